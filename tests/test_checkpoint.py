@@ -1,0 +1,194 @@
+"""Saved adapters: small, exact, and refused wherever they would compute something else."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from architectures import ARCHITECTURES, inputs
+from torch import nn
+
+import vxlab
+from vxlab.adapters import checkpoint
+from vxlab.adapters.family import Method
+
+METHODS = [
+    vxlab.LoRA(rank=4, alpha=2),
+    vxlab.VeRA(rank=12, seed=3),
+    vxlab.LoRAXS(rank=4),
+    vxlab.LoRAXS(rank=4, basis="random"),
+    vxlab.Head(),
+    vxlab.Full(),
+]
+
+
+def trained(name: str, method: Method, targets: str = "all-linear") -> nn.Module:
+    """Return a model whose trained tensors are no longer at their start."""
+    model = vxlab.attach(ARCHITECTURES[name](), method, targets=targets)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter), alpha=0.05)
+    return model
+
+
+def logits(model: nn.Module, name: str) -> torch.Tensor:
+    with torch.no_grad():
+        return model.eval()(**inputs(name)).logits
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_loading_gives_the_same_logits_bit_for_bit(name: str, method: Method, tmp_path: Path) -> None:
+    model = trained(name, method)
+    vxlab.save_adapter(model, tmp_path / "a")
+    assert torch.equal(logits(vxlab.load_adapter(ARCHITECTURES[name](), tmp_path / "a"), name), logits(model, name))
+
+
+def test_loading_in_a_new_process_gives_the_same_logits_bit_for_bit(tmp_path: Path) -> None:
+    for method in METHODS[:4]:
+        model = trained("bert", method)
+        folder = vxlab.save_adapter(model, tmp_path / method.name)
+        program = (
+            "import sys, torch, vxlab; sys.path.insert(0, sys.argv[1])\n"
+            "from architectures import ARCHITECTURES, inputs\n"
+            "model = vxlab.load_adapter(ARCHITECTURES['bert'](), sys.argv[2]).eval()\n"
+            "with torch.no_grad(): print(model(**inputs('bert')).logits.numpy().tobytes().hex())\n"
+        )
+        here = str(Path(__file__).parent)
+        done = subprocess.run([sys.executable, "-c", program, here, str(folder)], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == logits(model, "bert").numpy().tobytes().hex()
+
+
+@pytest.mark.parametrize("method", METHODS[:5], ids=str)
+def test_the_file_is_the_trained_bytes_and_little_more(method: Method, tmp_path: Path) -> None:
+    model = trained("bert", method)
+    folder = vxlab.save_adapter(model, tmp_path / "a")
+    trained_bytes = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    assert (folder / "adapter.safetensors").stat().st_size <= trained_bytes + 4096
+    assert sorted(path.name for path in folder.iterdir()) == ["adapter.json", "adapter.safetensors"]
+
+
+def test_loading_onto_the_same_attached_method_overwrites_its_values(tmp_path: Path) -> None:
+    model = trained("bert", vxlab.LoRA(rank=4))
+    folder = vxlab.save_adapter(model, tmp_path / "a")
+    fresh = vxlab.attach(ARCHITECTURES["bert"](), vxlab.LoRA(rank=4), targets="all-linear")
+    assert torch.equal(logits(vxlab.load_adapter(fresh, folder), "bert"), logits(model, "bert"))
+
+
+def test_loading_leaves_the_callers_random_numbers_alone(tmp_path: Path) -> None:
+    folder = vxlab.save_adapter(trained("bert", vxlab.LoRA(rank=4)), tmp_path / "a")
+    model = ARCHITECTURES["bert"]()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    vxlab.load_adapter(model, folder)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_base_in_bfloat16_is_recognised(tmp_path: Path) -> None:
+    folder = vxlab.save_adapter(trained("bert", vxlab.LoRA(rank=4)), tmp_path / "a")
+    vxlab.load_adapter(ARCHITECTURES["bert"]().bfloat16(), folder)
+
+
+def refused(model: nn.Module, folder: Path, message: str) -> None:
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    with pytest.raises(vxlab.VxlabError, match=message):
+        vxlab.load_adapter(model, folder)
+    after = dict(model.named_parameters())
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    return vxlab.save_adapter(trained("bert", vxlab.LoRAXS(rank=4)), tmp_path / "a")
+
+
+def test_another_base_is_refused(saved: Path) -> None:
+    other = ARCHITECTURES["bert"]()
+    with torch.no_grad():
+        other.bert.embeddings.word_embeddings.weight[3, 5] += 1e-6
+    refused(other, saved, "was trained on another base.*load the model it was trained on")
+    refused(ARCHITECTURES["roberta"](), saved, "was trained on another base")
+
+
+def test_another_family_is_refused(saved: Path) -> None:
+    attached = vxlab.attach(ARCHITECTURES["bert"](), vxlab.LoRA(rank=4), targets="all-linear")
+    refused(attached, saved, r"holds LoRAXS\(.*but the model has LoRA\(.*call detach")
+
+
+def test_a_truncated_file_is_refused(saved: Path) -> None:
+    tensors = saved / "adapter.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-10])
+    refused(ARCHITECTURES["bert"](), saved, "adapter.safetensors is truncated or altered")
+
+
+def test_a_damaged_or_missing_settings_file_is_refused(saved: Path, tmp_path: Path) -> None:
+    refused(ARCHITECTURES["bert"](), tmp_path / "nowhere", "holds no adapter: adapter.json cannot be read")
+    settings = saved / "adapter.json"
+    whole = settings.read_text()
+    settings.write_text(whole[:50])
+    refused(ARCHITECTURES["bert"](), saved, "adapter.json is damaged: not JSON")
+    settings.write_text("{}")
+    refused(ARCHITECTURES["bert"](), saved, "is not a vxlab adapter: it lacks base, format")
+    settings.write_text(whole.replace('"format":1', '"format":9'))
+    refused(ARCHITECTURES["bert"](), saved, "has format 9; this vxlab reads format 1")
+
+
+def test_a_basis_that_does_not_reproduce_is_refused(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vxlab.adapters import lora_xs
+
+    exact = lora_xs.singular_band
+
+    def flipped(*args: object) -> object:
+        U, S, Vh = exact(*args)  # type: ignore[arg-type]
+        U[:, 1], Vh[1] = -U[:, 1], -Vh[1]  # as good an SVD, with one sign turned
+        return U, S, Vh
+
+    monkeypatch.setattr(lora_xs, "singular_band", flipped)
+    refused(ARCHITECTURES["bert"](), saved, "the LoRA-XS basis of `bert.encoder.layer.0.*` does not reproduce here")
+
+
+def test_random_matrices_that_do_not_reproduce_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = vxlab.save_adapter(trained("bert", vxlab.VeRA(rank=8)), tmp_path / "a")
+    drawn = vxlab.VeRA.shared
+    monkeypatch.setattr(vxlab.VeRA, "shared", lambda self, shapes: {k: -t for k, t in drawn(self, shapes).items()})
+    refused(ARCHITECTURES["bert"](), folder, "frozen random matrices of .* do not reproduce from their seed")
+
+
+def test_tensors_of_another_rank_are_refused(saved: Path) -> None:
+    settings = json.loads((saved / "adapter.json").read_text())
+    settings["settings"]["rank"] = 3
+    settings["basis_probes"] = []
+    (saved / "adapter.json").write_text(json.dumps(settings))
+    refused(ARCHITECTURES["bert"](), saved, "does not fit the model|does not reproduce")
+
+
+def test_a_merged_model_is_not_saved(tmp_path: Path) -> None:
+    model = vxlab.merge(trained("bert", vxlab.LoRA(rank=4)))
+    with pytest.raises(vxlab.VxlabError, match="the model is merged.*call unmerge"):
+        vxlab.save_adapter(model, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_failed_save_leaves_the_earlier_adapter_whole(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+
+    def full_disk(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        vxlab.save_adapter(trained("bert", vxlab.LoRA(rank=2)), saved)
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+    assert [path.name for path in saved.parent.iterdir()] == ["a"]
+
+
+def test_saving_over_an_adapter_replaces_it(saved: Path) -> None:
+    model = trained("bert", vxlab.VeRA(rank=8))
+    vxlab.save_adapter(model, saved)
+    assert torch.equal(logits(vxlab.load_adapter(ARCHITECTURES["bert"](), saved), "bert"), logits(model, "bert"))

@@ -1,0 +1,224 @@
+"""Every family: its factors, initial values, parameter counts and refusals."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.autograd import gradcheck
+
+import vxlab
+from vxlab.adapters.basis import random_basis, singular_band
+from vxlab.adapters.family import Family
+from vxlab.adapters.layer import AdaptedLinear, SharedTensors
+
+OUT, IN = 6, 9
+FAMILIES = [
+    vxlab.LoRA(rank=3, alpha=5),
+    vxlab.LoRA(rank=3, rank_stabilised=True),
+    vxlab.VeRA(rank=4),
+    vxlab.VeRA(rank=12),
+    *(vxlab.LoRAXS(rank=3, sigma=sigma) for sigma in ("input", "output", "split", "none")),
+    *(vxlab.LoRAXS(rank=3, basis=basis) for basis in ("middle", "bottom", "random")),
+]
+
+
+def adapted(family: Family, *, bias: bool = True, dtype: torch.dtype = torch.float64) -> AdaptedLinear:
+    torch.manual_seed(0)
+    base = nn.Linear(IN, OUT, bias=bias, dtype=dtype).requires_grad_(False)
+    return AdaptedLinear(base, family, SharedTensors(family.shared([(OUT, IN)])).to(dtype), "layer")
+
+
+def randomise(layer: AdaptedLinear) -> AdaptedLinear:
+    with torch.no_grad():
+        for tensor in layer.trained_tensors().values():
+            tensor.normal_()
+    return layer
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("tokens", [1, 3, 30])
+@pytest.mark.parametrize("input_grad", [True, False])
+def test_gradcheck_passes(family: Family, bias: bool, tokens: int, input_grad: bool) -> None:
+    layer = randomise(adapted(family, bias=bias))
+    x = torch.randn(tokens, IN, dtype=torch.float64, requires_grad=input_grad)
+    names, values = zip(*layer.trained_tensors().items(), strict=True)
+
+    def call(x: torch.Tensor, *trained: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(layer, dict(zip(names, trained, strict=True)), x)
+
+    assert gradcheck(call, (x, *values))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+def test_forward_is_the_dense_formula(family: Family) -> None:
+    layer = randomise(adapted(family))
+    x = torch.randn(5, IN, dtype=torch.float64)
+    expected = nn.functional.linear(x, layer.weight + layer.delta_weight(), layer.bias)
+    torch.testing.assert_close(layer(x), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+def test_trained_tensors_are_as_many_as_the_formula_says(family: Family) -> None:
+    trained = sum(tensor.numel() for tensor in adapted(family).trained_tensors().values())
+    assert trained == family.parameter_count((OUT, IN))
+
+
+def test_lora_is_scaled_b_a() -> None:
+    layer = randomise(adapted(vxlab.LoRA(rank=4, alpha=2)))
+    torch.testing.assert_close(layer.delta_weight(), 0.5 * layer.B @ layer.A)
+    stable = randomise(adapted(vxlab.LoRA(rank=4, alpha=2, rank_stabilised=True)))
+    torch.testing.assert_close(stable.delta_weight(), 1.0 * stable.B @ stable.A)
+
+
+def test_lora_starts_at_zero_with_a_kaiming_uniform_a() -> None:
+    layer = adapted(vxlab.LoRA(rank=500))
+    assert not layer.B.any()
+    reference = torch.empty(500, IN, dtype=torch.float64)
+    nn.init.kaiming_uniform_(reference, a=math.sqrt(5))
+    assert layer.A.abs().max() <= 1 / math.sqrt(IN)
+    assert layer.A.std().item() == pytest.approx(reference.std().item(), rel=0.03)
+
+
+def test_lora_dropout_is_the_mean_of_the_update_and_off_in_evaluation() -> None:
+    layer = randomise(adapted(vxlab.LoRA(rank=3, dropout=0.5)))
+    x = torch.randn(1, IN, dtype=torch.float64)
+    layer.eval()
+    torch.testing.assert_close(layer(x), nn.functional.linear(x, layer.weight + layer.delta_weight(), layer.bias))
+    layer.train()
+    many = layer(x.expand(40_000, IN))
+    assert many.std(0).min() > 0
+    torch.testing.assert_close(many.mean(0, keepdim=True), layer.eval()(x), rtol=0, atol=0.1)
+
+
+def test_vera_is_b_times_b_times_d_times_a() -> None:
+    layer = randomise(adapted(vxlab.VeRA(rank=4)))
+    expected = torch.diag(layer.lambda_b) @ layer.shared.B @ torch.diag(layer.lambda_d) @ layer.shared.A
+    torch.testing.assert_close(layer.delta_weight(), expected)
+
+
+def test_vera_starts_with_zero_b_and_its_first_gradient_for_d_is_exactly_zero() -> None:
+    layer = adapted(vxlab.VeRA(rank=4, d_initial=0.3))
+    assert not layer.lambda_b.any()
+    assert (layer.lambda_d == torch.tensor(0.3, dtype=torch.float32).double()).all()
+    layer(torch.randn(5, IN, dtype=torch.float64)).square().sum().backward()
+    assert not layer.lambda_d.grad.any()
+    assert layer.lambda_b.grad.any()
+
+
+def test_loras_first_gradient_for_a_is_exactly_zero() -> None:
+    layer = adapted(vxlab.LoRA(rank=4))
+    layer(torch.randn(5, IN, dtype=torch.float64)).square().sum().backward()
+    assert not layer.A.grad.any()
+    assert layer.B.grad.any()
+
+
+def test_vera_layers_of_several_shapes_slice_one_pair() -> None:
+    family = vxlab.VeRA(rank=4, seed=7)
+    shared = family.shared([(6, 9), (8, 5)])
+    assert shared["A"].shape == (4, 9)
+    assert shared["B"].shape == (8, 4)
+    left, right = family.factors({**shared, "lambda_b": torch.ones(6), "lambda_d": torch.ones(4)}, (6, 5))
+    torch.testing.assert_close(left, shared["B"][:6])
+    torch.testing.assert_close(right, shared["A"][:, :5])
+
+
+@pytest.mark.parametrize("sigma", ["input", "output", "split", "none"])
+def test_lora_xs_bases_hold_sigma_on_the_side_asked_for(sigma: str) -> None:
+    layer = adapted(vxlab.LoRAXS(rank=3, sigma=sigma, alpha=6))
+    U, S, Vh = torch.linalg.svd(layer.weight, full_matrices=False)
+    powers = {"input": (0, 1), "output": (1, 0), "split": (0.5, 0.5), "none": (0, 0)}[sigma]
+    R = torch.randn(3, 3, dtype=torch.float64)
+    with torch.no_grad():
+        layer.R.copy_(R)
+    signs = torch.sign((layer.left_basis * U[:, :3]).sum(0))
+    signed = signs[:, None] * R * signs  # the same R, said in the oracle's signs
+    expected = 2.0 * U[:, :3] @ torch.diag(S[:3] ** powers[0]) @ signed @ torch.diag(S[:3] ** powers[1]) @ Vh[:3]
+    torch.testing.assert_close(layer.delta_weight(), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_lora_xs_starts_from_a_tiny_normal_r() -> None:
+    torch.manual_seed(0)
+    R = vxlab.LoRAXS(rank=200).trained((300, 300))["R"]
+    assert R.std().item() == pytest.approx(1e-5, rel=0.02)
+
+
+@pytest.mark.parametrize(("band", "start"), [("top", 0), ("middle", 2), ("bottom", 4)])
+def test_a_band_is_that_slice_of_the_full_decomposition(band: str, start: int) -> None:
+    W = torch.randn(6, 9, dtype=torch.float64)
+    U, S, Vh = torch.linalg.svd(W, full_matrices=False)
+    mine = singular_band(W, 2, band)
+    torch.testing.assert_close(mine.S, S[start : start + 2])
+    own, oracle = mine.U @ torch.diag(mine.S) @ mine.Vh, (U[:, start : start + 2] * S[start : start + 2]) @ Vh[start : start + 2]
+    torch.testing.assert_close(own, oracle)
+
+
+@pytest.mark.parametrize("rank", [1, 6])
+@pytest.mark.parametrize("shape", [(6, 9), (9, 6), (6, 6)])
+def test_signs_follow_the_rule_whatever_the_decomposition_returned(rank: int, shape: tuple[int, int]) -> None:
+    W = torch.randn(shape, dtype=torch.float64)
+    U = singular_band(W, rank).U
+    largest = U.gather(0, U.abs().argmax(0, keepdim=True))
+    assert (largest > 0).all()
+
+
+def test_random_bases_are_orthonormal_and_depend_on_seed_and_layer_only() -> None:
+    U, Vh = random_basis((7, 5), 3, seed=1, layer="a")
+    identity = torch.eye(3, dtype=torch.float64)
+    torch.testing.assert_close(U.T @ U, identity)
+    torch.testing.assert_close(Vh @ Vh.T, identity)
+    assert torch.equal(U, random_basis((7, 5), 3, seed=1, layer="a")[0])
+    assert not torch.allclose(U, random_basis((7, 5), 3, seed=2, layer="a")[0])
+    assert not torch.allclose(U, random_basis((7, 5), 3, seed=1, layer="b")[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_adapters_on_half_precision_weights_train_in_float32(dtype: torch.dtype) -> None:
+    layer = adapted(vxlab.LoRAXS(rank=3), dtype=dtype)
+    assert layer.R.dtype is torch.float32
+    assert layer(torch.randn(2, IN, dtype=dtype)).dtype is dtype
+
+
+@pytest.mark.parametrize("rank", [0, -1, 2.5, True, "8"])
+@pytest.mark.parametrize("family", [vxlab.LoRA, vxlab.VeRA, vxlab.LoRAXS])
+def test_a_rank_that_is_no_positive_integer_is_refused(family: type[Family], rank: object) -> None:
+    with pytest.raises(vxlab.VxlabError, match=rf"{family.__name__} rank={rank!r} is not a positive integer; choose 1"):
+        family(rank=rank)  # type: ignore[arg-type]
+
+
+def test_a_rank_above_the_smaller_side_is_refused_for_lora_xs_only() -> None:
+    with pytest.raises(vxlab.VxlabError, match=r"LoRAXS rank=7 is more than min.*=6 of `layer`; choose 1-6"):
+        vxlab.LoRAXS(rank=7).check((OUT, IN), "layer")
+    vxlab.VeRA(rank=1024).check((OUT, IN), "layer")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (lambda: vxlab.LoRA(alpha=0), "LoRA alpha=0 is not a positive number"),
+        (lambda: vxlab.LoRA(dropout=1.0), "LoRA dropout=1.0 is not a probability below 1"),
+        (lambda: vxlab.VeRA(d_initial=-1), "VeRA d_initial=-1 is not a positive number"),
+        (lambda: vxlab.LoRAXS(sigma="left"), "sigma='left' is unknown; choose one of input, output"),
+        (lambda: vxlab.LoRAXS(basis="best"), "basis='best' is unknown; choose one of top, middle, bottom, random"),
+        (lambda: vxlab.method_from_name("vora"), "method='vora' is unknown; did you mean '(lora|vera|elora)'"),
+        (lambda: vxlab.method_from_name("lora", rnk=3), "method 'lora' has no setting 'rnk'; did you mean 'rank'"),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(settings: object, message: str) -> None:
+    with pytest.raises(vxlab.VxlabError, match=message):
+        settings()  # type: ignore[operator]
+
+
+def test_elora_is_vera() -> None:
+    assert vxlab.ELoRA is vxlab.VeRA
+    assert vxlab.method_from_name("elora", rank=8) == vxlab.VeRA(rank=8)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_layer(value: float) -> None:
+    model = nn.Sequential(nn.Linear(4, 4))
+    with torch.no_grad():
+        model[0].weight[0, 0] = value
+    with pytest.raises(vxlab.VxlabError, match="the weight of 0 holds NaN or infinite values"):
+        vxlab.attach(model, vxlab.LoRAXS(rank=2), targets="all-linear")

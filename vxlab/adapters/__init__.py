@@ -1,0 +1,47 @@
+"""Adapters on linear layers: families of thin factors, attaching, merging and saving."""
+
+from vxlab.adapters.attach import (
+    ParameterCount,
+    adapted_layers,
+    attach,
+    detach,
+    merge,
+    trainable_parameters,
+    unmerge,
+)
+from vxlab.adapters.checkpoint import load_adapter, save_adapter
+from vxlab.adapters.ends import Full, Head
+from vxlab.adapters.family import Family, Method
+from vxlab.adapters.layer import AdaptedLinear
+from vxlab.adapters.lora import LoRA
+from vxlab.adapters.lora_xs import LoRAXS
+from vxlab.adapters.methods import METHODS, method_from_name
+from vxlab.adapters.operation import adapted_linear
+from vxlab.adapters.roles import TARGET_SETS
+from vxlab.adapters.targets import resolve_targets
+from vxlab.adapters.vera import VeRA
+
+__all__ = [
+    "METHODS",
+    "TARGET_SETS",
+    "AdaptedLinear",
+    "Family",
+    "Full",
+    "Head",
+    "LoRA",
+    "LoRAXS",
+    "Method",
+    "ParameterCount",
+    "VeRA",
+    "adapted_layers",
+    "adapted_linear",
+    "attach",
+    "detach",
+    "load_adapter",
+    "merge",
+    "method_from_name",
+    "resolve_targets",
+    "save_adapter",
+    "trainable_parameters",
+    "unmerge",
+]

@@ -1,0 +1,198 @@
+"""Put adapters on a model, count what trains, merge, and take them off again."""
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from torch import Tensor, nn
+
+from vxlab.adapters.ends import Full, Head
+from vxlab.adapters.family import Family, Method
+from vxlab.adapters.layer import AdaptedLinear, SharedTensors
+from vxlab.adapters.targets import head_parameters, resolve_targets
+from vxlab.errors import VxlabError
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """What ``attach`` did to a model, kept on it as ``model.vxlab_attachment``."""
+
+    method: Method
+    layers: tuple[str, ...]
+    trainable_before: frozenset[str]
+
+
+class ParameterCount(NamedTuple):
+    """Numbers of parameters."""
+
+    backbone: int
+    """trained in the backbone: the adapters, or everything under full fine-tuning"""
+    head: int
+    """trained in the task head"""
+    total: int
+    """of the model without adapters, trained or frozen"""
+
+
+def attach(model: Model, method: Method, targets: str | Sequence[str] = "query-value") -> Model:
+    """Freeze a model and make it trainable by one method: adapters on its target layers, and its task head.
+
+    The outputs stay what they were (LoRA-XS, whose R starts at 1e-5, moves them by next to nothing). The task head is
+    what transformers places outside the backbone, and trains with every method; a language model's output embedding
+    is no task head and stays frozen. Initial values come from torch's global generator: call ``torch.manual_seed``
+    first to repeat them.
+
+    Args:
+        model: any torch model whose target layers are ``torch.nn.Linear`` or transformers' ``Conv1D``; changed in
+            place.
+        method: an adapter family's settings, ``Head()`` or ``Full()``.
+        targets: a target set (``query-value``, ``attention``, ``mlp``, ``all-linear``, ``lora-xs-paper``,
+            ``lora-xs-released``), a role, a module-name suffix, a regular expression for the whole dotted name, or a
+            sequence of these. ``Head`` and ``Full`` take no notice of it.
+
+    Returns:
+        The same model.
+
+    Raises:
+        VxlabError: the model already has adapters, the targets match no layer or one that is not linear, or the rank
+            does not fit a layer. The model is then as it was.
+
+    >>> import torch, vxlab
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    >>> vxlab.trainable_parameters(vxlab.attach(model, vxlab.LoRA(rank=1), targets="all-linear")).backbone
+    12
+    """
+    _require_unattached(model)
+    if isinstance(method, Family):
+        return attach_layers(model, method, resolve_targets(model, targets))
+    head = head_parameters(model)
+    if isinstance(method, Head) and not head:
+        raise VxlabError(f"method=Head() needs a task head, and {type(model).__name__} has none; use another method")
+    before = _trainable_names(model)
+    _train_only(model, dict(model.named_parameters()) if isinstance(method, Full) else head)
+    model.vxlab_attachment = Attachment(method, (), before)  # type: ignore[assignment]
+    return model
+
+
+def attach_layers(model: Model, family: Family, layers: Mapping[str, nn.Module]) -> Model:
+    """Put a family's adapters on exactly these layers, by dotted name; otherwise like :func:`attach`."""
+    _require_unattached(model)
+    before, adapted = _trainable_names(model), _adapt(family, layers)
+    for name, layer in adapted.items():
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, layer)
+    trained = {f"{name}.{tensor}" for name, layer in adapted.items() for tensor in layer.trained_tensors()}
+    _train_only(model, trained | set(head_parameters(model)))
+    model.vxlab_attachment = Attachment(family, tuple(adapted), before)  # type: ignore[assignment]
+    return model
+
+
+def detach(model: Model) -> Model:
+    """Take the adapters off and restore which parameters train.
+
+    The weights stay as they are: the base model's own bit for bit, or, after :func:`merge`, with every ΔW in them, as
+    a plain model to save and serve. The head keeps what it learnt.
+
+    Raises:
+        VxlabError: nothing is attached.
+    """
+    attachment = attachment_of(model)
+    for name, layer in adapted_layers(model).items():
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, layer.restored_base())
+    del model.vxlab_attachment
+    _train_only(model, attachment.trainable_before)
+    return model
+
+
+def merge(model: Model) -> Model:
+    """Fold every ΔW into its layer's weight, so that the model runs at the base model's own speed.
+
+    Keeps a copy of each weight until :func:`unmerge`; a merged model does not train.
+
+    Raises:
+        VxlabError: the model has no adapters, or is merged already.
+    """
+    for layer in _layers_that_are(model, merged=False, otherwise="is merged already; call unmerge(model) first"):
+        layer.merge()
+    return model
+
+
+def unmerge(model: Model) -> Model:
+    """Undo :func:`merge`: every weight is again what it was, bit for bit.
+
+    Raises:
+        VxlabError: the model has no adapters, or is not merged.
+    """
+    for layer in _layers_that_are(model, merged=True, otherwise="is not merged; call merge(model) first"):
+        layer.unmerge()
+    return model
+
+
+def adapted_layers(model: nn.Module) -> dict[str, AdaptedLinear]:
+    """Return the model's adapted layers by dotted name, in model order."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, AdaptedLinear)}
+
+
+def attachment_of(model: nn.Module) -> Attachment:
+    """Return what was attached to a model.
+
+    Raises:
+        VxlabError: nothing was.
+    """
+    attachment = getattr(model, "vxlab_attachment", None)
+    if not isinstance(attachment, Attachment):
+        raise VxlabError(f"this {type(model).__name__} has no adapter; call vxlab.attach(model, method) first")
+    return attachment
+
+
+def trainable_parameters(model: nn.Module) -> ParameterCount:
+    """Count what trains, in the backbone and in the task head apart, and the model's parameters without adapters."""
+    head = set(head_parameters(model))
+    adapters = {id(p) for layer in adapted_layers(model).values() for p in layer.trained_tensors().values()}
+    counts = {"backbone": 0, "head": 0, "total": 0}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            counts["head" if name in head else "backbone"] += parameter.numel()
+        if id(parameter) not in adapters:
+            counts["total"] += parameter.numel()
+    return ParameterCount(**counts)
+
+
+def _adapt(family: Family, layers: Mapping[str, nn.Module]) -> dict[str, AdaptedLinear]:
+    shapes = {name: _shape(module) for name, module in layers.items()}
+    for name, shape in shapes.items():
+        family.check(shape, name)
+    weight: Tensor = next(iter(layers.values())).get_parameter("weight")
+    shared = SharedTensors(family.shared(list(shapes.values()))).to(weight.device)
+    return {name: AdaptedLinear(module, family, shared, name) for name, module in layers.items()}
+
+
+def _shape(module: nn.Module) -> tuple[int, int]:
+    rows, columns = module.get_parameter("weight").shape
+    return (rows, columns) if isinstance(module, nn.Linear) else (columns, rows)
+
+
+def _trainable_names(model: nn.Module) -> frozenset[str]:
+    return frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
+
+
+def _train_only(model: nn.Module, names: Container[str]) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in names)
+
+
+def _require_unattached(model: nn.Module) -> None:
+    attachment = getattr(model, "vxlab_attachment", None)
+    if attachment is not None:
+        raise VxlabError(f"the model already has {attachment.method} attached; call vxlab.detach(model) first")
+
+
+def _layers_that_are(model: nn.Module, *, merged: bool, otherwise: str) -> list[AdaptedLinear]:
+    layers = list(adapted_layers(model).values())
+    if not layers:
+        raise VxlabError(f"this {type(model).__name__} has no adapted layers to merge; attach a LoRA, VeRA or LoRAXS")
+    if any(layer.merged is not merged for layer in layers):
+        raise VxlabError(f"the model {otherwise}")
+    return layers

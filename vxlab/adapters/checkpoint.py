@@ -1,0 +1,266 @@
+"""Save and load adapters: a folder with the trained tensors and the settings, and nothing that can be rebuilt."""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vxlab._version import __version__
+from vxlab.adapters.attach import adapted_layers, attach, attach_layers, attachment_of, detach
+from vxlab.adapters.family import Family, Method
+from vxlab.adapters.fingerprint import PROBE_TOLERANCE, basis_probe, weights_fingerprint
+from vxlab.adapters.layer import AdaptedLinear
+from vxlab.adapters.methods import method_from_name
+from vxlab.errors import VxlabError
+
+FORMAT = 1
+SETTINGS_FILE, TENSORS_FILE = "adapter.json", "adapter.safetensors"
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
+    """Save what was trained, with all that is needed to put it on the same base again.
+
+    ``adapter.safetensors`` holds the trained tensors only: an adapter's, stacked over layers of one shape (key
+    ``R.16x16``: ``(layers, 16, 16)``, in the order of ``layers``), and the head's, under their own names.
+    ``adapter.json`` holds the method and its settings (with the seed of frozen random matrices), the layers, sha256
+    fingerprints of the tensors file, the frozen base weights and the shared random matrices, and one probe for each
+    LoRA-XS basis.
+
+    Args:
+        model: a model with a method attached, not merged.
+        folder: written as a whole or not at all; an earlier adapter there is replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        VxlabError: nothing is attached, or the model is merged.
+        OSError: the folder cannot be written.
+    """
+    attachment, layers = attachment_of(model), adapted_layers(model)
+    if any(layer.merged for layer in layers.values()):
+        raise VxlabError("the model is merged, so its base weights cannot be fingerprinted; call unmerge(model) first")
+    other = _other_trained(model)
+    tensors = {**_stack(layers), **{name: p.detach().cpu().contiguous() for name, p in other.items()}}
+    with _written_whole(Path(folder)) as new:
+        save_file(tensors, new / TENSORS_FILE)
+        settings = {
+            "format": FORMAT,
+            "method": attachment.method.name,
+            "settings": attachment.method.settings(),
+            "layers": list(layers),
+            "tensors_sha256": _sha256(new / TENSORS_FILE),
+            "base": _base_fingerprints(_frozen_base(model, other)),
+            **_frozen_fingerprints(layers),
+            "vxlab": __version__,
+            "torch": torch.__version__,
+        }
+        (new / SETTINGS_FILE).write_text(json.dumps(settings, separators=(",", ":")) + "\n", encoding="utf-8")
+    return Path(folder)
+
+
+def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
+    """Put a saved adapter on the base it was trained on: same logits, bit for bit on the same machine.
+
+    Frozen random matrices are drawn again from their seed and LoRA-XS bases computed again from the weights; both
+    must match what was saved.
+
+    Args:
+        model: the base model, either bare or with the same method on the same layers; changed in place.
+        folder: what :func:`save_adapter` wrote.
+
+    Returns:
+        The same model.
+
+    Raises:
+        VxlabError: the folder holds no adapter or a damaged one, the model has another method attached, its base
+            weights are others than at saving, or frozen matrices do not reproduce here. The model is then as it was.
+    """
+    folder = Path(folder)
+    saved = _read_settings(folder)
+    tensors = _read_tensors(folder, saved)
+    method = method_from_name(saved["method"], **saved["settings"])
+    _check_base(model, saved, {name for name in tensors if name in dict(model.named_parameters())}, folder)
+    already = getattr(model, "vxlab_attachment", None)
+    if already is None:
+        with torch.random.fork_rng(devices=[]):  # the initial values are overwritten: leave the caller's generator be
+            _attach_saved(model, method, saved["layers"], folder)
+    elif (already.method, list(already.layers)) != (method, saved["layers"]):
+        raise VxlabError(f"{folder} holds {method}, but the model has {already.method} attached; call detach(model) first")
+    try:
+        _check_frozen(adapted_layers(model), saved, folder)
+        _copy_trained(model, tensors, folder)
+    except VxlabError:
+        if already is None:
+            detach(model)
+        raise
+    return model
+
+
+def _other_trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return what trains outside the adapters: the head, or under full fine-tuning everything."""
+    adapters = {id(p) for layer in adapted_layers(model).values() for p in layer.trained_tensors().values()}
+    return {name: p for name, p in model.named_parameters() if p.requires_grad and id(p) not in adapters}
+
+
+def _stack(layers: Mapping[str, AdaptedLinear]) -> dict[str, Tensor]:
+    # One entry a layer would cost 100 bytes of header each: more than VeRA's d itself at a low rank.
+    groups: dict[str, list[Tensor]] = {}
+    for layer in layers.values():
+        for name, parameter in layer.trained_tensors().items():
+            groups.setdefault(_group(name, parameter), []).append(parameter.detach().cpu())
+    return {key: torch.stack(members) for key, members in groups.items()}
+
+
+def _group(name: str, tensor: Tensor) -> str:
+    return f"{name}.{'x'.join(map(str, tensor.shape))}"
+
+
+def _frozen_base(model: nn.Module, other: Mapping[str, object]) -> dict[str, Tensor]:
+    adapters = {
+        f"{name}.{tensor}" for name, layer in adapted_layers(model).items() for tensor in layer.trained_tensors()
+    }
+    return {name: p for name, p in model.named_parameters() if name not in other and name not in adapters}
+
+
+def _base_fingerprints(base: Mapping[str, Tensor]) -> dict[str, str]:
+    return {
+        "dtype": _dtype(base),
+        "sha256": weights_fingerprint(base),
+        "sha256_bfloat16": weights_fingerprint(base, torch.bfloat16),
+    }
+
+
+def _dtype(base: Mapping[str, Tensor]) -> str:
+    return ",".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in base.values()}))
+
+
+def _frozen_fingerprints(layers: Mapping[str, AdaptedLinear]) -> dict[str, object]:
+    if not layers:
+        return {}
+    shared = dict(next(iter(layers.values())).shared.named_buffers())
+    probes = [
+        round(basis_probe(frozen["left_basis"], frozen["right_basis"]), 6)
+        for frozen in (layer.frozen_tensors() for layer in layers.values())
+        if frozen
+    ]
+    return {"shared_sha256": weights_fingerprint(shared)} if shared else {"basis_probes": probes} if probes else {}
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    path = folder / SETTINGS_FILE
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise VxlabError(f"{folder} holds no adapter: {SETTINGS_FILE} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise VxlabError(f"{path} is damaged: not JSON ({error}); save the adapter again") from error
+    needed = {"format", "method", "settings", "layers", "tensors_sha256", "base"}
+    if not isinstance(saved, dict) or not needed <= saved.keys():
+        raise VxlabError(f"{path} is not a vxlab adapter: it lacks {', '.join(sorted(needed - set(saved)))}")
+    if saved["format"] != FORMAT:
+        raise VxlabError(f"{path} has format {saved['format']!r}; this vxlab reads format {FORMAT}; upgrade vxlab")
+    return saved
+
+
+def _read_tensors(folder: Path, saved: Mapping[str, Any]) -> dict[str, Tensor]:
+    path = folder / TENSORS_FILE
+    try:
+        intact = _sha256(path) == saved["tensors_sha256"]
+        tensors: dict[str, Tensor] = load_file(path) if intact else {}
+    except (OSError, SafetensorError) as error:
+        raise VxlabError(f"{path} cannot be read ({error}); save the adapter again") from error
+    if not intact:
+        raise VxlabError(f"{path} is truncated or altered: its sha256 is not the one in {SETTINGS_FILE}; save it again")
+    return tensors
+
+
+def _check_base(model: nn.Module, saved: Mapping[str, Any], other: set[str], folder: Path) -> None:
+    base = _frozen_base(model, dict.fromkeys(other))
+    same_dtype = _dtype(base) == saved["base"]["dtype"]
+    key, dtype = ("sha256", None) if same_dtype else ("sha256_bfloat16", torch.bfloat16)
+    if weights_fingerprint(base, dtype) != saved["base"][key]:
+        raise VxlabError(
+            f"the adapter in {folder} was trained on another base: this {type(model).__name__}'s frozen weights have "
+            f"another fingerprint; load the model it was trained on"
+        )
+
+
+def _attach_saved(model: nn.Module, method: Method, layers: list[str], folder: Path) -> None:
+    if not isinstance(method, Family):
+        attach(model, method)
+        return
+    modules = dict(model.named_modules())
+    missing = [name for name in layers if name not in modules]
+    if missing or not layers:
+        raise VxlabError(f"{folder} adapts `{(missing or ['no layer'])[0]}`, which this {type(model).__name__} lacks")
+    attach_layers(model, method, {name: modules[name] for name in layers})
+
+
+def _check_frozen(layers: Mapping[str, AdaptedLinear], saved: Mapping[str, Any], folder: Path) -> None:
+    here = _frozen_fingerprints(layers)
+    if here.get("shared_sha256") != saved.get("shared_sha256"):
+        raise VxlabError(
+            f"the frozen random matrices of {folder} do not reproduce from their seed: this torch {torch.__version__} "
+            f"draws other numbers than torch {saved.get('torch')}; install that version to load it"
+        )
+    old, new = saved.get("basis_probes", []), here.get("basis_probes", [])
+    for name, a, b in zip(layers, old, new, strict=False):  # type: ignore[call-overload]
+        if not math.isclose(a, b, abs_tol=PROBE_TOLERANCE):
+            raise VxlabError(
+                f"the LoRA-XS basis of `{name}` does not reproduce here, so R of {folder} would act on other directions "
+                f"(probe {b:.4f}, saved {a:.4f}); load the base in the precision it was trained in"
+            )
+
+
+@torch.no_grad()
+def _copy_trained(model: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    layers, other = adapted_layers(model), _other_trained(model)
+    expected = {key: tensor.shape for key, tensor in {**_stack(layers), **other}.items()}
+    found = {key: tensor.shape for key, tensor in tensors.items()}
+    if found != expected:
+        differing = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
+        raise VxlabError(f"{folder / TENSORS_FILE} does not fit the model: {', '.join(differing[:3])} missing or unexpected")
+    rows = {key: iter(tensor) for key, tensor in tensors.items() if key not in other}
+    for layer in layers.values():
+        for name, parameter in layer.trained_tensors().items():
+            parameter.copy_(next(rows[_group(name, parameter)]))
+    for name, parameter in other.items():
+        parameter.copy_(tensors[name])
+
+
+@contextlib.contextmanager
+def _written_whole(folder: Path) -> Iterator[Path]:
+    """Give a temporary neighbour to write into; put it in the folder's place when all went well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield new
+        new.chmod(0o755)
+        if folder.exists():
+            old = new.with_name(new.name + "-old")
+            folder.rename(old)
+            new.rename(folder)
+            shutil.rmtree(old)
+        else:
+            new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
