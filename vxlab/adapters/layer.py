@@ -53,13 +53,13 @@ class AdaptedLinear(nn.Module):
         self.training = base.training
 
         # Adapters train in float32 at least: half precision cannot add a step of 1e-5 to a value of 0.02.
-        options = {"dtype": torch.promote_types(self.weight.dtype, torch.float32), "device": self.weight.device}
+        dtype, device = torch.promote_types(self.weight.dtype, torch.float32), self.weight.device
         trained, frozen = family.trained(self.shape), family.frozen(self.oriented(self.weight), layer)
         self._trained_names, self._frozen_names = tuple(trained), tuple(frozen)
         for name, tensor in trained.items():
-            self.register_parameter(name, nn.Parameter(tensor.to(**options)))
+            self.register_parameter(name, nn.Parameter(tensor.to(device, dtype)))
         for name, tensor in frozen.items():
-            self.register_buffer(name, tensor.to(**options), persistent=False)
+            self.register_buffer(name, tensor.to(device, dtype), persistent=False)
         self.shared = shared
 
     def oriented(self, weight: Tensor) -> Tensor:
@@ -120,7 +120,8 @@ class AdaptedLinear(nn.Module):
     def restored_base(self) -> nn.Module:
         """Return the replaced layer with the weight and bias as they are now."""
         (base,) = self._base
-        base.weight, base.bias = self.weight, self.bias
+        base.register_parameter("weight", self.weight)
+        base.register_parameter("bias", self.bias)
         return base.train(self.training)
 
     def extra_repr(self) -> str:

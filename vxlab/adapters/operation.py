@@ -72,8 +72,8 @@ class _AdaptedLinear(Function):
         gx = gy @ weight if needs[0] else None
         g_thin = None
         if ctx.dropped:
-            g_thin = (gz @ right).reshape(ctx.shape) if needs[1] else None
-        elif gx is not None:
+            g_thin = (gz @ right).reshape(ctx.shape) if needs[1] and gz is not None else None
+        elif gx is not None and gz is not None:
             gx = torch.addmm(gx, gz, right)
         return (
             None if gx is None else gx.reshape(ctx.shape),

@@ -1,0 +1,149 @@
+"""Metrics against scikit-learn and SciPy, intervals against their coverage."""
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import scipy.stats
+import sklearn.metrics
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.metrics import compute, interval, majority_score
+
+CLASS_ORACLES = {
+    "accuracy": sklearn.metrics.accuracy_score,
+    "matthews": sklearn.metrics.matthews_corrcoef,
+    "f1_macro": lambda true, predicted: sklearn.metrics.f1_score(true, predicted, average="macro"),
+}
+REAL_ORACLES = {
+    "pearson": lambda x, y: scipy.stats.pearsonr(x, y).statistic,
+    "spearman": lambda x, y: scipy.stats.spearmanr(x, y).statistic,
+}
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+@pytest.mark.parametrize("seed", range(5))
+def test_class_metrics_agree_with_scikit_learn(classes, seed):
+    random = np.random.default_rng(seed)
+    logits, labels = random.normal(size=(200, classes)), random.integers(0, classes, 200)
+    logits[np.arange(200), labels] += 0.7
+    scores = compute(list(CLASS_ORACLES), logits, labels)
+    for name, oracle in CLASS_ORACLES.items():
+        assert scores[name] == pytest.approx(oracle(labels, logits.argmax(1)), abs=1e-12)
+    if classes == 2:
+        f1 = compute(["f1"], logits, labels)["f1"]
+        assert f1 == pytest.approx(sklearn.metrics.f1_score(labels, logits.argmax(1)), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_correlations_agree_with_scipy_ties_included(seed):
+    random = np.random.default_rng(seed)
+    targets = np.round(random.uniform(0, 5, 150), 0)
+    outputs = np.round(targets + random.normal(size=150), 1)
+    for name, oracle in REAL_ORACLES.items():
+        assert compute([name], outputs, targets)[name] == pytest.approx(oracle(outputs, targets), abs=1e-12)
+        assert compute([name], outputs[:, None], targets) == compute([name], outputs, targets)
+
+
+def test_scores_worked_out_by_hand():
+    labels, predictions = np.array([1, 1, 1, 0, 0, 0, 0, 0]), np.array([1, 1, 0, 1, 0, 0, 0, 0])
+    scores = compute(["accuracy", "f1", "matthews"], predictions, labels)
+    # TP 2, FN 1, FP 1, TN 4
+    assert scores == pytest.approx({"accuracy": 6 / 8, "f1": 4 / 6, "matthews": (2 * 4 - 1) / 15})
+    assert list(scores) == ["accuracy", "f1", "matthews"]
+
+
+@pytest.mark.parametrize("name", ["pearson", "spearman", "matthews"])
+def test_a_constant_prediction_correlates_0_without_a_warning(name):
+    assert compute([name], np.ones(10), np.arange(10) % 2) == {name: 0.0}
+
+
+def test_nearly_constant_outputs_keep_their_correlation():
+    assert compute(["pearson"], 1e-200 * np.arange(10), np.arange(10))["pearson"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman"])
+def test_one_broken_prediction_makes_the_score_nan(name, broken):
+    labels = np.arange(10) % 2
+    logits = np.eye(2)[labels]
+    logits[3, 0] = broken
+    flat = labels.astype(float)
+    flat[3] = broken
+    for predictions in (logits, flat):
+        if name not in REAL_ORACLES or predictions.ndim == 1:
+            assert np.isnan(compute([name], predictions, labels)[name])
+            assert np.isnan(interval(name, predictions, labels)).all()
+
+
+def test_predictions_are_left_as_they_were():
+    outputs = np.array([1.0, np.inf, 2.0])
+    compute(["pearson"], outputs, np.arange(3))
+    assert np.isinf(outputs[1])
+
+
+@pytest.mark.parametrize("hits", [0, 1, 50, 99, 100])
+def test_the_interval_of_accuracy_is_wilsons(hits):
+    z, n, p = scipy.stats.norm.ppf(0.975), 100, hits / 100
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    found = interval("accuracy", np.arange(100) < hits, np.ones(100, dtype=int))
+    assert found == pytest.approx((middle - half, middle + half), abs=1e-9)
+
+
+def test_the_bootstrap_interval_of_pearson_is_near_fishers():
+    random = np.random.default_rng(0)
+    x = random.normal(size=2000)
+    y = 0.6 * x + 0.8 * random.normal(size=2000)
+    start = time.perf_counter()
+    low, high = interval("pearson", x, y)
+    interval("spearman", x, y)
+    assert time.perf_counter() - start < 4
+    fisher = scipy.stats.pearsonr(x, y).confidence_interval()
+    assert (low, high) == pytest.approx((fisher.low, fisher.high), abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["f1", "f1_macro", "matthews"])
+def test_bootstrap_intervals_hold_the_score_repeat_and_widen_with_the_level(name):
+    random = np.random.default_rng(1)
+    labels = random.integers(0, 2, 300)
+    predictions = np.where(random.random(300) < 0.8, labels, 1 - labels)
+    score = compute([name], predictions, labels)[name]
+    low, high = interval(name, predictions, labels)
+    assert low < score < high
+    assert (low, high) == interval(name, predictions, labels)
+    wide = interval(name, predictions, labels, level=0.99)
+    assert wide[0] < low
+    assert high < wide[1]
+
+
+def test_majority_score_answers_the_training_sets_class():
+    task = SimpleNamespace(
+        splits={"train": {"label": [1, 1, 0]}, "test": {"label": [0, 0, 0, 1]}},
+        num_labels=2,
+        metrics=("accuracy", "f1"),
+    )
+    assert majority_score(task) == pytest.approx({"accuracy": 0.25, "f1": 0.4})
+    assert majority_score(task, "train")["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_majority_score_of_a_regression_is_0():
+    task = SimpleNamespace(
+        splits={"train": {"label": [1.0, 4.5]}, "test": {"label": [0.5, 2.0]}}, num_labels=1, metrics=("pearson",)
+    )
+    assert majority_score(task) == {"pearson": 0.0}
+
+
+def test_bad_requests_are_refused_by_name():
+    labels = np.arange(6) % 3
+    with pytest.raises(VxlabError, match="unknown metric 'acuracy'; did you mean 'accuracy'"):
+        compute(["acuracy"], labels, labels)
+    with pytest.raises(VxlabError, match="more than two classes; ask for f1_macro"):
+        compute(["f1"], labels, labels)
+    with pytest.raises(VxlabError, match="accuracy of 5 predictions and 6 labels"):
+        compute(["accuracy"], labels[1:], labels)
+    with pytest.raises(VxlabError, match="accuracy of 0 predictions"):
+        compute(["accuracy"], labels[:0], labels[:0])
+    with pytest.raises(VxlabError, match="level=95: a confidence level lies between 0 and 1"):
+        interval("accuracy", labels, labels, level=95)

@@ -1,0 +1,36 @@
+"""The size of a low-rank update, from its thin factors."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def update_norm(left: Tensor, right: Tensor) -> float:
+    """Return ``‖left·right‖_F`` without forming the product: √tr((leftᵀ·left)·(right·rightᵀ)).
+
+    Args:
+        left: ``(out, r)``.
+        right: ``(r, in)``.
+
+    >>> update_norm(torch.tensor([[3.0], [4.0]]), torch.tensor([[2.0]]))
+    10.0
+    """
+    left, right = left.detach().double(), right.detach().double()
+    squared = ((left.T @ left) * (right @ right.T)).sum()
+    return math.sqrt(max(float(squared), 0.0))  # rounding can leave a tiny update just below 0
+
+
+def relative_update_norm(left: Tensor, right: Tensor, weight: Tensor) -> float:
+    """Return ``‖ΔW‖_F / ‖W‖_F`` with ΔW = left·right: how far training moved the layer, in units of its weight.
+
+    Args:
+        left: ``(out, r)``.
+        right: ``(r, in)``.
+        weight: W, ``(out, in)``.
+
+    Returns:
+        The ratio; infinite for an update of a zero weight.
+    """
+    norm = float(torch.linalg.matrix_norm(weight.detach().double()))
+    return update_norm(left, right) / norm if norm else math.inf

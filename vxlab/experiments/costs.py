@@ -1,0 +1,65 @@
+"""What each method would cost on the same layers: trained parameters and bytes to store."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from vxlab.adapters import Full, Head, Method, adapted_layers, resolve_targets
+from vxlab.adapters.family import Family, Shape
+from vxlab.adapters.targets import head_parameters
+from vxlab.errors import VxlabError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BYTES = 4
+"""Of one parameter stored in float32."""
+
+
+def cost_table(
+    model: nn.Module, methods: Mapping[str, Method], targets: str | Sequence[str] = "query-value"
+) -> "pd.DataFrame":
+    """Return what methods would train on a model, one row each, without training or attaching them.
+
+    Columns: ``method`` (the name given), ``backbone`` and ``head`` (trained parameters), ``share`` (of the base
+    model's parameters, both together) and ``bytes`` (of these in float32, what an adapter's file holds).
+
+    Args:
+        model: without adapters.
+        methods: by the name to show; a family whose rank does not fit a layer is left out.
+        targets: as :func:`vxlab.attach` takes them.
+    """
+    import pandas as pd
+
+    if adapted_layers(model):
+        raise VxlabError("cost_table counts for a bare model, and this one has adapters; call vxlab.detach(model) first")
+    total = sum(parameter.numel() for parameter in model.parameters())
+    head = sum(parameter.numel() for parameter in head_parameters(model).values())
+    shapes = {name: _shape(layer) for name, layer in resolve_targets(model, targets).items()}
+    rows = []
+    for name, method in methods.items():
+        backbone = _backbone(method, shapes, total - head)
+        if backbone is not None:
+            trained = backbone + head
+            rows.append((name, backbone, head, trained / total, trained * BYTES))
+    return pd.DataFrame(rows, columns=["method", "backbone", "head", "share", "bytes"])
+
+
+def _backbone(method: Method, shapes: Mapping[str, Shape], everything: int) -> int | None:
+    if isinstance(method, Head):
+        return 0
+    if isinstance(method, Full):
+        return everything
+    assert isinstance(method, Family)
+    try:
+        for name, shape in shapes.items():
+            method.check(shape, name)
+    except VxlabError:
+        return None
+    return sum(method.parameter_count(shape) for shape in shapes.values())
+
+
+def _shape(layer: nn.Module) -> Shape:
+    rows, columns = layer.get_parameter("weight").shape
+    return (rows, columns) if isinstance(layer, nn.Linear) else (columns, rows)

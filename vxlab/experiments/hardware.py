@@ -1,0 +1,93 @@
+"""The device and precision of a run, and what it ran on."""
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from vxlab._version import __version__
+from vxlab.errors import VxlabError
+
+DEVICES = ("auto", "cuda", "mps", "cpu")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
+
+def resolve_device(device: str) -> str:
+    """Return ``cuda``, ``mps`` or ``cpu``; ``auto`` takes the first that is there.
+
+    Raises:
+        VxlabError: the name is unknown, or the device is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, present in there.items() if present)
+    if device not in there:
+        raise VxlabError(f"device={device!r} is unknown; choose one of {', '.join(DEVICES)}")
+    if not there[device]:
+        present = ", ".join(name for name, is_there in there.items() if is_there)
+        raise VxlabError(f"device={device!r} was asked for, but torch {torch.__version__} sees none; choose auto or {present}")
+    return device
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """Return ``float32``, ``bfloat16`` or ``float16`` (the last two by autocast); ``auto`` is bfloat16 on CUDA only.
+
+    Raises:
+        VxlabError: the name is unknown, or the device cannot do it.
+    """
+    if precision not in PRECISIONS:
+        raise VxlabError(f"precision={precision!r} is unknown; choose one of {', '.join(PRECISIONS)}")
+    if precision == "auto":
+        return "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    if precision == "float16" and device != "cuda":
+        raise VxlabError(f"precision='float16' needs a CUDA device, and this run is on {device}; choose bfloat16 or float32")
+    return precision
+
+
+def describe_hardware(device: str) -> dict[str, str | int]:
+    """Return the processor, the number of threads torch uses, and the GPU where the run is on one."""
+    described: dict[str, str | int] = {"device": device, "processor": _processor(), "threads": torch.get_num_threads()}
+    if device == "cuda":
+        described["gpu"] = torch.cuda.get_device_name()
+        described["gpus"] = torch.cuda.device_count()
+    return described
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of vxlab, Python and the libraries that numbers depend on."""
+    libraries = ("torch", "transformers", "accelerate", "datasets", "scikit-learn", "numpy")
+    return {
+        "vxlab": __version__,
+        "python": platform.python_version(),
+        **{library: importlib.metadata.version(library) for library in libraries},
+    }
+
+
+def reset_peak_memory(device: str) -> None:
+    """Start measuring the peak of memory anew."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    elif Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark falls to what is resident now
+
+
+def peak_memory(device: str) -> int:
+    """Return the peak in bytes: allocated by torch on the GPU, or resident in this process on the CPU."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] if cpuinfo.exists() else []
+    name = names[0].split(":", 1)[1].strip() if names else platform.processor() or platform.machine()
+    return f"{name} ({os.cpu_count()} cores)"

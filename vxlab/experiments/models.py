@@ -1,0 +1,149 @@
+"""Pretrained models by packaged name, hub id or folder."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vxlab.errors import VxlabError
+from vxlab.experiments import assets
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model's files are."""
+
+    name: str
+    path: str
+    """a folder, or a hub id"""
+    fingerprint: str
+    """sha256 over the weight files, or the hub's commit: another model behind the same name is another run"""
+
+
+def load_model(name: str, num_labels: int) -> nn.Module:
+    """Load a pretrained model for sequence classification, or regression with one label, in float32.
+
+    The head is new: its initial values come from torch's global generator.
+
+    Args:
+        name: a packaged model (``minilm``, ``mpnet``), a hub id (``org/name``), or a folder with config.json,
+            safetensors weights and a tokenizer.
+        num_labels: number of classes; 1 means regression.
+
+    Returns:
+        A transformers model on the CPU, in evaluation mode.
+
+    Raises:
+        VxlabError: the name is neither of these, or the folder lacks a file. Pickled weights and remote code are
+            refused.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    if num_labels < 1:
+        raise VxlabError(f"num_labels={num_labels} is not a number of classes; choose 2 or more, or 1 for regression")
+    source = model_source(name)
+    with quiet_transformers(), _explained(name):
+        model: Any = AutoModelForSequenceClassification.from_pretrained(
+            source.path, num_labels=num_labels, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = load_tokenizer(name).pad_token_id
+    return model  # type: ignore[no-any-return]
+
+
+def load_tokenizer(name: str) -> Any:
+    """Load a model's tokenizer; where it has no padding token, the end-of-text token pads.
+
+    Raises:
+        VxlabError: as :func:`load_model`.
+    """
+    from transformers import AutoTokenizer
+
+    source = model_source(name)
+    with quiet_transformers(), _explained(name):
+        tokenizer = AutoTokenizer.from_pretrained(source.path, trust_remote_code=False)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def model_source(name: str) -> ModelSource:
+    """Find a model: fetch a packaged one, check a folder's files, or ask the hub for an id's commit.
+
+    Raises:
+        VxlabError: as :func:`load_model`.
+    """
+    packaged = {key for key, asset in assets.manifest().items() if asset.kind == "model"}
+    if name in packaged:
+        folder = assets.fetch(name)
+        return ModelSource(name, str(folder), _weights_sha256(folder))
+    if Path(name).is_dir():
+        _check_folder(Path(name))
+        return ModelSource(name, name, _weights_sha256(Path(name)))
+    return ModelSource(name, name, _hub_commit(name, packaged))
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Hold back transformers' loading bars and its report of the head that is new by design."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _check_folder(folder: Path) -> None:
+    names = {path.name for path in folder.iterdir()}
+    if "config.json" not in names:
+        raise VxlabError(f"model={str(folder)!r} is a folder without config.json; name one written by save_pretrained")
+    if not any(name.endswith(".safetensors") for name in names):
+        pickled = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth")))
+        what = f"only pickled weights ({pickled[0]}), which are not loaded" if pickled else "no weights"
+        raise VxlabError(f"model={str(folder)!r} holds {what}; save it with save_pretrained, which writes safetensors")
+    if not names.intersection(_TOKENIZER_FILES):
+        raise VxlabError(f"model={str(folder)!r} holds no tokenizer ({', '.join(_TOKENIZER_FILES[:4])}); save it there too")
+
+
+def _weights_sha256(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _hub_commit(name: str, packaged: set[str]) -> str:
+    from transformers import AutoConfig
+
+    with quiet_transformers(), _explained(name, packaged):
+        return str(AutoConfig.from_pretrained(name, trust_remote_code=False)._commit_hash)
+
+
+@contextlib.contextmanager
+def _explained(name: str, packaged: set[str] = frozenset()) -> Iterator[None]:  # type: ignore[assignment]
+    """Turn what transformers raises for a model it cannot load into one line that says what to do."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, VxlabError):
+            raise
+        near = get_close_matches(name, packaged, n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        known = f"Packaged: {', '.join(sorted(packaged))}. " if packaged else ""
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise VxlabError(f"model={name!r} cannot be loaded: {meant}{known}{reason}") from error

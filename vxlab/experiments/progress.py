@@ -1,0 +1,26 @@
+"""One progress bar that suits the place: a widget in JupyterLab, one line elsewhere."""
+
+import os
+import sys
+from typing import Any
+
+HEADLESS = "VXLAB_HEADLESS"
+"""Set in the environment of a notebook that runs with nobody watching: widgets would not show in its page."""
+
+
+def progress_bar(total: int, description: str, unit: str) -> Any:
+    """Return a tqdm bar: a widget in a live notebook, else plain text on standard output with few updates.
+
+    Args:
+        total: number of units to do.
+        description: what is being done.
+        unit: what one update counts.
+    """
+    if "ipykernel" in sys.modules and not os.environ.get(HEADLESS):
+        from tqdm.auto import tqdm
+
+        return tqdm(total=total, desc=description, unit=unit)
+    from tqdm import tqdm as plain
+
+    interval = 0.5 if sys.stdout.isatty() else 5.0
+    return plain(total=total, desc=description, unit=unit, file=sys.stdout, mininterval=interval, ncols=100)

@@ -1,0 +1,88 @@
+"""Settings that work: for a smoke test, for a laptop, and those that the papers published."""
+
+import csv
+from collections.abc import Mapping
+from typing import Any
+
+from vxlab.adapters import method_from_name
+from vxlab.errors import VxlabError
+from vxlab.experiments.glue import glue_name
+from vxlab.experiments.spec import RunSpec
+from vxlab.paths import shipped
+
+SCALES = ("smoke", "small", "paper")
+
+_SMALL: dict[str, Any] = {
+    "model": "minilm", "task": "rotten_tomatoes", "targets": "query-value", "epochs": 2, "batch_size": 32,
+    "max_length": 128, "train_examples": 4000,
+}  # fmt: skip
+_SMOKE = {**_SMALL, "epochs": 1, "batch_size": 16, "max_length": 32, "train_examples": 64, "eval_examples": 32}
+# The best of a small grid each on validation, MiniLM on 4,000 sentences of rotten_tomatoes (benchmarks/scores.py).
+_BY_METHOD: dict[str, dict[str, Any]] = {
+    "lora": {"rank": 8, "learning_rate": 2e-3, "head_learning_rate": 5e-3},
+    "vera": {"rank": 256, "learning_rate": 2e-2, "head_learning_rate": 5e-3},
+    "lora_xs": {"rank": 16, "learning_rate": 4e-3, "head_learning_rate": 5e-3},
+    "head": {"learning_rate": 5e-3, "head_learning_rate": 5e-3},
+    "full": {"learning_rate": 1e-4, "head_learning_rate": 5e-3},
+}
+_SMOKE_RANK = 4
+_PAPER_DEFAULTS = {
+    "vera": {"model": "FacebookAI/roberta-base", "task": "sst2"},
+    "lora_xs": {"model": "FacebookAI/roberta-large", "task": "sst2"},
+}
+
+
+def recipe(method: str = "vera", *, scale: str = "small", **chosen: Any) -> RunSpec:
+    """Return a run's spec: the scale's settings, overridden by what is chosen.
+
+    Args:
+        method: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``head`` or ``full``.
+        scale: ``smoke`` (64 sentences, seconds: shows that everything runs, its scores mean nothing), ``small``
+            (minutes on a laptop) or ``paper`` (the published settings for the method, model and task, for a GPU).
+        chosen: ``rank`` and ``alpha`` of the method, and any field of :class:`RunSpec`; None keeps the scale's.
+
+    Raises:
+        VxlabError: the method or scale is unknown, or no published settings exist for this combination.
+
+    >>> recipe("lora_xs", rank=8).method
+    LoRAXS(rank=8, alpha=None, sigma='input', basis='top', seed=0)
+    """
+    if scale not in SCALES:
+        raise VxlabError(f"scale={scale!r} is unknown; choose one of {', '.join(SCALES)}")
+    name = method_from_name(method).name
+    chosen = {key: value for key, value in chosen.items() if value is not None}
+    if scale == "paper":
+        settings = _published(name, chosen)
+    else:
+        settings = (_SMALL if scale == "small" else _SMOKE) | _BY_METHOD[name]
+        if scale == "smoke" and "rank" in settings:
+            settings["rank"] = _SMOKE_RANK
+    settings |= chosen
+    of_method = {key: settings.pop(key) for key in ("rank", "alpha") if key in settings}
+    return RunSpec(method=method_from_name(name, **of_method), **settings)
+
+
+def _published(method: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    if method not in _PAPER_DEFAULTS:
+        known = ", ".join(_PAPER_DEFAULTS)
+        raise VxlabError(f"scale='paper' has no published settings for method={method!r}; they are there for {known}")
+    wanted = {**_PAPER_DEFAULTS[method], **{key: chosen[key] for key in ("model", "task") if key in chosen}}
+    wanted["task"] = glue_name(wanted["task"]) or wanted["task"]
+    with shipped("data", "published_recipes.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] == method]
+    for row in rows:
+        if (row["model"], row["task"]) == (wanted["model"], wanted["task"]):
+            return _typed(row)
+    listed = sorted({f"{row['model']} on {row['task']}" for row in rows})
+    raise VxlabError(
+        f"scale='paper' has no published settings for {method} with model={wanted['model']!r} on "
+        f"task={wanted['task']!r}; they are there for {', '.join(listed)}"
+    )
+
+
+def _typed(row: Mapping[str, str]) -> dict[str, Any]:
+    whole = ("rank", "epochs", "batch_size", "max_length")
+    real = ("alpha", "learning_rate", "head_learning_rate", "warmup")
+    typed: dict[str, Any] = {key: row[key] for key in ("model", "task", "targets")}
+    typed |= {key: int(row[key]) for key in whole}
+    return typed | {key: float(row[key]) for key in real if row[key]}

@@ -1,0 +1,120 @@
+"""What a run leaves behind: one record, its adapter and its test predictions."""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vxlab.errors import VxlabError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+RECORD_FILE, PREDICTIONS_FILE, ADAPTER_FOLDER = "record.json", "predictions.safetensors", "adapter"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """The result of one run. Times are in seconds, sizes in bytes; a diverged run has no test score."""
+
+    key: str
+    """sha256 of all that decided the numbers"""
+    spec: dict[str, Any]
+    """the RunSpec's fields"""
+    status: str
+    """``finished`` or ``diverged``"""
+    task: dict[str, Any]
+    """name, num_labels, label_names, metrics (the first chose the checkpoint), rows by split, source"""
+    metrics: list[dict[str, Any]]
+    """rows of epoch, split, metric, value; the test split at the chosen epoch only"""
+    curve: list[dict[str, Any]]
+    """rows of step, epoch, loss (mean over the steps since the row before), learning_rate"""
+    best_epoch: int | None
+    """the epoch whose checkpoint had the best first metric on validation"""
+    parameters: dict[str, int]
+    """trained in the backbone and in the head, and the base model's total"""
+    layers: int
+    """number of adapted layers"""
+    bytes_stored: int
+    """of the saved adapter's folder, the head included"""
+    steps: int
+    """optimizer steps taken"""
+    step_seconds: float
+    """median time of a training step"""
+    train_seconds: float
+    """from the first step to the last, evaluations included"""
+    peak_memory: int
+    """bytes: allocated on the GPU, or resident in the process on the CPU"""
+    precision: str
+    """in force"""
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+    finished_at: str
+    """UTC, ISO 8601"""
+    folder: Path = field(compare=False)
+    """where the record, the adapter and the predictions are"""
+
+    def score(self, metric: str | None = None, split: str = "test") -> float:
+        """Return a metric at the chosen epoch, by default the task's first on test; NaN where there is none."""
+        metric = metric or self.task["metrics"][0]
+        rows = [
+            row["value"]
+            for row in self.metrics
+            if (row["split"], row["metric"], row["epoch"]) == (split, metric, self.best_epoch)
+        ]
+        return float("nan") if not rows or rows[0] is None else float(rows[0])
+
+    def metrics_table(self) -> "pd.DataFrame":
+        """Return every metric by epoch and split."""
+        import pandas as pd
+
+        return pd.DataFrame(self.metrics, columns=["epoch", "split", "metric", "value"])
+
+    def curve_table(self) -> "pd.DataFrame":
+        """Return training loss and learning rate by step."""
+        import pandas as pd
+
+        return pd.DataFrame(self.curve, columns=["step", "epoch", "loss", "learning_rate"])
+
+    def predictions(self, split: str = "test") -> "tuple[torch.Tensor, torch.Tensor]":
+        """Return the chosen checkpoint's logits ``(rows, num_labels)`` and the labels ``(rows,)`` of a split.
+
+        Raises:
+            VxlabError: the run diverged, or has no such split.
+        """
+        from safetensors.torch import load_file
+
+        tensors = load_file(self.folder / PREDICTIONS_FILE) if self.status == "finished" else {}
+        if f"{split}.logits" not in tensors:
+            raise VxlabError(f"run {self.key[:12]} ({self.status}) holds no predictions for split={split!r}")
+        return tensors[f"{split}.logits"], tensors[f"{split}.labels"]
+
+    def save(self) -> None:
+        """Write the record into its folder, whole or not at all."""
+        fields = {name: value for name, value in dataclasses.asdict(self).items() if name != "folder"}
+        new = self.folder / f".{RECORD_FILE}"
+        new.write_text(json.dumps(_without_nan(fields), indent=1) + "\n", encoding="utf-8")
+        os.replace(new, self.folder / RECORD_FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> "RunRecord | None":
+        """Read a folder's record; None where there is none, or one that this version did not write."""
+        try:
+            fields = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+            return cls(**fields, folder=folder)
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: it is stored as null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value

@@ -1,0 +1,113 @@
+"""What a run is: everything that decides its numbers, and a key made of it."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from vxlab.adapters import Method
+from vxlab.errors import VxlabError
+from vxlab.experiments.hardware import DEVICES, PRECISIONS
+
+_WHERE = ("device", "task_folder")
+"""Fields that say where a run happens and not what it computes: not in the key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One fine-tuning run.
+
+    >>> import vxlab
+    >>> spec = RunSpec(method=vxlab.VeRA(rank=64), learning_rate=2e-2, head_learning_rate=5e-3)
+    >>> spec.settings()["method"]
+    {'name': 'vera', 'rank': 64, 'd_initial': 0.1, 'seed': 0}
+    """
+
+    method: Method
+    """an adapter family's settings, ``Head()`` or ``Full()``"""
+    learning_rate: float
+    """of the adapter, or of the backbone under ``Full()``; AdamW's peak, above 0"""
+    head_learning_rate: float
+    """of the task head; above 0"""
+    model: str = "minilm"
+    """packaged name, hub id or folder"""
+    task: str = "rotten_tomatoes"
+    """packaged name, GLUE's name for a task, hub id, or a file or folder of data"""
+    targets: str | tuple[str, ...] = "query-value"
+    """the adapted layers, as :func:`vxlab.attach` takes them"""
+    epochs: int = 2
+    """passes over the training split, 1 or more"""
+    batch_size: int = 32
+    """training examples a step and device, 1 or more"""
+    max_length: int = 128
+    """tokens; longer texts are cut"""
+    warmup: float = 0.06
+    """share of the steps in which the rate rises from 0, before it falls linearly to 0; 0 to below 1"""
+    weight_decay: float = 0.0
+    """AdamW's, on matrices only"""
+    train_examples: int | None = None
+    """a seeded, stratified sample of the training split; None takes all"""
+    eval_examples: int | None = None
+    """a seeded sample of the validation and the test split each; None takes all"""
+    seed: int = 0
+    """of the head's and the adapter's start, the order of batches and dropout; not of the splits"""
+    text_columns: tuple[str, ...] = ()
+    """of a task of your own: one or two columns; () finds them by their usual names"""
+    label_column: str | None = None
+    """of a task of your own; None means ``label``"""
+    group_column: str | None = None
+    """of a task of your own: rows of one group stay in one split"""
+    task_folder: str | None = None
+    """where a GLUE task's files are; None asks the hub"""
+    device: str = "auto"
+    """``auto``, ``cuda``, ``mps`` or ``cpu``"""
+    precision: str = "auto"
+    """``auto`` (bfloat16 on CUDA, else float32), ``float32``, ``bfloat16`` or ``float16``"""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.method, Method):
+            raise VxlabError(f"method={self.method!r} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, Head or Full")
+        for name in ("epochs", "batch_size", "max_length", "train_examples", "eval_examples"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise VxlabError(f"{name}={value!r} is not a positive whole number; choose 1 or more")
+        for name in ("learning_rate", "head_learning_rate"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise VxlabError(f"{name}={getattr(self, name)!r} is not a positive number; try 1e-3")
+        if not 0 <= self.warmup < 1:
+            raise VxlabError(f"warmup={self.warmup!r} is not a share of the steps; choose 0 to below 1")
+        for name, choices in (("device", DEVICES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in choices:
+                raise VxlabError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(choices)}")
+
+    def settings(self) -> dict[str, Any]:
+        """Return every field as plain JSON values."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields["method"] = {"name": self.method.name, **self.method.settings()}
+        fields["targets"] = self.targets if isinstance(self.targets, str) else list(self.targets)
+        fields["text_columns"] = list(self.text_columns)
+        return fields
+
+    def key(self, **resolved: str) -> str:
+        """Return the sha256 of all that decides the numbers.
+
+        Args:
+            resolved: what the fields stand for here: fingerprints of model and data, the precision in force. Device
+                and folders are not part of the key.
+        """
+        identity = {name: value for name, value in self.settings().items() if name not in _WHERE} | resolved
+        text = json.dumps(_canonical(identity), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    """Make 8, 8.0 and NumPy's 8 one value, and forget digits beyond the twelfth."""
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, bool | str) or value is None:
+        return value
+    number = float(f"{float(value):.12g}")
+    return int(number) if number.is_integer() else number

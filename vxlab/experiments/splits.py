@@ -1,0 +1,111 @@
+"""Carve one set of rows into two: seeded, stratified, and never through a group."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vxlab.errors import VxlabError
+
+Indices = NDArray[np.int64]
+
+_BINS = 10  # quantile bins that stand in for classes when the label is a number
+_DRAWS = 64  # orders of the groups tried; the best balanced one is kept
+
+
+def carve(labels: NDArray[Any], groups: NDArray[Any] | None, fraction: float, seed: int) -> tuple[Indices, Indices]:
+    """Split rows into those kept and those held out, with the same mix of labels in both.
+
+    Without groups, every class gives its share to within one row (class sizes times ``fraction``, rounded), and a
+    class of one row stays with the kept rows while ``fraction`` is below one half. Floating-point labels are
+    stratified by ten quantile bins. With groups, whole groups are held out: of 64 seeded orders of the groups, the
+    one whose first groups come nearest to ``fraction`` of every class is taken, so the share is met only as closely
+    as the sizes of the groups allow.
+
+    Args:
+        labels: (rows,) class ids (integer) or targets (floating point).
+        groups: (rows,) the group of each row, such as the film a review is about; None when rows are independent.
+        fraction: share of the rows to hold out, above 0 and below 1. At least one row (group) lands on each side.
+        seed: the same labels, groups, fraction and seed give the same rows, on every machine.
+
+    Returns:
+        Two ascending index arrays, kept and held out, which together hold every row once.
+
+    Raises:
+        VxlabError: ``fraction`` outside (0, 1), or fewer than two rows, or than two groups.
+
+    >>> kept, held = carve(np.array([0, 0, 0, 0, 1, 1, 1, 1]), None, fraction=0.25, seed=0)
+    >>> len(kept), len(held)
+    (6, 2)
+    """
+    if not 0 < fraction < 1:
+        raise VxlabError(f"fraction={fraction}: the share of rows to hold out must lie between 0 and 1")
+    units = len(labels) if groups is None else len(np.unique(groups))
+    if units < 2:
+        what = "row" if groups is None else "group"
+        raise VxlabError(f"cannot carve {units} {what}(s) in two: at least two {what}s are needed")
+    if groups is None:
+        size = min(max(round(fraction * len(labels)), 1), len(labels) - 1)
+        held = sample(labels, size, seed)
+    else:
+        held = _whole_groups(labels, groups, fraction, seed)
+    return np.setdiff1d(np.arange(len(labels)), held), held
+
+
+def sample(labels: NDArray[Any], size: int, seed: int) -> Indices:
+    """Draw ``size`` rows with the label mix of the whole; a smaller sample with the same seed is part of a larger one.
+
+    Args:
+        labels: (rows,) class ids (integer) or targets (floating point).
+        size: rows to draw, 1 to ``len(labels)``.
+        seed: seed of the draw.
+
+    Returns:
+        Ascending indices of the drawn rows.
+
+    Raises:
+        VxlabError: ``size`` out of range.
+
+    >>> sample(np.array([0, 1] * 50), 10, seed=0).shape
+    (10,)
+    """
+    if not 1 <= size <= len(labels):
+        raise VxlabError(f"cannot draw {size} of {len(labels)} rows: ask for 1 to {len(labels)}")
+    return np.sort(_stratified_order(labels, seed)[:size])
+
+
+def _stratified_order(labels: NDArray[Any], seed: int) -> Indices:
+    """Order rows so that every prefix holds each stratum in proportion: sort by (rank in stratum + ½) / its size."""
+    # RandomState, not default_rng: NumPy keeps its stream frozen, so the rows stay the same for ever.
+    order = np.random.RandomState(seed).permutation(len(labels))
+    strata = _strata(labels)[order]
+    position = np.empty(len(order))
+    for stratum in np.unique(strata):
+        rows = np.flatnonzero(strata == stratum)
+        position[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+    return order[np.argsort(position, kind="stable")].astype(np.int64)
+
+
+def _whole_groups(labels: NDArray[Any], groups: NDArray[Any], fraction: float, seed: int) -> Indices:
+    """Hold out the first groups of the seeded order that keeps the mix of labels best."""
+    group_of_row, strata = np.unique(groups, return_inverse=True)[1], _strata(labels)
+    counts = np.zeros((group_of_row.max() + 1, strata.max() + 1))
+    np.add.at(counts, (group_of_row, strata), 1)
+    wanted, random = fraction * counts.sum(axis=0), np.random.RandomState(seed)
+    best, best_error = np.array([], dtype=np.int64), np.inf
+    for _ in range(_DRAWS):
+        order = random.permutation(len(counts))
+        taken = counts[order].cumsum(axis=0)[:-1]  # the last group always stays
+        cut = int(np.abs(taken.sum(axis=1) - wanted.sum()).argmin())
+        error = np.abs(taken[cut] - wanted).sum()
+        if error < best_error:
+            best, best_error = order[: cut + 1], error
+    return np.flatnonzero(np.isin(group_of_row, best)).astype(np.int64)
+
+
+def _strata(labels: NDArray[Any]) -> Indices:
+    """Number the classes, or the quantile bins of real targets, from 0 up."""
+    if np.issubdtype(labels.dtype, np.floating):
+        edges = np.quantile(labels, np.linspace(0, 1, _BINS + 1)[1:-1])
+        labels = np.searchsorted(edges, labels, side="right")
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)

@@ -1,0 +1,161 @@
+"""transformers' Trainer, made to fit adapters: two learning rates, small checkpoints, an early end on divergence."""
+
+import json
+import math
+import shutil
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from vxlab.adapters.targets import head_parameters
+from vxlab.errors import VxlabError
+from vxlab.experiments.progress import progress_bar
+from vxlab.experiments.spec import RunSpec
+
+LOGS_PER_RUN = 50
+DIVERGED_FACTOR = 10.0
+"""A loss this many times the first one logged counts as diverged."""
+
+
+class AdapterTrainer(Trainer):  # type: ignore[misc]
+    """A Trainer whose checkpoints hold the trained tensors only, and whose head has its own learning rate."""
+
+    def __init__(self, *args: Any, head_learning_rate: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.head_learning_rate = head_learning_rate
+        self.remove_callback(PrinterCallback)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:  # type: ignore[has-type]
+            groups = parameter_groups(
+                self.model, self.args.learning_rate, self.head_learning_rate, self.args.weight_decay
+            )
+            self.optimizer = torch.optim.AdamW(groups, lr=self.args.learning_rate)
+        return self.optimizer
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        # The frozen base would be written at every epoch otherwise. Trainer loads this file with strict=False.
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        trained = {
+            name: p.detach().cpu().contiguous() for name, p in self.model.named_parameters() if p.requires_grad
+        }
+        save_file(trained, folder / "model.safetensors", metadata={"format": "pt"})
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        trained = {name for name, p in self.model.named_parameters() if p.requires_grad}
+        lost = trained.intersection(load_result.missing_keys) | set(load_result.unexpected_keys)
+        if lost:
+            raise VxlabError(f"the checkpoint does not fit the model: {', '.join(sorted(lost)[:3])}; delete its folder")
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Show progress, time the steps, and end a run whose loss diverged."""
+
+    def __init__(self, description: str, show: bool) -> None:
+        self.description, self.show = description, show
+        self.diverged = False
+        self.step_times: list[float] = []
+        self._first_loss: float | None = None
+        self._bar: Any = None
+        self._started = 0.0
+
+    @property
+    def step_seconds(self) -> float:
+        """Median time of a step."""
+        return statistics.median(self.step_times) if self.step_times else math.nan
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.show and state.is_world_process_zero:
+            self._bar = progress_bar(state.max_steps, self.description, "step")
+            self._bar.update(state.global_step)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._started = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.step_times.append(time.perf_counter() - self._started)
+        if self._bar is not None:
+            self._bar.update()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is None:
+            return
+        if self._first_loss is None:
+            self._first_loss = loss
+        if not math.isfinite(loss) or loss > DIVERGED_FACTOR * max(self._first_loss, 1.0):
+            self.diverged = control.should_training_stop = True
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def parameter_groups(
+    model: nn.Module, learning_rate: float, head_learning_rate: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Return AdamW's groups: backbone and head with their own rates, decay on matrices only."""
+    head = set(head_parameters(model))
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            rate = head_learning_rate if name in head else learning_rate
+            groups.setdefault((rate, weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
+    return [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]
+
+
+def training_arguments(
+    spec: RunSpec, folder: Path, device: str, precision: str, metric: str, rows: int
+) -> TrainingArguments:
+    """Return transformers' arguments for a run: evaluate and keep a checkpoint each epoch, the best at the end."""
+    devices = max(1, torch.cuda.device_count()) if device == "cuda" else 1
+    steps = spec.epochs * math.ceil(rows / (spec.batch_size * devices))
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=spec.epochs,
+        per_device_train_batch_size=spec.batch_size,
+        per_device_eval_batch_size=2 * spec.batch_size,
+        learning_rate=spec.learning_rate,
+        weight_decay=spec.weight_decay,
+        lr_scheduler_type="linear",
+        warmup_steps=spec.warmup,
+        seed=spec.seed,
+        use_cpu=device == "cpu",
+        bf16=precision == "bfloat16",
+        fp16=precision == "float16",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model=metric,
+        greater_is_better=True,
+        logging_steps=max(1, steps // LOGS_PER_RUN),
+        logging_nan_inf_filter=False,
+        train_sampling_strategy="group_by_length",
+        length_column_name="length",
+        dataloader_pin_memory=device == "cuda",
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def usable_checkpoint(folder: Path) -> str | None:
+    """Return the last complete checkpoint in a folder; one that a kill cut short is removed."""
+    while folder.is_dir() and (last := get_last_checkpoint(str(folder))) is not None:
+        try:
+            json.loads((Path(last) / "trainer_state.json").read_text())  # Trainer writes it last
+        except (OSError, ValueError):
+            shutil.rmtree(last)
+        else:
+            return str(last)
+    return None
