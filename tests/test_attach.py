@@ -61,7 +61,9 @@ def test_trained_parameters_are_the_formulas(name: str, targets: str, family: Fa
     count = vxlab.trainable_parameters(vxlab.attach(model, family, targets=targets))
     assert count.backbone == sum(formula(*shape) for shape in rows_and_columns)
     assert count.total == total
-    assert count.head == sum(p.numel() for n, p in model.named_parameters() if n.startswith(("classifier", "pre_", "pooler", "score")))
+    assert count.head == sum(
+        p.numel() for n, p in model.named_parameters() if n.startswith(("classifier", "pre_", "pooler", "score"))
+    )
 
 
 @pytest.mark.parametrize("name", COUNTED)
@@ -116,7 +118,7 @@ def test_merging_twice_and_unmerging_twice_are_refused() -> None:
 
 def test_a_merged_model_refuses_to_train() -> None:
     model = vxlab.merge(vxlab.attach(ARCHITECTURES["bert"](), vxlab.LoRA(rank=2))).train()
-    with pytest.raises(vxlab.VxlabError, match="is merged, so its adapter cannot train"):
+    with pytest.raises(vxlab.VxlabError, match=r"is merged, so its adapter cannot train"):
         model(**inputs("bert"))
 
 
@@ -151,7 +153,7 @@ def test_attaching_twice_is_refused_and_changes_nothing() -> None:
 
 def test_a_rank_that_fits_one_layer_only_leaves_the_model_bare() -> None:
     model = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 4))
-    with pytest.raises(vxlab.VxlabError, match="LoRAXS rank=8 is more than min.*=4 of `1`"):
+    with pytest.raises(vxlab.VxlabError, match=r"LoRAXS rank=8 is more than min.*=4 of `1`"):
         vxlab.attach(model, vxlab.LoRAXS(rank=8), targets="all-linear")
     assert all(type(module) is nn.Linear for module in model)
     vxlab.attach(model, vxlab.LoRAXS(rank=4), targets="all-linear")
@@ -203,5 +205,8 @@ print("attached")
 
 def test_importing_vxlab_costs_little_more_than_torch() -> None:
     program = "import torch, time; t = time.perf_counter(); import vxlab; print(time.perf_counter() - t)"
-    times = [float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout) for _ in range(3)]
+    times = [
+        float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+        for _ in range(3)
+    ]
     assert min(times) < 0.3

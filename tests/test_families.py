@@ -150,7 +150,10 @@ def test_a_band_is_that_slice_of_the_full_decomposition(band: str, start: int) -
     U, S, Vh = torch.linalg.svd(W, full_matrices=False)
     mine = singular_band(W, 2, band)
     torch.testing.assert_close(mine.S, S[start : start + 2])
-    own, oracle = mine.U @ torch.diag(mine.S) @ mine.Vh, (U[:, start : start + 2] * S[start : start + 2]) @ Vh[start : start + 2]
+    own, oracle = (
+        mine.U @ torch.diag(mine.S) @ mine.Vh,
+        (U[:, start : start + 2] * S[start : start + 2]) @ Vh[start : start + 2],
+    )
     torch.testing.assert_close(own, oracle)
 
 

@@ -65,7 +65,8 @@ def test_non_contiguous_input_changes_nothing() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_computes_in_its_own_type_and_returns_float32_gradients(dtype: torch.dtype) -> None:
     x, W, bias, left, right = (
-        t.float().detach() for t in tensors((9,), True, input_grad=False, right_grad=False)  # type: ignore[union-attr]
+        t.float().detach()
+        for t in tensors((9,), True, input_grad=False, right_grad=False)  # type: ignore[union-attr]
     )
     left.requires_grad_()
     with torch.autocast("cpu", dtype):

@@ -19,7 +19,12 @@ def pair(name: str, method: vxlab.adapters.Family, config: peft.PeftConfig) -> t
     ours = vxlab.attach(ARCHITECTURES[name](), method, targets="all-linear").eval()
     theirs = peft.get_peft_model(ARCHITECTURES[name](), config).eval()
     torch.manual_seed(2)
-    names = {"A": "lora_A.default.weight", "B": "lora_B.default.weight", "lambda_b": "vera_lambda_b.default", "lambda_d": "vera_lambda_d.default"}
+    names = {
+        "A": "lora_A.default.weight",
+        "B": "lora_B.default.weight",
+        "lambda_b": "vera_lambda_b.default",
+        "lambda_d": "vera_lambda_d.default",
+    }
     with torch.no_grad():
         for path, layer in vxlab.adapted_layers(ours).items():
             for key, tensor in layer.trained_tensors().items():
@@ -56,7 +61,11 @@ def target_modules(name: str) -> list[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_lora_agrees_with_peft(name: str, rank_stabilised: bool) -> None:
     config = peft.LoraConfig(
-        r=4, lora_alpha=6, use_rslora=rank_stabilised, target_modules=target_modules(name), fan_in_fan_out=name == "gpt2"
+        r=4,
+        lora_alpha=6,
+        use_rslora=rank_stabilised,
+        target_modules=target_modules(name),
+        fan_in_fan_out=name == "gpt2",
     )
     agree(name, *pair(name, vxlab.LoRA(rank=4, alpha=6, rank_stabilised=rank_stabilised), config))
 
@@ -71,9 +80,7 @@ def test_vera_agrees_with_peft_that_drew_its_own_matrices_from_the_same_seed(nam
 
 
 def test_initial_lambda_d_is_pefts() -> None:
-    ours, theirs = pair("bert", vxlab.VeRA(rank=4), peft.VeraConfig(r=4, target_modules=target_modules("bert")))
-    fresh = vxlab.VeRA(rank=4).trained((8, 8))["lambda_d"]
     config = peft.VeraConfig(r=4, target_modules=target_modules("bert"))
     initial = peft.get_peft_model(ARCHITECTURES["bert"](), config)
-    path = f"base_model.model.{next(iter(vxlab.adapted_layers(ours)))}.vera_lambda_d.default"
-    assert torch.equal(initial.get_parameter(path).detach(), fresh)
+    path = f"base_model.model.{target_modules('bert')[0]}.vera_lambda_d.default"
+    assert torch.equal(initial.get_parameter(path).detach(), vxlab.VeRA(rank=4).trained((8, 8))["lambda_d"])

@@ -99,7 +99,9 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
         with torch.random.fork_rng(devices=[]):  # the initial values are overwritten: leave the caller's generator be
             _attach_saved(model, method, saved["layers"], folder)
     elif (already.method, list(already.layers)) != (method, saved["layers"]):
-        raise VxlabError(f"{folder} holds {method}, but the model has {already.method} attached; call detach(model) first")
+        raise VxlabError(
+            f"{folder} holds {method}, but the model has {already.method} attached; call detach(model) first"
+        )
     try:
         _check_frozen(adapted_layers(model), saved, folder)
         _copy_trained(model, tensors, folder)
@@ -148,7 +150,7 @@ def _dtype(base: Mapping[str, Tensor]) -> str:
     return ",".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in base.values()}))
 
 
-def _frozen_fingerprints(layers: Mapping[str, AdaptedLinear]) -> dict[str, object]:
+def _frozen_fingerprints(layers: Mapping[str, AdaptedLinear]) -> dict[str, Any]:
     if not layers:
         return {}
     shared = dict(next(iter(layers.values())).shared.named_buffers())
@@ -218,12 +220,13 @@ def _check_frozen(layers: Mapping[str, AdaptedLinear], saved: Mapping[str, Any],
             f"draws other numbers than torch {saved.get('torch')}; install that version to load it"
         )
     old, new = saved.get("basis_probes", []), here.get("basis_probes", [])
-    for name, a, b in zip(layers, old, new, strict=False):  # type: ignore[call-overload]
-        if not math.isclose(a, b, abs_tol=PROBE_TOLERANCE):
-            raise VxlabError(
-                f"the LoRA-XS basis of `{name}` does not reproduce here, so R of {folder} would act on other directions "
-                f"(probe {b:.4f}, saved {a:.4f}); load the base in the precision it was trained in"
-            )
+    same = [math.isclose(a, b, abs_tol=PROBE_TOLERANCE) for a, b in zip(old, new, strict=False)]
+    if len(old) != len(new) or not all(same):
+        first = list(layers)[same.index(False)] if False in same else next(iter(layers))
+        raise VxlabError(
+            f"the LoRA-XS basis of `{first}` does not reproduce here, so R of {folder} would act on other directions; "
+            f"load the base in the precision it was trained in"
+        )
 
 
 @torch.no_grad()
@@ -233,7 +236,9 @@ def _copy_trained(model: nn.Module, tensors: Mapping[str, Tensor], folder: Path)
     found = {key: tensor.shape for key, tensor in tensors.items()}
     if found != expected:
         differing = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
-        raise VxlabError(f"{folder / TENSORS_FILE} does not fit the model: {', '.join(differing[:3])} missing or unexpected")
+        raise VxlabError(
+            f"{folder / TENSORS_FILE} does not fit the model: {', '.join(differing[:3])} missing or unexpected"
+        )
     rows = {key: iter(tensor) for key, tensor in tensors.items() if key not in other}
     for layer in layers.values():
         for name, parameter in layer.trained_tensors().items():

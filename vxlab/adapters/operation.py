@@ -40,7 +40,7 @@ def adapted_linear(
 
 def _compute_dtype(x: Tensor) -> torch.dtype:
     kind = x.device.type
-    # Autocast does not reach into the backward pass of a Function, so the casts happen outside, where autograd sees them.
+    # Autocast does not reach into a Function's backward pass, so the casts happen outside, where autograd sees them.
     if torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
     return x.dtype

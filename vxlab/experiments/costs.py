@@ -33,7 +33,9 @@ def cost_table(
     import pandas as pd
 
     if adapted_layers(model):
-        raise VxlabError("cost_table counts for a bare model, and this one has adapters; call vxlab.detach(model) first")
+        raise VxlabError(
+            "cost_table counts for a bare model, and this one has adapters; call vxlab.detach(model) first"
+        )
     total = sum(parameter.numel() for parameter in model.parameters())
     head = sum(parameter.numel() for parameter in head_parameters(model).values())
     shapes = {name: _shape(layer) for name, layer in resolve_targets(model, targets).items()}

@@ -27,7 +27,9 @@ def resolve_device(device: str) -> str:
         raise VxlabError(f"device={device!r} is unknown; choose one of {', '.join(DEVICES)}")
     if not there[device]:
         present = ", ".join(name for name, is_there in there.items() if is_there)
-        raise VxlabError(f"device={device!r} was asked for, but torch {torch.__version__} sees none; choose auto or {present}")
+        raise VxlabError(
+            f"device={device!r} was asked for, but torch {torch.__version__} sees none; choose auto or {present}"
+        )
     return device
 
 
@@ -42,7 +44,9 @@ def resolve_precision(precision: str, device: str) -> str:
     if precision == "auto":
         return "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32"
     if precision == "float16" and device != "cuda":
-        raise VxlabError(f"precision='float16' needs a CUDA device, and this run is on {device}; choose bfloat16 or float32")
+        raise VxlabError(
+            f"precision='float16' needs a CUDA device, and this run is on {device}; choose bfloat16 or float32"
+        )
     return precision
 
 
@@ -88,6 +92,8 @@ def peak_memory(device: str) -> int:
 
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
-    names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] if cpuinfo.exists() else []
+    names = (
+        [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] if cpuinfo.exists() else []
+    )
     name = names[0].split(":", 1)[1].strip() if names else platform.processor() or platform.machine()
     return f"{name} ({os.cpu_count()} cores)"

@@ -14,7 +14,14 @@ from torch import nn
 from vxlab.errors import VxlabError
 from vxlab.experiments import assets
 
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.txt",
+    "vocab.json",
+    "spm.model",
+    "sentencepiece.bpe.model",
+)
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,9 @@ def _check_folder(folder: Path) -> None:
         what = f"only pickled weights ({pickled[0]}), which are not loaded" if pickled else "no weights"
         raise VxlabError(f"model={str(folder)!r} holds {what}; save it with save_pretrained, which writes safetensors")
     if not names.intersection(_TOKENIZER_FILES):
-        raise VxlabError(f"model={str(folder)!r} holds no tokenizer ({', '.join(_TOKENIZER_FILES[:4])}); save it there too")
+        raise VxlabError(
+            f"model={str(folder)!r} holds no tokenizer ({', '.join(_TOKENIZER_FILES[:4])}); save it there too"
+        )
 
 
 def _weights_sha256(folder: Path) -> str:

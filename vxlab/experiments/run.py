@@ -20,14 +20,12 @@ from vxlab.experiments.metrics import compute, majority_score
 from vxlab.experiments.models import load_model, load_tokenizer, model_source, quiet_transformers
 from vxlab.experiments.record import ADAPTER_FOLDER, PREDICTIONS_FILE, RunRecord
 from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.tasks import Task, load_task
+from vxlab.experiments.tasks import Task
 from vxlab.experiments.training import AdapterTrainer, Watch, training_arguments, usable_checkpoint
 from vxlab.paths import reports_folder
 
 
-def run(
-    spec: RunSpec, *, store: str | Path | None = None, fresh: bool = False, progress: bool = True
-) -> RunRecord:
+def run(spec: RunSpec, *, store: str | Path | None = None, fresh: bool = False, progress: bool = True) -> RunRecord:
     """Fine-tune as the spec says, or return the finished run that the store already has.
 
     After each epoch the model is evaluated on the validation split, and the checkpoint with the best first metric of
@@ -70,14 +68,7 @@ class _Job:
 def _job(spec: RunSpec, store: str | Path | None) -> _Job:
     device = hardware.resolve_device(spec.device)
     precision = hardware.resolve_precision(spec.precision, device)
-    task = load_task(
-        spec.task,
-        folder=spec.task_folder,
-        text_columns=spec.text_columns,
-        label_column=spec.label_column,
-        group_column=spec.group_column,
-        train_examples=spec.train_examples,
-    )
+    task = spec.load_task()
     key = spec.key(
         model=model_source(spec.model).fingerprint,
         task=f"{task.fingerprint} {' '.join(task.metrics)}",
@@ -207,6 +198,12 @@ def _record(
 
 
 def _described(task: Task, splits: dict[str, datasets.Dataset]) -> dict[str, Any]:
-    described = {name: getattr(task, name) for name in ("name", "num_labels", "label_names", "metrics", "source", "citation")}
+    described = {
+        name: getattr(task, name) for name in ("name", "num_labels", "label_names", "metrics", "source", "citation")
+    }
     rows = {name: len(split) for name, split in splits.items()}
-    return {**described, "rows": rows, "majority": {name: majority_score(task, name) for name in rows if name != "train"}}
+    return {
+        **described,
+        "rows": rows,
+        "majority": {name: majority_score(task, name) for name in rows if name != "train"},
+    }

@@ -44,7 +44,9 @@ def score_table(records: Mapping[str, RunRecord], metric: str | None = None, spl
     task = next(iter(records.values())).task
     metric = metric or task["metrics"][0]
     trivial = "training mean" if task["num_labels"] == 1 else "majority class"
-    rows: list[tuple[str, float, float, float]] = [(trivial, task["majority"][split][metric], float("nan"), float("nan"))]
+    rows: list[tuple[str, float, float, float]] = [
+        (trivial, task["majority"][split][metric], float("nan"), float("nan"))
+    ]
     for name, record in records.items():
         if record.status != "finished":
             rows.append((f"{name} (diverged)", *(float("nan"),) * 3))
@@ -54,7 +56,9 @@ def score_table(records: Mapping[str, RunRecord], metric: str | None = None, spl
     return pd.DataFrame(rows, columns=["answer", "score", "low", "high"])
 
 
-def paired_difference(first: RunRecord, second: RunRecord, metric: str | None = None, split: str = "test") -> Difference:
+def paired_difference(
+    first: RunRecord, second: RunRecord, metric: str | None = None, split: str = "test"
+) -> Difference:
     """Return score(first) - score(second) with a 95 % paired bootstrap interval over the test items.
 
     Both runs answer the same items in every resample, so what makes an item hard for both cancels. One seed each:

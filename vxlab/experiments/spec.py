@@ -4,11 +4,14 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vxlab.adapters import Method
 from vxlab.errors import VxlabError
 from vxlab.experiments.hardware import DEVICES, PRECISIONS
+
+if TYPE_CHECKING:
+    from vxlab.experiments.tasks import Task
 
 _WHERE = ("device", "task_folder")
 """Fields that say where a run happens and not what it computes: not in the key."""
@@ -59,7 +62,7 @@ class RunSpec:
     group_column: str | None = None
     """of a task of your own: rows of one group stay in one split"""
     task_folder: str | None = None
-    """where a GLUE task's files are; None asks the hub"""
+    """where a GLUE task's files are (None: ``VXLAB_GLUE``, else the hub), or data of your own that ``task`` names"""
     device: str = "auto"
     """``auto``, ``cuda``, ``mps`` or ``cpu``"""
     precision: str = "auto"
@@ -67,7 +70,9 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, Method):
-            raise VxlabError(f"method={self.method!r} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, Head or Full")
+            raise VxlabError(
+                f"method={self.method!r} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, Head or Full"
+            )
         for name in ("epochs", "batch_size", "max_length", "train_examples", "eval_examples"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -88,6 +93,19 @@ class RunSpec:
         fields["targets"] = self.targets if isinstance(self.targets, str) else list(self.targets)
         fields["text_columns"] = list(self.text_columns)
         return fields
+
+    def load_task(self) -> "Task":
+        """Load the task with this spec's columns and number of training examples."""
+        from vxlab.experiments.tasks import load_task
+
+        return load_task(
+            self.task,
+            folder=self.task_folder,
+            text_columns=self.text_columns,
+            label_column=self.label_column,
+            group_column=self.group_column,
+            train_examples=self.train_examples,
+        )
 
     def key(self, **resolved: str) -> str:
         """Return the sha256 of all that decides the numbers.

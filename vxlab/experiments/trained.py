@@ -11,6 +11,7 @@ from vxlab.adapters.roles import role_of
 from vxlab.analysis.updates import relative_update_norm
 from vxlab.experiments.models import load_model, load_tokenizer
 from vxlab.experiments.record import ADAPTER_FOLDER, RunRecord
+from vxlab.experiments.spec import RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,14 @@ def layer_updates(model: nn.Module) -> "pd.DataFrame":
         row = {"layer": name, "block": int(number[1]) if number else 0, "role": role_of(name) or "other"}
         rows.append({**row, "relative_norm": relative, **norms})
     return pd.DataFrame(rows, columns=LAYER_COLUMNS)
+
+
+def sample_texts(spec: RunSpec, rows: int) -> list[Any]:
+    """Return the first texts of the spec's test split: strings, or pairs of them."""
+    split = spec.load_task().splits["test"]
+    split = split.select(range(min(rows, len(split))))
+    columns = [list(split[column]) for column in ("text", "text_pair") if column in split.column_names]
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
 
 
 @torch.no_grad()

@@ -44,9 +44,7 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         # The frozen base would be written at every epoch otherwise. Trainer loads this file with strict=False.
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        trained = {
-            name: p.detach().cpu().contiguous() for name, p in self.model.named_parameters() if p.requires_grad
-        }
+        trained = {name: p.detach().cpu().contiguous() for name, p in self.model.named_parameters() if p.requires_grad}
         save_file(trained, folder / "model.safetensors", metadata={"format": "pt"})
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
