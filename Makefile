@@ -1,0 +1,29 @@
+# Two commands do all the set-up on a fresh machine: `make report` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: report test test-slow lab clean
+
+report: $(INSTALLED)  ## fine-tune MiniLM with VeRA on film reviews, and write reports/01_fine_tune.html
+	$(BIN)/vxlab report 01_fine_tune
+
+test: $(INSTALLED)  ## lint, types, doctests, unit tests, and every notebook at smoke scale
+	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED)  ## what takes longer: large downloads, full-size scores
+	$(BIN)/python -m pytest -m slow
+
+lab: $(INSTALLED)  ## open JupyterLab on the notebooks
+	$(BIN)/vxlab lab
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "vxlab needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[notebooks,test]'
+	touch $@
+
+clean:  ## remove the virtual environment and all reports
+	rm -rf $(VENV) reports
