@@ -168,7 +168,7 @@ def test_what_needs_adapters_says_that_there_are_none() -> None:
     model = nn.Sequential(nn.Linear(2, 2))
     with pytest.raises(vxlab.VxlabError, match="has no adapted layers to merge"):
         vxlab.merge(model)
-    with pytest.raises(vxlab.VxlabError, match="has no adapter; call vxlab.attach"):
+    with pytest.raises(vxlab.VxlabError, match=r"has no adapter; call vxlab.attach"):
         vxlab.detach(model)
 
 

@@ -1,0 +1,51 @@
+"""Make the README's figures from real runs: the small recipe of notebook 01, found in the store or trained now.
+
+    python figures/make_figures.py [--store reports/runs]
+
+Needs Chromium or Chrome, which draws the images.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+import vxlab
+from vxlab.experiments.scores import score_table
+from vxlab.experiments.trained import layer_updates, load_trained
+from vxlab.views import figures
+
+HERE = Path(__file__).parent
+SCALE = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--store", default="reports/runs", help="where finished runs are kept, and found again")
+    store = parser.parse_args().store
+    spec = vxlab.recipe("vera")
+    vera = vxlab.run(spec, store=store)
+    head = vxlab.run(replace(spec, method=vxlab.Head(), learning_rate=spec.head_learning_rate), store=store)
+    table = score_table({"VeRA r=256": vera, "head only": head})
+    _write(figures.scores(table, vera.task["metrics"][0], vera.task["rows"]["test"]), "01_fine_tune_scores")
+    start = spec.method.settings()["d_initial"] * 256**0.5  # type: ignore[operator]
+    updates = layer_updates(load_trained(vera))
+    _write(figures.layer_norms(updates, "d_norm", "‖d‖₂", start=start), "01_fine_tune_vera_d")
+    made_with = {name: getattr(vera, name) for name in ("spec", "hardware", "versions", "finished_at")}
+    scores = {
+        "vera": vera.score(),
+        "head": head.score(),
+        **{f"majority_{k}": v for k, v in vera.task["majority"]["test"].items()},
+    }
+    text = json.dumps({"command": "python figures/make_figures.py", "test": scores, **made_with}, indent=1)
+    (HERE / "01_fine_tune.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _write(figure: go.Figure, name: str) -> None:
+    figure.write_image(HERE / f"{name}.png", width=820, height=figure.layout.height, scale=SCALE)
+
+
+if __name__ == "__main__":
+    main()
