@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vxlab.adapters.ends import Full, Head
 from vxlab.adapters.family import Family, Method
-from vxlab.adapters.layer import AdaptedLinear, SharedTensors
+from vxlab.adapters.layer import AdaptedLinear, SharedTensors, linear_shape
 from vxlab.adapters.targets import head_parameters, resolve_targets
 from vxlab.errors import VxlabError
 
@@ -161,17 +161,12 @@ def trainable_parameters(model: nn.Module) -> ParameterCount:
 
 
 def _adapt(family: Family, layers: Mapping[str, nn.Module]) -> dict[str, AdaptedLinear]:
-    shapes = {name: _shape(module) for name, module in layers.items()}
+    shapes = {name: linear_shape(module) for name, module in layers.items()}
     for name, shape in shapes.items():
         family.check(shape, name)
     weight: Tensor = next(iter(layers.values())).get_parameter("weight")
     shared = SharedTensors(family.shared(list(shapes.values()))).to(weight.device)
     return {name: AdaptedLinear(module, family, shared, name) for name, module in layers.items()}
-
-
-def _shape(module: nn.Module) -> tuple[int, int]:
-    rows, columns = module.get_parameter("weight").shape
-    return (rows, columns) if isinstance(module, nn.Linear) else (columns, rows)
 
 
 def _trainable_names(model: nn.Module) -> frozenset[str]:

@@ -23,6 +23,12 @@ class SharedTensors(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
 
 
+def linear_shape(layer: nn.Module) -> Shape:
+    """Return (out_features, in_features) of a ``torch.nn.Linear``, or of a ``Conv1D``, which stores Wᵀ."""
+    rows, columns = layer.get_parameter("weight").shape
+    return (rows, columns) if isinstance(layer, nn.Linear) else (columns, rows)
+
+
 class AdaptedLinear(nn.Module):
     """Compute ``y = x·(W + ΔW)ᵀ + bias`` with W and bias frozen and ``ΔW = left·right`` from a family.
 
@@ -48,7 +54,7 @@ class AdaptedLinear(nn.Module):
         self._base = (base,)
         self.register_parameter("weight", base.get_parameter("weight"))
         self.register_parameter("bias", getattr(base, "bias", None))
-        self.shape: Shape = tuple(self.oriented(self.weight).shape)  # type: ignore[assignment]
+        self.shape = linear_shape(base)
         self._original_weight: Tensor | None = None
         self.training = base.training
 

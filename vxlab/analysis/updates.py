@@ -30,7 +30,9 @@ def relative_update_norm(left: Tensor, right: Tensor, weight: Tensor) -> float:
         weight: W, ``(out, in)``.
 
     Returns:
-        The ratio; infinite for an update of a zero weight.
+        The ratio, 0 where nothing moved; infinite for an update of a zero weight.
     """
-    norm = float(torch.linalg.matrix_norm(weight.detach().double()))
-    return update_norm(left, right) / norm if norm else math.inf
+    update, norm = update_norm(left, right), float(torch.linalg.matrix_norm(weight.detach().double()))
+    if not norm:
+        return math.inf if update else 0.0
+    return update / norm

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from vxlab.experiments.metrics import in_words, interval
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scores import paired_difference
 
@@ -19,7 +20,7 @@ def smoke_warning(scale: str) -> str:
 
 
 def fine_tuning_conclusion(record: RunRecord, head: RunRecord, costs: "pd.DataFrame", scale: str = "small") -> str:
-    """Return what one run showed, in Markdown: against the head alone, against the trivial answer, and its price.
+    """Return what one run showed, in Markdown: against the trivial answer, against the head alone, and its price.
 
     Args:
         record: the run.
@@ -31,43 +32,66 @@ def fine_tuning_conclusion(record: RunRecord, head: RunRecord, costs: "pd.DataFr
         return smoke_warning(scale)
     if record.status == "diverged":
         rate = record.spec["learning_rate"]
-        return f"The run **diverged** after {record.steps} steps; try a learning rate below {rate:g}."
-    metric = record.task["metrics"][0]
-    sentences = [_against_trivial(record, metric), _against_head(record, head, metric), _price(record, costs)]
-    sentences.append("One seed and one learning rate: a difference this run shows is not yet a ranking of methods.")
+        steps = _counted(record.steps, "step")
+        return f"The run **diverged** after {steps} and has no test score; try a learning rate below {rate:g}."
+    sentences = [_against_trivial(record), _against_head(record, head), _price(record, costs)]
+    sentences.append("One seed and one learning rate: this does not rank methods.")
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
 
-def _against_trivial(record: RunRecord, metric: str) -> str:
+def _against_trivial(record: RunRecord) -> str:
+    metric = record.task["metrics"][0]
     score, trivial = record.score(metric), record.task["majority"]["test"][metric]
-    better = "above" if score > trivial else "not above"
+    logits, labels = (tensor.numpy() for tensor in record.predictions())
+    low, high = interval(metric, logits, labels)
+    if low > trivial:
+        verdict = f"above the trivial answer's {trivial:.3f}"
+    elif high < trivial:
+        verdict = f"below the trivial answer's {trivial:.3f}"
+    else:
+        verdict = f"which cannot be told from the trivial answer's {trivial:.3f}"
     return (
-        f"`{record.spec['method']['name']}` reaches **{score:.3f}** {metric} on {record.task['rows']['test']:,} test "
-        f"items, {better} the trivial answer's {trivial:.3f}."
+        f"`{record.spec['method']['name']}` scores **{score:.3f}** ({in_words(metric)}; 95 % interval {low:.3f} to "
+        f"{high:.3f}) on {_counted(len(labels), 'test item')}, {verdict}."
     )
 
 
-def _against_head(record: RunRecord, head: RunRecord, metric: str) -> str:
-    if record.key == head.key or head.status != "finished":
+def _against_head(record: RunRecord, head: RunRecord) -> str:
+    if record.key == head.key:
         return ""
-    gain = paired_difference(record, head, metric)
-    interval = f"{gain.value:+.3f}, 95 % interval {gain.low:+.3f} to {gain.high:+.3f} over test items"
+    if head.status != "finished":
+        return "The head alone diverged, so there is nothing to compare this run with."
+    gain = paired_difference(record, head)
+    bounds = f"95 % interval of the difference {gain.low:+.3f} to {gain.high:+.3f}"
     if not gain.seen:
-        return f"No difference from the head alone can be told on this test set ({interval})."
-    verb = "gains" if gain.value > 0 else "loses"
-    return f"Over the head alone it **{verb}** {abs(gain.value):.3f} ({interval})."
+        return f"These test items show no difference from training the head alone ({gain.value:+.3f}; {bounds})."
+    verdict = f"**gains** {gain.value:.3f} over" if gain.value > 0 else f"**loses** {-gain.value:.3f} against"
+    return f"It {verdict} training the head alone ({bounds})."
 
 
 def _price(record: RunRecord, costs: "pd.DataFrame") -> str:
-    this, by_name = costs.iloc[0], costs.set_index("method")
-    if not this["backbone"]:
-        return "It trains nothing in the backbone."
-    sentence = f"It trains {this['backbone']:,} parameters in the backbone"
-    for name in ("LoRA r=8", "full fine-tuning"):
-        if name in by_name.index and by_name.loc[name, "backbone"] != this["backbone"]:
-            sentence += f", {_ratio(this['backbone'] / by_name.loc[name, 'backbone'])} {name}'s"
-    return f"{sentence}; the saved adapter takes {record.bytes_stored / 1000:,.1f} kB."
+    this, by_name = int(costs["backbone"].iloc[0]), costs.set_index("method")["backbone"]
+    trained = f"{_counted(this, 'parameter')} in the backbone" if this else "nothing in the backbone"
+    others = [
+        _compared(this / int(by_name[name]), name)
+        for name in ("LoRA r=8", "full fine-tuning")
+        if this and by_name.get(name, this) != this
+    ]
+    beside = f" ({', '.join(others)})" if others else ""
+    return f"It trains {trained}{beside} and takes {_bytes(record.bytes_stored)} on disk, with its head and settings."
 
 
-def _ratio(value: float) -> str:
-    return f"{value:,.1f} times" if value >= 1 else f"1/{1 / value:,.0f} of"
+def _compared(ratio: float, name: str) -> str:
+    if 0.95 <= ratio < 1.05:
+        return f"about as many as {name}"
+    if ratio >= 1:
+        return f"{ratio:,.{0 if ratio >= 10 else 1}f} times {name}'s"
+    return f"{100 * ratio:.0f} % of {name}'s" if ratio >= 0.1 else f"1/{1 / ratio:,.0f} of {name}'s"
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e6:,.1f} MB" if number >= 1e6 else f"{number / 1e3:,.1f} kB"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

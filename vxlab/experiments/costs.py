@@ -7,6 +7,7 @@ from torch import nn
 
 from vxlab.adapters import Full, Head, Method, adapted_layers, resolve_targets
 from vxlab.adapters.family import Family, Shape
+from vxlab.adapters.layer import linear_shape
 from vxlab.adapters.targets import head_parameters
 from vxlab.errors import VxlabError
 
@@ -27,8 +28,12 @@ def cost_table(
 
     Args:
         model: without adapters.
-        methods: by the name to show; a family whose rank does not fit a layer is left out.
+        methods: by the name to show; what cannot be attached (a rank that does not fit a layer, ``Head()`` where there
+            is no task head) is left out.
         targets: as :func:`vxlab.attach` takes them.
+
+    Raises:
+        VxlabError: the model has adapters, or the targets are refused.
     """
     import pandas as pd
 
@@ -38,21 +43,21 @@ def cost_table(
         )
     total = sum(parameter.numel() for parameter in model.parameters())
     head = sum(parameter.numel() for parameter in head_parameters(model).values())
-    shapes = {name: _shape(layer) for name, layer in resolve_targets(model, targets).items()}
+    shapes = {name: linear_shape(layer) for name, layer in resolve_targets(model, targets).items()}
     rows = []
     for name, method in methods.items():
-        backbone = _backbone(method, shapes, total - head)
+        backbone = _backbone(method, shapes, total, head)
         if backbone is not None:
             trained = backbone + head
             rows.append((name, backbone, head, trained / total, trained * BYTES))
     return pd.DataFrame(rows, columns=["method", "backbone", "head", "share", "bytes"])
 
 
-def _backbone(method: Method, shapes: Mapping[str, Shape], everything: int) -> int | None:
+def _backbone(method: Method, shapes: Mapping[str, Shape], total: int, head: int) -> int | None:
     if isinstance(method, Head):
-        return 0
+        return 0 if head else None
     if isinstance(method, Full):
-        return everything
+        return total - head
     assert isinstance(method, Family)
     try:
         for name, shape in shapes.items():
@@ -60,8 +65,3 @@ def _backbone(method: Method, shapes: Mapping[str, Shape], everything: int) -> i
     except VxlabError:
         return None
     return sum(method.parameter_count(shape) for shape in shapes.values())
-
-
-def _shape(layer: nn.Module) -> Shape:
-    rows, columns = layer.get_parameter("weight").shape
-    return (rows, columns) if isinstance(layer, nn.Linear) else (columns, rows)

@@ -1,5 +1,6 @@
 """The device and precision of a run, and what it ran on."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -73,8 +74,9 @@ def reset_peak_memory(device: str) -> None:
     """Start measuring the peak of memory anew."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    elif Path("/proc/self/clear_refs").exists():
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark falls to what is resident now
+    else:
+        with contextlib.suppress(OSError):  # Linux only, and not in every container: else the peak is the process's
+            Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is resident now
 
 
 def peak_memory(device: str) -> int:
@@ -82,9 +84,9 @@ def peak_memory(device: str) -> int:
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+    lines = status.read_text().splitlines() if status.exists() else []
+    if marks := [line for line in lines if line.startswith("VmHWM")]:
+        return int(marks[0].split()[1]) * 1024
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)

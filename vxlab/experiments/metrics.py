@@ -81,11 +81,46 @@ def interval(name: str, predictions: Array, labels: Array, level: float = 0.95) 
         return float("nan"), float("nan")
     if name == "accuracy":
         return _wilson(int((predicted == true).sum()), len(true), level)
-    random = np.random.RandomState(_BOOTSTRAP_SEED)  # a stream that NumPy keeps frozen
-    draws = (random.randint(len(true), size=len(true)) for _ in range(_RESAMPLES))
-    scores = [_score(name, predicted[items], true[items]) for items in draws]
-    low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(resampled(name, predictions, labels, _RESAMPLES), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def resampled(name: str, predictions: Array, labels: Array, resamples: int) -> Array:
+    """Score bootstrap resamples of the items.
+
+    The draws depend on the number of items alone: two runs on the same items are resampled alike, so that the
+    differences of what this returns are those of a paired bootstrap.
+
+    Args:
+        name: a metric of :func:`compute`.
+        predictions: as in :func:`compute`.
+        labels: as in :func:`compute`.
+        resamples: how many, each of as many items as there are.
+
+    Returns:
+        (resamples,) scores; NaN where a prediction is NaN or infinite.
+
+    Raises:
+        VxlabError: as :func:`compute`.
+    """
+    predicted, true = _prepared(name, predictions, labels)
+    if np.isnan(predicted).any():
+        return np.full(resamples, np.nan)
+    metric = _METRICS[name]
+    if name == "spearman":  # sorted once, and not again in each resample
+        predicted, true, metric = _order(predicted), _order(true), _pearson_of_ranks
+    random = np.random.RandomState(_BOOTSTRAP_SEED)  # a stream that NumPy keeps frozen
+    draws = (random.randint(len(true), size=len(true)) for _ in range(resamples))
+    return np.array([metric(predicted[items], true[items]) for items in draws])
+
+
+def in_words(name: str) -> str:
+    """Return a metric's name as readers know it.
+
+    >>> in_words("f1_macro"), in_words("accuracy")
+    ('macro F1', 'accuracy')
+    """
+    return _WORDS.get(name, name)
 
 
 def majority_score(task: "Task", split: str = "test") -> dict[str, float]:
@@ -176,9 +211,19 @@ def _pearson(predicted: Array, true: Array) -> float:
 
 
 def _spearman(predicted: Array, true: Array) -> float:
-    from scipy.stats import rankdata
+    return _pearson_of_ranks(_order(predicted), _order(true))
 
-    return _pearson(rankdata(predicted), rankdata(true))
+
+def _order(values: Array) -> Array:
+    """Number the distinct values from 0 up."""
+    return np.unique(values, return_inverse=True)[1]
+
+
+def _pearson_of_ranks(predicted: Array, true: Array) -> float:
+    """Correlate the ranks of two arrays of such numbers, or of parts of them; ties share their mean rank."""
+    counts = np.bincount(predicted), np.bincount(true)
+    p, t = ((count.cumsum() - (count - 1) / 2) for count in counts)
+    return _pearson(p[predicted], t[true])
 
 
 def _wilson(hits: int, items: int, level: float) -> tuple[float, float]:
@@ -195,4 +240,11 @@ _METRICS: dict[str, Callable[[Array, Array], float]] = {
     "matthews": _matthews,
     "pearson": _pearson,
     "spearman": _spearman,
+}
+_WORDS = {
+    "f1": "F1",
+    "f1_macro": "macro F1",
+    "matthews": "Matthews correlation",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
 }

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
+from vxlab.adapters.targets import head_parameters
 from vxlab.errors import VxlabError
 from vxlab.experiments import assets
 
@@ -32,13 +34,13 @@ class ModelSource:
     path: str
     """a folder, or a hub id"""
     fingerprint: str
-    """sha256 over the weight files, or the hub's commit: another model behind the same name is another run"""
+    """sha256 over weights, config and tokenizer, or the hub's commit: other content behind a name is another run"""
 
 
 def load_model(name: str, num_labels: int) -> nn.Module:
     """Load a pretrained model for sequence classification, or regression with one label, in float32.
 
-    The head is new: its initial values come from torch's global generator.
+    The head is new, with initial values from torch's global generator, unless the model brings one of just this shape.
 
     Args:
         name: a packaged model (``minilm``, ``mpnet``), a hub id (``org/name``), or a folder with config.json,
@@ -49,8 +51,8 @@ def load_model(name: str, num_labels: int) -> nn.Module:
         A transformers model on the CPU, in evaluation mode.
 
     Raises:
-        VxlabError: the name is neither of these, or the folder lacks a file. Pickled weights and remote code are
-            refused.
+        VxlabError: the name is neither of these, or the folder lacks a file or some of the backbone's weights.
+            Pickled weights and remote code are refused.
     """
     from transformers import AutoModelForSequenceClassification
 
@@ -58,9 +60,16 @@ def load_model(name: str, num_labels: int) -> nn.Module:
         raise VxlabError(f"num_labels={num_labels} is not a number of classes; choose 2 or more, or 1 for regression")
     source = model_source(name)
     with quiet_transformers(), _explained(name):
-        model: Any = AutoModelForSequenceClassification.from_pretrained(
-            source.path, num_labels=num_labels, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(
+            source.path,
+            num_labels=num_labels,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
+    _require_backbone(name, model, loaded)
     if model.config.pad_token_id is None:
         model.config.pad_token_id = load_tokenizer(name).pad_token_id
     return model  # type: ignore[no-any-return]
@@ -91,10 +100,11 @@ def model_source(name: str) -> ModelSource:
     packaged = {key for key, asset in assets.manifest().items() if asset.kind == "model"}
     if name in packaged:
         folder = assets.fetch(name)
-        return ModelSource(name, str(folder), _weights_sha256(folder))
-    if Path(name).is_dir():
-        _check_folder(Path(name))
-        return ModelSource(name, name, _weights_sha256(Path(name)))
+        return ModelSource(name, str(folder), _content_sha256(folder))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        _check_folder(folder)
+        return ModelSource(name, str(folder), _content_sha256(folder))
     return ModelSource(name, name, _hub_commit(name, packaged))
 
 
@@ -128,12 +138,27 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _weights_sha256(folder: Path) -> str:
+def _content_sha256(folder: Path) -> str:
+    """Hash what decides a run's numbers, whatever the folder's own name and the other files in it."""
+    decisive = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "merges.txt", *_TOKENIZER_FILES)
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".safetensors" or path.name in decisive:
+            with path.open("rb") as file:
+                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def _require_backbone(name: str, model: nn.Module, loaded: dict[str, Any]) -> None:
+    """Refuse a backbone that transformers filled with random values; a new head and pooler are no surprise."""
+    absent = set(loaded["missing_keys"]) | {key for key, *_ in loaded["mismatched_keys"]}
+    absent &= dict(model.named_parameters()).keys() - head_parameters(model).keys()
+    lost = sorted(key for key in absent if "pooler" not in key.split("."))
+    if lost:
+        raise VxlabError(
+            f"model={name!r}: its weights lack {lost[0]!r} (and {len(lost) - 1} more) or have them in another shape; "
+            "name a model whose weights and config.json belong together"
+        )
 
 
 def _hub_commit(name: str, packaged: set[str]) -> str:
@@ -148,7 +173,7 @@ def _explained(name: str, packaged: set[str] = frozenset()) -> Iterator[None]:  
     """Turn what transformers raises for a model it cannot load into one line that says what to do."""
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         if isinstance(error, VxlabError):
             raise
         near = get_close_matches(name, packaged, n=1)

@@ -17,7 +17,8 @@ _SMALL: dict[str, Any] = {
     "max_length": 128, "train_examples": 4000,
 }  # fmt: skip
 _SMOKE = {**_SMALL, "epochs": 1, "batch_size": 16, "max_length": 32, "train_examples": 64, "eval_examples": 32}
-# The best of a small grid each on validation, MiniLM on 4,000 sentences of rotten_tomatoes (benchmarks/scores.py).
+# Rates that work for MiniLM on 4,000 film-review snippets (benchmarks/scores.py). They are not tuned with equal effort,
+# so scores by these do not rank the methods.
 _BY_METHOD: dict[str, dict[str, Any]] = {
     "lora": {"rank": 8, "learning_rate": 2e-3, "head_learning_rate": 5e-3},
     "vera": {"rank": 256, "learning_rate": 2e-2, "head_learning_rate": 5e-3},

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,9 +44,9 @@ class RunRecord:
     steps: int
     """optimizer steps taken"""
     step_seconds: float
-    """median time of a training step"""
+    """median time of a training step; NaN where a run was taken up after its last step"""
     train_seconds: float
-    """from the first step to the last, evaluations included"""
+    """from the first step to the last, evaluations included; of a run taken up after a kill, since then only"""
     peak_memory: int
     """bytes: allocated on the GPU, or resident in the process on the CPU"""
     precision: str
@@ -104,17 +105,31 @@ class RunRecord:
         """Read a folder's record; None where there is none, or one that this version did not write."""
         try:
             fields = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-            return cls(**fields, folder=folder)
-        except (OSError, ValueError, TypeError):
+            return cls(**_with_nan(fields), folder=folder)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
 
+def _with_nan(fields: dict[str, Any]) -> dict[str, Any]:
+    """Put NaN back where a number was stored as null."""
+    rows = {
+        name: [{key: _number(value) if key in ("value", "loss") else value for key, value in row.items()}
+               for row in fields[name]]
+        for name in ("metrics", "curve")
+    }  # fmt: skip
+    return {**fields, **rows, "step_seconds": _number(fields["step_seconds"])}
+
+
+def _number(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
 def _without_nan(value: Any) -> Any:
-    """JSON has no NaN: it is stored as null."""
+    """JSON has no NaN and no infinity: they are stored as null."""
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_without_nan(item) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -15,6 +15,7 @@ from transformers import DataCollatorWithPadding, set_seed
 
 from vxlab._version import __version__
 from vxlab.adapters import adapted_layers, attach, save_adapter, trainable_parameters
+from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.metrics import compute, majority_score
 from vxlab.experiments.models import load_model, load_tokenizer, model_source, quiet_transformers
@@ -45,11 +46,10 @@ def run(spec: RunSpec, *, store: str | Path | None = None, fresh: bool = False, 
         VxlabError: the model, the task, the targets, the device or the precision cannot be had.
     """
     job = _job(spec, store)
-    if not fresh and (found := RunRecord.load(job.folder)) is not None:
+    if not fresh and (found := RunRecord.load(job.folder)) is not None and found.key == job.key:
         return found
     if fresh:
         shutil.rmtree(job.folder, ignore_errors=True)
-    job.folder.mkdir(parents=True, exist_ok=True)
     return _train(job, progress)
 
 
@@ -75,7 +75,9 @@ def _job(spec: RunSpec, store: str | Path | None) -> _Job:
         precision=precision,
         vxlab=__version__,
     )
-    return _Job(spec, task, key, Path(store or reports_folder() / "runs") / key[:16], device, precision)
+    # Absolute, because a checkpoint remembers the path of the best one and may be taken up from another folder.
+    folder = Path(store or reports_folder() / "runs").expanduser().absolute() / key[:16]
+    return _Job(spec, task, key, folder, device, precision)
 
 
 def _train(job: _Job, progress: bool) -> RunRecord:
@@ -83,6 +85,7 @@ def _train(job: _Job, progress: bool) -> RunRecord:
     hardware.reset_peak_memory(job.device)
     watch = Watch(f"{job.spec.method.name} on {job.task.name}", progress)
     trainer, splits = _trainer(job, watch)
+    job.folder.mkdir(parents=True, exist_ok=True)  # only now: what the model or the targets refuse leaves nothing
     started = time.perf_counter()
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=usable_checkpoint(job.folder / "checkpoints"))
@@ -90,7 +93,7 @@ def _train(job: _Job, progress: bool) -> RunRecord:
     metrics = _validation_rows(trainer, job.task.metrics)
     if not watch.diverged:
         metrics += _test_rows(trainer, splits, job)
-    record = _record(job, trainer, watch, metrics, splits, train_seconds)
+    record = _record(job, trainer, watch, metrics, train_seconds)
     if trainer.is_world_process_zero():
         record.save()
         shutil.rmtree(job.folder / "checkpoints", ignore_errors=True)
@@ -100,7 +103,10 @@ def _train(job: _Job, progress: bool) -> RunRecord:
 def _trainer(job: _Job, watch: Watch) -> tuple[AdapterTrainer, dict[str, datasets.Dataset]]:
     spec, task = job.spec, job.task
     tokenizer = load_tokenizer(spec.model)
-    splits = {name: _tokenised(split, tokenizer, spec, name) for name, split in task.splits.items()}
+    if spec.max_length > tokenizer.model_max_length:
+        most = tokenizer.model_max_length
+        raise VxlabError(f"max_length={spec.max_length}: {spec.model} reads {most} tokens at most; choose 1 to {most}")
+    splits = {name: _tokenised(split, tokenizer, spec.max_length, name) for name, split in task.splits.items()}
     rows = len(splits["train"])
     trainer = AdapterTrainer(
         model=attach(load_model(spec.model, task.num_labels), spec.method, spec.targets),
@@ -115,12 +121,10 @@ def _trainer(job: _Job, watch: Watch) -> tuple[AdapterTrainer, dict[str, dataset
     return trainer, splits
 
 
-def _tokenised(split: datasets.Dataset, tokenizer: Any, spec: RunSpec, name: str) -> datasets.Dataset:
+def _tokenised(split: datasets.Dataset, tokenizer: Any, max_length: int, name: str) -> datasets.Dataset:
     """Return input ids, labels and lengths; evaluation splits sorted by length, so that batches waste no padding."""
-    if name != "train" and spec.eval_examples is not None and spec.eval_examples < len(split):
-        split = split.shuffle(seed=0).select(range(spec.eval_examples))
     texts = [list(split[column]) for column in ("text", "text_pair") if column in split.column_names]
-    encoded = dict(tokenizer(*texts, truncation=True, max_length=spec.max_length))
+    encoded = dict(tokenizer(*texts, truncation=True, max_length=max_length))
     lengths = [len(ids) for ids in encoded["input_ids"]]
     columns = {**encoded, "label": list(split["label"]), "length": lengths, "row": list(range(len(lengths)))}
     tokenised = datasets.Dataset.from_dict(columns)
@@ -163,7 +167,6 @@ def _record(
     trainer: AdapterTrainer,
     watch: Watch,
     metrics: list[dict[str, Any]],
-    splits: dict[str, datasets.Dataset],
     train_seconds: float,
 ) -> RunRecord:
     model, adapter = trainer.model, job.folder / ADAPTER_FOLDER
@@ -174,7 +177,7 @@ def _record(
         key=job.key,
         spec=job.spec.settings(),
         status="diverged" if watch.diverged else "finished",
-        task=_described(job.task, splits),
+        task=_described(job.task),
         metrics=metrics,
         curve=[
             {name: row[name] for name in ("step", "epoch", "loss", "learning_rate")}
@@ -197,13 +200,13 @@ def _record(
     )
 
 
-def _described(task: Task, splits: dict[str, datasets.Dataset]) -> dict[str, Any]:
-    described = {
-        name: getattr(task, name) for name in ("name", "num_labels", "label_names", "metrics", "source", "citation")
-    }
-    rows = {name: len(split) for name, split in splits.items()}
+def _described(task: Task) -> dict[str, Any]:
+    described = {name: getattr(task, name) for name in ("name", "num_labels", "source", "citation")}
+    lists = {name: list(getattr(task, name)) for name in ("label_names", "metrics")}  # as JSON gives them back
+    rows = {name: len(split) for name, split in task.splits.items()}
     return {
         **described,
+        **lists,
         "rows": rows,
         "majority": {name: majority_score(task, name) for name in rows if name != "train"},
     }

@@ -1,12 +1,12 @@
 """Scores with their uncertainty, and the difference of two runs on the same test items."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.metrics import compute, interval
+from vxlab.experiments.metrics import compute, interval, resampled
 from vxlab.experiments.record import RunRecord
 
 if TYPE_CHECKING:
@@ -38,11 +38,20 @@ def score_table(records: Mapping[str, RunRecord], metric: str | None = None, spl
         records: runs on one task, by the name to show; a diverged one has NaN.
         metric: one of the task's; None takes its first.
         split: ``test``, or another that the runs predicted.
+
+    Raises:
+        VxlabError: there are no runs, they are on several tasks, or the metric or the split was not scored.
     """
     import pandas as pd
 
-    task = next(iter(records.values())).task
+    task = _common_task(records)
     metric = metric or task["metrics"][0]
+    if metric not in task["metrics"]:
+        raise VxlabError(
+            f"metric={metric!r} is not reported for {task['name']}; choose one of {', '.join(task['metrics'])}"
+        )
+    if split not in task["majority"]:
+        raise VxlabError(f"split={split!r} was not scored; choose one of {', '.join(task['majority'])}")
     trivial = "training mean" if task["num_labels"] == 1 else "majority class"
     rows: list[tuple[str, float, float, float]] = [
         (trivial, task["majority"][split][metric], float("nan"), float("nan"))
@@ -72,12 +81,16 @@ def paired_difference(
     others, other_labels = (tensor.numpy() for tensor in second.predictions(split))
     if len(labels) != len(other_labels) or not np.array_equal(labels, other_labels):
         raise VxlabError(f"the two runs predicted other {split} items, so they cannot be paired; run both on one task")
-    random = np.random.RandomState(0)
-    draws = (random.randint(len(labels), size=len(labels)) for _ in range(RESAMPLES))
+    values = [compute([metric], answers, labels)[metric] for answers in (logits, others)]
+    differences = resampled(metric, logits, labels, RESAMPLES) - resampled(metric, others, labels, RESAMPLES)
+    low, high = np.quantile(differences, [0.025, 0.975])
+    return Difference(values[0] - values[1], float(low), float(high))
 
-    def difference(items: "np.ndarray[tuple[int, ...], np.dtype[np.int64]] | slice") -> float:
-        pair = (compute([metric], answer[items], labels[items])[metric] for answer in (logits, others))
-        return next(pair) - next(pair)
 
-    low, high = np.quantile([difference(items) for items in draws], [0.025, 0.975])
-    return Difference(difference(slice(None)), float(low), float(high))
+def _common_task(records: Mapping[str, RunRecord]) -> dict[str, Any]:
+    if not records:
+        raise VxlabError("records is empty; give one run or more")
+    tasks = {record.task["name"]: record.task for record in records.values()}
+    if len(tasks) > 1:
+        raise VxlabError(f"the runs are on several tasks ({', '.join(tasks)}); compare runs on one task")
+    return next(iter(tasks.values()))

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from vxlab.adapters import Method
@@ -11,6 +12,8 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.hardware import DEVICES, PRECISIONS
 
 if TYPE_CHECKING:
+    import datasets
+
     from vxlab.experiments.tasks import Task
 
 _WHERE = ("device", "task_folder")
@@ -52,7 +55,7 @@ class RunSpec:
     train_examples: int | None = None
     """a seeded, stratified sample of the training split; None takes all"""
     eval_examples: int | None = None
-    """a seeded sample of the validation and the test split each; None takes all"""
+    """a seeded, stratified sample of the validation and of each test split; None, or more than there are, takes all"""
     seed: int = 0
     """of the head's and the adapter's start, the order of batches and dropout; not of the splits"""
     text_columns: tuple[str, ...] = ()
@@ -78,10 +81,14 @@ class RunSpec:
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise VxlabError(f"{name}={value!r} is not a positive whole number; choose 1 or more")
         for name in ("learning_rate", "head_learning_rate"):
-            if not 0 < getattr(self, name) < float("inf"):
+            if not _is_number(getattr(self, name)) or not 0 < getattr(self, name) < float("inf"):
                 raise VxlabError(f"{name}={getattr(self, name)!r} is not a positive number; try 1e-3")
-        if not 0 <= self.warmup < 1:
+        if not _is_number(self.warmup) or not 0 <= self.warmup < 1:
             raise VxlabError(f"warmup={self.warmup!r} is not a share of the steps; choose 0 to below 1")
+        if not _is_number(self.weight_decay) or not 0 <= self.weight_decay < float("inf"):
+            raise VxlabError(f"weight_decay={self.weight_decay!r} is not a number of 0 or more; try 0 or 0.01")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
+            raise VxlabError(f"seed={self.seed!r} is not a whole number from 0 to 2**32 - 1")
         for name, choices in (("device", DEVICES), ("precision", PRECISIONS)):
             if getattr(self, name) not in choices:
                 raise VxlabError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(choices)}")
@@ -95,10 +102,10 @@ class RunSpec:
         return fields
 
     def load_task(self) -> "Task":
-        """Load the task with this spec's columns and number of training examples."""
+        """Load the task with this spec's columns and numbers of examples: the very rows that a run sees."""
         from vxlab.experiments.tasks import load_task
 
-        return load_task(
+        task = load_task(
             self.task,
             folder=self.task_folder,
             text_columns=self.text_columns,
@@ -106,6 +113,12 @@ class RunSpec:
             group_column=self.group_column,
             train_examples=self.train_examples,
         )
+        if self.eval_examples is None:
+            return task
+        splits = {
+            name: rows if name == "train" else _sampled(rows, self.eval_examples) for name, rows in task.splits.items()
+        }
+        return dataclasses.replace(task, splits=splits)
 
     def key(self, **resolved: str) -> str:
         """Return the sha256 of all that decides the numbers.
@@ -117,6 +130,19 @@ class RunSpec:
         identity = {name: value for name, value in self.settings().items() if name not in _WHERE} | resolved
         text = json.dumps(_canonical(identity), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _sampled(rows: "datasets.Dataset", size: int) -> "datasets.Dataset":
+    """Draw evaluation rows, kept in their own order."""
+    import numpy as np
+
+    from vxlab.experiments.splits import sample
+
+    return rows if size >= len(rows) else rows.select(sample(np.asarray(rows["label"]), size, seed=0))
 
 
 def _canonical(value: Any) -> Any:

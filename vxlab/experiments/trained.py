@@ -42,7 +42,7 @@ def layer_updates(model: nn.Module) -> "pd.DataFrame":
         number = re.search(r"\.(\d+)\.", f".{name}.")
         trained = layer.trained_tensors()
         norms = {
-            column: float(trained[key].norm()) if key in trained else float("nan")
+            column: float(trained[key].detach().norm()) if key in trained else float("nan")
             for column, key in (("d_norm", "lambda_d"), ("b_norm", "lambda_b"))
         }
         relative = relative_update_norm(*layer.factors(), layer.base_weight())
@@ -64,7 +64,7 @@ def merged_difference(model: nn.Module, model_name: str, texts: list[Any], max_l
     """Return the largest absolute difference between merged and unmerged logits on some texts.
 
     Args:
-        model: with adapters, unmerged; the same when this returns.
+        model: with adapters, unmerged; left so, and in evaluation mode.
         model_name: whose tokenizer to use.
         texts: strings, or pairs of strings.
         max_length: tokens; longer texts are cut.

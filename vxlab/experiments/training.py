@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -21,7 +22,7 @@ from vxlab.experiments.spec import RunSpec
 
 LOGS_PER_RUN = 50
 DIVERGED_FACTOR = 10.0
-"""A loss this many times the first one logged counts as diverged."""
+"""A loss this many times the first one logged, or 1 where that is larger, counts as diverged."""
 
 
 class AdapterTrainer(Trainer):  # type: ignore[misc]
@@ -39,6 +40,10 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
             )
             self.optimizer = torch.optim.AdamW(groups, lr=self.args.learning_rate)
         return self.optimizer
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> SequentialSampler | None:
+        # Trainer would shuffle by length here too, by the run's seed, and hand predictions back in that order.
+        return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         # The frozen base would be written at every epoch otherwise. Trainer loads this file with strict=False.
@@ -71,6 +76,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         return statistics.median(self.step_times) if self.step_times else math.nan
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        losses = [row["loss"] for row in state.log_history if "loss" in row]
+        self._first_loss = losses[0] if losses else None  # a run taken up again is measured by its own start
         if self.show and state.is_world_process_zero:
             self._bar = progress_bar(state.max_steps, self.description, "step")
             self._bar.update(state.global_step)
@@ -82,6 +89,10 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.step_times.append(time.perf_counter() - self._started)
         if self._bar is not None:
             self._bar.update()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # A checkpoint forgets the losses since the last row of the log: with none left, resuming changes no row.
+        control.should_log = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         loss = (logs or {}).get("loss")
@@ -148,12 +159,19 @@ def training_arguments(
 
 
 def usable_checkpoint(folder: Path) -> str | None:
-    """Return the last complete checkpoint in a folder; one that a kill cut short is removed."""
+    """Return the last complete checkpoint in a folder; one that a kill cut short, or that was moved, is removed."""
     while folder.is_dir() and (last := get_last_checkpoint(str(folder))) is not None:
-        try:
-            json.loads((Path(last) / "trainer_state.json").read_text())  # Trainer writes it last
-        except (OSError, ValueError):
-            shutil.rmtree(last)
-        else:
+        if _is_whole(Path(last)):
             return str(last)
+        shutil.rmtree(last)
     return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # Trainer writes it last
+        best = state["best_model_checkpoint"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+    # Where the best checkpoint is not found, Trainer would go on and silently keep the last one.
+    return best is None or (Path(best).is_dir() and Path(best).parent == checkpoint.parent)

@@ -1,11 +1,14 @@
 """Plotly figures of runs, one look for all of them. Every function takes a table and returns a figure."""
 
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+
+from vxlab.experiments.metrics import in_words
 
 if TYPE_CHECKING:
     from vxlab.experiments.record import RunRecord
@@ -13,65 +16,58 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
 """Okabe and Ito's palette, told apart by colour-blind readers; symbols and dashes differ too."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
-GREY = "#555555"
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+GREY, INK = "#555555", "#222222"
 
 
 def learning_curves(records: Mapping[str, "RunRecord"]) -> go.Figure:
-    """Draw training loss by step, and the validation score by epoch with the chosen checkpoint ringed."""
+    """Draw training loss by step, and the validation score by epoch with the chosen checkpoint ringed.
+
+    Args:
+        records: runs on one task, by the name to show.
+    """
     task = next(iter(records.values())).task
-    metric = task["metrics"][0]
-    figure = make_subplots(cols=2, subplot_titles=("Training loss", f"Validation {_words(metric)}"))
+    figure = make_subplots(cols=2, horizontal_spacing=0.12)
     for i, (name, record) in enumerate(records.items()):
-        look = {"line": {"color": COLOURS[i], "dash": DASHES[i]}, "name": name, "legendgroup": name}
-        curve = record.curve_table()
-        figure.add_scatter(x=curve["step"], y=curve["loss"], mode="lines", **look, row=1, col=1)
-        table = record.metrics_table().query("split == 'validation' and metric == @metric")
-        marker = {"symbol": SYMBOLS[i], "size": 9, "color": COLOURS[i]}
-        figure.add_scatter(
-            x=table["epoch"],
-            y=table["value"],
-            mode="lines+markers",
-            marker=marker,
-            **look,
-            showlegend=False,
-            row=1,
-            col=2,
-        )
-        best = table[table["epoch"] == record.best_epoch]
-        ring = {"symbol": "circle-open", "size": 18, "color": COLOURS[i], "line": {"width": 2}}
-        figure.add_scatter(
-            x=best["epoch"], y=best["value"], mode="markers", marker=ring, name="chosen checkpoint",
-            legendgroup="chosen", showlegend=i == 0, row=1, col=2,
-        )  # fmt: skip
-    figure.update_xaxes(title="optimizer step", row=1, col=1)
-    figure.update_yaxes(title="cross-entropy" if task["num_labels"] > 1 else "squared error", row=1, col=1)
-    figure.update_xaxes(
-        title="epoch", dtick=max(1, max(r.spec["epochs"] for r in records.values()) // 10), row=1, col=2
-    )
-    figure.update_yaxes(title=_words(metric), row=1, col=2)
-    return _styled(figure, height=380)
+        _add_run(figure, i, name if record.status == "finished" else f"{name} (diverged)", record, task["metrics"][0])
+    _ring_the_chosen(figure, records, task["metrics"][0])
+    loss = "cross-entropy" if task["num_labels"] > 1 else "squared error"
+    figure.update_xaxes(title="optimizer step", rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title=f"training loss ({loss})", row=1, col=1)
+    epochs = max(record.spec["epochs"] for record in records.values())
+    figure.update_xaxes(title="epoch", dtick=math.ceil(epochs / 10), range=[0.5, epochs + 0.5], row=1, col=2)
+    below = any(row["value"] < 0 for record in records.values() for row in record.metrics)
+    possible = {"minallowed": -1.02 if below else -0.02, "maxallowed": 1.02}  # plotly draws one point amid [-0.5, 1.5]
+    title = f"validation {in_words(task['metrics'][0])}"
+    figure.update_yaxes(title=title, autorangeoptions=possible, row=1, col=2)
+    return _styled(figure, height=400)
 
 
 def scores(table: pd.DataFrame, metric: str, items: int) -> go.Figure:
-    """Draw a score table: one bar an answer, its 95 % interval as a whisker, its value beside it."""
-    figure = go.Figure()
+    """Draw a score table: one bar an answer, its 95 % interval as a whisker, its value beside it.
+
+    Args:
+        table: from ``score_table``.
+        metric: whose scores they are.
+        items: number of test items.
+    """
     shown = table[::-1]
+    right, left = shown["high"].fillna(shown["score"]), shown["low"].fillna(shown["score"])
     error = {
-        "type": "data", "symmetric": False, "thickness": 1.5, "color": "#222222",
-        "array": (shown["high"] - shown["score"]).fillna(0), "arrayminus": (shown["score"] - shown["low"]).fillna(0),
+        "type": "data", "symmetric": False, "thickness": 1.5, "color": INK,
+        "array": shown["high"] - shown["score"], "arrayminus": shown["score"] - shown["low"],
     }  # fmt: skip
     colours = [GREY if pd.isna(low) else COLOURS[0] for low in shown["low"]]
+    figure = go.Figure()
     figure.add_bar(x=shown["score"], y=shown["answer"], orientation="h", marker_color=colours, error_x=error, width=0.6)
-    right = shown["high"].fillna(shown["score"])
     for answer, score, x in zip(shown["answer"], shown["score"], right, strict=True):
         if pd.notna(score):
-            figure.add_annotation(x=x, y=answer, text=f"{score:.3f}", showarrow=False, xanchor="left", xshift=8)
-    top = max(1.0, float(right.max())) if right.max() > 0.3 else float(right.max()) * 1.3
-    figure.update_xaxes(
-        title=f"{_words(metric)} on {items:,} test items, with 95 % interval", range=[min(0, right.min()), top * 1.08]
-    )
-    return _styled(figure, height=120 + 55 * len(table), legend=False)
+            figure.add_annotation(
+                x=max(x, 0), y=answer, text=f"{score:.3f}".replace("-", "−"), showarrow=False, xanchor="left", xshift=8
+            )
+    title = f"{in_words(metric)} on {items:,} test items, with 95 % interval"
+    figure.update_xaxes(title=title, range=_score_range(float(left.min()), float(right.max())), zeroline=True)
+    return _styled(figure, height=110 + 50 * len(table), legend=False)
 
 
 def layer_norms(table: pd.DataFrame, column: str, title: str, start: float | None = None) -> go.Figure:
@@ -85,57 +81,93 @@ def layer_norms(table: pd.DataFrame, column: str, title: str, start: float | Non
     """
     figure = go.Figure()
     for i, (role, rows) in enumerate(table.groupby("role", sort=False)):
-        marker = {"symbol": SYMBOLS[i % 7], "size": 9, "color": COLOURS[i % 7]}
-        line = {"color": COLOURS[i % 7], "dash": DASHES[i % 7]}
-        figure.add_scatter(
-            x=rows["block"], y=rows[column], mode="lines+markers", name=str(role), marker=marker, line=line
-        )
+        figure.add_scatter(x=rows["block"], y=rows[column], mode="lines+markers", name=str(role), **_look(i))
+    last = int(table["block"].max())
     if start is not None:
-        figure.add_hline(y=start, line={"color": GREY, "dash": "dash"})
-        text = f"start {start:.3g}"
-        figure.add_annotation(
-            x=1, xref="paper", y=start, text=text, showarrow=False, xanchor="right", yanchor="bottom", font_color=GREY
-        )
-    figure.update_xaxes(title="transformer block, from the input", dtick=1 if table["block"].max() < 16 else None)
+        line = {"color": GREY, "dash": "dash", "width": 1.5}
+        ends = {"x": [-0.5, last + 0.5], "y": [start, start]}
+        figure.add_scatter(**ends, mode="lines", line=line, name=f"before training: {start:.3g}")
+    figure.update_xaxes(
+        title="transformer block, from the input", dtick=math.ceil((last + 1) / 16), range=[-0.5, last + 0.5]
+    )
     figure.update_yaxes(title=title, rangemode="tozero")
-    return _styled(figure, height=380)
+    return _styled(figure, height=400)
 
 
 def costs(table: pd.DataFrame) -> go.Figure:
-    """Draw a cost table: trained parameters of each method on a logarithmic axis, adapter and head apart."""
+    """Draw a cost table: trained parameters of each method on a logarithmic axis, backbone and head apart.
+
+    Args:
+        table: from ``cost_table``.
+    """
     shown = table[::-1]
     figure = go.Figure()
-    parts = (("backbone", "in the backbone", COLOURS[0], "circle"), ("head", "in the task head", COLOURS[1], "diamond"))
-    for column, name, colour, symbol in parts:
+    parts = (("backbone", "in the backbone", 0), ("head", "in the task head", 2))
+    for column, name, i in parts:
         rows = shown[shown[column] > 0]
-        marker = {"color": colour, "symbol": symbol, "size": 12}
-        text = [f"{value:,}" for value in rows[column]] if column == "backbone" else None
+        # The head is the same in every row: its number stands once, in the legend.
+        labelled = column == "backbone" or rows[column].nunique() > 1
         figure.add_scatter(
-            x=rows[column], y=rows["method"], mode="markers+text" if text else "markers", name=name, marker=marker,
-            text=text, textposition="middle right",
+            x=rows[column], y=rows["method"], mode="markers+text" if labelled else "markers",
+            name=name if labelled or rows.empty else f"{name}: {rows[column].iloc[0]:,}",
+            text=[f"  {value:,}" for value in rows[column]], textposition="middle right", cliponaxis=False,
+            marker={"color": COLOURS[i], "symbol": SYMBOLS[i], "size": 12},
         )  # fmt: skip
-    low, high = shown[["backbone", "head"]].replace(0, pd.NA).min().min(), shown["backbone"].max()
-    figure.update_xaxes(type="log", title="trained parameters", range=[_log10(low) - 0.4, _log10(high) + 1.0], dtick=1)
+    values = [value for value in [*shown["backbone"], *shown["head"]] if value > 0] or [1]
+    low, high = math.log10(min(values)), math.log10(max(values))
+    figure.update_xaxes(
+        type="log", title="trained parameters", dtick=1 if high - low > 1 else "D2",
+        range=[low - 0.3, high + 0.6 + (high - low) / 6],
+    )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=list(shown["method"]))
     return _styled(figure, height=130 + 45 * len(table))
 
 
+def _add_run(figure: go.Figure, i: int, name: str, record: "RunRecord", metric: str) -> None:
+    curve, scored = record.curve_table(), _validation(record, metric)
+    look = _look(i)
+    figure.add_scatter(
+        x=curve["step"], y=curve["loss"], mode="lines", line=look["line"], name=name, legendgroup=name,
+        showlegend=scored.empty, row=1, col=1,
+    )  # fmt: skip
+    figure.add_scatter(
+        x=scored["epoch"], y=scored["value"], mode="lines+markers", **look, name=name, legendgroup=name, row=1, col=2
+    )
+
+
+def _ring_the_chosen(figure: go.Figure, records: Mapping[str, "RunRecord"], metric: str) -> None:
+    tables = [_validation(record, metric).query("epoch == @record.best_epoch") for record in records.values()]
+    chosen = pd.concat(tables)
+    ring = {"symbol": "circle-open", "size": 18, "color": INK, "line": {"width": 2}}
+    figure.add_scatter(
+        x=chosen["epoch"], y=chosen["value"], mode="markers", marker=ring, name="chosen checkpoint", row=1, col=2
+    )
+
+
+def _validation(record: "RunRecord", metric: str) -> pd.DataFrame:
+    return record.metrics_table().query("split == 'validation' and metric == @metric")
+
+
+def _score_range(lowest: float, highest: float) -> list[float]:
+    """Return an axis from 0 (or below, for negative scores) to 1, or less far where all scores are small."""
+    bottom, top = min(0.0, lowest), 1.0 if highest > 0.3 else max(highest, 0.0)
+    span = max(top - bottom, 0.1)
+    return [bottom - 0.05 * span if bottom else 0.0, top + 0.15 * span]  # to the right of the bars stand the values
+
+
+def _look(i: int) -> dict[str, Any]:
+    colour = COLOURS[i % len(COLOURS)]
+    return {
+        "line": {"color": colour, "dash": DASHES[i % len(DASHES)]},
+        "marker": {"color": colour, "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 9},
+    }
+
+
 def _styled(figure: go.Figure, height: int, legend: bool = True) -> go.Figure:
     figure.update_layout(
-        template="plotly_white", height=height, margin={"l": 70, "r": 30, "t": 50, "b": 60}, showlegend=legend,
-        legend={"orientation": "h", "y": -0.25, "x": 0}, font={"size": 14, "color": "#222222"},
+        template="plotly_white", height=height, margin={"l": 70, "r": 30, "t": 40, "b": 60}, showlegend=legend,
+        legend={"orientation": "h", "y": 1.03, "yanchor": "bottom", "x": 0}, font={"size": 14, "color": INK},
     )  # fmt: skip
     figure.update_xaxes(automargin=True, showline=True, linecolor="#999999")
     figure.update_yaxes(automargin=True, showline=True, linecolor="#999999")
     return figure
-
-
-def _words(metric: str) -> str:
-    return {"f1": "F1", "f1_macro": "macro F1", "matthews": "Matthews correlation", "pearson": "Pearson correlation",
-            "spearman": "Spearman correlation"}.get(metric, metric)  # fmt: skip
-
-
-def _log10(value: float) -> float:
-    from math import log10
-
-    return log10(max(float(value), 1.0))

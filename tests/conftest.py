@@ -1,0 +1,27 @@
+"""What the tests of runs share: a tiny encoder in a folder, and tasks that it learns in seconds."""
+
+from pathlib import Path
+
+import pytest
+import toy_runs
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the folder of an untrained BERT, width 32 and two blocks, with MiniLM's tokenizer."""
+    return toy_runs.write_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def toy_task(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the folder of a task of two classes: words of praise or of blame among fillers."""
+    return toy_runs.write_task(tmp_path_factory.mktemp("tasks") / "toy", ("bad", "good"))
+
+
+@pytest.fixture(scope="session")
+def glue() -> Path:
+    """Return the folder of GLUE's real files beside the checkout."""
+    folder = Path(__file__).parents[2] / "shared" / "data" / "glue"
+    if not folder.is_dir():
+        pytest.skip("GLUE's files are not beside this checkout")
+    return folder

@@ -1,0 +1,129 @@
+"""Sentences computed from results, one test for each thing they can say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import toy_records as toy
+
+from vxlab.experiments.conclusions import fine_tuning_conclusion, smoke_warning
+
+LABELS = np.arange(1000) % 2
+CAVEAT = "- One seed and one learning rate: this does not rank methods."
+
+
+def _record(folder, accuracy, method="vera", **changed):
+    hits = np.arange(1000) % 100 < 100 * accuracy
+    spec = {"method": {"name": method}, "learning_rate": 0.02, "epochs": 3}
+    return toy.run_record(folder / f"{method}-{accuracy}", toy.logits_with(hits, LABELS), LABELS, spec=spec, **changed)
+
+
+def _costs(backbone, lora=73_728, full=22_565_376):
+    rows = [("this: it", backbone), ("LoRA r=8", lora), ("head only", 0), ("full fine-tuning", full)]
+    return pd.DataFrame(rows, columns=["method", "backbone"]).assign(head=770)
+
+
+def _lines(record, head, costs):
+    return fine_tuning_conclusion(record, head, costs).splitlines()
+
+
+@pytest.fixture
+def head(tmp_path):
+    return _record(tmp_path, 0.70, "head", bytes_stored=3_456)
+
+
+def test_a_run_that_gains(tmp_path, head):
+    assert _lines(_record(tmp_path, 0.84), head, _costs(7_680)) == [
+        "- `vera` scores **0.840** (accuracy; 95 % interval 0.816 to 0.861) on 1,000 test items, above the trivial "
+        "answer's 0.500.",
+        "- It **gains** 0.140 over training the head alone (95 % interval of the difference +0.119 to +0.162).",
+        "- It trains 7,680 parameters in the backbone (10 % of LoRA r=8's, 1/2,938 of full fine-tuning's) and takes "
+        "41.2 kB on disk, with its head and settings.",
+        CAVEAT,
+    ]
+
+
+def test_a_run_that_loses_and_scores_below_the_trivial_answer(tmp_path, head):
+    lines = _lines(_record(tmp_path, 0.40), head, _costs(7_680))
+    assert lines[0].endswith("on 1,000 test items, below the trivial answer's 0.500.")
+    assert lines[1].startswith(
+        "- It **loses** 0.300 against training the head alone (95 % interval of the difference -"
+    )
+
+
+def test_differences_inside_the_noise_are_not_called_gains(tmp_path, head):
+    lines = _lines(_record(tmp_path, 0.70), head, _costs(7_680))
+    assert lines[1] == (
+        "- These test items show no difference from training the head alone (+0.000; 95 % interval of the difference "
+        "+0.000 to +0.000)."
+    )
+    for accuracy in (0.48, 0.50, 0.52):
+        chance = _lines(_record(tmp_path, accuracy), head, _costs(7_680))
+        assert chance[0].endswith("on 1,000 test items, which cannot be told from the trivial answer's 0.500.")
+
+
+def test_the_head_alone_is_not_compared_with_itself(head):
+    lines = _lines(head, head, _costs(0))
+    assert len(lines) == 3
+    assert lines[0].startswith("- `head` scores **0.700** (accuracy; ")
+    assert lines[1] == "- It trains nothing in the backbone and takes 3.5 kB on disk, with its head and settings."
+    assert lines[2] == CAVEAT
+
+
+def test_full_fine_tuning_is_priced_in_megabytes(tmp_path, head):
+    full = _record(tmp_path, 0.84, "full", bytes_stored=90_270_000)
+    assert _lines(full, head, _costs(22_565_376))[2] == (
+        "- It trains 22,565,376 parameters in the backbone (306 times LoRA r=8's) and takes 90.3 MB on disk, with its "
+        "head and settings."
+    )
+
+
+@pytest.mark.parametrize(
+    ("backbone", "words"),
+    [
+        (73_728, "73,728 parameters in the backbone (1/306 of full fine-tuning's)"),
+        (73_000, "(about as many as LoRA r=8, 1/309 of full fine-tuning's)"),
+        (147_456, "(2.0 times LoRA r=8's, 1/153 of full fine-tuning's)"),
+        (36_864, "(50 % of LoRA r=8's, "),
+        (1, "It trains 1 parameter in the backbone (1/73,728 of LoRA r=8's, "),
+    ],
+)
+def test_prices_are_compared_in_words_that_fit_their_size(tmp_path, head, backbone, words):
+    assert words in _lines(_record(tmp_path, 0.84), head, _costs(backbone))[2]
+
+
+def test_a_price_without_others_to_compare_with_stands_alone(tmp_path, head):
+    line = _lines(_record(tmp_path, 0.84), head, _costs(7_680).iloc[:1])[2]
+    assert line == "- It trains 7,680 parameters in the backbone and takes 41.2 kB on disk, with its head and settings."
+
+
+def test_a_regression_is_told_in_its_metrics_words(tmp_path, head):
+    random = np.random.default_rng(0)
+    targets = random.normal(size=200).astype(np.float32)
+    good = toy.run_record(tmp_path / "a", (targets + random.normal(size=200))[:, None], targets)
+    bad = toy.run_record(tmp_path / "b", random.normal(size=(200, 1)), targets)
+    lines = _lines(good, bad, _costs(7_680))
+    assert "(Pearson correlation; 95 % interval 0." in lines[0]
+    assert lines[0].endswith(" on 200 test items, above the trivial answer's 0.000.")
+    assert lines[1].startswith("- It **gains** ")
+
+
+@pytest.mark.parametrize(("steps", "words"), [(30, "30 steps"), (1, "1 step")])
+def test_a_diverged_run_says_so_and_what_to_try(head, tmp_path, steps, words):
+    diverged = toy.diverged_record(tmp_path / "d", head, steps=steps)
+    assert fine_tuning_conclusion(diverged, head, _costs(7_680)) == (
+        f"The run **diverged** after {words} and has no test score; try a learning rate below 0.02."
+    )
+
+
+def test_a_diverged_head_leaves_nothing_to_compare_with(tmp_path, head):
+    lines = _lines(_record(tmp_path, 0.84), toy.diverged_record(tmp_path / "d", head), _costs(7_680))
+    assert lines[1] == "- The head alone diverged, so there is nothing to compare this run with."
+    assert len(lines) == 4
+
+
+def test_a_smoke_run_draws_no_conclusion(tmp_path, head):
+    said = fine_tuning_conclusion(_record(tmp_path, 0.84), head, _costs(7_680), scale="smoke")
+    assert said == smoke_warning("smoke")
+    assert said.startswith("> ⚠ **Smoke run.**")
+    assert "mean nothing" in said
+    assert smoke_warning("small") == smoke_warning("paper") == ""

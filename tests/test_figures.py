@@ -1,0 +1,254 @@
+"""Figures: what they draw of a table, and that every edge case can be drawn and read."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import toy_records as toy
+
+from vxlab.experiments.scores import score_table
+from vxlab.views import figures
+
+LABELS = np.arange(200) % 2
+COSTS = pd.DataFrame(
+    [("this: vera", 7_680), ("LoRA r=8", 73_728), ("head only", 0), ("full fine-tuning", 22_565_376)],
+    columns=["method", "backbone"],
+).assign(head=770, share=0.1, bytes=100)
+
+
+def _run(folder, accuracy=0.8, **changed):
+    return toy.run_record(folder, toy.logits_with(np.arange(200) < 200 * accuracy, LABELS), LABELS, **changed)
+
+
+def _regression(folder, slope):
+    random = np.random.default_rng(0)
+    targets = random.normal(size=300).astype(np.float32)
+    outputs = slope * targets + random.normal(size=300)
+    return toy.run_record(folder, outputs.astype(np.float32)[:, None], targets)
+
+
+def _updates(blocks, roles):
+    rows = [(block, role, 0.01 * (block + 1), 1.6, 0.1) for block in range(blocks) for role in roles]
+    return pd.DataFrame(rows, columns=["block", "role", "relative_norm", "d_norm", "b_norm"])
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return {"vera": _run(tmp_path / "vera"), "head only": _run(tmp_path / "head", 0.7)}
+
+
+def _named(figure, name):
+    return [trace for trace in figure.data if trace.name == name]
+
+
+def _legend(figure):
+    return [trace.name for trace in figure.data if trace.showlegend is not False and trace.x is not None]
+
+
+def test_learning_curves_show_loss_scores_and_the_chosen_checkpoint(runs):
+    figure = figures.learning_curves(runs)
+    loss, scored = _named(figure, "vera")
+    assert list(loss.y) == [0.7, 0.6, 0.5, 0.45, 0.4, 0.42]
+    assert list(loss.x) == [10, 20, 30, 40, 50, 60]
+    assert list(scored.x) == [1, 2, 3]
+    assert list(scored.y) == [0.70, 0.81, 0.79]
+    (ring,) = _named(figure, "chosen checkpoint")
+    assert list(zip(ring.x, ring.y, strict=True)) == [(2, 0.81), (2, 0.81)]
+    assert figure.layout.xaxis.title.text == "optimizer step"
+    assert figure.layout.yaxis.title.text == "training loss (cross-entropy)"
+    assert figure.layout.xaxis2.title.text == "epoch"
+    assert figure.layout.yaxis2.title.text == "validation accuracy"
+    assert _legend(figure) == ["vera", "head only", "chosen checkpoint"]
+
+
+def test_a_diverged_run_keeps_its_loss_and_its_place_in_the_legend(runs, tmp_path):
+    figure = figures.learning_curves({"lora": toy.diverged_record(tmp_path / "d", runs["vera"]), **runs})
+    loss, scored = _named(figure, "lora (diverged)")
+    assert list(loss.y[:2]) == [0.7, 6.0]
+    assert math.isnan(loss.y[2])
+    assert len(scored.x) == 0
+    assert loss.showlegend
+
+
+def test_runs_that_all_diverged_are_drawn_without_a_chosen_checkpoint(runs, tmp_path):
+    figure = figures.learning_curves({"vera": toy.diverged_record(tmp_path / "d", runs["vera"])})
+    assert len(_named(figure, "chosen checkpoint")[0].x) == 0
+
+
+def test_a_regression_has_a_squared_error_and_its_metrics_words(tmp_path):
+    figure = figures.learning_curves({"vera": _regression(tmp_path, 1.0)})
+    assert figure.layout.yaxis.title.text == "training loss (squared error)"
+    assert figure.layout.yaxis2.title.text == "validation Pearson correlation"
+
+
+def test_more_runs_than_colours_still_differ(tmp_path):
+    figure = figures.learning_curves({str(i): _run(tmp_path / str(i)) for i in range(9)})
+    looks = {
+        (trace.line.color, trace.line.dash, trace.marker.symbol)
+        for trace in figure.data
+        if trace.mode == "lines+markers"
+    }
+    assert len(looks) == 9
+
+
+def test_colours_are_never_the_only_difference():
+    looks = [figures._look(i) for i in range(6)]
+    assert len({look["line"]["dash"] for look in looks}) == 6
+    assert len({look["marker"]["symbol"] for look in looks}) == 6
+
+
+def test_scores_show_bars_whiskers_and_values(runs):
+    table = score_table(runs)
+    figure = figures.scores(table, "accuracy", 200)
+    (bars,) = figure.data
+    assert list(bars.y) == ["head only", "vera", "majority class"]  # plotly draws upwards: the table's first on top
+    assert list(bars.x) == pytest.approx([0.7, 0.8, 0.5])
+    row = table.set_index("answer").loc["vera"]
+    assert bars.x[1] + bars.error_x.array[1] == pytest.approx(row["high"])
+    assert bars.x[1] - bars.error_x.arrayminus[1] == pytest.approx(row["low"])
+    assert [note.text for note in figure.layout.annotations] == ["0.700", "0.800", "0.500"]
+    assert figure.layout.xaxis.title.text == "accuracy on 200 test items, with 95 % interval"
+    assert figure.layout.xaxis.range[0] == 0
+    assert figure.layout.xaxis.range[1] > 1
+    assert bars.marker.color[0] == bars.marker.color[1] != bars.marker.color[2]
+
+
+def test_scores_of_a_diverged_run_have_no_bar_and_no_value(runs, tmp_path):
+    table = score_table({"vera": toy.diverged_record(tmp_path / "d", runs["vera"]), "head only": runs["head only"]})
+    figure = figures.scores(table, "accuracy", 200)
+    assert math.isnan(figure.data[0].x[1])
+    assert [note.y for note in figure.layout.annotations] == ["head only", "majority class"]
+
+
+@pytest.mark.parametrize("slope", [-1.0, -0.1, 0.0, 0.1, 1.0])
+def test_every_score_whisker_and_value_is_inside_the_axis(tmp_path, slope):
+    table = score_table({"vera": _regression(tmp_path, slope)})
+    figure = figures.scores(table, "pearson", 300)
+    low, high = figure.layout.xaxis.range
+    shown = table[["score", "low", "high"]].to_numpy().ravel()
+    assert low <= np.nanmin(shown)
+    room = 0.1 * (high - low)  # for a value such as −0.516
+    assert max(note.x for note in figure.layout.annotations) + room <= high
+    assert np.nanmax(shown) <= high
+    assert "-" not in "".join(note.text for note in figure.layout.annotations)
+
+
+@pytest.mark.parametrize(("blocks", "step"), [(1, 1), (6, 1), (16, 1), (24, 2), (80, 5)])
+def test_layer_norms_draw_a_line_for_each_role(blocks, step):
+    roles = ["query", "key", "value", "attention-output", "up", "gate", "down", "other"]
+    table = _updates(blocks, roles)
+    figure = figures.layer_norms(table, "relative_norm", "‖ΔW‖ / ‖W‖")
+    assert [trace.name for trace in figure.data] == roles
+    assert list(figure.data[0].x) == list(range(blocks))
+    assert list(figure.data[0].y) == pytest.approx([0.01 * (block + 1) for block in range(blocks)])
+    assert figure.layout.yaxis.title.text == "‖ΔW‖ / ‖W‖"
+    assert figure.layout.xaxis.title.text == "transformer block, from the input"
+    assert figure.layout.xaxis.dtick == step
+    assert len({(t.line.color, t.line.dash, t.marker.symbol) for t in figure.data}) == len(roles)
+
+
+def test_layer_norms_say_where_training_started():
+    figure = figures.layer_norms(_updates(6, ["query", "value"]), "d_norm", "‖d‖₂", start=1.6)
+    (start,) = _named(figure, "before training: 1.6")
+    assert set(start.y) == {1.6}
+    assert start.line.color not in {trace.line.color for trace in figure.data[:2]}
+    unknown = figures.layer_norms(_updates(6, ["query"]), "relative_norm", "‖ΔW‖ / ‖W‖")
+    assert [trace.name for trace in unknown.data] == ["query"]
+
+
+def test_costs_show_each_method_on_a_logarithmic_axis():
+    figure = figures.costs(COSTS)
+    backbone, head = figure.data
+    assert dict(zip(backbone.y, backbone.x, strict=True)) == {
+        "this: vera": 7_680, "LoRA r=8": 73_728, "full fine-tuning": 22_565_376,
+    }  # fmt: skip
+    assert [text.strip() for text in backbone.text] == ["22,565,376", "73,728", "7,680"]
+    assert list(head.y) == list(COSTS["method"])[::-1]
+    assert head.name == "in the task head: 770"
+    assert backbone.marker.symbol != head.marker.symbol
+    assert figure.layout.xaxis.type == "log"
+    assert figure.layout.xaxis.title.text == "trained parameters"
+    low, high = figure.layout.xaxis.range
+    assert low < math.log10(770)
+    assert high > math.log10(22_565_376) + 0.5  # room for the number
+    assert list(figure.layout.yaxis.categoryarray) == list(COSTS["method"])[::-1]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        COSTS[COSTS["method"] == "head only"],
+        COSTS.assign(head=0),
+        COSTS.assign(head=0)[COSTS["method"] == "head only"],
+        COSTS.assign(backbone=[147_456, 150_000, 147_456, 150_000], head=148_994),
+        COSTS.assign(backbone=[1, 10, 100, 7_000_000_000]),
+    ],
+    ids=["head alone", "no head", "nothing", "near each other", "far apart"],
+)
+def test_costs_of_extreme_tables_have_a_finite_axis(table):
+    figure = figures.costs(table)
+    low, high = figure.layout.xaxis.range
+    assert math.isfinite(low)
+    assert high - low > 0.8
+    values = [math.log10(value) for trace in figure.data for value in trace.x]
+    assert all(low < value < high for value in values)
+
+
+def _every_figure(folder: Path, runs):
+    one_epoch = _run(folder / "one", metrics=toy.metric_rows({"accuracy": 0.8}, (0.6,)), best_epoch=1)
+    diverged = {"vera": toy.diverged_record(folder / "d", runs["vera"]), "head only": runs["head only"]}
+    roles = ["query", "key", "value", "attention-output", "up", "gate", "down", "other"]
+    return {
+        "curves": figures.learning_curves(runs),
+        "curves of a diverged run": figures.learning_curves(diverged),
+        "curves of one epoch": figures.learning_curves({"vera": one_epoch}),
+        "curves of nine runs": figures.learning_curves({f"vera r={i}": _run(folder / str(i)) for i in range(9)}),
+        "scores": figures.scores(score_table(runs), "accuracy", 200),
+        "scores of a diverged run": figures.scores(score_table(diverged), "accuracy", 200),
+        "negative scores": figures.scores(score_table({"vera": _regression(folder / "n", -1.0)}), "pearson", 300),
+        "norms": figures.layer_norms(_updates(6, roles[:2]), "d_norm", "‖d‖₂", start=1.6),
+        "norms of one layer": figures.layer_norms(_updates(1, roles[:1]), "relative_norm", "‖ΔW‖ / ‖W‖"),
+        "norms of 24 blocks": figures.layer_norms(_updates(24, roles), "relative_norm", "‖ΔW‖ / ‖W‖"),
+        "costs": figures.costs(COSTS),
+        "costs of the head alone": figures.costs(COSTS[COSTS["method"] == "head only"]),
+    }
+
+
+def test_every_figure_is_drawn_with_all_its_text_inside(tmp_path, runs):
+    """Draw at 900 pixels in a real browser and ask it where each text stands: none clipped, none over another."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = next((p for p in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if p.exists()), None)
+    if chromium is None:
+        pytest.skip("there is no chromium to draw with")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 900, "height": 1000})
+        for name, figure in _every_figure(tmp_path, runs).items():
+            path = tmp_path / f"{name}.html"
+            figure.write_html(path, include_plotlyjs="directory", include_mathjax=False)
+            page.goto(path.as_uri())
+            page.wait_for_selector(".js-plotly-plot .main-svg .xtitle")
+            texts = page.evaluate(_WHERE_TEXT_STANDS)
+            assert len(texts) > 4, name
+            outside = [t["text"] for t in texts if t["left"] < 0 or t["right"] > 900 or t["top"] < 0]
+            assert not outside, f"{name}: clipped at the edge: {outside}"
+            assert not _overlapping(texts), f"{name}: {_overlapping(texts)}"
+        browser.close()
+
+
+_WHERE_TEXT_STANDS = """() => [...document.querySelectorAll('.main-svg text')].map(text => {
+  const {left, right, top, bottom} = text.getBoundingClientRect();
+  return {text: text.textContent.trim(), left, right, top, bottom};
+}).filter(text => text.text && text.right > text.left)"""
+
+
+def _overlapping(texts):
+    return [
+        (a["text"], b["text"])
+        for i, a in enumerate(texts)
+        for b in texts[i + 1 :]
+        if min(a["right"], b["right"]) - max(a["left"], b["left"]) > 1
+        and min(a["bottom"], b["bottom"]) - max(a["top"], b["top"]) > 3
+    ]

@@ -1,0 +1,36 @@
+"""Every notebook runs from its first cell to its last at smoke scale, and makes its page."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from vxlab.views import notebooks
+from vxlab.views.report import report
+
+_VARIANTS = {"01_fine_tune": [{"method": name} for name in ("vera", "lora", "lora_xs", "head", "full")]}
+_RUNS = [(name, values) for name in notebooks.names() for values in _VARIANTS.get(name, [{}])]
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all: the run of the head alone, which every method is compared with, is trained once."""
+    return tmp_path_factory.mktemp("reports")
+
+
+@pytest.mark.parametrize(("name", "values"), _RUNS, ids=["-".join([name, *v.values()]) for name, v in _RUNS])
+def test_notebook_runs_at_smoke_scale(name: str, values: dict[str, object], reports: Path) -> None:
+    page = report(name, {"scale": "smoke", **values}, folder=reports)
+    html = page.read_text(encoding="utf-8")
+    assert "<strong>Smoke run.</strong>" in html
+    assert "Its numbers mean nothing." in html
+    assert 'id="figure-1"' in html
+    assert "Traceback" not in html
+    assert _stderr(page.with_suffix(".ipynb")) == ""
+
+
+def _stderr(notebook: Path) -> str:
+    """Return what a reader of the notebook would meet as warnings."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stderr")

@@ -1,0 +1,241 @@
+"""One run: the same numbers every time, trained once, chosen on validation, told on test."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import toy_runs
+
+import vxlab
+from vxlab.adapters.family import Family
+from vxlab.experiments import run as run_module
+from vxlab.experiments.metrics import compute
+from vxlab.experiments.run import _job
+from vxlab.experiments.trained import load_trained, sample_texts
+from vxlab.experiments.training import Watch
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def record(tiny_model: str, toy_task: str, store: Path) -> vxlab.RunRecord:
+    return _run(toy_runs.spec(tiny_model, toy_task), store)
+
+
+def _run(spec: vxlab.RunSpec, store: Path, **options: Any) -> vxlab.RunRecord:
+    return vxlab.run(spec, store=store, progress=False, **options)
+
+
+def test_the_same_spec_gives_the_same_numbers_to_the_last_digit(
+    record: vxlab.RunRecord, tiny_model: str, toy_task: str, tmp_path: Path
+) -> None:
+    torch.rand(7), np.random.rand(7)  # whatever state the process is in
+    again = _run(toy_runs.spec(tiny_model, toy_task), tmp_path)
+    assert (again.key, again.metrics, again.curve) == (record.key, record.metrics, record.curve)
+    assert torch.equal(again.predictions()[0], record.predictions()[0])
+    other = _run(toy_runs.spec(tiny_model, toy_task, seed=1), tmp_path)
+    assert other.curve != record.curve
+    assert other.task == record.task  # another seed is another run on the same rows,
+    assert torch.equal(other.predictions()[1], record.predictions()[1])  # in the same order
+
+
+def test_a_run_in_bfloat16_leaves_the_next_one_alone(
+    record: vxlab.RunRecord, tiny_model: str, toy_task: str, tmp_path: Path
+) -> None:
+    rough = _run(toy_runs.spec(tiny_model, toy_task, precision="bfloat16"), tmp_path)
+    assert (rough.precision, rough.status) == ("bfloat16", "finished")
+    assert rough.curve != record.curve
+    assert rough.curve[0]["loss"] == pytest.approx(record.curve[0]["loss"], rel=0.05)
+    assert _run(toy_runs.spec(tiny_model, toy_task), tmp_path).curve == record.curve
+
+
+def test_a_finished_run_is_not_trained_again(
+    record: vxlab.RunRecord, tiny_model: str, toy_task: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = toy_runs.spec(tiny_model, toy_task)
+    trained = []
+
+    def train(*_: Any) -> vxlab.RunRecord:
+        trained.append(1)
+        return record
+
+    monkeypatch.setattr(run_module, "_train", train)
+    assert _run(spec, store) == record
+    assert _run(toy_runs.spec(tiny_model, toy_task, device="auto" if not torch.cuda.is_available() else "cpu"), store)
+    assert trained == []
+
+
+def test_fresh_trains_again(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
+    spec = toy_runs.spec(tiny_model, toy_task, epochs=1)
+    first = _run(spec, tmp_path)
+    (first.folder / "leftover").touch()
+    second = _run(spec, tmp_path, fresh=True)
+    assert not (first.folder / "leftover").exists()
+    assert (second.metrics, second.folder) == (first.metrics, first.folder)
+    assert second.train_seconds != first.train_seconds
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "of another run"])
+def test_a_damaged_record_is_not_trusted(
+    record: vxlab.RunRecord, tiny_model: str, toy_task: str, tmp_path: Path, damage: str
+) -> None:
+    folder = tmp_path / record.folder.name
+    shutil.copytree(record.folder, folder)
+    path, text = folder / "record.json", (record.folder / "record.json").read_text()
+    fields = json.loads(text)
+    changed = {
+        "cut": text[: len(text) // 2],
+        "missing": json.dumps({name: value for name, value in fields.items() if name != "metrics"}),
+        "of another run": json.dumps(fields | {"key": "0" * 64}),
+    }
+    path.write_text(changed[damage])
+    again = _run(toy_runs.spec(tiny_model, toy_task), tmp_path)
+    assert again.train_seconds != record.train_seconds
+    assert again.metrics == record.metrics
+    assert json.loads(path.read_text())["key"] == record.key
+
+
+def test_the_store_is_in_the_reports_folder(
+    tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = toy_runs.spec(tiny_model, toy_task)
+    monkeypatch.setenv("VXLAB_REPORTS", str(tmp_path))
+    assert _job(spec, None).folder.parent == tmp_path / "runs"
+    monkeypatch.chdir(tmp_path)
+    assert _job(spec, "here").folder.parent == tmp_path / "here"
+
+
+def test_the_best_epoch_on_validation_is_the_one_tested(
+    tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted = iter([0.3, 0.9, 0.5, 0.123])  # validation after three epochs, then test
+    monkeypatch.setattr(run_module, "compute", lambda names, *_: dict.fromkeys(names, next(scripted)))
+    heads = []
+
+    def note(watch: Watch, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        heads.append(model.classifier.weight.detach().clone())
+
+    monkeypatch.setattr(Watch, "on_evaluate", note)
+    record = _run(toy_runs.spec(tiny_model, toy_task, epochs=3), tmp_path)
+    assert record.best_epoch == 2
+    assert record.score() == 0.123
+    assert [record.score(split="validation"), record.steps] == [0.9, 45]
+    assert torch.equal(load_trained(record).classifier.weight, heads[1])
+    assert not torch.equal(heads[2], heads[1])
+
+
+def test_the_saved_adapter_gives_the_stored_predictions_in_the_tests_own_order(
+    record: vxlab.RunRecord, tiny_model: str, toy_task: str
+) -> None:
+    spec = toy_runs.spec(tiny_model, toy_task)
+    logits, labels = record.predictions()
+    assert labels.tolist() == spec.load_task().splits["test"]["label"][:]
+    from vxlab.experiments.models import load_tokenizer
+
+    batch = load_tokenizer(tiny_model)(sample_texts(spec, 40), padding=True, return_tensors="pt")
+    with torch.no_grad():
+        assert torch.allclose(load_trained(record)(**batch).logits, logits, atol=1e-5)
+    assert record.score() == compute(["accuracy"], logits.numpy(), labels.numpy())["accuracy"]
+
+
+def test_a_sample_for_evaluation_is_scored_against_its_own_majority(
+    tiny_model: str, toy_task: str, tmp_path: Path
+) -> None:
+    spec = toy_runs.spec(tiny_model, toy_task, epochs=1, train_examples=24, eval_examples=7)
+    record = _run(spec, tmp_path)
+    assert record.task["rows"] == {"train": 24, "validation": 7, "test": 7}
+    labels = record.predictions()[1].tolist()
+    assert labels == spec.load_task().splits["test"]["label"][:]
+    assert record.task["majority"]["test"]["accuracy"] == labels.count(0) / 7
+    whole = toy_runs.spec(tiny_model, toy_task).load_task().splits["test"]["text"][:]
+    drawn = [whole.index(text) for text in spec.load_task().splits["test"]["text"]]
+    assert drawn == sorted(drawn)
+    many = toy_runs.spec(tiny_model, toy_task, eval_examples=1000).load_task()
+    assert {split: len(rows) for split, rows in many.splits.items()} == toy_runs.ROWS
+
+
+@pytest.mark.parametrize(
+    ("method", "rate"),
+    [(vxlab.LoRA(rank=4), 1e-2), (vxlab.VeRA(rank=16), 5e-2), (vxlab.LoRAXS(rank=8), 5e-2), (vxlab.Head(), 5e-2),
+     (vxlab.Full(), 3e-3)],
+    ids=["lora", "vera", "lora_xs", "head", "full"],
+)  # fmt: skip
+def test_every_method_learns_and_counts_its_parameters(
+    method: Any, rate: float, tiny_model: str, toy_task: str, tmp_path: Path
+) -> None:
+    spec = toy_runs.spec(tiny_model, toy_task, method=method, learning_rate=rate, head_learning_rate=5e-2, epochs=4)
+    record = _run(spec, tmp_path)
+    losses = [row["value"] for row in record.metrics if (row["split"], row["metric"]) == ("validation", "loss")]
+    assert min(losses[1:]) < 0.95 * losses[0]
+    assert record.score() >= record.task["majority"]["test"]["accuracy"]
+    total = sum(p.numel() for p in vxlab.load_model(tiny_model, 2).parameters())
+    head, adapted = 2 * 32 + 2, isinstance(method, Family)
+    backbone = 4 * method.parameter_count((32, 32)) if adapted else total - head if method.name == "full" else 0
+    assert record.parameters == {"backbone": backbone, "head": head, "total": total}
+    assert record.layers == (4 if adapted else 0)
+    assert 0 < record.bytes_stored - 4 * (backbone + head) < 8192
+    assert 0 < record.step_seconds < record.train_seconds
+    assert record.peak_memory > 4 * total
+    assert (record.steps, record.status) == (60, "finished")
+
+
+def test_three_classes_by_name(tiny_model: str, tmp_path: Path) -> None:
+    task = toy_runs.write_task(tmp_path / "three", ("bad", "good", "so so"))
+    record = _run(toy_runs.spec(tiny_model, task), tmp_path / "runs")
+    assert record.task["metrics"] == ["accuracy", "f1_macro"]
+    assert record.predictions()[0].shape == (40, 3)
+    assert record.task["label_names"] == ["bad", "good", "so so"]
+    assert record.score("f1_macro") == record.score("f1_macro")
+    assert vxlab.RunRecord.load(record.folder) == record
+
+
+def test_a_regression_of_numbers(tiny_model: str, tmp_path: Path) -> None:
+    task = toy_runs.write_task(tmp_path / "numbers", (-0.5, 0.75, 0.1))
+    record = _run(toy_runs.spec(tiny_model, task, head_learning_rate=5e-2), tmp_path / "runs")
+    logits, labels = record.predictions()
+    assert (logits.shape, labels.dtype) == ((40, 1), torch.float32)
+    assert record.score() == pytest.approx(np.corrcoef(logits[:, 0], labels)[0, 1], abs=1e-5)
+    assert record.task["majority"]["test"] == {"pearson": 0, "spearman": 0}
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "metrics"), [("stsb", 1, {"pearson", "spearman"}), ("rte", 2, {"accuracy"})]
+)
+def test_glue_runs_end_to_end_on_real_minilm(
+    task: str, labels: int, metrics: set[str], glue: Path, tmp_path: Path
+) -> None:
+    spec = vxlab.recipe(
+        "lora", scale="smoke", task=task, task_folder=str(glue), eval_examples=24, max_length=64, device="cpu"
+    )
+    record = _run(spec, tmp_path)
+    assert {row["metric"] for row in record.metrics} == metrics | {"loss"}
+    assert record.predictions()[0].shape == (24, labels)
+    assert all(-1 <= record.score(name) <= 1 for name in metrics)
+    assert record.status == "finished"
+    assert record.layers == 12
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"targets": "qury"}, "targets='qury' matches no layer"),
+        ({"method": vxlab.LoRAXS(rank=33)}, "rank=33"),
+        ({"max_length": 513}, "max_length=513: .* reads 512 tokens at most; choose 1 to 512"),
+        ({"train_examples": 121}, "train_examples=121: the training split of .* has 120 rows"),
+        ({"precision": "float16"}, "precision='float16' needs a CUDA device, and this run is on cpu"),
+        ({"text_columns": ("words",)}, "no column 'words' among text, label"),
+    ],
+)
+def test_a_refused_run_leaves_nothing_behind(
+    changes: dict[str, Any], message: str, tiny_model: str, toy_task: str, tmp_path: Path
+) -> None:
+    with pytest.raises(vxlab.VxlabError, match=message):
+        _run(toy_runs.spec(tiny_model, toy_task, **changes), tmp_path)
+    assert list(tmp_path.iterdir()) == []

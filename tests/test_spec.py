@@ -1,0 +1,132 @@
+"""Specs: what decides the numbers is in the key, and nothing else is; what cannot be a run is refused by name."""
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toy_runs
+
+import vxlab
+from vxlab.experiments.run import _job
+
+CHOSEN: dict[str, Any] = {"method": vxlab.VeRA(rank=8), "learning_rate": 2e-2, "head_learning_rate": 5e-3}
+OTHERS: dict[str, Any] = {
+    "method": vxlab.VeRA(rank=8, d_initial=0.2), "learning_rate": 1e-2, "head_learning_rate": 1e-3, "model": "mpnet",
+    "task": "sst2", "targets": "all-linear", "epochs": 3, "batch_size": 16, "max_length": 64, "warmup": 0.1,
+    "weight_decay": 0.01, "train_examples": 100, "eval_examples": 100, "seed": 1, "text_columns": ("a", "b"),
+    "label_column": "mark", "group_column": "film", "precision": "bfloat16",
+}  # fmt: skip
+ELSEWHERE = {"device": "cpu", "task_folder": "somewhere"}
+
+
+def test_every_field_is_in_the_key_except_where_the_run_happens() -> None:
+    assert {field.name for field in dataclasses.fields(vxlab.RunSpec)} == set(OTHERS) | set(ELSEWHERE)
+    usual = vxlab.RunSpec(**CHOSEN)
+    keys = {name: vxlab.RunSpec(**CHOSEN | {name: value}).key() for name, value in OTHERS.items()}
+    assert len({usual.key(), *keys.values()}) == len(OTHERS) + 1
+    assert all(vxlab.RunSpec(**CHOSEN | {name: value}).key() == usual.key() for name, value in ELSEWHERE.items())
+
+
+@pytest.mark.parametrize(
+    "other", [vxlab.VeRA(rank=9), vxlab.VeRA(rank=8, seed=1), vxlab.LoRA(rank=8), vxlab.Head(), vxlab.Full()]
+)
+def test_every_setting_of_the_method_is_in_the_key(other: Any) -> None:
+    assert vxlab.RunSpec(**CHOSEN | {"method": other}).key() != vxlab.RunSpec(**CHOSEN).key()
+
+
+@pytest.mark.parametrize(
+    ("one", "same"),
+    [
+        ({"weight_decay": 0}, {"weight_decay": 0.0}),
+        ({"learning_rate": 1}, {"learning_rate": 1.0}),
+        ({"learning_rate": 0.3}, {"learning_rate": 0.1 + 0.2}),
+        ({"learning_rate": 0.5}, {"learning_rate": np.float64(0.5)}),
+        ({"method": vxlab.LoRA(rank=8, alpha=8)}, {"method": vxlab.LoRA(rank=8, alpha=8.0)}),
+        ({"targets": ("query", "key")}, {"targets": ["query", "key"]}),
+    ],
+)
+def test_equal_values_are_one_key(one: dict[str, Any], same: dict[str, Any]) -> None:
+    assert vxlab.RunSpec(**CHOSEN | one).key() == vxlab.RunSpec(**CHOSEN | same).key()
+    assert vxlab.RunSpec(**CHOSEN | one).key() != vxlab.RunSpec(**CHOSEN).key() or one == {"weight_decay": 0}
+
+
+def test_nearly_equal_values_are_two_keys() -> None:
+    assert vxlab.RunSpec(**CHOSEN | {"seed": 2}).key() != vxlab.RunSpec(**CHOSEN | {"seed": 3}).key()
+    close = vxlab.RunSpec(**CHOSEN | {"learning_rate": 2.0000001e-2})
+    assert close.key() != vxlab.RunSpec(**CHOSEN).key()
+
+
+def _key(model: object, task: object, **changes: Any) -> str:
+    return _job(toy_runs.spec(str(model), str(task), **changes), "unused").key
+
+
+def test_the_key_follows_the_content_of_model_and_data_and_not_their_paths(
+    tiny_model: str, toy_task: str, tmp_path: Path
+) -> None:
+    model, task = (Path(shutil.copytree(path, tmp_path / Path(path).name)) for path in (tiny_model, toy_task))
+    (model / "README.md").write_text("a card")
+    usual = _key(tiny_model, toy_task)
+    assert _key(model, task) == usual
+    assert _key(os.path.relpath(model), os.path.relpath(task)) == usual
+    assert _key(model, "toy", task_folder=str(task)) == usual
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        kept = (model / name).read_bytes()
+        (model / name).write_bytes(kept + b" " if name.endswith("json") else kept[:-1] + bytes([kept[-1] ^ 1]))
+        assert _key(model, task) != usual, name
+        (model / name).write_bytes(kept)
+    (task / "test.csv").write_text((task / "test.csv").read_text() + "one more,good\n")
+    assert _key(model, task) != usual
+
+
+def test_the_key_has_the_precision_in_force(tiny_model: str, toy_task: str) -> None:
+    usual = _key(tiny_model, toy_task)
+    assert _key(tiny_model, toy_task, precision="float32") == usual
+    assert _key(tiny_model, toy_task, precision="bfloat16") != usual
+
+
+@pytest.mark.parametrize("field", ["epochs", "batch_size", "max_length", "train_examples", "eval_examples"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "3", True])
+def test_counts_are_positive_whole_numbers(field: str, value: Any) -> None:
+    with pytest.raises(vxlab.VxlabError, match=f"{field}={value!r} is not a positive whole number; choose 1 or more"):
+        vxlab.RunSpec(**CHOSEN | {field: value})
+
+
+@pytest.mark.parametrize("field", ["learning_rate", "head_learning_rate"])
+@pytest.mark.parametrize("value", [0, -1e-3, float("nan"), float("inf"), "1e-3", None])
+def test_learning_rates_are_positive_numbers(field: str, value: Any) -> None:
+    with pytest.raises(vxlab.VxlabError, match=rf"^{field}={value!r} is not a positive number; try 1e-3"):
+        vxlab.RunSpec(**CHOSEN | {field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("method", "vera", r"method='vera' is not a method; pass vxlab.LoRA\(rank=8\), VeRA"),
+        ("method", vxlab.VeRA, "is not a method"),
+        ("warmup", 1, "warmup=1 is not a share of the steps; choose 0 to below 1"),
+        ("warmup", -0.1, "warmup=-0.1 is not a share"),
+        ("warmup", "6%", "warmup='6%' is not a share"),
+        ("weight_decay", -0.1, "weight_decay=-0.1 is not a number of 0 or more"),
+        ("weight_decay", float("nan"), "weight_decay=nan is not a number of 0 or more"),
+        ("seed", -1, "seed=-1 is not a whole number from 0"),
+        ("seed", 2**32, "seed=4294967296 is not a whole number from 0"),
+        ("seed", 0.5, "seed=0.5 is not a whole number"),
+        ("device", "gpu", "device='gpu' is unknown; choose one of auto, cuda, mps, cpu"),
+        ("precision", "bf16", "precision='bf16' is unknown; choose one of auto, float32, bfloat16, float16"),
+    ],
+)
+def test_what_cannot_be_a_run_is_refused(field: str, value: Any, message: str) -> None:
+    with pytest.raises(vxlab.VxlabError, match=message):
+        vxlab.RunSpec(**CHOSEN | {field: value})
+
+
+def test_settings_are_plain_json_values() -> None:
+    import json
+
+    spec = vxlab.RunSpec(**CHOSEN | {"targets": ("query", "value"), "text_columns": ("a", "b")})
+    assert json.loads(json.dumps(spec.settings())) == spec.settings()
+    assert spec.settings()["targets"] == ["query", "value"]

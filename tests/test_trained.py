@@ -1,0 +1,184 @@
+"""What a run trained, read back: layers, norms, merging."""
+
+import math
+from types import SimpleNamespace
+
+import datasets
+import numpy as np
+import pytest
+import torch
+import toy_records as toy
+from architectures import ARCHITECTURES, LAYERS
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+import vxlab
+from vxlab.experiments.trained import LAYER_COLUMNS, layer_updates, load_trained, merged_difference, sample_texts
+
+FAMILIES = {"lora": vxlab.LoRA(rank=3), "vera": vxlab.VeRA(rank=5), "lora_xs": vxlab.LoRAXS(rank=4)}
+TEXTS = ["a b c d", "b", "d c b a d c b a", "c c"]
+
+
+def _moved(model: torch.nn.Module, method: vxlab.adapters.Method, targets: str = "query-value") -> torch.nn.Module:
+    """Attach a method and give its trained tensors random values, as training would."""
+    vxlab.attach(model, method, targets)
+    generator = torch.Generator().manual_seed(3)
+    for layer in vxlab.adapted_layers(model).values():
+        for parameter in layer.trained_tensors().values():
+            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
+    return model
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate("abcdefgh", start=3)} | {"?": 0}, "?"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="?", unk_token="?")
+
+
+@pytest.fixture(params=["bert", "gpt2", "llama"])
+def saved(request, tmp_path):
+    """A folder with a whole model and its tokenizer, as a user would name it."""
+    folder = tmp_path / "base"
+    ARCHITECTURES[request.param]().save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("method", FAMILIES.values(), ids=FAMILIES)
+@pytest.mark.parametrize("name", ["bert", "roberta", "gpt2", "llama", "vit", "distilbert"])
+def test_relative_norms_are_those_of_the_dense_update(name, method):
+    model = _moved(ARCHITECTURES[name](), method, "all-linear")
+    weights = ARCHITECTURES[name]().state_dict()
+    table = layer_updates(model)
+    assert list(table.columns) == LAYER_COLUMNS
+    assert list(table["layer"]) == list(vxlab.adapted_layers(model))
+    for row, layer in zip(table.itertuples(), vxlab.adapted_layers(model).values(), strict=True):
+        update = torch.linalg.matrix_norm(layer.delta_weight().detach().double())
+        expected = float(update / torch.linalg.matrix_norm(weights[f"{row.layer}.weight"].double()))
+        assert row.relative_norm == pytest.approx(expected, rel=1e-5)
+        assert row.relative_norm > 0
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_blocks_and_roles_are_those_of_the_architecture(name):
+    path, roles = LAYERS[name]
+    table = layer_updates(vxlab.attach(ARCHITECTURES[name](), vxlab.LoRA(rank=1), "all-linear"))
+    known = table[table["role"] != "other"]
+    found = {layer: (block, role) for layer, block, role in known[["layer", "block", "role"]].itertuples(index=False)}
+    assert found == {f"{path}.{i}.{tail}": (i, role) for i in range(2) for role, tail in roles.items()}
+
+
+def test_vera_layers_show_d_and_b_and_other_families_nan():
+    model = vxlab.attach(ARCHITECTURES["bert"](), vxlab.VeRA(rank=16))
+    table = layer_updates(model)
+    assert list(table["d_norm"]) == pytest.approx([0.1 * 4] * 4)
+    assert list(table["b_norm"]) == [0] * 4
+    assert list(table["relative_norm"]) == [0] * 4
+    layer = next(iter(vxlab.adapted_layers(model).values()))
+    layer.trained_tensors()["lambda_b"].data[:2] = torch.tensor([3.0, 4.0])
+    assert layer_updates(model).loc[0, "b_norm"] == pytest.approx(5)
+    for method in (FAMILIES["lora"], FAMILIES["lora_xs"]):
+        norms = layer_updates(vxlab.attach(ARCHITECTURES["bert"](), method))[["d_norm", "b_norm"]]
+        assert norms.isna().all(axis=None)
+
+
+@pytest.mark.parametrize("method", [vxlab.Head(), vxlab.Full()], ids=["head", "full"])
+def test_without_adapters_the_table_is_empty_and_has_its_columns(method):
+    table = layer_updates(vxlab.attach(ARCHITECTURES["bert"](), method))
+    assert list(table.columns) == LAYER_COLUMNS
+    assert table.empty
+    assert not table["d_norm"].notna().any()
+
+
+def test_a_merged_model_shows_the_same_updates():
+    model = _moved(ARCHITECTURES["gpt2"](), FAMILIES["lora"])
+    before = layer_updates(model)
+    assert layer_updates(vxlab.merge(model)).equals(before)
+
+
+def test_layers_outside_blocks_count_as_block_0_and_nested_numbers_by_the_first():
+    inner = torch.nn.ModuleList([torch.nn.Linear(4, 4)])
+    model = torch.nn.ModuleDict({"stem": torch.nn.Linear(4, 4), "blocks": torch.nn.ModuleList([inner, inner[0]])})
+    model["blocks"][1] = torch.nn.ModuleDict({"fc1": torch.nn.Linear(4, 4)})
+    vxlab.attach(model, vxlab.LoRA(rank=1), ["stem", "blocks.0.0", "fc1"])
+    table = layer_updates(model).set_index("layer")
+    assert dict(table["block"]) == {"stem": 0, "blocks.0.0": 0, "blocks.1.fc1": 1}
+    assert dict(table["role"]) == {"stem": "other", "blocks.0.0": "other", "blocks.1.fc1": "up"}
+
+
+@pytest.mark.parametrize("method", [*FAMILIES.values(), vxlab.Head(), vxlab.Full()], ids=lambda method: method.name)
+def test_a_runs_model_is_loaded_as_it_was_trained(saved, tmp_path, method):
+    trained = _moved(vxlab.load_model(str(saved), 2), method)
+    for parameter in trained.parameters():
+        parameter.data += 0.01 * parameter.requires_grad
+    record = toy.run_record(
+        tmp_path / "run", np.eye(2, dtype=np.float32), np.arange(2), spec={"model": str(saved), "method": {}}
+    )
+    vxlab.save_adapter(trained, record.folder / "adapter")
+    loaded = load_trained(record)
+    assert not loaded.training
+    batch = {"input_ids": torch.tensor([[3, 4, 5, 6]]), "attention_mask": torch.ones(1, 4, dtype=torch.long)}
+    with torch.no_grad():
+        assert loaded(**batch).logits.equal(trained.eval()(**batch).logits)
+    assert not any(layer.merged for layer in vxlab.adapted_layers(loaded).values())
+
+
+def test_another_base_under_the_same_name_is_refused(tmp_path):
+    folder = tmp_path / "base"
+    model = ARCHITECTURES["bert"]()
+    model.save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    record = toy.run_record(tmp_path / "run", np.eye(2, dtype=np.float32), np.arange(2), spec={"model": str(folder)})
+    vxlab.save_adapter(_moved(vxlab.load_model(str(folder), 2), FAMILIES["vera"]), record.folder / "adapter")
+    model.bert.encoder.layer[0].output.dense.weight.data[0, 0] += 1
+    model.save_pretrained(folder)
+    with pytest.raises(vxlab.VxlabError, match="was trained on another base"):
+        load_trained(record)
+
+
+@pytest.mark.parametrize("method", FAMILIES.values(), ids=FAMILIES)
+def test_merging_moves_logits_by_rounding_only_and_is_undone(saved, method):
+    model = _moved(vxlab.load_model(str(saved), 2), method)
+    before = {name: each.clone() for name, each in model.named_parameters()}
+    difference = merged_difference(model, str(saved), TEXTS)
+    assert 0 <= difference < 1e-5
+    assert all(each.equal(before[name]) for name, each in model.named_parameters())
+    assert not any(layer.merged for layer in vxlab.adapted_layers(model).values())
+
+
+def test_the_difference_is_measured_and_not_assumed(saved, monkeypatch):
+    model = _moved(vxlab.load_model(str(saved), 2), FAMILIES["lora"])
+    monkeypatch.setattr("vxlab.adapters.layer.AdaptedLinear.delta_weight", lambda self: torch.zeros(self.shape))
+    assert merged_difference(model, str(saved), TEXTS) > 1e-4
+
+
+def test_a_model_that_fails_while_merged_is_unmerged(saved, monkeypatch):
+    model = _moved(vxlab.load_model(str(saved), 2), FAMILIES["lora"])
+    forward = vxlab.AdaptedLinear.forward
+
+    def failing(self, x):
+        if self.merged:
+            raise RuntimeError("out of memory")
+        return forward(self, x)
+
+    monkeypatch.setattr(vxlab.AdaptedLinear, "forward", failing)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        merged_difference(model, str(saved), TEXTS)
+    assert not any(layer.merged for layer in vxlab.adapted_layers(model).values())
+
+
+def test_pairs_of_texts_and_long_texts_are_taken(saved):
+    model = _moved(vxlab.load_model(str(saved), 2), FAMILIES["vera"])
+    pairs = [("a b", "c"), ("d", "a a a a a a a a a a")]
+    assert math.isfinite(merged_difference(model, str(saved), pairs, max_length=8))
+
+
+def test_sample_texts_gives_the_first_rows_of_the_test_split():
+    texts, pairs = {"text": ["a", "b", "c"], "label": [0, 1, 0]}, {"text_pair": ["x", "y", "z"]}
+
+    def spec(columns):
+        return SimpleNamespace(load_task=lambda: SimpleNamespace(splits={"test": datasets.Dataset.from_dict(columns)}))
+
+    assert sample_texts(spec(texts), 2) == ["a", "b"]
+    assert sample_texts(spec(texts), 9) == ["a", "b", "c"]
+    assert sample_texts(spec(texts | pairs), 2) == [("a", "x"), ("b", "y")]
