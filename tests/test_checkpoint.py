@@ -93,10 +93,11 @@ def test_loading_leaves_the_callers_random_numbers_alone(tmp_path: Path) -> None
 
 def test_a_base_in_bfloat16_is_recognised(tmp_path: Path) -> None:
     folder = vxlab.save_adapter(trained("bert", vxlab.LoRA(rank=4)), tmp_path / "a")
-    vxlab.load_adapter(ARCHITECTURES["bert"]().bfloat16(), folder)
+    model = vxlab.load_adapter(ARCHITECTURES["bert"]().bfloat16(), folder)
+    assert logits(model, "bert").dtype is torch.bfloat16
 
 
-def refused(model: nn.Module, folder: Path, message: str) -> None:
+def assert_refused(model: nn.Module, folder: Path, message: str) -> None:
     before = {name: p.clone() for name, p in model.named_parameters()}
     with pytest.raises(vxlab.VxlabError, match=message):
         vxlab.load_adapter(model, folder)
@@ -114,31 +115,31 @@ def test_another_base_is_refused(saved: Path) -> None:
     other = ARCHITECTURES["bert"]()
     with torch.no_grad():
         other.bert.embeddings.word_embeddings.weight[3, 5] += 1e-6
-    refused(other, saved, "was trained on another base.*load the model it was trained on")
-    refused(ARCHITECTURES["roberta"](), saved, "was trained on another base")
+    assert_refused(other, saved, "was trained on another base.*load the model it was trained on")
+    assert_refused(ARCHITECTURES["roberta"](), saved, "was trained on another base")
 
 
 def test_another_family_is_refused(saved: Path) -> None:
     attached = vxlab.attach(ARCHITECTURES["bert"](), vxlab.LoRA(rank=4), targets="all-linear")
-    refused(attached, saved, r"holds LoRAXS\(.*but the model has LoRA\(.*call detach")
+    assert_refused(attached, saved, r"holds LoRAXS\(.*but the model has LoRA\(.*call detach")
 
 
 def test_a_truncated_file_is_refused(saved: Path) -> None:
     tensors = saved / "adapter.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:-10])
-    refused(ARCHITECTURES["bert"](), saved, "adapter.safetensors is truncated or altered")
+    assert_refused(ARCHITECTURES["bert"](), saved, "adapter.safetensors is truncated or altered")
 
 
 def test_a_damaged_or_missing_settings_file_is_refused(saved: Path, tmp_path: Path) -> None:
-    refused(ARCHITECTURES["bert"](), tmp_path / "nowhere", "holds no adapter: adapter.json cannot be read")
+    assert_refused(ARCHITECTURES["bert"](), tmp_path / "nowhere", "holds no adapter: adapter.json cannot be read")
     settings = saved / "adapter.json"
     whole = settings.read_text()
     settings.write_text(whole[:50])
-    refused(ARCHITECTURES["bert"](), saved, "adapter.json is damaged: not JSON")
+    assert_refused(ARCHITECTURES["bert"](), saved, "adapter.json is damaged: not JSON")
     settings.write_text("{}")
-    refused(ARCHITECTURES["bert"](), saved, "is not a vxlab adapter: it lacks base, format")
+    assert_refused(ARCHITECTURES["bert"](), saved, "is not a vxlab adapter: it lacks base, format")
     settings.write_text(whole.replace('"format":1', '"format":9'))
-    refused(ARCHITECTURES["bert"](), saved, "has format 9; this vxlab reads format 1")
+    assert_refused(ARCHITECTURES["bert"](), saved, "has format 9; this vxlab reads format 1")
 
 
 def test_a_basis_that_does_not_reproduce_is_refused(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,14 +153,16 @@ def test_a_basis_that_does_not_reproduce_is_refused(saved: Path, monkeypatch: py
         return U, S, Vh
 
     monkeypatch.setattr(lora_xs, "singular_band", flipped)
-    refused(ARCHITECTURES["bert"](), saved, "the LoRA-XS basis of `bert.encoder.layer.0.*` does not reproduce here")
+    assert_refused(
+        ARCHITECTURES["bert"](), saved, "the LoRA-XS basis of `bert.encoder.layer.0.*` does not reproduce here"
+    )
 
 
 def test_random_matrices_that_do_not_reproduce_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = vxlab.save_adapter(trained("bert", vxlab.VeRA(rank=8)), tmp_path / "a")
     drawn = vxlab.VeRA.shared
     monkeypatch.setattr(vxlab.VeRA, "shared", lambda self, shapes: {k: -t for k, t in drawn(self, shapes).items()})
-    refused(ARCHITECTURES["bert"](), folder, "frozen random matrices of .* do not reproduce from their seed")
+    assert_refused(ARCHITECTURES["bert"](), folder, "frozen random matrices of .* do not reproduce from their seed")
 
 
 def test_tensors_of_another_rank_are_refused(tmp_path: Path) -> None:
@@ -167,7 +170,7 @@ def test_tensors_of_another_rank_are_refused(tmp_path: Path) -> None:
     settings = json.loads((folder / "adapter.json").read_text())
     settings["settings"]["rank"] = 3
     (folder / "adapter.json").write_text(json.dumps(settings))
-    refused(ARCHITECTURES["bert"](), folder, r"does not fit the model: A\.3x32.* missing or unexpected")
+    assert_refused(ARCHITECTURES["bert"](), folder, r"does not fit the model: A\.3x32.* missing or unexpected")
 
 
 def test_a_merged_model_is_not_saved(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def pair(name: str, method: vxlab.adapters.Family, config: peft.PeftConfig) -> t
     return ours, theirs
 
 
-def agree(name: str, ours: nn.Module, theirs: nn.Module) -> None:
+def assert_agree(name: str, ours: nn.Module, theirs: nn.Module) -> None:
     mine, oracle = ours(**inputs(name)).logits, theirs(**inputs(name)).logits
     torch.testing.assert_close(mine, oracle, rtol=0, atol=1e-5)
     mine.square().sum().backward()
@@ -67,7 +67,7 @@ def test_lora_agrees_with_peft(name: str, rank_stabilised: bool) -> None:
         target_modules=target_modules(name),
         fan_in_fan_out=name == "gpt2",
     )
-    agree(name, *pair(name, vxlab.LoRA(rank=4, alpha=6, rank_stabilised=rank_stabilised), config))
+    assert_agree(name, *pair(name, vxlab.LoRA(rank=4, alpha=6, rank_stabilised=rank_stabilised), config))
 
 
 @pytest.mark.parametrize("rank", [5, 64])
@@ -76,7 +76,7 @@ def test_vera_agrees_with_peft_that_drew_its_own_matrices_from_the_same_seed(nam
     config = peft.VeraConfig(
         r=rank, projection_prng_key=11, target_modules=target_modules(name), fan_in_fan_out=name == "gpt2"
     )
-    agree(name, *pair(name, vxlab.VeRA(rank=rank, seed=11), config))
+    assert_agree(name, *pair(name, vxlab.VeRA(rank=rank, seed=11), config))
 
 
 def test_initial_lambda_d_is_pefts() -> None:

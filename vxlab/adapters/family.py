@@ -1,6 +1,7 @@
 """What a family of adapters is: settings, and the pair of thin factors whose product is the update."""
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -26,7 +27,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Family(Method):
+class Family(Method, ABC):
     """A family of adapters: **ΔW = left·right** with left ``(out, r)`` and right ``(r, in)``.
 
     A subclass says which tensors it trains, which it freezes, and how the two factors follow from them. Everything
@@ -50,21 +51,21 @@ class Family(Method):
         """Return the frozen tensors of one layer, from its W ``(out, in)`` and its dotted name."""
         return {}
 
+    @abstractmethod
     def trained(self, shape: Shape) -> dict[str, Tensor]:
         """Return the initial values of the trained tensors of one layer, drawn from torch's global generator."""
-        raise NotImplementedError
 
+    @abstractmethod
     def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
         """Return left ``(out, r)`` and right ``(r, in)`` from the layer's trained, frozen and shared tensors."""
-        raise NotImplementedError
 
     def dropped(self, x: Tensor) -> Tensor | None:
         """Return what the update sees of ``x`` while training, or None where that is ``x`` itself."""
         return None
 
+    @abstractmethod
     def parameter_count(self, shape: Shape) -> int:
         """Return the number of trained parameters in a layer of this shape."""
-        raise NotImplementedError
 
 
 def positive(method: str, argument: str, value: float | None) -> None:
