@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import toy_records as toy
 
-from vxlab.experiments.conclusions import fine_tuning_conclusion, smoke_warning
+from vxlab.experiments.conclusions import fine_tuning_conclusion, smoke_warning, vera_norms_sentence
 
 LABELS = np.arange(1000) % 2
 CAVEAT = "- One seed and one learning rate: this does not rank methods."
@@ -127,3 +127,16 @@ def test_a_smoke_run_draws_no_conclusion(tmp_path, head):
     assert said.startswith("> ⚠ **Smoke run.**")
     assert "mean nothing" in said
     assert smoke_warning("small") == smoke_warning("paper") == ""
+
+
+def test_vera_norms_are_told_by_role_and_depth():
+    blocks = [0, 1, 2, 0, 1, 2]
+    roles = ["query"] * 3 + ["value"] * 3
+    updates = pd.DataFrame({"block": blocks, "role": roles, "d_norm": [1.0, 2.0, 3.0, 2.0, 1.0, 0.5]})
+    assert vera_norms_sentence(updates) == (
+        "‖d‖₂ is larger for query than for value in 2 of 3 blocks. "
+        "Its rank correlation with depth: query +1.00, value -1.00 (+1: larger in every later block)."
+    )
+    assert vera_norms_sentence(updates[updates["block"] == 0]) == (
+        "‖d‖₂ is larger for query than for value in 0 of 1 block."
+    )

@@ -39,6 +39,28 @@ def fine_tuning_conclusion(record: RunRecord, head: RunRecord, costs: "pd.DataFr
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
 
+def vera_norms_sentence(updates: "pd.DataFrame") -> str:
+    """Return what ‖d‖₂ shows beside VeRA's Figure 3: query against value, and its rank correlation with depth.
+
+    Args:
+        updates: from ``layer_updates``, of a VeRA run.
+    """
+    by_role = updates.pivot_table(index="block", columns="role", values="d_norm")
+    sentences = []
+    if {"query", "value"} <= set(by_role.columns) and len(both := by_role[["query", "value"]].dropna()):
+        above = int((both["query"] > both["value"]).sum())
+        sentences.append(f"‖d‖₂ is larger for query than for value in {above} of {_counted(len(both), 'block')}.")
+    depths = {
+        role: by_role[role].corr(by_role.index.to_series(), method="spearman")
+        for role in by_role.columns
+        if by_role[role].nunique() > 2
+    }
+    if depths:
+        told = ", ".join(f"{role} {value:+.2f}" for role, value in depths.items())
+        sentences.append(f"Its rank correlation with depth: {told} (+1: larger in every later block).")
+    return " ".join(sentences)
+
+
 def _against_trivial(record: RunRecord) -> str:
     metric = record.task["metrics"][0]
     score, trivial = record.score(metric), record.task["majority"]["test"][metric]
