@@ -16,7 +16,7 @@ def progress_bar(total: int, description: str, unit: str) -> Any:
         description: what is being done.
         unit: what one update counts.
     """
-    if "ipykernel" in sys.modules and not os.environ.get(HEADLESS):
+    if _in_live_notebook():
         from tqdm.auto import tqdm
 
         return tqdm(total=total, desc=description, unit=unit)
@@ -24,3 +24,10 @@ def progress_bar(total: int, description: str, unit: str) -> Any:
 
     interval = 0.5 if sys.stdout.isatty() else 5.0
     return plain(total=total, desc=description, unit=unit, file=sys.stdout, mininterval=interval, ncols=100)
+
+
+def _in_live_notebook() -> bool:
+    # An imported ipykernel says nothing: papermill imports it too. Only a shell with a kernel is a notebook.
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return hasattr(shell, "kernel") and not os.environ.get(HEADLESS)
