@@ -7,6 +7,7 @@ Writes benchmarks/results/scores.json. About 15 minutes on two cores without GLU
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import vxlab
@@ -30,6 +31,7 @@ def main() -> None:
     if arguments.glue:
         glue = {"task_folder": arguments.glue}
         specs["LoRA r=8, SST-2"] = vxlab.recipe("lora", task="sst2", train_examples=3000, epochs=3, **glue)
+        specs["LoRA r=8, all-linear, SST-2"] = replace(specs["LoRA r=8, SST-2"], targets="all-linear")
         specs["LoRA r=8, STS-B"] = vxlab.recipe("lora", task="stsb", train_examples=5174, **glue)
         specs["LoRA r=8, RTE"] = vxlab.recipe("lora", task="rte", train_examples=2241, epochs=3, **glue)
     rows = [_row(name, vxlab.run(spec, store=arguments.store)) for name, spec in specs.items()]

@@ -21,7 +21,9 @@ def test_small_recipes_learn_film_reviews(method: str, chosen: dict[str, Any], l
 
 
 def test_lora_learns_sst2(glue: Path, tmp_path: Path) -> None:
-    spec = vxlab.recipe("lora", task="sst2", task_folder=str(glue), train_examples=3000, epochs=3)
+    # On query and value alone it ends at 0.826 with this seed (benchmarks/results/scores.json).
+    chosen = {"targets": "all-linear", "train_examples": 3000, "epochs": 3}
+    spec = vxlab.recipe("lora", task="sst2", task_folder=str(glue), **chosen)
     record = vxlab.run(spec, store=tmp_path)
     assert record.task["rows"]["test"] == 872
     assert record.score() >= 0.83
