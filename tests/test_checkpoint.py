@@ -81,6 +81,24 @@ def test_loading_onto_the_same_attached_method_overwrites_its_values(tmp_path: P
     assert torch.equal(logits(vxlab.load_adapter(fresh, folder), "bert"), logits(model, "bert"))
 
 
+def test_what_else_was_trained_or_frozen_by_hand_comes_back(tmp_path: Path) -> None:
+    model = vxlab.attach(ARCHITECTURES["bert"](), vxlab.LoRA(rank=4))
+    model.classifier.requires_grad_(False)
+    norm = model.bert.embeddings.LayerNorm.requires_grad_(True)
+    with torch.no_grad():
+        norm.weight.add_(0.5)
+    loaded = vxlab.load_adapter(ARCHITECTURES["bert"](), vxlab.save_adapter(model, tmp_path / "a"))
+    assert torch.equal(logits(loaded, "bert"), logits(model, "bert"))
+    trains = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert {name for name, p in loaded.named_parameters() if p.requires_grad} == trains
+
+
+def test_loading_onto_a_merged_model_is_refused(tmp_path: Path) -> None:
+    model = trained("bert", vxlab.LoRA(rank=4))
+    folder = vxlab.save_adapter(model, tmp_path / "a")
+    assert_refused(vxlab.merge(model), folder, r"the model is merged.*call unmerge\(model\) first")
+
+
 def test_loading_leaves_the_callers_random_numbers_alone(tmp_path: Path) -> None:
     folder = vxlab.save_adapter(trained("bert", vxlab.LoRA(rank=4)), tmp_path / "a")
     model = ARCHITECTURES["bert"]()

@@ -93,7 +93,10 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
     saved = _read_settings(folder)
     tensors = _read_tensors(folder, saved)
     method = method_from_name(saved["method"], **saved["settings"])
-    _check_base(model, saved, {name for name in tensors if name in dict(model.named_parameters())}, folder)
+    other = tensors.keys() & dict(model.named_parameters()).keys()
+    if any(layer.merged for layer in adapted_layers(model).values()):
+        raise VxlabError("the model is merged, so its base weights cannot be compared; call unmerge(model) first")
+    _check_base(model, saved, other, folder)
     already = getattr(model, "vxlab_attachment", None)
     if already is None:
         with torch.random.fork_rng(devices=[]):  # the initial values are overwritten: leave the caller's generator be
@@ -104,7 +107,7 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
         )
     try:
         _check_frozen(adapted_layers(model), saved, folder)
-        _copy_trained(model, tensors, folder)
+        _copy_trained(model, tensors, other, folder)
     except VxlabError:
         if already is None:
             detach(model)
@@ -230,21 +233,24 @@ def _check_frozen(layers: Mapping[str, AdaptedLinear], saved: Mapping[str, Any],
 
 
 @torch.no_grad()
-def _copy_trained(model: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
-    layers, other = adapted_layers(model), _other_trained(model)
-    expected = {key: tensor.shape for key, tensor in {**_stack(layers), **other}.items()}
+def _copy_trained(model: nn.Module, tensors: Mapping[str, Tensor], other: set[str], folder: Path) -> None:
+    layers, parameters = adapted_layers(model), dict(model.named_parameters())
+    stacked = _stack(layers)
+    expected = {key: tensor.shape for key, tensor in {**stacked, **{n: parameters[n] for n in other}}.items()}
     found = {key: tensor.shape for key, tensor in tensors.items()}
     if found != expected:
         differing = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
         raise VxlabError(
             f"{folder / TENSORS_FILE} does not fit the model: {', '.join(differing[:3])} missing or unexpected"
         )
-    rows = {key: iter(tensor) for key, tensor in tensors.items() if key not in other}
+    rows = {key: iter(tensors[key]) for key in stacked}
     for layer in layers.values():
         for name, parameter in layer.trained_tensors().items():
             parameter.copy_(next(rows[_group(name, parameter)]))
-    for name, parameter in other.items():
-        parameter.copy_(tensors[name])
+    for name in _frozen_base(model, {}):  # everything that is no adapter's: what was trained then is what trains now
+        parameters[name].requires_grad_(name in other)
+        if name in other:
+            parameters[name].copy_(tensors[name])
 
 
 @contextlib.contextmanager
