@@ -163,14 +163,15 @@ def test_a_damaged_or_missing_settings_file_is_refused(saved: Path, tmp_path: Pa
 def test_a_basis_that_does_not_reproduce_is_refused(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vxlab.adapters import lora_xs
 
-    exact = lora_xs.singular_band
+    exact = lora_xs.singular_triplets
 
     def flipped(*args: object) -> object:
-        U, S, Vh = exact(*args)  # type: ignore[arg-type]
-        U[:, 1], Vh[1] = -U[:, 1], -Vh[1]  # as good an SVD, with one sign turned
-        return U, S, Vh
+        triplets = exact(*args)  # type: ignore[arg-type]
+        for U, _, Vh in triplets.values():
+            U[:, 1], Vh[1] = -U[:, 1], -Vh[1]  # as good an SVD, with one sign turned
+        return triplets
 
-    monkeypatch.setattr(lora_xs, "singular_band", flipped)
+    monkeypatch.setattr(lora_xs, "singular_triplets", flipped)
     assert_refused(
         ARCHITECTURES["bert"](), saved, "the LoRA-XS basis of `bert.encoder.layer.0.*` does not reproduce here"
     )

@@ -9,6 +9,8 @@ from architectures import ARCHITECTURES, inputs
 
 import vxlab
 from vxlab.adapters.family import Family
+from vxlab.spectra import singular_triplets
+from vxlab.svd import in_batches
 
 pytestmark = [
     pytest.mark.gpu,
@@ -44,3 +46,25 @@ def test_a_run_takes_the_gpu_and_bfloat16_by_itself(tiny_model: str, toy_task: s
     )
     record = vxlab.run(spec, store=tmp_path, progress=False)
     assert (record.hardware["device"], record.precision, record.status) == ("cuda", "bfloat16", "finished")
+
+
+@pytest.mark.parametrize("band", ["top", "middle", "bottom"])
+def test_spectra_are_the_cpus_and_batched(band: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"a": (384, 384), "b": (384, 384), "c": (1536, 384), "d": (384, 1536), "e": (40, 50)}
+    weights = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    results = []
+    for there in (False, True):  # both from weights on the CPU, and then from weights on the GPU
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        monkeypatch.setenv("VXLAB_SPECTRA", str(tmp_path / str(there)))
+        results.append(singular_triplets(weights, 25, band))
+    monkeypatch.setenv("VXLAB_SPECTRA", str(tmp_path / "moved"))
+    results.append(singular_triplets({name: weight.to("cuda") for name, weight in weights.items()}, 25, band))
+    for name in shapes:
+        for found in results[1:]:
+            for mine, theirs in zip(found[name], results[0][name], strict=True):
+                assert mine.device.type == "cpu"
+                torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-9 * float(theirs.abs().max()))
+    jobs = [(weight, slice(0, 32)) for weight in weights.values()]
+    verified = [found is not None for found in in_batches(jobs, torch.device("cuda"))]
+    assert verified == [True, True, True, True, False]  # the last asks for more than half

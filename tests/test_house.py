@@ -21,14 +21,16 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 # What the modules of each room may import beside the standard library; of vxlab itself, by the start of the name.
 MAY_IMPORT = {
-    "adapters": {"torch", "safetensors", "vxlab.adapters", "vxlab.errors", "vxlab._version"},
-    "analysis": {"torch", "numpy", "scipy", "vxlab.analysis", "vxlab.errors"},
+    "adapters": {"torch", "safetensors", "vxlab.adapters", "vxlab.errors", "vxlab.spectra", "vxlab._version"},
+    "analysis": {"torch", "numpy", "scipy", "vxlab.analysis", "vxlab.errors", "vxlab.spectra"},
 }
 MAY_NOT_IMPORT = {
     "experiments": {"vxlab.views", "plotly", "papermill", "nbformat", "nbconvert", "ipywidgets", "IPython"},
     "views": {"vxlab.adapters"},
 }
 HEAVY = ("transformers", "datasets", "pandas", "sklearn", "plotly", "papermill", "nbformat", "IPython", "accelerate")
+# The bottom of the house: what every room may stand on, and what these modules need themselves.
+BOTTOM = ("_version", "errors", "paths", "spectra", "spectra_cache", "svd")
 
 
 def imported(source: str) -> Iterator[str]:
@@ -103,14 +105,23 @@ def test_the_rule_catches_what_it_should(room, source):
 
 def test_importing_vxlab_loads_nothing_heavy():
     program = "import sys, vxlab, vxlab.cli; print(*sorted(set(sys.argv[1:]) & set(sys.modules)))"
-    loaded = subprocess.run([sys.executable, "-c", program, *HEAVY], capture_output=True, text=True, check=True)
+    names = [*HEAVY, "platformdirs"]
+    loaded = subprocess.run([sys.executable, "-c", program, *names], capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == []
 
 
-def test_the_adapters_alone_need_torch_and_safetensors_only():
-    names = {name.split(".")[0] for path in _modules("adapters") for name in imported(path.read_text(encoding="utf-8"))}
+def test_the_adapters_alone_need_the_core_dependencies_only():
+    paths = [*_modules("adapters"), *((PACKAGE / name).with_suffix(".py") for name in BOTTOM)]
+    names = {name.split(".")[0] for path in paths for name in imported(path.read_text(encoding="utf-8"))}
     needed = {Requirement(text).name for text in PROJECT["dependencies"]}
     assert names - set(sys.stdlib_module_names) - {"vxlab"} == needed
+
+
+def test_the_bottom_of_the_house_stands_on_itself():
+    allowed = {f"vxlab.{name}" for name in BOTTOM}
+    paths = [(PACKAGE / name).with_suffix(".py") for name in BOTTOM]
+    names = {name for path in paths for name in imported(path.read_text(encoding="utf-8"))}
+    assert [name for name in names if name.startswith("vxlab") and not _under(name, allowed)] == []
 
 
 def _requirements() -> list[Requirement]:

@@ -23,6 +23,12 @@ def cache_folder() -> Path:
     return Path(chosen).expanduser().absolute() if chosen else user_cache_path("vxlab")
 
 
+def spectra_folder() -> Path:
+    """Return the folder of kept decompositions: ``VXLAB_SPECTRA``, or ``spectra`` in the cache folder."""
+    chosen = os.environ.get("VXLAB_SPECTRA")
+    return Path(chosen).expanduser().absolute() if chosen else cache_folder() / "spectra"
+
+
 def reports_folder() -> Path:
     """Return the folder of finished runs and reports: ``VXLAB_REPORTS``, or ``reports`` in the working directory."""
     return Path(os.environ.get("VXLAB_REPORTS", "reports")).expanduser().absolute()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vxlab.adapters.ends import Full, Head
 from vxlab.adapters.family import Family, Method
-from vxlab.adapters.layer import AdaptedLinear, SharedTensors, linear_shape
+from vxlab.adapters.layer import AdaptedLinear, SharedTensors, linear_shape, linear_weight
 from vxlab.adapters.targets import head_parameters, resolve_targets
 from vxlab.errors import VxlabError
 
@@ -166,7 +166,8 @@ def _adapt(family: Family, layers: Mapping[str, nn.Module]) -> dict[str, Adapted
         family.check(shape, name)
     weight: Tensor = next(iter(layers.values())).get_parameter("weight")
     shared = SharedTensors(family.shared(list(shapes.values()))).to(weight.device)
-    return {name: AdaptedLinear(module, family, shared, name) for name, module in layers.items()}
+    frozen = family.frozen({name: linear_weight(module) for name, module in layers.items()})
+    return {name: AdaptedLinear(module, family, shared, frozen[name], name) for name, module in layers.items()}
 
 
 def _trainable_names(model: nn.Module) -> frozenset[str]:

@@ -47,9 +47,9 @@ class Family(Method, ABC):
         """Return the frozen float32 tensors that all layers of these shapes share, on the CPU."""
         return {}
 
-    def frozen(self, weight: Tensor, layer: str) -> dict[str, Tensor]:
-        """Return the frozen tensors of one layer, from its W ``(out, in)`` and its dotted name."""
-        return {}
+    def frozen(self, weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Return every layer's own frozen tensors by dotted name, from each W ``(out, in)``, all layers in one call."""
+        return {layer: {} for layer in weights}
 
     @abstractmethod
     def trained(self, shape: Shape) -> dict[str, Tensor]:
@@ -59,9 +59,10 @@ class Family(Method, ABC):
     def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
         """Return left ``(out, r)`` and right ``(r, in)`` from the layer's trained, frozen and shared tensors."""
 
-    def dropped(self, x: Tensor) -> Tensor | None:
-        """Return what the update sees of ``x`` while training, or None where that is ``x`` itself."""
-        return None
+    @property
+    def dropout_probability(self) -> float:
+        """Of zeroing an entry of the update's input while training."""
+        return 0.0
 
     @abstractmethod
     def parameter_count(self, shape: Shape) -> int:

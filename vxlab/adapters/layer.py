@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters.family import Family, Shape
-from vxlab.adapters.operation import adapted_linear
+from vxlab.adapters.operation import Rebuild, adapted_linear
 from vxlab.errors import VxlabError
 
 
@@ -21,6 +21,12 @@ class SharedTensors(nn.Module):
         super().__init__()
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor, persistent=False)
+
+
+def linear_weight(layer: nn.Module) -> Tensor:
+    """Return W ``(out, in)`` of a ``torch.nn.Linear``, or of a ``Conv1D``, which stores Wᵀ."""
+    weight = layer.get_parameter("weight").detach()
+    return weight if isinstance(layer, nn.Linear) else weight.T
 
 
 def linear_shape(layer: nn.Module) -> Shape:
@@ -39,13 +45,16 @@ class AdaptedLinear(nn.Module):
         base: the layer to adapt.
         family: the adapter's settings.
         shared: what ``family.shared`` returned, as one module for all layers.
+        frozen: what ``family.frozen`` returned for this layer.
         layer: the layer's dotted name.
     """
 
     weight: nn.Parameter
     bias: nn.Parameter | None
 
-    def __init__(self, base: nn.Module, family: Family, shared: SharedTensors, layer: str) -> None:
+    def __init__(
+        self, base: nn.Module, family: Family, shared: SharedTensors, frozen: Mapping[str, Tensor], layer: str
+    ) -> None:
         super().__init__()
         self.family = family
         self.layer = layer
@@ -60,7 +69,7 @@ class AdaptedLinear(nn.Module):
 
         # Adapters train in float32 at least: half precision cannot add a step of 1e-5 to a value of 0.02.
         dtype, device = torch.promote_types(self.weight.dtype, torch.float32), self.weight.device
-        trained, frozen = family.trained(self.shape), family.frozen(self.oriented(self.weight), layer)
+        trained = family.trained(self.shape)
         self._trained_names, self._frozen_names = tuple(trained), tuple(frozen)
         for name, tensor in trained.items():
             self.register_parameter(name, nn.Parameter(tensor.to(device, dtype)))
@@ -83,8 +92,15 @@ class AdaptedLinear(nn.Module):
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return left ``(out, r)`` and right ``(r, in)``, differentiable in the trained parameters."""
-        tensors = {**dict(self.shared.named_buffers()), **self.frozen_tensors(), **self.trained_tensors()}
-        return self.family.factors(tensors, self.shape)
+        return self._factors_of(*self._all_tensors().values())
+
+    def _all_tensors(self) -> dict[str, Tensor]:
+        return {**dict(self.shared.named_buffers()), **self.frozen_tensors(), **self.trained_tensors()}
+
+    def _factors_of(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        # Factors are made in the adapter's own precision: autocast rounds them once, when they meet the tokens.
+        with torch.autocast(self.weight.device.type, enabled=False):
+            return self.family.factors(dict(zip(self._all_tensors(), tensors, strict=True)), self.shape)
 
     def delta_weight(self) -> Tensor:
         """Return ``ΔW = left·right``, ``(out, in)``."""
@@ -105,9 +121,15 @@ class AdaptedLinear(nn.Module):
             if self.training and torch.is_grad_enabled():
                 raise VxlabError(f"`{self.layer}` is merged, so its adapter cannot train; call unmerge(model) first")
             return nn.functional.linear(x, self.oriented(self.weight), self.bias)
-        left, right = self.factors()
-        thin_x = self.family.dropped(x) if self.training else None
-        return adapted_linear(x, self.oriented(self.weight), self.bias, left, right, thin_x)
+        tensors = tuple(self._all_tensors().values())
+        return adapted_linear(
+            x,
+            self.oriented(self.weight),
+            self.bias,
+            *self._factors_of(*tensors),
+            dropout=self.family.dropout_probability if self.training else 0.0,
+            rebuild=Rebuild(self._factors_of, tensors),
+        )
 
     @torch.no_grad()
     def merge(self) -> None:

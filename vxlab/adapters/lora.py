@@ -60,10 +60,12 @@ class LoRA(Family):
         return {"A": A, "B": torch.zeros(out_features, self.rank)}
 
     def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
-        return self.scaling * tensors["B"], tensors["A"]
+        B = tensors["B"]
+        return B if self.scaling == 1 else self.scaling * B, tensors["A"]
 
-    def dropped(self, x: Tensor) -> Tensor | None:
-        return torch.nn.functional.dropout(x, self.dropout) if self.dropout else None
+    @property
+    def dropout_probability(self) -> float:
+        return self.dropout
 
     def parameter_count(self, shape: Shape) -> int:
         return self.rank * sum(shape)

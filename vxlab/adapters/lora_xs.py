@@ -7,9 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.basis import BANDS, random_basis, singular_band
+from vxlab.adapters.basis import random_basis
 from vxlab.adapters.family import Family, Shape, one_of, positive
 from vxlab.errors import VxlabError
+from vxlab.spectra import BANDS, Triplets, singular_triplets, singular_values
 
 SIGMA_SIDES = ("input", "output", "split", "none")
 
@@ -74,18 +75,33 @@ class LoRAXS(Family):
                 f"choose 1-{min(shape)}"
             )
 
-    def frozen(self, weight: Tensor, layer: str) -> dict[str, Tensor]:
-        U, S, Vh = singular_band(weight, self.rank, "top" if self.basis == "random" else self.basis, layer)
-        if self.basis == "random":
-            U, Vh = (t.to(S) for t in random_basis((weight.shape[0], weight.shape[1]), self.rank, self.seed, layer))
-        power = {"input": (0.0, 1.0), "output": (1.0, 0.0), "split": (0.5, 0.5), "none": (0.0, 0.0)}[self.sigma]
-        return {"left_basis": U * S ** power[0], "right_basis": (S ** power[1])[:, None] * Vh}
+    def frozen(self, weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        triplets = (
+            self._random_triplets(weights)
+            if self.basis == "random"
+            else singular_triplets(weights, self.rank, self.basis)
+        )
+        left, right = {"input": (0.0, 1.0), "output": (1.0, 0.0), "split": (0.5, 0.5), "none": (0.0, 0.0)}[self.sigma]
+        return {
+            layer: {"left_basis": U * S**left if left else U, "right_basis": S[:, None] ** right * Vh if right else Vh}
+            for layer, (U, S, Vh) in triplets.items()
+        }
+
+    def _random_triplets(self, weights: Mapping[str, Tensor]) -> dict[str, Triplets]:
+        values = singular_values(weights)
+        bases = {
+            layer: random_basis((weight.shape[0], weight.shape[1]), self.rank, self.seed, layer)
+            for layer, weight in weights.items()
+        }
+        return {layer: Triplets(U, values[layer][: self.rank], Vh) for layer, (U, Vh) in bases.items()}
 
     def trained(self, shape: Shape) -> dict[str, Tensor]:
         return {"R": torch.randn(self.rank, self.rank) * 1e-5}
 
     def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
-        return tensors["left_basis"] @ (self.scaling * tensors["R"]), tensors["right_basis"]
+        return tensors["left_basis"] @ (tensors["R"] if self.scaling == 1 else self.scaling * tensors["R"]), tensors[
+            "right_basis"
+        ]
 
     def parameter_count(self, shape: Shape) -> int:
         return self.rank**2

@@ -1,19 +1,45 @@
 """The one operation under every adapter: a linear map with a frozen weight and a low-rank update."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from vxlab.adapters.cost_model import Plan, plan
+from vxlab.errors import VxlabError
+
+
+class Rebuild(NamedTuple):
+    """How to make the two factors again in the backward pass, so that nothing of them is kept until then."""
+
+    factors: Callable[..., tuple[Tensor, Tensor]]
+    """returns left and right from ``tensors``, without side effects"""
+    tensors: tuple[Tensor, ...]
+    """parameters and buffers, which are in memory anyway"""
 
 
 def adapted_linear(
-    x: Tensor, weight: Tensor, bias: Tensor | None, left: Tensor, right: Tensor, thin_x: Tensor | None = None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    left: Tensor,
+    right: Tensor,
+    *,
+    dropout: float = 0.0,
+    rebuild: Rebuild | None = None,
 ) -> Tensor:
-    """Return ``y = x·(W + left·right)ᵀ + bias`` without forming ``left·right``.
+    """Return ``y = x·(W + left·right)ᵀ + bias``.
 
-    The update is pushed through its thin factors: ``y = x·Wᵀ + (x·rightᵀ)·leftᵀ + bias``. Under autocast everything
-    is cast to autocast's dtype first; otherwise the factors are cast to the dtype of ``x``.
+    Whether the update is folded into a temporary weight or the tokens are pushed through its thin factors, what is
+    kept for the backward pass, and how the factors' gradients are formed follow from the sizes: see
+    :func:`vxlab.adapters.cost_model.plan`.
+
+    Under autocast everything is computed in autocast's dtype. Otherwise W's part is computed in the dtype of ``x`` and
+    the update's in that of the factors where it is wider (float32 adapters on a bfloat16 model), as PEFT does; the two
+    are added before rounding to the dtype of ``x``.
 
     Args:
         x: ``(*, in)``, any number of leading dimensions, none of them needed to be non-zero.
@@ -21,65 +47,173 @@ def adapted_linear(
         bias: ``(out,)`` or None.
         left: ``(out, r)``.
         right: ``(r, in)``.
-        thin_x: ``(*, in)``, what the update sees in place of ``x``: ``x`` after LoRA's dropout. None means ``x``.
+        dropout: probability, 0 to below 1, of zeroing an entry of the update's x (the others grow by 1/(1 - p)); drawn
+            from torch's global generator. 0 outside training.
+        rebuild: makes ``left`` and ``right`` again in the backward pass; None keeps these two.
 
     Returns:
         ``(*, out)``, in the dtype of ``x``, or in autocast's.
+
+    Raises:
+        VxlabError: the shapes do not fit together.
 
     >>> x, W, left, right = torch.ones(2, 3), torch.zeros(4, 3), torch.ones(4, 1), torch.ones(1, 3)
     >>> adapted_linear(x, W, None, left, right)[0]
     tensor([3., 3., 3., 3.])
     """
-    dtype = _compute_dtype(x)
-    x, weight, left, right = (t.to(dtype) for t in (x, weight, left, right))
-    bias = None if bias is None else bias.to(dtype)
-    thin_x = None if thin_x is None else thin_x.to(dtype)
-    result: Tensor = _AdaptedLinear.apply(x, thin_x, weight, bias, left, right)  # type: ignore[no-untyped-call]
+    out_features, in_features = weight.shape
+    if (x.shape[-1], left.shape[0], *right.shape) != (in_features, out_features, left.shape[1], in_features):
+        raise VxlabError(
+            f"x {tuple(x.shape)}, left {tuple(left.shape)} and right {tuple(right.shape)} do not fit a weight "
+            f"(out, in) = {tuple(weight.shape)}; they must be (*, in), (out, r) and (r, in)"
+        )
+    dtype, thin_dtype = _dtypes(x, left)
+    x, left, right = x.to(dtype), left.to(thin_dtype), right.to(thin_dtype)
+    mask = torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - dropout) if dropout else None
+    grad = torch.is_grad_enabled()
+    chosen = plan(
+        x.numel() // in_features,
+        out_features,
+        in_features,
+        left.shape[1],
+        may_fold=dropout == 0 and dtype == thin_dtype and dtype in (torch.float32, torch.float64),
+        left_trains=grad and left.requires_grad,
+        right_trains=grad and right.requires_grad,
+        weight_trains=grad and weight.requires_grad,
+    )
+    settings = _Settings(chosen, 1 / (1 - dropout), None if rebuild is None else rebuild.factors)
+    z = None
+    if chosen.keep_z or not chosen.fold_forward:
+        with torch.no_grad():
+            z = _masked(_rows(x), mask).to(right.dtype) @ _scaled(right, settings).T
+    # Detached: the factors' gradients flow through left and right alone.
+    kept = tuple(t.detach() for t in ((left, right) if rebuild is None else rebuild.tensors))
+    result: Tensor = _AdaptedLinear.apply(x, z, mask, weight, bias, left, right, settings, *kept)  # type: ignore[no-untyped-call]
     return result
 
 
-def _compute_dtype(x: Tensor) -> torch.dtype:
+def _dtypes(x: Tensor, left: Tensor) -> tuple[torch.dtype, torch.dtype]:
+    """Return the dtypes to compute W's part and the update's in."""
     kind = x.device.type
-    # Autocast does not reach into a Function's backward pass, so the casts happen outside, where autograd sees them.
     if torch.is_autocast_enabled(kind):
-        return torch.get_autocast_dtype(kind)
-    return x.dtype
+        dtype = torch.get_autocast_dtype(kind)
+        return dtype, dtype
+    return x.dtype, torch.promote_types(x.dtype, left.dtype)
+
+
+class _Settings(NamedTuple):
+    plan: Plan
+    scale: float
+    """1/(1 - dropout)"""
+    factors: Callable[..., tuple[Tensor, Tensor]] | None
 
 
 class _AdaptedLinear(Function):
-    """Keep z = x·rightᵀ for left's gradient, and x only where right or W trains."""
+    """Forward and backward of the operation, z = x·rightᵀ given where the plan needs it."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, thin_x: Tensor | None, weight: Tensor, bias: Tensor | None, left: Tensor, right: Tensor
+        x: Tensor,
+        z: Tensor | None,
+        mask: Tensor | None,
+        weight: Tensor,
+        bias: Tensor | None,
+        left: Tensor,
+        right: Tensor,
+        settings: _Settings,
+        *kept: Tensor,
     ) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        thin = rows if thin_x is None else thin_x.reshape(-1, x.shape[-1])
-        z = thin @ right.T
-        y = torch.addmm(torch.nn.functional.linear(rows, weight, bias), z, left.T)
-        keep_x = rows if ctx.needs_input_grad[2] else None
-        keep_thin = thin if ctx.needs_input_grad[5] else None
-        ctx.save_for_backward(keep_x, keep_thin, z, weight, left, right)
-        ctx.shape, ctx.dropped = x.shape, thin_x is not None
+        # A weight that autocast rounds is rounded again in the backward pass, and not kept until then.
+        rows, W = _rows(x), weight.to(x.dtype)
+        if settings.plan.fold_forward:
+            b = None if bias is None else bias.to(x.dtype)
+            y = torch.nn.functional.linear(rows, torch.addmm(W, left, right), b)
+        else:
+            y = _add_product(_thin_output(z, left, bias), rows, W.T)
         return y.reshape(*x.shape[:-1], weight.shape[0])
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, z, mask, weight, bias, _, right, settings, *kept = inputs
+        chosen = settings.plan
+        ctx.save_for_backward(x if chosen.keep_x else None, z if chosen.keep_z else None, mask, weight, *kept)
+        ctx.settings, ctx.x_shape, ctx.thin_dtype = settings, x.shape, right.dtype
+        ctx.bias_dtype = None if bias is None else bias.dtype
+
+    @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, thin, z, weight, left, right = ctx.saved_tensors
-        needs = ctx.needs_input_grad
-        gy = grads[0].reshape(-1, weight.shape[0])
-        gz = gy @ left if needs[0] or needs[1] or needs[5] else None
-        gx = gy @ weight if needs[0] else None
-        g_thin = None
-        if ctx.dropped:
-            g_thin = (gz @ right).reshape(ctx.shape) if needs[1] and gz is not None else None
-        elif gx is not None and gz is not None:
-            gx = torch.addmm(gx, gz, right)
-        return (
-            None if gx is None else gx.reshape(ctx.shape),
-            g_thin,
-            gy.T @ x if needs[2] else None,
-            gy.sum(0) if needs[3] else None,
-            gy.T @ z if needs[4] else None,
-            gz.T @ thin if needs[5] and gz is not None else None,
-        )
+        with torch.autocast(grads[0].device.type, enabled=False):
+            return _gradients(ctx, grads[0])
+
+
+def _gradients(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
+    x, z, mask, weight, *kept = ctx.saved_tensors
+    settings: _Settings = ctx.settings
+    x_needed, _, _, weight_needed, bias_needed, left_needed, right_needed, *_ = ctx.needs_input_grad
+    chosen, gy = settings.plan, gy.reshape(-1, weight.shape[0])
+    left, right = (t.to(ctx.thin_dtype) for t in (settings.factors(*kept) if settings.factors else kept))
+    right = _scaled(right, settings)
+    thin_gy = gy.to(left.dtype)
+    gz: Any = thin_gy @ left if _gz_needed(chosen, x_needed, right_needed) else None
+    gx = _input_gradient(gy, gz, weight.to(gy.dtype), left, right, mask, chosen) if x_needed else None
+    gW: Any = gy.T @ _rows(x) if weight_needed else None
+    thin_x: Any = None if x is None else _masked(_rows(x), mask).to(left.dtype)
+    if chosen.whole_gradient:
+        whole = gW.to(left.dtype) if gW is not None and mask is None else thin_gy.T @ thin_x
+        gl = whole @ right.T if left_needed else None
+        gr = left.T @ whole if right_needed else None
+    else:
+        z = thin_x @ right.T if left_needed and z is None else z
+        gl = (z.T @ thin_gy).T if left_needed else None  # on a CPU, half the time of gyᵀ·z where r is small
+        gr = gz.T @ thin_x if right_needed else None
+    return (
+        None if gx is None else gx.reshape(ctx.x_shape),
+        None,
+        None,
+        None if gW is None else gW.to(weight.dtype),
+        gy.sum(0).to(ctx.bias_dtype) if bias_needed else None,
+        gl,
+        _scaled(gr, settings),
+        None,
+        *(None for _ in kept),
+    )
+
+
+def _gz_needed(chosen: Plan, x_needed: bool, right_needed: bool) -> bool:
+    return (right_needed and not chosen.whole_gradient) or (x_needed and not chosen.fold_backward)
+
+
+def _input_gradient(
+    gy: Tensor, gz: Any, W: Tensor, left: Tensor, right: Tensor, mask: Tensor | None, chosen: Plan
+) -> Tensor:
+    if chosen.fold_backward:
+        return gy @ torch.addmm(W, left, right)
+    return _add_product(_masked(gz @ right, mask), gy, W)
+
+
+def _thin_output(z: Any, left: Tensor, bias: Tensor | None) -> Tensor:
+    return z @ left.T if bias is None else torch.addmm(bias.to(left.dtype), z, left.T)
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.reshape(-1, x.shape[-1])
+
+
+def _masked(rows: Tensor, mask: Tensor | None) -> Tensor:
+    return rows if mask is None else rows * mask.reshape(rows.shape)
+
+
+def _scaled(factor: Any, settings: _Settings) -> Any:
+    return factor if factor is None or settings.scale == 1 else factor * settings.scale
+
+
+def _add_product(thin: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return thin + a·b, rounded once.
+
+    The update's part comes first and W's large product accumulates onto it, in float32 inside the kernel: added to a
+    product that is rounded already, in half precision a small update would vanish.
+    """
+    return thin.to(a.dtype).addmm_(a, b)

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -43,7 +43,7 @@ def resolve_targets(model: nn.Module, targets: str | Sequence[str]) -> dict[str,
     ['0.q_proj', '0.v_proj']
     """
     chosen: set[str] = set()
-    candidates = _outside_the_head(model)
+    candidates, holders = _outside_the_head(model), _weight_holders(model)
     for item in _items(targets):
         found = _by_role(model, candidates, item)
         if found is None:
@@ -53,7 +53,7 @@ def resolve_targets(model: nn.Module, targets: str | Sequence[str]) -> dict[str,
         if not found:
             raise VxlabError(_nothing_found(model, candidates, item))
         for name in found:
-            _refuse_unfit(model, name, candidates[name], item)
+            _refuse_unfit(model, name, candidates[name], item, holders)
         chosen.update(found)
     return {name: module for name, module in candidates.items() if name in chosen}
 
@@ -180,7 +180,9 @@ def _is_conv1d(module: nn.Module) -> bool:
     return bool(weight.shape[1] == getattr(module, "nf", None))
 
 
-def _refuse_unfit(model: nn.Module, name: str, module: nn.Module, item: str) -> None:
+def _refuse_unfit(
+    model: nn.Module, name: str, module: nn.Module, item: str, holders: Mapping[int, Sequence[str]]
+) -> None:
     what = f"targets={item!r} matches `{name}`"
     parent = model.get_submodule(name.rpartition(".")[0])
     if isinstance(parent, _BYPASSING):
@@ -189,15 +191,18 @@ def _refuse_unfit(model: nn.Module, name: str, module: nn.Module, item: str) -> 
     if not is_linear(module):
         hint = f"; it holds {_quoted(_layer_ends(module, name))}" if _layer_ends(module, name) else ""
         raise VxlabError(f"{what} ({type(module).__name__}): {_SUPPORTED}{hint}")
-    twin = _sharing(model, name)
-    if twin:
+    twins = [holder for holder in holders[id(module.get_parameter("weight"))] if holder != f"{name}.weight"]
+    if twins:
+        twin = twins[0].removesuffix(".weight")
         raise VxlabError(f"{what}, whose weight `{twin}` shares; merging would change both, so choose other layers")
 
 
-def _sharing(model: nn.Module, name: str) -> str | None:
-    weight = model.get_parameter(f"{name}.weight")
-    holders = (n for n, each in model.named_parameters(remove_duplicate=False) if each is weight)
-    return next((holder.removesuffix(".weight") for holder in holders if holder != f"{name}.weight"), None)
+def _weight_holders(model: nn.Module) -> dict[int, list[str]]:
+    """Return the names under which the model holds each parameter, by its id."""
+    holders: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        holders.setdefault(id(parameter), []).append(name)
+    return holders
 
 
 def _nothing_found(model: nn.Module, candidates: dict[str, nn.Module], item: str) -> str:

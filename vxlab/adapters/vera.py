@@ -57,7 +57,8 @@ class VeRA(Family):
     def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
         out_features, in_features = shape
         A, B = tensors["A"][:, :in_features], tensors["B"][:out_features]
-        return tensors["lambda_b"][:, None] * B * tensors["lambda_d"], A
+        # One product b·dᵀ, whose gradients are two matrix-vector products and which makes autograd keep b and d alone.
+        return B * (tensors["lambda_b"][:, None] @ tensors["lambda_d"][None, :]), A
 
     def parameter_count(self, shape: Shape) -> int:
         return shape[0] + self.rank
