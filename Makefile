@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: report test test-slow lab clean
+.PHONY: report test test-slow bench lab clean
 
 report: $(INSTALLED)  ## fine-tune MiniLM with VeRA on film reviews, and write reports/01_fine_tune.html
 	$(BIN)/vxlab report 01_fine_tune
@@ -14,6 +14,9 @@ test: $(INSTALLED)  ## lint, types, doctests, unit tests, and every notebook at 
 
 test-slow: $(INSTALLED)  ## what takes longer: large downloads, full-size scores
 	$(BIN)/python -m pytest -m slow
+
+bench: $(INSTALLED)  ## step time and memory against PEFT, rounding, SVDs: half an hour on two cores, or on the GPU there is
+	for each in precision svd steps ways; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 
 lab: $(INSTALLED)  ## open JupyterLab on the notebooks
 	$(BIN)/vxlab lab

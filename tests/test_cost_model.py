@@ -69,7 +69,7 @@ def test_a_frozen_right_keeps_the_smaller_of_z_and_x(rank: int, kept: str) -> No
 
 def test_nothing_is_kept_where_nothing_trains() -> None:
     chosen = plan(2048, 768, 768, 8, may_fold=True, left_trains=False, right_trains=False)
-    assert not (chosen.keep_x or chosen.keep_z or chosen.whole_gradient)
+    assert (chosen.keep_x, chosen.keep_z, chosen.whole_gradient) == (False, False, False)
 
 
 def test_folding_starts_where_the_tokens_outnumber_the_features() -> None:
@@ -85,7 +85,7 @@ def test_folding_starts_where_the_tokens_outnumber_the_features() -> None:
 
 def test_half_precision_and_dropout_never_fold() -> None:
     chosen = plan(100_000, 768, 768, 8, may_fold=False, left_trains=True, right_trains=True)
-    assert not (chosen.fold_forward or chosen.fold_backward)
+    assert (chosen.fold_forward, chosen.fold_backward) == (False, False)
 
 
 def test_the_whole_gradient_is_taken_beyond_half_the_width() -> None:

@@ -48,6 +48,42 @@ def test_a_run_takes_the_gpu_and_bfloat16_by_itself(tiny_model: str, toy_task: s
     assert (record.hardware["device"], record.precision, record.status) == ("cuda", "bfloat16", "finished")
 
 
+@pytest.mark.parametrize("family", [vxlab.LoRA(rank=4), vxlab.VeRA(rank=64), vxlab.LoRAXS(rank=4)], ids=str)
+def test_a_captured_step_replays_with_the_same_gradients(family: Family) -> None:
+    model = vxlab.attach(ARCHITECTURES["bert"](), family, targets="all-linear").to("cuda")
+    trained = [p for p in model.parameters() if p.requires_grad]
+    batch = {"inputs_embeds": torch.randn(4, 7, 32, device="cuda")}
+
+    def step() -> None:
+        for p in trained:
+            p.grad = None
+        model(**batch).logits.square().sum().backward()
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    expected = [p.grad.clone() for p in trained]
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    graph.replay()
+    for p, gradient in zip(trained, expected, strict=True):
+        torch.testing.assert_close(p.grad, gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_stays_close_to_float32(dtype: torch.dtype) -> None:
+    model = vxlab.attach(ARCHITECTURES["bert"](), vxlab.VeRA(rank=12), targets="all-linear").to("cuda")
+    batch = {name: tensor.to("cuda") for name, tensor in inputs("bert").items()}
+    with torch.no_grad():
+        expected = model(**batch).logits
+        with torch.autocast("cuda", dtype):
+            torch.testing.assert_close(model(**batch).logits.float(), expected, rtol=0.05, atol=0.05)
+
+
 @pytest.mark.parametrize("band", ["top", "middle", "bottom"])
 def test_spectra_are_the_cpus_and_batched(band: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -1,0 +1,221 @@
+"""Measure a training step's time and kept activations against PEFT, the released LoRA-XS and the frozen model.
+
+    python benchmarks/steps.py [--rounds 15] [--only VeRA]
+
+On a CPU: BERT-base's width (768), two layers, float32, 2,048 and 8,192 tokens in sentences of 128; about 20 minutes on
+two cores. On a GPU: RoBERTa-large's shape at 32 x 128 tokens and eight Llama-7B layers at 4 x 512, bfloat16 autocast,
+with peak memory and kernels a step. Dropout is off, so that the layers in question make up the step. Writes
+benchmarks/results/steps_<device>.json.
+"""
+
+import argparse
+import gc
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import peers
+import peft
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForSequenceClassification
+
+import vxlab
+from vxlab.experiments.hardware import describe_hardware, versions
+from vxlab.experiments.step_cost import (
+    forward_loss,
+    interleaved_seconds,
+    random_batch,
+    ratio,
+    saved_activation_bytes,
+    training_step,
+)
+
+RESULTS = Path(__file__).parent / "results"
+DROPOUT_OFF = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+class Setting(NamedTuple):
+    """A model, and the batches to put through it."""
+
+    name: str
+    kind: str
+    build: Callable[[], nn.Module]
+    batches: tuple[tuple[int, int], ...]
+    precision: str
+
+
+class Pair(NamedTuple):
+    """Two models that compute the same kind of update."""
+
+    name: str
+    ours: Callable[[], nn.Module]
+    peer: Callable[[], nn.Module]
+    against_frozen: bool = False
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=15, help="interleaved timings of each pair")
+    parser.add_argument("--only", default="", help="measure pairs whose name holds this")
+    arguments = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows = []
+    for setting in settings(device):
+        for pair in pairs(setting):
+            for batch_size, tokens in setting.batches if arguments.only in pair.name else ():
+                rows.append(measure(setting, pair, batch_size, tokens, arguments.rounds, device))
+                print(in_words(rows[-1]), flush=True)
+    result = {"hardware": describe_hardware(device), "versions": versions(), "rounds": arguments.rounds, "rows": rows}
+    if not arguments.only:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"steps_{device}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def settings(device: str) -> list[Setting]:
+    if device == "cpu":
+        return [Setting("BERT-base width, 2 layers", "bert", bert(2), ((16, 128), (64, 128)), "float32")]
+    large = bert(24, hidden_size=1024, num_attention_heads=16, intermediate_size=4096)
+    return [
+        Setting("RoBERTa-large's shape", "bert", large, ((32, 128),), "bfloat16"),
+        Setting("8 layers of Llama-7B's shape", "llama", llama(8), ((4, 512),), "bfloat16"),
+    ]
+
+
+def bert(layers: int, **sizes: int) -> Callable[[], nn.Module]:
+    config = BertConfig(num_hidden_layers=layers, vocab_size=1000, **DROPOUT_OFF, **sizes)
+    return lambda: _seeded(BertForSequenceClassification, config)
+
+
+def llama(layers: int) -> Callable[[], nn.Module]:
+    config = LlamaConfig(num_hidden_layers=layers, vocab_size=1000, pad_token_id=0)  # its other defaults are the 7B's
+    return lambda: _seeded(LlamaForSequenceClassification, config).bfloat16()
+
+
+def pairs(setting: Setting) -> list[Pair]:
+    build, roles = setting.build, peers.ROLES[setting.kind]
+    head = ["classifier" if setting.kind == "bert" else "score"]
+
+    def vera(rank: int) -> Pair:
+        config = peft.VeraConfig(r=rank, target_modules=roles, modules_to_save=head)
+        return Pair(
+            f"VeRA r={rank} / PEFT",
+            lambda: peers.ours(build, vxlab.VeRA(rank=rank)),
+            lambda: peers.pefts(build, config),
+        )
+
+    lora = peft.LoraConfig(r=8, lora_alpha=8, target_modules=roles, modules_to_save=head)
+    return [
+        vera(256),
+        vera(1024),
+        Pair(
+            "LoRA r=8 / PEFT",
+            lambda: peers.ours(build, vxlab.LoRA(rank=8)),
+            lambda: peers.pefts(build, lora),
+        ),
+        Pair(
+            "LoRA-XS r=16 / released",
+            lambda: peers.ours(build, vxlab.LoRAXS(rank=16, basis="random", sigma="none")),
+            lambda: peers.released_lora_xs(build, 16),
+        ),
+        *(
+            Pair(
+                f"{name}, query-value / frozen",
+                lambda family=family: peers.ours(build, family, "query-value"),
+                lambda: peers.frozen(build),
+                against_frozen=True,
+            )
+            for name, family in (("LoRA r=8", vxlab.LoRA(rank=8)), ("LoRA-XS r=16", vxlab.LoRAXS(rank=16)))
+        ),
+    ]
+
+
+def measure(setting: Setting, pair: Pair, batch_size: int, tokens: int, rounds: int, device: str) -> dict[str, object]:
+    """Time one pair on one batch, and count what either keeps beyond the frozen model."""
+    models = {"ours": pair.ours().to(device), "peer": pair.peer().to(device)}
+    batch = random_batch(models["ours"], batch_size, tokens)
+    if pair.against_frozen:  # forward and backward alone, through all layers of both
+        for model in models.values():
+            peers.let_gradients_reach_the_embeddings(model)
+    steps = {
+        name: training_step(model, batch, None if pair.against_frozen else _adamw(model), setting.precision)
+        for name, model in models.items()
+    }
+    seconds = interleaved_seconds(steps, rounds, warm_ups=2)
+    row: dict[str, object] = {
+        "model": setting.name,
+        "pair": pair.name,
+        "tokens": batch_size * tokens,
+        "precision": setting.precision,
+        "ratio": ratio(seconds["ours"], seconds["peer"])._asdict(),
+        "seconds": seconds,
+    }
+    if device == "cuda":
+        row["peak_bytes"] = {name: _peak(step) for name, step in steps.items()}
+        row["kernels"] = {name: _kernels(step) for name, step in steps.items()}
+    if not pair.against_frozen:
+        row["kept_bytes_beyond_frozen"] = kept_beyond_frozen(setting, models, batch, device)
+    del models, steps
+    gc.collect()
+    peers.free_memory()
+    return row
+
+
+def kept_beyond_frozen(
+    setting: Setting, models: dict[str, nn.Module], batch: dict[str, torch.Tensor], device: str
+) -> dict[str, int]:
+    """Count the activations that either model keeps beyond the frozen one, gradients reaching the embeddings in all."""
+    bare = peers.frozen(setting.build).to(device)
+    kept = {
+        name: saved_activation_bytes(
+            peers.let_gradients_reach_the_embeddings(model),
+            lambda model=model: forward_loss(model, batch, setting.precision),
+        )
+        for name, model in {**models, "frozen": bare}.items()
+    }
+    return {name: kept[name] - kept["frozen"] for name in models}
+
+
+def in_words(row: dict[str, object]) -> str:
+    spread = row["ratio"]
+    time = f"{spread['median']:.3f} [{spread['low']:.3f}, {spread['high']:.3f}]"
+    line = f"{row['pair']:34} {row['tokens']:6,} tokens  {time}"
+    if "kept_bytes_beyond_frozen" in row:
+        kept = row["kept_bytes_beyond_frozen"]
+        mine, theirs = (kept[name] / 2**20 for name in ("ours", "peer"))
+        line += f"  keeps {mine:.1f} of {theirs:.1f} MiB = {mine / theirs:.3f}"
+    if "kernels" in row:
+        line += f"  kernels {row['kernels']}  peak {row['peak_bytes']}"
+    return line
+
+
+def _seeded(model_class: type[nn.Module], config: object) -> nn.Module:
+    torch.manual_seed(0)
+    return model_class(config)
+
+
+def _adamw(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+
+
+def _peak(step: Callable[[], None]) -> int:
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    return torch.cuda.max_memory_allocated()
+
+
+def _kernels(step: Callable[[], None]) -> int:
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        step()
+        torch.cuda.synchronize()
+    skipped = ("Memcpy", "Memset")
+    return sum(
+        event.device_type() == torch.autograd.DeviceType.CUDA and not event.name().startswith(skipped)
+        for event in profiled.profiler.kineto_results.events()
+    )
+
+
+if __name__ == "__main__":
+    main()

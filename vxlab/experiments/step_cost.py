@@ -1,0 +1,210 @@
+"""What one training step costs: seconds, and bytes by what holds them."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from vxlab.adapters import adapted_layers
+from vxlab.errors import VxlabError
+
+
+class StepMemory(NamedTuple):
+    """Bytes that a training step holds at once, by what holds them."""
+
+    weights: int
+    """the model's own parameters and buffers, its head among them"""
+    adapter: int
+    """the adapters' trained and frozen tensors; what layers share counts once"""
+    gradients: int
+    optimizer: int
+    """the optimizer's state: for AdamW twice what trains"""
+    activations: int
+    """kept from the forward pass for the backward pass"""
+    temporary: int
+    """allocated at the step's peak beyond gradients and activations; 0 where the peak is reached without one of them"""
+    peak: int
+    """of everything together"""
+
+
+class Ratio(NamedTuple):
+    """A ratio of step times over interleaved rounds."""
+
+    median: float
+    low: float
+    """first quartile"""
+    high: float
+    """third quartile"""
+
+
+Step = Callable[[], None]
+
+
+def random_batch(model: nn.Module, batch_size: int, tokens: int, seed: int = 0) -> dict[str, Tensor]:
+    """Return a batch of random token ids ``(batch_size, tokens)`` without padding, and labels, on the model's device.
+
+    Raises:
+        VxlabError: the model does not read tokens, or not so many.
+    """
+    config: Any = model.config
+    vocabulary, limit = getattr(config, "vocab_size", None), getattr(config, "max_position_embeddings", tokens)
+    if vocabulary is None:
+        raise VxlabError(f"{type(model).__name__} has no vocabulary: step costs are measured on models of text")
+    if tokens > limit:
+        raise VxlabError(f"tokens={tokens} is more than the {limit} positions of this model; choose 1-{limit}")
+    device = next(model.parameters()).device
+    ids = torch.randint(vocabulary, (batch_size, tokens), generator=torch.Generator().manual_seed(seed)).to(device)
+    labels = torch.zeros(batch_size, dtype=torch.long, device=device)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+
+
+def training_step(
+    model: nn.Module, batch: Mapping[str, Tensor], optimizer: torch.optim.Optimizer | None, precision: str = "float32"
+) -> Step:
+    """Return a function that does one step: forward, backward and, with an optimizer, the update.
+
+    Args:
+        model: whatever of it requires a gradient gets one.
+        batch: the model's keyword arguments; the loss is the model's where they hold labels.
+        optimizer: None for forward and backward alone.
+        precision: ``float32``, or ``bfloat16`` or ``float16`` by autocast (no loss scaling: it is timed, not trained).
+    """
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        forward_loss(model, batch, precision).backward()  # type: ignore[no-untyped-call]
+        if optimizer is not None:
+            optimizer.step()
+
+    return step
+
+
+def forward_loss(model: nn.Module, batch: Mapping[str, Tensor], precision: str = "float32") -> Tensor:
+    """Return the loss of one forward pass: the model's own, or the mean square of its logits without labels."""
+    with _autocast(model, precision):
+        output = model(**batch)
+    loss: Tensor = output.loss if "labels" in batch else output.logits.float().square().mean()
+    return loss
+
+
+def interleaved_seconds(steps: Mapping[str, Step], rounds: int, warm_ups: int = 1) -> dict[str, list[float]]:
+    """Time steps in turn, so that a slow moment of the machine touches all alike.
+
+    Args:
+        steps: by name; each round runs every one, and every other round in reverse order.
+        rounds: timings of each.
+        warm_ups: untimed runs of each, first.
+
+    Returns:
+        Seconds by name, in round order.
+    """
+    for step in [step for step in steps.values() for _ in range(warm_ups)]:
+        step()
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for round_number in range(rounds):
+        for name in list(steps)[:: -1 if round_number % 2 else 1]:
+            seconds[name].append(timed(steps[name]))
+    return seconds
+
+
+def timed(step: Callable[[], object]) -> float:
+    """Return the seconds that a call takes, with the GPU's work waited for before and after."""
+    _synchronise()
+    start = time.perf_counter()
+    step()
+    _synchronise()
+    return time.perf_counter() - start
+
+
+def ratio(ours: Iterable[float], theirs: Iterable[float]) -> Ratio:
+    """Return the median and quartiles of the rounds' ratios ours / theirs."""
+    low, median, high = np.quantile(np.array(list(ours)) / np.array(list(theirs)), [0.25, 0.5, 0.75])
+    return Ratio(float(median), float(low), float(high))
+
+
+def saved_activation_bytes(model: nn.Module, forward: Callable[[], object]) -> int:
+    """Return the bytes that a forward pass keeps for the backward pass.
+
+    Every tensor that autograd saves is seen by a hook and counted by its storage, once, however many views of it are
+    saved. The model's own parameters and buffers do not count: they are in memory anyway.
+    """
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = forward()  # held until the end, so that no storage is freed and another put in its place
+    del output
+    return sum(kept.values())
+
+
+def step_memory(
+    model: nn.Module, batch: Mapping[str, Tensor], optimizer: torch.optim.Optimizer | None, precision: str = "float32"
+) -> StepMemory:
+    """Measure what one step holds, by running two: the first makes the optimizer's state, the second is measured.
+
+    Activations are counted by saved-tensor hooks. The peak comes from torch's own count of what it allocated: on CUDA
+    the allocator's, on a CPU the profiler's record of every allocation.
+
+    Args:
+        model, batch, optimizer, precision: as :func:`training_step` takes them.
+    """
+    step = training_step(model, batch, optimizer, precision)
+    step()
+    activations = saved_activation_bytes(model, lambda: forward_loss(model, batch, precision))
+    model.zero_grad(set_to_none=True)
+    peak = _peak_bytes(step, next(model.parameters()).device)
+    adapter = _bytes(_adapter_tensors(model))
+    weights = _bytes((*model.parameters(), *model.buffers())) - adapter
+    gradients = _bytes(p.grad for p in model.parameters() if p.grad is not None)
+    states = optimizer.state.values() if optimizer else ()
+    state = _bytes(value for each in states for value in each.values() if isinstance(value, Tensor))
+    temporary = max(0, peak - activations - gradients)
+    return StepMemory(weights, adapter, gradients, state, activations, temporary, weights + adapter + state + peak)
+
+
+def _autocast(model: nn.Module, precision: str) -> AbstractContextManager[object]:
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(next(model.parameters()).device.type, getattr(torch, precision))
+
+
+def _synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _adapter_tensors(model: nn.Module) -> list[Tensor]:
+    layers = adapted_layers(model).values()
+    own = [t for layer in layers for t in (*layer.trained_tensors().values(), *layer.frozen_tensors().values())]
+    return own + [t for layer in layers for t in layer.shared.buffers()]
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+
+
+def _peak_bytes(step: Step, device: torch.device) -> int:
+    """Return the most bytes allocated at once during a step, beyond what was there before it."""
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return torch.cuda.max_memory_allocated() - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler writes lines of its own into the notebook
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        step()
+    events = profiled.profiler.kineto_results.events()
+    changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+    return max(0, int(np.cumsum([nbytes for _, nbytes in changes]).max(initial=0)))
