@@ -136,6 +136,13 @@ def test_gradients_of_each_example_sum_to_the_batchs(family: Family) -> None:
 
 
 @every_family
+def test_shapes_alone_pass_through_on_the_meta_device(family: Family) -> None:
+    model = adapted(family).to("meta")
+    batch = {key: tensor.to("meta") for key, tensor in inputs("bert").items() if key == "input_ids"}
+    assert model(**batch).logits.shape == adapted(family)(**inputs("bert")).logits.shape
+
+
+@every_family
 def test_inference_mode_gives_the_same_logits(family: Family) -> None:
     model = adapted(family)
     expected = model(**inputs("bert")).logits

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters.family import Family, Shape
-from vxlab.adapters.operation import Rebuild, adapted_linear
+from vxlab.adapters.operation import Rebuild, adapted_linear, without_autocast
 from vxlab.errors import VxlabError
 
 
@@ -99,7 +99,7 @@ class AdaptedLinear(nn.Module):
 
     def _factors_of(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         # Factors are made in the adapter's own precision: autocast rounds them once, when they meet the tokens.
-        with torch.autocast(self.weight.device.type, enabled=False):
+        with without_autocast(self.weight.device):
             return self.family.factors(dict(zip(self._all_tensors(), tensors, strict=True)), self.shape)
 
     def delta_weight(self) -> Tensor:

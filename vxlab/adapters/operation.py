@@ -1,6 +1,7 @@
 """The one operation under every adapter: a linear map with a frozen weight and a low-rank update."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -95,10 +96,19 @@ def adapted_linear(
 def _dtypes(x: Tensor, left: Tensor) -> tuple[torch.dtype, torch.dtype]:
     """Return the dtypes to compute W's part and the update's in."""
     kind = x.device.type
-    if torch.is_autocast_enabled(kind):
+    if _autocasts(kind) and x.dtype != torch.float64:  # which autocast leaves alone
         dtype = torch.get_autocast_dtype(kind)
         return dtype, dtype
     return x.dtype, torch.promote_types(x.dtype, left.dtype)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which operations on this device keep the dtypes that they are given."""
+    return torch.autocast(device.type, enabled=False) if _autocasts(device.type) else nullcontext()
+
+
+def _autocasts(kind: str) -> bool:
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 class _Settings(NamedTuple):
@@ -145,7 +155,7 @@ class _AdaptedLinear(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        with torch.autocast(grads[0].device.type, enabled=False):
+        with without_autocast(grads[0].device):
             return _gradients(ctx, grads[0])
 
 
