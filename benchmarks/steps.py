@@ -1,6 +1,6 @@
 """Measure a training step's time and kept activations against PEFT, the released LoRA-XS and the frozen model.
 
-    python benchmarks/steps.py [--rounds 15] [--only VeRA]
+    python benchmarks/steps.py [--rounds 9] [--only VeRA]
 
 On a CPU: BERT-base's width (768), two layers, float32, 2,048 and 8,192 tokens in sentences of 128; about 20 minutes on
 two cores. On a GPU: RoBERTa-large's shape at 32 x 128 tokens and eight Llama-7B layers at 4 x 512, bfloat16 autocast,
@@ -58,20 +58,27 @@ class Pair(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=15, help="interleaved timings of each pair")
-    parser.add_argument("--only", default="", help="measure pairs whose name holds this")
+    parser.add_argument("--rounds", type=int, default=9, help="interleaved timings of each pair")
+    parser.add_argument("--only", default="", help="measure the pairs whose name holds this")
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    rows = []
+    path = RESULTS / f"steps_{device}.json"
     for setting in settings(device):
         for pair in pairs(setting):
             for batch_size, tokens in setting.batches if arguments.only in pair.name else ():
-                rows.append(measure(setting, pair, batch_size, tokens, arguments.rounds, device))
-                print(in_words(rows[-1]), flush=True)
-    result = {"hardware": describe_hardware(device), "versions": versions(), "rounds": arguments.rounds, "rows": rows}
-    if not arguments.only:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"steps_{device}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+                row = measure(setting, pair, batch_size, tokens, arguments.rounds, device)
+                print(in_words(row), flush=True)
+                keep(row, path, device)
+
+
+def keep(row: dict[str, object], path: Path, device: str) -> None:
+    """Put a row in the results file, in place of an earlier one of the same pair and batch."""
+    same = ("model", "pair", "tokens", "precision")
+    earlier = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    rows = [each for each in earlier if [each[key] for key in same] != [row[key] for key in same]]
+    result = {"hardware": describe_hardware(device), "versions": versions(), "rows": [*rows, row]}
+    RESULTS.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def settings(device: str) -> list[Setting]:
