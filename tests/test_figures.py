@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import toy_costs
 import toy_records as toy
 
 from vxlab.experiments.scores import score_table
-from vxlab.views import figures
+from vxlab.views import cost_figures, figures
 
 LABELS = np.arange(200) % 2
 COSTS = pd.DataFrame(
@@ -94,7 +95,7 @@ def test_more_runs_than_colours_still_differ(tmp_path):
 
 
 def test_colours_are_never_the_only_difference():
-    looks = [figures._look(i) for i in range(6)]
+    looks = [figures.look(i) for i in range(6)]
     assert len({look["line"]["dash"] for look in looks}) == 6
     assert len({look["marker"]["symbol"] for look in looks}) == 6
 
@@ -213,6 +214,9 @@ def _every_figure(folder: Path, runs):
         "norms of 24 blocks": figures.layer_norms(_updates(24, roles), "relative_norm", "‖ΔW‖ / ‖W‖"),
         "costs": figures.costs(COSTS),
         "costs of the head alone": figures.costs(COSTS[COSTS["method"] == "head only"]),
+        "time by rank": cost_figures.step_time_by_rank(toy_costs.costs()),
+        "memory": cost_figures.memory_by_category(toy_costs.costs()),
+        "storage": cost_figures.storage_against_time(toy_costs.costs()),
     }
 
 

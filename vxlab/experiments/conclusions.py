@@ -10,13 +10,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def smoke_warning(scale: str) -> str:
+def smoke_warning(scale: str, what: str = "A few sentences and one epoch") -> str:
     """Return a warning in Markdown for a run whose numbers mean nothing; empty for the other scales."""
     if scale != "smoke":
         return ""
-    return (
-        "> ⚠ **Smoke run.** A few sentences and one epoch, to show that everything works. **Its numbers mean nothing.**"
-    )
+    return f"> ⚠ **Smoke run.** {what}, to show that everything works. **Its numbers mean nothing.**"
 
 
 def fine_tuning_conclusion(record: RunRecord, head: RunRecord, costs: "pd.DataFrame", scale: str = "small") -> str:

@@ -141,7 +141,7 @@ def saved_activation_bytes(model: nn.Module, forward: Callable[[], object]) -> i
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # the tensor itself would hold the graph that holds it: the whole step would never go
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         output = forward()  # held until the end, so that no storage is freed and another put in its place

@@ -40,7 +40,7 @@ def learning_curves(records: Mapping[str, "RunRecord"]) -> go.Figure:
     possible = {"minallowed": -1.02 if below else -0.02, "maxallowed": 1.02}  # plotly draws one point amid [-0.5, 1.5]
     title = f"validation {in_words(task['metrics'][0])}"
     figure.update_yaxes(title=title, autorangeoptions=possible, row=1, col=2)
-    return _styled(figure, height=400)
+    return styled(figure, height=400)
 
 
 def scores(table: pd.DataFrame, metric: str, items: int) -> go.Figure:
@@ -67,7 +67,7 @@ def scores(table: pd.DataFrame, metric: str, items: int) -> go.Figure:
             )
     title = f"{in_words(metric)} on {items:,} test items, with 95 % interval"
     figure.update_xaxes(title=title, range=_score_range(float(left.min()), float(right.max())), zeroline=True)
-    return _styled(figure, height=110 + 50 * len(table), legend=False)
+    return styled(figure, height=110 + 50 * len(table), legend=False)
 
 
 def layer_norms(table: pd.DataFrame, column: str, title: str, start: float | None = None) -> go.Figure:
@@ -81,7 +81,7 @@ def layer_norms(table: pd.DataFrame, column: str, title: str, start: float | Non
     """
     figure = go.Figure()
     for i, (role, rows) in enumerate(table.groupby("role", sort=False)):
-        figure.add_scatter(x=rows["block"], y=rows[column], mode="lines+markers", name=str(role), **_look(i))
+        figure.add_scatter(x=rows["block"], y=rows[column], mode="lines+markers", name=str(role), **look(i))
     last = int(table["block"].max())
     if start is not None:
         line = {"color": GREY, "dash": "dash", "width": 1.5}
@@ -91,7 +91,7 @@ def layer_norms(table: pd.DataFrame, column: str, title: str, start: float | Non
         title="transformer block, from the input", dtick=math.ceil((last + 1) / 16), range=[-0.5, last + 0.5]
     )
     figure.update_yaxes(title=title, rangemode="tozero")
-    return _styled(figure, height=400)
+    return styled(figure, height=400)
 
 
 def costs(table: pd.DataFrame) -> go.Figure:
@@ -120,18 +120,38 @@ def costs(table: pd.DataFrame) -> go.Figure:
         range=[low - 0.3, high + 0.6 + (high - low) / 6],
     )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=list(shown["method"]))
-    return _styled(figure, height=130 + 45 * len(table))
+    return styled(figure, height=130 + 45 * len(table))
+
+
+def look(i: int) -> dict[str, Any]:
+    """Return the line and marker of the i-th series."""
+    colour = COLOURS[i % len(COLOURS)]
+    return {
+        "line": {"color": colour, "dash": DASHES[i % len(DASHES)]},
+        "marker": {"color": colour, "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 9},
+    }
+
+
+def styled(figure: go.Figure, height: int, legend: bool = True) -> go.Figure:
+    """Give a figure the house's look and return it."""
+    figure.update_layout(
+        template="plotly_white", height=height, margin={"l": 70, "r": 30, "t": 40, "b": 60}, showlegend=legend,
+        legend={"orientation": "h", "y": 1.03, "yanchor": "bottom", "x": 0}, font={"size": 14, "color": INK},
+    )  # fmt: skip
+    figure.update_xaxes(automargin=True, showline=True, linecolor="#999999")
+    figure.update_yaxes(automargin=True, showline=True, linecolor="#999999")
+    return figure
 
 
 def _add_run(figure: go.Figure, i: int, name: str, record: "RunRecord", metric: str) -> None:
     curve, scored = record.curve_table(), _validation(record, metric)
-    look = _look(i)
+    line = look(i)["line"]
     figure.add_scatter(
-        x=curve["step"], y=curve["loss"], mode="lines", line=look["line"], name=name, legendgroup=name,
+        x=curve["step"], y=curve["loss"], mode="lines", line=line, name=name, legendgroup=name,
         showlegend=scored.empty, row=1, col=1,
     )  # fmt: skip
     figure.add_scatter(
-        x=scored["epoch"], y=scored["value"], mode="lines+markers", **look, name=name, legendgroup=name, row=1, col=2
+        x=scored["epoch"], y=scored["value"], mode="lines+markers", **look(i), name=name, legendgroup=name, row=1, col=2
     )
 
 
@@ -153,21 +173,3 @@ def _score_range(lowest: float, highest: float) -> list[float]:
     bottom, top = min(0.0, lowest), 1.0 if highest > 0.3 else max(highest, 0.0)
     span = max(top - bottom, 0.1)
     return [bottom - 0.05 * span if bottom else 0.0, top + 0.15 * span]  # to the right of the bars stand the values
-
-
-def _look(i: int) -> dict[str, Any]:
-    colour = COLOURS[i % len(COLOURS)]
-    return {
-        "line": {"color": colour, "dash": DASHES[i % len(DASHES)]},
-        "marker": {"color": colour, "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 9},
-    }
-
-
-def _styled(figure: go.Figure, height: int, legend: bool = True) -> go.Figure:
-    figure.update_layout(
-        template="plotly_white", height=height, margin={"l": 70, "r": 30, "t": 40, "b": 60}, showlegend=legend,
-        legend={"orientation": "h", "y": 1.03, "yanchor": "bottom", "x": 0}, font={"size": 14, "color": INK},
-    )  # fmt: skip
-    figure.update_xaxes(automargin=True, showline=True, linecolor="#999999")
-    figure.update_yaxes(automargin=True, showline=True, linecolor="#999999")
-    return figure
