@@ -85,13 +85,17 @@ def _against_full(rows: "pd.DataFrame") -> str:
     vera, full = rows[rows["method"] == "VeRA"].sort_values("rank"), rows[rows["method"] == FULL]
     if vera.empty or full.empty:
         return ""
-    as_slow = vera[vera["ratio_high"] >= full.iloc[0]["ratio_low"]]
     beside = f"Full fine-tuning takes {_passes(full.iloc[0])}"
-    if as_slow.empty:
+    slower = vera[vera["ratio_low"] > full.iloc[0]["ratio_high"]]
+    alike = vera[[_overlap(row, full.iloc[0]) for _, row in vera.iterrows()]]
+    if slower.empty and alike.empty:
         return f"{beside}; every VeRA measured is faster."
-    first = as_slow.iloc[0]
-    verdict = "cannot be told from it" if _overlap(first, full.iloc[0]) else "is slower than it"
-    return f"{beside}; VeRA {verdict} from r={first['rank']} on ({_passes(first)})."
+    found = []
+    if not alike.empty:
+        found.append(f"cannot be told from it at r={alike.iloc[0]['rank']} ({_passes(alike.iloc[0])})")
+    if not slower.empty:
+        found.append(f"is slower than it from r={slower.iloc[0]['rank']} on ({_passes(slower.iloc[0])})")
+    return f"{beside}; VeRA {' and '.join(found)}."
 
 
 def _dearest_in_memory(rows: "pd.DataFrame") -> str:
