@@ -1,18 +1,21 @@
-"""Make the README's figures from real runs: the small recipe of notebook 01, found in the store or trained now.
+"""Make the README's figures: from notebook 01's small recipe, found in the store or trained now, and 07's report.
 
-    python figures/make_figures.py [--store reports/runs]
+    vxlab report 07_cost
+    python figures/make_figures.py [--store reports/runs] [--costs reports/07_cost.ipynb]
 
 Needs Chromium or Chrome, which draws the images.
 """
 
 import argparse
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import plotly.graph_objects as go
 
 import vxlab
+from vxlab.experiments.cost_settings import cost_settings
+from vxlab.experiments.hardware import describe_hardware, resolve_device, versions
 from vxlab.experiments.scores import score_table
 from vxlab.experiments.trained import layer_updates, load_trained
 from vxlab.views import figures
@@ -24,7 +27,14 @@ SCALE = 2
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--store", default="reports/runs", help="where finished runs are kept, and found again")
-    store = parser.parse_args().store
+    parser.add_argument("--costs", default="reports/07_cost.ipynb", help="notebook 07, executed")
+    arguments = parser.parse_args()
+    fine_tuning(arguments.store)
+    costs(Path(arguments.costs))
+
+
+def fine_tuning(store: str) -> None:
+    """Draw one run's test score, and the norms that VeRA learnt."""
     spec = vxlab.recipe("vera")
     vera = vxlab.run(spec, store=store)
     head = vxlab.run(replace(spec, method=vxlab.Head(), learning_rate=spec.head_learning_rate), store=store)
@@ -41,6 +51,22 @@ def main() -> None:
     }
     text = json.dumps({"command": "python figures/make_figures.py", "test": scores, **made_with}, indent=1)
     (HERE / "01_fine_tune.json").write_text(text + "\n", encoding="utf-8")
+
+
+def costs(report: Path) -> None:
+    """Draw step time against rank, as the report of the small scale has it."""
+    cells = json.loads(report.read_text(encoding="utf-8"))["cells"]
+    outputs = [output["data"] for cell in cells for output in cell.get("outputs", []) if "data" in output]
+    drawn = next(data["application/vnd.plotly.v1+json"] for data in outputs if "application/vnd.plotly.v1+json" in data)
+    _write(go.Figure(data=drawn["data"], layout=drawn["layout"]), "07_cost_step_time")
+    settings = cost_settings("small")
+    made_with = {
+        "command": "vxlab report 07_cost",
+        "settings": asdict(settings),
+        "hardware": describe_hardware(resolve_device("auto")),
+        "versions": versions(),
+    }
+    (HERE / "07_cost.json").write_text(json.dumps(made_with, indent=1) + "\n", encoding="utf-8")
 
 
 def _write(figure: go.Figure, name: str) -> None:
