@@ -46,7 +46,12 @@ def main() -> None:
                     print(
                         "{pair:24} {dtype:9} {mode:9} {quantity:18} {ours:.2e} / {peer:.2e} = {ratio:.3f}".format(**row)
                     )
-    result = {"hardware": describe_hardware(device), "versions": versions(), "draws": draws, "rows": rows}
+    result = {
+        "hardware": describe_hardware(device),
+        "versions": {**versions(), "peft": peft.__version__},
+        "draws": draws,
+        "rows": rows,
+    }
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

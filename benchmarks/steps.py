@@ -76,9 +76,8 @@ def keep(row: dict[str, object], path: Path, device: str) -> None:
     same = ("model", "pair", "tokens", "precision")
     earlier = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
     rows = [each for each in earlier if [each[key] for key in same] != [row[key] for key in same]]
-    result = {"hardware": describe_hardware(device), "versions": versions(), "rows": [*rows, row]}
     RESULTS.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({"rows": [*rows, row]}, indent=1) + "\n", encoding="utf-8")
 
 
 def settings(device: str) -> list[Setting]:
@@ -158,9 +157,11 @@ def measure(setting: Setting, pair: Pair, batch_size: int, tokens: int, rounds: 
         "precision": setting.precision,
         "ratio": ratio(seconds["ours"], seconds["peer"])._asdict(),
         "seconds": seconds,
+        "hardware": describe_hardware(device),
+        "versions": {**versions(), "peft": peft.__version__},
     }
     if device == "cuda":
-        row["peak_bytes"] = {name: _peak(step) for name, step in steps.items()}
+        row["peak_bytes_beyond_resident"] = {name: _peak(step) for name, step in steps.items()}
         row["kernels"] = {name: _kernels(step) for name, step in steps.items()}
     if not pair.against_frozen:
         row["kept_bytes_beyond_frozen"] = kept_beyond_frozen(setting, models, batch, device)
@@ -194,7 +195,7 @@ def in_words(row: dict[str, object]) -> str:
         mine, theirs = (kept[name] / 2**20 for name in ("ours", "peer"))
         line += f"  keeps {mine:.1f} of {theirs:.1f} MiB = {mine / theirs:.3f}"
     if "kernels" in row:
-        line += f"  kernels {row['kernels']}  peak {row['peak_bytes']}"
+        line += f"  kernels {row['kernels']}  peak {row['peak_bytes_beyond_resident']}"
     return line
 
 
@@ -208,9 +209,11 @@ def _adamw(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def _peak(step: Callable[[], None]) -> int:
+    """Return what a step allocates at its peak, beyond both models' weights, gradients and optimizer states."""
+    before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     step()
-    return torch.cuda.max_memory_allocated()
+    return torch.cuda.max_memory_allocated() - before
 
 
 def _kernels(step: Callable[[], None]) -> int:

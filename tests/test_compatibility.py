@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import accelerate
@@ -120,7 +121,6 @@ def test_functional_call_takes_other_values_and_their_gradients(family: Family) 
     assert_same({key: value.grad for key, value in leaves.items()}, found)
 
 
-@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # torch maps its in-place products slowly
 @pytest.mark.parametrize("family", [vxlab.LoRA(rank=2), vxlab.VeRA(rank=16)], ids=str)
 def test_gradients_of_each_example_sum_to_the_batchs(family: Family) -> None:
     torch.manual_seed(0)
@@ -133,6 +133,34 @@ def test_gradients_of_each_example_sum_to_the_batchs(family: Family) -> None:
 
     each = vmap(grad(loss), in_dims=(None, 0))(values, x)
     assert_same({key: g.sum(0) for key, g in each.items()}, grad(loss)(values, x))
+
+
+@pytest.mark.parametrize("family", [vxlab.LoRA(rank=2), vxlab.VeRA(rank=16)], ids=str)
+def test_torch_funcs_second_derivatives_and_mapped_adapters_are_the_dense_formulas(family: Family) -> None:
+    torch.manual_seed(0)
+    model = vxlab.attach(nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)), family, targets="all-linear")
+    values = {key: torch.randn_like(p) for key, p in model.named_parameters() if p.requires_grad}
+    x, layers = torch.randn(7, 6), vxlab.adapted_layers(model)
+
+    def loss(values: dict[str, torch.Tensor]) -> torch.Tensor:
+        return functional_call(model, values, (x,)).square().sum()
+
+    def dense(values: dict[str, torch.Tensor]) -> torch.Tensor:
+        hidden = x
+        for name, layer in layers.items():
+            own = {key: values[f"{name}.{key}"] for key in layer.trained_tensors()}
+            left, right = family.factors({**dict(layer.shared.named_buffers()), **own}, layer.shape)
+            hidden = nn.functional.linear(hidden, layer.weight + left @ right, layer.bias)
+            hidden = hidden.tanh() if name == "0" else hidden
+        return hidden.square().sum()
+
+    def sharpness(of: Callable[[dict[str, torch.Tensor]], torch.Tensor]) -> Callable[..., torch.Tensor]:
+        return lambda values: sum(g.square().sum() for g in grad(of)(values).values())
+
+    assert_same(grad(sharpness(loss))(values), grad(sharpness(dense))(values), tolerance=1e-3)
+    several = {key: torch.stack([value, 2 * value]) for key, value in values.items()}
+    mapped = grad(lambda stacked: vmap(loss)(stacked).sum())(several)
+    assert_same({key: g[1] for key, g in mapped.items()}, grad(dense)({k: 2 * v for k, v in values.items()}))
 
 
 @every_family

@@ -191,6 +191,45 @@ def test_a_small_update_of_a_half_precision_weight_is_not_rounded_away(dtype: to
     assert change.mean(-1) @ expected / expected.square().sum() == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_bias_that_cancels_the_product_leaves_no_error_of_its_own_size(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x, W = torch.randn(64, 48, dtype=dtype), 0.1 * torch.randn(32, 48, dtype=dtype)
+    x[:, 0], W[:, 0], bias = 1, -100, torch.full((32,), 100, dtype=dtype)
+    left, right = 0.1 * torch.randn(32, 2), 0.1 * torch.randn(2, 48)
+    exact = adapted_linear(x.double(), W.double(), bias.double(), left.double(), right.double())
+    for thin in (left, left.to(dtype)):
+        error = (adapted_linear(x, W, bias, thin, right.to(thin.dtype)).double() - exact).norm() / exact.norm()
+        assert error < 2 * torch.finfo(dtype).eps
+
+
+def test_other_dtypes_than_the_weights_are_refused() -> None:
+    x, W, bias, left, right = tensors((3,), True, input_grad=False, right_grad=False)
+    with pytest.raises(VxlabError, match=r"x is torch.float32 and the weight torch.float64; .* x.to\(torch.float64\)"):
+        adapted_linear(x.float(), W, bias, left, right)
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(VxlabError, match=r"x is torch\.int64"):
+        adapted_linear(x.long(), W, bias, left, right)
+
+
+def test_the_output_may_be_changed_in_place() -> None:
+    given = tensors((2, 3), True, input_grad=True, right_grad=True)
+    adapted_linear(*given).relu_().sum().backward()
+    mine = given[0].grad.clone()
+    given[0].grad = None
+    adapted_linear(*given).relu().sum().backward()
+    torch.testing.assert_close(mine, given[0].grad)
+
+
+@pytest.mark.parametrize("no_grad", [torch.no_grad, torch.inference_mode])
+def test_compiled_without_gradients_it_is_one_graph(no_grad: Callable[[], object]) -> None:
+    torch._dynamo.reset()
+    given = tensors((2, 7), True, input_grad=True, right_grad=True)
+    with no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, while it traces
+        y = torch.compile(adapted_linear, fullgraph=True, backend="aot_eager")(*given)
+        torch.testing.assert_close(y, adapted_linear(*given))
+
+
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 @pytest.mark.parametrize("right_grad", [True, False], ids=["right trains", "right is frozen"])
 def test_compiled_it_is_one_graph_with_the_same_gradients(right_grad: bool, backend: str) -> None:

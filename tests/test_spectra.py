@@ -265,3 +265,18 @@ def test_a_band_cut_at_a_gap_passes_without_a_word(weight: Tensor, rank: int, ba
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         singular_triplets({"layer": weight}, rank, band)
+
+
+def test_weights_without_values_are_named() -> None:
+    with pytest.raises(VxlabError, match="`a` is on the meta device"):
+        singular_triplets({"a": torch.empty(4, 3, device="meta")}, 2)
+    with pytest.raises(VxlabError, match=r"`a` is \(0, 3\)"):
+        singular_values({"a": torch.empty(0, 3)})
+
+
+def test_parameters_and_float8_weights_decompose() -> None:
+    weight = torch.nn.Parameter(torch.randn(6, 5, generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(singular_triplets({"a": weight}, 2)["a"].S, singular_triplets({"a": weight.detach()}, 2)["a"].S)
+    eighth = weight.detach().to(torch.float8_e4m3fn)
+    expected = torch.linalg.svdvals(eighth.double())
+    torch.testing.assert_close(singular_values({"a": eighth})["a"], expected)

@@ -153,16 +153,23 @@ def _check(weights: Mapping[str, Tensor], rank: int, band: str) -> None:
 
 def _require_matrices(weights: Mapping[str, Tensor]) -> None:
     for layer, weight in weights.items():
-        if weight.dim() != 2 or not weight.is_floating_point():
+        if weight.dim() != 2 or not weight.is_floating_point() or not weight.numel():
             raise VxlabError(
                 f"the weight of `{layer}` is {tuple(weight.shape)} of {weight.dtype}; an SVD needs a matrix of real "
                 "floating-point numbers (dequantise quantised weights first)"
             )
+        if weight.is_meta:
+            raise VxlabError(f"the weight of `{layer}` is on the meta device, without values; load the weights first")
 
 
 def _largest_entries(weights: Mapping[str, Tensor]) -> dict[str, float]:
     """Return each weight's largest magnitude; raise where it is NaN or infinite."""
-    largest = in_threads(lambda weight: float(torch.stack(weight.aminmax()).abs().max()), [*weights.values()])
+
+    def largest_of(weight: Tensor) -> float:
+        values = weight.detach() if weight.element_size() > 1 else weight.detach().float()  # float8 has no aminmax
+        return float(torch.stack(values.aminmax()).abs().max())
+
+    largest = in_threads(largest_of, [*weights.values()])
     for layer, value in zip(weights, largest, strict=True):
         if not math.isfinite(value):
             raise VxlabError(

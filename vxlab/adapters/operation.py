@@ -39,8 +39,8 @@ def adapted_linear(
     :func:`vxlab.adapters.cost_model.plan`.
 
     Under autocast everything is computed in autocast's dtype. Otherwise W's part is computed in the dtype of ``x`` and
-    the update's in that of the factors where it is wider (float32 adapters on a bfloat16 model), as PEFT does; the two
-    are added before rounding to the dtype of ``x``.
+    the update's in that of the factors where it is wider (float32 adapters on a bfloat16 model), as PEFT does; the sum
+    is in the dtype of ``x``.
 
     Args:
         x: ``(*, in)``, any number of leading dimensions, none of them needed to be non-zero.
@@ -56,7 +56,7 @@ def adapted_linear(
         ``(*, out)``, in the dtype of ``x``, or in autocast's.
 
     Raises:
-        VxlabError: the shapes do not fit together.
+        VxlabError: the shapes do not fit together, or outside autocast ``x`` and W differ in dtype.
 
     >>> x, W, left, right = torch.ones(2, 3), torch.zeros(4, 3), torch.ones(4, 1), torch.ones(1, 3)
     >>> adapted_linear(x, W, None, left, right)[0]
@@ -68,7 +68,7 @@ def adapted_linear(
             f"x {tuple(x.shape)}, left {tuple(left.shape)} and right {tuple(right.shape)} do not fit a weight "
             f"(out, in) = {tuple(weight.shape)}; they must be (*, in), (out, r) and (r, in)"
         )
-    dtype, thin_dtype = _dtypes(x, left)
+    dtype, thin_dtype = _dtypes(x, weight, left)
     x, left, right = x.to(dtype), left.to(thin_dtype), right.to(thin_dtype)
     mask = torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - dropout) if dropout else None
     grad = torch.is_grad_enabled()
@@ -82,23 +82,35 @@ def adapted_linear(
         right_trains=grad and right.requires_grad,
         weight_trains=grad and weight.requires_grad,
     )
+    if torch._C._are_functorch_transforms_active():
+        return _plain(x, mask, weight, bias, left, right * (1 / (1 - dropout)))
     settings = _Settings(chosen, 1 / (1 - dropout), None if rebuild is None else rebuild.factors)
-    z = None
-    if chosen.keep_z or not chosen.fold_forward:
-        with torch.no_grad():
-            z = _masked(_rows(x), mask).to(right.dtype) @ _scaled(right, settings).T
+    if not grad:
+        return _forward(_rows(x), mask, weight, bias, left, right, settings)[0].reshape(*x.shape[:-1], out_features)
     # Detached: the factors' gradients flow through left and right alone.
     kept = tuple(t.detach() for t in ((left, right) if rebuild is None else rebuild.tensors))
-    result: Tensor = _AdaptedLinear.apply(x, z, mask, weight, bias, left, right, settings, *kept)  # type: ignore[no-untyped-call]
-    return result
+    y: Tensor = _AdaptedLinear.apply(_rows(x), mask, weight, bias, left, right, settings, *kept)  # type: ignore[no-untyped-call]
+    return y.reshape(*x.shape[:-1], out_features)
 
 
-def _dtypes(x: Tensor, left: Tensor) -> tuple[torch.dtype, torch.dtype]:
+def _plain(x: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
+    """Compute the same by differentiable operations: torch.func nests and maps these in every order."""
+    thin = (x if mask is None else x * mask).to(right.dtype) @ right.mT @ left.mT
+    b = None if bias is None else bias.to(x.dtype)
+    return (torch.nn.functional.linear(x, weight.to(x.dtype), b) + thin).to(x.dtype)
+
+
+def _dtypes(x: Tensor, weight: Tensor, left: Tensor) -> tuple[torch.dtype, torch.dtype]:
     """Return the dtypes to compute W's part and the update's in."""
     kind = x.device.type
-    if _autocasts(kind) and x.dtype != torch.float64:  # which autocast leaves alone
+    if _autocasts(kind) and x.is_floating_point() and x.dtype != torch.float64:  # which autocast leaves alone
         dtype = torch.get_autocast_dtype(kind)
         return dtype, dtype
+    if x.dtype != weight.dtype:
+        raise VxlabError(
+            f"x is {x.dtype} and the weight {weight.dtype}; they must be the same outside autocast: "
+            f"convert the input with x.to({weight.dtype})"
+        )
     return x.dtype, torch.promote_types(x.dtype, left.dtype)
 
 
@@ -119,14 +131,12 @@ class _Settings(NamedTuple):
 
 
 class _AdaptedLinear(Function):
-    """Forward and backward of the operation, z = x·rightᵀ given where the plan needs it."""
-
-    generate_vmap_rule = True
+    """Forward and backward of the operation on (T, in) rows."""
 
     @staticmethod
     def forward(
-        x: Tensor,
-        z: Tensor | None,
+        ctx: Any,
+        rows: Tensor,
         mask: Tensor | None,
         weight: Tensor,
         bias: Tensor | None,
@@ -135,22 +145,11 @@ class _AdaptedLinear(Function):
         settings: _Settings,
         *kept: Tensor,
     ) -> Tensor:
-        # A weight that autocast rounds is rounded again in the backward pass, and not kept until then.
-        rows, W = _rows(x), weight.to(x.dtype)
-        if settings.plan.fold_forward:
-            b = None if bias is None else bias.to(x.dtype)
-            y = torch.nn.functional.linear(rows, torch.addmm(W, left, right), b)
-        else:
-            y = _add_product(_thin_output(z, left, bias), rows, W.T)
-        return y.reshape(*x.shape[:-1], weight.shape[0])
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, z, mask, weight, bias, _, right, settings, *kept = inputs
+        y, z = _forward(rows, mask, weight, bias, left, right, settings)
         chosen = settings.plan
-        ctx.save_for_backward(x if chosen.keep_x else None, z if chosen.keep_z else None, mask, weight, *kept)
-        ctx.settings, ctx.x_shape, ctx.thin_dtype = settings, x.shape, right.dtype
-        ctx.bias_dtype = None if bias is None else bias.dtype
+        ctx.save_for_backward(rows if chosen.keep_x else None, z if chosen.keep_z else None, mask, weight, *kept)
+        ctx.settings, ctx.thin_dtype, ctx.bias_dtype = settings, right.dtype, None if bias is None else bias.dtype
+        return y
 
     @staticmethod
     @once_differentiable
@@ -159,18 +158,38 @@ class _AdaptedLinear(Function):
             return _gradients(ctx, grads[0])
 
 
+def _forward(
+    rows: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    left: Tensor,
+    right: Tensor,
+    settings: _Settings,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the output and z = x·rightᵀ, if that was needed."""
+    # A weight that autocast rounds is rounded again in the backward pass, and not kept until then.
+    W, b = weight.to(rows.dtype), None if bias is None else bias.to(rows.dtype)
+    z = None
+    if settings.plan.keep_z or not settings.plan.fold_forward:
+        z = _masked(rows, mask).to(right.dtype) @ _scaled(right, settings).T
+    if settings.plan.fold_forward:
+        return torch.nn.functional.linear(rows, torch.addmm(W, left, right), b), z
+    return _thin_forward(rows, z, W, b, left), z
+
+
 def _gradients(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
-    x, z, mask, weight, *kept = ctx.saved_tensors
+    rows, z, mask, weight, *kept = ctx.saved_tensors
     settings: _Settings = ctx.settings
-    x_needed, _, _, weight_needed, bias_needed, left_needed, right_needed, *_ = ctx.needs_input_grad
-    chosen, gy = settings.plan, gy.reshape(-1, weight.shape[0])
+    x_needed, _, weight_needed, bias_needed, left_needed, right_needed, *_ = ctx.needs_input_grad
+    chosen = settings.plan
     left, right = (t.to(ctx.thin_dtype) for t in (settings.factors(*kept) if settings.factors else kept))
     right = _scaled(right, settings)
     thin_gy = gy.to(left.dtype)
     gz: Any = thin_gy @ left if _gz_needed(chosen, x_needed, right_needed) else None
     gx = _input_gradient(gy, gz, weight.to(gy.dtype), left, right, mask, chosen) if x_needed else None
-    gW: Any = gy.T @ _rows(x) if weight_needed else None
-    thin_x: Any = None if x is None else _masked(_rows(x), mask).to(left.dtype)
+    gW: Any = gy.T @ rows if weight_needed else None
+    thin_x: Any = None if rows is None else _masked(rows, mask).to(left.dtype)
     if chosen.whole_gradient:
         whole = gW.to(left.dtype) if gW is not None and mask is None else thin_gy.T @ thin_x
         gl = whole @ right.T if left_needed else None
@@ -180,8 +199,7 @@ def _gradients(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
         gl = (z.T @ thin_gy).T if left_needed else None  # on a CPU, half the time of gyᵀ·z where r is small
         gr = gz.T @ thin_x if right_needed else None
     return (
-        None if gx is None else gx.reshape(ctx.x_shape),
-        None,
+        gx,
         None,
         None if gW is None else gW.to(weight.dtype),
         gy.sum(0).to(ctx.bias_dtype) if bias_needed else None,
@@ -204,8 +222,13 @@ def _input_gradient(
     return _add_product(_masked(gz @ right, mask), gy, W)
 
 
-def _thin_output(z: Any, left: Tensor, bias: Tensor | None) -> Tensor:
-    return z @ left.T if bias is None else torch.addmm(bias.to(left.dtype), z, left.T)
+def _thin_forward(rows: Tensor, z: Any, W: Tensor, bias: Tensor | None, left: Tensor) -> Tensor:
+    if bias is None or W.dtype in (torch.float32, torch.float64):
+        return _add_product(z @ left.T if bias is None else torch.addmm(bias, z, left.T), rows, W.T)
+    # In half precision a bias goes into W's product: rounded before that, it would leave an error of its own size,
+    # though W·x may cancel it.
+    y = torch.nn.functional.linear(rows, W, bias)
+    return y.addmm_(z, left.T) if y.dtype == left.dtype else y.add_(z @ left.T)
 
 
 def _rows(x: Tensor) -> Tensor:

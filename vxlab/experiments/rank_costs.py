@@ -141,7 +141,7 @@ class _Bench:
                 yield None
             return
         method = candidate.method
-        with _spectra_in(self.scratch / candidate.label):
+        with _spectra_in(self.scratch / str(id(candidate))):  # two candidates may have one label
             candidate.attaching.append(timed(lambda: attach(self.model, method, self.targets)))
         try:
             # At learning rate 0 a step takes as long as any, and full fine-tuning leaves the weights to the others.
