@@ -43,7 +43,9 @@ def test_ctrl_c_ends_with_130_one_line_no_kernel_and_no_leftovers(tmp_path: Path
     toy.write(
         tmp_path / "slow.ipynb", toy.code("import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(99)")
     )
-    with _start(tmp_path, "report", "slow.ipynb") as process:
+    # What a shell starts in the background, this suite perhaps, ignores Ctrl-C, and hands that on to what it starts.
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with _start(tmp_path, "report", "slow.ipynb", **heeding) as process:
         kernel = _appears(tmp_path / "pid")
         process.send_signal(signal.SIGINT)
         printed, said = process.communicate(timeout=60)
