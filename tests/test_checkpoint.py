@@ -173,7 +173,7 @@ def test_a_basis_that_does_not_reproduce_is_refused(saved: Path, monkeypatch: py
 
     monkeypatch.setattr(lora_xs, "singular_triplets", flipped)
     assert_refused(
-        ARCHITECTURES["bert"](), saved, "the LoRA-XS basis of `bert.encoder.layer.0.*` does not reproduce here"
+        ARCHITECTURES["bert"](), saved, "the frozen basis of `bert.encoder.layer.0.*` does not reproduce here"
     )
 
 

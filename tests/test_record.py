@@ -31,6 +31,7 @@ def _record(folder: Path, **changes: Any) -> RunRecord:
         "parameters": {"backbone": 10, "head": 2, "total": 100}, "layers": 1, "bytes_stored": 48, "steps": 2,
         "step_seconds": 0.1, "train_seconds": 0.3, "peak_memory": 1000, "precision": "float32",
         "hardware": {"device": "cpu"}, "versions": {"vxlab": "0"}, "finished_at": "2030-01-01T00:00:00+00:00",
+        "identity": {"model": "0a", "precision": "float32"},
     }  # fmt: skip
     return RunRecord(**settings | changes, folder=folder)
 
@@ -40,6 +41,22 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     record.save()
     assert RunRecord.load(tmp_path) == record
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_records_fields_are_plain_json_and_make_the_same_record(tmp_path: Path) -> None:
+    record = _record(tmp_path / "here")
+    fields = json.loads(json.dumps(record.fields(), allow_nan=False))
+    assert RunRecord.from_fields(fields, tmp_path / "there") == record
+    assert RunRecord.from_fields(fields, tmp_path / "there").folder == tmp_path / "there"
+    with pytest.raises(KeyError):
+        RunRecord.from_fields({"key": "ab"}, tmp_path)
+
+
+def test_a_record_from_before_identities_is_read(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_bytes(_without("identity"))
+    loaded = RunRecord.load(tmp_path)
+    assert loaded is not None
+    assert loaded.identity == {}
 
 
 def test_a_record_moves_with_its_folder(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def _killed(moment: str, model: str, task: str, store: Path) -> Path:
     path = os.pathsep.join((str(Path(vxlab.__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
     ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=300)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    (folder,) = store.iterdir()
+    (folder,) = (store / "runs").iterdir()
     assert not (folder / "record.json").exists()
     return folder / "checkpoints"
 

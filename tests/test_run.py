@@ -14,7 +14,7 @@ import vxlab
 from vxlab.adapters.family import Family
 from vxlab.experiments import run as run_module
 from vxlab.experiments.metrics import compute
-from vxlab.experiments.run import _job
+from vxlab.experiments.store import Store
 from vxlab.experiments.trained import load_trained, sample_texts
 from vxlab.experiments.training import Watch
 
@@ -66,7 +66,7 @@ def test_a_finished_run_is_not_trained_again(
         trained.append(1)
         return record
 
-    monkeypatch.setattr(run_module, "_train", train)
+    monkeypatch.setattr(run_module, "execute", train)
     assert _run(spec, store) == record
     assert _run(toy_runs.spec(tiny_model, toy_task, device="auto" if not torch.cuda.is_available() else "cpu"), store)
     assert trained == []
@@ -86,7 +86,7 @@ def test_fresh_trains_again(tiny_model: str, toy_task: str, tmp_path: Path) -> N
 def test_a_damaged_record_is_not_trusted(
     record: vxlab.RunRecord, tiny_model: str, toy_task: str, tmp_path: Path, damage: str
 ) -> None:
-    folder = tmp_path / record.folder.name
+    folder = tmp_path / "runs" / record.folder.name
     shutil.copytree(record.folder, folder)
     path, text = folder / "record.json", (record.folder / "record.json").read_text()
     fields = json.loads(text)
@@ -102,14 +102,23 @@ def test_a_damaged_record_is_not_trusted(
     assert json.loads(path.read_text())["key"] == record.key
 
 
-def test_the_store_is_in_the_reports_folder(
-    tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_record_without_a_row_in_the_store_is_taken_up(
+    record: vxlab.RunRecord, tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = toy_runs.spec(tiny_model, toy_task)
+    shutil.copytree(record.folder, tmp_path / "runs" / record.folder.name)
+    monkeypatch.setattr(run_module, "_trainer", None)
+    assert _run(toy_runs.spec(tiny_model, toy_task), tmp_path) == record
+    with Store(tmp_path) as store:
+        assert store.record(record.key) == record
+
+
+def test_the_store_is_in_the_reports_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VXLAB_REPORTS", str(tmp_path))
-    assert _job(spec, None).folder.parent == tmp_path / "runs"
+    with Store(None) as store:
+        assert store.folder_of("0" * 64).parent == tmp_path / "runs"
     monkeypatch.chdir(tmp_path)
-    assert _job(spec, "here").folder.parent == tmp_path / "here"
+    with Store("here") as store:
+        assert store.folder_of("0" * 64).parent == tmp_path / "here" / "runs"
 
 
 def test_the_best_epoch_on_validation_is_the_one_tested(
@@ -238,4 +247,6 @@ def test_a_refused_run_leaves_nothing_behind(
 ) -> None:
     with pytest.raises(vxlab.VxlabError, match=message):
         _run(toy_runs.spec(tiny_model, toy_task, **changes), tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    with Store(tmp_path) as store:
+        assert store.table().empty
+        assert not store.folder.exists()

@@ -11,7 +11,7 @@ import pytest
 import toy_runs
 
 import vxlab
-from vxlab.experiments.run import _job
+from vxlab.experiments.materials import Materials
 
 CHOSEN: dict[str, Any] = {"method": vxlab.VeRA(rank=8), "learning_rate": 2e-2, "head_learning_rate": 5e-3}
 OTHERS: dict[str, Any] = {
@@ -61,7 +61,7 @@ def test_nearly_equal_values_are_two_keys() -> None:
 
 
 def _key(model: object, task: object, **changes: Any) -> str:
-    return _job(toy_runs.spec(str(model), str(task), **changes), "unused").key
+    return Materials().job(toy_runs.spec(str(model), str(task), **changes)).key
 
 
 def test_the_key_follows_the_content_of_model_and_data_and_not_their_paths(

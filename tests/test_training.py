@@ -12,8 +12,14 @@ from safetensors import safe_open
 import vxlab
 from vxlab.adapters.targets import head_parameters
 from vxlab.experiments import training
-from vxlab.experiments.run import _job, _trainer
+from vxlab.experiments.materials import Materials
+from vxlab.experiments.run import _trainer
 from vxlab.experiments.trained import layer_updates, load_trained
+
+
+def trainer_of(spec: vxlab.RunSpec, folder: Path) -> training.AdapterTrainer:
+    materials = Materials(reuse=False)
+    return _trainer(materials.job(spec), folder, materials, training.Watch("", show=False))
 
 
 def test_the_curve_has_a_row_at_every_epochs_end(
@@ -31,11 +37,15 @@ def test_the_curve_has_a_row_at_every_epochs_end(
     assert coarse[3]["loss"] == pytest.approx(sum(losses[15:21]) / 6)
 
 
+def _trainer_of(spec: vxlab.RunSpec, folder: Path) -> training.AdapterTrainer:
+    materials = Materials(reuse=False)
+    return _trainer(materials.job(spec), folder, materials, training.Watch("", show=False))
+
+
 def test_checkpoints_hold_the_trained_tensors_only(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
-    job = _job(toy_runs.spec(tiny_model, toy_task, epochs=1), tmp_path)
-    trainer, _ = _trainer(job, training.Watch("", show=False))
+    trainer = trainer_of(toy_runs.spec(tiny_model, toy_task, epochs=1), tmp_path)
     trainer.train()
-    checkpoint = job.folder / "checkpoints" / f"checkpoint-{toy_runs.STEPS}"
+    checkpoint = tmp_path / "checkpoints" / f"checkpoint-{toy_runs.STEPS}"
     with safe_open(checkpoint / "model.safetensors", "pt") as file:
         assert set(file.keys()) == {name for name, p in trainer.model.named_parameters() if p.requires_grad}
     size = sum(path.stat().st_size for path in checkpoint.iterdir())
@@ -43,19 +53,18 @@ def test_checkpoints_hold_the_trained_tensors_only(tiny_model: str, toy_task: st
 
 
 def test_a_checkpoint_of_other_tensors_is_refused(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
-    job = _job(toy_runs.spec(tiny_model, toy_task), tmp_path)
-    trainer, _ = _trainer(job, training.Watch("", show=False))
+    trainer = trainer_of(toy_runs.spec(tiny_model, toy_task), tmp_path)
     loaded = torch.nn.Linear(2, 2).load_state_dict({"weight": torch.zeros(2, 2), "other": torch.zeros(1)}, strict=False)
     with pytest.raises(vxlab.VxlabError, match="the checkpoint does not fit the model: other; delete its folder"):
         trainer._issue_warnings_after_load(loaded)
 
 
-@pytest.mark.parametrize("method", [vxlab.LoRA(rank=2), vxlab.VeRA(rank=8), vxlab.Head(), vxlab.Full()])
+@pytest.mark.parametrize("method", [vxlab.LoRA(rank=2), vxlab.VeRA(rank=8), vxlab.BitFit(), vxlab.Head(), vxlab.Full()])
 def test_adapter_and_head_have_their_own_learning_rates(
     method: Any, tiny_model: str, toy_task: str, tmp_path: Path
 ) -> None:
     spec = toy_runs.spec(tiny_model, toy_task, method=method, learning_rate=3e-4, head_learning_rate=7e-3)
-    trainer, _ = _trainer(_job(spec, tmp_path), training.Watch("", show=False))
+    trainer = trainer_of(spec, tmp_path)
     rates = {id(p): group["lr"] for group in trainer.create_optimizer().param_groups for p in group["params"]}
     head = head_parameters(trainer.model)
     trained = {name: p for name, p in trainer.model.named_parameters() if p.requires_grad}
@@ -84,8 +93,7 @@ def test_both_learning_rates_act_and_follow_one_schedule(tiny_model: str, toy_ta
 
 def test_the_seed_orders_the_batches(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
     def order(seed: int) -> list[int]:
-        job = _job(toy_runs.spec(tiny_model, toy_task, seed=seed), tmp_path)
-        return list(_trainer(job, training.Watch("", show=False))[0]._get_train_sampler())
+        return list(trainer_of(toy_runs.spec(tiny_model, toy_task, seed=seed), tmp_path)._get_train_sampler())
 
     assert order(0) == order(0) != order(1)
 

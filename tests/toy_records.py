@@ -1,5 +1,6 @@
 """Finished runs written to disk without training."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,10 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+import vxlab
 from vxlab.experiments.metrics import compute
 from vxlab.experiments.record import PREDICTIONS_FILE, RunRecord
+from vxlab.experiments.spec import RunSpec
 
 
 def run_record(folder: Path, logits: np.ndarray, labels: np.ndarray, **changed: Any) -> RunRecord:
@@ -37,6 +40,28 @@ def run_record(folder: Path, logits: np.ndarray, labels: np.ndarray, **changed: 
         "finished_at": "2026-01-01T00:00:00+00:00",
     }
     return RunRecord(**{**fields, **changed}, folder=folder)
+
+
+IDENTITY = {"model": "0a1b", "task": "2c3d accuracy f1", "precision": "float32", "vxlab": "1.0"}
+"""What a key holds beside the spec."""
+
+
+def toy_spec(**changed: Any) -> dict[str, Any]:
+    """Return a whole spec's settings."""
+    fields: dict[str, Any] = {"method": vxlab.LoRA(rank=8), "learning_rate": 1e-3, "head_learning_rate": 5e-3}
+    return RunSpec(**fields | changed).settings()
+
+
+def key_of(number: int) -> str:
+    """Return a key like a run's."""
+    return hashlib.sha256(str(number).encode()).hexdigest()
+
+
+def stored_record(runs: Path, key: str, **changed: Any) -> RunRecord:
+    """Return a finished run in its own folder under ``runs``, with a whole spec, as a store takes it."""
+    logits = np.array([[0.5, -0.5], [0.1, 0.3], [-1.0, 2.0]], dtype=np.float32)
+    fields = {"spec": toy_spec(), "identity": IDENTITY, **changed}
+    return run_record(runs / key[:16], logits, np.array([0, 1, 0]), key=key, **fields)
 
 
 def diverged_record(folder: Path, like: RunRecord, **changed: Any) -> RunRecord:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from vxlab._version import __version__
 from vxlab.adapters import (
+    PEFT,
     AdaptedLinear,
+    BitFit,
     Full,
     Head,
     LoRA,
@@ -29,35 +31,57 @@ from vxlab.adapters import (
 from vxlab.errors import VxlabError
 
 if TYPE_CHECKING:
+    from vxlab.experiments.compare import compare
+    from vxlab.experiments.comparison import Comparison
+    from vxlab.experiments.fair import Candidate, FairSweep
+    from vxlab.experiments.fair_recipes import fair_recipe
     from vxlab.experiments.models import load_model
     from vxlab.experiments.recipes import recipe
     from vxlab.experiments.record import RunRecord
     from vxlab.experiments.run import run
     from vxlab.experiments.spec import RunSpec
+    from vxlab.experiments.store import Store
+    from vxlab.experiments.sweep import grid, sweep
+    from vxlab.experiments.sweep_file import read_sweep
     from vxlab.experiments.tasks import Task, load_task
 
 ELoRA = VeRA
 """VeRA's first name."""
 
 _LAZY = {
+    "Candidate": "vxlab.experiments.fair",
+    "Comparison": "vxlab.experiments.comparison",
+    "FairSweep": "vxlab.experiments.fair",
     "RunRecord": "vxlab.experiments.record",
     "RunSpec": "vxlab.experiments.spec",
+    "Store": "vxlab.experiments.store",
     "Task": "vxlab.experiments.tasks",
+    "compare": "vxlab.experiments.compare",
+    "fair_recipe": "vxlab.experiments.fair_recipes",
+    "grid": "vxlab.experiments.sweep",
     "load_model": "vxlab.experiments.models",
     "load_task": "vxlab.experiments.tasks",
+    "read_sweep": "vxlab.experiments.sweep_file",
     "recipe": "vxlab.experiments.recipes",
     "run": "vxlab.experiments.run",
+    "sweep": "vxlab.experiments.sweep",
 }
 
 __all__ = [
+    "PEFT",
     "AdaptedLinear",
+    "BitFit",
+    "Candidate",
+    "Comparison",
     "ELoRA",
+    "FairSweep",
     "Full",
     "Head",
     "LoRA",
     "LoRAXS",
     "RunRecord",
     "RunSpec",
+    "Store",
     "Task",
     "VeRA",
     "VxlabError",
@@ -65,16 +89,21 @@ __all__ = [
     "adapted_layers",
     "adapted_linear",
     "attach",
+    "compare",
     "detach",
+    "fair_recipe",
+    "grid",
     "load_adapter",
     "load_model",
     "load_task",
     "merge",
     "method_from_name",
+    "read_sweep",
     "recipe",
     "resolve_targets",
     "run",
     "save_adapter",
+    "sweep",
     "trainable_parameters",
     "unmerge",
 ]

@@ -1,4 +1,4 @@
-"""The command line: assets, reports and JupyterLab.
+"""The command line: assets, reports, sweeps and JupyterLab.
 
 Imports that take time stand inside the commands, so that ``vxlab --help`` answers at once.
 """
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_assets(commands)
     _add_report(commands)
+    _add_sweep(commands)
     _add_lab(commands)
     return parser
 
@@ -132,6 +133,52 @@ def _list_notebooks() -> int:
         print(f"{name}\n    {notebooks.heading(notebook)}\n    {notebooks.question(notebook)}")
     print("\nRun one:            vxlab report NAME -p KEY VALUE\nList what it takes: vxlab report NAME --parameters")
     return 0
+
+
+def _add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "train a sweep from a YAML file, or go on with it, and tell what it showed"
+    parser = commands.add_parser("sweep", help=about, description=about)
+    parser.add_argument("file", metavar="FILE.yaml", help="candidates, settings and budget")
+    parser.add_argument(
+        "--store", metavar="WHERE", help="an SQLite file, a folder or a database's URL (default: reports/runs.db)"
+    )
+    parser.add_argument("--engine", default="inline", help="inline, processes or ray (default: %(default)s)")
+    parser.add_argument("--workers", type=int, metavar="N", help="runs at a time, where the engine runs several")
+    parser.add_argument("--export", metavar="PATH", help="write the table of runs as .csv or .parquet")
+    parser.add_argument("--plan", action="store_true", help="say how many runs, how long and how many bytes, and stop")
+    parser.set_defaults(command=_sweep)
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    """Carry a sweep out; return 1 where a run failed."""
+    _need("experiments", "sqlalchemy", "transformers", "yaml")
+    from vxlab.experiments.compare import announced, compare
+    from vxlab.experiments.fair import FairSweep
+    from vxlab.experiments.store import opened
+    from vxlab.experiments.store_table import write
+    from vxlab.experiments.sweep import sweep
+    from vxlab.experiments.sweep_file import read_sweep
+
+    wanted = read_sweep(arguments.file)
+    with opened(arguments.store) as store:
+        options = {"store": store, "engine": arguments.engine, "workers": arguments.workers}
+        if arguments.plan:
+            print(announced(wanted, **options))
+            return 0
+        if isinstance(wanted, FairSweep):
+            result = compare(wanted, **options)
+            runs = result.runs
+            print(result.summary[_SHOWN].to_string(index=False, float_format="{:.4g}".format))
+            print(result.verdict())
+        else:
+            runs = sweep(wanted, **options)
+            print(runs["status"].value_counts().to_string())
+        if arguments.export:
+            print(write(runs, Path(arguments.export).expanduser().absolute()))
+    return int((runs["status"] == "failed").any())
+
+
+_SHOWN = ["candidate", "backbone", "n", "median", "q1", "q3", "learning_rate", "edge"]
 
 
 def _add_lab(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

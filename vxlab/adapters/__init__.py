@@ -10,21 +10,24 @@ from vxlab.adapters.attach import (
     unmerge,
 )
 from vxlab.adapters.checkpoint import load_adapter, save_adapter
-from vxlab.adapters.ends import Full, Head
+from vxlab.adapters.ends import BitFit, Full, Head
 from vxlab.adapters.family import Family, Method
 from vxlab.adapters.layer import AdaptedLinear
 from vxlab.adapters.lora import LoRA
 from vxlab.adapters.lora_xs import LoRAXS
 from vxlab.adapters.methods import METHODS, method_from_name
 from vxlab.adapters.operation import adapted_linear
+from vxlab.adapters.peers import PEFT
 from vxlab.adapters.roles import TARGET_SETS
 from vxlab.adapters.targets import resolve_targets
 from vxlab.adapters.vera import VeRA
 
 __all__ = [
     "METHODS",
+    "PEFT",
     "TARGET_SETS",
     "AdaptedLinear",
+    "BitFit",
     "Family",
     "Full",
     "Head",

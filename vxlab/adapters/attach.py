@@ -4,11 +4,10 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
-from vxlab.adapters.ends import Full, Head
-from vxlab.adapters.family import Family, Method
-from vxlab.adapters.layer import AdaptedLinear, SharedTensors, linear_shape, linear_weight
+from vxlab.adapters.family import Method
+from vxlab.adapters.layer import AdaptedLinear
 from vxlab.adapters.targets import head_parameters, resolve_targets
 from vxlab.errors import VxlabError
 
@@ -22,6 +21,8 @@ class Attachment:
     method: Method
     layers: tuple[str, ...]
     trainable_before: frozenset[str]
+    own: frozenset[str]
+    """the names of the bare model's parameters"""
 
 
 class ParameterCount(NamedTuple):
@@ -46,10 +47,10 @@ def attach(model: Model, method: Method, targets: str | Sequence[str] = "query-v
     Args:
         model: any torch model whose target layers are ``torch.nn.Linear`` or transformers' ``Conv1D``; changed in
             place.
-        method: an adapter family's settings, ``Head()`` or ``Full()``.
+        method: an adapter family's settings, ``PEFT``, ``BitFit()``, ``Head()`` or ``Full()``.
         targets: a target set (``query-value``, ``attention``, ``mlp``, ``all-linear``, ``lora-xs-paper``,
             ``lora-xs-released``), a role, a module-name suffix, a regular expression for the whole dotted name, or a
-            sequence of these. ``Head`` and ``Full`` take no notice of it.
+            sequence of these. ``BitFit``, ``Head`` and ``Full`` take no notice of it.
 
     Returns:
         The same model.
@@ -64,27 +65,17 @@ def attach(model: Model, method: Method, targets: str | Sequence[str] = "query-v
     12
     """
     _require_unattached(model)
-    if isinstance(method, Family):
-        return attach_layers(model, method, resolve_targets(model, targets))
-    head = head_parameters(model)
-    if isinstance(method, Head) and not head:
-        raise VxlabError(f"method=Head() needs a task head, and {type(model).__name__} has none; use another method")
-    before = _trainable_names(model)
-    _train_only(model, dict(model.named_parameters()) if isinstance(method, Full) else head)
-    model.vxlab_attachment = Attachment(method, (), before)  # type: ignore[assignment]
-    return model
+    return attach_layers(model, method, resolve_targets(model, targets) if method.on_layers else {})
 
 
-def attach_layers(model: Model, family: Family, layers: Mapping[str, nn.Module]) -> Model:
-    """Put a family's adapters on exactly these layers, by dotted name; otherwise like :func:`attach`."""
+def attach_layers(model: Model, method: Method, layers: Mapping[str, nn.Module]) -> Model:
+    """Put a method on exactly these layers, by dotted name; otherwise like :func:`attach`."""
     _require_unattached(model)
-    before, adapted = _trainable_names(model), _adapt(family, layers)
-    for name, layer in adapted.items():
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, layer)
-    trained = {f"{name}.{tensor}" for name, layer in adapted.items() for tensor in layer.trained_tensors()}
+    before = _trainable_names(model)
+    own = frozenset(name for name, _ in model.named_parameters())
+    trained = method.put_on(model, layers)
     _train_only(model, trained | set(head_parameters(model)))
-    model.vxlab_attachment = Attachment(family, tuple(adapted), before)  # type: ignore[assignment]
+    model.vxlab_attachment = Attachment(method, tuple(layers), before, own)  # type: ignore[assignment]
     return model
 
 
@@ -98,9 +89,7 @@ def detach(model: Model) -> Model:
         VxlabError: nothing is attached.
     """
     attachment = attachment_of(model)
-    for name, layer in adapted_layers(model).items():
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, layer.restored_base())
+    attachment.method.take_off(model, attachment.layers)
     del model.vxlab_attachment
     _train_only(model, attachment.trainable_before)
     return model
@@ -149,25 +138,36 @@ def attachment_of(model: nn.Module) -> Attachment:
 
 def trainable_parameters(model: nn.Module) -> ParameterCount:
     """Count what trains, in the backbone and in the task head apart, and the model's parameters without adapters."""
-    head = set(head_parameters(model))
-    adapters = {id(p) for layer in adapted_layers(model).values() for p in layer.trained_tensors().values()}
-    counts = {"backbone": 0, "head": 0, "total": 0}
+    head, base = set(head_parameters(model)), base_parameters(model)
+    counts = {"backbone": 0, "head": 0}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             counts["head" if name in head else "backbone"] += parameter.numel()
-        if id(parameter) not in adapters:
-            counts["total"] += parameter.numel()
-    return ParameterCount(**counts)
+    return ParameterCount(**counts, total=sum(parameter.numel() for parameter in base.values()))
 
 
-def _adapt(family: Family, layers: Mapping[str, nn.Module]) -> dict[str, AdaptedLinear]:
-    shapes = {name: linear_shape(module) for name, module in layers.items()}
-    for name, shape in shapes.items():
-        family.check(shape, name)
-    weight: Tensor = next(iter(layers.values())).get_parameter("weight")
-    shared = SharedTensors(family.shared(list(shapes.values()))).to(weight.device)
-    frozen = family.frozen({name: linear_weight(module) for name, module in layers.items()})
-    return {name: AdaptedLinear(module, family, shared, frozen[name], name) for name, module in layers.items()}
+def base_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the bare model's own parameters, under the names that they have without adapters."""
+    attachment = getattr(model, "vxlab_attachment", None)
+    if attachment is None:
+        return dict(model.named_parameters())
+    # PEFT wraps a layer, whose own parameters then stand one level deeper.
+    bare = {
+        name if name in attachment.own else name.replace(".base_layer.", "."): parameter
+        for name, parameter in model.named_parameters()
+    }
+    return {name: parameter for name, parameter in bare.items() if name in attachment.own}
+
+
+def adapter_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
+    """Return the adapters' parameters by layer and by name within it, a shared one in the first layer that has it."""
+    known = {id(parameter) for parameter in base_parameters(model).values()}
+    found: dict[str, dict[str, nn.Parameter]] = {}
+    for layer in attachment_of(model).layers:
+        inside = model.get_submodule(layer).named_parameters()
+        found[layer] = {name: parameter for name, parameter in inside if id(parameter) not in known}
+        known |= {id(parameter) for parameter in found[layer].values()}
+    return found
 
 
 def _trainable_names(model: nn.Module) -> frozenset[str]:
@@ -188,7 +188,9 @@ def _require_unattached(model: nn.Module) -> None:
 def _layers_that_are(model: nn.Module, *, merged: bool, otherwise: str) -> list[AdaptedLinear]:
     layers = list(adapted_layers(model).values())
     if not layers:
-        raise VxlabError(f"this {type(model).__name__} has no adapted layers to merge; attach a LoRA, VeRA or LoRAXS")
+        attachment = getattr(model, "vxlab_attachment", None)
+        lacking = f"this {type(model).__name__}" if attachment is None else f"a model with {attachment.method}"
+        raise VxlabError(f"{lacking} has no adapted layers to merge; attach a LoRA, VeRA or LoRAXS")
     if any(layer.merged is not merged for layer in layers):
         raise VxlabError(f"the model {otherwise}")
     return layers

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +17,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vxlab._version import __version__
-from vxlab.adapters.attach import adapted_layers, attach, attach_layers, attachment_of, detach
-from vxlab.adapters.family import Family, Method
-from vxlab.adapters.fingerprint import PROBE_TOLERANCE, basis_probe, weights_fingerprint
-from vxlab.adapters.layer import AdaptedLinear
+from vxlab.adapters.attach import (
+    adapted_layers,
+    adapter_parameters,
+    attach_layers,
+    attachment_of,
+    base_parameters,
+    detach,
+)
+from vxlab.adapters.family import Method
+from vxlab.adapters.fingerprint import PROBE_TOLERANCE, weights_fingerprint
 from vxlab.adapters.methods import method_from_name
 from vxlab.errors import VxlabError
 
@@ -37,7 +43,7 @@ def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
     ``R.16x16``: ``(layers, 16, 16)``, in the order of ``layers``), and the head's, under their own names.
     ``adapter.json`` holds the method and its settings (with the seed of frozen random matrices), the layers, sha256
     fingerprints of the tensors file, the frozen base weights and the shared random matrices, and one probe for each
-    LoRA-XS basis.
+    layer's own frozen tensors (LoRA-XS's basis, what PEFT draws or decomposes).
 
     Args:
         model: a model with a method attached, not merged.
@@ -50,21 +56,24 @@ def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
         VxlabError: nothing is attached, or the model is merged.
         OSError: the folder cannot be written.
     """
-    attachment, layers = attachment_of(model), adapted_layers(model)
-    if any(layer.merged for layer in layers.values()):
+    attachment = attachment_of(model)
+    if any(layer.merged for layer in adapted_layers(model).values()):
         raise VxlabError("the model is merged, so its base weights cannot be fingerprinted; call unmerge(model) first")
     other = _other_trained(model)
-    tensors = {**_stack(layers), **{name: p.detach().cpu().contiguous() for name, p in other.items()}}
+    tensors = {
+        **_stack(adapter_parameters(model)),
+        **{name: p.detach().cpu().contiguous() for name, p in other.items()},
+    }
     with _written_whole(Path(folder)) as new:
         save_file(tensors, new / TENSORS_FILE)
         settings = {
             "format": FORMAT,
             "method": attachment.method.name,
             "settings": attachment.method.settings(),
-            "layers": list(layers),
+            "layers": list(attachment.layers),
             "tensors_sha256": _sha256(new / TENSORS_FILE),
             "base": _base_fingerprints(_frozen_base(model, other)),
-            **_frozen_fingerprints(layers),
+            **_frozen_fingerprints(model),
             "vxlab": __version__,
             "torch": torch.__version__,
         }
@@ -93,7 +102,7 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
     saved = _read_settings(folder)
     tensors = _read_tensors(folder, saved)
     method = method_from_name(saved["method"], **saved["settings"])
-    other = tensors.keys() & dict(model.named_parameters()).keys()
+    other = tensors.keys() & base_parameters(model).keys()
     if any(layer.merged for layer in adapted_layers(model).values()):
         raise VxlabError("the model is merged, so its base weights cannot be compared; call unmerge(model) first")
     _check_base(model, saved, other, folder)
@@ -106,7 +115,7 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
             f"{folder} holds {method}, but the model has {already.method} attached; call detach(model) first"
         )
     try:
-        _check_frozen(adapted_layers(model), saved, folder)
+        _check_frozen(model, saved, folder)
         _copy_trained(model, tensors, other, folder)
     except VxlabError:
         if already is None:
@@ -116,16 +125,15 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
 
 
 def _other_trained(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return what trains outside the adapters: the head, or under full fine-tuning everything."""
-    adapters = {id(p) for layer in adapted_layers(model).values() for p in layer.trained_tensors().values()}
-    return {name: p for name, p in model.named_parameters() if p.requires_grad and id(p) not in adapters}
+    """Return what trains outside the adapters: the head, or the model's own parameters that the method chose."""
+    return {name: parameter for name, parameter in base_parameters(model).items() if parameter.requires_grad}
 
 
-def _stack(layers: Mapping[str, AdaptedLinear]) -> dict[str, Tensor]:
+def _stack(layers: Mapping[str, Mapping[str, nn.Parameter]]) -> dict[str, Tensor]:
     # One entry a layer would cost 100 bytes of header each: more than VeRA's d itself at a low rank.
     groups: dict[str, list[Tensor]] = {}
-    for layer in layers.values():
-        for name, parameter in layer.trained_tensors().items():
+    for parameters in layers.values():
+        for name, parameter in parameters.items():
             groups.setdefault(_group(name, parameter), []).append(parameter.detach().cpu())
     return {key: torch.stack(members) for key, members in groups.items()}
 
@@ -134,11 +142,8 @@ def _group(name: str, tensor: Tensor) -> str:
     return f"{name}.{'x'.join(map(str, tensor.shape))}"
 
 
-def _frozen_base(model: nn.Module, other: Mapping[str, object]) -> dict[str, Tensor]:
-    adapters = {
-        f"{name}.{tensor}" for name, layer in adapted_layers(model).items() for tensor in layer.trained_tensors()
-    }
-    return {name: p for name, p in model.named_parameters() if name not in other and name not in adapters}
+def _frozen_base(model: nn.Module, other: Container[str]) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in base_parameters(model).items() if name not in other}
 
 
 def _base_fingerprints(base: Mapping[str, Tensor]) -> dict[str, str]:
@@ -153,16 +158,9 @@ def _dtype(base: Mapping[str, Tensor]) -> str:
     return ",".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in base.values()}))
 
 
-def _frozen_fingerprints(layers: Mapping[str, AdaptedLinear]) -> dict[str, Any]:
-    if not layers:
-        return {}
-    shared = dict(next(iter(layers.values())).shared.named_buffers())
-    probes = [
-        round(basis_probe(frozen["left_basis"], frozen["right_basis"]), 6)
-        for frozen in (layer.frozen_tensors() for layer in layers.values())
-        if frozen
-    ]
-    return {"shared_sha256": weights_fingerprint(shared)} if shared else {"basis_probes": probes} if probes else {}
+def _frozen_fingerprints(model: nn.Module) -> dict[str, Any]:
+    attachment = attachment_of(model)
+    return attachment.method.fingerprints({name: model.get_submodule(name) for name in attachment.layers})
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
@@ -194,7 +192,7 @@ def _read_tensors(folder: Path, saved: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _check_base(model: nn.Module, saved: Mapping[str, Any], other: set[str], folder: Path) -> None:
-    base = _frozen_base(model, dict.fromkeys(other))
+    base = _frozen_base(model, other)
     same_dtype = _dtype(base) == saved["base"]["dtype"]
     key, dtype = ("sha256", None) if same_dtype else ("sha256_bfloat16", torch.bfloat16)
     if weights_fingerprint(base, dtype) != saved["base"][key]:
@@ -205,18 +203,15 @@ def _check_base(model: nn.Module, saved: Mapping[str, Any], other: set[str], fol
 
 
 def _attach_saved(model: nn.Module, method: Method, layers: list[str], folder: Path) -> None:
-    if not isinstance(method, Family):
-        attach(model, method)
-        return
     modules = dict(model.named_modules())
     missing = [name for name in layers if name not in modules]
-    if missing or not layers:
+    if missing or (method.on_layers and not layers):
         raise VxlabError(f"{folder} adapts `{(missing or ['no layer'])[0]}`, which this {type(model).__name__} lacks")
     attach_layers(model, method, {name: modules[name] for name in layers})
 
 
-def _check_frozen(layers: Mapping[str, AdaptedLinear], saved: Mapping[str, Any], folder: Path) -> None:
-    here = _frozen_fingerprints(layers)
+def _check_frozen(model: nn.Module, saved: Mapping[str, Any], folder: Path) -> None:
+    here, layers = _frozen_fingerprints(model), attachment_of(model).layers
     if here.get("shared_sha256") != saved.get("shared_sha256"):
         raise VxlabError(
             f"the frozen random matrices of {folder} do not reproduce from their seed: this torch {torch.__version__} "
@@ -225,18 +220,18 @@ def _check_frozen(layers: Mapping[str, AdaptedLinear], saved: Mapping[str, Any],
     old, new = saved.get("basis_probes", []), here.get("basis_probes", [])
     same = [math.isclose(a, b, abs_tol=PROBE_TOLERANCE) for a, b in zip(old, new, strict=False)]
     if len(old) != len(new) or not all(same):
-        first = list(layers)[same.index(False)] if False in same else next(iter(layers))
+        first = layers[same.index(False)] if False in same else layers[0]
         raise VxlabError(
-            f"the LoRA-XS basis of `{first}` does not reproduce here, so R of {folder} would act on other directions; "
+            f"the frozen basis of `{first}` does not reproduce here, so {folder} would act on other directions; "
             f"load the base in the precision it was trained in"
         )
 
 
 @torch.no_grad()
 def _copy_trained(model: nn.Module, tensors: Mapping[str, Tensor], other: set[str], folder: Path) -> None:
-    layers, parameters = adapted_layers(model), dict(model.named_parameters())
+    layers, own = adapter_parameters(model), base_parameters(model)
     stacked = _stack(layers)
-    expected = {key: tensor.shape for key, tensor in {**stacked, **{n: parameters[n] for n in other}}.items()}
+    expected = {key: tensor.shape for key, tensor in {**stacked, **{n: own[n] for n in other}}.items()}
     found = {key: tensor.shape for key, tensor in tensors.items()}
     if found != expected:
         differing = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
@@ -244,13 +239,13 @@ def _copy_trained(model: nn.Module, tensors: Mapping[str, Tensor], other: set[st
             f"{folder / TENSORS_FILE} does not fit the model: {', '.join(differing[:3])} missing or unexpected"
         )
     rows = {key: iter(tensors[key]) for key in stacked}
-    for layer in layers.values():
-        for name, parameter in layer.trained_tensors().items():
+    for parameters in layers.values():
+        for name, parameter in parameters.items():
             parameter.copy_(next(rows[_group(name, parameter)]))
-    for name in _frozen_base(model, {}):  # everything that is no adapter's: what was trained then is what trains now
-        parameters[name].requires_grad_(name in other)
+    for name, parameter in own.items():  # what was trained then is what trains now
+        parameter.requires_grad_(name in other)
         if name in other:
-            parameters[name].copy_(tensors[name])
+            parameter.copy_(tensors[name])
 
 
 @contextlib.contextmanager

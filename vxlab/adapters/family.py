@@ -1,13 +1,15 @@
-"""What a family of adapters is: settings, and the pair of thin factors whose product is the update."""
+"""What a way to fine-tune is, and what a family of adapters adds: the two thin factors whose product is the update."""
 
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from difflib import get_close_matches
+from typing import Any, ClassVar, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from vxlab.adapters.fingerprint import basis_probe, weights_fingerprint
 from vxlab.errors import VxlabError
 
 Shape = tuple[int, int]
@@ -15,19 +17,58 @@ Shape = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Method:
-    """Settings of a way to fine-tune: an adapter family, the task head alone, or the whole model."""
+class Method(ABC):
+    """Settings of a way to fine-tune, and how it is put on a model. The task head trains with every one of them."""
 
     name: ClassVar[str]
     """The name on the command line and in saved files."""
+    on_layers: ClassVar[bool] = True
+    """Whether it goes on target layers; else it takes no notice of them."""
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
         return dataclasses.asdict(self)
 
+    @abstractmethod
+    def put_on(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> set[str]:
+        """Change the model in place, or raise and leave it; return the names of what trains in the backbone."""
+
+    @abstractmethod
+    def take_off(self, model: nn.Module, layers: Sequence[str]) -> None:
+        """Undo :meth:`put_on`; which parameters train is restored by the caller."""
+
+    @abstractmethod
+    def count(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> int:
+        """Return how many parameters of the backbone would train on a bare model, or raise as :meth:`put_on` does."""
+
+    def fingerprints(self, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
+        """Return what tells whether the frozen tensors of the adapted layers are the ones trained with, as JSON."""
+        return {}
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions, beside vxlab's own, on which its numbers depend."""
+        return {}
+
+    def schedule(self, model: nn.Module) -> "Schedule | None":
+        """Return what a training loop must do for the method that is on this model, if anything."""
+        return None
+
+
+class Schedule(Protocol):
+    """What a method does between optimizer steps."""
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Act after optimizer step ``step``, from 1, of ``steps``, while its gradients are there."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what it remembers, for a checkpoint."""
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what :meth:`state` returned."""
+
 
 @dataclass(frozen=True)
-class Family(Method, ABC):
+class Family(Method):
     """A family of adapters: **ΔW = left·right** with left ``(out, r)`` and right ``(r, in)``.
 
     A subclass says which tensors it trains, which it freezes, and how the two factors follow from them. Everything
@@ -68,6 +109,49 @@ class Family(Method, ABC):
     def parameter_count(self, shape: Shape) -> int:
         """Return the number of trained parameters in a layer of this shape."""
 
+    def put_on(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> set[str]:
+        from vxlab.adapters.layer import AdaptedLinear, SharedTensors, linear_weight  # which stand on this file
+
+        shapes = self._checked_shapes(layers)
+        weight: Tensor = next(iter(layers.values())).get_parameter("weight")
+        shared = SharedTensors(self.shared(list(shapes.values()))).to(weight.device)
+        frozen = self.frozen({name: linear_weight(module) for name, module in layers.items()})
+        adapted = {name: AdaptedLinear(module, self, shared, frozen[name], name) for name, module in layers.items()}
+        for name, layer in adapted.items():
+            replace_layer(model, name, layer)
+        return {f"{name}.{tensor}" for name, layer in adapted.items() for tensor in layer.trained_tensors()}
+
+    def take_off(self, model: nn.Module, layers: Sequence[str]) -> None:
+        for name in layers:
+            adapted: Any = model.get_submodule(name)
+            replace_layer(model, name, adapted.restored_base())
+
+    def count(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> int:
+        return sum(self.parameter_count(shape) for shape in self._checked_shapes(layers).values())
+
+    def fingerprints(self, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
+        adapted: list[Any] = list(layers.values())
+        shared = dict(adapted[0].shared.named_buffers())
+        if shared:
+            return {"shared_sha256": weights_fingerprint(shared)}
+        frozen = [tensors for tensors in (layer.frozen_tensors() for layer in adapted) if tensors]
+        probes = [round(basis_probe(each["left_basis"], each["right_basis"]), 6) for each in frozen]
+        return {"basis_probes": probes} if probes else {}
+
+    def _checked_shapes(self, layers: Mapping[str, nn.Module]) -> dict[str, Shape]:
+        from vxlab.adapters.layer import linear_shape
+
+        shapes = {name: linear_shape(module) for name, module in layers.items()}
+        for name, shape in shapes.items():
+            self.check(shape, name)
+        return shapes
+
+
+def replace_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
+    """Put a layer in the place of the one with this dotted name."""
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, layer)
+
 
 def positive(method: str, argument: str, value: float | None) -> None:
     """Raise unless ``value`` is None or a positive, finite number."""
@@ -79,3 +163,10 @@ def one_of(method: str, argument: str, value: str, choices: Sequence[str]) -> No
     """Raise unless ``value`` is one of ``choices``."""
     if value not in choices:
         raise VxlabError(f"{method} {argument}={value!r} is unknown; choose one of {', '.join(choices)}")
+
+
+def nearest(word: str, choices: Sequence[str]) -> str:
+    """Return the end of an error on an unknown word: the choice most like it, and all of them."""
+    near = get_close_matches(word, choices, n=1, cutoff=0.5)
+    listed = ", ".join(choices) or "none"
+    return f"; did you mean {near[0]!r}? (known: {listed})" if near else f"; known: {listed}"

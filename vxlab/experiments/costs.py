@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from vxlab.adapters import Full, Head, Method, adapted_layers, resolve_targets
-from vxlab.adapters.family import Family, Shape
-from vxlab.adapters.layer import linear_shape
+from vxlab.adapters import Method, resolve_targets
 from vxlab.adapters.targets import head_parameters
 from vxlab.errors import VxlabError
 
@@ -37,31 +35,24 @@ def cost_table(
     """
     import pandas as pd
 
-    if adapted_layers(model):
+    if getattr(model, "vxlab_attachment", None) is not None:
         raise VxlabError(
             "cost_table counts for a bare model, and this one has adapters; call vxlab.detach(model) first"
         )
     total = sum(parameter.numel() for parameter in model.parameters())
     head = sum(parameter.numel() for parameter in head_parameters(model).values())
-    shapes = {name: linear_shape(layer) for name, layer in resolve_targets(model, targets).items()}
+    layers = resolve_targets(model, targets)
     rows = []
     for name, method in methods.items():
-        backbone = _backbone(method, shapes, total, head)
+        backbone = _backbone(method, model, layers)
         if backbone is not None:
             trained = backbone + head
             rows.append((name, backbone, head, trained / total, trained * BYTES))
     return pd.DataFrame(rows, columns=["method", "backbone", "head", "share", "bytes"])
 
 
-def _backbone(method: Method, shapes: Mapping[str, Shape], total: int, head: int) -> int | None:
-    if isinstance(method, Head):
-        return 0 if head else None
-    if isinstance(method, Full):
-        return total - head
-    assert isinstance(method, Family)
+def _backbone(method: Method, model: nn.Module, layers: Mapping[str, nn.Module]) -> int | None:
     try:
-        for name, shape in shapes.items():
-            method.check(shape, name)
+        return method.count(model, layers)
     except VxlabError:
         return None
-    return sum(method.parameter_count(shape) for shape in shapes.values())

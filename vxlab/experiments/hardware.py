@@ -51,6 +51,12 @@ def resolve_precision(precision: str, device: str) -> str:
     return precision
 
 
+def cpu_has_bfloat16() -> bool:
+    """Say whether the processor multiplies in bfloat16 itself (AMX, AVX-512 BF16, or ARM's)."""
+    capable = torch.cpu.get_capabilities()
+    return any(capable.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
 def describe_hardware(device: str) -> dict[str, str | int]:
     """Return the processor, the number of threads torch uses, and the GPU where the run is on one."""
     described: dict[str, str | int] = {"device": device, "processor": _processor(), "threads": torch.get_num_threads()}

@@ -1,6 +1,7 @@
 """Pretrained models by packaged name, hub id or folder."""
 
 import contextlib
+import copy
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -70,9 +71,29 @@ def load_model(name: str, num_labels: int) -> nn.Module:
             output_loading_info=True,
         )
     _require_backbone(name, model, loaded)
+    model.vxlab_drawn = _absent(loaded)
     if model.config.pad_token_id is None:
         model.config.pad_token_id = load_tokenizer(name).pad_token_id
     return model  # type: ignore[no-any-return]
+
+
+def copy_with_new_head(model: nn.Module) -> nn.Module:
+    """Return a copy of what :func:`load_model` returned, its head drawn anew from torch's global generator.
+
+    The same seed gives the same values as loading again does, at the cost of a copy in memory.
+    """
+    fresh: Any = copy.deepcopy(model)
+    drawn: frozenset[str] = fresh.vxlab_drawn
+    for path, module in fresh.named_modules():
+        names = {name: f"{path}.{name}".lstrip(".") for name, _ in module.named_parameters(recurse=False)}
+        if drawn.isdisjoint(names.values()):
+            continue
+        # transformers draws what is not marked: parameters that the weights brought are, and modules once drawn.
+        module._is_hf_initialized = False
+        for name, parameter in module.named_parameters(recurse=False):
+            parameter._is_hf_initialized = names[name] not in drawn  # type: ignore[attr-defined]
+    fresh.initialize_weights()
+    return fresh  # type: ignore[no-any-return]
 
 
 def load_tokenizer(name: str) -> Any:
@@ -151,14 +172,18 @@ def _content_sha256(folder: Path) -> str:
 
 def _require_backbone(name: str, model: nn.Module, loaded: dict[str, Any]) -> None:
     """Refuse a backbone that transformers filled with random values; a new head and pooler are no surprise."""
-    absent = set(loaded["missing_keys"]) | {key for key, *_ in loaded["mismatched_keys"]}
-    absent &= dict(model.named_parameters()).keys() - head_parameters(model).keys()
+    absent = _absent(loaded) & (dict(model.named_parameters()).keys() - head_parameters(model).keys())
     lost = sorted(key for key in absent if "pooler" not in key.split("."))
     if lost:
         raise VxlabError(
             f"model={name!r}: its weights lack {lost[0]!r} (and {len(lost) - 1} more) or have them in another shape; "
             "name a model whose weights and config.json belong together"
         )
+
+
+def _absent(loaded: dict[str, Any]) -> frozenset[str]:
+    """Return the parameters that the weights lack, or have in another shape: transformers drew them at random."""
+    return frozenset(loaded["missing_keys"]) | {key for key, *_ in loaded["mismatched_keys"]}
 
 
 def _hub_commit(name: str, packaged: set[str]) -> str:

@@ -22,8 +22,13 @@ def progress_bar(total: int, description: str, unit: str) -> Any:
         return tqdm(total=total, desc=description, unit=unit)
     from tqdm import tqdm as plain
 
-    interval = 0.5 if sys.stdout.isatty() else 5.0
-    return plain(total=total, desc=description, unit=unit, file=sys.stdout, mininterval=interval, ncols=100)
+    interval = 5.0 if headless() else 0.5
+    return plain(total=total, desc=description, unit=unit, file=sys.stdout, mininterval=interval, ncols=120)
+
+
+def headless() -> bool:
+    """Say whether nobody watches: neither a live notebook nor a terminal."""
+    return not _in_live_notebook() and not sys.stdout.isatty()
 
 
 def _in_live_notebook() -> bool:

@@ -57,6 +57,9 @@ class RunRecord:
     """UTC, ISO 8601"""
     folder: Path = field(compare=False)
     """where the record, the adapter and the predictions are"""
+    identity: dict[str, str] = field(default_factory=dict)
+    """what the key holds beside the spec: fingerprints of model and task, the precision in force, the version; empty
+    in a record from before there were sweeps"""
 
     def score(self, metric: str | None = None, split: str = "test") -> float:
         """Return a metric at the chosen epoch, by default the task's first on test; NaN where there is none."""
@@ -89,25 +92,49 @@ class RunRecord:
         from safetensors.torch import load_file
 
         tensors = load_file(self.folder / PREDICTIONS_FILE) if self.status == "finished" else {}
-        if f"{split}.logits" not in tensors:
-            raise VxlabError(f"run {self.key[:12]} ({self.status}) holds no predictions for split={split!r}")
-        return tensors[f"{split}.logits"], tensors[f"{split}.labels"]
+        return predictions_in(tensors, split, self.key, self.status)
 
     def save(self) -> None:
         """Write the record into its folder, whole or not at all."""
-        fields = {name: value for name, value in dataclasses.asdict(self).items() if name != "folder"}
         new = self.folder / f".{RECORD_FILE}"
-        new.write_text(json.dumps(_without_nan(fields), indent=1) + "\n", encoding="utf-8")
+        new.write_text(json.dumps(self.fields(), indent=1) + "\n", encoding="utf-8")
         os.replace(new, self.folder / RECORD_FILE)
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord | None":
         """Read a folder's record; None where there is none, or one that this version did not write."""
         try:
-            fields = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-            return cls(**_with_nan(fields), folder=folder)
+            return cls.from_fields(json.loads((folder / RECORD_FILE).read_text(encoding="utf-8")), folder)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
+
+    def fields(self) -> dict[str, Any]:
+        """Return every field but the folder as plain JSON values, with null where a number is NaN or infinite."""
+        fields = {name: value for name, value in dataclasses.asdict(self).items() if name != "folder"}
+        safe: dict[str, Any] = _without_nan(fields)
+        return safe
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any], folder: Path) -> "RunRecord":
+        """Return the record that :meth:`fields` was taken from, its files in ``folder``.
+
+        Raises:
+            TypeError, KeyError, AttributeError: these are not the fields of a record.
+        """
+        return cls(**_with_nan(fields), folder=folder)
+
+
+def predictions_in(
+    tensors: "dict[str, torch.Tensor]", split: str, key: str, status: str
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Return a split's logits and labels from what a run's predictions file holds.
+
+    Raises:
+        VxlabError: it has no such split.
+    """
+    if f"{split}.logits" not in tensors:
+        raise VxlabError(f"run {key[:12]} ({status}) holds no predictions for split={split!r}")
+    return tensors[f"{split}.logits"], tensors[f"{split}.labels"]
 
 
 def _with_nan(fields: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """One run: fine-tune by a spec, choose the checkpoint on validation, report on test."""
 
 import datetime
+import os
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,22 @@ import torch
 from safetensors.torch import save_file
 from transformers import DataCollatorWithPadding, set_seed
 
-from vxlab._version import __version__
-from vxlab.adapters import adapted_layers, attach, save_adapter, trainable_parameters
+from vxlab.adapters import attach, save_adapter, trainable_parameters
+from vxlab.adapters.attach import attachment_of
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
+from vxlab.experiments.lease import claimed
+from vxlab.experiments.materials import Job, Materials
 from vxlab.experiments.metrics import compute, majority_score
-from vxlab.experiments.models import load_model, load_tokenizer, model_source, quiet_transformers
+from vxlab.experiments.models import quiet_transformers
 from vxlab.experiments.record import ADAPTER_FOLDER, PREDICTIONS_FILE, RunRecord
 from vxlab.experiments.spec import RunSpec
+from vxlab.experiments.store import Store, Where, opened
 from vxlab.experiments.tasks import Task
 from vxlab.experiments.training import AdapterTrainer, Watch, training_arguments, usable_checkpoint
-from vxlab.paths import reports_folder
 
 
-def run(spec: RunSpec, *, store: str | Path | None = None, fresh: bool = False, progress: bool = True) -> RunRecord:
+def run(spec: RunSpec, *, store: Where = None, fresh: bool = False, progress: bool = True) -> RunRecord:
     """Fine-tune as the spec says, or return the finished run that the store already has.
 
     After each epoch the model is evaluated on the validation split, and the checkpoint with the best first metric of
@@ -35,7 +37,8 @@ def run(spec: RunSpec, *, store: str | Path | None = None, fresh: bool = False, 
 
     Args:
         spec: the run.
-        store: folder of runs; None means ``runs`` in ``VXLAB_REPORTS``, or in ``./reports``.
+        store: a :class:`vxlab.Store`, or where one is: an SQLite file, a folder, or a database's URL; None means
+            ``runs.db`` in ``VXLAB_REPORTS``, or in ``./reports``.
         fresh: train again although the store has the run.
         progress: show a bar with the time left.
 
@@ -43,92 +46,82 @@ def run(spec: RunSpec, *, store: str | Path | None = None, fresh: bool = False, 
         The record, with the folder that holds the adapter and the test predictions.
 
     Raises:
-        VxlabError: the model, the task, the targets, the device or the precision cannot be had.
+        VxlabError: the model, the task, the targets, the device or the precision cannot be had, or the store fails.
     """
-    job = _job(spec, store)
-    if not fresh and (found := RunRecord.load(job.folder)) is not None and found.key == job.key:
+    materials = Materials(reuse=False)
+    job = materials.job(spec)
+    with opened(store) as results:
+        folder = results.folder_of(job.key)
+        if fresh:
+            results.forget(job.key)
+            shutil.rmtree(folder, ignore_errors=True)
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            return _one_of_many(job, results, materials, progress)
+        with claimed(results, job) as owner:
+            if owner is not None:
+                results.finish(execute(job, folder, materials, progress), owner)
+        return _required(results.record(job.key), job)
+
+
+def execute(job: Job, folder: Path, materials: Materials, progress: bool = False) -> RunRecord:
+    """Train a job in its folder and return its record, or the record of an earlier training that is there.
+
+    What is needed to go on after a kill stays in the folder; no store is touched.
+    """
+    if (found := RunRecord.load(folder)) is not None and found.key == job.key:
         return found
-    if fresh:
-        shutil.rmtree(job.folder, ignore_errors=True)
-    return _train(job, progress)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A spec with everything it names looked up."""
-
-    spec: RunSpec
-    task: Task
-    key: str
-    folder: Path
-    device: str
-    precision: str
-
-
-def _job(spec: RunSpec, store: str | Path | None) -> _Job:
-    device = hardware.resolve_device(spec.device)
-    precision = hardware.resolve_precision(spec.precision, device)
-    task = spec.load_task()
-    key = spec.key(
-        model=model_source(spec.model).fingerprint,
-        task=f"{task.fingerprint} {' '.join(task.metrics)}",
-        precision=precision,
-        vxlab=__version__,
-    )
-    # Absolute, because a checkpoint remembers the path of the best one and may be taken up from another folder.
-    folder = Path(store or reports_folder() / "runs").expanduser().absolute() / key[:16]
-    return _Job(spec, task, key, folder, device, precision)
-
-
-def _train(job: _Job, progress: bool) -> RunRecord:
     set_seed(job.spec.seed)
     hardware.reset_peak_memory(job.device)
-    watch = Watch(f"{job.spec.method.name} on {job.task.name}", progress)
-    trainer, splits = _trainer(job, watch)
-    job.folder.mkdir(parents=True, exist_ok=True)  # only now: what the model or the targets refuse leaves nothing
+    task = materials.task(job.spec)
+    watch = Watch(f"{job.spec.method.name} on {task.name}", progress)
+    trainer = _trainer(job, folder, materials, watch)
+    folder.mkdir(parents=True, exist_ok=True)  # only now: what the model or the targets refuse leaves nothing
     started = time.perf_counter()
     with quiet_transformers():
-        trainer.train(resume_from_checkpoint=usable_checkpoint(job.folder / "checkpoints"))
+        trainer.train(resume_from_checkpoint=usable_checkpoint(folder / "checkpoints"))
     train_seconds = time.perf_counter() - started
-    metrics = _validation_rows(trainer, job.task.metrics)
+    metrics = _validation_rows(trainer, task.metrics)
     if not watch.diverged:
-        metrics += _test_rows(trainer, splits, job)
-    record = _record(job, trainer, watch, metrics, train_seconds)
+        metrics += _test_rows(trainer, materials.splits(job.spec), task, folder)
+    record = _record(job, folder, task, trainer, watch, metrics, train_seconds)
     if trainer.is_world_process_zero():
         record.save()
-        shutil.rmtree(job.folder / "checkpoints", ignore_errors=True)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return record
 
 
-def _trainer(job: _Job, watch: Watch) -> tuple[AdapterTrainer, dict[str, datasets.Dataset]]:
-    spec, task = job.spec, job.task
-    tokenizer = load_tokenizer(spec.model)
-    if spec.max_length > tokenizer.model_max_length:
-        most = tokenizer.model_max_length
-        raise VxlabError(f"max_length={spec.max_length}: {spec.model} reads {most} tokens at most; choose 1 to {most}")
-    splits = {name: _tokenised(split, tokenizer, spec.max_length, name) for name, split in task.splits.items()}
+def _one_of_many(job: Job, results: Store, materials: Materials, progress: bool) -> RunRecord:
+    """Train as one of the processes that torchrun started: all of them train, the first writes."""
+    if (found := results.record(job.key)) is not None:
+        return found
+    record = execute(job, results.folder_of(job.key), materials, progress)
+    if int(os.environ.get("RANK", "0")) == 0:
+        with claimed(results, job) as owner:
+            if owner is not None:
+                results.finish(record, owner)
+    return record
+
+
+def _required(record: RunRecord | None, job: Job) -> RunRecord:
+    if record is None:
+        raise VxlabError(f"run {job.key[:12]} was taken out of the store while it ran; run it again")
+    return record
+
+
+def _trainer(job: Job, folder: Path, materials: Materials, watch: Watch) -> AdapterTrainer:
+    spec, task = job.spec, materials.task(job.spec)
+    splits = materials.splits(spec)
     rows = len(splits["train"])
-    trainer = AdapterTrainer(
-        model=attach(load_model(spec.model, task.num_labels), spec.method, spec.targets),
-        args=training_arguments(spec, job.folder / "checkpoints", job.device, job.precision, task.metrics[0], rows),
+    return AdapterTrainer(
+        model=attach(materials.model(spec), spec.method, spec.targets),
+        args=training_arguments(spec, folder / "checkpoints", job.device, job.precision, task.metrics[0], rows),
         train_dataset=splits["train"],
         eval_dataset=splits["validation"],
-        data_collator=DataCollatorWithPadding(tokenizer),
+        data_collator=DataCollatorWithPadding(materials.tokenizer(spec)),
         compute_metrics=lambda output: compute(task.metrics, output.predictions, output.label_ids),
         callbacks=[watch],
         head_learning_rate=spec.head_learning_rate,
     )
-    return trainer, splits
-
-
-def _tokenised(split: datasets.Dataset, tokenizer: Any, max_length: int, name: str) -> datasets.Dataset:
-    """Return input ids, labels and lengths; evaluation splits sorted by length, so that batches waste no padding."""
-    texts = [list(split[column]) for column in ("text", "text_pair") if column in split.column_names]
-    encoded = dict(tokenizer(*texts, truncation=True, max_length=max_length))
-    lengths = [len(ids) for ids in encoded["input_ids"]]
-    columns = {**encoded, "label": list(split["label"]), "length": lengths, "row": list(range(len(lengths)))}
-    tokenised = datasets.Dataset.from_dict(columns)
-    return tokenised if name == "train" else tokenised.select(np.argsort(lengths, kind="stable"))
 
 
 def _best_epoch(trainer: AdapterTrainer) -> int | None:
@@ -147,7 +140,9 @@ def _validation_rows(trainer: AdapterTrainer, metrics: tuple[str, ...]) -> list[
     ]
 
 
-def _test_rows(trainer: AdapterTrainer, splits: dict[str, datasets.Dataset], job: _Job) -> list[dict[str, Any]]:
+def _test_rows(
+    trainer: AdapterTrainer, splits: dict[str, datasets.Dataset], task: Task, folder: Path
+) -> list[dict[str, Any]]:
     """Evaluate the chosen checkpoint on every test split, and keep its predictions in the rows' own order."""
     rows, tensors, epoch = [], {}, _best_epoch(trainer)
     for name in (name for name in splits if name.startswith("test")):
@@ -155,29 +150,32 @@ def _test_rows(trainer: AdapterTrainer, splits: dict[str, datasets.Dataset], job
         order = np.argsort(splits[name]["row"])
         tensors[f"{name}.logits"] = torch.from_numpy(output.predictions[order].astype(np.float32))
         tensors[f"{name}.labels"] = torch.from_numpy(output.label_ids[order])
-        for metric in (*job.task.metrics, "loss"):
+        for metric in (*task.metrics, "loss"):
             rows.append({"epoch": epoch, "split": name, "metric": metric, "value": output.metrics[f"{name}_{metric}"]})
     if trainer.is_world_process_zero():
-        save_file(tensors, job.folder / PREDICTIONS_FILE)
+        save_file(tensors, folder / PREDICTIONS_FILE)
     return rows
 
 
 def _record(
-    job: _Job,
+    job: Job,
+    folder: Path,
+    task: Task,
     trainer: AdapterTrainer,
     watch: Watch,
     metrics: list[dict[str, Any]],
     train_seconds: float,
 ) -> RunRecord:
-    model, adapter = trainer.model, job.folder / ADAPTER_FOLDER
+    model, adapter = trainer.model, folder / ADAPTER_FOLDER
     if trainer.is_world_process_zero():
         save_adapter(model, adapter)
     trainer.accelerator.wait_for_everyone()
     return RunRecord(
         key=job.key,
         spec=job.spec.settings(),
+        identity=job.identity,
         status="diverged" if watch.diverged else "finished",
-        task=_described(job.task),
+        task=_described(task),
         metrics=metrics,
         curve=[
             {name: row[name] for name in ("step", "epoch", "loss", "learning_rate")}
@@ -186,7 +184,7 @@ def _record(
         ],
         best_epoch=None if watch.diverged else _best_epoch(trainer),
         parameters=trainable_parameters(model)._asdict(),
-        layers=len(adapted_layers(model)),
+        layers=len(attachment_of(model).layers),
         bytes_stored=sum(path.stat().st_size for path in adapter.iterdir()),
         steps=trainer.state.global_step,
         step_seconds=watch.step_seconds,
@@ -196,7 +194,7 @@ def _record(
         hardware=hardware.describe_hardware(job.device),
         versions=hardware.versions(),
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        folder=job.folder,
+        folder=folder,
     )
 
 

@@ -31,7 +31,7 @@ class RunSpec:
     """
 
     method: Method
-    """an adapter family's settings, ``Head()`` or ``Full()``"""
+    """an adapter family's settings, ``PEFT(...)``, ``BitFit()``, ``Head()`` or ``Full()``"""
     learning_rate: float
     """of the adapter, or of the backbone under ``Full()``; AdamW's peak, above 0"""
     head_learning_rate: float
@@ -74,7 +74,7 @@ class RunSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.method, Method):
             raise VxlabError(
-                f"method={self.method!r} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, Head or Full"
+                f"method={self.method!r} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, PEFT, BitFit, Head or Full"
             )
         for name in ("epochs", "batch_size", "max_length", "train_examples", "eval_examples"):
             value = getattr(self, name)
@@ -130,6 +130,12 @@ class RunSpec:
         identity = {name: value for name, value in self.settings().items() if name not in _WHERE} | resolved
         text = json.dumps(_canonical(identity), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def settings_key(settings: dict[str, Any]) -> str:
+    """Return the sha256 of a spec's settings alone, whatever their names stand for and wherever they run."""
+    fields = {name: value for name, value in settings.items() if name not in _WHERE}
+    return hashlib.sha256(json.dumps(_canonical(fields), sort_keys=True).encode()).hexdigest()
 
 
 def _is_number(value: Any) -> bool:

@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from vxlab.adapters.attach import attachment_of
+from vxlab.adapters.family import Schedule
 from vxlab.adapters.targets import head_parameters
 from vxlab.errors import VxlabError
 from vxlab.experiments.progress import progress_bar
 from vxlab.experiments.spec import RunSpec
 
 LOGS_PER_RUN = 50
+SCHEDULE_FILE = "schedule.safetensors"
+"""In a checkpoint: what a method that acts between steps remembers."""
 DIVERGED_FACTOR = 10.0
 """A loss this many times the first one logged, or 1 where that is larger, counts as diverged."""
 
@@ -31,7 +35,10 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
     def __init__(self, *args: Any, head_learning_rate: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.head_learning_rate = head_learning_rate
+        self.schedule = attachment_of(self.model).method.schedule(self.model)
         self.remove_callback(PrinterCallback)
+        if self.schedule is not None:
+            self.add_callback(AfterStep(self.schedule))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:  # type: ignore[has-type]
@@ -51,12 +58,29 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         folder.mkdir(parents=True, exist_ok=True)
         trained = {name: p.detach().cpu().contiguous() for name, p in self.model.named_parameters() if p.requires_grad}
         save_file(trained, folder / "model.safetensors", metadata={"format": "pt"})
+        if self.schedule is not None:
+            save_file(self.schedule.state(), folder / SCHEDULE_FILE)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self.schedule is not None:
+            self.schedule.restore(load_file(Path(resume_from_checkpoint) / SCHEDULE_FILE))
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         trained = {name for name, p in self.model.named_parameters() if p.requires_grad}
         lost = trained.intersection(load_result.missing_keys) | set(load_result.unexpected_keys)
         if lost:
             raise VxlabError(f"the checkpoint does not fit the model: {', '.join(sorted(lost)[:3])}; delete its folder")
+
+
+class AfterStep(TrainerCallback):  # type: ignore[misc]
+    """Let a method act between the optimizer's step and the forgetting of its gradients."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.schedule.after_step(state.global_step + 1, state.max_steps)  # Trainer counts the step after this
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]

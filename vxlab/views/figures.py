@@ -37,7 +37,7 @@ def learning_curves(records: Mapping[str, "RunRecord"]) -> go.Figure:
     epochs = max(record.spec["epochs"] for record in records.values())
     figure.update_xaxes(title="epoch", dtick=math.ceil(epochs / 10), range=[0.5, epochs + 0.5], row=1, col=2)
     below = any(row["value"] < 0 for record in records.values() for row in record.metrics)
-    possible = {"minallowed": -1.02 if below else -0.02, "maxallowed": 1.02}  # plotly draws one point amid [-0.5, 1.5]
+    possible = {"clipmin": -1.02 if below else -0.02, "clipmax": 1.02}  # plotly draws one point amid [-0.5, 1.5]
     title = f"validation {in_words(task['metrics'][0])}"
     figure.update_yaxes(title=title, autorangeoptions=possible, row=1, col=2)
     return styled(figure, height=400)

@@ -1,0 +1,184 @@
+"""A comparison: tuned with equal budgets on validation, widened at edges, reported on fresh seeds, the same again."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import vxlab
+from vxlab import Candidate, FairSweep, LoRA, VeRA
+from vxlab.experiments import sweep as sweep_module
+from vxlab.experiments.compare import announced
+from vxlab.experiments.store import Store
+
+QUICK = {"batch_size": 8, "max_length": 16, "epochs": 1, "device": "cpu"}
+
+
+def fair(model: str, task: str, *candidates: Any, **fields: Any) -> FairSweep:
+    chosen = {"learning_rates": 2, "head_learning_rates": (2e-2,), "report_seeds": 2, "widen": 0} | fields
+    settings = {"model": model, "task": task, **QUICK, **chosen.pop("settings", {})}
+    return FairSweep(candidates=candidates or (LoRA(rank=2), VeRA(rank=4)), settings=settings, **chosen)
+
+
+def compare(wanted: FairSweep, store: Path) -> vxlab.Comparison:
+    return vxlab.compare(wanted, store=store, progress=False)
+
+
+@pytest.fixture(scope="module")
+def learnt(tiny_model: str, toy_task: str, tmp_path_factory: pytest.TempPathFactory) -> vxlab.Comparison:
+    """Return a comparison of a candidate with itself at a hundredth of its learning rates, untuned."""
+    wanted = fair(
+        tiny_model,
+        toy_task,
+        Candidate(LoRA(rank=4), learning_rate=3e-2),
+        Candidate(LoRA(rank=4), learning_rate=3e-4),
+        learning_rates=1,
+        head_learning_rates=(2e-4,),
+        report_seeds=3,
+        settings={"epochs": 4},
+    )
+    return compare(wanted, tmp_path_factory.mktemp("learnt"))
+
+
+def test_a_candidate_made_worse_on_purpose_is_told_apart(learnt: vxlab.Comparison) -> None:
+    good, poor = learnt.summary["candidate"]
+    pair = learnt.pairs.iloc[0]
+    assert (good, poor) == ("LoRA r=4, rates around 0.03", "LoRA r=4, rates around 0.0003")
+    assert (pair["a"], pair["b"], pair["seen"]) == (good, poor, True)
+    assert pair["low"] > 0.1
+    assert f"{good} is better than {poor}" in pair["sentence"]
+    assert good in learnt.verdict()
+
+
+def test_report_seeds_are_fresh(learnt: vxlab.Comparison) -> None:
+    seeds = learnt.runs.groupby("stage")["seed"].agg(set)
+    assert seeds["tuning"] == {0}
+    assert seeds["report"] == {1, 2, 3}
+
+
+def test_the_summary_is_of_the_report_runs_alone(learnt: vxlab.Comparison) -> None:
+    row = learnt.summary.iloc[0]
+    own = learnt.runs[learnt.runs["candidate"] == row["candidate"]]
+    reported = own[own["stage"] == "report"]["test"]
+    assert (row["median"], row["n"], row["diverged"]) == (reported.median(), 3, 0)
+    assert row["budget_seconds"] == pytest.approx(own["train_seconds"].sum())
+    assert (row["tuning_runs"], row["backbone"], row["head"]) == (1, 1024, 66)
+    assert learnt.trivial == 0.6
+    assert learnt.items == 40
+
+
+def test_untuned_rates_are_told(learnt: vxlab.Comparison) -> None:
+    assert "One learning rate each" in learnt.verdict()
+
+
+def test_again_trains_nothing_and_gives_the_same_tables(
+    learnt: vxlab.Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_module, "execute", None)
+    again = compare(learnt.fair, Path(learnt.runs["folder"][0]).parents[1])
+    for name in ("runs", "tuning", "summary", "pairs"):
+        pd.testing.assert_frame_equal(getattr(again, name), getattr(learnt, name))
+    assert again.verdict() == learnt.verdict()
+
+
+def test_the_stores_table_has_every_run(learnt: vxlab.Comparison) -> None:
+    with Store(Path(learnt.runs["folder"][0]).parents[1]) as store:
+        stored = store.table().set_index("key")
+    runs = learnt.runs.set_index("key")
+    assert set(stored.index) == set(runs.index)
+    pd.testing.assert_frame_equal(stored.loc[runs.index], runs[stored.columns])
+
+
+def test_a_wider_range_gives_everyone_one_more_rate(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
+    result = compare(fair(tiny_model, toy_task, widen=1, report_seeds=1, learning_rates=2), tmp_path)
+    tried = result.tuning.groupby("candidate", sort=False)["learning_rate"].count()
+    assert tried.nunique() == 1
+    assert tried.iloc[0] == (3 if _any_edge(result, first=2) else 2)
+    assert result.summary["tuning_runs"].tolist() == tried.tolist()
+
+
+def _any_edge(result: vxlab.Comparison, first: int) -> bool:
+    """Say whether a best rate was an edge of the first range: of two rates, either is, unless nothing was chosen."""
+    return first == 2 and result.tuning["chosen"].any()
+
+
+def test_further_tuning_seeds_go_to_the_finalists(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
+    wanted = fair(tiny_model, toy_task, LoRA(rank=2), learning_rates=3, tuning_seeds=2, finalists=1, report_seeds=1)
+    result = compare(wanted, tmp_path)
+    assert len(result.runs) == sum(wanted.runs().values()) == 3 + 1 + 1
+    assert sorted(result.tuning["n"]) == [1, 1, 2]
+    assert result.tuning.loc[result.tuning["chosen"], "n"].tolist() == [2]
+    assert set(result.runs[result.runs["stage"] == "report"]["seed"]) == {2}
+
+
+def test_the_test_split_chooses_nothing(
+    tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vxlab.experiments import compare as compare_module
+
+    seen: list[list[str]] = []
+    original = compare_module.tuning_table
+
+    def blind(runs: pd.DataFrame, seeds: int) -> pd.DataFrame:
+        seen.append(list(runs.columns))
+        return original(runs.assign(test=float("nan")), seeds)
+
+    wanted = fair(tiny_model, toy_task, LoRA(rank=2), report_seeds=1)
+    first = compare(wanted, tmp_path)
+    monkeypatch.setattr(compare_module, "tuning_table", blind)
+    second = compare(wanted, tmp_path)
+    assert seen
+    pd.testing.assert_frame_equal(first.summary, second.summary)
+
+
+def test_a_candidate_that_always_fails_leaves_the_others(
+    tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = sweep_module.execute
+
+    def broken(job: Any, *others: Any) -> Any:
+        if job.spec.method.name == "vera":
+            raise RuntimeError("no such luck")
+        return execute(job, *others)
+
+    monkeypatch.setattr(sweep_module, "execute", broken)
+    result = compare(fair(tiny_model, toy_task, report_seeds=1), tmp_path)
+    vera = result.summary.set_index("candidate").loc["VeRA r=4"]
+    assert (vera["n"], vera["edge"]) == (0, "")
+    assert result.tuning.set_index("candidate").loc["VeRA r=4", "failed"].tolist() == [1, 1]
+    assert result.summary["n"].tolist() == [1, 0]
+    assert "VeRA r=4" in result.verdict()
+
+
+def test_where_no_run_finishes_the_reason_is_told(
+    tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(sweep_module, "execute", broken)
+    with pytest.raises(
+        vxlab.VxlabError, match="not one of 4 runs finished; the first failed with RuntimeError: no such luck"
+    ):
+        compare(fair(tiny_model, toy_task), tmp_path)
+
+
+def test_the_plan_says_how_many_how_long_and_how_much(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
+    told = announced(fair(tiny_model, toy_task, report_seeds=5, widen=1), store=tmp_path)
+    assert told.startswith("14 runs: 4 to tune (and 2 for each widening of the ranges) and 10 to report. About ")
+    assert f" MB to be kept in {tmp_path / 'runs'}." in told
+    with Store(tmp_path) as store:
+        assert store.table().empty
+
+
+def test_the_plan_says_what_has_changed(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
+    import shutil
+
+    task = shutil.copytree(toy_task, tmp_path / "task")
+    wanted = fair(tiny_model, str(task), LoRA(rank=2), report_seeds=1)
+    compare(wanted, tmp_path)
+    with (task / "train.csv").open("a") as file:
+        file.write("lovely,good\n")
+    told = announced(wanted, store=tmp_path)
+    assert "2 were trained before with other data, and are new runs." in told

@@ -1,0 +1,175 @@
+"""Carry out a fair sweep: tune, widen, report, gather."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from vxlab.experiments.comparison import Comparison, gathered
+from vxlab.experiments.engines import Engine, make_engine
+from vxlab.experiments.fair import FairSweep
+from vxlab.experiments.labels import family_name
+from vxlab.experiments.materials import Job, fresh_materials
+from vxlab.experiments.plan import check_fit, plan
+from vxlab.experiments.spec import RunSpec
+from vxlab.experiments.store import Store, Where, opened
+from vxlab.experiments.sweep import drive, jobs_of
+from vxlab.experiments.sweep_progress import SweepProgress
+from vxlab.experiments.tuning import finalists, sides, tuning_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Placed(NamedTuple):
+    """A run's place in the comparison."""
+
+    candidate: str
+    stage: str
+    """``tuning`` or ``report``"""
+    job: Job
+
+
+def compare(
+    fair: FairSweep,
+    *,
+    store: Where = None,
+    engine: "str | Engine" = "inline",
+    workers: int | None = None,
+    progress: bool = True,
+) -> Comparison:
+    """Carry out a fair sweep: tune every candidate with the same budget, and report the chosen on fresh seeds.
+
+    What the store has is not trained again: called again, it gives the same tables at once, and a killed comparison
+    goes on where it stopped.
+
+    Args:
+        fair: the candidates and the budget.
+        store: as :func:`vxlab.run` takes it.
+        engine: ``inline``, ``processes`` or ``ray``, as :func:`vxlab.sweep` takes it.
+        workers: runs at a time, where the engine runs several.
+        progress: say what is to be done and how long it takes, and show how far it is.
+
+    Raises:
+        VxlabError: as :func:`vxlab.sweep`; a rank that does not fit its layers is refused before anything runs.
+    """
+    with opened(store) as results, make_engine(engine, workers=workers) as pool:
+        fresh_materials()
+        stages = _Stages(fair, results, pool, progress)
+        told = stages.announced()
+        if progress:
+            print(told)
+        stages.tune()
+        stages.report()
+        return gathered(fair, stages.runs(), results)
+
+
+def announced(
+    wanted: FairSweep | Sequence[RunSpec],
+    *,
+    store: Where = None,
+    engine: str | Engine = "inline",
+    workers: int | None = None,
+) -> str:
+    """Return how many runs a sweep has, how many are done, and what the others take, and train none.
+
+    Args:
+        wanted: a fair sweep, or a list of runs.
+        store: as :func:`vxlab.run` takes it.
+        engine: as :func:`vxlab.sweep` takes it.
+        workers: runs at a time.
+
+    Raises:
+        VxlabError: as :func:`vxlab.sweep` before it trains.
+    """
+    with opened(store) as results, make_engine(engine, workers=workers) as pool:
+        fresh_materials()
+        if isinstance(wanted, FairSweep):
+            return _Stages(wanted, results, pool, progress=True).announced()
+        jobs = jobs_of(wanted, pool)
+        check_fit(jobs)
+        return plan(jobs, results, pool)
+
+
+class _Stages:
+    """The stages of one comparison: each a list of runs that follows from the one before."""
+
+    def __init__(self, fair: FairSweep, results: Store, engine: Engine, progress: bool) -> None:
+        self.fair, self.results, self.engine, self.progress = fair, results, engine, progress
+        self.placed: dict[tuple[str, str, str], Placed] = {}
+
+    def announced(self) -> str:
+        """Refuse what does not fit, and return what is to come."""
+        jobs = jobs_of([spec for _, spec in self._grid({})], self.engine)
+        check_fit(jobs)
+        return plan(jobs, self.results, self.engine, self.fair.runs()) if self.progress else ""
+
+    def tune(self) -> None:
+        """Try every candidate's rates, and wider ranges for all while a best rate is on an edge."""
+        wider = dict.fromkeys(self.fair.names, (0, 0))
+        for widened in range(self.fair.widen + 1):
+            self._tune(wider, "tuning, wider ranges" if widened else "tuning")
+            table = self._tuning()
+            if self.fair.learning_rates == 1 or not table["edge"].any():
+                return
+            for name, side in sides(table).items():
+                below, above = wider[name]
+                wider[name] = (below + (side == "low"), above + (side == "high"))
+
+    def report(self) -> None:
+        """Run each candidate's chosen rates on fresh seeds."""
+        chosen = self._tuning().query("chosen").set_index("candidate")
+        seeds = range(self.fair.tuning_seeds, self.fair.tuning_seeds + self.fair.report_seeds)
+        self._train(
+            "report",
+            (
+                (name, self.fair.spec(self.fair.names[name], row["learning_rate"], row["head_learning_rate"], seed))
+                for name, row in chosen.iterrows()
+                for seed in seeds
+            ),
+            "report, fresh seeds",
+        )
+
+    def runs(self) -> "pd.DataFrame":
+        """Return the store's rows of all runs so far, with their ``candidate`` and ``stage``."""
+        placed = list(self.placed.values())
+        table = self.results.table(list(dict.fromkeys(each.job.key for each in placed))).set_index("key", drop=False)
+        rows = table.loc[[each.job.key for each in placed]].reset_index(drop=True)
+        return rows.assign(candidate=[each.candidate for each in placed], stage=[each.stage for each in placed])
+
+    def _tune(self, wider: dict[str, tuple[int, int]], description: str) -> None:
+        self._train("tuning", self._grid(wider), description)
+        if self.fair.tuning_seeds > 1:
+            best = finalists(self._of_stage("tuning"), self.fair.finalists)
+            others = range(1, self.fair.tuning_seeds)
+            specs = (
+                (name, self.fair.spec(self.fair.names[name], *rates, seed))
+                for name, pairs in best.items()
+                for rates in pairs
+                for seed in others
+            )
+            self._train("tuning", specs, f"{description}, further seeds")
+
+    def _grid(self, wider: dict[str, tuple[int, int]]) -> list[tuple[str, RunSpec]]:
+        return [
+            (name, self.fair.spec(candidate, rate, head, 0))
+            for name, candidate in self.fair.names.items()
+            for rate in self.fair.rates(candidate, *wider.get(name, (0, 0)))
+            for head in self.fair.head_learning_rates
+        ]
+
+    def _train(self, stage: str, specs: Iterable[tuple[str, RunSpec]], description: str) -> None:
+        """Train the runs that this comparison does not have yet."""
+        named = list(specs)
+        jobs = jobs_of([spec for _, spec in named], self.engine)
+        new = {(name, stage, job.key): Placed(name, stage, job) for (name, _), job in zip(named, jobs, strict=True)}
+        lacking = [each.job for place, each in new.items() if place not in self.placed]
+        with SweepProgress(len({job.key for job in lacking}), self.progress and bool(lacking), description) as show:
+            drive(lacking, self.results, self.engine, show)
+        self.placed |= new
+
+    def _tuning(self) -> "pd.DataFrame":
+        return tuning_table(self._of_stage("tuning"), self.fair.tuning_seeds)
+
+    def _of_stage(self, stage: str) -> "pd.DataFrame":
+        runs = self.runs()
+        own = runs[runs["stage"] == stage]
+        return own.assign(method=[family_name(self.fair.names[name].method) for name in own["candidate"]])

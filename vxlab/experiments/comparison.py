@@ -1,0 +1,134 @@
+"""What a fair sweep showed, as tables and sentences."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.fair import FairSweep
+from vxlab.experiments.labels import family_name
+from vxlab.experiments.pairs import pairs_table
+from vxlab.experiments.statistics import summarise
+from vxlab.experiments.tuning import tuning_table
+from vxlab.experiments.verdicts import verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from vxlab.experiments.store import Store
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a fair sweep showed. Scores are fractions, times seconds, sizes bytes."""
+
+    fair: FairSweep
+    metric: str
+    """the task's first, of which all scores are"""
+    trivial: float
+    """the test score of the most frequent class, or of the mean"""
+    items: int
+    """of the test split"""
+    runs: "pd.DataFrame"
+    """one row a run: the store's columns, and ``candidate`` and ``stage`` (tuning or report)"""
+    tuning: "pd.DataFrame"
+    """one row a candidate and pair of rates: validation over the tuning seeds, and which was chosen"""
+    summary: "pd.DataFrame"
+    """one row a candidate: test scores over the report seeds, parameters, bytes, times, the rates, the budget"""
+    pairs: "pd.DataFrame"
+    """one row a pair of candidates: the difference with its 95 % interval, and whether it is told apart"""
+
+    def verdict(self) -> str:
+        """Return what the sweep showed, in sentences computed from the tables (Markdown)."""
+        return verdict(
+            self.pairs, self.summary, metric=self.metric, items=self.items, tuned=self.fair.learning_rates > 1
+        )
+
+
+def gathered(fair: FairSweep, runs: "pd.DataFrame", results: "Store") -> Comparison:
+    """Return the comparison that the runs of a fair sweep make.
+
+    Args:
+        fair: the sweep.
+        runs: its rows of the store, with ``candidate`` and ``stage``.
+        results: the store, which has the test predictions.
+
+    Raises:
+        VxlabError: not one run finished.
+    """
+    finished = runs[runs["status"] == "finished"]
+    if finished.empty:
+        told = runs["error"].dropna()
+        reason = (
+            f"the first failed with {told.iloc[0]}" if len(told) else "all of them diverged: try lower learning rates"
+        )
+        raise VxlabError(f"not one of {len(runs)} runs finished; {reason}")
+    names = {name: family_name(candidate.method) for name, candidate in fair.names.items()}
+    shown = runs.assign(method=runs["candidate"].map(names))
+    tuning = tuning_table(shown[shown["stage"] == "tuning"], fair.tuning_seeds)
+    summary = summary_table(shown, tuning)
+    predictions, labels = _predictions(finished[finished["stage"] == "report"], results)
+    metric = str(finished["metric"].iloc[0])
+    record = results.record(finished["key"].iloc[0])
+    assert record is not None
+    trivial = float(record.task["majority"]["test"][metric])
+    pairs = pairs_table(predictions, labels, metric, summary)
+    return Comparison(fair, metric, trivial, len(labels), runs, tuning, summary, pairs)
+
+
+def summary_table(runs: "pd.DataFrame", tuning: "pd.DataFrame") -> "pd.DataFrame":
+    """Return one row a candidate, in the order in which they first ran.
+
+    Columns: ``candidate``, ``method`` (as shown), ``rank``, ``targets``; ``backbone`` and ``head`` (trained
+    parameters), ``bytes_stored``, ``step_seconds`` and ``peak_memory`` (medians over the report runs, or over the
+    tuning runs where none finished); ``n`` and ``diverged`` (report runs that finished, and that did not), ``median``,
+    ``q1``, ``q3``, ``mean``, ``sd`` of the test scores; ``learning_rate``, ``head_learning_rate``, ``edge`` (NaN and
+    "" where no rate could be chosen); ``tuning_runs`` and ``budget_seconds`` (training time of all its runs).
+
+    Args:
+        runs: all runs, with ``candidate``, ``stage`` and ``method`` as shown.
+        tuning: from :func:`tuning_table`.
+    """
+    import pandas as pd
+
+    chosen = tuning[tuning["chosen"]].set_index("candidate")
+    rows = [_summary_row(str(name), own, chosen) for name, own in runs.groupby("candidate", sort=False)]
+    return pd.DataFrame(rows).astype({"rank": "Int64", "backbone": "Int64", "head": "Int64"})
+
+
+def _summary_row(name: str, own: "pd.DataFrame", chosen: "pd.DataFrame") -> dict[str, Any]:
+    reports = own[own["stage"] == "report"]
+    typical = reports if reports["backbone"].notna().any() else own
+    first = own.iloc[0]
+    rates = (
+        chosen.loc[name]
+        if name in chosen.index
+        else {"learning_rate": np.nan, "head_learning_rate": np.nan, "edge": ""}
+    )
+    return {
+        "candidate": name,
+        "method": first["method"],
+        "rank": first["rank"],
+        "targets": first["targets"],
+        **{column: typical[column].max() for column in ("backbone", "head", "bytes_stored")},
+        **{column: typical[column].median() for column in ("step_seconds", "peak_memory")},
+        **summarise(reports["test"].to_numpy(dtype=float)),
+        **{column: rates[column] for column in ("learning_rate", "head_learning_rate", "edge")},
+        "tuning_runs": int((own["stage"] == "tuning").sum()),
+        "budget_seconds": float(own["train_seconds"].sum()),
+    }
+
+
+def _predictions(
+    reports: "pd.DataFrame", results: "Store"
+) -> "tuple[dict[str, dict[int, NDArray[Any]]], NDArray[Any]]":
+    """Return logits by candidate and seed, and the labels that they share."""
+    predictions: dict[str, dict[int, NDArray[Any]]] = {}
+    labels: NDArray[Any] = np.array([])
+    for row in reports.to_dict("records"):
+        logits, truth = (tensor.numpy() for tensor in results.predictions(row["key"]))
+        predictions.setdefault(row["candidate"], {})[int(row["seed"])] = logits
+        labels = truth
+    return predictions, labels

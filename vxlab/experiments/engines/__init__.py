@@ -1,0 +1,65 @@
+"""Engines: where the jobs of a sweep run. They know of functions and outcomes, and nothing of runs."""
+
+import importlib.util
+import inspect
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.engines.base import Engine, Outcome
+
+__all__ = ["ENGINES", "Engine", "Outcome", "make_engine"]
+
+ENGINES = ("inline", "processes", "ray")
+
+
+def make_engine(name: str | Engine, workers: int | None = None, **options: Any) -> Engine:
+    """Return an engine by its name; an engine passes through.
+
+    Args:
+        name: ``inline`` (this process), ``processes`` (this machine), or ``ray`` (this machine's GPUs, or a cluster).
+        workers: how many jobs at once; None leaves it to the engine, by what the machine has.
+        options: the engine's own; ``ray`` takes ``cpus_per_run``, ``gpus_per_run`` and ``shared_files``.
+
+    Raises:
+        VxlabError: the name or an option is unknown, the engine cannot have so many workers, or Ray is not installed.
+    """
+    if not isinstance(name, str):
+        if workers is not None or options:
+            given = ", ".join(["workers"] * (workers is not None) + list(options))
+            raise VxlabError(f"{given}: the engine is made already; give these to {type(name).__name__} itself")
+        return name
+    maker = _maker(name)
+    _check_options(name, maker, options)
+    return maker(workers=workers, **options)
+
+
+def _maker(name: str) -> Callable[..., Engine]:
+    if name == "inline":
+        from vxlab.experiments.engines.inline import InlineEngine
+
+        return InlineEngine
+    if name == "processes":
+        from vxlab.experiments.engines.processes import ProcessEngine
+
+        return ProcessEngine
+    if name == "ray":
+        if importlib.util.find_spec("ray") is None:
+            raise VxlabError("engine='ray' needs Ray, which is not installed: pip install 'vxlab[ray]'")
+        from vxlab.experiments.engines.ray_engine import RayEngine
+
+        return RayEngine
+    near = get_close_matches(name, ENGINES, n=1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    raise VxlabError(f"engine={name!r} is unknown; {meant}choose one of {', '.join(ENGINES)}")
+
+
+def _check_options(name: str, maker: Callable[..., Engine], options: dict[str, Any]) -> None:
+    known = [option for option in inspect.signature(maker).parameters if option != "workers"]
+    for option in options:
+        if option not in known:
+            near = get_close_matches(option, known, n=1)
+            meant = f"did you mean {near[0]!r}? " if near else ""
+            takes = ", ".join(known) or "none"
+            raise VxlabError(f"engine={name!r} has no option {option!r}; {meant}its options: {takes}")

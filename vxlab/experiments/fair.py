@@ -1,0 +1,186 @@
+"""The fair protocol: every candidate tuned with the same budget, chosen on validation, reported on fresh seeds."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vxlab.adapters import Head, Method
+from vxlab.errors import VxlabError
+from vxlab.experiments.labels import label
+from vxlab.experiments.spec import RunSpec
+
+CENTRES: dict[str, float] = {
+    "lora": 2e-3, "vera": 2e-2, "lora_xs": 4e-3, "full": 1e-4, "bitfit": 2e-3, "head": 5e-3, "peft:vera": 2e-2,
+}  # fmt: skip
+"""Middle of the learning rates tried, by method, where a candidate names none: what works for MiniLM on short texts
+(benchmarks/scores.py). PEFT's other methods start from LoRA's."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One method at one rank on one set of layers.
+
+    >>> from vxlab import LoRA
+    >>> Candidate(LoRA(rank=8)).centre
+    0.002
+    """
+
+    method: Method
+    targets: str | tuple[str, ...] | None = None
+    """the adapted layers; None takes the sweep's"""
+    learning_rate: float | None = None
+    """the middle of the rates tried; None takes the method's usual one"""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.method, Method):
+            raise VxlabError(f"candidate {self.method!r} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, ...")
+
+    @property
+    def centre(self) -> float:
+        """The middle of the learning rates tried."""
+        return self.learning_rate or CENTRES.get(self.method.name, CENTRES["lora"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class FairSweep:
+    """What is compared, and the budget that each candidate gets.
+
+    Every candidate is tuned over the same number of learning rates (log-spaced around its own centre), the same head
+    learning rates, seeds, steps and batches. The median of validation over the tuning seeds chooses; the chosen rates
+    run again on fresh seeds, and only their test scores are reported. Where a best rate is the lowest or highest
+    tried, every candidate gets one more rate on the side where its own best lies, ``widen`` times at most; an edge
+    that stays is flagged. A run that diverges or fails costs its budget.
+
+    Tuning has two stages where there are several tuning seeds: all rates on the first seed, then the ``finalists``
+    best on the others.
+
+    >>> from vxlab import LoRA, VeRA
+    >>> fair = FairSweep(candidates=[LoRA(rank=8), VeRA(rank=256)], learning_rates=3, report_seeds=5)
+    >>> fair.rates(fair.names["LoRA r=8"])
+    (0.000632, 0.002, 0.00632)
+    >>> fair.runs()
+    {'tuning': 6, 'report': 10, 'widening': 2}
+    """
+
+    candidates: Sequence[Candidate | Method]
+    """what is compared; a method alone takes the sweep's targets and its usual rates"""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """fields of :class:`RunSpec` that all runs share: model, task, targets, epochs, batch_size, ..."""
+    learning_rates: int = 3
+    """rates tried for each candidate, 1 or more; 1 tunes nothing, and the verdict says so"""
+    spacing: float = 10**0.5
+    """factor between neighbouring rates, above 1"""
+    head_learning_rates: tuple[float, ...] = (5e-3,)
+    """tried with each of them"""
+    tuning_seeds: int = 1
+    """seeds 0, 1, ... of the runs that choose"""
+    finalists: int = 2
+    """rates that run on the second and further tuning seeds"""
+    report_seeds: int = 5
+    """fresh seeds of the runs that are reported"""
+    widen: int = 1
+    """how often the ranges grow where a best rate is on an edge; 0 leaves the flag"""
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("learning_rates", 1),
+            ("tuning_seeds", 1),
+            ("finalists", 1),
+            ("report_seeds", 1),
+            ("widen", 0),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise VxlabError(f"{name}={value!r} is not a whole number of {least} or more")
+        if not 1 < self.spacing < 1000:
+            raise VxlabError(
+                f"spacing={self.spacing!r} is the factor between learning rates; choose above 1, such as 3"
+            )
+        if not self.head_learning_rates:
+            raise VxlabError("head_learning_rates is empty; give one rate or more, such as (5e-3,)")
+        _check_settings(self.settings)
+        complete = [self._completed(each) for each in self.candidates]
+        if not complete:
+            raise VxlabError("candidates is empty; give methods, such as [vxlab.LoRA(rank=8), vxlab.VeRA(rank=256)]")
+        for each in complete:
+            self.spec(each, each.centre, self.head_learning_rates[0], 0)  # refuses what no run could have
+        names = _names(complete)
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise VxlabError(f"candidates holds {twice[0]} twice; name each once")
+        object.__setattr__(self, "candidates", tuple(complete))
+
+    @property
+    def names(self) -> dict[str, Candidate]:
+        """The candidates by their label; those that a label does not tell apart show what differs."""
+        complete = [each for each in self.candidates if isinstance(each, Candidate)]
+        return dict(zip(_names(complete), complete, strict=True))
+
+    def rates(self, candidate: Candidate, below: int = 0, above: int = 0) -> tuple[float, ...]:
+        """Return a candidate's learning rates in order, with so many more below and above."""
+        middle = (self.learning_rates - 1) / 2
+        steps = range(-below, self.learning_rates + above)
+        return tuple(float(f"{candidate.centre * self.spacing ** (step - middle):.3g}") for step in steps)
+
+    def spec(self, candidate: Candidate, learning_rate: float, head_learning_rate: float, seed: int) -> RunSpec:
+        """Return one run of a candidate. The head alone has one rate, which is tuned as the others' adapter rate is."""
+        if isinstance(candidate.method, Head):
+            head_learning_rate = learning_rate
+        return RunSpec(
+            **{**self.settings, "targets": candidate.targets},
+            method=candidate.method,
+            learning_rate=learning_rate,
+            head_learning_rate=head_learning_rate,
+            seed=seed,
+        )
+
+    def runs(self) -> dict[str, int]:
+        """Return how many runs there are: to tune, to report, and more for each widening."""
+        heads = len(self.head_learning_rates)
+        rates = [1 if isinstance(each.method, Head) else heads for each in self.names.values()]
+        more = sum(min(self.finalists, self.learning_rates * n) * (self.tuning_seeds - 1) for n in rates)
+        counts = {"tuning": self.learning_rates * sum(rates) + more, "report": len(rates) * self.report_seeds}
+        return {**counts, "widening": sum(rates) if self.widen and self.learning_rates > 1 else 0}
+
+    def _completed(self, candidate: Candidate | Method) -> Candidate:
+        each = candidate if isinstance(candidate, Candidate) else Candidate(candidate)
+        targets = each.targets or self.settings.get("targets", "query-value")
+        return dataclasses.replace(each, targets=targets)
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    from difflib import get_close_matches
+
+    decided = ("method", "learning_rate", "head_learning_rate", "seed")
+    known = [each.name for each in dataclasses.fields(RunSpec) if each.name not in decided]
+    for name in settings:
+        if name in decided:
+            raise VxlabError(f"settings has {name!r}, which the protocol decides; see candidates, rates and seeds")
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise VxlabError(f"settings has no field {name!r}{meant} (known: {', '.join(known)})")
+
+
+def _names(candidates: Sequence[Candidate]) -> list[str]:
+    """Label the candidates, with what tells those of one label apart."""
+    names = [label(each.method) for each in candidates]
+    told: list[str] = []
+    for name, each in zip(names, candidates, strict=True):
+        same = [other for other, other_name in zip(candidates, names, strict=True) if other_name == name]
+        mine = _details(each)
+        differing = [key for key in mine if any(_details(other).get(key) != mine[key] for other in same)]
+        extra = ", ".join(_shown(key, mine[key]) for key in differing)
+        told.append(f"{name}, {extra}" if extra else name)
+    return told
+
+
+def _details(candidate: Candidate) -> dict[str, Any]:
+    targets = candidate.targets if isinstance(candidate.targets, str) else "+".join(candidate.targets or ())
+    return {"targets": targets, **candidate.method.settings(), "centre": candidate.centre}
+
+
+def _shown(key: str, value: Any) -> str:
+    if key == "centre":
+        return f"rates around {value:g}"
+    return str(value) if key == "targets" else f"{key}={value}"

@@ -1,0 +1,110 @@
+"""Fair sweeps that are ready to run: for a smoke test, for a laptop, and the papers' own grids."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from vxlab.adapters import Method, method_from_name
+from vxlab.errors import VxlabError
+from vxlab.experiments import hardware
+from vxlab.experiments.fair import Candidate, FairSweep
+from vxlab.experiments.recipes import SCALES, recipe
+
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "small": {
+        "model": "minilm", "task": "rotten_tomatoes", "targets": "query-value", "epochs": 1, "batch_size": 16,
+        "max_length": 64, "train_examples": 1000, "eval_examples": 800,
+    },
+    "smoke": {
+        "model": "minilm", "task": "rotten_tomatoes", "targets": "query-value", "epochs": 1, "batch_size": 8,
+        "max_length": 32, "train_examples": 32, "eval_examples": 32,
+    },
+}  # fmt: skip
+_BUDGETS: dict[str, dict[str, Any]] = {
+    "small": {"learning_rates": 3, "tuning_seeds": 1, "report_seeds": 2, "widen": 0},
+    "smoke": {"learning_rates": 2, "tuning_seeds": 1, "report_seeds": 2, "widen": 0},
+    "paper": {"learning_rates": 5, "tuning_seeds": 2, "report_seeds": 5, "widen": 1},
+}
+RANKS: dict[str, dict[str, tuple[int, ...]]] = {
+    "small": {"lora": (1, 4, 16), "vera": (16, 64, 256), "lora_xs": (4, 12, 32)},
+    "smoke": {"lora": (1, 2), "vera": (4, 8), "lora_xs": (2, 4)},
+    "vera": {"lora": (1, 2, 4, 8, 16, 32, 64), "vera": (1, 4, 16, 64, 256, 1024), "lora_xs": (4, 8, 12, 16, 20, 25)},
+    "lora_xs": {"lora": (8,), "vera": (256,), "lora_xs": (4, 8, 12, 16, 20, 25)},
+}
+"""Ranks by scale, or by paper at the scale ``paper``: VeRA's Figure 2, and LoRA-XS's GLUE table."""
+_PAPERS = {
+    "vera": {"model": "FacebookAI/roberta-large", "task": "rte"},
+    "lora_xs": {"model": "FacebookAI/roberta-large", "task": "sst2"},
+}
+_PAPER_CENTRES = {"lora": 4e-4, "vera": 2e-2, "lora_xs": 3.16e-4}
+"""LoRA: VeRA's instruction tuning; VeRA: its rate for RTE; LoRA-XS: the middle of its GLUE grid, 1e-4 to 1e-3."""
+_LORA_XS_HEADS = (5e-4, 1e-3, 5e-3)
+
+
+def fair_recipe(
+    scale: str = "small",
+    *,
+    paper: str = "vera",
+    ranks: Mapping[str, Sequence[int]] | None = None,
+    **chosen: Any,
+) -> FairSweep:
+    """Return a fair sweep of LoRA, VeRA and LoRA-XS over their ranks.
+
+    Args:
+        scale: ``smoke`` (its numbers mean nothing), ``small`` (minutes on a laptop; few rates and seeds, so it sees
+            large differences only) or ``paper`` (a paper's ranks, epochs and seeds on RoBERTa-large, for a GPU).
+        paper: whose grid at the scale ``paper``: ``vera`` (Figure 2: RTE) or ``lora_xs`` (GLUE; SST-2).
+        ranks: by method's name; None takes the scale's. A method without ranks is left out.
+        chosen: fields of :class:`FairSweep` (``learning_rates``, ``report_seeds``, ...) and of :class:`RunSpec`
+            (``model``, ``task``, ``epochs``, ...); None keeps the scale's.
+
+    Raises:
+        VxlabError: the scale, the paper, a method or a field is unknown.
+
+    >>> fair_recipe("small", ranks={"lora": [8], "vera": [256]}).runs()
+    {'tuning': 6, 'report': 4, 'widening': 0}
+    """
+    if scale not in SCALES:
+        raise VxlabError(f"scale={scale!r} is unknown; choose one of {', '.join(SCALES)}")
+    if paper not in _PAPERS:
+        raise VxlabError(f"paper={paper!r} has no grid here; choose one of {', '.join(_PAPERS)}")
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    budget = _BUDGETS[scale] | {name: chosen.pop(name) for name in _of_fair() if name in chosen}
+    ranks = ranks if ranks is not None else RANKS[paper if scale == "paper" else scale]
+    if scale == "paper":
+        settings = _paper_settings(paper, chosen)
+        budget.setdefault("head_learning_rates", settings.pop("heads"))
+        centres: Mapping[str, float | None] = _PAPER_CENTRES
+    else:
+        settings, centres = _SETTINGS[scale] | _quick_precision(), {}
+    candidates = [
+        Candidate(_method(name, rank, scale), learning_rate=centres.get(name))
+        for name, several in ranks.items()
+        for rank in several
+    ]
+    return FairSweep(candidates=candidates, settings=settings | chosen, **budget)
+
+
+def _of_fair() -> list[str]:
+    return [each.name for each in fields(FairSweep) if each.name not in ("candidates", "settings")]
+
+
+def _method(name: str, rank: int, scale: str) -> Method:
+    # LoRA-XS's GLUE runs keep alpha at 16, so that its scale falls as the rank grows.
+    alpha = {"alpha": 16} if (name, scale) == ("lora_xs", "paper") else {}
+    return method_from_name(name, rank=rank, **alpha)
+
+
+def _paper_settings(paper: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the paper's own runs on its model and task, or on those chosen."""
+    wanted = {name: chosen.get(name, default) for name, default in _PAPERS[paper].items()}
+    spec = recipe(paper, scale="paper", **wanted)
+    names = ("model", "task", "targets", "epochs", "batch_size", "max_length", "warmup")
+    heads = _LORA_XS_HEADS if paper == "lora_xs" else (spec.head_learning_rate,)
+    return {**{name: getattr(spec, name) for name in names}, "heads": heads}
+
+
+def _quick_precision() -> dict[str, str]:
+    """Ask for bfloat16 on a processor that computes in it; a GPU takes it by itself."""
+    quick = hardware.resolve_device("auto") == "cpu" and hardware.cpu_has_bfloat16()
+    return {"precision": "bfloat16"} if quick else {}

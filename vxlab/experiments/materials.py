@@ -1,0 +1,159 @@
+"""What the runs of one process share: the base model, its tokenizer and the tokenised task, each loaded once."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import datasets
+import numpy as np
+from torch import nn
+
+from vxlab._version import __version__
+from vxlab.errors import VxlabError
+from vxlab.experiments import hardware
+from vxlab.experiments.models import ModelSource, copy_with_new_head, load_model, load_tokenizer, model_source
+from vxlab.experiments.spec import RunSpec
+from vxlab.experiments.tasks import Task
+
+Kept = TypeVar("Kept")
+
+_TASK_FIELDS = (
+    "task", "task_folder", "text_columns", "label_column", "group_column", "train_examples", "eval_examples",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """A spec with what its names stand for looked up."""
+
+    spec: RunSpec
+    key: str
+    """sha256 of all that decides the numbers"""
+    identity: dict[str, str]
+    """what the key holds beside the spec: fingerprints of model and task, the precision in force, the version"""
+    device: str
+    precision: str
+
+
+class Materials:
+    """Load what runs need, and keep the last of it for the next run.
+
+    Args:
+        reuse: keep the base model, and hand out copies of it: memory for one more model, and no loading between runs.
+    """
+
+    def __init__(self, reuse: bool = True) -> None:
+        self.reuse = reuse
+        self._sources: _Last[ModelSource] = _Last(4)
+        self._models: _Last[nn.Module] = _Last(1)
+        self._tokenizers: _Last[Any] = _Last(4)
+        self._tasks: _Last[Task] = _Last(4)
+        self._splits: _Last[dict[str, datasets.Dataset]] = _Last(4)
+
+    def job(self, spec: RunSpec, device: str | None = None) -> Job:
+        """Return a spec's key, and the device and precision it will run with.
+
+        Args:
+            spec: the run.
+            device: of the workers, where they are not this process; None looks here.
+
+        Raises:
+            VxlabError: the model, the task, the device or the precision cannot be had.
+        """
+        device = device or hardware.resolve_device(spec.device)
+        precision = hardware.resolve_precision(spec.precision, device)
+        task = self.task(spec)
+        identity = {
+            "model": self._source(spec).fingerprint,
+            "task": f"{task.fingerprint} {' '.join(task.metrics)}",
+            "precision": precision,
+            "vxlab": __version__,
+            **spec.method.versions(),
+        }
+        return Job(spec, spec.key(**identity), identity, device, precision)
+
+    def task(self, spec: RunSpec) -> Task:
+        """Return the rows that a run by this spec sees."""
+        return self._tasks.get(_task_of(spec), spec.load_task)
+
+    def tokenizer(self, spec: RunSpec) -> Any:
+        """Return the model's tokenizer.
+
+        Raises:
+            VxlabError: it reads fewer tokens than the spec's ``max_length``.
+        """
+        tokenizer = self._tokenizers.get(spec.model, lambda: load_tokenizer(spec.model))
+        if spec.max_length > (most := tokenizer.model_max_length):
+            raise VxlabError(
+                f"max_length={spec.max_length}: {spec.model} reads {most} tokens at most; choose 1 to {most}"
+            )
+        return tokenizer
+
+    def splits(self, spec: RunSpec) -> dict[str, datasets.Dataset]:
+        """Return the task's splits as token ids, labels, lengths and row numbers."""
+        tokenizer, task = self.tokenizer(spec), self.task(spec)
+
+        def tokenised() -> dict[str, datasets.Dataset]:
+            return {name: _tokenised(split, tokenizer, spec.max_length, name) for name, split in task.splits.items()}
+
+        return self._splits.get((spec.model, spec.max_length, _task_of(spec)), tokenised)
+
+    def model(self, spec: RunSpec) -> nn.Module:
+        """Return the base model with a new head from torch's global generator, the caller's own to change."""
+        return copy_with_new_head(self.base(spec)) if self.reuse else self._loaded(spec)
+
+    def base(self, spec: RunSpec) -> nn.Module:
+        """Return the base model to read from, never to change."""
+        return self._models.get((spec.model, self.task(spec).num_labels), lambda: self._loaded(spec))
+
+    def _loaded(self, spec: RunSpec) -> nn.Module:
+        return load_model(spec.model, self.task(spec).num_labels)
+
+    def _source(self, spec: RunSpec) -> ModelSource:
+        return self._sources.get(spec.model, lambda: model_source(spec.model))
+
+
+class _Last(Generic[Kept]):
+    """Keep the few things last asked for."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.kept: OrderedDict[Hashable, Kept] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        if key not in self.kept:
+            while len(self.kept) >= self.most:  # before making the next: two base models may not fit
+                self.kept.popitem(last=False)
+            self.kept[key] = make()
+        self.kept.move_to_end(key)
+        return self.kept[key]
+
+
+_shared = Materials()
+
+
+def shared_materials() -> Materials:
+    """Return what the runs of a sweep share in this process: a worker loads its model once."""
+    return _shared
+
+
+def fresh_materials() -> Materials:
+    """Forget what this process has loaded for sweeps: data and weights are then read as they are now."""
+    global _shared
+    _shared = Materials()
+    return _shared
+
+
+def _task_of(spec: RunSpec) -> tuple[Any, ...]:
+    return tuple(getattr(spec, field) for field in _TASK_FIELDS)
+
+
+def _tokenised(split: datasets.Dataset, tokenizer: Any, max_length: int, name: str) -> datasets.Dataset:
+    """Return input ids, labels and lengths; evaluation splits sorted by length, so that batches waste no padding."""
+    texts = [list(split[column]) for column in ("text", "text_pair") if column in split.column_names]
+    encoded = dict(tokenizer(*texts, truncation=True, max_length=max_length))
+    lengths = [len(ids) for ids in encoded["input_ids"]]
+    columns = {**encoded, "label": list(split["label"]), "length": lengths, "row": list(range(len(lengths)))}
+    tokenised = datasets.Dataset.from_dict(columns)
+    return tokenised if name == "train" else tokenised.select(np.argsort(lengths, kind="stable"))

@@ -1,0 +1,168 @@
+"""Before a sweep starts: whether every method fits its layers, how many runs, how long, and how many bytes."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from transformers import DataCollatorWithPadding
+
+from vxlab.adapters import attach, resolve_targets, trainable_parameters
+from vxlab.errors import VxlabError
+from vxlab.experiments.engines import Engine
+from vxlab.experiments.labels import label, rank_of
+from vxlab.experiments.materials import Job, Materials, shared_materials
+from vxlab.experiments.step_cost import forward_loss, timed, training_step
+from vxlab.experiments.store import ENDED, Store
+
+_START_SECONDS = 0.5
+"""Of a run beside its steps and evaluations: a copy of the model, the adapters, what is saved."""
+_SETTINGS_BYTES = 20_000
+"""Of a run's record and its adapter's settings, in its folder and in the store."""
+
+
+_WORDS = {
+    "model": "other weights",
+    "task": "other data",
+    "precision": "another precision",
+    "vxlab": "another version of vxlab",
+}
+"""What a difference in a run's identity means."""
+
+
+class Pace(NamedTuple):
+    """What one run takes."""
+
+    seconds: float
+    stored: int
+    """bytes, in the run's folder and in the store"""
+
+
+def check_fit(jobs: Sequence[Job]) -> None:
+    """Refuse methods that do not fit the layers they are for.
+
+    Raises:
+        VxlabError: a rank above a layer's limit, or targets that match nothing; every such method is named.
+    """
+    different = {(job.spec.model, job.spec.task, job.spec.method, job.spec.targets): job for job in jobs}
+    refused = {}
+    for job in different.values():
+        try:
+            _fit(job, shared_materials())
+        except VxlabError as error:
+            refused[f"{label(job.spec.method)} on {job.spec.targets}"] = str(error)
+    if refused:
+        told = "\n".join(f"  {name}: {error}" for name, error in refused.items())
+        raise VxlabError(f"{len(refused)} of {len(different)} methods do not fit, and nothing has run:\n{told}")
+
+
+def plan(jobs: Sequence[Job], results: Store, engine: Engine, more: Mapping[str, int] | None = None) -> str:
+    """Say how many runs there are, how many are done, and what the others take: time and bytes.
+
+    One training step and one evaluation batch of each method, at its largest rank, are timed where the runs will be.
+
+    Args:
+        jobs: the runs.
+        results: the store.
+        engine: which will train them.
+        more: runs that follow from these, by stage; None where these are all.
+    """
+    unique = {job.key: job for job in jobs}
+    done = sum(state.status in ENDED for state in results.status(unique).values())
+    total = sum(more.values()) - more.get("widening", 0) if more else len(unique)
+    told = [
+        f"{total} runs{_stages(more)}; {done} of them are in {results.name} already."
+        if done
+        else f"{total} runs{_stages(more)}."
+    ]
+    told += _changed(list(unique.values()), results)
+    if done == len(unique) and not more:
+        return " ".join(told)
+    paces = _paces(list(unique.values()), engine)
+    per_run = [paces[_kind(job)] for job in unique.values()]
+    left = total - done
+    seconds = left * sum(pace.seconds for pace in per_run) / len(per_run) / max(1, engine.slots)
+    stored = left * sum(pace.stored for pace in per_run) / len(per_run)
+    most = "At most a" if more and done else "A"
+    told.append(f"{most}bout {_duration(seconds)} to go, and {_size(stored)} to be kept in {results.folder}.")
+    return " ".join(told)
+
+
+def measure(job: Job) -> Pace:
+    """Time a step and an evaluation batch of a run, on texts of median length, and count what it will store."""
+    spec, materials = job.spec, shared_materials()
+    task, splits = materials.task(spec), materials.splits(spec)
+    with torch.random.fork_rng(devices=[]):
+        model = attach(materials.model(spec), spec.method, spec.targets).to(job.device).train()
+    batch = {name: tensor.to(job.device) for name, tensor in _typical(spec.batch_size, splits["train"], materials, job)}
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-12)
+    step = training_step(model, batch, optimizer, job.precision)
+    step()
+    step_seconds = timed(step)
+    with torch.inference_mode():
+        forward = timed(lambda: forward_loss(model.eval(), batch, job.precision))
+    rows = {name: len(split) for name, split in splits.items()}
+    tests = sum(rows[name] for name in rows if name.startswith("test"))
+    steps = spec.epochs * -(-rows["train"] // spec.batch_size)
+    batches = (spec.epochs * rows["validation"] + tests) / spec.batch_size
+    counts = trainable_parameters(model)
+    stored = 4 * (counts.backbone + counts.head) + 2 * 4 * tests * (task.num_labels + 2) + _SETTINGS_BYTES
+    return Pace(steps * step_seconds + batches * forward + _START_SECONDS, stored)
+
+
+def _changed(jobs: Sequence[Job], results: Store) -> list[str]:
+    """Say how many runs the store has with other data, another model, precision or version, and trains anew."""
+    reasons: Counter[str] = Counter()
+    for job in jobs:
+        if (before := results.same_spec_elsewhere(job.key, job.spec.settings())) and results.record(job.key) is None:
+            reasons[" and ".join(_WORDS[name] for name in _WORDS if before.get(name) != job.identity[name])] += 1
+    return [f"{count} were trained before with {reason}, and are new runs." for reason, count in reasons.items()]
+
+
+def _typical(batch_size: int, rows: Any, materials: Materials, job: Job) -> Any:
+    """Return a batch of the training texts in the middle of the order of length."""
+    order = sorted(range(len(rows)), key=rows["length"].__getitem__)
+    middle = max(0, (len(order) - batch_size) // 2)
+    wanted = rows.select(order[middle : middle + batch_size]).remove_columns(["length", "row"])
+    return DataCollatorWithPadding(materials.tokenizer(job.spec))(wanted.to_list()).items()
+
+
+def _paces(jobs: Sequence[Job], engine: Engine) -> dict[Any, Pace]:
+    """Measure each kind of run by its largest rank, on the engine."""
+    largest = {_kind(job): job for job in sorted(jobs, key=lambda job: rank_of(job.spec.method) or 0)}
+    paces: dict[Any, Pace] = {}
+    for kind, job in largest.items():
+        engine.submit("measure", measure, job)
+        while not (outcomes := engine.finished(timeout=60)):
+            pass
+        if outcomes[0].error:
+            raise VxlabError(f"{label(job.spec.method)} cannot be run: {outcomes[0].error}")
+        paces[kind] = outcomes[0].value
+    return paces
+
+
+def _kind(job: Job) -> Any:
+    spec = job.spec
+    return (spec.method.name, spec.targets, spec.model, spec.task, spec.batch_size, spec.max_length, spec.epochs)
+
+
+def _fit(job: Job, materials: Materials) -> None:
+    base, method = materials.base(job.spec), job.spec.method
+    method.count(base, resolve_targets(base, job.spec.targets) if method.on_layers else {})
+
+
+def _stages(more: Mapping[str, int] | None) -> str:
+    if not more:
+        return ""
+    wider = f" (and {more['widening']} for each widening of the ranges)" if more.get("widening") else ""
+    return f": {more['tuning']} to tune{wider} and {more['report']} to report"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def _size(stored: float) -> str:
+    return f"{stored / 1e9:.1f} GB" if stored >= 1e9 else f"{stored / 1e6:.1f} MB"

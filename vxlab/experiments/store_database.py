@@ -1,0 +1,183 @@
+"""The database under a results store: where it is, and statements that wait for it."""
+
+import json
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    create_engine,
+    event,
+    literal_column,
+    make_url,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.store_errors import StoreError, patiently, trouble
+from vxlab.experiments.store_schema import prepare, runs
+from vxlab.paths import reports_folder
+
+Result = TypeVar("Result")
+
+LOCK_SECONDS = 5.0
+"""How long the database itself waits for a lock before we hear of it."""
+
+CHUNK = 500
+"""Keys in one query: databases limit the number of its values."""
+
+PROBES = {"connect_timeout": 10, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+"""A server whose machine vanished answers nothing: without probing it, a driver would wait for hours."""
+
+
+class Database:
+    """An SQLite file or a Postgres database, with our tables in it.
+
+    Every statement is a transaction of its own and may be repeated, so that it can be tried again although the
+    connection broke before the answer came.
+    """
+
+    def __init__(self, where: str | Path | None, folder: str | Path | None, patience: float) -> None:
+        self.url = _url(where)
+        self.file = _file(self.url)
+        self.name = str(self.file or _without_secrets(self.url))
+        beside = self.file.with_suffix("") if self.file else reports_folder() / "runs"
+        self.folder = Path(folder or beside).expanduser().absolute()
+        self.patience = patience
+        self._ready = False
+        self._inode = (0, 0)
+        self._engine = _engine(self.url, patience, self.name)
+        try:
+            if refused := self.do(prepare):
+                raise StoreError(f"store {self.name} {refused}")
+        except StoreError:
+            self.close()
+            raise
+        self._ready = True
+
+    def do(self, work: Callable[[Connection], Result]) -> Result:
+        """Run ``work`` in a transaction, again and again while the database is locked or out of reach.
+
+        Raises:
+            StoreError: patience is over, or waiting cannot help.
+        """
+        try:
+            return patiently(partial(self._once, work), self.patience)
+        except (DBAPIError, OSError) as error:
+            found = trouble(error)
+            waited = f" (waited {self.patience:g} s)" if found.passes else ""
+            raise StoreError(f"store {self.name} {found.says}{waited}{self._comfort()}") from error
+
+    def rows(self, columns: Iterable[ColumnElement[Any]], keys: Iterable[str] | None) -> list[Row[Any]]:
+        """Return columns of the runs with these keys; None: of all."""
+        query = select(*columns)
+        if keys is None:
+            return self.do(lambda connection: list(connection.execute(query)))
+        wanted = list(keys)
+        queries = [query.where(runs.c.key.in_(wanted[i : i + CHUNK])) for i in range(0, len(wanted), CHUNK)]
+        return self.do(lambda connection: [row for each in queries for row in connection.execute(each)])
+
+    def put(self, values: dict[str, Any], condition: ColumnElement[bool], attempts: ColumnElement[int]) -> bool:
+        """Insert a row, or change the one with its key where the condition holds; say whether it was done.
+
+        One statement, so that of several who ask at once one gets it. Its answer is the row's key, not the count of
+        rows, of which the two databases have different notions.
+        """
+        insert = (postgresql if self.url.get_backend_name() == "postgresql" else sqlite).insert(runs).values(**values)
+        proposed: dict[str, Any] = {name: literal_column(f"excluded.{name}") for name in values}
+        statement = insert.on_conflict_do_update(
+            index_elements=[runs.c.key], set_=proposed | {"attempts": attempts}, where=condition
+        )
+        return self.do(lambda connection: connection.execute(statement.returning(runs.c.key)).first() is not None)
+
+    def change(self, condition: ColumnElement[bool], **values: Any) -> None:
+        """Change the rows where the condition holds."""
+        self.do(lambda connection: connection.execute(update(runs).where(condition).values(**values)).close())
+
+    def close(self) -> None:
+        """Close the connections; the next statement opens one again."""
+        self._engine.dispose()
+
+    def _comfort(self) -> str:
+        safe = f"\nFinished runs are safe in {self.folder}; start the same again and it goes on where it stopped"
+        return safe if self._ready else ""
+
+    def _once(self, work: Callable[[Connection], Result]) -> Result:
+        if self.file is not None:
+            self._follow(self.file)
+        with self._engine.begin() as connection:
+            return work(connection)
+
+    def _follow(self, file: Path) -> None:
+        """See that the file is there, and the same: an open connection would go on writing to a deleted one."""
+        if not self._ready:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            return
+        found = file.stat()
+        if (found.st_dev, found.st_ino) != self._inode:
+            self.close()
+            self._inode = (found.st_dev, found.st_ino)
+
+
+def _url(where: str | Path | None) -> URL:
+    if isinstance(where, str) and "://" in where:
+        try:
+            url = make_url(where)
+        except (ArgumentError, ValueError):
+            raise VxlabError("store: this URL cannot be read; write postgresql+psycopg://user@host/database") from None
+        if url.get_backend_name() not in ("sqlite", "postgresql") or not url.database:
+            raise VxlabError(
+                f"store={_without_secrets(url)!r} is neither the URL of an SQLite file nor of a Postgres database; "
+                "write a path, or postgresql+psycopg://user@host/database"
+            )
+        return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+    path = Path(where or reports_folder()).expanduser().absolute()
+    return URL.create("sqlite", database=str(path / "runs.db" if path.is_dir() or not path.suffix else path))
+
+
+def _file(url: URL) -> Path | None:
+    if url.get_backend_name() != "sqlite":
+        return None
+    return Path((url.database or "").removeprefix("file:")).expanduser().absolute()
+
+
+def _without_secrets(url: URL) -> str:
+    """Show a URL without its password, which may stand in the query, too."""
+    shown = URL.create(url.drivername, url.username, None, url.host, url.port, url.database)
+    return shown.render_as_string()
+
+
+def _engine(url: URL, patience: float, name: str) -> Engine:
+    """Return an engine that waits a while for locks, finds dead connections and writes no NaN into JSON."""
+    seconds, file = min(LOCK_SECONDS, patience), url.get_backend_name() == "sqlite"
+    probes = {option: value for option, value in PROBES.items() if option not in url.query}
+    options = {
+        "connect_args": {"timeout": seconds} if file else probes,
+        "pool_pre_ping": not file,
+        "json_serializer": partial(json.dumps, allow_nan=False),
+        "hide_parameters": True,
+    }
+    # SQLite's other choice in WAL mode may lose acknowledged rows in a power cut; a run is long beside an fsync.
+    at_first = "PRAGMA synchronous=FULL" if file else f"SET lock_timeout = {1 + int(1000 * seconds)}"
+    try:
+        engine = create_engine(url, **options)
+    except ModuleNotFoundError as error:
+        raise VxlabError(f"store={name!r} needs {error.name}: pip install 'psycopg[binary]'") from None
+    event.listen(engine, "connect", partial(_greet, at_first))
+    return engine
+
+
+def _greet(statement: str, connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute(statement)
+    cursor.close()
+    connection.commit()

@@ -1,0 +1,138 @@
+"""A sweep as a YAML file: the fair protocol, or a plain grid of runs."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from vxlab.adapters import Method, method_from_name
+from vxlab.errors import VxlabError
+from vxlab.experiments.fair import Candidate, FairSweep
+from vxlab.experiments.spec import RunSpec
+from vxlab.experiments.sweep import grid
+
+_OF_FAIR = tuple(each.name for each in fields(FairSweep) if each.name != "settings")
+_OF_GRID = ("candidates", "learning_rates", "head_learning_rates", "seeds")
+_OF_RUN = tuple(
+    each.name for each in fields(RunSpec) if each.name not in ("method", "learning_rate", "head_learning_rate", "seed")
+)
+
+
+def read_sweep(path: str | Path) -> FairSweep | list[RunSpec]:
+    """Read a sweep from a YAML file.
+
+    ``protocol: fair`` (the default) takes the fields of :class:`FairSweep`, ``protocol: grid`` the lists
+    ``learning_rates``, ``head_learning_rates`` and ``seeds``; both take the fields of :class:`RunSpec` that all runs
+    share. A candidate names a method and its settings; a list means one candidate for each of its items::
+
+        model: minilm
+        task: rotten_tomatoes
+        epochs: 1
+        learning_rates: 3
+        report_seeds: 5
+        candidates:
+          - {method: lora, rank: [2, 8, 32]}
+          - {method: vera, rank: [16, 256], learning_rate: 2e-2}
+          - {method: "peft:dora", r: 8}
+
+    Raises:
+        VxlabError: the file cannot be read, a key is unknown (the nearest is named), or a value is out of its range.
+    """
+    import yaml
+
+    try:
+        text = Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise VxlabError(
+            f"sweep file {str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise VxlabError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or "candidates" not in content:
+        raise VxlabError(f"{path} names no candidates; write candidates: and below it - {{method: lora, rank: [2, 8]}}")
+    try:
+        return _sweep({str(key): _number(value) for key, value in content.items()})
+    except (VxlabError, TypeError) as error:
+        raise VxlabError(f"{path}: {error}") from error
+
+
+def _sweep(content: dict[str, Any]) -> FairSweep | list[RunSpec]:
+    protocol = content.pop("protocol", "fair")
+    if protocol not in ("fair", "grid"):
+        raise VxlabError(f"protocol={protocol!r} is unknown; choose fair or grid")
+    known = _OF_FAIR if protocol == "fair" else _OF_GRID
+    _require_known(content, (*known, *_OF_RUN, "protocol"), "")
+    settings = {name: _hashable(content.pop(name)) for name in _OF_RUN if name in content}
+    entries = content.pop("candidates")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise VxlabError(f"candidates={entries!r} is not a list of mappings such as - {{method: lora, rank: [2, 8]}}")
+    candidates = [each for entry in entries for each in _candidates(entry)]
+    if protocol == "fair":
+        heads = content.pop("head_learning_rates", None)
+        chosen = {} if heads is None else {"head_learning_rates": tuple(_listed(heads))}
+        return FairSweep(candidates=candidates, settings=settings, **chosen, **content)
+    return _grid(candidates, settings, content)
+
+
+def _grid(candidates: list[Candidate], settings: dict[str, Any], content: dict[str, Any]) -> list[RunSpec]:
+    if "learning_rates" not in content:
+        raise VxlabError("protocol: grid needs learning_rates, a list such as [1e-3, 1e-2]")
+    lists = {name: _listed(value) for name, value in content.items()}
+    specs: list[RunSpec] = []
+    for each in candidates:
+        if each.learning_rate is not None:
+            raise VxlabError(
+                "a candidate's learning_rate is the middle of its range in protocol: fair; a grid has learning_rates"
+            )
+        chosen = settings | ({} if each.targets is None else {"targets": each.targets})
+        targets = [chosen.pop("targets", "query-value")]
+        specs += grid([each.method], targets=targets, **lists, **chosen)
+    return specs
+
+
+def _candidates(entry: dict[str, Any]) -> list[Candidate]:
+    """Return a candidate for every combination of the lists in an entry; a list of targets is one target set."""
+    entry = {str(name): _number(value) for name, value in entry.items()}
+    if "method" not in entry:
+        raise VxlabError(
+            f"candidate {entry!r} names no method; add method: lora, vera, lora_xs, head, full, bitfit or peft:NAME"
+        )
+    targets, rate = _hashable(entry.pop("targets", None)), entry.pop("learning_rate", None)
+    names, lists = list(entry), [_listed(value) for value in entry.values()]
+    return [Candidate(_method(dict(zip(names, values, strict=True))), targets, rate) for values in product(*lists)]
+
+
+def _method(settings: dict[str, Any]) -> Method:
+    return method_from_name(settings.pop("method"), **settings)
+
+
+def _require_known(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    for key in content:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise VxlabError(f"unknown key {key!r}{where}{meant} (known: {', '.join(known)})")
+
+
+def _number(value: Any) -> Any:
+    """Read ``1e-3``, which YAML takes for a text, as the number that is meant."""
+    if isinstance(value, list):
+        return [_number(item) for item in value]
+    if isinstance(value, str) and value[:1].isdigit():
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

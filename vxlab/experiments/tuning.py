@@ -1,0 +1,101 @@
+"""What tuning showed: validation by learning rate, the choice, and whether it lies on an edge."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = [
+    "candidate", "method", "rank", "learning_rate", "head_learning_rate", "median", "low", "high", "n", "diverged",
+    "failed", "chosen", "edge",
+]  # fmt: skip
+
+_OF_RATES = ["candidate", "method", "rank", "learning_rate", "head_learning_rate"]
+
+
+def tuning_table(runs: "pd.DataFrame", tuning_seeds: int) -> "pd.DataFrame":
+    """Return one row for each candidate and pair of learning rates, in the order of the rates.
+
+    ``median``, ``low`` and ``high`` are of validation over the ``n`` tuning seeds that finished. The median chooses,
+    a run that diverged or failed counting as the worst there is, among the rates that ran on every tuning seed; of
+    several equals the one in their middle. ``edge`` is ``low`` or ``high`` where the chosen rate is the lowest or
+    highest tried for its candidate, "" elsewhere and where one rate alone was tried.
+
+    Args:
+        runs: the tuning runs, with the columns ``candidate`` and ``method`` (as shown) and the store's.
+        tuning_seeds: how many seeds a rate needs to be chosen.
+    """
+    import pandas as pd
+
+    groups = runs.groupby(_OF_RATES, sort=True, dropna=False)
+    rows = [dict(zip(_OF_RATES, rates, strict=True)) | _of_group(group) for rates, group in groups]
+    table = pd.DataFrame(rows)
+    table["choice"] = np.where(table["ran"] >= tuning_seeds, table["choice"], -np.inf)
+    table[["chosen", "edge"]] = False, ""
+    for _, own in table.groupby("candidate"):
+        if np.isfinite(own["choice"].max()):
+            ties = own.index[own["choice"] == own["choice"].max()]
+            best = ties[(len(ties) - 1) // 2]
+            table.loc[best, "chosen"] = True
+            table.loc[best, "edge"] = _edge(own, best)
+    order = {name: i for i, name in enumerate(dict.fromkeys(runs["candidate"]))}
+    return table.sort_values("candidate", key=lambda names: names.map(order), kind="stable", ignore_index=True)[COLUMNS]
+
+
+def finalists(runs: "pd.DataFrame", most: int) -> "dict[str, list[tuple[float, float]]]":
+    """Return each candidate's best pairs of rates on the first tuning seed.
+
+    Args:
+        runs: as :func:`tuning_table` takes them; the first seed is 0.
+        most: so many a candidate.
+    """
+    table = tuning_table(runs[runs["seed"] == 0], 1)
+    best = (
+        table.sort_values("median", ascending=False, kind="stable", na_position="last").groupby("candidate").head(most)
+    )
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for row in best.to_dict("records"):
+        pairs.setdefault(row["candidate"], []).append((row["learning_rate"], row["head_learning_rate"]))
+    return pairs
+
+
+def sides(table: "pd.DataFrame") -> dict[str, str]:
+    """Return for each candidate on which side of its range its best lies: ``low`` or ``high``.
+
+    An edge decides; inside the range, the better of the chosen rate's two neighbours.
+    """
+    told = {}
+    for name, own in table.groupby("candidate"):
+        by_rate = own.groupby("learning_rate")["median"].max().fillna(-np.inf)
+        chosen = own[own["chosen"]]
+        if len(chosen) and chosen["edge"].iloc[0]:
+            told[str(name)] = str(chosen["edge"].iloc[0])
+            continue
+        place = by_rate.index.get_loc(chosen["learning_rate"].iloc[0]) if len(chosen) else 0
+        # Nothing could be chosen: every rate was too high.
+        better = len(chosen) and by_rate.iloc[place - 1] < by_rate.iloc[place + 1]
+        told[str(name)] = "high" if better else "low"
+    return told
+
+
+def _of_group(group: "pd.DataFrame") -> dict[str, Any]:
+    scores = group["validation"].to_numpy(dtype=float)
+    finished = scores[np.isfinite(scores)]
+    spread = (np.median(finished), finished.min(), finished.max()) if len(finished) else (np.nan,) * 3
+    return {
+        **dict(zip(("median", "low", "high"), spread, strict=True)),
+        "n": len(finished),
+        "diverged": int((group["status"] == "diverged").sum()),
+        "failed": int((group["status"] == "failed").sum()),
+        "ran": len(group),
+        "choice": float(np.median(np.where(np.isfinite(scores), scores, -np.inf))),
+    }
+
+
+def _edge(own: "pd.DataFrame", best: Any) -> str:
+    rate, tried = own.loc[best, "learning_rate"], own["learning_rate"]
+    if tried.nunique() == 1:
+        return ""
+    return "low" if rate == tried.min() else "high" if rate == tried.max() else ""

@@ -1,0 +1,200 @@
+"""Plotly figures of a sweep: scores against trained parameters. Every function takes tables and returns a figure."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from vxlab.experiments.labels import family_name
+from vxlab.experiments.metrics import in_words
+from vxlab.experiments.pareto import gain_per_thousand
+from vxlab.views.figures import DASHES, GREY, look, styled
+
+_FAMILIES = ("LoRA", "VeRA", "LoRA-XS")
+"""The three that keep their look in every figure; what else a sweep holds takes the looks after theirs."""
+_NOT_OURS = {"lora_fa": "LoRA-FA"}
+"""Methods of the papers that vxlab does not have."""
+_PARAMETERS = "trained parameters in the backbone (the task head apart)"
+_FAR = 10  # times the adapters' largest count: full fine-tuning is a line, or all the rest would share a corner
+
+
+def score_against_parameters(
+    summary: pd.DataFrame,
+    published: pd.DataFrame | None = None,
+    *,
+    metric: str,
+    runs: pd.DataFrame | None = None,
+    majority: float | None = None,
+) -> go.Figure:
+    """Draw test scores against trained parameters, a line a method: medians over seeds, quartiles as bars.
+
+    Args:
+        summary: one row a candidate.
+        published: rows of a published table of scores, drawn hollow; what was not looked up says so in the legend.
+        metric: whose scores they are.
+        runs: with ``candidate`` and ``stage``; those of the report are faint dots.
+        majority: score of the trivial answer on the test split.
+
+    Source: the form of Figure 2 of VeRA (Kopiczko et al. 2023, arXiv 2310.11454).
+    """
+    figure = go.Figure()
+    points, levels = _points_and_levels(summary)
+    if runs is not None:
+        _add_runs(figure, points, runs)
+    for i, name, rows in series(points):
+        figure.add_scatter(
+            x=rows["backbone"], y=rows["median"], mode="lines+markers+text", name=name, legendgroup=name,
+            text=end_ranks(rows), textposition=_beside(i), textfont={"color": look(i)["line"]["color"]}, **look(i),
+            error_y=_quartiles(rows, i), hovertemplate="%{customdata}<extra></extra>", customdata=told(rows, metric),
+        )  # fmt: skip
+    if published is not None:
+        _add_published(figure, published.dropna(subset=["parameters", "fraction"]), [n for _, n, _ in series(points)])
+    _add_levels(figure, levels, majority)
+    figure.update_xaxes(type="log", title=_PARAMETERS, dtick=1, tickformat="~s")
+    title = f"test {in_words(metric)}, median over seeds"
+    figure.update_yaxes(title=title, tickformat=".2f", autorangeoptions=possible(summary["q1"]))
+    styled(figure, height=560 if published is None else 600)
+    return figure if published is None else figure.update_layout(margin_b=90)
+
+
+def gain_per_parameter(summary: pd.DataFrame, head_score: float, *, metric: str) -> go.Figure:
+    """Draw the score relative to the head's alone, in percent, for each thousand trained parameters.
+
+    By construction it favours few parameters: at the same score, half of them has twice the gain.
+
+    Args:
+        summary: one row a candidate.
+        head_score: of the task head trained alone, 0 to 1.
+        metric: whose scores they are.
+
+    Source: Figure 4 of VeRA (Kopiczko et al. 2023, arXiv 2310.11454).
+    """
+    points, _ = _points_and_levels(summary)
+    points = points.assign(gain=gain_per_thousand(points, head_score))
+    figure = go.Figure()
+    for i, name, rows in series(points):
+        figure.add_scatter(
+            x=rows["backbone"], y=rows["gain"], mode="lines+markers+text", name=name, text=end_ranks(rows), **look(i),
+            textposition="bottom left" if i == 2 else "top right", textfont={"color": look(i)["line"]["color"]},
+            cliponaxis=False, hovertemplate="%{customdata}<br>%{y:.3g} % a thousand parameters<extra></extra>",
+            customdata=told(rows, metric),
+        )  # fmt: skip
+    figure.update_xaxes(type="log", title=_PARAMETERS, dtick=1, tickformat="~s")
+    title = f"test {in_words(metric)} ÷ the head's alone,<br>% a thousand parameters"
+    figure.update_yaxes(type="log", title=title, dtick=1)
+    return styled(figure, height=440)
+
+
+def series(table: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:
+    """Yield the number of its look, the name and the rows, by parameters, of each method on each target set."""
+    several = "targets" in table and table["targets"].nunique() > 1
+    names = table["method"] + ", " + table["targets"] if several else table["method"]
+    others = [name for name in names.unique() if name not in _FAMILIES]
+    for i, name in enumerate([*_FAMILIES, *others]):
+        if len(rows := table[names == name]):
+            yield i, str(name), rows.sort_values("backbone")
+
+
+def possible(lowest: pd.Series) -> dict[str, float]:
+    """Return the ends that an axis of scores may have: plotly gives equal scores a wide one, beyond what there is."""
+    return {"clipmin": -1.02 if (lowest < 0).any() else -0.02, "clipmax": 1.02}
+
+
+def end_ranks(rows: pd.DataFrame) -> list[str]:
+    """Return the lowest and the highest rank as text; the others stand too near each other, and show on hovering."""
+    known = rows["rank"].dropna()
+    ends = {known.min(), known.max()} if len(known) else set()
+    return [f"r={rank}" if rank in ends else "" for rank in rows["rank"].fillna(0)]
+
+
+def told(rows: pd.DataFrame, metric: str) -> list[str]:
+    """Return what hovering over each candidate shows."""
+    return [_told(row, metric) for row in rows.itertuples()]
+
+
+def _told(row: Any, metric: str) -> str:
+    score = f"{in_words(metric)} {row.median:.3f} (quartiles {row.q1:.3f} to {row.q3:.3f})"
+    counts = f"{row.n} runs finished, {row.diverged} did not<br>{row.backbone:,} parameters, {row.head:,} in the head"
+    return f"<b>{row.candidate}</b><br>{score}<br>{counts}"
+
+
+def _beside(i: int) -> str:
+    """Return where a rank stands beside its point: lines that end near each other have it on different sides."""
+    return {0: "bottom right", 1: "bottom center", 2: "top left"}.get(i, "top center")
+
+
+def _points_and_levels(summary: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Part the candidates that have a place on the axis of parameters from those that are a level line."""
+    table = summary.dropna(subset=["median"])
+    ranked = table.loc[table["rank"].notna(), "backbone"]
+    far = _FAR * int(ranked.max()) if len(ranked) else math.inf
+    level = (table["backbone"] == 0) | (table["rank"].isna() & (table["backbone"] > far))
+    return table[~level], table[level]
+
+
+def _add_runs(figure: go.Figure, points: pd.DataFrame, runs: pd.DataFrame) -> None:
+    figure.add_scatter(
+        x=[None], y=[None], mode="markers", marker={"color": GREY, "size": 5, "opacity": 0.5}, name="one seed's run",
+        legendrank=1001,
+    )  # fmt: skip
+    reported = runs[runs["stage"] == "report"].dropna(subset=["test"])
+    for i, name, rows in series(points):
+        own = reported[reported["candidate"].isin(rows["candidate"])]
+        figure.add_scatter(
+            x=own["backbone"], y=own["test"], mode="markers", name=name, legendgroup=name, showlegend=False,
+            marker={"color": look(i)["line"]["color"], "size": 5, "opacity": 0.5},
+            customdata=own[["candidate", "seed"]],
+            hovertemplate="%{customdata[0]}, seed %{customdata[1]}: %{y:.3f}<extra></extra>",
+        )  # fmt: skip
+
+
+def _add_published(figure: go.Figure, rows: pd.DataFrame, measured: list[str]) -> None:
+    """Draw the papers' points in the colour and shape that the method has here, hollow; others after those."""
+    names = rows["method"].map(_published_name)
+    known = list(dict.fromkeys([*_FAMILIES, *measured, *names]))
+    for (name, mark), own in rows.groupby([names, "mark"], sort=False):
+        style = look(known.index(name))["marker"]
+        marker = style | {"symbol": f"{style['symbol']}-open", "size": 11, "line": {"width": 2}}
+        figure.add_scatter(
+            x=own["parameters"], y=own["fraction"], mode="markers", marker=marker,
+            name=f"{name}, published" + (f" [{mark}]" if mark else ""),
+            customdata=[_cited(row) for row in own.itertuples()], hovertemplate="%{customdata}<extra></extra>",
+        )  # fmt: skip
+    where = f"{', '.join(rows['model'].unique())}; {', '.join(rows['task'].unique())}"
+    figure.add_annotation(
+        text=f"Hollow: as published ({where}). Of another model or task, heights do not compare.", showarrow=False,
+        x=0, xref="paper", xanchor="left", y=0, yref="paper", yanchor="top", yshift=-58, font={"size": 12},
+    )  # fmt: skip
+
+
+def _published_name(slug: str) -> str:
+    return _NOT_OURS.get(slug) or family_name({"name": slug})
+
+
+def _cited(row: Any) -> str:
+    rank = "" if pd.isna(row.rank) else f" r={row.rank}"
+    score = f"{row.model}, {row.task}: {in_words(row.metric)} {row.fraction:.3f}"
+    lines = [f"<b>{_published_name(row.method)}{rank}, published</b>", score, row.statistic, row.note]
+    mark = f" [{row.mark}]" if row.mark else ""
+    return "<br>".join(line for line in [*lines, f"{row.parameters:,} parameters", f"{row.source}{mark}"] if line)
+
+
+def _add_levels(figure: go.Figure, levels: pd.DataFrame, majority: float | None) -> None:
+    rows = [(f"{name}: {score:.3f}", score) for name, score in zip(levels["candidate"], levels["median"], strict=True)]
+    if majority is not None:
+        rows.append((f"majority class: {majority:.3f}", majority))
+    xs = [x for trace in figure.data for x in trace.x if x]
+    edges = [min(xs) / 1.5, max(xs) * 1.5] if xs else [1, 10]
+    for i, (name, score) in enumerate(rows):
+        line = {"color": GREY, "dash": DASHES[(i + 1) % len(DASHES)], "width": 1.5}
+        figure.add_scatter(x=edges, y=[score, score], mode="lines", line=line, name=name)
+    figure.update_xaxes(range=[math.log10(edges[0]), math.log10(edges[1])])
+
+
+def _quartiles(rows: pd.DataFrame, i: int) -> dict[str, Any]:
+    return {
+        "type": "data", "symmetric": False, "thickness": 1.5, "width": 4, "color": look(i)["line"]["color"],
+        "array": rows["q3"] - rows["median"], "arrayminus": rows["median"] - rows["q1"],
+    }  # fmt: skip

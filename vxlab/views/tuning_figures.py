@@ -1,0 +1,130 @@
+"""The plotly figure of the tuning stage: what each learning rate scored, and which was chosen."""
+
+import math
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+from plotly.subplots import make_subplots
+
+from vxlab.experiments.metrics import in_words
+from vxlab.views.figures import COLOURS, DASHES, GREY, INK, SYMBOLS, styled
+from vxlab.views.sweep_figures import possible
+
+_COLUMNS = 3
+_CHOSEN = {
+    "": ("chosen", "circle-open", INK),
+    "low": ("chosen, the lowest tried: the best may be lower", "triangle-left-open", COLOURS[1]),
+    "high": ("chosen, the highest tried: the best may be higher", "triangle-right-open", COLOURS[1]),
+}
+_NO_RANK = 0
+
+
+def tuning_curves(tuning: pd.DataFrame, *, metric: str) -> go.Figure:
+    """Draw validation scores against the learning rate, a panel a method and a line a rank: median, range over seeds.
+
+    A ring is round the chosen rate, or a triangle that points out of the range where its end was chosen. Crosses at
+    the bottom are rates at which a seed diverged. Lines are drawn at the chosen learning rate of the head; faint dots
+    are the other ones that were tried.
+
+    Args:
+        tuning: one row a candidate and pair of learning rates.
+        metric: whose scores they are.
+    """
+    table = tuning.assign(rate=tuning["learning_rate"].fillna(tuning["head_learning_rate"]))
+    table["rank"] = table["rank"].fillna(_NO_RANK).astype(int)
+    methods, looks = list(table["method"].unique()), _looks(sorted(table["rank"].unique()))
+    columns = min(_COLUMNS, len(methods))
+    rows = math.ceil(len(methods) / columns)
+    figure = make_subplots(
+        rows=rows, cols=columns, shared_yaxes="all", horizontal_spacing=0.04, vertical_spacing=0.3 / rows
+    )
+    for panel, method in enumerate(methods):
+        place = {"row": panel // columns + 1, "col": panel % columns + 1}
+        own = table[table["method"] == method]
+        for _, candidate in own.groupby("candidate", sort=False):
+            _add_candidate(figure, candidate.sort_values("rate"), looks, place)
+        _add_marks(figure, own, _floor(table), place)
+        rates = sorted(own["rate"].unique())
+        ticks = {"tickvals": rates, "ticktext": [f"{rate:.2g}" for rate in rates], "tickfont_size": 12}
+        figure.update_xaxes(type="log", title=f"{method}: learning rate", **ticks, **place)
+    figure.update_yaxes(title=f"validation {in_words(metric)}", tickformat=".2f", col=1)
+    figure.update_yaxes(autorangeoptions=possible(tuning["low"]))
+    _name_once(figure)
+    return styled(figure, height=150 + 290 * rows)
+
+
+def _looks(ranks: list[int]) -> dict[int, dict[str, Any]]:
+    """Return a line and a marker for each rank, darkest for the lowest; no rank is grey."""
+    ordered = [rank for rank in ranks if rank != _NO_RANK]
+    shades = sample_colorscale("Viridis", [0.85 * i / max(len(ordered) - 1, 1) for i in range(len(ordered))])
+    colours = {_NO_RANK: GREY} | dict(zip(ordered, shades, strict=True))
+    return {
+        rank: {
+            "line": {"color": colours[rank], "dash": DASHES[i % len(DASHES)]},
+            "marker": {"color": colours[rank], "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 8},
+        }
+        for i, rank in enumerate(ranks)
+    }
+
+
+def _add_candidate(figure: go.Figure, rows: pd.DataFrame, looks: dict[int, Any], place: dict[str, int]) -> None:
+    rank = rows["rank"].iloc[0]
+    chosen = rows.loc[rows["chosen"], "head_learning_rate"]
+    # One point a rate is one line: the head alone is tuned by its own rate; where all diverged, none was chosen.
+    alone = not rows["rate"].duplicated().any() or chosen.empty
+    at_head_rate = rows["head_learning_rate"].isin(chosen) | alone
+    for own, faint in ((rows[at_head_rate], False), (rows[~at_head_rate], True)):
+        if own.empty:
+            continue
+        error = {
+            "type": "data", "symmetric": False, "thickness": 1.5, "width": 3, "color": looks[rank]["line"]["color"],
+            "array": own["high"] - own["median"], "arrayminus": own["median"] - own["low"],
+        }  # fmt: skip
+        figure.add_scatter(
+            x=own["rate"], y=own["median"], **looks[rank], name=f"r={rank}" if rank else "no rank", legendrank=rank,
+            mode="markers" if faint else "lines+markers", opacity=0.3 if faint else 1, error_y=None if faint else error,
+            customdata=[_told(row) for row in own.itertuples()], hovertemplate="%{customdata}<extra></extra>", **place,
+        )  # fmt: skip
+
+
+def _told(row: Any) -> str:
+    lost = row.diverged + row.failed
+    rates = f"learning rate {row.learning_rate:g}, head {row.head_learning_rate:g}"
+    score = f"median {row.median:.3f} ({row.low:.3f} to {row.high:.3f})"
+    return f"<b>{row.candidate}</b><br>{rates}<br>{score}; {row.n} runs finished, {lost} did not"
+
+
+def _add_marks(figure: go.Figure, rows: pd.DataFrame, floor: float, place: dict[str, int]) -> None:
+    """Ring the chosen rates, and put a cross at the bottom where runs diverged."""
+    chosen = rows[rows["chosen"]]
+    for edge, (name, symbol, colour) in _CHOSEN.items():
+        own = chosen[chosen["edge"] == edge]
+        marker = {"symbol": symbol, "size": 18, "color": colour, "line": {"width": 2}}
+        figure.add_scatter(
+            x=own["rate"], y=own["median"], mode="markers", marker=marker, name=name, legendrank=10**7,
+            hoverinfo="skip", **place,
+        )  # fmt: skip
+    lost = rows[rows["diverged"] > 0]
+    told = [_told(row) for row in lost.itertuples()]
+    figure.add_scatter(
+        x=lost["rate"], y=[floor] * len(lost), mode="markers", name="a seed diverged", legendrank=10**7,
+        marker={"symbol": "x-thin", "size": 10, "color": COLOURS[1], "line": {"width": 2, "color": COLOURS[1]}},
+        customdata=told, hovertemplate="%{customdata}<extra></extra>", **place,
+    )  # fmt: skip
+
+
+def _floor(table: pd.DataFrame) -> float:
+    """Return a height a little below every score."""
+    low, high = table["low"].min(), table["high"].max()
+    return float(low - 0.08 * max(high - low, 0.01)) if pd.notna(low) else 0.0
+
+
+def _name_once(figure: go.Figure) -> None:
+    """Show each name once in the legend, and none that has no point in any panel."""
+    seen = set()
+    for trace in figure.data:
+        drawn = len(trace.x) > 0
+        trace.update(legendgroup=trace.name, showlegend=drawn and trace.name not in seen)
+        seen |= {trace.name} if drawn else set()
