@@ -191,3 +191,61 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--version"])
     assert capsys.readouterr().out.startswith("vxlab ")
     assert vxlab.VxlabError is cli.VxlabError
+
+
+def _sweep_file(model: str, task: str, folder: Path, protocol: str = "") -> str:
+    path = folder / "sweep.yaml"
+    path.write_text(
+        f"model: {model}\ntask: {task}\nepochs: 1\nbatch_size: 8\nmax_length: 16\ndevice: cpu\n{protocol}"
+        "candidates: [{method: lora, rank: [2, 4]}]\n"
+    )
+    return str(path)
+
+
+FAIR = "learning_rates: 2\nreport_seeds: 1\nwiden: 0\n"
+
+
+def test_sweep_plans_trains_and_tells(
+    tiny_model: str, toy_task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = _sweep_file(tiny_model, toy_task, tmp_path, FAIR)
+    where = ["--store", str(tmp_path / "runs.db")]
+    assert cli.main(["sweep", file, "--plan", *where]) == 0
+    assert capsys.readouterr().out.startswith("6 runs: 4 to tune and 2 to report. About ")
+    assert cli.main(["sweep", file, *where, "--export", str(tmp_path / "runs.csv")]) == 0
+    told = capsys.readouterr().out
+    assert "LoRA r=2" in told
+    assert "scores best: accuracy" in told
+    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 7
+
+
+def test_a_grid_ends_in_its_counts_and_fails_with_its_runs(
+    tiny_model: str, toy_task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vxlab.experiments import sweep as sweep_module
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(sweep_module, "execute", broken)
+    file = _sweep_file(tiny_model, toy_task, tmp_path, "protocol: grid\nlearning_rates: [1e-3]\n")
+    assert cli.main(["sweep", file, "--store", str(tmp_path / "runs.db")]) == 1
+    assert "2 failed" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.yaml"], "sweep file 'nowhere.yaml' cannot be read: No such file"),
+        (["FILE", "--engine", "threads"], "engine='threads' is unknown"),
+        (["FILE", "--store", "mysql://host/db"], "mysql"),
+        (["FILE", "--export", "runs.xlsx"], "ends in '.xlsx'; choose .parquet or .csv"),
+    ],
+)
+def test_sweep_refuses_what_it_cannot_do(
+    arguments: list[str], message: str, tiny_model: str, toy_task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = _sweep_file(tiny_model, toy_task, tmp_path, FAIR)
+    store = [] if "--store" in arguments else ["--store", str(tmp_path / "runs.db")]
+    assert cli.main(["sweep", *(file if each == "FILE" else each for each in arguments), *store]) == 2
+    assert message in capsys.readouterr().err

@@ -153,9 +153,10 @@ def test_ctrl_c_releases_the_run_and_says_how_to_go_on(
             raise KeyboardInterrupt
         return execute(job, *others)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(sweep_module, "execute", interrupted)
-        vxlab.sweep(specs, store=tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            vxlab.sweep(specs, store=tmp_path)
     assert "Stopped with 1 of 2 runs done. Do the same again to go on" in capsys.readouterr().out
     with Store(tmp_path) as store:
         assert sorted(store.table()["status"]) == ["finished", "stopped"]
@@ -166,9 +167,14 @@ def test_ctrl_c_releases_the_run_and_says_how_to_go_on(
 
 def test_ctrl_c_waits_for_what_is_being_written() -> None:
     written = []
-    with pytest.raises(KeyboardInterrupt), sweep_module.uninterrupted():
-        os.kill(os.getpid(), signal.SIGINT)
-        written.append("all of it")
+
+    def write() -> None:
+        with sweep_module.uninterrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+            written.append("all of it")
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
     assert written == ["all of it"]
 
 

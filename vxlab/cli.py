@@ -144,6 +144,8 @@ def _add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("--engine", default="inline", help="inline, processes or ray (default: %(default)s)")
     parser.add_argument("--workers", type=int, metavar="N", help="runs at a time, where the engine runs several")
+    parser.add_argument("-o", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), dest="pairs",
+                        help="set an option of the engine, such as gpus_per_run 0.5 for ray; may be repeated")  # fmt: skip
     parser.add_argument("--export", metavar="PATH", help="write the table of runs as .csv or .parquet")
     parser.add_argument("--plan", action="store_true", help="say how many runs, how long and how many bytes, and stop")
     parser.set_defaults(command=_sweep)
@@ -152,16 +154,22 @@ def _add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _sweep(arguments: argparse.Namespace) -> int:
     """Carry a sweep out; return 1 where a run failed."""
     _need("experiments", "sqlalchemy", "transformers", "yaml")
+    import yaml
+
     from vxlab.experiments.compare import announced, compare
+    from vxlab.experiments.engines import make_engine
     from vxlab.experiments.fair import FairSweep
     from vxlab.experiments.store import opened
-    from vxlab.experiments.store_table import write
+    from vxlab.experiments.store_table import require_suffix, write
     from vxlab.experiments.sweep import sweep
     from vxlab.experiments.sweep_file import read_sweep
 
     wanted = read_sweep(arguments.file)
+    export = arguments.export and require_suffix(Path(arguments.export).expanduser().absolute())
+    chosen = {name: yaml.safe_load(text) for name, text in _once(arguments.pairs).items()}
+    engine = make_engine(arguments.engine, arguments.workers, **chosen)
     with opened(arguments.store) as store:
-        options = {"store": store, "engine": arguments.engine, "workers": arguments.workers}
+        options: dict[str, Any] = {"store": store, "engine": engine}
         if arguments.plan:
             print(announced(wanted, **options))
             return 0
@@ -173,8 +181,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
         else:
             runs = sweep(wanted, **options)
             print(runs["status"].value_counts().to_string())
-        if arguments.export:
-            print(write(runs, Path(arguments.export).expanduser().absolute()))
+        if export:
+            print(write(runs, export))
     return int((runs["status"] == "failed").any())
 
 

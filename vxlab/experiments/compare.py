@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_CHOSEN = ("candidate", "learning_rate", "head_learning_rate")
+
+
 class Placed(NamedTuple):
     """A run's place in the comparison."""
 
@@ -116,13 +119,13 @@ class _Stages:
 
     def report(self) -> None:
         """Run each candidate's chosen rates on fresh seeds."""
-        chosen = self._tuning().query("chosen").set_index("candidate")
+        chosen = self._tuning().query("chosen")
         seeds = range(self.fair.tuning_seeds, self.fair.tuning_seeds + self.fair.report_seeds)
         self._train(
             "report",
             (
-                (name, self.fair.spec(self.fair.names[name], row["learning_rate"], row["head_learning_rate"], seed))
-                for name, row in chosen.iterrows()
+                (name, self.fair.spec(self.fair.names[name], rate, head, seed))
+                for name, rate, head in zip(*(chosen[column] for column in _CHOSEN), strict=True)
                 for seed in seeds
             ),
             "report, fresh seeds",

@@ -12,8 +12,8 @@ from vxlab.experiments.recipes import SCALES, recipe
 
 _SETTINGS: dict[str, dict[str, Any]] = {
     "small": {
-        "model": "minilm", "task": "rotten_tomatoes", "targets": "query-value", "epochs": 1, "batch_size": 16,
-        "max_length": 64, "train_examples": 1000, "eval_examples": 800,
+        "model": "minilm", "task": "rotten_tomatoes", "targets": "query-value", "epochs": 1, "batch_size": 8,
+        "max_length": 32, "train_examples": 800, "eval_examples": 400,
     },
     "smoke": {
         "model": "minilm", "task": "rotten_tomatoes", "targets": "query-value", "epochs": 1, "batch_size": 8,
@@ -26,7 +26,7 @@ _BUDGETS: dict[str, dict[str, Any]] = {
     "paper": {"learning_rates": 5, "tuning_seeds": 2, "report_seeds": 5, "widen": 1},
 }
 RANKS: dict[str, dict[str, tuple[int, ...]]] = {
-    "small": {"lora": (1, 4, 16), "vera": (16, 64, 256), "lora_xs": (4, 12, 32)},
+    "small": {"lora": (1, 4, 16), "vera": (16, 64, 256), "lora_xs": (16, 32, 64)},
     "smoke": {"lora": (1, 2), "vera": (4, 8), "lora_xs": (2, 4)},
     "vera": {"lora": (1, 2, 4, 8, 16, 32, 64), "vera": (1, 4, 16, 64, 256, 1024), "lora_xs": (4, 8, 12, 16, 20, 25)},
     "lora_xs": {"lora": (8,), "vera": (256,), "lora_xs": (4, 8, 12, 16, 20, 25)},
@@ -36,6 +36,8 @@ _PAPERS = {
     "vera": {"model": "FacebookAI/roberta-large", "task": "rte"},
     "lora_xs": {"model": "FacebookAI/roberta-large", "task": "sst2"},
 }
+_QUICK_CENTRES = {"lora": 6e-3, "vera": 6e-2, "lora_xs": 1.2e-2}
+"""A hundred steps ask for higher rates than a full run."""
 _PAPER_CENTRES = {"lora": 4e-4, "vera": 2e-2, "lora_xs": 3.16e-4}
 """LoRA: VeRA's instruction tuning; VeRA: its rate for RTE; LoRA-XS: the middle of its GLUE grid, 1e-4 to 1e-3."""
 _LORA_XS_HEADS = (5e-4, 1e-3, 5e-3)
@@ -76,7 +78,7 @@ def fair_recipe(
         budget.setdefault("head_learning_rates", settings.pop("heads"))
         centres: Mapping[str, float | None] = _PAPER_CENTRES
     else:
-        settings, centres = _SETTINGS[scale] | _quick_precision(), {}
+        settings, centres = _SETTINGS[scale] | _quick_precision(), _QUICK_CENTRES
     candidates = [
         Candidate(_method(name, rank, scale), learning_rate=centres.get(name))
         for name, several in ranks.items()

@@ -91,7 +91,7 @@ def copy_with_new_head(model: nn.Module) -> nn.Module:
         # transformers draws what is not marked: parameters that the weights brought are, and modules once drawn.
         module._is_hf_initialized = False
         for name, parameter in module.named_parameters(recurse=False):
-            parameter._is_hf_initialized = names[name] not in drawn  # type: ignore[attr-defined]
+            parameter._is_hf_initialized = names[name] not in drawn
     fresh.initialize_weights()
     return fresh  # type: ignore[no-any-return]
 

@@ -16,7 +16,7 @@ def progress_bar(total: int, description: str, unit: str) -> Any:
         description: what is being done.
         unit: what one update counts.
     """
-    if _in_live_notebook():
+    if in_live_notebook():
         from tqdm.auto import tqdm
 
         return tqdm(total=total, desc=description, unit=unit)
@@ -28,10 +28,11 @@ def progress_bar(total: int, description: str, unit: str) -> Any:
 
 def headless() -> bool:
     """Say whether nobody watches: neither a live notebook nor a terminal."""
-    return not _in_live_notebook() and not sys.stdout.isatty()
+    return not in_live_notebook() and not sys.stdout.isatty()
 
 
-def _in_live_notebook() -> bool:
+def in_live_notebook() -> bool:
+    """Say whether somebody sits at this notebook: a kernel runs it, and not to write a report."""
     # An imported ipykernel says nothing: papermill imports it too. Only a shell with a kernel is a notebook.
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None

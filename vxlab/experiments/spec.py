@@ -74,7 +74,7 @@ class RunSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.method, Method):
             raise VxlabError(
-                f"method={self.method!r} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, PEFT, BitFit, Head or Full"
+                f"method={self.method!r} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, PEFT, Head, ..."
             )
         for name in ("epochs", "batch_size", "max_length", "train_examples", "eval_examples"):
             value = getattr(self, name)

@@ -120,8 +120,8 @@ def compare_all(
     and seeds is far too narrow with few seeds (``benchmarks/verdicts.py`` measures both). Where no candidate has two
     seeds, items alone count.
 
-    Assumes that items are independent, that the scores of a candidate's seeds are roughly normal, and that nothing
-    but the seed differs between its runs. The choice of settings in tuning is taken as given.
+    Assumes that items are independent, that seeds' scores are roughly normal, and that seeds matter about alike to all
+    candidates: where two of nine vary six times as much, 6 to 10 % of tables err. Tuning's choices are taken as given.
 
     Args:
         predictions: candidate to its runs on the same items; diverged runs (predictions with NaN, or absent) are left

@@ -51,8 +51,7 @@ def write(table: "pd.DataFrame", path: Path) -> Path:
     Raises:
         VxlabError: the suffix is another, or the file cannot be written.
     """
-    if path.suffix not in (".parquet", ".csv"):
-        raise VxlabError(f"path={str(path)!r} ends in {path.suffix or 'nothing'!r}; choose .parquet or .csv")
+    require_suffix(path)
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +62,13 @@ def write(table: "pd.DataFrame", path: Path) -> Path:
     finally:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
+    return path
+
+
+def require_suffix(path: Path) -> Path:
+    """Return a path to export to, or raise VxlabError where it names no format that is known."""
+    if path.suffix not in (".parquet", ".csv"):
+        raise VxlabError(f"path={str(path)!r} ends in {path.suffix or 'nothing'!r}; choose .parquet or .csv")
     return path
 
 

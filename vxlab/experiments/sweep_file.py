@@ -72,9 +72,9 @@ def _sweep(content: dict[str, Any]) -> FairSweep | list[RunSpec]:
         raise VxlabError(f"candidates={entries!r} is not a list of mappings such as - {{method: lora, rank: [2, 8]}}")
     candidates = [each for entry in entries for each in _candidates(entry)]
     if protocol == "fair":
-        heads = content.pop("head_learning_rates", None)
-        chosen = {} if heads is None else {"head_learning_rates": tuple(_listed(heads))}
-        return FairSweep(candidates=candidates, settings=settings, **chosen, **content)
+        if "head_learning_rates" in content:
+            content["head_learning_rates"] = tuple(_listed(content["head_learning_rates"]))
+        return FairSweep(candidates=candidates, settings=settings, **content)
     return _grid(candidates, settings, content)
 
 

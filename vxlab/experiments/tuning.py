@@ -73,11 +73,16 @@ def sides(table: "pd.DataFrame") -> dict[str, str]:
         if len(chosen) and chosen["edge"].iloc[0]:
             told[str(name)] = str(chosen["edge"].iloc[0])
             continue
-        place = by_rate.index.get_loc(chosen["learning_rate"].iloc[0]) if len(chosen) else 0
-        # Nothing could be chosen: every rate was too high.
-        better = len(chosen) and by_rate.iloc[place - 1] < by_rate.iloc[place + 1]
-        told[str(name)] = "high" if better else "low"
+        told[str(name)] = "high" if len(chosen) and _rises(by_rate, chosen["learning_rate"].iloc[0]) else "low"
     return told
+
+
+def _rises(by_rate: "pd.Series[float]", chosen: float) -> bool:
+    """Say whether the rate above the chosen one did better than that below; where nothing was chosen, go lower."""
+    rates = list(by_rate.index)
+    place = rates.index(chosen)
+    beside = [by_rate[rates[i]] if 0 <= i < len(rates) else -np.inf for i in (place - 1, place + 1)]
+    return bool(beside[0] < beside[1])
 
 
 def _of_group(group: "pd.DataFrame") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.neighbours import neighbours
-from vxlab.experiments.progress import _in_live_notebook
+from vxlab.experiments.progress import in_live_notebook
 from vxlab.views.figures import INK, styled
 from vxlab.views.sweep_figures import score_against_parameters
 from vxlab.views.verdict_figures import difference_unit
@@ -43,7 +43,7 @@ def explore_sweep(
         interactive: widgets (needs a kernel), or a figure with its own menu and slider; None: widgets where there is
             a live notebook to show them.
     """
-    if _in_live_notebook() if interactive is None else interactive:
+    if in_live_notebook() if interactive is None else interactive:
         from vxlab.views.sweep_widget import SweepWidget
 
         return SweepWidget(summary, pairs, runs, metric)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import ipywidgets as widgets  # type: ignore[import-untyped]
+import ipywidgets as widgets
 import pandas as pd
 import plotly.graph_objects as go
 

@@ -1,0 +1,62 @@
+"""Progress of a sweep: what is done, running and failed, the best so far, and how to go on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy_runs
+from toy_records import logits_with, run_record
+
+import vxlab
+from vxlab.experiments.materials import Job
+from vxlab.experiments.sweep_progress import SweepProgress
+
+LABELS = np.arange(10) % 2
+
+
+def job(seed: int) -> Job:
+    return Job(toy_runs.spec("model", "task", seed=seed), str(seed), {}, "cpu", "float32")
+
+
+def record(folder: Path, method: vxlab.LoRA | vxlab.VeRA) -> vxlab.RunRecord:
+    spec = {"method": {"name": method.name, **method.settings()}, "epochs": 3}
+    return run_record(folder, logits_with(np.ones(10, dtype=bool), LABELS), LABELS, spec=spec)
+
+
+def test_the_line_says_what_is_done_running_failed_and_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with SweepProgress(3, description="tuning") as show:
+        show.running(2)
+        show.done(job(0), "finished", lambda: record(tmp_path, vxlab.LoRA(rank=8)))
+        show.done(job(1), "failed", lambda: None, "RuntimeError: no such luck")
+        show.done(job(2), "diverged", lambda: None)
+    told = capsys.readouterr().out
+    assert "tuning: 100%" in told
+    assert "2 running, 1 diverged, 1 failed, best (validation) LoRA r=8 0.810" in told
+    assert "failed: LoRA r=4, learning rate 0.01, seed 1: RuntimeError: no such luck" in told
+
+
+def test_many_failures_are_told_in_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with SweepProgress(5) as show:
+        for seed in range(5):
+            show.done(job(seed), "failed", lambda: None, "RuntimeError: no such luck")
+    told = capsys.readouterr().out
+    assert told.count("failed: LoRA") == 3
+    assert "… and 2 more; the table's column `error` has them all." in told
+
+
+def test_an_interrupted_sweep_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        with SweepProgress(2) as show:
+            show.running(1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert "Stopped with 0 of 2 runs done. Do the same again to go on" in capsys.readouterr().out
+
+
+def test_nothing_is_shown_where_nothing_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with SweepProgress(1, show=False) as show:
+        show.running(1)
+        show.done(job(0), "failed", lambda: None, "RuntimeError: no such luck")
+    assert capsys.readouterr() == ("", "")
