@@ -243,7 +243,12 @@ def test_a_grid_ends_in_its_counts_and_fails_with_its_runs(
     ],
 )
 def test_sweep_refuses_what_it_cannot_do(
-    arguments: list[str], message: str, tiny_model: str, toy_task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    tiny_model: str,
+    toy_task: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = _sweep_file(tiny_model, toy_task, tmp_path, FAIR)
     store = [] if "--store" in arguments else ["--store", str(tmp_path / "runs.db")]

@@ -103,6 +103,38 @@ def _any_edge(result: vxlab.Comparison, first: int) -> bool:
     return first == 2 and result.tuning["chosen"].any()
 
 
+def test_a_candidate_whose_rates_all_diverge_gets_lower_ones(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
+    wild = Candidate(LoRA(rank=2), learning_rate=1e6)
+    result = compare(
+        fair(tiny_model, toy_task, wild, learning_rates=2, widen=2, report_seeds=1, spacing=1000), tmp_path
+    )
+    tried = result.tuning["learning_rate"].tolist()
+    assert min(tried) < 1e2
+    assert result.tuning["chosen"].any()
+
+
+def test_ranges_grow_before_finalists_are_taken(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
+    wanted = fair(tiny_model, toy_task, learning_rates=2, tuning_seeds=2, finalists=1, widen=1, report_seeds=1)
+    result = compare(wanted, tmp_path)
+    assert result.summary["tuning_runs"].nunique() == 1  # the same budget for both
+    assert len(result.runs) <= sum(wanted.runs().values())
+
+
+def test_report_runs_that_all_diverge_are_told(
+    tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = sweep_module.execute
+
+    def broken(job: Any, *others: Any) -> Any:
+        if job.spec.seed > 0:
+            raise RuntimeError("no such luck")
+        return execute(job, *others)
+
+    monkeypatch.setattr(sweep_module, "execute", broken)
+    with pytest.raises(vxlab.VxlabError, match="not one of 2 report runs finished; the first failed with RuntimeError"):
+        compare(fair(tiny_model, toy_task, LoRA(rank=2)), tmp_path)
+
+
 def test_further_tuning_seeds_go_to_the_finalists(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
     wanted = fair(tiny_model, toy_task, LoRA(rank=2), learning_rates=3, tuning_seeds=2, finalists=1, report_seeds=1)
     result = compare(wanted, tmp_path)
@@ -148,7 +180,7 @@ def test_a_candidate_that_always_fails_leaves_the_others(
     assert (vera["n"], vera["edge"]) == (0, "")
     assert result.tuning.set_index("candidate").loc["VeRA r=4", "failed"].tolist() == [1, 1]
     assert result.summary["n"].tolist() == [1, 0]
-    assert "VeRA r=4" in result.verdict()
+    assert "all its tuning runs diverged or failed: VeRA r=4" in result.verdict()
 
 
 def test_where_no_run_finishes_the_reason_is_told(
@@ -166,10 +198,24 @@ def test_where_no_run_finishes_the_reason_is_told(
 
 def test_the_plan_says_how_many_how_long_and_how_much(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
     told = announced(fair(tiny_model, toy_task, report_seeds=5, widen=1), store=tmp_path)
-    assert told.startswith("14 runs: 4 to tune (and 2 for each widening of the ranges) and 10 to report. About ")
+    assert told.startswith("14 runs: 4 to tune (and up to 2 where ranges grow) and 10 to report. About ")
     assert f" MB to be kept in {tmp_path / 'runs'}." in told
     with Store(tmp_path) as store:
         assert store.table().empty
+
+
+def test_a_measurement_that_fails_stops_nothing(
+    tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vxlab.experiments import plan as plan_module
+
+    def greedy(_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(plan_module, "measure", greedy)
+    told = announced(fair(tiny_model, toy_task, LoRA(rank=2)), store=tmp_path)
+    assert "LoRA r=2 could not be tried out: " in told
+    assert "out of memory" in told
 
 
 def test_the_plan_says_what_has_changed(tiny_model: str, toy_task: str, tmp_path: Path) -> None:

@@ -71,8 +71,9 @@ def test_settings_reach_every_run_and_a_candidates_targets_win() -> None:
         ({"learning_rates": 0}, "learning_rates=0 is not a whole number of 1 or more"),
         ({"report_seeds": 2.5}, "report_seeds=2.5 is not a whole number"),
         ({"widen": -1}, "widen=-1 is not a whole number of 0 or more"),
-        ({"spacing": 1.0}, r"spacing=1.0 is the factor between learning rates; choose above 1"),
+        ({"spacing": 1.0}, r"spacing=1.0 is the factor between learning rates; choose 1.01 or more"),
         ({"head_learning_rates": ()}, "head_learning_rates is empty"),
+        ({"spacing": "fast"}, "spacing='fast' is the factor between learning rates"),
         ({"settings": {"epoch": 3}}, "settings has no field 'epoch'; did you mean 'epochs'"),
         ({"settings": {"seed": 3}}, "settings has 'seed', which the protocol decides"),
         ({"settings": {"epochs": 0}}, "epochs=0 is not a positive whole number"),
@@ -81,6 +82,13 @@ def test_settings_reach_every_run_and_a_candidates_targets_win() -> None:
 def test_what_no_sweep_could_be_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(vxlab.VxlabError, match=message):
         fair(**fields)
+
+
+def test_a_method_without_a_usual_rate_needs_one() -> None:
+    with pytest.raises(vxlab.VxlabError, match=r"FourierFT \(PEFT\) has no usual learning rate here; name the middle"):
+        fair(vxlab.PEFT("fourierft"))
+    with pytest.raises(vxlab.VxlabError, match="learning_rate=0 of LoRA r=2 is not a positive number"):
+        Candidate(LoRA(rank=2), learning_rate=0)
 
 
 def test_no_candidates_and_twice_the_same_are_refused() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import toy_runs
 import torch
+import toy_runs
 from transformers import set_seed
 
 import vxlab

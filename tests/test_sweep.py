@@ -29,6 +29,11 @@ def comparable(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=TIMED)
 
 
+def curves(table: pd.DataFrame) -> list[Any]:
+    """Return every run's losses: scores on a few items may agree by chance."""
+    return [getattr(RunRecord.load(Path(folder)), "curve", None) for folder in table["folder"]]
+
+
 def sweep(specs: list[vxlab.RunSpec], store: Any, **options: Any) -> pd.DataFrame:
     return vxlab.sweep(specs, store=store, progress=False, **options)
 
@@ -207,6 +212,7 @@ def _finish_and_compare(whole: pd.DataFrame, model: str, task: str, where: Path,
     table = sweep(sweep_script.specs(model, task), where)
     pd.testing.assert_frame_equal(comparable(table), comparable(whole))
     assert table.set_index("key")["finished_at"].loc[finished.index].equals(finished)  # not one was trained again
+    assert curves(table) == curves(whole)
     with Store(where) as store:
         assert len(store.table()) == len(whole)
 
@@ -245,6 +251,7 @@ def _two_drivers(whole: pd.DataFrame, model: str, task: str, store: str) -> None
 def test_processes_give_the_same_table(whole: pd.DataFrame, tiny_model: str, toy_task: str, tmp_path: Path) -> None:
     table = sweep(sweep_script.specs(tiny_model, toy_task, 4), tmp_path, engine="processes", workers=2)
     pd.testing.assert_frame_equal(comparable(table), comparable(whole.iloc[:4]))
+    assert curves(table) == curves(whole.iloc[:4])
 
 
 def test_a_worker_without_the_drivers_files_sends_them_back(
@@ -262,6 +269,93 @@ def test_a_worker_without_the_drivers_files_sends_them_back(
         "record.json",
         "predictions.safetensors",
     }
+
+
+def test_a_run_gives_the_same_numbers_first_and_later_in_a_process(
+    whole: pd.DataFrame, tiny_model: str, toy_task: str, tmp_path: Path
+) -> None:
+    spec = sweep_script.specs(tiny_model, toy_task)[4]
+    assert curves(sweep([spec], tmp_path)) == curves(whole.iloc[[4]])
+
+
+def test_what_workers_sent_back_is_on_the_disk_before_the_store_can_fail(
+    tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vxlab.experiments.engines.inline import InlineEngine
+    from vxlab.experiments.store import StoreError
+
+    class Batch(InlineEngine):
+        shared_files = False
+        slots = 2
+
+        def finished(self, timeout: float) -> list[Any]:
+            return super().finished(timeout) + super().finished(timeout)
+
+    def away(*_: Any) -> None:
+        raise StoreError("the database has gone")
+
+    specs = sweep_script.specs(tiny_model, toy_task, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "finish", away)
+        with pytest.raises(StoreError, match="the database has gone"):
+            sweep(specs, tmp_path, engine=Batch())
+    monkeypatch.setattr(sweep_module, "execute", None)
+    assert set(sweep(specs, tmp_path)["status"]) == {"finished"}
+
+
+def test_a_full_disk_stops_the_sweep(
+    tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sweep_module, "execute", full)
+    with pytest.raises(
+        vxlab.VxlabError, match=r"No space left on device; free some space in .*runs. Do the same again"
+    ):
+        sweep(sweep_script.specs(tiny_model, toy_task, 2), tmp_path)
+    with Store(tmp_path) as store:
+        assert set(store.table()["status"]) == {"stopped"}
+
+
+def test_a_database_that_goes_in_mid_sweep_stops_it_and_loses_nothing(
+    whole: pd.DataFrame, tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = postgres.start_server()
+    execute = sweep_module.execute
+    trained: list[int] = []
+
+    def stopping(job: Any, *others: Any) -> Any:
+        record = execute(job, *others)
+        trained.append(job.spec.seed)
+        if len(trained) == 2:
+            server.stop("immediate")
+        return record
+
+    specs = sweep_script.specs(tiny_model, toy_task, 4)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(sweep_module, "execute", stopping)
+            store = Store(server.url(), folder=tmp_path / "runs", patience=1, lease_seconds=3)
+            with store, pytest.raises(vxlab.VxlabError, match="again"):
+                sweep(specs, store)
+        server.start()
+        with Store(server.url(), folder=tmp_path / "runs") as store:
+            table = sweep(specs, store)
+        assert len(trained) == 2
+        pd.testing.assert_frame_equal(comparable(table), comparable(whole.iloc[:4]))
+    finally:
+        server.remove()
+
+
+def test_two_runs_never_work_in_one_folder(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
+    from filelock import FileLock, Timeout
+
+    from vxlab.experiments import run as run_module
+
+    with run_module._alone_in(tmp_path), pytest.raises(Timeout):
+        FileLock(tmp_path / ".lock", timeout=0.1).acquire()
+    assert not (tmp_path / ".lock").exists()
 
 
 def test_a_worker_with_other_data_is_refused(tiny_model: str, toy_task: str) -> None:

@@ -75,6 +75,9 @@ def test_peft_methods_are_named_with_their_settings(tmp_path: Path) -> None:
         ("epochs: 1", "epochs: 0", "epochs=0 is not a positive whole number"),
         ("report_seeds: 4", "report_seeds: many", "report_seeds='many' is not a whole number"),
         ("  - {method: head}", "  - head", "is not a list of mappings"),
+        ("  - {method: head}", "  - {method: 8}", "method=8 is not a name; write lora"),
+        ("epochs: 1", "epochs: 1\nepochs: 2", "key 'epochs' stands twice"),
+        ("{method: head}", "{method: head, method: full}", "key 'method' stands twice"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(old: str, new: str, message: str, tmp_path: Path) -> None:

@@ -55,6 +55,23 @@ def test_an_interrupted_sweep_says_how_to_go_on(capsys: pytest.CaptureFixture[st
     assert "Stopped with 0 of 2 runs done. Do the same again to go on" in capsys.readouterr().out
 
 
+def test_what_was_done_before_does_not_shorten_the_time_left() -> None:
+    with SweepProgress(100) as show:
+        for seed in range(90):
+            show.done(job(seed), "diverged", lambda: None, here=False)
+        assert (show._bar.n, show._bar.initial) == (90, 90)
+
+
+def test_a_diverged_run_is_not_the_best(tmp_path: Path) -> None:
+    with SweepProgress(2) as show:
+        show.done(
+            job(0),
+            "diverged",
+            lambda: run_record(tmp_path, logits_with(np.ones(10, dtype=bool), LABELS), LABELS, best_epoch=None),
+        )
+        assert show.best is None
+
+
 def test_nothing_is_shown_where_nothing_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     with SweepProgress(1, show=False) as show:
         show.running(1)

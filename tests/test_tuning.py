@@ -98,3 +98,15 @@ def test_finalists_are_the_best_on_the_first_seed() -> None:
 def test_the_side_to_widen_is_where_the_best_lies(scores: tuple[float, ...], side: str) -> None:
     table = tuning_table(runs({(rate, 0): score for rate, score in zip((1e-3, 1e-2, 1e-1), scores, strict=True)}), 1)
     assert sides(table) == {"LoRA r=8": side}
+
+
+def test_where_every_rate_lost_a_run_what_is_left_chooses() -> None:
+    scores = {(1e-3, 0): 0.7, (1e-3, 1): NAN, (1e-2, 0): 0.9, (1e-2, 1): NAN, (1e-1, 0): NAN, (1e-1, 1): NAN}
+    assert chosen(tuning_table(runs(scores), 2)) == (1e-2, "")
+
+
+def test_a_heads_rate_on_the_edge_is_flagged_too() -> None:
+    both = pd.concat([runs({(1e-3, 0): 0.7}, head_learning_rate=head) for head in (5e-4, 1e-3)])
+    both["validation"] = [0.7, 0.8]
+    table = tuning_table(both, 1)
+    assert table.loc[table["chosen"], ["edge", "head_edge"]].iloc[0].tolist() == ["", "high"]

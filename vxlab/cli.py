@@ -4,6 +4,7 @@ Imports that take time stand inside the commands, so that ``vxlab --help`` answe
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -145,7 +146,7 @@ def _add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--engine", default="inline", help="inline, processes or ray (default: %(default)s)")
     parser.add_argument("--workers", type=int, metavar="N", help="runs at a time, where the engine runs several")
     parser.add_argument("-o", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), dest="pairs",
-                        help="set an option of the engine, such as gpus_per_run 0.5 for ray; may be repeated")  # fmt: skip
+                        help="set an option of the engine, such as gpus_per_run 0.5; may be repeated")  # fmt: skip
     parser.add_argument("--export", metavar="PATH", help="write the table of runs as .csv or .parquet")
     parser.add_argument("--plan", action="store_true", help="say how many runs, how long and how many bytes, and stop")
     parser.set_defaults(command=_sweep)
@@ -154,8 +155,6 @@ def _add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _sweep(arguments: argparse.Namespace) -> int:
     """Carry a sweep out; return 1 where a run failed."""
     _need("experiments", "sqlalchemy", "transformers", "yaml")
-    import yaml
-
     from vxlab.experiments.compare import announced, compare
     from vxlab.experiments.engines import make_engine
     from vxlab.experiments.fair import FairSweep
@@ -166,7 +165,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
     wanted = read_sweep(arguments.file)
     export = arguments.export and require_suffix(Path(arguments.export).expanduser().absolute())
-    chosen = {name: yaml.safe_load(text) for name, text in _once(arguments.pairs).items()}
+    chosen = {name: _value(text) for name, text in _once(arguments.pairs).items()}
     engine = make_engine(arguments.engine, arguments.workers, **chosen)
     with opened(arguments.store) as store:
         options: dict[str, Any] = {"store": store, "engine": engine}
@@ -184,6 +183,14 @@ def _sweep(arguments: argparse.Namespace) -> int:
         if export:
             print(write(runs, export))
     return int((runs["status"] == "failed").any())
+
+
+def _value(text: str) -> Any:
+    """Read an option's value as JSON: a number, true, false or null; anything else is a text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 _SHOWN = ["candidate", "backbone", "n", "median", "q1", "q3", "learning_rate", "edge"]

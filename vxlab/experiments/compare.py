@@ -7,6 +7,7 @@ from vxlab.experiments.comparison import Comparison, gathered
 from vxlab.experiments.engines import Engine, make_engine
 from vxlab.experiments.fair import FairSweep
 from vxlab.experiments.labels import family_name
+from vxlab.experiments.lease import renewed
 from vxlab.experiments.materials import Job, fresh_materials
 from vxlab.experiments.plan import check_fit, plan
 from vxlab.experiments.spec import RunSpec
@@ -54,15 +55,15 @@ def compare(
     Raises:
         VxlabError: as :func:`vxlab.sweep`; a rank that does not fit its layers is refused before anything runs.
     """
-    with opened(store) as results, make_engine(engine, workers=workers) as pool:
+    with opened(store) as results, renewed(results) as owner, make_engine(engine, workers=workers) as pool:
         fresh_materials()
-        stages = _Stages(fair, results, pool, progress)
+        stages = _Stages(fair, results, pool, progress, owner)
         told = stages.announced()
         if progress:
             print(told)
-        stages.tune()
-        stages.report()
-        return gathered(fair, stages.runs(), results)
+        tuning = stages.tune()
+        stages.report(tuning)
+        return gathered(fair, stages.runs(), tuning, results)
 
 
 def announced(
@@ -86,7 +87,7 @@ def announced(
     with opened(store) as results, make_engine(engine, workers=workers) as pool:
         fresh_materials()
         if isinstance(wanted, FairSweep):
-            return _Stages(wanted, results, pool, progress=True).announced()
+            return _Stages(wanted, results, pool, progress=True, owner="").announced()
         jobs = jobs_of(wanted, pool)
         check_fit(jobs)
         return plan(jobs, results, pool)
@@ -95,8 +96,8 @@ def announced(
 class _Stages:
     """The stages of one comparison: each a list of runs that follows from the one before."""
 
-    def __init__(self, fair: FairSweep, results: Store, engine: Engine, progress: bool) -> None:
-        self.fair, self.results, self.engine, self.progress = fair, results, engine, progress
+    def __init__(self, fair: FairSweep, results: Store, engine: Engine, progress: bool, owner: str) -> None:
+        self.fair, self.results, self.engine, self.progress, self.owner = fair, results, engine, progress, owner
         self.placed: dict[tuple[str, str, str], Placed] = {}
 
     def announced(self) -> str:
@@ -105,21 +106,33 @@ class _Stages:
         check_fit(jobs)
         return plan(jobs, self.results, self.engine, self.fair.runs()) if self.progress else ""
 
-    def tune(self) -> None:
-        """Try every candidate's rates, and wider ranges for all while a best rate is on an edge."""
+    def tune(self) -> "pd.DataFrame":
+        """Try every candidate's rates, wider ranges for all while a best is on an edge, and return the choice."""
         wider = dict.fromkeys(self.fair.names, (0, 0))
         for widened in range(self.fair.widen + 1):
-            self._tune(wider, "tuning, wider ranges" if widened else "tuning")
-            table = self._tuning()
-            if self.fair.learning_rates == 1 or not table["edge"].any():
-                return
+            self._train("tuning", self._grid(wider), "tuning, wider ranges" if widened else "tuning")
+            table = self._tuning(1)
+            inside = table["chosen"] & (table["edge"] == "")
+            if self.fair.learning_rates == 1 or inside.sum() == len(wider):
+                break
             for name, side in sides(table).items():
                 below, above = wider[name]
                 wider[name] = (below + (side == "low"), above + (side == "high"))
+        if self.fair.tuning_seeds > 1:
+            best = finalists(self._of_stage("tuning"), self.fair.finalists)
+            others = range(1, self.fair.tuning_seeds)
+            specs = (
+                (name, self.fair.spec(self.fair.names[name], *rates, seed))
+                for name, pairs in best.items()
+                for rates in pairs
+                for seed in others
+            )
+            self._train("tuning", specs, "tuning, further seeds")
+        return self._tuning(self.fair.tuning_seeds)
 
-    def report(self) -> None:
+    def report(self, tuning: "pd.DataFrame") -> None:
         """Run each candidate's chosen rates on fresh seeds."""
-        chosen = self._tuning().query("chosen")
+        chosen = tuning.query("chosen")
         seeds = range(self.fair.tuning_seeds, self.fair.tuning_seeds + self.fair.report_seeds)
         self._train(
             "report",
@@ -138,19 +151,6 @@ class _Stages:
         rows = table.loc[[each.job.key for each in placed]].reset_index(drop=True)
         return rows.assign(candidate=[each.candidate for each in placed], stage=[each.stage for each in placed])
 
-    def _tune(self, wider: dict[str, tuple[int, int]], description: str) -> None:
-        self._train("tuning", self._grid(wider), description)
-        if self.fair.tuning_seeds > 1:
-            best = finalists(self._of_stage("tuning"), self.fair.finalists)
-            others = range(1, self.fair.tuning_seeds)
-            specs = (
-                (name, self.fair.spec(self.fair.names[name], *rates, seed))
-                for name, pairs in best.items()
-                for rates in pairs
-                for seed in others
-            )
-            self._train("tuning", specs, f"{description}, further seeds")
-
     def _grid(self, wider: dict[str, tuple[int, int]]) -> list[tuple[str, RunSpec]]:
         return [
             (name, self.fair.spec(candidate, rate, head, 0))
@@ -166,11 +166,11 @@ class _Stages:
         new = {(name, stage, job.key): Placed(name, stage, job) for (name, _), job in zip(named, jobs, strict=True)}
         lacking = [each.job for place, each in new.items() if place not in self.placed]
         with SweepProgress(len({job.key for job in lacking}), self.progress and bool(lacking), description) as show:
-            drive(lacking, self.results, self.engine, show)
+            drive(lacking, self.results, self.engine, show, self.owner)
         self.placed |= new
 
-    def _tuning(self) -> "pd.DataFrame":
-        return tuning_table(self._of_stage("tuning"), self.fair.tuning_seeds)
+    def _tuning(self, seeds: int) -> "pd.DataFrame":
+        return tuning_table(self._of_stage("tuning"), seeds)
 
     def _of_stage(self, stage: str) -> "pd.DataFrame":
         runs = self.runs()

@@ -10,7 +10,6 @@ from vxlab.experiments.fair import FairSweep
 from vxlab.experiments.labels import family_name
 from vxlab.experiments.pairs import pairs_table
 from vxlab.experiments.statistics import summarise
-from vxlab.experiments.tuning import tuning_table
 from vxlab.experiments.verdicts import verdict
 
 if TYPE_CHECKING:
@@ -47,27 +46,29 @@ class Comparison:
         )
 
 
-def gathered(fair: FairSweep, runs: "pd.DataFrame", results: "Store") -> Comparison:
+def gathered(fair: FairSweep, runs: "pd.DataFrame", tuning: "pd.DataFrame", results: "Store") -> Comparison:
     """Return the comparison that the runs of a fair sweep make.
 
     Args:
         fair: the sweep.
         runs: its rows of the store, with ``candidate`` and ``stage``.
+        tuning: by which the reported rates were chosen.
         results: the store, which has the test predictions.
 
     Raises:
-        VxlabError: not one run finished.
+        VxlabError: not one report run finished.
     """
     finished = runs[runs["status"] == "finished"]
-    if finished.empty:
+    if finished.empty or "report" not in set(finished["stage"]):
         told = runs["error"].dropna()
         reason = (
             f"the first failed with {told.iloc[0]}" if len(told) else "all of them diverged: try lower learning rates"
         )
-        raise VxlabError(f"not one of {len(runs)} runs finished; {reason}")
+        stage = "runs" if finished.empty else "report runs"
+        total = len(runs) if finished.empty else int((runs["stage"] == "report").sum())
+        raise VxlabError(f"not one of {total} {stage} finished; {reason}")
     names = {name: family_name(candidate.method) for name, candidate in fair.names.items()}
     shown = runs.assign(method=runs["candidate"].map(names))
-    tuning = tuning_table(shown[shown["stage"] == "tuning"], fair.tuning_seeds)
     summary = summary_table(shown, tuning)
     predictions, labels = _predictions(finished[finished["stage"] == "report"], results)
     metric = str(finished["metric"].iloc[0])
@@ -105,7 +106,7 @@ def _summary_row(name: str, own: "pd.DataFrame", chosen: "pd.DataFrame") -> dict
     rates = (
         chosen.loc[name]
         if name in chosen.index
-        else {"learning_rate": np.nan, "head_learning_rate": np.nan, "edge": ""}
+        else {"learning_rate": np.nan, "head_learning_rate": np.nan, "edge": "", "head_edge": ""}
     )
     return {
         "candidate": name,
@@ -115,7 +116,7 @@ def _summary_row(name: str, own: "pd.DataFrame", chosen: "pd.DataFrame") -> dict
         **{column: typical[column].max() for column in ("backbone", "head", "bytes_stored")},
         **{column: typical[column].median() for column in ("step_seconds", "peak_memory")},
         **summarise(reports["test"].to_numpy(dtype=float)),
-        **{column: rates[column] for column in ("learning_rate", "head_learning_rate", "edge")},
+        **{column: rates[column] for column in ("learning_rate", "head_learning_rate", "edge", "head_edge")},
         "tuning_runs": int((own["stage"] == "tuning").sum()),
         "budget_seconds": float(own["train_seconds"].sum()),
     }

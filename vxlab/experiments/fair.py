@@ -11,10 +11,11 @@ from vxlab.experiments.labels import label
 from vxlab.experiments.spec import RunSpec
 
 CENTRES: dict[str, float] = {
-    "lora": 2e-3, "vera": 2e-2, "lora_xs": 4e-3, "full": 1e-4, "bitfit": 2e-3, "head": 5e-3, "peft:vera": 2e-2,
+    "lora": 2e-3, "vera": 2e-2, "lora_xs": 4e-3, "full": 1e-4, "bitfit": 2e-3, "head": 5e-3,
+    "peft:lora": 2e-3, "peft:dora": 2e-3, "peft:adalora": 2e-3, "peft:vera": 2e-2,
 }  # fmt: skip
 """Middle of the learning rates tried, by method, where a candidate names none: what works for MiniLM on short texts
-(benchmarks/scores.py). PEFT's other methods start from LoRA's."""
+(benchmarks/scores.py); BitFit, DoRA and AdaLoRA start from LoRA's. Of PEFT's other methods no rate is known here."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,19 @@ class Candidate:
     def __post_init__(self) -> None:
         if not isinstance(self.method, Method):
             raise VxlabError(f"candidate {self.method!r} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, ...")
+        rate = self.learning_rate
+        if rate is not None and not (isinstance(rate, int | float) and 0 < rate < float("inf")):
+            raise VxlabError(f"learning_rate={rate!r} of {label(self.method)} is not a positive number; try 2e-3")
+        if rate is None and self.method.name not in CENTRES:
+            raise VxlabError(
+                f"{label(self.method)} has no usual learning rate here; name the middle of its range: "
+                f"Candidate({self.method!r}, learning_rate=...)"
+            )
 
     @property
     def centre(self) -> float:
         """The middle of the learning rates tried."""
-        return self.learning_rate or CENTRES.get(self.method.name, CENTRES["lora"])
+        return self.learning_rate or CENTRES[self.method.name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +61,8 @@ class FairSweep:
     tried, every candidate gets one more rate on the side where its own best lies, ``widen`` times at most; an edge
     that stays is flagged. A run that diverges or fails costs its budget.
 
-    Tuning has two stages where there are several tuning seeds: all rates on the first seed, then the ``finalists``
-    best on the others.
+    Tuning has two stages where there are several tuning seeds: all rates, the wider ones included, on the first seed,
+    then the ``finalists`` best on the others.
 
     >>> from vxlab import LoRA, VeRA
     >>> fair = FairSweep(candidates=[LoRA(rank=8), VeRA(rank=256)], learning_rates=3, report_seeds=5)
@@ -70,7 +79,7 @@ class FairSweep:
     learning_rates: int = 3
     """rates tried for each candidate, 1 or more; 1 tunes nothing, and the verdict says so"""
     spacing: float = 10**0.5
-    """factor between neighbouring rates, above 1"""
+    """factor between neighbouring rates, 1.01 or more"""
     head_learning_rates: tuple[float, ...] = (5e-3,)
     """tried with each of them"""
     tuning_seeds: int = 1
@@ -93,9 +102,9 @@ class FairSweep:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise VxlabError(f"{name}={value!r} is not a whole number of {least} or more")
-        if not 1 < self.spacing < 1000:
+        if not (isinstance(self.spacing, int | float) and 1.01 <= self.spacing <= 1000):
             raise VxlabError(
-                f"spacing={self.spacing!r} is the factor between learning rates; choose above 1, such as 3"
+                f"spacing={self.spacing!r} is the factor between learning rates; choose 1.01 or more, such as 3"
             )
         if not self.head_learning_rates:
             raise VxlabError("head_learning_rates is empty; give one rate or more, such as (5e-3,)")
@@ -135,12 +144,12 @@ class FairSweep:
         )
 
     def runs(self) -> dict[str, int]:
-        """Return how many runs there are: to tune, to report, and more for each widening."""
+        """Return how many runs there are: to tune, to report, and at most where the ranges grow."""
         heads = len(self.head_learning_rates)
         rates = [1 if isinstance(each.method, Head) else heads for each in self.names.values()]
         more = sum(min(self.finalists, self.learning_rates * n) * (self.tuning_seeds - 1) for n in rates)
         counts = {"tuning": self.learning_rates * sum(rates) + more, "report": len(rates) * self.report_seeds}
-        return {**counts, "widening": sum(rates) if self.widen and self.learning_rates > 1 else 0}
+        return {**counts, "widening": sum(rates) * self.widen if self.learning_rates > 1 else 0}
 
     def _completed(self, candidate: Candidate | Method) -> Candidate:
         each = candidate if isinstance(candidate, Candidate) else Candidate(candidate)

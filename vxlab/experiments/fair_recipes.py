@@ -36,7 +36,7 @@ _PAPERS = {
     "vera": {"model": "FacebookAI/roberta-large", "task": "rte"},
     "lora_xs": {"model": "FacebookAI/roberta-large", "task": "sst2"},
 }
-_QUICK_CENTRES = {"lora": 6e-3, "vera": 6e-2, "lora_xs": 1.2e-2}
+_QUICK_CENTRES = {"lora": 6e-3, "vera": 6e-2, "lora_xs": 1.2e-2, "bitfit": 6e-3, "full": 3e-4, "head": 1e-2}
 """A hundred steps ask for higher rates than a full run."""
 _PAPER_CENTRES = {"lora": 4e-4, "vera": 2e-2, "lora_xs": 3.16e-4}
 """LoRA: VeRA's instruction tuning; VeRA: its rate for RTE; LoRA-XS: the middle of its GLUE grid, 1e-4 to 1e-3."""
@@ -48,6 +48,7 @@ def fair_recipe(
     *,
     paper: str = "vera",
     ranks: Mapping[str, Sequence[int]] | None = None,
+    others: Sequence[str] = (),
     **chosen: Any,
 ) -> FairSweep:
     """Return a fair sweep of LoRA, VeRA and LoRA-XS over their ranks.
@@ -57,6 +58,7 @@ def fair_recipe(
             large differences only) or ``paper`` (a paper's ranks, epochs and seeds on RoBERTa-large, for a GPU).
         paper: whose grid at the scale ``paper``: ``vera`` (Figure 2: RTE) or ``lora_xs`` (GLUE; SST-2).
         ranks: by method's name; None takes the scale's. A method without ranks is left out.
+        others: further methods by name, as they come, such as ``head`` or ``full``.
         chosen: fields of :class:`FairSweep` (``learning_rates``, ``report_seeds``, ...) and of :class:`RunSpec`
             (``model``, ``task``, ``epochs``, ...); None keeps the scale's.
 
@@ -84,6 +86,7 @@ def fair_recipe(
         for name, several in ranks.items()
         for rank in several
     ]
+    candidates += [Candidate(method_from_name(name), learning_rate=centres.get(name)) for name in others]
     return FairSweep(candidates=candidates, settings=settings | chosen, **budget)
 
 

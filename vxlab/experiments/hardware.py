@@ -1,6 +1,8 @@
 """The device and precision of a run, and what it ran on."""
 
 import contextlib
+import ctypes
+import gc
 import importlib.metadata
 import os
 import platform
@@ -76,13 +78,22 @@ def versions() -> dict[str, str]:
     }
 
 
-def reset_peak_memory(device: str) -> None:
-    """Start measuring the peak of memory anew."""
+def reset_peak_memory(device: str) -> int:
+    """Start measuring the peak of memory anew; return the bytes that are held already.
+
+    On the GPU that is 0: all that is allocated there counts. On the CPU it is what is resident in this process, after
+    what earlier runs left behind has gone back to the system.
+    """
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    else:
-        with contextlib.suppress(OSError):  # Linux only, and not in every container: else the peak is the process's
-            Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is resident now
+        return 0
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
+    with contextlib.suppress(OSError):  # Linux only, and not in every container: else the peak is the process's
+        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is resident now
+        return peak_memory(device)
+    return 0
 
 
 def peak_memory(device: str) -> int:

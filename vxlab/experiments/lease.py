@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.materials import Job
-from vxlab.experiments.store import Store, new_owner
+from vxlab.experiments.store import Store, StoreError, new_owner
 
 POLL_SECONDS = 1.0
 """Between two looks at a run that another process trains."""
@@ -43,8 +43,10 @@ def claimed(store: Store, job: Job) -> Iterator[str | None]:
             time.sleep(POLL_SECONDS)
         try:
             yield owner
+        except StoreError:
+            raise
         except VxlabError:
-            store.forget(job.key)  # refused: no run of this kind can be
+            store.forget(job.key, owner)  # refused: no run of this kind can be
             raise
 
 

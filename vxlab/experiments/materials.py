@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import datasets
 import numpy as np
+import torch
 from torch import nn
 
 from vxlab._version import __version__
@@ -62,6 +63,10 @@ class Materials:
             VxlabError: the model, the task, the device or the precision cannot be had.
         """
         device = device or hardware.resolve_device(spec.device)
+        if spec.device not in ("auto", device):
+            raise VxlabError(
+                f"device={spec.device!r}, but the engine's workers run on {device}; choose auto or {device}"
+            )
         precision = hardware.resolve_precision(spec.precision, device)
         task = self.task(spec)
         identity = {
@@ -105,7 +110,10 @@ class Materials:
 
     def base(self, spec: RunSpec) -> nn.Module:
         """Return the base model to read from, never to change."""
-        return self._models.get((spec.model, self.task(spec).num_labels), lambda: self._loaded(spec))
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # whether a run finds it here or has to load it, its own draws are the same
+            return self._models.get((spec.model, self.task(spec).num_labels), lambda: self._loaded(spec))
 
     def _loaded(self, spec: RunSpec) -> nn.Module:
         return load_model(spec.model, self.task(spec).num_labels)

@@ -26,6 +26,7 @@ _WORDS = {
     "task": "other data",
     "precision": "another precision",
     "vxlab": "another version of vxlab",
+    "peft": "another version of peft",
 }
 """What a difference in a run's identity means."""
 
@@ -76,10 +77,13 @@ def plan(jobs: Sequence[Job], results: Store, engine: Engine, more: Mapping[str,
         else f"{total} runs{_stages(more)}."
     ]
     told += _changed(list(unique.values()), results)
-    if done == len(unique) and not more:
+    if done == len(unique):
         return " ".join(told)
-    paces = _paces(list(unique.values()), engine)
-    per_run = [paces[_kind(job)] for job in unique.values()]
+    paces, unknown = _paces(list(unique.values()), engine)
+    told += [f"{name} could not be tried out: {error}." for name, error in unknown.items()]
+    per_run = [paces[_kind(job)] for job in unique.values() if _kind(job) in paces]
+    if not per_run:
+        return " ".join(told)
     left = total - done
     seconds = left * sum(pace.seconds for pace in per_run) / len(per_run) / max(1, engine.slots)
     stored = left * sum(pace.stored for pace in per_run) / len(per_run)
@@ -115,7 +119,7 @@ def _changed(jobs: Sequence[Job], results: Store) -> list[str]:
     reasons: Counter[str] = Counter()
     for job in jobs:
         if (before := results.same_spec_elsewhere(job.key, job.spec.settings())) and results.record(job.key) is None:
-            reasons[" and ".join(_WORDS[name] for name in _WORDS if before.get(name) != job.identity[name])] += 1
+            reasons[" and ".join(_WORDS[name] for name in _WORDS if before.get(name) != job.identity.get(name))] += 1
     return [f"{count} were trained before with {reason}, and are new runs." for reason, count in reasons.items()]
 
 
@@ -127,18 +131,20 @@ def _typical(batch_size: int, rows: Any, materials: Materials, job: Job) -> Any:
     return DataCollatorWithPadding(materials.tokenizer(job.spec))(wanted.to_list()).items()
 
 
-def _paces(jobs: Sequence[Job], engine: Engine) -> dict[Any, Pace]:
-    """Measure each kind of run by its largest rank, on the engine."""
+def _paces(jobs: Sequence[Job], engine: Engine) -> tuple[dict[Any, Pace], dict[str, str]]:
+    """Measure each kind of run by its largest rank, on the engine; return also why some could not be."""
     largest = {_kind(job): job for job in sorted(jobs, key=lambda job: rank_of(job.spec.method) or 0)}
     paces: dict[Any, Pace] = {}
+    unknown: dict[str, str] = {}
     for kind, job in largest.items():
         engine.submit("measure", measure, job)
         while not (outcomes := engine.finished(timeout=60)):
             pass
         if outcomes[0].error:
-            raise VxlabError(f"{label(job.spec.method)} cannot be run: {outcomes[0].error}")
-        paces[kind] = outcomes[0].value
-    return paces
+            unknown[label(job.spec.method)] = outcomes[0].error
+        else:
+            paces[kind] = outcomes[0].value
+    return paces, unknown
 
 
 def _kind(job: Job) -> Any:
@@ -154,7 +160,7 @@ def _fit(job: Job, materials: Materials) -> None:
 def _stages(more: Mapping[str, int] | None) -> str:
     if not more:
         return ""
-    wider = f" (and {more['widening']} for each widening of the ranges)" if more.get("widening") else ""
+    wider = f" (and up to {more['widening']} where ranges grow)" if more.get("widening") else ""
     return f": {more['tuning']} to tune{wider} and {more['report']} to report"
 
 

@@ -48,7 +48,7 @@ class RunRecord:
     train_seconds: float
     """from the first step to the last, evaluations included; of a run taken up after a kill, since then only"""
     peak_memory: int
-    """bytes: allocated on the GPU, or resident in the process on the CPU"""
+    """bytes: allocated on the GPU, or resident in the process on the CPU beyond what was there before the run"""
     precision: str
     """in force"""
     hardware: dict[str, Any]

@@ -1,15 +1,18 @@
 """One run: fine-tune by a spec, choose the checkpoint on validation, report on test."""
 
+import contextlib
 import datetime
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import torch
+from filelock import FileLock
 from safetensors.torch import save_file
 from transformers import DataCollatorWithPadding, set_seed
 
@@ -55,7 +58,7 @@ def run(spec: RunSpec, *, store: Where = None, fresh: bool = False, progress: bo
         if fresh:
             results.forget(job.key)
             shutil.rmtree(folder, ignore_errors=True)
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if _processes() > 1:
             return _one_of_many(job, results, materials, progress)
         with claimed(results, job) as owner:
             if owner is not None:
@@ -70,12 +73,20 @@ def execute(job: Job, folder: Path, materials: Materials, progress: bool = False
     """
     if (found := RunRecord.load(folder)) is not None and found.key == job.key:
         return found
+    held = hardware.reset_peak_memory(job.device)
     set_seed(job.spec.seed)
-    hardware.reset_peak_memory(job.device)
     task = materials.task(job.spec)
     watch = Watch(f"{job.spec.method.name} on {task.name}", progress)
     trainer = _trainer(job, folder, materials, watch)
     folder.mkdir(parents=True, exist_ok=True)  # only now: what the model or the targets refuse leaves nothing
+    with _alone_in(folder):
+        if (found := RunRecord.load(folder)) is not None and found.key == job.key:
+            return found
+        return _train(job, folder, materials, trainer, watch, held)
+
+
+def _train(job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer, watch: Watch, held: int) -> RunRecord:
+    task = materials.task(job.spec)
     started = time.perf_counter()
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=usable_checkpoint(folder / "checkpoints"))
@@ -83,11 +94,32 @@ def execute(job: Job, folder: Path, materials: Materials, progress: bool = False
     metrics = _validation_rows(trainer, task.metrics)
     if not watch.diverged:
         metrics += _test_rows(trainer, materials.splits(job.spec), task, folder)
-    record = _record(job, folder, task, trainer, watch, metrics, train_seconds)
+    peak = hardware.peak_memory(job.device) - held
+    record = _record(job, folder, task, trainer, watch, metrics, train_seconds, peak)
     if trainer.is_world_process_zero():
         record.save()
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return record
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a run's folder: a claim may run out while its holder still trains, and two would spoil each other's files.
+
+    The processes of torchrun share one folder by intent.
+    """
+    if _processes() > 1:
+        yield
+        return
+    lock = FileLock(folder / ".lock")
+    with lock:
+        yield
+    (folder / ".lock").unlink(missing_ok=True)
+
+
+def _processes() -> int:
+    """Return how many processes torchrun started for this run."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _one_of_many(job: Job, results: Store, materials: Materials, progress: bool) -> RunRecord:
@@ -153,7 +185,8 @@ def _test_rows(
         for metric in (*task.metrics, "loss"):
             rows.append({"epoch": epoch, "split": name, "metric": metric, "value": output.metrics[f"{name}_{metric}"]})
     if trainer.is_world_process_zero():
-        save_file(tensors, folder / PREDICTIONS_FILE)
+        save_file(tensors, folder / f".{PREDICTIONS_FILE}")
+        os.replace(folder / f".{PREDICTIONS_FILE}", folder / PREDICTIONS_FILE)
     return rows
 
 
@@ -165,6 +198,7 @@ def _record(
     watch: Watch,
     metrics: list[dict[str, Any]],
     train_seconds: float,
+    peak_memory: int,
 ) -> RunRecord:
     model, adapter = trainer.model, folder / ADAPTER_FOLDER
     if trainer.is_world_process_zero():
@@ -189,7 +223,7 @@ def _record(
         steps=trainer.state.global_step,
         step_seconds=watch.step_seconds,
         train_seconds=train_seconds,
-        peak_memory=hardware.peak_memory(job.device),
+        peak_memory=peak_memory,
         precision=job.precision,
         hardware=hardware.describe_hardware(job.device),
         versions=hardware.versions(),

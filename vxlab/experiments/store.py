@@ -14,6 +14,7 @@ from vxlab.experiments.store_errors import StoreError
 from vxlab.experiments.store_owners import is_dead, new_owner
 from vxlab.experiments.store_schema import clock, runs
 from vxlab.experiments.store_table import frame, write
+from vxlab.paths import reports_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,9 +147,10 @@ class Store:
         told = {"error": _storable(error), "traceback": _storable(traceback)}
         self._database.change(and_(_held_by(owner), runs.c.key == key), status="failed", at=clock(), lease=None, **told)
 
-    def forget(self, key: str) -> None:
-        """Delete a run's row; its folder stays."""
-        self._database.do(lambda connection: connection.execute(delete(runs).where(runs.c.key == key)))
+    def forget(self, key: str, owner: str | None = None) -> None:
+        """Delete a run's row, with ``owner`` only where that holds its claim; its folder stays."""
+        wanted = runs.c.key == key if owner is None else and_(_held_by(owner), runs.c.key == key)
+        self._database.do(lambda connection: connection.execute(delete(runs).where(wanted)))
 
     def status(self, keys: Iterable[str]) -> dict[str, Row[Any]]:
         """Return by key, of the runs that have a row: ``status, owner, lease, attempts, error, traceback, at``.
@@ -230,6 +232,13 @@ class Store:
 
     def __repr__(self) -> str:
         return f"Store({self.name!r})"
+
+
+def _beside(file: Path | None) -> Path:
+    """Return the folder of the runs of a database in a file, or on a server."""
+    if file is None:
+        return reports_folder() / "runs"
+    return file.with_suffix("") if file.suffix else file.with_name(f"{file.name}.runs")
 
 
 def _held_by(owner: str) -> ColumnElement[bool]:

@@ -21,13 +21,15 @@ from vxlab.experiments.record import RECORD_FILE, RunRecord
 from vxlab.experiments.run import execute
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store import Store, Where, opened
-from vxlab.experiments.sweep_progress import SweepProgress
+from vxlab.experiments.sweep_progress import RESUME, SweepProgress
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOSSES = 3
-"""So often may a run's worker die before the run counts as failed."""
+"""So often may a run's worker die before the run counts as failed, where the engine itself tries nothing again."""
+
+_DISK_IS_FULL = ("No space left on device", "Disk quota exceeded")
 
 
 def sweep(
@@ -60,14 +62,15 @@ def sweep(
     """
     if not specs:
         raise VxlabError("specs is empty; give one RunSpec or more")
-    with opened(store) as results, make_engine(engine, workers=workers) as pool:
+    # The claims are released last, when no worker trains any more.
+    with opened(store) as results, renewed(results) as owner, make_engine(engine, workers=workers) as pool:
         fresh_materials()
         jobs = jobs_of(specs, pool)
         check_fit(jobs)
         if progress:
             print(plan(jobs, results, pool))
         with SweepProgress(len({job.key for job in jobs}), progress) as show:
-            drive(jobs, results, pool, show)
+            drive(jobs, results, pool, show, owner)
         keys = [job.key for job in jobs]
         return results.table(dict.fromkeys(keys)).set_index("key", drop=False).loc[keys].reset_index(drop=True)
 
@@ -110,11 +113,21 @@ def jobs_of(specs: Sequence[RunSpec], engine: Engine) -> list[Job]:
     return [shared_materials().job(spec, engine.device) for spec in specs]
 
 
-def drive(jobs: Sequence[Job], results: Store, engine: Engine, show: SweepProgress) -> None:
-    """Have the engine train the jobs that nobody has trained, and write each as it ends."""
+def drive(jobs: Sequence[Job], results: Store, engine: Engine, show: SweepProgress, owner: str) -> None:
+    """Have the engine train the jobs that nobody has trained, and write each as it ends.
+
+    Args:
+        jobs: the runs; one that occurs twice is trained once.
+        results: the store.
+        engine: entered.
+        show: entered.
+        owner: of the claims, from :func:`renewed`.
+
+    Raises:
+        VxlabError: the store fails for longer than its patience, or a disk is full; what has finished is kept.
+    """
     results.release_dead()
-    with renewed(results) as owner:
-        _Drive(jobs, results, engine, show, owner).until_done()
+    _Drive(jobs, results, engine, show, owner).until_done()
 
 
 class _Drive:
@@ -133,21 +146,22 @@ class _Drive:
             self._submit()
             self.show.running(len(self.running), elsewhere=len(self.waiting) if not self.running else 0)
             if self.running:
-                for outcome in self.engine.finished(timeout=POLL_SECONDS):
-                    self._settle(self.running.pop(outcome.key), outcome)
+                self._settle_all(self.engine.finished(timeout=POLL_SECONDS))
             elif self.waiting:
                 time.sleep(POLL_SECONDS)
 
     def _submit(self) -> None:
         """Claim waiting jobs while the engine has room; those done, here before or elsewhere, leave the list."""
         states = self.results.status(list(self.waiting))
+        room = self.engine.slots - len(self.running)
         for key, job in list(self.waiting.items()):
             state = states.get(key)
             if state is not None and (
                 state.status in ("finished", "diverged") or (state.status == "failed" and state.at >= self.started)
             ):
-                self._leave(key, state.status)
-            elif len(self.running) < self.engine.slots and self._claim(job):
+                self._leave(key, state.status, state.error or "")
+            elif room > 0 and self._claim(job):
+                room -= 1
                 self.running[key] = self.waiting.pop(key)
                 folder = str(self.results.folder_of(key)) if self.engine.shared_files else None
                 self.engine.submit(key, work, job.spec, key, job.device, folder)
@@ -161,15 +175,27 @@ class _Drive:
             return False
         return claimed
 
-    def _leave(self, key: str, status: str) -> None:
-        self.show.done(self.waiting.pop(key), status, lambda: self.results.record(key))
+    def _leave(self, key: str, status: str, error: str = "") -> None:
+        """Take a job off the list that was done before, or elsewhere."""
+        self.show.done(self.waiting.pop(key), status, lambda: self.results.record(key), error, here=False)
+
+    def _settle_all(self, outcomes: list[Outcome]) -> None:
+        """Write what workers sent back to the disk first: a store that fails at one run loses none of the others."""
+        with uninterrupted():
+            for outcome in outcomes:
+                if not outcome.error:
+                    _receive(self.results.folder_of(outcome.key), outcome.value)
+        for outcome in outcomes:
+            self._settle(self.running.pop(outcome.key), outcome)
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
+        if any(words in outcome.error for words in _DISK_IS_FULL):
+            raise VxlabError(f"{outcome.error}; free some space in {self.results.folder}. {RESUME}")
         if outcome.lost and self._may_try_again(job.key):
             self.results.release(self.owner, job.key)
             self.waiting[job.key] = job
             return
-        record = None if outcome.error else _received(self.results.folder_of(job.key), outcome.value)
+        record = None if outcome.error else RunRecord.load(self.results.folder_of(job.key))
         if record is None:
             error = outcome.error or f"its worker wrote no record into {self.results.folder_of(job.key)}; is it shared?"
             with uninterrupted():
@@ -185,7 +211,7 @@ class _Drive:
 
     def _may_try_again(self, key: str) -> bool:
         self.losses[key] = self.losses.get(key, 0) + 1
-        return self.losses[key] < LOSSES
+        return self.losses[key] < LOSSES and not self.engine.retries
 
 
 def work(spec: RunSpec, key: str, device: str, folder: str | None) -> dict[str, bytes]:
@@ -222,15 +248,14 @@ def _same_job(spec: RunSpec, key: str, device: str) -> Job:
     return job
 
 
-def _received(folder: Path, files: dict[str, bytes]) -> RunRecord | None:
-    """Write what a worker sent back, the record last, and read the record."""
+def _receive(folder: Path, files: dict[str, bytes]) -> None:
+    """Write what a worker sent back, the record last."""
     for name in sorted(files, key=lambda name: name == RECORD_FILE):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f".{path.name}")
         new.write_bytes(files[name])
         os.replace(new, path)
-    return RunRecord.load(folder)
 
 
 @contextlib.contextmanager

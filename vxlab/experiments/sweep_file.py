@@ -49,6 +49,7 @@ def read_sweep(path: str | Path) -> FairSweep | list[RunSpec]:
             f"sweep file {str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}"
         ) from error
     try:
+        _refuse_repeated_keys(yaml.compose(text, yaml.SafeLoader))
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise VxlabError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
@@ -101,6 +102,10 @@ def _candidates(entry: dict[str, Any]) -> list[Candidate]:
         raise VxlabError(
             f"candidate {entry!r} names no method; add method: lora, vera, lora_xs, head, full, bitfit or peft:NAME"
         )
+    if not isinstance(entry["method"], str | list):
+        raise VxlabError(
+            f"method={entry['method']!r} is not a name; write lora, vera, lora_xs, head, full, bitfit or peft:NAME"
+        )
     targets, rate = _hashable(entry.pop("targets", None)), entry.pop("learning_rate", None)
     names, lists = list(entry), [_listed(value) for value in entry.values()]
     return [Candidate(_method(dict(zip(names, values, strict=True))), targets, rate) for values in product(*lists)]
@@ -108,6 +113,17 @@ def _candidates(entry: dict[str, Any]) -> list[Candidate]:
 
 def _method(settings: dict[str, Any]) -> Method:
     return method_from_name(settings.pop("method"), **settings)
+
+
+def _refuse_repeated_keys(node: Any) -> None:
+    """Raise where a mapping has a key twice: YAML would silently keep the last."""
+    for child in node.value if node is not None and not isinstance(node.value, str) else []:
+        for each in child if isinstance(child, tuple) else [child]:
+            _refuse_repeated_keys(each)
+    if node is not None and node.id == "mapping":
+        keys = [key.value for key, _ in node.value]
+        if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
+            raise VxlabError(f"key {twice[0]!r} stands twice in one mapping; write it once")
 
 
 def _require_known(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:

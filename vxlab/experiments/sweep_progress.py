@@ -1,5 +1,6 @@
 """How far a sweep is: one line that says what is done, running and failed, the time left, and the best so far."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
@@ -56,8 +57,10 @@ class SweepProgress:
         if changed:
             self._write(now=True)
 
-    def done(self, job: Job, status: str, record: Callable[[], RunRecord | None], error: str = "") -> None:
-        """Count a run as ``finished``, ``diverged`` or ``failed``."""
+    def done(
+        self, job: Job, status: str, record: Callable[[], RunRecord | None], error: str = "", here: bool = True
+    ) -> None:
+        """Count a run as ``finished``, ``diverged`` or ``failed``; ``here`` where it was trained by this sweep now."""
         self.counts[status] += 1
         if status == "failed":
             self.errors[f"{label(job.spec.method)}, learning rate {job.spec.learning_rate:g}, seed {job.spec.seed}"] = (
@@ -67,11 +70,12 @@ class SweepProgress:
             self._compare(found)
         self._write()
         if self._bar is not None:
+            self._bar.initial += 0 if here else 1  # what took no time here says nothing of the time left
             self._bar.update()
 
     def _compare(self, record: RunRecord) -> None:
         score = record.score(split="validation")
-        if self.best is None or score > self.best[0]:
+        if math.isfinite(score) and (self.best is None or score > self.best[0]):
             self.best = (score, label(record.spec["method"]))
 
     def _write(self, now: bool = False) -> None:

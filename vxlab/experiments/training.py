@@ -151,9 +151,7 @@ def training_arguments(
     spec: RunSpec, folder: Path, device: str, precision: str, metric: str, rows: int
 ) -> TrainingArguments:
     """Return transformers' arguments for a run: evaluate and keep a checkpoint each epoch, the best at the end."""
-    devices = max(1, torch.cuda.device_count()) if device == "cuda" else 1
-    steps = spec.epochs * math.ceil(rows / (spec.batch_size * devices))
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=spec.epochs,
         per_device_train_batch_size=spec.batch_size,
@@ -172,7 +170,6 @@ def training_arguments(
         load_best_model_at_end=True,
         metric_for_best_model=metric,
         greater_is_better=True,
-        logging_steps=max(1, steps // LOGS_PER_RUN),
         logging_nan_inf_filter=False,
         train_sampling_strategy="group_by_length",
         length_column_name="length",
@@ -180,6 +177,11 @@ def training_arguments(
         report_to="none",
         disable_tqdm=True,
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # a batch is of one process: Trainer would spread it over all GPUs, N times as large
+    steps = spec.epochs * math.ceil(rows / (spec.batch_size * arguments.world_size))
+    arguments.logging_steps = max(1, steps // LOGS_PER_RUN)
+    return arguments
 
 
 def usable_checkpoint(folder: Path) -> str | None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 COLUMNS = [
     "candidate", "method", "rank", "learning_rate", "head_learning_rate", "median", "low", "high", "n", "diverged",
-    "failed", "chosen", "edge",
+    "failed", "chosen", "edge", "head_edge",
 ]  # fmt: skip
 
 _OF_RATES = ["candidate", "method", "rank", "learning_rate", "head_learning_rate"]
@@ -18,10 +18,11 @@ _OF_RATES = ["candidate", "method", "rank", "learning_rate", "head_learning_rate
 def tuning_table(runs: "pd.DataFrame", tuning_seeds: int) -> "pd.DataFrame":
     """Return one row for each candidate and pair of learning rates, in the order of the rates.
 
-    ``median``, ``low`` and ``high`` are of validation over the ``n`` tuning seeds that finished. The median chooses,
-    a run that diverged or failed counting as the worst there is, among the rates that ran on every tuning seed; of
-    several equals the one in their middle. ``edge`` is ``low`` or ``high`` where the chosen rate is the lowest or
-    highest tried for its candidate, "" elsewhere and where one rate alone was tried.
+    ``median``, ``low`` and ``high`` are of validation over the ``n`` tuning seeds that finished. The median chooses
+    among the rates that ran on every tuning seed, a run that diverged or failed counting as the worst there is; of
+    several equals one inside the range. Where every rate lost half of its runs or more, what is left chooses. ``edge``
+    is ``low`` or ``high`` where the chosen rate is the lowest or highest tried for its candidate, "" elsewhere and
+    where one rate alone was tried; ``head_edge`` says the same of the head's rate.
 
     Args:
         runs: the tuning runs, with the columns ``candidate`` and ``method`` (as shown) and the store's.
@@ -32,14 +33,12 @@ def tuning_table(runs: "pd.DataFrame", tuning_seeds: int) -> "pd.DataFrame":
     groups = runs.groupby(_OF_RATES, sort=True, dropna=False)
     rows = [dict(zip(_OF_RATES, rates, strict=True)) | _of_group(group) for rates, group in groups]
     table = pd.DataFrame(rows)
-    table["choice"] = np.where(table["ran"] >= tuning_seeds, table["choice"], -np.inf)
-    table[["chosen", "edge"]] = False, ""
+    table[["chosen", "edge", "head_edge"]] = False, "", ""
     for _, own in table.groupby("candidate"):
-        if np.isfinite(own["choice"].max()):
-            ties = own.index[own["choice"] == own["choice"].max()]
-            best = ties[(len(ties) - 1) // 2]
-            table.loc[best, "chosen"] = True
-            table.loc[best, "edge"] = _edge(own, best)
+        best = _best(own[own["ran"] >= tuning_seeds], own)
+        if best is not None:
+            edges = _edge(own["learning_rate"], best), _edge(own["head_learning_rate"], best)
+            table.loc[best, ["chosen", "edge", "head_edge"]] = True, *edges
     order = {name: i for i, name in enumerate(dict.fromkeys(runs["candidate"]))}
     return table.sort_values("candidate", key=lambda names: names.map(order), kind="stable", ignore_index=True)[COLUMNS]
 
@@ -99,8 +98,18 @@ def _of_group(group: "pd.DataFrame") -> dict[str, Any]:
     }
 
 
-def _edge(own: "pd.DataFrame", best: Any) -> str:
-    rate, tried = own.loc[best, "learning_rate"], own["learning_rate"]
+def _best(complete: "pd.DataFrame", tried: "pd.DataFrame") -> Any:
+    """Return the index of the row to choose among those complete; None where every run was lost."""
+    for column in ("choice", "median"):
+        scores = complete[column].fillna(-np.inf)
+        if len(scores) and np.isfinite(scores.max()):
+            ties = list(scores.index[scores == scores.max()])
+            ties = [each for each in ties if not _edge(tried["learning_rate"], each)] or ties
+            return ties[(len(ties) - 1) // 2]
+    return None
+
+
+def _edge(tried: "pd.Series[float]", best: Any) -> str:
     if tried.nunique() == 1:
         return ""
-    return "low" if rate == tried.min() else "high" if rate == tried.max() else ""
+    return "low" if tried[best] == tried.min() else "high" if tried[best] == tried.max() else ""

@@ -127,6 +127,7 @@ def _by_kind(pairs: "pd.DataFrame") -> list[str]:
 
 def _edges(rows: Mapping[str, Any]) -> str:
     on_edge = [f"{name} ({row['edge']})" for name, row in rows.items() if row["edge"] in ("low", "high")]
+    on_edge += [f"{name} (head's, {row['head_edge']})" for name, row in rows.items() if row.get("head_edge")]
     if not on_edge:
         return ""
     return f"Learning rate on the edge of its range: {', '.join(on_edge)}. A wider range may score better."
@@ -135,7 +136,10 @@ def _edges(rows: Mapping[str, Any]) -> str:
 def _lost(rows: Mapping[str, Any]) -> str:
     lost = {name: (int(row["diverged"]), int(row["diverged"] + row["n"])) for name, row in rows.items()}
     named = ", ".join(f"{name} ({some} of {runs})" for name, (some, runs) in lost.items() if some)
-    return f"Runs that diverged or failed, and are in no score: {named}." if named else ""
+    never = ", ".join(name for name, (_, runs) in lost.items() if not runs)
+    told = [f"Runs that diverged or failed, and are in no score: {named}."] if named else []
+    told += [f"Without any result, for all its tuning runs diverged or failed: {never}."] if never else []
+    return " ".join(told)
 
 
 def _few_seeds(seeds: list[int]) -> str:

@@ -43,6 +43,10 @@ class Engine(Protocol):
     def device(self) -> str | None:
         """Return the device of its jobs where they run elsewhere, ``cuda`` or ``cpu``; None means this machine's."""
 
+    @property
+    def retries(self) -> bool:
+        """Say whether an outcome that is lost has been tried again already."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(

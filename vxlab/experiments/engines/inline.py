@@ -29,6 +29,7 @@ class InlineEngine:
     slots = 1
     shared_files = True
     device = None
+    retries = False
 
     def __init__(self, workers: int | None = None) -> None:
         if workers not in (None, 1):

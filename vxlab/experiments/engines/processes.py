@@ -37,6 +37,7 @@ class ProcessEngine:
 
     shared_files = True
     device = None
+    retries = False
 
     def __init__(self, workers: int | None = None) -> None:
         gpus = visible_gpus()

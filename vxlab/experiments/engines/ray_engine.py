@@ -42,6 +42,8 @@ class RayEngine:
         VxlabError: a number is not positive, the cluster does not answer, or none of its nodes can hold a job.
     """
 
+    retries = True
+
     def __init__(
         self,
         workers: int | None = None,
