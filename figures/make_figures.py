@@ -1,7 +1,8 @@
-"""Make the README's figures: from notebook 01's small recipe, found in the store or trained now, and 07's report.
+"""Make the README's figures: from the small recipes of notebooks 01 and 02, found in the store or trained now, and
+07's report.
 
     vxlab report 07_cost
-    python figures/make_figures.py [--store reports/runs] [--costs reports/07_cost.ipynb]
+    python figures/make_figures.py [--store reports/runs.db] [--costs reports/07_cost.ipynb]
 
 Needs Chromium or Chrome, which draws the images.
 """
@@ -19,6 +20,8 @@ from vxlab.experiments.hardware import describe_hardware, resolve_device, versio
 from vxlab.experiments.scores import score_table
 from vxlab.experiments.trained import layer_updates, load_trained
 from vxlab.views import figures
+from vxlab.views.sweep_figures import score_against_parameters
+from vxlab.views.verdict_figures import differences
 
 HERE = Path(__file__).parent
 SCALE = 2
@@ -26,10 +29,11 @@ SCALE = 2
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--store", default="reports/runs", help="where finished runs are kept, and found again")
+    parser.add_argument("--store", default="reports/runs.db", help="where finished runs are kept, and found again")
     parser.add_argument("--costs", default="reports/07_cost.ipynb", help="notebook 07, executed")
     arguments = parser.parse_args()
     fine_tuning(arguments.store)
+    rank_sweep(arguments.store)
     costs(Path(arguments.costs))
 
 
@@ -51,6 +55,29 @@ def fine_tuning(store: str) -> None:
     }
     text = json.dumps({"command": "python figures/make_figures.py", "test": scores, **made_with}, indent=1)
     (HERE / "01_fine_tune.json").write_text(text + "\n", encoding="utf-8")
+
+
+def rank_sweep(store: str) -> None:
+    """Draw score against trained parameters, and the verdicts at matched parameters, of notebook 02's small sweep."""
+    fair = vxlab.fair_recipe("small", others=["head"])
+    result = vxlab.compare(fair, store=store, engine="processes")
+    drawn = score_against_parameters(result.summary, metric=result.metric, runs=result.runs, majority=result.trivial)
+    _write(drawn, "02_rank_sweep_scores")
+    _write(differences(result.pairs, "matched parameters", metric=result.metric), "02_rank_sweep_differences")
+    columns = ["candidate", "backbone", "bytes_stored", "step_seconds", "median", "q1", "q3", "n", "diverged"]
+    columns += ["learning_rate", "edge"]
+    made_with = {
+        "command": "python figures/make_figures.py",
+        "settings": {**fair.settings, "targets": "query-value"},
+        "rates": {name: fair.rates(candidate) for name, candidate in fair.names.items()},
+        "runs": fair.runs(),
+        "summary": json.loads(result.summary[columns].to_json(orient="records")),
+        "verdict": result.verdict().splitlines(),
+        "hardware": describe_hardware(resolve_device("auto")),
+        "versions": versions(),
+    }
+    text = json.dumps(made_with, indent=1, ensure_ascii=False)
+    (HERE / "02_rank_sweep.json").write_text(text + "\n", encoding="utf-8")
 
 
 def costs(report: Path) -> None:

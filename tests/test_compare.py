@@ -228,3 +228,28 @@ def test_the_plan_says_what_has_changed(tiny_model: str, toy_task: str, tmp_path
         file.write("lovely,good\n")
     told = announced(wanted, store=tmp_path)
     assert "2 were trained before with other data, and are new runs." in told
+
+
+def test_two_drivers_of_one_comparison_train_each_run_once_and_tell_the_same(
+    tiny_model: str, toy_task: str, tmp_path: Path
+) -> None:
+    import subprocess
+    import sys
+
+    file = tmp_path / "sweep.yaml"
+    file.write_text(
+        f"model: {tiny_model}\ntask: {toy_task}\nepochs: 1\nbatch_size: 8\nmax_length: 16\ndevice: cpu\n"
+        "learning_rates: 2\nreport_seeds: 2\nwiden: 1\ncandidates: [{method: lora, rank: [2, 4]}]\n"
+    )
+    command = [sys.executable, "-m", "vxlab", "sweep", str(file), "--store", str(tmp_path / "runs.db")]
+    drivers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = []
+    for driver in drivers:
+        output, errors = driver.communicate(timeout=300)
+        assert driver.returncode == 0, errors
+        told.append(output[output.index("candidate") :])
+    assert told[0] == told[1]
+    with Store(tmp_path) as store:
+        table = store.table()
+    assert set(table["status"]) == {"finished"}
+    assert table["attempts"].tolist() == [1] * len(table)

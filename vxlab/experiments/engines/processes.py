@@ -29,7 +29,8 @@ class ProcessEngine:
     end with this process, however it ends.
 
     Args:
-        workers: how many; None means one for each GPU, or, without any, one for each two cores.
+        workers: how many; None means one for each GPU, or, without any, what
+            :func:`default_workers` says.
 
     Raises:
         VxlabError: the number is not positive, or the engine is entered while a worker imports the main script.
