@@ -7,11 +7,11 @@ from vxlab.experiments.fair_recipes import RANKS, fair_recipe
 
 
 @pytest.mark.parametrize("scale", ["smoke", "small"])
-def test_a_scale_compares_three_methods_over_their_ranks_with_two_seeds(scale: str) -> None:
+def test_a_scale_compares_three_methods_over_their_ranks_with_several_seeds(scale: str) -> None:
     fair = fair_recipe(scale)
     methods = [each.method.name for each in fair.names.values()]
     assert {name: methods.count(name) for name in methods} == {name: len(ranks) for name, ranks in RANKS[scale].items()}
-    assert fair.report_seeds == 2
+    assert fair.report_seeds >= 2
     assert fair.settings["model"] == "minilm"
 
 

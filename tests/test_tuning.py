@@ -110,3 +110,9 @@ def test_a_heads_rate_on_the_edge_is_flagged_too() -> None:
     both["validation"] = [0.7, 0.8]
     table = tuning_table(both, 1)
     assert table.loc[table["chosen"], ["edge", "head_edge"]].iloc[0].tolist() == ["", "high"]
+
+
+def test_the_head_alone_has_one_rate_and_one_edge() -> None:
+    scores = runs({(1e-3, 0): 0.7, (1e-2, 0): 0.8})
+    table = tuning_table(scores.assign(head_learning_rate=scores["learning_rate"]), 1)
+    assert table.loc[table["chosen"], ["edge", "head_edge"]].iloc[0].tolist() == ["high", ""]

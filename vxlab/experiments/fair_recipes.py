@@ -21,7 +21,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 _BUDGETS: dict[str, dict[str, Any]] = {
-    "small": {"learning_rates": 3, "tuning_seeds": 1, "report_seeds": 2, "widen": 0},
+    "small": {"learning_rates": 3, "tuning_seeds": 1, "report_seeds": 3, "widen": 0},
     "smoke": {"learning_rates": 2, "tuning_seeds": 1, "report_seeds": 2, "widen": 0},
     "paper": {"learning_rates": 5, "tuning_seeds": 2, "report_seeds": 5, "widen": 1},
 }
@@ -66,7 +66,7 @@ def fair_recipe(
         VxlabError: the scale, the paper, a method or a field is unknown.
 
     >>> fair_recipe("small", ranks={"lora": [8], "vera": [256]}).runs()
-    {'tuning': 6, 'report': 4, 'widening': 0}
+    {'tuning': 6, 'report': 6, 'widening': 0}
     """
     if scale not in SCALES:
         raise VxlabError(f"scale={scale!r} is unknown; choose one of {', '.join(SCALES)}")

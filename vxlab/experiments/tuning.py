@@ -37,7 +37,8 @@ def tuning_table(runs: "pd.DataFrame", tuning_seeds: int) -> "pd.DataFrame":
     for _, own in table.groupby("candidate"):
         best = _best(own[own["ran"] >= tuning_seeds], own)
         if best is not None:
-            edges = _edge(own["learning_rate"], best), _edge(own["head_learning_rate"], best)
+            apart = not own["learning_rate"].equals(own["head_learning_rate"])  # the head alone has one rate
+            edges = _edge(own["learning_rate"], best), _edge(own["head_learning_rate"], best) if apart else ""
             table.loc[best, ["chosen", "edge", "head_edge"]] = True, *edges
     order = {name: i for i, name in enumerate(dict.fromkeys(runs["candidate"]))}
     return table.sort_values("candidate", key=lambda names: names.map(order), kind="stable", ignore_index=True)[COLUMNS]
