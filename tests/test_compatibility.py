@@ -179,6 +179,7 @@ def test_inference_mode_gives_the_same_logits(family: Family) -> None:
 
 
 def test_accelerate_prepares_and_steps_it() -> None:
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)  # a Trainer in this process left its own
     model = adapted(vxlab.VeRA(rank=8))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     helper = accelerate.Accelerator(cpu=True, mixed_precision="bf16", gradient_accumulation_steps=2)
