@@ -1,6 +1,6 @@
 """Measure the scores in the README: every method's recipe on film reviews, and LoRA on GLUE tasks.
 
-    python benchmarks/scores.py [--glue path/to/glue] [--store reports/runs]
+    python benchmarks/scores.py [--glue path/to/glue] [--store reports/runs.db]
 
 Writes benchmarks/results/scores.json. About 15 minutes on two cores without GLUE, 25 with it.
 """
@@ -19,7 +19,7 @@ RESULTS = Path(__file__).parent / "results" / "scores.json"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--glue", help="a folder of GLUE tasks in GLUE's TSV layout: adds SST-2, STS-B and RTE")
-    parser.add_argument("--store", default="reports/runs", help="where finished runs are kept, and found again")
+    parser.add_argument("--store", default="reports/runs.db", help="where finished runs are kept, and found again")
     arguments = parser.parse_args()
     specs = {
         "LoRA r=8": vxlab.recipe("lora"),
