@@ -72,7 +72,7 @@ def plan(jobs: Sequence[Job], results: Store, engine: Engine, more: Mapping[str,
     done = sum(state.status in ENDED for state in results.status(unique).values())
     total = sum(more.values()) - more.get("widening", 0) if more else len(unique)
     told = [
-        f"{total} runs{_stages(more)}; {done} of them are in {results.name} already."
+        f"{total} runs{_stages(more)}; {done} of them {'is' if done == 1 else 'are'} in {results.name} already."
         if done
         else f"{total} runs{_stages(more)}."
     ]
