@@ -3,7 +3,8 @@
 import pytest
 import toy_costs as toy
 
-from vxlab.experiments.beside_papers import ABSENT, CONSISTENT, CONTRADICTS, NOISY, beside_papers
+from vxlab.experiments.beside_papers import beside_papers
+from vxlab.experiments.claims import ABSENT, CONSISTENT, CONTRADICTS, NOISY
 
 VERA, XS, MEMORY, SVD = "VeRA r=64: step", "LoRA-XS r=64: step", "VeRA r=64: less", "LoRA-XS: SVD"
 

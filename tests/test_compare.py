@@ -82,6 +82,16 @@ def test_again_trains_nothing_and_gives_the_same_tables(
     assert again.verdict() == learnt.verdict()
 
 
+def test_without_training_a_finished_comparison_is_given_and_a_missing_run_is_named(
+    learnt: vxlab.Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_module, "execute", None)
+    again = vxlab.compare(learnt.fair, store=Path(learnt.runs["folder"][0]).parents[1], progress=False, train=False)
+    pd.testing.assert_frame_equal(again.summary, learnt.summary)
+    with pytest.raises(vxlab.VxlabError, match=r"lacks 2 of 2 runs: LoRA r=4 at 0.03, seed 0; LoRA r=4 at 0.0003"):
+        vxlab.compare(learnt.fair, store=tmp_path, progress=False, train=False)
+
+
 def test_the_stores_table_has_every_run(learnt: vxlab.Comparison) -> None:
     with Store(Path(learnt.runs["folder"][0]).parents[1]) as store:
         stored = store.table().set_index("key")

@@ -83,6 +83,20 @@ def test_nothing_is_trained_twice(
     assert vxlab.run(spec, store=tmp_path).key == first["key"][0]  # one run and a sweep share a store
 
 
+def test_without_training_what_the_store_has_is_given_and_what_it_lacks_is_named(
+    whole: pd.DataFrame, tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_module, "execute", None)
+    specs = sweep_script.specs(tiny_model, toy_task)
+    kept = Path(whole["folder"][0]).parents[1]
+    pd.testing.assert_frame_equal(sweep(specs[:2], kept, train=False), whole.iloc[:2])
+    lacking = (
+        r"train=False, and .* lacks 2 of 2 runs: LoRA r=2 at 0.01, seed 0; VeRA r=4 .*; train them with train=True"
+    )
+    with pytest.raises(vxlab.VxlabError, match=lacking):
+        sweep(specs[:2], tmp_path, train=False)
+
+
 def test_the_model_is_loaded_once(
     tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

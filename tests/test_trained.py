@@ -13,7 +13,17 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import vxlab
-from vxlab.experiments.trained import LAYER_COLUMNS, layer_updates, load_trained, merged_difference, sample_texts
+from vxlab.experiments.trained import (
+    LAYER_COLUMNS,
+    base_weights,
+    full_updates,
+    layer_updates,
+    load_trained,
+    merged_difference,
+    place,
+    sample_texts,
+    trained_updates,
+)
 
 FAMILIES = {"lora": vxlab.LoRA(rank=3), "vera": vxlab.VeRA(rank=5), "lora_xs": vxlab.LoRAXS(rank=4)}
 TEXTS = ["a b c d", "b", "d c b a d c b a", "c c"]
@@ -121,6 +131,56 @@ def test_a_runs_model_is_loaded_as_it_was_trained(saved, tmp_path, method):
     with torch.no_grad():
         assert loaded(**batch).logits.equal(trained.eval()(**batch).logits)
     assert not any(layer.merged for layer in vxlab.adapted_layers(loaded).values())
+
+
+def _record(saved, tmp_path, method):
+    """Return a record of a run whose tensors were moved by chance, and its model."""
+    model = _moved(vxlab.load_model(str(saved), 2), method)
+    for parameter in model.parameters():
+        parameter.data += 0.01 * torch.randn(parameter.shape) * parameter.requires_grad
+    spec = {"model": str(saved), "method": {"name": method.name}}
+    record = toy.run_record(tmp_path / "run", np.eye(2, dtype=np.float32), np.arange(2), spec=spec)
+    vxlab.save_adapter(model, record.folder / "adapter")
+    return record, model
+
+
+@pytest.mark.parametrize("method", FAMILIES.values(), ids=FAMILIES)
+def test_trained_updates_are_the_factors_of_every_layer(saved, tmp_path, method):
+    record, model = _record(saved, tmp_path, method)
+    updates = trained_updates(record)
+    assert list(updates) == list(vxlab.adapted_layers(model))
+    for name, (left, right) in updates.items():
+        assert left.dtype == right.dtype == torch.float64
+        assert not left.requires_grad
+        torch.testing.assert_close((left @ right).float(), model.get_submodule(name).delta_weight().detach())
+
+
+def test_full_updates_are_what_was_added_to_the_weights(saved, tmp_path):
+    record, model = _record(saved, tmp_path, vxlab.Full())
+    before, updates = base_weights(record), full_updates(record)
+    assert list(updates) == list(before) == list(vxlab.resolve_targets(model, "all-linear"))
+    for name, update in updates.items():
+        moved = model.get_submodule(name).weight
+        after = moved.T if type(model.get_submodule(name)).__name__ == "Conv1D" else moved
+        torch.testing.assert_close(before[name].double() + update, after.detach().double(), rtol=0, atol=0)
+        assert update.norm() > 0
+
+
+@pytest.mark.parametrize(
+    ("method", "read", "message"),
+    [
+        (vxlab.Full(), trained_updates, r"\(full\) has no updates in factors; .* take full_updates"),
+        (vxlab.LoRA(rank=2), full_updates, "is of lora, whose updates are low-rank; .* take trained_updates"),
+    ],
+)
+def test_updates_of_the_other_kind_are_refused(saved, tmp_path, method, read, message):
+    record, _ = _record(saved, tmp_path, method)
+    with pytest.raises(vxlab.VxlabError, match=message):
+        read(record)
+
+
+def test_a_layer_without_a_number_or_a_known_role_has_its_place():
+    assert place("pooler.dense") == (0, "other")
 
 
 def test_another_base_under_the_same_name_is_refused(tmp_path):

@@ -12,7 +12,7 @@ from vxlab.experiments.materials import Job, fresh_materials
 from vxlab.experiments.plan import check_fit, plan
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store import Store, Where, opened
-from vxlab.experiments.sweep import drive, jobs_of
+from vxlab.experiments.sweep import drive, jobs_of, require_trained
 from vxlab.experiments.sweep_progress import SweepProgress
 from vxlab.experiments.tuning import finalists, sides, tuning_table
 
@@ -39,6 +39,7 @@ def compare(
     engine: "str | Engine" = "inline",
     workers: int | None = None,
     progress: bool = True,
+    train: bool = True,
 ) -> Comparison:
     """Carry out a fair sweep: tune every candidate with the same budget, and report the chosen on fresh seeds.
 
@@ -51,15 +52,16 @@ def compare(
         engine: ``inline``, ``processes`` or ``ray``, as :func:`vxlab.sweep` takes it.
         workers: runs at a time, where the engine runs several.
         progress: say what is to be done and how long it takes, and show how far it is.
+        train: False takes what the store has, and raises where it lacks a run.
 
     Raises:
         VxlabError: as :func:`vxlab.sweep`; a rank that does not fit its layers is refused before anything runs.
     """
     with opened(store) as results, renewed(results) as owner, make_engine(engine, workers=workers) as pool:
         fresh_materials()
-        stages = _Stages(fair, results, pool, progress, owner)
+        stages = _Stages(fair, results, pool, progress, owner, train)
         told = stages.announced()
-        if progress:
+        if progress and train:
             print(told)
         tuning = stages.tune()
         stages.report(tuning)
@@ -96,8 +98,11 @@ def announced(
 class _Stages:
     """The stages of one comparison: each a list of runs that follows from the one before."""
 
-    def __init__(self, fair: FairSweep, results: Store, engine: Engine, progress: bool, owner: str) -> None:
+    def __init__(
+        self, fair: FairSweep, results: Store, engine: Engine, progress: bool, owner: str, train: bool = True
+    ) -> None:
         self.fair, self.results, self.engine, self.progress, self.owner = fair, results, engine, progress, owner
+        self.may_train = train
         self.placed: dict[tuple[str, str, str], Placed] = {}
 
     def announced(self) -> str:
@@ -165,6 +170,8 @@ class _Stages:
         jobs = jobs_of([spec for _, spec in named], self.engine)
         new = {(name, stage, job.key): Placed(name, stage, job) for (name, _), job in zip(named, jobs, strict=True)}
         lacking = [each.job for place, each in new.items() if place not in self.placed]
+        if not self.may_train:
+            require_trained(lacking, self.results)
         with SweepProgress(len({job.key for job in lacking}), self.progress and bool(lacking), description) as show:
             drive(lacking, self.results, self.engine, show, self.owner)
         self.placed |= new

@@ -1,7 +1,7 @@
 """Fair sweeps that are ready to run: for a smoke test, for a laptop, and the papers' own grids."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from vxlab.adapters import Method, method_from_name
@@ -9,6 +9,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.fair import Candidate, FairSweep
 from vxlab.experiments.recipes import SCALES, recipe
+from vxlab.experiments.spec import RunSpec
 
 _SETTINGS: dict[str, dict[str, Any]] = {
     "small": {
@@ -38,8 +39,9 @@ _PAPERS = {
 }
 _QUICK_CENTRES = {"lora": 6e-3, "vera": 6e-2, "lora_xs": 1.2e-2, "bitfit": 6e-3, "full": 3e-4, "head": 1e-2}
 """A hundred steps ask for higher rates than a full run."""
-_PAPER_CENTRES = {"lora": 4e-4, "vera": 2e-2, "lora_xs": 3.16e-4}
-"""LoRA: VeRA's instruction tuning; VeRA: its rate for RTE; LoRA-XS: the middle of its GLUE grid, 1e-4 to 1e-3."""
+_PAPER_CENTRES = {"lora": 4e-4, "vera": 2e-2, "lora_xs": 3.16e-4, "full": 1e-5}
+"""LoRA: VeRA's instruction tuning; VeRA: its rate for RTE; LoRA-XS: the middle of its GLUE grid, 1e-4 to 1e-3. Full
+fine-tuning: RoBERTa's own, the lowest of the grid in Liu et al. (2019), arXiv 1907.11692."""
 _LORA_XS_HEADS = (5e-4, 1e-3, 5e-3)
 
 
@@ -68,26 +70,73 @@ def fair_recipe(
     >>> fair_recipe("small", ranks={"lora": [8], "vera": [256]}).runs()
     {'tuning': 6, 'report': 6, 'widening': 0}
     """
+    _known(scale, paper)
+    usual = RANKS[paper if scale == "paper" else scale]
+    ranked = [(name, rank) for name, several in (usual if ranks is None else ranks).items() for rank in several]
+    methods = [_method(name, rank, scale) for name, rank in ranked] + [method_from_name(name) for name in others]
+    return fair_study(methods, scale, paper=paper, **chosen)
+
+
+def fair_study(
+    candidates: Sequence[Candidate | Method], scale: str = "small", *, paper: str = "vera", **chosen: Any
+) -> FairSweep:
+    """Return a fair sweep of candidates of your own, in the settings and with the budget of a scale.
+
+    Args:
+        candidates: methods, whose rates lie where the scale's length of a run asks for them; or candidates, which may
+            name the middle of their rates.
+        scale: as :func:`fair_recipe` takes it.
+        paper: whose settings at the scale ``paper``.
+        chosen: as :func:`fair_recipe` takes it.
+
+    Raises:
+        VxlabError: the scale, the paper or a field is unknown.
+    """
+    _known(scale, paper)
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    budget = _BUDGETS[scale] | {name: chosen.pop(name) for name in _of_fair() if name in chosen}
+    if scale == "paper":
+        settings = _paper_settings(paper, chosen)
+        budget.setdefault("head_learning_rates", settings.pop("heads"))
+    else:
+        settings = _SETTINGS[scale] | _quick_precision()
+    placed = [_placed(each, _PAPER_CENTRES if scale == "paper" else _QUICK_CENTRES) for each in candidates]
+    return FairSweep(candidates=placed, settings=settings | chosen, **budget)
+
+
+def study_run(method: Method, scale: str = "small", *, paper: str = "lora_xs", **chosen: Any) -> RunSpec:
+    """Return one run whose update is to be looked at: the scale's settings, twice as long where that is short.
+
+    Args:
+        method: at its usual rate for the scale; rates are not tuned here.
+        scale: as :func:`fair_recipe` takes it.
+        paper: whose settings at the scale ``paper``; there full fine-tuning takes 1e-5 and 5e-3 for its head.
+        chosen: fields of :class:`RunSpec`; None keeps the scale's.
+
+    >>> from vxlab import LoRA
+    >>> spec = study_run(LoRA(rank=64), targets="query")
+    >>> spec.learning_rate, spec.train_examples, spec.batch_size
+    (0.006, 1600, 8)
+    """
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    fair = fair_study([method], scale, paper=paper)
+    (candidate,) = fair.names.values()
+    settings = dict(fair.settings) | ({"train_examples": 1600} if scale == "small" else {})
+    rates = {"learning_rate": candidate.centre, "head_learning_rate": fair.head_learning_rates[-1]}
+    return RunSpec(method=method, **(settings | rates | chosen))
+
+
+def _known(scale: str, paper: str) -> None:
     if scale not in SCALES:
         raise VxlabError(f"scale={scale!r} is unknown; choose one of {', '.join(SCALES)}")
     if paper not in _PAPERS:
         raise VxlabError(f"paper={paper!r} has no grid here; choose one of {', '.join(_PAPERS)}")
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    budget = _BUDGETS[scale] | {name: chosen.pop(name) for name in _of_fair() if name in chosen}
-    ranks = ranks if ranks is not None else RANKS[paper if scale == "paper" else scale]
-    if scale == "paper":
-        settings = _paper_settings(paper, chosen)
-        budget.setdefault("head_learning_rates", settings.pop("heads"))
-        centres: Mapping[str, float | None] = _PAPER_CENTRES
-    else:
-        settings, centres = _SETTINGS[scale] | _quick_precision(), _QUICK_CENTRES
-    candidates = [
-        Candidate(_method(name, rank, scale), learning_rate=centres.get(name))
-        for name, several in ranks.items()
-        for rank in several
-    ]
-    candidates += [Candidate(method_from_name(name), learning_rate=centres.get(name)) for name in others]
-    return FairSweep(candidates=candidates, settings=settings | chosen, **budget)
+
+
+def _placed(candidate: Candidate | Method, centres: Mapping[str, float]) -> Candidate:
+    """Return the candidate with the middle of its rates named, where the scale knows one."""
+    each = candidate if isinstance(candidate, Candidate) else Candidate(candidate)
+    return replace(each, learning_rate=each.learning_rate or centres.get(each.method.name))
 
 
 def _of_fair() -> list[str]:

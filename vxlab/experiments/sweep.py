@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vxlab.adapters import Method
 from vxlab.errors import VxlabError
 from vxlab.experiments.engines import Engine, Outcome, make_engine
+from vxlab.experiments.labels import label
 from vxlab.experiments.lease import POLL_SECONDS, renewed
 from vxlab.experiments.materials import Job, fresh_materials, shared_materials
 from vxlab.experiments.plan import check_fit, plan
@@ -39,6 +40,7 @@ def sweep(
     engine: "str | Engine" = "inline",
     workers: int | None = None,
     progress: bool = True,
+    train: bool = True,
 ) -> "pd.DataFrame":
     """Train every run that the store does not have, and return all of them as a table.
 
@@ -52,13 +54,15 @@ def sweep(
         engine: ``inline`` (this process), ``processes`` (several on this machine) or ``ray`` (GPUs and clusters).
         workers: runs at a time, where the engine runs several; None takes what the machine has.
         progress: say what is to be done, and show a bar with the time left and the best run so far.
+        train: False takes what the store has, and raises where it lacks a run.
 
     Returns:
         One row a run, in the order of ``specs``; :meth:`Store.table` has the columns.
 
     Raises:
         VxlabError: a spec's model, task, device or precision cannot be had, or a rank does not fit its layers: then
-            nothing has run. Or the store fails: then what has finished is kept.
+            nothing has run. Or the store lacks a run that is not to be trained. Or the store fails: then what has
+        finished is kept.
     """
     if not specs:
         raise VxlabError("specs is empty; give one RunSpec or more")
@@ -67,7 +71,9 @@ def sweep(
         fresh_materials()
         jobs = jobs_of(specs, pool)
         check_fit(jobs)
-        if progress:
+        if not train:
+            require_trained(jobs, results)
+        elif progress:
             print(plan(jobs, results, pool))
         with SweepProgress(len({job.key for job in jobs}), progress) as show:
             drive(jobs, results, pool, show, owner)
@@ -111,6 +117,20 @@ def grid(
 def jobs_of(specs: Sequence[RunSpec], engine: Engine) -> list[Job]:
     """Look up what the specs name."""
     return [shared_materials().job(spec, engine.device) for spec in specs]
+
+
+def require_trained(jobs: Sequence[Job], results: Store) -> None:
+    """Raise, naming the runs, where the store lacks a finished or diverged one of these."""
+    wanted = {job.key: job for job in jobs}
+    states = results.status(list(wanted))
+    done = {key for key, state in states.items() if state.status in ("finished", "diverged")}
+    if missing := [job for key, job in wanted.items() if key not in done]:
+        told = [f"{label(job.spec.method)} at {job.spec.learning_rate:g}, seed {job.spec.seed}" for job in missing]
+        more = f", and {len(told) - 3} more" if len(told) > 3 else ""
+        raise VxlabError(
+            f"train=False, and {results.name} lacks {len(missing)} of {len(wanted)} runs: {'; '.join(told[:3])}{more}; "
+            "train them with train=True, or name the store that has them"
+        )
 
 
 def drive(jobs: Sequence[Job], results: Store, engine: Engine, show: SweepProgress, owner: str) -> None:

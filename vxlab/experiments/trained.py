@@ -1,14 +1,17 @@
-"""What a finished run trained: the model, and how far each layer moved."""
+"""What a finished run trained: the model, each layer's update, and how far it moved."""
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from vxlab.adapters import adapted_layers, load_adapter, merge, unmerge
+from vxlab.adapters import adapted_layers, load_adapter, merge, resolve_targets, unmerge
+from vxlab.adapters.layer import linear_weight
 from vxlab.adapters.roles import role_of
-from vxlab.analysis.updates import relative_update_norm
+from vxlab.analysis.updates import Update, relative_update_norm
+from vxlab.errors import VxlabError
 from vxlab.experiments.models import load_model, load_tokenizer
 from vxlab.experiments.record import ADAPTER_FOLDER, RunRecord
 from vxlab.experiments.spec import RunSpec
@@ -29,6 +32,62 @@ def load_trained(record: RunRecord) -> nn.Module:
     return load_adapter(model, record.folder / ADAPTER_FOLDER).eval()
 
 
+@torch.no_grad()
+def trained_updates(record: RunRecord) -> dict[str, Update]:
+    """Return the factors of every adapted layer's update ΔW = left·right, in float64 on the CPU, in model order.
+
+    Raises:
+        VxlabError: the run trained no adapter of vxlab's, or its base model is no longer the one it trained on.
+    """
+    layers = adapted_layers(load_trained(record))
+    if not layers:
+        raise VxlabError(
+            f"run {record.key[:12]} ({record.spec['method']['name']}) has no updates in factors; "
+            "give a run of LoRA, VeRA, LoRA-XS or LiDB, or take full_updates of a full fine-tuning"
+        )
+    return {name: _double(layer.factors()) for name, layer in layers.items()}
+
+
+@torch.no_grad()
+def full_updates(record: RunRecord, targets: str | Sequence[str] = "all-linear") -> dict[str, Tensor]:
+    """Return ΔW = W' - W ``(out, in)`` of full fine-tuning, in float64 on the CPU, in model order.
+
+    Args:
+        record: a finished run of ``Full()``.
+        targets: the layers, as :func:`vxlab.attach` takes them.
+
+    Raises:
+        VxlabError: the run is of another method, or its base model is no longer the one it trained on.
+    """
+    if record.spec["method"]["name"] != "full":
+        raise VxlabError(
+            f"run {record.key[:12]} is of {record.spec['method']['name']}, whose updates are low-rank; give a run of "
+            "Full(), or take trained_updates"
+        )
+    before, after = base_weights(record, targets), _weights(load_trained(record), targets)
+    return {name: after[name].double() - weight.double() for name, weight in before.items()}
+
+
+def base_weights(record: RunRecord, targets: str | Sequence[str] = "all-linear") -> dict[str, Tensor]:
+    """Return W ``(out, in)`` of the model that a run started from, by layer, in model order.
+
+    Args:
+        record: any run.
+        targets: the layers, as :func:`vxlab.attach` takes them.
+    """
+    return _weights(load_model(record.spec["model"], record.task["num_labels"]), targets)
+
+
+def place(layer: str) -> tuple[int, str]:
+    """Return a layer's block, from 0, and its role, from its dotted name.
+
+    >>> place("bert.encoder.layer.3.attention.self.query")
+    (3, 'query')
+    """
+    number = re.search(r"\.(\d+)\.", f".{layer}.")
+    return int(number[1]) if number else 0, role_of(layer) or "other"
+
+
 def layer_updates(model: nn.Module) -> "pd.DataFrame":
     """Return one row for each adapted layer.
 
@@ -39,14 +98,14 @@ def layer_updates(model: nn.Module) -> "pd.DataFrame":
 
     rows = []
     for name, layer in adapted_layers(model).items():
-        number = re.search(r"\.(\d+)\.", f".{name}.")
+        block, role = place(name)
         trained = layer.trained_tensors()
         norms = {
             column: float(trained[key].detach().norm()) if key in trained else float("nan")
             for column, key in (("d_norm", "lambda_d"), ("b_norm", "lambda_b"))
         }
         relative = relative_update_norm(*layer.factors(), layer.base_weight())
-        row = {"layer": name, "block": int(number[1]) if number else 0, "role": role_of(name) or "other"}
+        row = {"layer": name, "block": block, "role": role}
         rows.append({**row, "relative_norm": relative, **norms})
     return pd.DataFrame(rows, columns=LAYER_COLUMNS)
 
@@ -80,3 +139,12 @@ def merged_difference(model: nn.Module, model_name: str, texts: list[Any], max_l
     finally:
         unmerge(model)
     return float((merged - unmerged).abs().max())
+
+
+def _weights(model: nn.Module, targets: str | Sequence[str]) -> dict[str, Tensor]:
+    return {name: linear_weight(module).detach() for name, module in resolve_targets(model, targets).items()}
+
+
+def _double(update: Update) -> Update:
+    left, right = update
+    return left.detach().cpu().double(), right.detach().cpu().double()
