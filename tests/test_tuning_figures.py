@@ -23,7 +23,7 @@ def test_a_panel_for_each_method_and_a_line_for_each_rank():
     table = toy.tuning()
     figure = tuning_curves(table, metric="accuracy")
     titles = {axis.title.text for axis in figure.select_xaxes()}
-    assert titles == {f"{method}: learning rate" for method in table["method"].unique()}
+    assert titles == {f"{method}<br>learning rate" for method in table["method"].unique()}
     assert all(axis.type == "log" for axis in figure.select_xaxes())
     lora = [trace for trace in figure.data if trace.xaxis == "x" and trace.name.startswith("r=")]
     assert [trace.name for trace in lora] == ["r=1", "r=4", "r=16", "r=64"]

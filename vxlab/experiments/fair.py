@@ -11,11 +11,15 @@ from vxlab.experiments.labels import label
 from vxlab.experiments.spec import RunSpec
 
 CENTRES: dict[str, float] = {
-    "lora": 2e-3, "vera": 2e-2, "lora_xs": 4e-3, "full": 1e-4, "bitfit": 2e-3, "head": 5e-3,
+    "lora": 2e-3, "vera": 2e-2, "lora_xs": 4e-3, "lidb": 6e-3, "full": 1e-4, "bitfit": 2e-3, "head": 5e-3,
     "peft:lora": 2e-3, "peft:dora": 2e-3, "peft:adalora": 2e-3, "peft:vera": 2e-2,
 }  # fmt: skip
 """Middle of the learning rates tried, by method, where a candidate names none: what works for MiniLM on short texts
-(benchmarks/scores.py); BitFit, DoRA and AdaLoRA start from LoRA's. Of PEFT's other methods no rate is known here."""
+(benchmarks/scores.py); BitFit, DoRA and AdaLoRA start from LoRA's, and LiDB from a third of what was best of 2e-3 to
+6e-2 in 100 steps, as LoRA does. Of PEFT's other methods no rate is known here."""
+
+
+_NO_DEFAULT = object()
 
 
 @dataclass(frozen=True)
@@ -172,16 +176,34 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
 
 
 def _names(candidates: Sequence[Candidate]) -> list[str]:
-    """Label the candidates, with what tells those of one label apart."""
-    names = [label(each.method) for each in candidates]
-    told: list[str] = []
-    for name, each in zip(names, candidates, strict=True):
-        same = [other for other, other_name in zip(candidates, names, strict=True) if other_name == name]
-        mine = _details(each)
-        differing = [key for key in mine if any(_details(other).get(key) != mine[key] for other in same)]
-        extra = ", ".join(_shown(key, mine[key]) for key in differing)
-        told.append(f"{name}, {extra}" if extra else name)
-    return told
+    """Label the candidates, with what tells those of one label apart: what is no default first, else all of it."""
+    short = [_told(each, candidates, usual=False) for each in candidates]
+    return [
+        name if short.count(name) == 1 else _told(each, candidates, usual=True)
+        for name, each in zip(short, candidates, strict=True)
+    ]
+
+
+def _told(candidate: Candidate, candidates: Sequence[Candidate], usual: bool) -> str:
+    """Return a candidate's label with the details in which it differs from others of that label.
+
+    Args:
+        candidate: one of the candidates.
+        candidates: all of them.
+        usual: also what is the method's own default, where several settings differ, and the middle of the rates.
+    """
+    name, mine = label(candidate.method), _details(candidate)
+    same = [_details(each) for each in candidates if label(each.method) == name]
+    differing = [key for key in mine if any(other.get(key) != mine[key] for other in same)]
+    if not usual and len(set(differing) - {"targets", "centre"}) > 1:
+        defaults = _defaults(candidate.method)
+        differing = [key for key in differing if mine[key] != defaults.get(key, _NO_DEFAULT)]
+    differing = [key for key in differing if usual or key != "centre"]
+    return ", ".join([name, *(_shown(key, mine[key]) for key in differing)])
+
+
+def _defaults(method: Method) -> dict[str, Any]:
+    return {each.name: each.default for each in dataclasses.fields(method)}
 
 
 def _details(candidate: Candidate) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.pairs import of_pair
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,7 @@ def neighbours(summary: "pd.DataFrame", pairs: "pd.DataFrame", candidate: str) -
     related = {candidate: "this one"} | _next_ranks(summary, own) | _nearest(summary, own)
     rows = summary.set_index("candidate", drop=False).loc[list(related), _SHOWN].reset_index(drop=True)
     rows.insert(0, "relation", list(related.values()))
-    return rows.join(pd.DataFrame([_compared(pairs, candidate, other) for other in related]))
+    return rows.join(pd.DataFrame([of_pair(pairs, candidate, other) for other in related]))
 
 
 def _next_ranks(summary: "pd.DataFrame", own: Any) -> dict[str, str]:
@@ -68,13 +69,3 @@ def _nearest(summary: "pd.DataFrame", own: Any) -> dict[str, str]:
     nearest = distance.groupby(ranked["method"], sort=False).idxmin()
     references = others.loc[others["rank"].isna(), "candidate"]
     return dict.fromkeys(ranked.loc[nearest, "candidate"], "nearest in size") | dict.fromkeys(references, "no rank")
-
-
-def _compared(pairs: "pd.DataFrame", candidate: str, other: str) -> dict[str, Any]:
-    for a, b, sign in ((candidate, other, 1), (other, candidate, -1)):
-        found = pairs[(pairs["a"] == a) & (pairs["b"] == b)]
-        if len(found):
-            row = found.iloc[0]
-            low, high = sorted((sign * row["low"], sign * row["high"]))
-            return {"difference": sign * row["difference"], "low": low, "high": high, "seen": bool(row["seen"])}
-    return {"difference": np.nan, "low": np.nan, "high": np.nan, "seen": None}

@@ -176,3 +176,23 @@ def _number(value: float, digits: int) -> str:
 
 def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+
+
+def of_pair(pairs: "pd.DataFrame", name: str, other: str) -> dict[str, Any]:
+    """Return ``difference`` (score of the first named less that of the other), ``low``, ``high``, ``p`` and ``seen``.
+
+    NaN, and None for ``seen``, where the two were not compared.
+
+    Args:
+        pairs: from :func:`pairs_table`.
+        name: a candidate.
+        other: another.
+    """
+    for a, b, sign in ((name, other, 1), (other, name, -1)):
+        found = pairs[(pairs["a"] == a) & (pairs["b"] == b)]
+        if len(found):
+            row = found.iloc[0]
+            low, high = sorted((sign * row["low"], sign * row["high"]))
+            told = {"difference": sign * row["difference"], "low": low, "high": high}
+            return {**told, "p": row["p"], "seen": bool(row["seen"])}
+    return {**dict.fromkeys(("difference", "low", "high", "p"), math.nan), "seen": None}

@@ -64,7 +64,7 @@ def full_updates(record: RunRecord, targets: str | Sequence[str] = "all-linear")
             f"run {record.key[:12]} is of {record.spec['method']['name']}, whose updates are low-rank; give a run of "
             "Full(), or take trained_updates"
         )
-    before, after = base_weights(record, targets), _weights(load_trained(record), targets)
+    before, after = base_weights(record, targets), layer_weights(load_trained(record), targets)
     return {name: after[name].double() - weight.double() for name, weight in before.items()}
 
 
@@ -75,7 +75,17 @@ def base_weights(record: RunRecord, targets: str | Sequence[str] = "all-linear")
         record: any run.
         targets: the layers, as :func:`vxlab.attach` takes them.
     """
-    return _weights(load_model(record.spec["model"], record.task["num_labels"]), targets)
+    return layer_weights(load_model(record.spec["model"], record.task["num_labels"]), targets)
+
+
+def layer_weights(model: nn.Module, targets: str | Sequence[str] = "all-linear") -> dict[str, Tensor]:
+    """Return W ``(out, in)`` of a bare model's layers, in model order.
+
+    Args:
+        model: without adapters.
+        targets: the layers, as :func:`vxlab.attach` takes them.
+    """
+    return {name: linear_weight(module).detach() for name, module in resolve_targets(model, targets).items()}
 
 
 def place(layer: str) -> tuple[int, str]:
@@ -139,10 +149,6 @@ def merged_difference(model: nn.Module, model_name: str, texts: list[Any], max_l
     finally:
         unmerge(model)
     return float((merged - unmerged).abs().max())
-
-
-def _weights(model: nn.Module, targets: str | Sequence[str]) -> dict[str, Tensor]:
-    return {name: linear_weight(module).detach() for name, module in resolve_targets(model, targets).items()}
 
 
 def _double(update: Update) -> Update:

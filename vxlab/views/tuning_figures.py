@@ -48,7 +48,7 @@ def tuning_curves(tuning: pd.DataFrame, *, metric: str) -> go.Figure:
         _add_marks(figure, own, _floor(table), place)
         rates = sorted(own["rate"].unique())
         ticks = {"tickvals": rates, "ticktext": [f"{rate:.2g}" for rate in rates], "tickfont_size": 12}
-        figure.update_xaxes(type="log", title=f"{method}: learning rate", **ticks, **place)
+        figure.update_xaxes(type="log", title=f"{method}<br>learning rate", **ticks, **place)
     figure.update_yaxes(title=f"validation {in_words(metric)}", tickformat=".2f", col=1)
     figure.update_yaxes(autorangeoptions=possible(tuning["low"]))
     _name_once(figure)
