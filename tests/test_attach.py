@@ -14,6 +14,7 @@ from vxlab.adapters.attach import attachment_of
 from vxlab.adapters.family import Family
 
 FAMILIES = [vxlab.LoRA(rank=4), vxlab.VeRA(rank=12), vxlab.LoRAXS(rank=4)]
+LIDB = vxlab.LiDB(rank=2, aux_out=12, aux_in=10)
 COUNTED = ["bert", "roberta", "distilbert", "deberta-v2", "gpt2", "llama", "vit", "dinov2"]
 
 
@@ -94,7 +95,7 @@ def test_merged_logits_are_the_unmerged_ones(name: str, family: Family) -> None:
     torch.testing.assert_close(logits(vxlab.merge(model), name), unmerged, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=str)
+@pytest.mark.parametrize("family", [*FAMILIES, LIDB], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_unmerge_restores_the_weights_bit_for_bit(family: Family, dtype: torch.dtype) -> None:
     model = randomise(vxlab.attach(ARCHITECTURES["gpt2"]().to(dtype), family, targets="all-linear"), size=0.5)
@@ -122,7 +123,7 @@ def test_a_merged_model_refuses_to_train() -> None:
         model(**inputs("bert"))
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, vxlab.Head(), vxlab.Full()], ids=str)
+@pytest.mark.parametrize("family", [*FAMILIES, LIDB, vxlab.Head(), vxlab.Full()], ids=str)
 @pytest.mark.parametrize("name", ["bert", "gpt2"])
 def test_detach_gives_back_the_model_as_it_was(name: str, family: vxlab.adapters.Method) -> None:
     model = ARCHITECTURES[name]()
@@ -195,7 +196,8 @@ for name in ("numpy", "transformers", "pandas", "scipy", "plotly", "datasets", "
     sys.modules[name] = None
 import torch, vxlab
 model = torch.nn.Sequential(torch.nn.Linear(4, 4))
-for method in (vxlab.LoRA(rank=2), vxlab.VeRA(rank=2), vxlab.LoRAXS(rank=2)):
+lidb = vxlab.LiDB(aux_out=2, aux_in=2)
+for method in (vxlab.LoRA(rank=2), vxlab.VeRA(rank=2), vxlab.LoRAXS(rank=2), lidb):
     vxlab.detach(vxlab.attach(model, method, targets="all-linear"))
 print("attached")
 """

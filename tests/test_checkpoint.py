@@ -21,6 +21,9 @@ METHODS = [
     vxlab.LoRAXS(rank=4, basis="random"),
     vxlab.Head(),
     vxlab.Full(),
+    vxlab.LiDB(rank=2, aux_out=12, aux_in=10),
+    vxlab.VeRA(rank=8, unique=True),
+    vxlab.VeRA(rank=8, vectors="d", matrices="uniform"),
 ]
 
 
@@ -65,7 +68,7 @@ def test_loading_in_a_new_process_gives_the_same_logits_bit_for_bit(tmp_path: Pa
         assert done.stdout.strip() == logits(model, "bert").numpy().tobytes().hex()
 
 
-@pytest.mark.parametrize("method", METHODS[:5], ids=str)
+@pytest.mark.parametrize("method", [*METHODS[:5], *METHODS[6:]], ids=str)
 def test_the_file_is_the_trained_bytes_and_little_more(method: Method, tmp_path: Path) -> None:
     model = trained("bert", method)
     folder = vxlab.save_adapter(model, tmp_path / "a")

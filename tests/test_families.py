@@ -8,7 +8,7 @@ from torch import nn
 from torch.autograd import gradcheck
 
 import vxlab
-from vxlab.adapters.basis import random_basis
+from vxlab.adapters.basis import random_basis, random_weight
 from vxlab.adapters.family import Family
 from vxlab.adapters.fingerprint import weights_fingerprint
 from vxlab.adapters.layer import AdaptedLinear, SharedTensors
@@ -20,6 +20,9 @@ FAMILIES = [
     vxlab.LoRA(rank=3, rank_stabilised=True),
     vxlab.VeRA(rank=4),
     vxlab.VeRA(rank=12),
+    vxlab.VeRA(rank=4, vectors="d"),
+    vxlab.VeRA(rank=4, vectors="b", unique=True),
+    vxlab.LiDB(rank=2, aux_out=5, aux_in=4),
     *(vxlab.LoRAXS(rank=3, sigma=sigma) for sigma in ("input", "output", "split", "none")),
     *(vxlab.LoRAXS(rank=3, basis=basis) for basis in ("middle", "bottom", "random")),
 ]
@@ -133,6 +136,74 @@ def test_veras_random_pair_is_the_recorded_one() -> None:
     assert weights_fingerprint(shared) == RECORDED
 
 
+@pytest.mark.parametrize("vectors", ["d", "b"])
+def test_vera_with_one_trained_vector_starts_at_zero_with_a_gradient(vectors: str) -> None:
+    layer = adapted(vxlab.VeRA(rank=4, vectors=vectors))
+    assert list(layer.trained_tensors()) == [f"lambda_{vectors}"]
+    assert not layer.delta_weight().any()
+    layer(torch.randn(5, IN, dtype=torch.float64)).square().sum().backward()
+    assert getattr(layer, f"lambda_{vectors}").grad.all()
+
+
+def test_vera_fixes_the_vector_that_does_not_train() -> None:
+    only_d = randomise(adapted(vxlab.VeRA(rank=4, vectors="d", d_initial=0.3)))
+    B, A = only_d.shared.B, only_d.shared.A
+    torch.testing.assert_close(only_d.delta_weight(), B @ torch.diag(only_d.lambda_d) @ A)
+    only_b = randomise(adapted(vxlab.VeRA(rank=4, vectors="b", d_initial=0.3)))
+    torch.testing.assert_close(only_b.delta_weight(), 0.3 * torch.diag(only_b.lambda_b) @ B @ A)
+
+
+def test_veras_matrices_are_drawn_as_asked() -> None:
+    shapes = [(500, 800)]
+    normal = vxlab.VeRA(rank=300, matrices="kaiming-normal").shared(shapes)
+    assert normal["A"].std().item() == pytest.approx(math.sqrt(2 / 800), rel=0.01)
+    assert normal["B"].std().item() == pytest.approx(math.sqrt(2 / 300), rel=0.01)
+    assert normal["A"].abs().max() > math.sqrt(6 / 800)
+    for matrix in vxlab.VeRA(rank=300, matrices="uniform").shared(shapes).values():
+        assert 0 <= matrix.min() < 1e-4 < 0.0999 < matrix.max() <= 0.1
+
+
+def test_unique_pairs_differ_between_layers_and_follow_seed_and_layer_alone() -> None:
+    family = vxlab.VeRA(rank=4, unique=True)
+    weights = {"a": torch.ones(6, 9), "b": torch.ones(6, 9), "c": torch.ones(8, 5)}
+    pairs = family.frozen(weights)
+    assert family.shared([(6, 9)]) == {}
+    assert pairs["c"]["B"].shape == (8, 4)
+    assert pairs["c"]["A"].abs().max() > math.sqrt(6 / 9)  # within its own fan-in's bound, and not the largest one's
+    assert not torch.equal(pairs["a"]["A"], pairs["b"]["A"])
+    assert torch.equal(pairs["b"]["A"], family.frozen({"b": weights["b"] + 1})["b"]["A"])
+    assert not torch.equal(pairs["b"]["A"], vxlab.VeRA(rank=4, unique=True, seed=1).frozen(weights)["b"]["A"])
+    layer = randomise(adapted(family))
+    expected = torch.diag(layer.lambda_b) @ layer.B @ torch.diag(layer.lambda_d) @ layer.A
+    torch.testing.assert_close(layer.delta_weight(), expected)
+
+
+@pytest.mark.parametrize("sigma", ["input", "output", "split", "none"])
+def test_a_gradient_basis_is_the_gradients_directions_with_the_weights_spectrum(sigma: str) -> None:
+    torch.manual_seed(0)
+    W, G = torch.randn(OUT, IN, dtype=torch.float64), torch.randn(OUT, IN, dtype=torch.float64)
+    powers = {"input": (0, 1), "output": (1, 0), "split": (0.5, 0.5), "none": (0, 0)}[sigma]
+    bases = vxlab.LoRAXS(rank=3, basis="gradient", sigma=sigma).frozen({"layer": W}, {"layer": G})["layer"]
+    (U, _, Vh), S = torch.linalg.svd(G, full_matrices=False), torch.linalg.svdvals(W)[:3]
+    left, right = U[:, :3] * S ** powers[0], S[:, None] ** powers[1] * Vh[:3]
+    torch.testing.assert_close(bases["left_basis"] @ bases["right_basis"], left @ right)
+    for mine, theirs in ((bases["left_basis"], left), (bases["right_basis"].T, right.T)):
+        torch.testing.assert_close(mine.T @ mine, theirs.T @ theirs)
+        torch.testing.assert_close((mine * theirs).sum(0).abs(), (theirs * theirs).sum(0))
+
+
+def test_a_random_svd_basis_is_the_top_of_a_gaussian_matrix_of_the_weights_norm() -> None:
+    torch.manual_seed(0)
+    W = 7 * torch.randn(OUT, IN)
+    gaussian = random_weight(W, 0, "layer")
+    assert gaussian.norm().item() == pytest.approx(W.norm().item())
+    U, S, Vh = torch.linalg.svd(gaussian, full_matrices=False)
+    bases = vxlab.LoRAXS(rank=3, basis="random-svd").frozen({"layer": W})["layer"]
+    torch.testing.assert_close(bases["left_basis"] @ bases["right_basis"], U[:, :3] * S[:3] @ Vh[:3])
+    assert not torch.allclose(gaussian, random_weight(W, 1, "layer"))
+    assert not torch.allclose(gaussian, random_weight(W, 0, "other"))
+
+
 @pytest.mark.parametrize("sigma", ["input", "output", "split", "none"])
 def test_lora_xs_bases_hold_sigma_on_the_side_asked_for(sigma: str) -> None:
     layer = adapted(vxlab.LoRAXS(rank=3, sigma=sigma, alpha=6))
@@ -171,7 +242,7 @@ def test_adapters_on_half_precision_weights_train_in_float32(dtype: torch.dtype)
 
 
 @pytest.mark.parametrize("rank", [0, -1, 2.5, True, "8"])
-@pytest.mark.parametrize("family", [vxlab.LoRA, vxlab.VeRA, vxlab.LoRAXS])
+@pytest.mark.parametrize("family", [vxlab.LoRA, vxlab.VeRA, vxlab.LoRAXS, vxlab.LiDB])
 def test_a_rank_that_is_no_positive_integer_is_refused(family: type[Family], rank: object) -> None:
     with pytest.raises(vxlab.VxlabError, match=rf"{family.__name__} rank={rank!r} is not a positive integer; choose 1"):
         family(rank=rank)  # type: ignore[arg-type]
@@ -190,7 +261,9 @@ def test_a_rank_above_the_smaller_side_is_refused_for_lora_xs_only() -> None:
         (lambda: vxlab.LoRA(dropout=1.0), "LoRA dropout=1.0 is not a probability below 1"),
         (lambda: vxlab.VeRA(d_initial=-1), "VeRA d_initial=-1 is not a positive number"),
         (lambda: vxlab.LoRAXS(sigma="left"), "sigma='left' is unknown; choose one of input, output"),
-        (lambda: vxlab.LoRAXS(basis="best"), "basis='best' is unknown; choose one of top, middle, bottom, random"),
+        (lambda: vxlab.LoRAXS(basis="best"), "basis='best' is unknown; choose one of top, .*, random, random-svd, gr"),
+        (lambda: vxlab.VeRA(vectors="c"), "VeRA vectors='c' is unknown; choose one of both, d, b"),
+        (lambda: vxlab.VeRA(matrices="normal"), "VeRA matrices='normal' is unknown; choose one of kaiming-uniform"),
         (lambda: vxlab.method_from_name("vora"), "method='vora' is unknown; did you mean '(lora|vera|elora)'"),
         (lambda: vxlab.method_from_name("lora", rnk=3), "method 'lora' has no setting 'rnk'; did you mean 'rank'"),
     ],

@@ -10,6 +10,7 @@ NAMED = [
     (vxlab.LoRA(rank=8), "LoRA r=8", "LoRA", 8),
     (vxlab.VeRA(rank=256), "VeRA r=256", "VeRA", 256),
     (vxlab.LoRAXS(rank=16), "LoRA-XS r=16", "LoRA-XS", 16),
+    (vxlab.LiDB(), "LiDB r=1 aux_out=100 aux_in=50", "LiDB", 1),
     (vxlab.BitFit(), "BitFit", "BitFit", None),
     (vxlab.Head(), "head only", "head only", None),
     (vxlab.Full(), "full fine-tuning", "full fine-tuning", None),

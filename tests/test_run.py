@@ -11,9 +11,13 @@ import torch
 import toy_runs
 
 import vxlab
+from vxlab.adapters.attach import stored_bases
 from vxlab.adapters.family import Family
 from vxlab.experiments import run as run_module
+from vxlab.experiments.gradients import first_gradients
+from vxlab.experiments.materials import Materials
 from vxlab.experiments.metrics import compute
+from vxlab.experiments.plan import measure
 from vxlab.experiments.store import Store
 from vxlab.experiments.trained import load_trained, sample_texts
 from vxlab.experiments.training import Watch
@@ -193,6 +197,39 @@ def test_every_method_learns_and_counts_its_parameters(
     assert 0 < record.step_seconds < record.train_seconds
     assert record.peak_memory > 4 * total
     assert (record.steps, record.status) == (60, "finished")
+
+
+def test_a_run_from_gradients_can_be_repeated_resumed_and_loaded(
+    tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = vxlab.LoRAXS(rank=4, basis="gradient")
+    spec = toy_runs.spec(tiny_model, toy_task, method=method, learning_rate=5e-2)
+    whole = _run(spec, tmp_path / "whole")
+    bases = stored_bases(load_trained(whole))
+    gradients = first_gradients(spec, Materials())
+    model = vxlab.attach(vxlab.load_model(tiny_model, 2), method, gradients=gradients)
+    assert all(torch.equal(basis, bases[name]) for name, basis in stored_bases(model).items())
+    kept = sum(4 * basis.numel() for basis in bases.values())
+    assert kept < whole.bytes_stored < kept + 4 * (4 * 16 + 66) + 8192
+    top = toy_runs.spec(tiny_model, toy_task, method=vxlab.LoRAXS(rank=4))
+    planned, without = (measure(Materials().job(each)).stored for each in (spec, top))
+    assert planned - without == kept
+
+    def stop(watch: Watch, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == toy_runs.STEPS + 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Watch, "on_step_begin", stop)
+        with pytest.raises(KeyboardInterrupt):
+            _run(spec, tmp_path / "cut")
+    # Another machine rounds otherwise, here by much: what the run began with is in its checkpoint.
+    turned = {name: gradient.flip(0) for name, gradient in gradients.items()}
+    monkeypatch.setattr("vxlab.experiments.gradients.first_gradients", lambda *_, **__: turned)
+    resumed = _run(spec, tmp_path / "cut")
+    assert (resumed.metrics, resumed.curve) == (whole.metrics, whole.curve)
+    again = stored_bases(load_trained(resumed))
+    assert all(torch.equal(basis, again[name]) for name, basis in bases.items())
 
 
 def test_three_classes_by_name(tiny_model: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from vxlab.adapters.checkpoint import load_adapter, save_adapter
 from vxlab.adapters.ends import BitFit, Full, Head
 from vxlab.adapters.family import Family, Method
 from vxlab.adapters.layer import AdaptedLinear
+from vxlab.adapters.lidb import LiDB
 from vxlab.adapters.lora import LoRA
 from vxlab.adapters.lora_xs import LoRAXS
 from vxlab.adapters.methods import METHODS, method_from_name
@@ -31,6 +32,7 @@ __all__ = [
     "Family",
     "Full",
     "Head",
+    "LiDB",
     "LoRA",
     "LoRAXS",
     "Method",

@@ -4,9 +4,10 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
-from vxlab.adapters.family import Method
+from vxlab.adapters.family import Family, Method
+from vxlab.adapters.gradient_start import bases_from_gradients
 from vxlab.adapters.layer import AdaptedLinear
 from vxlab.adapters.targets import head_parameters, resolve_targets
 from vxlab.errors import VxlabError
@@ -36,7 +37,12 @@ class ParameterCount(NamedTuple):
     """of the model without adapters, trained or frozen"""
 
 
-def attach(model: Model, method: Method, targets: str | Sequence[str] = "query-value") -> Model:
+def attach(
+    model: Model,
+    method: Method,
+    targets: str | Sequence[str] = "query-value",
+    gradients: Mapping[str, Tensor] | None = None,
+) -> Model:
     """Freeze a model and make it trainable by one method: adapters on its target layers, and its task head.
 
     The outputs stay what they were (LoRA-XS, whose R starts at 1e-5, moves them by next to nothing). The task head is
@@ -51,13 +57,17 @@ def attach(model: Model, method: Method, targets: str | Sequence[str] = "query-v
         targets: a target set (``query-value``, ``attention``, ``mlp``, ``all-linear``, ``lora-xs-paper``,
             ``lora-xs-released``), a role, a module-name suffix, a regular expression for the whole dotted name, or a
             sequence of these. ``BitFit``, ``Head`` and ``Full`` take no notice of it.
+        gradients: the loss's gradient for each target's W, ``(out, in)``, by dotted name, as
+            :func:`vxlab.experiments.gradients.weight_gradients` returns them; for ``LoRAXS(basis="gradient")``, which
+            starts from them, and for no other.
 
     Returns:
         The same model.
 
     Raises:
-        VxlabError: the model already has adapters, the targets match no layer or one that is not linear, or the rank
-            does not fit a layer. The model is then as it was.
+        VxlabError: the model already has adapters, the targets match no layer or one that is not linear, the rank
+            does not fit a layer, or gradients are missing, unfit, or given where none are used. The model is then as
+            it was.
 
     >>> import torch, vxlab
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
@@ -65,15 +75,24 @@ def attach(model: Model, method: Method, targets: str | Sequence[str] = "query-v
     12
     """
     _require_unattached(model)
-    return attach_layers(model, method, resolve_targets(model, targets) if method.on_layers else {})
+    layers = resolve_targets(model, targets) if method.on_layers else {}
+    return attach_layers(model, method, layers, bases_from_gradients(method, layers, gradients))
 
 
-def attach_layers(model: Model, method: Method, layers: Mapping[str, nn.Module]) -> Model:
-    """Put a method on exactly these layers, by dotted name; otherwise like :func:`attach`."""
+def attach_layers(
+    model: Model,
+    method: Method,
+    layers: Mapping[str, nn.Module],
+    bases: Mapping[str, Mapping[str, Tensor]] | None = None,
+) -> Model:
+    """Put a method on exactly these layers, by dotted name; otherwise like :func:`attach`.
+
+    ``bases`` are the layers' frozen tensors where they come from gradients.
+    """
     _require_unattached(model)
     before = _trainable_names(model)
     own = frozenset(name for name, _ in model.named_parameters())
-    trained = method.put_on(model, layers)
+    trained = method.put_on(model, layers, bases) if isinstance(method, Family) else method.put_on(model, layers)
     _train_only(model, trained | set(head_parameters(model)))
     model.vxlab_attachment = Attachment(method, tuple(layers), before, own)  # type: ignore[assignment]
     return model
@@ -170,6 +189,12 @@ def adapter_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
     return found
 
 
+def stored_bases(model: nn.Module) -> dict[str, Tensor]:
+    """Return the frozen tensors that are saved, by dotted name: those that came from gradients."""
+    own = {name: layer for name, layer in adapted_layers(model).items() if layer.family.needs_gradients}
+    return {f"{name}.{key}": basis for name, layer in own.items() for key, basis in layer.frozen_tensors().items()}
+
+
 def _trainable_names(model: nn.Module) -> frozenset[str]:
     return frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
 
@@ -190,7 +215,7 @@ def _layers_that_are(model: nn.Module, *, merged: bool, otherwise: str) -> list[
     if not layers:
         attachment = getattr(model, "vxlab_attachment", None)
         lacking = f"this {type(model).__name__}" if attachment is None else f"a model with {attachment.method}"
-        raise VxlabError(f"{lacking} has no adapted layers to merge; attach a LoRA, VeRA or LoRAXS")
+        raise VxlabError(f"{lacking} has no adapted layers to merge; attach a LoRA, VeRA, LoRAXS or LiDB")
     if any(layer.merged is not merged for layer in layers):
         raise VxlabError(f"the model {otherwise}")
     return layers

@@ -24,9 +24,11 @@ from vxlab.adapters.attach import (
     attachment_of,
     base_parameters,
     detach,
+    stored_bases,
 )
 from vxlab.adapters.family import Method
 from vxlab.adapters.fingerprint import PROBE_TOLERANCE, weights_fingerprint
+from vxlab.adapters.gradient_start import BASIS_NAMES
 from vxlab.adapters.methods import method_from_name
 from vxlab.errors import VxlabError
 
@@ -43,7 +45,9 @@ def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
     ``R.16x16``: ``(layers, 16, 16)``, in the order of ``layers``), and the head's, under their own names.
     ``adapter.json`` holds the method and its settings (with the seed of frozen random matrices), the layers, sha256
     fingerprints of the tensors file, the frozen base weights and the shared random matrices, and one probe for each
-    layer's own frozen tensors (LoRA-XS's basis, what PEFT draws or decomposes).
+    layer's own frozen tensors (LoRA-XS's basis, what PEFT draws or decomposes). The bases of
+    ``LoRAXS(basis="gradient")``, which nothing here reproduces, are stored themselves, by layer: r·(in + out) numbers
+    each, many times what trains.
 
     Args:
         model: a model with a method attached, not merged.
@@ -62,7 +66,7 @@ def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
     other = _other_trained(model)
     tensors = {
         **_stack(adapter_parameters(model)),
-        **{name: p.detach().cpu().contiguous() for name, p in other.items()},
+        **{name: each.detach().cpu().contiguous() for name, each in (other | stored_bases(model)).items()},
     }
     with _written_whole(Path(folder)) as new:
         save_file(tensors, new / TENSORS_FILE)
@@ -85,7 +89,7 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
     """Put a saved adapter on the base it was trained on: same logits, bit for bit on the same machine.
 
     Frozen random matrices are drawn again from their seed and LoRA-XS bases computed again from the weights; both
-    must match what was saved.
+    must match what was saved. Bases from gradients are the saved ones.
 
     Args:
         model: the base model, either bare or with the same method on the same layers; changed in place.
@@ -109,7 +113,7 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
     already = getattr(model, "vxlab_attachment", None)
     if already is None:
         with torch.random.fork_rng(devices=[]):  # the initial values are overwritten: leave the caller's generator be
-            _attach_saved(model, method, saved["layers"], folder)
+            _attach_saved(model, method, saved["layers"], tensors, folder)
     elif (already.method, list(already.layers)) != (method, saved["layers"]):
         raise VxlabError(
             f"{folder} holds {method}, but the model has {already.method} attached; call detach(model) first"
@@ -202,12 +206,22 @@ def _check_base(model: nn.Module, saved: Mapping[str, Any], other: set[str], fol
         )
 
 
-def _attach_saved(model: nn.Module, method: Method, layers: list[str], folder: Path) -> None:
+def _attach_saved(
+    model: nn.Module, method: Method, layers: list[str], tensors: Mapping[str, Tensor], folder: Path
+) -> None:
     modules = dict(model.named_modules())
     missing = [name for name in layers if name not in modules]
     if missing or (method.on_layers and not layers):
         raise VxlabError(f"{folder} adapts `{(missing or ['no layer'])[0]}`, which this {type(model).__name__} lacks")
-    attach_layers(model, method, {name: modules[name] for name in layers})
+    bases = {name: _of_layer(tensors, name) for name in layers} if method.needs_gradients else None
+    lacking = [name for name, found in (bases or {}).items() if len(found) != 2]
+    if lacking:
+        raise VxlabError(f"{folder / TENSORS_FILE} lacks the bases of `{lacking[0]}`; save the adapter again")
+    attach_layers(model, method, {name: modules[name] for name in layers}, bases)
+
+
+def _of_layer(tensors: Mapping[str, Tensor], layer: str) -> dict[str, Tensor]:
+    return {key: tensors[f"{layer}.{key}"] for key in BASIS_NAMES if f"{layer}.{key}" in tensors}
 
 
 def _check_frozen(model: nn.Module, saved: Mapping[str, Any], folder: Path) -> None:
@@ -231,7 +245,8 @@ def _check_frozen(model: nn.Module, saved: Mapping[str, Any], folder: Path) -> N
 def _copy_trained(model: nn.Module, tensors: Mapping[str, Tensor], other: set[str], folder: Path) -> None:
     layers, own = adapter_parameters(model), base_parameters(model)
     stacked = _stack(layers)
-    expected = {key: tensor.shape for key, tensor in {**stacked, **{n: own[n] for n in other}}.items()}
+    bases = stored_bases(model)
+    expected = {key: tensor.shape for key, tensor in {**stacked, **bases, **{n: own[n] for n in other}}.items()}
     found = {key: tensor.shape for key, tensor in tensors.items()}
     if found != expected:
         differing = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
@@ -242,6 +257,8 @@ def _copy_trained(model: nn.Module, tensors: Mapping[str, Tensor], other: set[st
     for parameters in layers.values():
         for name, parameter in parameters.items():
             parameter.copy_(next(rows[_group(name, parameter)]))
+    for name, basis in bases.items():
+        basis.copy_(tensors[name])
     for name, parameter in own.items():  # what was trained then is what trains now
         parameter.requires_grad_(name in other)
         if name in other:

@@ -25,6 +25,14 @@ class Method(ABC):
     on_layers: ClassVar[bool] = True
     """Whether it goes on target layers; else it takes no notice of them."""
 
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether it starts from the gradients of the target layers' weights, which ``attach`` must be given.
+
+        What it makes of them is then saved with the adapter: nothing else reproduces it.
+        """
+        return False
+
     def settings(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
         return dataclasses.asdict(self)
@@ -88,8 +96,17 @@ class Family(Method):
         """Return the frozen float32 tensors that all layers of these shapes share, on the CPU."""
         return {}
 
-    def frozen(self, weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """Return every layer's own frozen tensors by dotted name, from each W ``(out, in)``, all layers in one call."""
+    def frozen(
+        self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor] | None = None
+    ) -> dict[str, dict[str, Tensor]]:
+        """Return every layer's own frozen tensors by dotted name, all layers in one call.
+
+        A layer has none or two: that of the output side first.
+
+        Args:
+            weights: W ``(out, in)``, by layer.
+            gradients: the loss's gradient for each W, where :attr:`needs_gradients`.
+        """
         return {layer: {} for layer in weights}
 
     @abstractmethod
@@ -109,13 +126,19 @@ class Family(Method):
     def parameter_count(self, shape: Shape) -> int:
         """Return the number of trained parameters in a layer of this shape."""
 
-    def put_on(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> set[str]:
+    def put_on(
+        self,
+        model: nn.Module,
+        layers: Mapping[str, nn.Module],
+        frozen: Mapping[str, Mapping[str, Tensor]] | None = None,
+    ) -> set[str]:
+        """As :meth:`Method.put_on`; ``frozen`` are the layers' own frozen tensors where weights do not make them."""
         from vxlab.adapters.layer import AdaptedLinear, SharedTensors, linear_weight  # which stand on this file
 
-        shapes = self._checked_shapes(layers)
+        shapes = self.checked_shapes(layers)
         weight: Tensor = next(iter(layers.values())).get_parameter("weight")
         shared = SharedTensors(self.shared(list(shapes.values()))).to(weight.device)
-        frozen = self.frozen({name: linear_weight(module) for name, module in layers.items()})
+        frozen = frozen or self.frozen({name: linear_weight(module) for name, module in layers.items()})
         adapted = {name: AdaptedLinear(module, self, shared, frozen[name], name) for name, module in layers.items()}
         for name, layer in adapted.items():
             replace_layer(model, name, layer)
@@ -127,18 +150,21 @@ class Family(Method):
             replace_layer(model, name, adapted.restored_base())
 
     def count(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> int:
-        return sum(self.parameter_count(shape) for shape in self._checked_shapes(layers).values())
+        return sum(self.parameter_count(shape) for shape in self.checked_shapes(layers).values())
 
     def fingerprints(self, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
+        if self.needs_gradients:
+            return {}  # saved whole, so there is nothing to reproduce
         adapted: list[Any] = list(layers.values())
         shared = dict(adapted[0].shared.named_buffers())
         if shared:
             return {"shared_sha256": weights_fingerprint(shared)}
         frozen = [tensors for tensors in (layer.frozen_tensors() for layer in adapted) if tensors]
-        probes = [round(basis_probe(each["left_basis"], each["right_basis"]), 6) for each in frozen]
+        probes = [round(basis_probe(*each.values()), 6) for each in frozen]
         return {"basis_probes": probes} if probes else {}
 
-    def _checked_shapes(self, layers: Mapping[str, nn.Module]) -> dict[str, Shape]:
+    def checked_shapes(self, layers: Mapping[str, nn.Module]) -> dict[str, Shape]:
+        """Return the layers' shapes, or raise if this family cannot adapt one of them."""
         from vxlab.adapters.layer import linear_shape
 
         shapes = {name: linear_shape(module) for name, module in layers.items()}

@@ -25,7 +25,11 @@ class SharedTensors(nn.Module):
 
 def linear_weight(layer: nn.Module) -> Tensor:
     """Return W ``(out, in)`` of a ``torch.nn.Linear``, or of a ``Conv1D``, which stores Wᵀ."""
-    weight = layer.get_parameter("weight").detach()
+    return oriented(layer, layer.get_parameter("weight").detach())
+
+
+def oriented(layer: nn.Module, weight: Tensor) -> Tensor:
+    """Return a tensor that is laid out as a linear layer's own weight as ``(out, in)``."""
     return weight if isinstance(layer, nn.Linear) else weight.T
 
 
@@ -74,7 +78,8 @@ class AdaptedLinear(nn.Module):
         for name, tensor in trained.items():
             self.register_parameter(name, nn.Parameter(tensor.to(device, dtype)))
         for name, tensor in frozen.items():
-            self.register_buffer(name, tensor.to(device, dtype), persistent=False)
+            # What neither weights nor a seed reproduce belongs to the state that is saved.
+            self.register_buffer(name, tensor.to(device, dtype), persistent=family.needs_gradients)
         self.shared = shared
 
     def oriented(self, weight: Tensor) -> Tensor:

@@ -7,12 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.basis import random_basis
+from vxlab.adapters.basis import random_basis, random_weight
 from vxlab.adapters.family import Family, Shape, one_of, positive
 from vxlab.errors import VxlabError
 from vxlab.spectra import BANDS, Triplets, singular_triplets, singular_values
 
 SIGMA_SIDES = ("input", "output", "split", "none")
+BASES = (*BANDS, "random", "random-svd", "gradient")
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,24 @@ class LoRAXS(Family):
         alpha: α, above 0; None means α = r, so that the scale stays 1 at every rank. The released GLUE scripts keep
             α = 16, whose scale falls from 4 (r = 4) to 0.64 (r = 25).
         sigma: where Σ stands: ``input``, ``output``, ``split`` or ``none``.
-        basis: ``top``, ``middle`` or ``bottom`` singular vectors, or ``random`` orthonormal ones. A random basis keeps
-            the top band's Σ, so that it differs from ``top`` in its directions alone.
-        seed: of the random basis.
+        basis: where U, Σ and Vᵀ come from:
+
+            - ``top``, ``middle`` or ``bottom``: W's own singular triplets of that band.
+            - ``random``: random orthonormal directions, with the top band's Σ.
+            - ``random-svd``: the top triplets of a Gaussian matrix with W's shape and Frobenius norm.
+            - ``gradient``: the top singular vectors of the loss's gradient for W before training, which
+              :func:`vxlab.attach` must be given (``vxlab.run`` computes them), with the top band's Σ: the directions
+              that LoRA-SB starts from. Only these bases are stored with an adapter, r·(in + out) numbers a layer, for
+              neither the weights nor a seed reproduce them.
+
+            ``random`` and ``gradient`` keep W's top Σ so as to differ from ``top`` in their directions alone.
+        seed: of the bases ``random`` and ``random-svd``.
 
     Raises:
         VxlabError: a setting is out of its range, or the rank exceeds a layer's smaller side.
 
-    Source: Bałazy et al., LoRA-XS (2024), arXiv 2405.17604, section 3.
+    Source: Bałazy et al., LoRA-XS (2024), arXiv 2405.17604, section 3; the gradient's directions: Ponkshe et al.,
+    LoRA-SB (2024), arXiv 2411.19557, which sets Σ and R from the gradient too, as this does not.
     """
 
     name: ClassVar[str] = "lora_xs"
@@ -61,12 +72,16 @@ class LoRAXS(Family):
         super().__post_init__()
         positive("LoRAXS", "alpha", self.alpha)
         one_of("LoRAXS", "sigma", self.sigma, SIGMA_SIDES)
-        one_of("LoRAXS", "basis", self.basis, (*BANDS, "random"))
+        one_of("LoRAXS", "basis", self.basis, BASES)
 
     @property
     def scaling(self) -> float:
         """α/r, the factor before the product."""
         return 1.0 if self.alpha is None else self.alpha / self.rank
+
+    @property
+    def needs_gradients(self) -> bool:
+        return self.basis == "gradient"
 
     def check(self, shape: Shape, layer: str) -> None:
         if self.rank > min(shape):
@@ -75,25 +90,36 @@ class LoRAXS(Family):
                 f"choose 1-{min(shape)}"
             )
 
-    def frozen(self, weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        triplets = (
-            self._random_triplets(weights)
-            if self.basis == "random"
-            else singular_triplets(weights, self.rank, self.basis)
-        )
+    def frozen(
+        self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor] | None = None
+    ) -> dict[str, dict[str, Tensor]]:
         left, right = {"input": (0.0, 1.0), "output": (1.0, 0.0), "split": (0.5, 0.5), "none": (0.0, 0.0)}[self.sigma]
         return {
             layer: {"left_basis": U * S**left if left else U, "right_basis": S[:, None] ** right * Vh if right else Vh}
-            for layer, (U, S, Vh) in triplets.items()
+            for layer, (U, S, Vh) in self._triplets(weights, gradients or {}).items()
         }
 
-    def _random_triplets(self, weights: Mapping[str, Tensor]) -> dict[str, Triplets]:
-        values = singular_values(weights)
-        bases = {
+    def _triplets(self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Triplets]:
+        if self.basis in BANDS:
+            return singular_triplets(weights, self.rank, self.basis)
+        if self.basis == "random-svd":
+            gaussians = {layer: random_weight(weight, self.seed, layer) for layer, weight in weights.items()}
+            return singular_triplets(gaussians, self.rank)
+        values, directions = singular_values(weights), self._directions(weights, gradients)
+        return {layer: Triplets(U, values[layer][: self.rank], Vh) for layer, (U, Vh) in directions.items()}
+
+    def _directions(
+        self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return U and Vh of every layer that W's spectrum is put between."""
+        if self.basis == "gradient":
+            # Named as what they are in a warning that a gradient's directions are fewer than the rank.
+            triplets = singular_triplets({f"{layer}.weight.grad": gradients[layer] for layer in weights}, self.rank)
+            return {layer: (U, Vh) for layer, (U, _, Vh) in zip(weights, triplets.values(), strict=True)}
+        return {
             layer: random_basis((weight.shape[0], weight.shape[1]), self.rank, self.seed, layer)
             for layer, weight in weights.items()
         }
-        return {layer: Triplets(U, values[layer][: self.rank], Vh) for layer, (U, Vh) in bases.items()}
 
     def trained(self, shape: Shape) -> dict[str, Tensor]:
         return {"R": torch.randn(self.rank, self.rank) * 1e-5}

@@ -4,13 +4,14 @@ import dataclasses
 
 from vxlab.adapters.ends import BitFit, Full, Head
 from vxlab.adapters.family import Method, nearest
+from vxlab.adapters.lidb import LiDB
 from vxlab.adapters.lora import LoRA
 from vxlab.adapters.lora_xs import LoRAXS
 from vxlab.adapters.peers import PEFT
 from vxlab.adapters.vera import VeRA
 from vxlab.errors import VxlabError
 
-METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (LoRA, VeRA, LoRAXS, BitFit, Head, Full)}
+METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (LoRA, VeRA, LoRAXS, LiDB, BitFit, Head, Full)}
 _ALIASES = {"elora": "vera"}
 
 
@@ -18,15 +19,15 @@ def method_from_name(name: str, **settings: object) -> Method:
     """Return a method by its name and settings.
 
     Args:
-        name: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``bitfit``, ``head`` or ``full``; or a method of the
-            peft library, such as ``peft:dora``.
+        name: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``lidb``, ``bitfit``, ``head`` or ``full``; or a
+            method of the peft library, such as ``peft:dora``.
         settings: the fields of that method's class; of peft's config.
 
     Raises:
         VxlabError: the name or a setting is unknown (the nearest is named), or a setting is out of its range.
 
-    >>> method_from_name("elora", rank=64)
-    VeRA(rank=64, d_initial=0.1, seed=0)
+    >>> method_from_name("elora", rank=64) == VeRA(rank=64)
+    True
     """
     if name.startswith("peft:"):
         return PEFT(name.removeprefix("peft:"), settings)

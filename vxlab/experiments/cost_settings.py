@@ -68,8 +68,8 @@ def cost_settings(scale: str = "small", **chosen: Any) -> CostSettings:
     Raises:
         VxlabError: the scale is unknown, or a number is below 1.
 
-    >>> cost_settings("small", vera_ranks=[256], tokens=None).families()[-5]
-    VeRA(rank=256, d_initial=0.1, seed=0)
+    >>> VeRA(rank=256) in cost_settings("small", vera_ranks=[256], tokens=None).families()
+    True
     """
     if scale not in SCALES:
         raise VxlabError(f"scale={scale!r} is unknown; choose one of {', '.join(SCALES)}")

@@ -37,7 +37,9 @@ _PAPERS = {
     "vera": {"model": "FacebookAI/roberta-large", "task": "rte"},
     "lora_xs": {"model": "FacebookAI/roberta-large", "task": "sst2"},
 }
-_QUICK_CENTRES = {"lora": 6e-3, "vera": 6e-2, "lora_xs": 1.2e-2, "bitfit": 6e-3, "full": 1e-4, "head": 1e-2}
+_QUICK_CENTRES = {
+    "lora": 6e-3, "vera": 6e-2, "lora_xs": 1.2e-2, "lidb": 2e-2, "bitfit": 6e-3, "full": 1e-4, "head": 1e-2,
+}  # fmt: skip
 """A hundred steps ask for higher rates than a full run."""
 _PAPER_CENTRES = {"lora": 4e-4, "vera": 2e-2, "lora_xs": 3.16e-4, "full": 1e-5}
 """LoRA: VeRA's instruction tuning; VeRA: its rate for RTE; LoRA-XS: the middle of its GLUE grid, 1e-4 to 1e-3. Full

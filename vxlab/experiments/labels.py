@@ -10,6 +10,7 @@ _OURS = {
     "lora": "LoRA",
     "vera": "VeRA",
     "lora_xs": "LoRA-XS",
+    "lidb": "LiDB",
     "bitfit": "BitFit",
     "head": "head only",
     "full": "full fine-tuning",
@@ -42,14 +43,17 @@ _PEFTS = {
 }
 """Spellings that are no plain capitals, as their papers have them."""
 
-_SIZES = ("u", "num_vectors", "n_frequency", "boft_block_size", "oft_block_size", "block_size", "group_size")
-"""Of PEFT's methods: settings beside the rank, or in its place, that say how large the adapter is."""
+_SIZES = (
+    "aux_out", "aux_in",
+    "u", "num_vectors", "n_frequency", "boft_block_size", "oft_block_size", "block_size", "group_size",
+)  # fmt: skip
+"""Of LiDB and of PEFT's methods: settings beside the rank, or in its place, that say how large the adapter is."""
 
 
 def label(method: Method | Mapping[str, Any]) -> str:
     """Name a method with its rank, as a row of a table: ``LoRA r=8``, ``DoRA r=8 (PEFT)``, ``full fine-tuning``.
 
-    A method of PEFT's also shows a setting other than the rank that decides its size, where one was given.
+    LiDB and PEFT's methods also show the settings other than the rank that decide their size, where they were given.
 
     Args:
         method: a method, or its settings as a run's record keeps them, with its ``name``.

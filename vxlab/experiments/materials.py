@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from vxlab._version import __version__
+from vxlab.adapters import attach
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.models import ModelSource, copy_with_new_head, load_model, load_tokenizer, model_source
@@ -107,6 +108,16 @@ class Materials:
     def model(self, spec: RunSpec) -> nn.Module:
         """Return the base model with a new head from torch's global generator, the caller's own to change."""
         return copy_with_new_head(self.base(spec)) if self.reuse else self._loaded(spec)
+
+    def adapted(self, job: Job) -> nn.Module:
+        """Return a job's model with its method on it, where the method asks for gradients on the job's device."""
+        from vxlab.experiments.gradients import first_gradients  # which takes batches from here
+
+        spec, model = job.spec, self.model(job.spec)
+        if not spec.method.needs_gradients:
+            return attach(model, spec.method, spec.targets)
+        model = model.to(job.device)
+        return attach(model, spec.method, spec.targets, first_gradients(spec, self, model=model))
 
     def base(self, spec: RunSpec) -> nn.Module:
         """Return the base model to read from, never to change."""

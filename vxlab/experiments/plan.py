@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from transformers import DataCollatorWithPadding
 
-from vxlab.adapters import attach, resolve_targets, trainable_parameters
+from vxlab.adapters import resolve_targets, trainable_parameters
+from vxlab.adapters.attach import stored_bases
 from vxlab.errors import VxlabError
 from vxlab.experiments.engines import Engine
 from vxlab.experiments.labels import label, rank_of
@@ -97,7 +98,7 @@ def measure(job: Job) -> Pace:
     spec, materials = job.spec, shared_materials()
     task, splits = materials.task(spec), materials.splits(spec)
     with torch.random.fork_rng(devices=[]):
-        model = attach(materials.model(spec), spec.method, spec.targets).to(job.device).train()
+        model = materials.adapted(job).to(job.device).train()
     batch = {name: tensor.to(job.device) for name, tensor in _typical(spec.batch_size, splits["train"], materials, job)}
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-12)
     step = training_step(model, batch, optimizer, job.precision)
@@ -110,7 +111,8 @@ def measure(job: Job) -> Pace:
     steps = spec.epochs * -(-rows["train"] // spec.batch_size)
     batches = (spec.epochs * rows["validation"] + tests) / spec.batch_size
     counts = trainable_parameters(model)
-    stored = 4 * (counts.backbone + counts.head) + 2 * 4 * tests * (task.num_labels + 2) + _SETTINGS_BYTES
+    kept = sum(basis.numel() for basis in stored_bases(model).values())
+    stored = 4 * (counts.backbone + counts.head + kept) + 2 * 4 * tests * (task.num_labels + 2) + _SETTINGS_BYTES
     return Pace(steps * step_seconds + batches * forward + _START_SECONDS, stored)
 
 

@@ -26,7 +26,7 @@ FROZEN, HEAD, FULL = "frozen model", "head only", "full fine-tuning"
 """The rows that have no rank. Of the frozen model nothing trains, but its gradient flows down to the embeddings: the
 forward and backward pass that every adapter needs, and so the least a step can take."""
 
-METHOD_NAMES = {"lora": "LoRA", "vera": "VeRA", "lora_xs": "LoRA-XS", "head": HEAD, "full": FULL}
+METHOD_NAMES = {"lora": "LoRA", "vera": "VeRA", "lora_xs": "LoRA-XS", "lidb": "LiDB", "head": HEAD, "full": FULL}
 
 
 def rank_costs(

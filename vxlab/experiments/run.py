@@ -16,7 +16,7 @@ from filelock import FileLock
 from safetensors.torch import save_file
 from transformers import DataCollatorWithPadding, set_seed
 
-from vxlab.adapters import attach, save_adapter, trainable_parameters
+from vxlab.adapters import save_adapter, trainable_parameters
 from vxlab.adapters.attach import attachment_of
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
@@ -145,7 +145,7 @@ def _trainer(job: Job, folder: Path, materials: Materials, watch: Watch) -> Adap
     splits = materials.splits(spec)
     rows = len(splits["train"])
     return AdapterTrainer(
-        model=attach(materials.model(spec), spec.method, spec.targets),
+        model=materials.adapted(job),
         args=training_arguments(spec, folder / "checkpoints", job.device, job.precision, task.metrics[0], rows),
         train_dataset=splits["train"],
         eval_dataset=splits["validation"],

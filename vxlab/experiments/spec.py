@@ -26,8 +26,8 @@ class RunSpec:
 
     >>> import vxlab
     >>> spec = RunSpec(method=vxlab.VeRA(rank=64), learning_rate=2e-2, head_learning_rate=5e-3)
-    >>> spec.settings()["method"]
-    {'name': 'vera', 'rank': 64, 'd_initial': 0.1, 'seed': 0}
+    >>> spec.settings()["method"]["name"], spec.settings()["method"]["rank"]
+    ('vera', 64)
     """
 
     method: Method

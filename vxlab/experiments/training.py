@@ -15,7 +15,7 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from vxlab.adapters.attach import attachment_of
+from vxlab.adapters.attach import attachment_of, stored_bases
 from vxlab.adapters.family import Schedule
 from vxlab.adapters.targets import head_parameters
 from vxlab.errors import VxlabError
@@ -30,7 +30,7 @@ DIVERGED_FACTOR = 10.0
 
 
 class AdapterTrainer(Trainer):  # type: ignore[misc]
-    """A Trainer whose checkpoints hold the trained tensors only, and whose head has its own learning rate."""
+    """A Trainer whose checkpoints hold what no start reproduces, and whose head has its own learning rate."""
 
     def __init__(self, *args: Any, head_learning_rate: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -57,7 +57,8 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         trained = {name: p.detach().cpu().contiguous() for name, p in self.model.named_parameters() if p.requires_grad}
-        save_file(trained, folder / "model.safetensors", metadata={"format": "pt"})
+        bases = {name: basis.detach().cpu().contiguous() for name, basis in stored_bases(self.model).items()}
+        save_file(trained | bases, folder / "model.safetensors", metadata={"format": "pt"})
         if self.schedule is not None:
             save_file(self.schedule.state(), folder / SCHEDULE_FILE)
 
