@@ -87,3 +87,16 @@ def test_fresh_materials_see_changed_data(tiny_model: str, toy_task: str, tmp_pa
         file.write("lovely,good\n")
     assert shared_materials().job(spec).key == before
     assert fresh_materials().job(spec).key != before
+
+
+def test_a_start_from_gradients_moves_no_other_draw(tiny_model: str, toy_task: str) -> None:
+    materials, models, next_draws = Materials(), [], []
+    for basis in ("top", "gradient"):
+        spec = toy_runs.spec(tiny_model, toy_task, method=vxlab.LoRAXS(rank=4, basis=basis))
+        torch.manual_seed(3)
+        models.append(materials.adapted(materials.job(spec)))
+        next_draws.append(torch.rand(1))
+    assert torch.equal(*next_draws)
+    ours, theirs = (dict(model.named_parameters()) for model in models)
+    assert all(torch.equal(parameter, theirs[name]) for name, parameter in ours.items())
+    assert [layer.training for layer in models[0].modules()] == [layer.training for layer in models[1].modules()]

@@ -90,7 +90,7 @@ def variants(vera_rank: int, lora_xs_rank: int, mean_sigma: float) -> list[Varia
     """
     vera, xs = VeRA(rank=vera_rank), LoRAXS(rank=lora_xs_rank)
     of_vera = [
-        Variant("VeRA", "as published", vera, published="default"),
+        Variant("unchanged", "as published", vera, published="default"),
         Variant("trained vectors", "d alone", VeRA(vera_rank, vectors="d"), 0.3, "only d"),
         Variant("trained vectors", "b alone", VeRA(vera_rank, vectors="b"), 1.0, "only b"),
         Variant("random matrices", "Kaiming normal", VeRA(vera_rank, matrices="kaiming-normal"), 1.0, "Kaiming normal"),
@@ -100,7 +100,7 @@ def variants(vera_rank: int, lora_xs_rank: int, mean_sigma: float) -> list[Varia
         Variant("matrices shared", "own for each layer", VeRA(vera_rank, unique=True), 1.0, "unique matrices"),
     ]
     of_xs = [
-        Variant("LoRA-XS", "as published", xs),
+        Variant("unchanged", "as published", xs),
         Variant("basis", "of a random matrix", LoRAXS(lora_xs_rank, basis="random-svd")),
         Variant("basis", "of the first gradient", LoRAXS(lora_xs_rank, basis="gradient")),
         Variant("place of Σ", "output", LoRAXS(lora_xs_rank, sigma="output")),
