@@ -1,0 +1,84 @@
+"""What chance gives: rotated updates, the test that uses them, and intervals of means."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from vxlab.analysis.chance import bootstrap_interval, rotated, rotation_test
+from vxlab.analysis.similarity import chance_cosine, cosine
+from vxlab.errors import VxlabError
+
+
+def _update(out=9, rank=3, into=7, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    draw = {"generator": generator, "dtype": torch.float64}
+    return torch.randn(out, rank, **draw), torch.randn(rank, into, **draw)
+
+
+@pytest.mark.parametrize(("out", "rank", "into"), [(9, 3, 7), (4, 6, 5), (2, 1, 1), (6, 2, 3)])
+def test_a_rotated_update_keeps_its_singular_values_alone(out, rank, into):
+    update = _update(out, rank, into)
+    turned = rotated(update, 1)
+    before, after = (np.linalg.svd((left @ right).numpy(), compute_uv=False) for left, right in (update, turned))
+    np.testing.assert_allclose(after, before, atol=1e-12)
+    assert [tuple(factor.shape) for factor in turned] == [(out, min(out, rank, into)), (min(out, rank, into), into)]
+    assert turned[0].equal(rotated(update, 1)[0])
+    assert not turned[0].equal(rotated(update, 2)[0])
+
+
+def test_rotations_prefer_no_direction():
+    update = _update(3, 1, 2)
+    corners = torch.stack([left @ right for left, right in (rotated(update, seed) for seed in range(1000))])
+    size = float((update[0] @ update[1]).square().mean())
+    assert corners.mean(0).abs().max() < 0.1 * math.sqrt(size)
+    np.testing.assert_allclose(corners.square().mean(0).numpy(), size, rtol=0.2)
+
+
+def test_the_rotation_test_draws_what_rotated_updates_give():
+    a, b = _update(8, 2, 6, 1), _update(8, 3, 6, 2)
+    found = rotation_test(a, b, samples=1000, seed=3)
+    direct = [cosine(a, rotated(b, seed)) for seed in range(1000)]
+    low, high = np.quantile(direct, [0.025, 0.975])
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.05)
+    assert found.cosine == cosine(a, b)
+    assert found.p == pytest.approx((np.abs(direct) >= abs(found.cosine)).mean(), abs=0.06)
+    assert found == rotation_test(a, b, samples=1000, seed=3)
+
+
+def test_related_updates_are_found_and_unrelated_ones_are_not():
+    a = _update(30, 4, 20, 1)
+    related = a[0] + 2 * _update(30, 4, 20, 2)[0], a[1]
+    assert rotation_test(a, related).p == pytest.approx(1 / 201)
+    low = [rotation_test(a, _update(30, 4, 20, seed), samples=40, seed=seed).p < 0.05 for seed in range(10, 70)]
+    assert sum(low) <= 9  # of 60 about 3
+
+
+def test_the_interval_of_chance_is_centred_and_as_wide_as_the_stated_spread():
+    found = rotation_test(_update(30, 4, 20, 1), _update(30, 4, 20, 2), samples=1000)
+    spread = chance_cosine((30, 20))
+    assert found.low < 0 < found.high
+    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(spread, rel=0.1)
+
+
+def test_a_zero_update_cannot_be_tested_and_few_samples_are_refused():
+    assert all(math.isnan(value) for value in rotation_test(_update(), (torch.zeros(9, 1), torch.ones(1, 7))))
+    with pytest.raises(VxlabError, match=r"samples=20 .* choose 40 or more"):
+        rotation_test(_update(), _update(), samples=20)
+
+
+@pytest.mark.parametrize("n", [4, 6, 12])
+def test_bootstrap_intervals_cover_the_mean_about_as_often_as_they_say(n):
+    random = np.random.default_rng(n)
+    intervals = [bootstrap_interval(random.normal(3, 2, n), seed) for seed in range(200)]
+    covered = np.mean([low <= 3 <= high for _, low, high in intervals])
+    assert 0.87 <= covered <= 1  # plain percentiles: 0.80 at n = 4
+
+
+def test_bootstrap_intervals_of_few_values_are_defined():
+    assert bootstrap_interval([1.0, 2.0, 3.0])[0] == 2
+    assert bootstrap_interval([1.0, math.nan, 3.0]) == bootstrap_interval([1.0, 3.0])
+    mean, low, high = bootstrap_interval([5.0])
+    assert (mean, math.isnan(low), math.isnan(high)) == (5, True, True)
+    assert all(math.isnan(value) for value in bootstrap_interval([]))

@@ -1,0 +1,123 @@
+"""What chance alone would give: randomly rotated updates, and intervals of means by resampling."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from torch import Tensor
+
+from vxlab.analysis.matrices import Update
+from vxlab.analysis.similarity import cosine
+from vxlab.analysis.spectrum import update_singular_values
+from vxlab.errors import VxlabError
+
+
+class RotationTest(NamedTuple):
+    """A cosine beside those of the same two updates after random rotations of one."""
+
+    cosine: float
+    p: float
+    """two-sided: how often chance is at least as far from 0; from 1/(samples + 1) to 1"""
+    low: float
+    """of the middle 95 % of what chance gives"""
+    high: float
+
+
+def rotated(update: Update, seed: int) -> Update:
+    """Return an update with the same singular values and uniformly random singular vectors on both sides.
+
+    Args:
+        update: left ``(out, r)`` and right ``(r, in)``.
+        seed: of the rotations.
+
+    Returns:
+        float64 factors of k = min(out, r, in) columns and rows on the CPU.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    S = update_singular_values(update)
+    left, right = update
+    U, V = (_random_frame(n, len(S), generator) for n in (left.shape[0], right.shape[1]))
+    return U * S, V.mT
+
+
+def rotation_test(a: Update, b: Update, samples: int = 200, seed: int = 0) -> RotationTest:
+    """Test whether two updates are more alike, or more opposed, than b's singular values alone would make them.
+
+    Args:
+        a: left ``(out, r)`` and right ``(r, in)``.
+        b: the other update of the same layer; it is :func:`rotated` for every sample.
+        samples: 40 or more; p cannot fall below 1/(samples + 1).
+        seed: of the rotations.
+
+    Returns:
+        The cosine, its p-value and the middle 95 % of chance; all NaN where an update is zero.
+
+    Raises:
+        VxlabError: as :func:`cosine`, or too few samples.
+
+    Source: of (1 + count) / (1 + samples): Phipson and Smyth, Permutation p-values should never be zero (2010).
+    """
+    if samples < 40:
+        raise VxlabError(f"samples={samples} cannot show the outer 5 % of chance; choose 40 or more")
+    observed = cosine(a, b)
+    if math.isnan(observed):
+        return RotationTest(math.nan, math.nan, math.nan, math.nan)
+    chance = _drawn(update_singular_values(a), update_singular_values(b), (len(a[0]), b[1].shape[1]), samples, seed)
+    p = (1 + int((np.abs(chance) >= abs(observed)).sum())) / (1 + samples)
+    low, high = np.quantile(chance, [0.025, 0.975])
+    return RotationTest(observed, p, float(low), float(high))
+
+
+def bootstrap_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+    """Return the mean of independent values and its 95 % bootstrap interval.
+
+    Percentiles of 10,000 resampled means, taken further out where values are few, as Student's t is. Of normal values
+    six then cover the truth 94 times in 100 and four 87 times, where plain percentiles would 86 and 80 times.
+
+    Args:
+        values: one a unit that was drawn independently, such as a matrix, a batch or a training seed; NaN are left
+            out. Layers of one run are not independent.
+        seed: of the resampling.
+
+    Returns:
+        mean, low and high; the latter two NaN for fewer than two values, all NaN for none.
+
+    Source: Hesterberg, What teachers should know about the bootstrap (2015), The American Statistician 69(4), section
+    5.3, the expanded percentile interval.
+
+    >>> bootstrap_interval([2.0, 2.0, 2.0])
+    (2.0, 2.0, 2.0)
+    """
+    known = np.array([value for value in values if not math.isnan(value)], dtype=np.float64)
+    n = len(known)
+    if n < 2:
+        return (float(known[0]) if n else math.nan), math.nan, math.nan
+    means = known[np.random.default_rng(seed).integers(0, n, (10_000, n))].mean(axis=1)
+    tail = stats.norm.cdf(math.sqrt(n / (n - 1)) * stats.t.ppf(0.025, n - 1))
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(known.mean()), float(low), float(high)
+
+
+def _drawn(first: Tensor, second: Tensor, shape: tuple[int, int], samples: int, seed: int) -> NDArray[np.float64]:
+    """Draw the cosine of diag(first) and a random rotation U·diag(second)·Vᵀ: Σ_ij firstᵢ·secondⱼ·U_ij·V_ij.
+
+    Only how the two lie to each other matters, so the first one's singular vectors may be the coordinates.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    first, second = first / first.norm(), second / second.norm()
+    drawn = np.empty(samples)
+    for i in range(samples):
+        U, V = (_random_frame(n, len(second), generator)[: len(first)] for n in shape)
+        drawn[i] = float(first @ (U * V) @ second)
+    return drawn
+
+
+def _random_frame(n: int, k: int, generator: torch.Generator) -> Tensor:
+    """Return ``(n, k)`` uniformly random orthonormal columns: of a QR factorisation with a positive diagonal."""
+    Q, R = torch.linalg.qr(torch.randn(n, k, generator=generator, dtype=torch.float64))
+    frame: Tensor = Q * R.diagonal().sign()
+    return frame
