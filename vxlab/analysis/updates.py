@@ -5,9 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-Update = tuple[Tensor, Tensor]
-"""left ``(out, r)`` and right ``(r, in)``, the thin factors of an update ΔW = left·right"""
-
 
 def update_norm(left: Tensor, right: Tensor) -> float:
     """Return ``‖left·right‖_F`` without forming the product: √tr((leftᵀ·left)·(right·rightᵀ)).

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from vxlab.adapters import adapted_layers, load_adapter, merge, resolve_targets, unmerge
 from vxlab.adapters.layer import linear_weight
 from vxlab.adapters.roles import role_of
-from vxlab.analysis.updates import Update, relative_update_norm
+from vxlab.analysis.matrices import Update
+from vxlab.analysis.updates import relative_update_norm
 from vxlab.errors import VxlabError
 from vxlab.experiments.models import load_model, load_tokenizer
 from vxlab.experiments.record import ADAPTER_FOLDER, RunRecord

@@ -1,0 +1,46 @@
+"""Each layer of two runs against chance: their cosine beside those after random rotations."""
+
+from typing import TYPE_CHECKING
+
+from vxlab.analysis.chance import rotation_test
+from vxlab.errors import VxlabError
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.statistics import holm
+from vxlab.experiments.trained import place, trained_updates
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def rotation_table(
+    first: RunRecord, second: RunRecord, *, role: str | None = None, samples: int = 200, seed: int = 0
+) -> "pd.DataFrame":
+    """Test each layer's cosine of two runs against rotations of the second update, with Holm's correction over layers.
+
+    Args:
+        first: a finished run of an adapter.
+        second: another on the same base and layers.
+        role: of the layers, such as ``query``; None takes all.
+        samples: rotations for each layer; no p is below 1/(samples + 1).
+        seed: of the rotations.
+
+    Returns:
+        One row a layer: ``layer, block, role, cosine, low, high`` (the middle 95 % of chance), ``p, p_holm``.
+
+    Raises:
+        VxlabError: no layer has the role, or the runs do not share their layers.
+    """
+    import pandas as pd
+
+    ours, theirs = trained_updates(first), trained_updates(second)
+    layers = [layer for layer in ours if role is None or place(layer)[1] == role]
+    if not layers or not theirs.keys() >= set(layers):
+        roles = sorted({place(layer)[1] for layer in ours})
+        raise VxlabError(f"role={role!r} names no layer that both runs adapt; the first has {', '.join(roles)}")
+    rows = []
+    for layer in layers:
+        block, own = place(layer)
+        found = rotation_test(ours[layer], theirs[layer], samples=samples, seed=seed)
+        rows.append({"layer": layer, "block": block, "role": own, **found._asdict()})
+    tested = pd.DataFrame(rows, columns=["layer", "block", "role", "cosine", "low", "high", "p"])
+    return tested.assign(p_holm=holm(list(tested["p"])))

@@ -1,0 +1,89 @@
+"""VeRA's claims on how like LoRA's its updates are, judged by a similarity table."""
+
+import math
+from typing import TYPE_CHECKING
+
+from vxlab.experiments.claims import CONSISTENT, CONTRADICTS, NOISY, Claim, judged
+from vxlab.experiments.similarity_statistics import Estimate, difference, mean_of, trend
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PUBLISHED, PUBLISHED_RANDOM = 2e-3, -8e-5
+"""Mean cosine of VeRA's and LoRA's updates, and of LoRA's and random ones: VeRA (arXiv 2310.11454), Figure 5, both at
+rank 64, all query layers. Of which model and seeds is not said here; of 1,024-wide layers, 1/√(out·in) is 1e-3."""
+PUBLISHED_WIDTH = 1024
+
+SAME, OTHER = "VeRA – LoRA, same seed", "VeRA – LoRA, other seed"
+CEILING, RANDOM = "LoRA – LoRA, other seed", "LoRA – random LoRA"
+
+_SOURCE = "VeRA, arXiv 2310.11454, Figure 5"
+_SURE = 0.05
+
+
+def similarity_claims(table: "pd.DataFrame") -> list[Claim]:
+    """Judge what VeRA's Figure 5 says: VeRA and LoRA learn alike, more so in later layers.
+
+    Args:
+        table: from ``similarity_table``, of one role; LoRA and VeRA with at least two seeds each.
+    """
+    return [_positive(table), _above_random(table), _size(table), _rising(table)]
+
+
+def told(estimate: Estimate) -> str:
+    """Return a cosine and its interval, in thousandths.
+
+    >>> told(Estimate(0.00213, 0.0011, 0.0032, 3)), told(Estimate(-8e-5, float("nan"), float("nan"), 1))
+    ('2.13e-3 (1.10e-3 to 3.20e-3)', '−0.08e-3')
+    """
+    if math.isnan(estimate.low):
+        return _thousandths(estimate.value)
+    return f"{_thousandths(estimate.value)} ({_thousandths(estimate.low)} to {_thousandths(estimate.high)})"
+
+
+def _positive(table: "pd.DataFrame") -> Claim:
+    found = mean_of(table, SAME)
+    verdict = judged(found.low, found.high, least=0)
+    return Claim(
+        "VeRA and LoRA learn similar updates: their mean cosine is above 0",
+        f"{_thousandths(PUBLISHED)} (r=64, all query layers)", told(found), verdict, _SOURCE,
+    )  # fmt: skip
+
+
+def _above_random(table: "pd.DataFrame") -> Claim:
+    found, random = difference(table, SAME, RANDOM), mean_of(table, RANDOM)
+    published = f"{_thousandths(PUBLISHED)} against {_thousandths(PUBLISHED_RANDOM)}"
+    here = f"{told(found)} more than LoRA and random updates, which have {told(random)}"
+    verdict = judged(found.low, found.high, least=0)
+    return Claim("VeRA is more like LoRA than random updates are", published, here, verdict, _SOURCE)
+
+
+def _size(table: "pd.DataFrame") -> Claim:
+    found = mean_of(table, SAME)
+    chance = float(table.loc[table["kind"] == SAME, "cosine_chance"].mean())
+    here = f"{told(found)}, {found.value / chance:.1f} times 1/√(out·in) of these layers"
+    published = f"{_thousandths(PUBLISHED)}, {PUBLISHED * PUBLISHED_WIDTH:.1f} times that of {PUBLISHED_WIDTH:,} × "
+    verdict = judged(found.low, found.high, least=PUBLISHED / 2, most=2 * PUBLISHED)
+    return Claim("the cosine is about 2e-3 (half to twice)", f"{published}{PUBLISHED_WIDTH:,}", here, verdict, _SOURCE)
+
+
+def _rising(table: "pd.DataFrame") -> Claim:
+    claim, published = "similarity rises in later layers", "rises, by eye"
+    if not (table["kind"] == SAME).any():
+        return Claim(claim, published, "no such pair", judged(math.nan, math.nan), _SOURCE)
+    found = trend(table, [SAME]).iloc[0]
+    estimate = Estimate(found["rise"], found["low"], found["high"], found["seeds"])
+    here = f"{told(estimate)} from the first block to the last; Kendall's τ {found['tau']:+.2f}, p {found['p']:.3f}"
+    return Claim(claim, published, here, _rise_verdict(estimate, found["p"]), _SOURCE)
+
+
+def _rise_verdict(rise: Estimate, p: float) -> str:
+    """Both must speak: the order of the layers, and its repetition with other seeds."""
+    by_seeds = judged(rise.low, rise.high, least=0)
+    if by_seeds in (CONSISTENT, CONTRADICTS) and not p <= _SURE:
+        return NOISY
+    return by_seeds
+
+
+def _thousandths(value: float) -> str:
+    return f"{1000 * value:.2f}e-3".replace("-", "−", 1) if value < 0 else f"{1000 * value:.2f}e-3"
