@@ -3,7 +3,7 @@
 import pytest
 
 import vxlab
-from vxlab.experiments.fair_recipes import RANKS, fair_recipe
+from vxlab.experiments.fair_recipes import RANKS, fair_recipe, study_run
 
 
 @pytest.mark.parametrize("scale", ["smoke", "small"])
@@ -62,3 +62,20 @@ def test_what_is_chosen_wins_over_the_scale() -> None:
 def test_what_is_not_there_is_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(vxlab.VxlabError, match=message):
         fair_recipe(**arguments)
+
+
+@pytest.mark.parametrize(("task", "epochs", "head"), [("sst2", 10, 6e-3), ("mrpc", 40, 3e-3), ("cola", 40, 6e-3)])
+def test_a_studied_run_has_the_papers_settings_of_its_own_task(task, epochs, head):
+    spec = study_run(vxlab.VeRA(rank=256), "paper", paper="vera", task=task, seed=3)
+    assert (spec.task, spec.epochs, spec.head_learning_rate, spec.seed) == (task, epochs, head, 3)
+    assert study_run(vxlab.Full(), "paper", paper="vera", task=task).head_learning_rate == head
+
+
+def test_a_studied_run_without_published_settings_is_refused():
+    with pytest.raises(vxlab.VxlabError, match=r"no published settings for lora_xs .* on task='rotten_tomatoes'"):
+        study_run(vxlab.LoRA(rank=8), "paper", task="rotten_tomatoes")
+
+
+def test_what_is_chosen_for_a_studied_run_holds():
+    spec = study_run(vxlab.LoRA(rank=8), targets="key", train_examples=100, learning_rate=1e-4)
+    assert (spec.targets, spec.train_examples, spec.learning_rate) == ("key", 100, 1e-4)

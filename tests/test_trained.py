@@ -1,5 +1,6 @@
 """What a run trained, read back: layers, norms, merging."""
 
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import vxlab
+from vxlab.experiments.models import model_source
 from vxlab.experiments.trained import (
     LAYER_COLUMNS,
     base_weights,
@@ -177,6 +179,19 @@ def test_updates_of_the_other_kind_are_refused(saved, tmp_path, method, read, me
     record, _ = _record(saved, tmp_path, method)
     with pytest.raises(vxlab.VxlabError, match=message):
         read(record)
+
+
+def test_a_full_run_whose_base_has_changed_is_refused(saved, tmp_path):
+    record, _ = _record(saved, tmp_path, vxlab.Full())
+    record = dataclasses.replace(record, identity={"model": model_source(str(saved)).fingerprint})
+    assert full_updates(record)
+    other = vxlab.load_model(str(saved), 2)
+    for parameter in other.base_model.parameters():
+        parameter.data *= 1.5
+    other.base_model.save_pretrained(saved)
+    for read in (full_updates, base_weights, load_trained):
+        with pytest.raises(vxlab.VxlabError, match=r"trained on another base: .* has other weights now"):
+            read(record)
 
 
 def test_a_layer_without_a_number_or_a_known_role_has_its_place():

@@ -117,18 +117,24 @@ def study_run(method: Method, scale: str = "small", *, paper: str = "lora_xs", *
         paper: whose settings at the scale ``paper``; there full fine-tuning takes 1e-5.
         chosen: fields of :class:`RunSpec`; None keeps the scale's.
 
+    Raises:
+        VxlabError: as :func:`fair_recipe`; at the scale ``paper`` also a model or task without published settings.
+
     >>> from vxlab import LoRA
     >>> spec = study_run(LoRA(rank=64), targets="query")
     >>> spec.learning_rate, spec.train_examples, spec.batch_size
     (0.006, 1600, 8)
     """
     chosen = {name: value for name, value in chosen.items() if value is not None}
-    fair = fair_study([method], scale, paper=paper)
+    of_run = {name: chosen.pop(name) for name in ("learning_rate", "head_learning_rate", "seed") if name in chosen}
+    longer = {"train_examples": 1600} if scale == "small" else {}
+    fair = fair_study([method], scale, paper=paper, **longer | chosen)
     (candidate,) = fair.names.values()
-    settings = dict(fair.settings) | ({"train_examples": 1600} if scale == "small" else {})
-    head = _STUDY_HEADS.get(method.name, fair.head_learning_rates[-1])
+    heads = {} if scale == "paper" else _STUDY_HEADS
+    head = heads.get(method.name, fair.head_learning_rates[-1])
     rates = {"learning_rate": candidate.centre, "head_learning_rate": head}
-    return RunSpec(method=method, **(settings | rates | chosen))
+    settings = {**fair.settings, "targets": candidate.targets}
+    return RunSpec(method=method, **settings | rates | of_run)
 
 
 def _known(scale: str, paper: str) -> None:

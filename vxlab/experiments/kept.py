@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vxlab._version import __version__
@@ -21,7 +22,7 @@ def kept_table(
     """Return a computed table: the one that is kept, or else a new one, which is kept from then on.
 
     It lies in ``tables/`` beside the runs' folders as Parquet, under its name and the hash of its identity and of
-    vxlab's version. A file that cannot be read is computed anew.
+    vxlab's version. A file that cannot be read is computed anew; the folder may be deleted at any time.
 
     Args:
         name: what the table is, in letters, digits, - and _; the start of the file's name.
@@ -46,15 +47,26 @@ def kept_table(
         raise VxlabError(f"name={name!r} is not the name of a table; use letters, digits, - and _")
     with opened(store) as results:
         path = results.folder / "tables" / f"{name}-{_digest(name, identity)[:16]}.parquet"
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError):  # absent, or cut short by a kill of an older writer
-        table = compute()
+    if (found := _read(path)) is not None:
+        return found
+    table = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{os.getpid()}-{path.name}")
-    table.to_parquet(new, index=False)
-    os.replace(new, path)
-    return table
+    try:
+        table.to_parquet(new, index=False)
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+    return pd.read_parquet(path)  # the same now as the next time
+
+
+def _read(path: Path) -> "pd.DataFrame | None":
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError):  # absent, or not whole
+        return None
 
 
 def _digest(name: str, identity: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What a method is called in tables and figures."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,6 +70,18 @@ def label(method: Method | Mapping[str, Any]) -> str:
     ranks = [] if rank is None else [f"r={rank}"]
     sizes = [f"{name}={settings[name]}" for name in _SIZES if name in settings]
     return " ".join([_spelled(method), *ranks, *sizes]) + _origin(method)
+
+
+def described(method: Method) -> str:
+    """Name a method with its rank and every setting that is not its default.
+
+    >>> from vxlab import VeRA
+    >>> described(VeRA(rank=64, vectors="d"))
+    'VeRA r=64, vectors=d'
+    """
+    defaults = {each.name: each.default for each in dataclasses.fields(method)}
+    changed = {name: value for name, value in method.settings().items() if value != defaults.get(name, value)}
+    return ", ".join([label(method), *(f"{name}={value}" for name, value in changed.items() if name != "rank")])
 
 
 def family_name(method: Method | Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vxlab.adapters import Method
 from vxlab.errors import VxlabError
 from vxlab.experiments.engines import Engine, Outcome, make_engine
-from vxlab.experiments.labels import label
+from vxlab.experiments.labels import described
 from vxlab.experiments.lease import POLL_SECONDS, renewed
 from vxlab.experiments.materials import Job, fresh_materials, shared_materials
 from vxlab.experiments.plan import check_fit, plan
@@ -125,7 +125,7 @@ def require_trained(jobs: Sequence[Job], results: Store) -> None:
     states = results.status(list(wanted))
     done = {key for key, state in states.items() if state.status in ("finished", "diverged")}
     if missing := [job for key, job in wanted.items() if key not in done]:
-        told = [f"{label(job.spec.method)} at {job.spec.learning_rate:g}, seed {job.spec.seed}" for job in missing]
+        told = [f"{described(job.spec.method)} at {job.spec.learning_rate:g}, seed {job.spec.seed}" for job in missing]
         more = f", and {len(told) - 3} more" if len(told) > 3 else ""
         raise VxlabError(
             f"train=False, and {results.name} lacks {len(missing)} of {len(wanted)} runs: {'; '.join(told[:3])}{more}; "

@@ -13,7 +13,7 @@ from vxlab.adapters.roles import role_of
 from vxlab.analysis.matrices import Update
 from vxlab.analysis.updates import relative_update_norm
 from vxlab.errors import VxlabError
-from vxlab.experiments.models import load_model, load_tokenizer
+from vxlab.experiments.models import load_model, load_tokenizer, model_source
 from vxlab.experiments.record import ADAPTER_FOLDER, RunRecord
 from vxlab.experiments.spec import RunSpec
 
@@ -29,8 +29,7 @@ def load_trained(record: RunRecord) -> nn.Module:
     Raises:
         VxlabError: the base model is no longer the one the run trained on.
     """
-    model = load_model(record.spec["model"], record.task["num_labels"])
-    return load_adapter(model, record.folder / ADAPTER_FOLDER).eval()
+    return load_adapter(_base(record), record.folder / ADAPTER_FOLDER).eval()
 
 
 @torch.no_grad()
@@ -75,8 +74,11 @@ def base_weights(record: RunRecord, targets: str | Sequence[str] = "all-linear")
     Args:
         record: any run.
         targets: the layers, as :func:`vxlab.attach` takes them.
+
+    Raises:
+        VxlabError: the base model is no longer the one the run trained on.
     """
-    return layer_weights(load_model(record.spec["model"], record.task["num_labels"]), targets)
+    return layer_weights(_base(record), targets)
 
 
 def layer_weights(model: nn.Module, targets: str | Sequence[str] = "all-linear") -> dict[str, Tensor]:
@@ -150,6 +152,17 @@ def merged_difference(model: nn.Module, model_name: str, texts: list[Any], max_l
     finally:
         unmerge(model)
     return float((merged - unmerged).abs().max())
+
+
+def _base(record: RunRecord) -> nn.Module:
+    """Load the model that a run started from; an adapter's own check sees no base under full fine-tuning."""
+    name, trained_on = record.spec["model"], record.identity.get("model")
+    if trained_on is not None and model_source(name).fingerprint != trained_on:
+        raise VxlabError(
+            f"run {record.key[:12]} trained on another base: {name!r} has other weights now; put the model back that "
+            "it was trained on, or train again"
+        )
+    return load_model(name, record.task["num_labels"])
 
 
 def _double(update: Update) -> Update:

@@ -17,7 +17,7 @@ def parts_against_unchanged(table: pd.DataFrame, published: pd.DataFrame, *, met
 
     Args:
         table: from ``parts_table``.
-        published: from ``published_differences``: fractions of another model's tasks.
+        published: from ``published_differences``: another model's tasks; those of this metric are drawn.
         metric: whose scores they are; accuracy and F1 differ by points.
     """
     scale, unit = difference_unit(metric)
@@ -29,9 +29,10 @@ def parts_against_unchanged(table: pd.DataFrame, published: pd.DataFrame, *, met
         (False, "here: no difference seen", GREY, "circle"),
     ):
         _add_measured(figure, shown[shown["seen"] == seen], name, colour, symbol, scale)
-    if scale == 100:  # the paper's are points: on another unit's axis they would have no place
-        for (task, rows), (symbol, colour) in zip(_by_tasks(published), _PUBLISHED, strict=False):
-            _add_published(figure, rows, task, colour, symbol)
+    if scale == 100:  # the paper's are points of accuracy: on another metric's axis they would have no place
+        drawn = published[(published["metric"] == metric) & published["variant"].isin(shown["variant"])]
+        for (task, rows), (symbol, colour) in zip(drawn.groupby("task"), _PUBLISHED, strict=False):
+            _add_published(figure, rows, f"published: {str(task).upper()}", colour, symbol)
     names = _names(shown)
     title = f"test {in_words(metric)}: changed less unchanged{', ' + unit if unit else ''}"
     figure.update_xaxes(title=title, zeroline=False)
@@ -53,20 +54,11 @@ def _add_measured(figure: go.Figure, rows: pd.DataFrame, name: str, colour: str,
     )  # fmt: skip
 
 
-def _by_tasks(published: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Return the ablations' rows under the two tasks of most variants, and the others together."""
-    main = list(published["task"].value_counts().index[:2])
-    groups = [(f"published: {task.upper()}", published[published["task"] == task]) for task in main]
-    others = published[~published["task"].isin(main)]
-    named = ", ".join(task.upper() for task in others["task"].unique())
-    return [*groups, (f"published: {named}", others)] if len(others) else groups
-
-
 def _add_published(figure: go.Figure, rows: pd.DataFrame, name: str, colour: str, symbol: str) -> None:
     error = {"type": "data", "array": 100 * rows["spread"], "color": colour, "thickness": 1, "width": 0}
     figure.add_scatter(
         x=100 * rows["difference"], y=_names(rows.assign(method="VeRA")),
-        mode="markers", name=f"{name} (± sd of 5 seeds)", error_x=error, opacity=0.8,
+        mode="markers", name=f"{name} (± sd of a difference of seeds)", error_x=error, opacity=0.8,
         marker={"color": colour, "symbol": symbol, "size": 9, "line": {"width": 1.5}},
         customdata=[_cited(row) for row in rows.itertuples()], hovertemplate="%{customdata}<extra></extra>",
     )  # fmt: skip
@@ -77,4 +69,4 @@ def _names(rows: pd.DataFrame) -> list[str]:
 
 
 def _cited(row: Any) -> str:
-    return f"RoBERTa-large, {row.task.upper()}: {row.published} against {row.unchanged}<br>{row.source}"
+    return f"RoBERTa-large, {row.task.upper()}: {row.told}<br>{row.source}"

@@ -1,0 +1,151 @@
+"""What changing one part of an adapter did, beside the papers' own ablations."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vxlab.experiments.claims import ABSENT, CONSISTENT, CONTRADICTS, NOISY, Claim, judged
+from vxlab.experiments.comparison import Comparison
+from vxlab.experiments.pairs import difference_in_words, interval_in_words, of_pair
+from vxlab.experiments.published import published_table
+from vxlab.experiments.start_and_parts import UNCHANGED, Variant
+from vxlab.experiments.statistics import holm
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ABLATIONS = {
+    "d alone": ("trained vectors", "only d"),
+    "b alone": ("trained vectors", "only b"),
+    "Kaiming normal": ("random matrices", "Kaiming normal"),
+    "uniform in [0, 0.1]": ("random matrices", "Uniform [0, 0.1]"),
+    "1e-7": ("start of d", "d starts at 1e-7"),
+    "1.0": ("start of d", "d starts at 1.0"),
+    "own for each layer": ("matrices shared", "unique matrices"),
+}
+"""The variants that VeRA's paper has: their part, and their name in its table."""
+_LEVEL = 0.05
+_PAPER_METRIC = "accuracy"
+
+
+def parts_table(result: Comparison, of: Sequence[Variant]) -> "pd.DataFrame":
+    """Return one row a variant: its score, and how far it is from the unchanged method.
+
+    Columns: ``method``, ``part``, ``variant``, ``candidate``; ``n``, ``diverged``, ``median``, ``q1``, ``q3``,
+    ``learning_rate`` and ``edge`` as a sweep's summary has them; ``difference`` (the variant's expected score less that
+    of the unchanged method), ``low``, ``high`` (95 %), ``p_holm`` (over the changed parts) and ``seen``, NaN and False
+    for the unchanged methods themselves.
+
+    Args:
+        result: of the sweep over :func:`candidates`.
+        of: the variants, in the candidates' order.
+    """
+    import pandas as pd
+
+    rows, unchanged = [], ""
+    names = dict(zip(result.fair.names, of, strict=True))
+    summary = result.summary.set_index("candidate")
+    columns = ["method", "n", "diverged", "median", "q1", "q3", "learning_rate", "edge"]
+    for name, variant in names.items():
+        unchanged = name if variant.part == UNCHANGED else unchanged
+        told = {"candidate": name, "part": variant.part, "variant": variant.name, **summary.loc[name, columns]}
+        rows.append(told | of_pair(result.pairs, name, unchanged))
+    table = pd.DataFrame(rows)
+    table["p_holm"] = holm(table["p"].to_numpy(dtype=float))
+    return table.assign(seen=table["p_holm"] <= _LEVEL).drop(columns="p")
+
+
+def published_differences() -> "pd.DataFrame":
+    """Return the paper's ablations as differences from its unchanged method: a row a variant and task.
+
+    Columns: ``part``, ``variant``, ``task``, ``metric``, ``told`` (both scores with their standard deviation over 5
+    seeds), ``difference`` (a fraction), ``spread`` (the standard deviation of a difference of two runs: both, added in
+    squares), ``source``. RoBERTa-large, r=256.
+    """
+    import pandas as pd
+
+    paper = published_table("vera_ablations").set_index(["variant", "task"])
+    rows = []
+    for variant, (part, printed) in ABLATIONS.items():
+        base = "shared matrices" if printed == "unique matrices" else "default"
+        for task in paper.loc[printed].index:
+            own, other = paper.loc[(printed, task)], paper.loc[(base, task)]
+            figures = [f"{row['score']:.1f} ± {row['spread']:.1f}" for row in (own, other)]
+            rows.append(
+                {
+                    "part": part, "variant": variant, "task": task, "metric": own["metric"],
+                    "told": f"{figures[0]} against {figures[1]}",
+                    "difference": float(own["score"] - other["score"]) / 100,
+                    "spread": float(np.hypot(own["spread"], other["spread"])) / 100, "source": own["source"],
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def parts_claims(table: "pd.DataFrame", metric: str) -> list[Claim]:
+    """Return the papers' claims on parts, each judged by the interval of the difference measured here.
+
+    A published loss of more than a point of accuracy, and of more than its spread over seeds, is a claim that the
+    variant is worse. Else the claim is that the difference is within the published ones and their spread. LoRA-XS's
+    paper has a random matrix's basis slightly better than W's on SST-2. Where a rate on the edge of its range, or runs
+    that did not finish, speak for the verdict, it is too noisy to say.
+
+    Args:
+        table: from :func:`parts_table`; what it lacks was not measured.
+        metric: whose scores they are.
+    """
+    paper = published_differences()
+    claims = []
+    for variant, (part, _) in ABLATIONS.items():
+        rows = paper[paper["variant"] == variant]
+        same = rows[rows["metric"] == _PAPER_METRIC]
+        told = "; ".join(f"{row['told']} ({_task(row)})" for row in rows.to_dict("records"))
+        source = str(rows["source"].iloc[0])
+        if (same["difference"] < -same["spread"].clip(lower=0.01)).any():
+            claim = f"VeRA, {part}: {variant} is worse than the published choice"
+            claims.append(_judged(claim, told, source, _found(table, variant), metric, most=0.0))
+        else:
+            claim = f"VeRA, {part}: {variant} differs from the published choice by less than seeds do"
+            ends = same["difference"] - same["spread"], same["difference"] + same["spread"]
+            bounds = {"least": float(ends[0].min()), "most": float(ends[1].max())}
+            claims.append(_judged(claim, told, source, _found(table, variant), metric, **bounds))
+    claim = "LoRA-XS: the singular vectors of a random matrix do slightly better than W's own"
+    source = "LoRA-XS (arXiv 2405.17604), as its reviews discuss it"
+    found = _found(table, "of a random matrix")
+    return [*claims, _judged(claim, "slightly better (SST-2)", source, found, metric, least=0.0)]
+
+
+def _task(row: Mapping[Any, Any]) -> str:
+    name = str(row["task"]).upper()
+    return name if row["metric"] == _PAPER_METRIC else f"{name}, {str(row['metric']).capitalize()}"
+
+
+def _found(table: "pd.DataFrame", variant: str) -> Any:
+    """Return a variant's row with its unchanged method's edge and lost runs, or nothing where it was not run."""
+    rows = table[table["variant"] == variant]
+    if rows.empty:
+        return None
+    row = rows.iloc[0]
+    base = table[(table["part"] == UNCHANGED) & (table["method"] == row["method"])].iloc[0]
+    return {**row, "base_edge": base["edge"], "base_diverged": base["diverged"]}
+
+
+def _judged(claim: str, published: str, source: str, found: Any, metric: str, **bounds: float) -> Claim:
+    if found is None:
+        return Claim(claim, published, "–", ABSENT, source)
+    verdict, here = judged(found["low"], found["high"], **bounds), difference_told(found, metric)
+    # Both could score higher than they did: the variant, where it looks worse, and the unchanged where it does.
+    worse = found["difference"] < 0
+    edge, lost = (found["edge"], found["diverged"]) if worse else (found["base_edge"], found["base_diverged"])
+    whose = "its" if worse else "the published choice's"
+    doubts = [f"{whose} rate is on the edge of its range"] * bool(edge)
+    doubts += [f"{lost} of {whose} runs did not finish"] * bool(lost)
+    if doubts and verdict in (CONSISTENT, CONTRADICTS) and (found["low"] > 0 or found["high"] < 0):
+        verdict = NOISY
+    return Claim(claim, published, "; ".join([here, *doubts]), verdict, source)
+
+
+def difference_told(row: Any, metric: str) -> str:
+    """Return a difference with its 95 % interval in words, in points where the metric has them."""
+    return f"{difference_in_words(row['difference'], metric)} ({interval_in_words(row['low'], row['high'], metric)})"
