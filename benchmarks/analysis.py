@@ -25,9 +25,9 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 import vxlab
+from vxlab.analysis.matrices import Update
 from vxlab.analysis.similarity import cosine, inner_product
 from vxlab.analysis.spectrum import update_singular_values
-from vxlab.analysis.updates import Update
 from vxlab.experiments.hardware import describe_hardware, resolve_device, versions
 
 RESULTS = Path(__file__).parent / "results" / "analysis.json"

@@ -8,6 +8,7 @@ from torch import Tensor
 
 import vxlab
 from vxlab.analysis.capture import best_capture, captured, lora_capture, lora_xs_capture, projected, vera_capture
+from vxlab.analysis.subspaces import energy_inside
 from vxlab.errors import VxlabError
 from vxlab.experiments.gradients import weight_gradients
 
@@ -156,6 +157,8 @@ def test_a_zero_gradient_has_no_share():
 def test_what_does_not_fit_is_refused():
     G = _draw(8, 6)
     with pytest.raises(VxlabError, match=r"U is \(6, 2\) and the gradient \(8, 6\); U is \(out, a\)"):
+        projected(G, U=_draw(6, 2))
+    with pytest.raises(VxlabError, match=r"U has 6 rows, but the matrix needs 8; give U \(8, u\)"):
         captured(G, U=_draw(6, 2))
     with pytest.raises(VxlabError, match=r"Vh is \(2, 8\) and the gradient \(8, 6\); Vh is \(b, in\)"):
         lora_capture(G, _draw(2, 8))
@@ -163,7 +166,33 @@ def test_what_does_not_fit_is_refused():
         vera_capture(G, _draw(2, 6), _draw(8, 2), _draw(7), _draw(2))
     with pytest.raises(VxlabError, match="vectors='a' is unknown; choose both, b or d"):
         vera_capture(G, _draw(2, 6), _draw(8, 2), _draw(8), _draw(2), "a")
-    with pytest.raises(VxlabError, match="rank=0 captures nothing"):
-        best_capture(G, 0)
+    for rank in (0, 2.5, True):
+        with pytest.raises(VxlabError, match=f"rank={rank} is no rank of an update; choose a whole number, 1 or more"):
+            best_capture(G, rank)
     with pytest.raises(VxlabError, match=r"the gradient.* holds NaN"):
         best_capture(torch.full((2, 2), math.nan), 1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"A": torch.full((2, 6), math.nan)}, r"A, \(2, 6\), holds NaN or infinite values"),
+        ({"B": torch.full((8, 2), math.inf)}, r"B, \(8, 2\), holds NaN or infinite values"),
+        ({"lambda_b": torch.full((8,), math.nan)}, r"lambda_b, \(8,\), holds NaN or infinite values"),
+        ({"lambda_d": torch.tensor(1.0)}, r"lambda_d is a tensor \(\) of torch.float32 .*; give a vector"),
+        ({"lambda_d": [1.0, 1.0]}, "lambda_d is of type list and length 2; give a vector"),
+        ({"A": torch.ones(0, 6), "B": torch.ones(8, 0), "lambda_d": torch.ones(0)}, r"A is \(0, 6\), an empty matrix"),
+    ],
+    ids=["NaN in A", "infinity in B", "NaN in an unused b", "no vector", "no tensor", "rank 0"],
+)
+def test_veras_tensors_are_checked_whichever_train(changed, message):
+    sound = {"A": _draw(2, 6), "B": _draw(8, 2), "lambda_b": _draw(8), "lambda_d": _draw(2)}
+    for vectors in ("both", "b", "d"):
+        with pytest.raises(VxlabError, match=message):
+            vera_capture(_draw(8, 6), **sound | changed, vectors=vectors)
+
+
+def test_a_captured_share_is_an_updates_energy_inside_the_same_spaces():
+    left, right, U, Vh = _draw(8, 3), _draw(3, 6, seed=1), _draw(8, 2, seed=2), _draw(2, 6, seed=3)
+    for spaces in ({"U": U}, {"Vh": Vh}, {"U": U, "Vh": Vh}):
+        assert captured(left @ right, **spaces) == pytest.approx(energy_inside((left, right), **spaces), rel=1e-12)

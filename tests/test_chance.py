@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from vxlab.analysis.chance import bootstrap_interval, rotated, rotation_test
@@ -68,12 +69,18 @@ def test_a_zero_update_cannot_be_tested_and_few_samples_are_refused():
         rotation_test(_update(), _update(), samples=20)
 
 
-@pytest.mark.parametrize("n", [4, 6, 12])
+@pytest.mark.parametrize("n", [2, 3, 4, 6, 12])
 def test_bootstrap_intervals_cover_the_mean_about_as_often_as_they_say(n):
     random = np.random.default_rng(n)
     intervals = [bootstrap_interval(random.normal(3, 2, n), seed) for seed in range(200)]
     covered = np.mean([low <= 3 <= high for _, low, high in intervals])
-    assert 0.87 <= covered <= 1  # plain percentiles: 0.80 at n = 4
+    assert 0.91 <= covered <= 0.99  # percentiles, expanded or not, reach the least and the largest value: 0.5 at n = 2
+
+
+def test_intervals_of_few_values_are_students():
+    values = [1.0, 2.0, 4.0]
+    t = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert bootstrap_interval(values) == pytest.approx((7 / 3, t.low, t.high), rel=1e-12)
 
 
 def test_bootstrap_intervals_of_few_values_are_defined():

@@ -130,6 +130,19 @@ def test_a_file_without_the_bases_is_refused_and_the_model_left_bare(tmp_path: P
     assert not vxlab.adapted_layers(model)
 
 
+@pytest.mark.parametrize(("key", "shape"), [("left_basis", (32, 3)), ("right_basis", (32, 4)), ("left_basis", (4,))])
+def test_a_file_with_bases_of_another_rank_or_side_is_refused(key: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    folder = vxlab.save_adapter(trained(), tmp_path / "a")
+    path, settings = folder / checkpoint.TENSORS_FILE, folder / checkpoint.SETTINGS_FILE
+    old, tensors = json.loads(settings.read_text()), load_file(path)
+    save_file(tensors | {f"{old['layers'][0]}.{key}": torch.ones(shape)}, path)
+    settings.write_text(json.dumps(old | {"tensors_sha256": checkpoint._sha256(path)}))
+    model = ARCHITECTURES["bert"]()
+    with pytest.raises(vxlab.VxlabError, match=rf"{key}` is .*, and rank 4 on this layer takes \(.*; save the adapter"):
+        vxlab.load_adapter(model, folder)
+    assert not vxlab.adapted_layers(model)
+
+
 def test_a_models_own_state_holds_these_bases_and_no_others() -> None:
     state = trained().state_dict()
     assert {key.rpartition(".")[2] for key in state} >= {"R", "left_basis", "right_basis"}

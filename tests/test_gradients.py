@@ -1,9 +1,12 @@
 """The gradient of a task's loss for the weights of a base model, held against autograd."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import toy_runs
@@ -13,6 +16,7 @@ from torch import Tensor, nn
 import vxlab
 from vxlab.experiments.gradients import first_batches, first_gradients, weight_gradients
 from vxlab.experiments.materials import Materials
+from vxlab.experiments.splits import sample
 
 
 class Regression(nn.Module):
@@ -119,7 +123,9 @@ def test_what_has_no_gradient_is_refused(model: Regression, batches: Any, names:
         weight_gradients(model, batches, {name: model.get_submodule(name) for name in names})
 
 
-def test_a_runs_first_gradients_are_those_of_its_first_rows_at_its_own_start(tiny_model: str, toy_task: str) -> None:
+def test_a_runs_first_gradients_are_those_of_a_stratified_sample_at_its_own_start(
+    tiny_model: str, toy_task: str
+) -> None:
     spec, materials = toy_runs.spec(tiny_model, toy_task, seed=4), Materials()
     torch.manual_seed(9)
     before = torch.get_rng_state()
@@ -128,7 +134,8 @@ def test_a_runs_first_gradients_are_those_of_its_first_rows_at_its_own_start(tin
 
     torch.manual_seed(4)
     own = materials.model(spec)
-    texts = spec.load_task().splits["train"].select(range(24))
+    train = spec.load_task().splits["train"]
+    texts = train.select(sample(np.array(train["label"]), 24, seed=0))
     batch = materials.tokenizer(spec)(list(texts["text"]), padding=True, return_tensors="pt")
     own(**batch, labels=torch.tensor(list(texts["label"]))).loss.backward()
     assert list(found) == list(vxlab.resolve_targets(own, "query-value"))
@@ -138,6 +145,23 @@ def test_a_runs_first_gradients_are_those_of_its_first_rows_at_its_own_start(tin
     own.zero_grad()
     given = first_gradients(spec, materials, batches=3, model=own)
     assert all(torch.equal(given[name], found[name]) for name in found)
+
+
+def test_every_first_batch_of_a_file_sorted_by_label_has_its_mix(
+    tiny_model: str, toy_task: str, tmp_path: Path
+) -> None:
+    task = Path(shutil.copytree(toy_task, tmp_path / "sorted"))
+    header, *rows = (task / "train.csv").read_text().splitlines()
+    (task / "train.csv").write_text("\n".join([header, *sorted(rows, key=lambda row: row.split(",")[1])]) + "\n")
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    found = [
+        [batch["labels"].tolist() for batch in first_batches(spec, Materials(), 3)]
+        for spec in (toy_runs.spec(tiny_model, str(task), batch_size=10, seed=seed) for seed in (0, 1))
+    ]
+    assert [[sum(labels) for labels in batches] for batches in found] == [[4, 4, 4]] * 2  # two in five, as in all rows
+    assert found[0] == found[1]
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()
 
 
 def test_first_batches_end_where_the_split_does(tiny_model: str, toy_task: str) -> None:

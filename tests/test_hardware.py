@@ -26,6 +26,15 @@ def test_auto_takes_the_fastest_device_there_is(
     assert hardware.resolve_device("cpu") == "cpu"
 
 
+def test_each_process_of_torchrun_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert [hardware.own_device(device) for device in ("cuda", "cpu")] == ["cuda", "cpu"]
+    for rank, device in (("0", "cuda:0"), ("1", "cuda:1"), ("3", "cuda:1")):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert [hardware.own_device(each) for each in ("cuda", "cpu", "mps")] == [device, "cpu", "mps"]
+
+
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     _machine(monkeypatch)
     with pytest.raises(

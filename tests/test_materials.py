@@ -89,6 +89,20 @@ def test_fresh_materials_see_changed_data(tiny_model: str, toy_task: str, tmp_pa
     assert fresh_materials().job(spec).key != before
 
 
+def test_a_start_from_gradients_is_computed_on_the_processs_own_gpu(
+    tiny_model: str, toy_task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = toy_runs.spec(tiny_model, toy_task, method=vxlab.LoRAXS(rank=4, basis="gradient"), device="auto")
+    materials, moved = Materials(), []
+    job, model = materials.job(spec, "cuda"), materials.model(spec)
+    monkeypatch.setattr(materials, "model", lambda spec: model)
+    monkeypatch.setattr(model, "to", lambda device: moved.append(device) or model)  # there need be no GPU
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    materials.adapted(job)
+    assert moved == ["cuda:2"]
+
+
 def test_a_start_from_gradients_moves_no_other_draw(tiny_model: str, toy_task: str) -> None:
     materials, models, next_draws = Materials(), [], []
     for basis in ("top", "gradient"):

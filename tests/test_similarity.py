@@ -176,6 +176,18 @@ def test_overlaps_count_only_directions_that_the_product_reaches():
     assert cosine((e[:, 1:2], e[:1]), line) == 0
 
 
+def test_what_factors_that_cancel_leave_by_rounding_is_no_direction():
+    a, b, c = _draw(9, 1), _draw(1, 7, seed=1), _draw(1, 7, seed=2)
+    plain = a, 1e-3 * c
+    cancelling = torch.cat([a, a], 1), torch.cat([b, -b + 1e-3 * c])
+    assert cosine(cancelling, plain) == pytest.approx(1, abs=1e-10)
+    assert column_overlap(cancelling, plain) == pytest.approx(1, abs=1e-10)
+    assert row_overlap(cancelling, plain) == pytest.approx(1, abs=1e-10)
+    nothing = torch.cat([a, -a / 3], 1), torch.cat([b, 3 * b])
+    assert math.isnan(column_overlap(nothing, plain))
+    assert math.isnan(row_overlap(plain, nothing))
+
+
 def test_column_spaces_need_the_same_outputs_only():
     with pytest.raises(VxlabError, match="rows"):
         column_overlap(_update(out=9), _update(out=8))

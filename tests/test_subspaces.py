@@ -260,8 +260,8 @@ def test_matrices_that_span_no_spaces_to_compare_are_refused(function, A, B, mes
     ("spaces", "message"),
     [
         ({}, "neither U nor Vh is given"),
-        ({"U": torch.ones(5, 2)}, r"U has 5 rows, but the update needs 3; give U \(3, u\)"),
-        ({"Vh": torch.ones(4, 2)}, r"Vh has 2 columns, but the update needs 4; give Vh \(v, 4\)"),
+        ({"U": torch.ones(5, 2)}, r"U has 5 rows, but the matrix needs 3; give U \(3, u\)"),
+        ({"Vh": torch.ones(4, 2)}, r"Vh has 2 columns, but the matrix needs 4; give Vh \(v, 4\)"),
         ({"U": torch.full((3, 1), math.inf)}, r"U, \(3, 1\), holds NaN or infinite"),
         ({"Vh": torch.ones(4)}, r"Vh is a tensor \(4,\)"),
     ],

@@ -41,6 +41,13 @@ def test_factors_that_cancel_leave_next_to_nothing_and_never_a_nan():
         assert 0 <= update_norm(*cancelled) < 1e-6 * update_norm(left, right)
 
 
+def test_factors_that_almost_cancel_keep_their_digits():
+    left, right = _factors(6, 2, 5)
+    noise_left, noise_right = (1e3 * factor for factor in _factors(6, 2, 5, 1))
+    hidden = torch.cat([left, noise_left, -noise_left], 1), torch.cat([right, noise_right, noise_right])
+    assert update_norm(*hidden) == pytest.approx(float(torch.linalg.matrix_norm(left @ right)), rel=1e-9)
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-5, 1e5, 1e30])
 def test_tiny_and_huge_updates_keep_their_norm(scale):
     left, right = _factors(6, 2, 5)

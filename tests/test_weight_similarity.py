@@ -1,5 +1,7 @@
 """How alike the updates of saved runs are."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -182,11 +184,16 @@ def test_inputs_are_what_the_layer_is_given_without_padding(tiny_model):
 def test_rotations_tell_a_run_from_itself_and_not_unrelated_runs(records):
     itself = rotation_table(records[0], records[0], samples=60)
     assert itself["cosine"].tolist() == pytest.approx([1] * 4)
-    assert itself["p"].tolist() == pytest.approx([1 / 61] * 4)
-    assert itself["p_holm"].tolist() == pytest.approx([4 / 61] * 4)
+    assert itself["p"].tolist() == pytest.approx([1 / 161] * 4)  # 40 rotations for each of four layers
+    assert itself["p_holm"].tolist() == pytest.approx([4 / 161] * 4)
+    more = rotation_table(records[0], records[0], role="query", samples=90)
+    assert more["p"].tolist() == pytest.approx([1 / 91] * 2)
     unrelated = rotation_table(records[2], records[0], role="query", samples=60)
     assert set(unrelated["role"]) == {"query"}
     assert (unrelated["p_holm"] > 0.05).all()
     assert (unrelated["low"] < 0).all()
+    other = dataclasses.replace(records[1], identity={"model": "another"})
+    with pytest.raises(vxlab.VxlabError, match=r"differ in their base models: .* has another"):
+        rotation_table(records[0], other)
     with pytest.raises(vxlab.VxlabError, match="role='key' names no layer that both runs adapt; the first has query"):
         rotation_table(records[0], records[1], role="key")

@@ -26,9 +26,10 @@ from vxlab.adapters.attach import (
     detach,
     stored_bases,
 )
-from vxlab.adapters.family import Method
+from vxlab.adapters.family import Family, Method
 from vxlab.adapters.fingerprint import PROBE_TOLERANCE, weights_fingerprint
 from vxlab.adapters.gradient_start import BASIS_NAMES
+from vxlab.adapters.layer import linear_shape
 from vxlab.adapters.methods import method_from_name
 from vxlab.errors import VxlabError
 
@@ -213,15 +214,27 @@ def _attach_saved(
     missing = [name for name in layers if name not in modules]
     if missing or (method.on_layers and not layers):
         raise VxlabError(f"{folder} adapts `{(missing or ['no layer'])[0]}`, which this {type(model).__name__} lacks")
-    bases = {name: _of_layer(tensors, name) for name in layers} if method.needs_gradients else None
-    lacking = [name for name, found in (bases or {}).items() if len(found) != 2]
-    if lacking:
-        raise VxlabError(f"{folder / TENSORS_FILE} lacks the bases of `{lacking[0]}`; save the adapter again")
+    bases = None
+    if isinstance(method, Family) and method.needs_gradients:
+        bases = {name: _bases_of(name, modules[name], method.rank, tensors, folder) for name in layers}
     attach_layers(model, method, {name: modules[name] for name in layers}, bases)
 
 
-def _of_layer(tensors: Mapping[str, Tensor], layer: str) -> dict[str, Tensor]:
-    return {key: tensors[f"{layer}.{key}"] for key in BASIS_NAMES if f"{layer}.{key}" in tensors}
+def _bases_of(
+    layer: str, module: nn.Module, rank: int, tensors: Mapping[str, Tensor], folder: Path
+) -> dict[str, Tensor]:
+    """Return a layer's saved bases; what they should be like is known from the layer and the rank alone."""
+    bases = {key: tensors[f"{layer}.{key}"] for key in BASIS_NAMES if f"{layer}.{key}" in tensors}
+    if len(bases) != 2:
+        raise VxlabError(f"{folder / TENSORS_FILE} lacks the bases of `{layer}`; save the adapter again")
+    out_features, in_features = linear_shape(module)
+    for (key, basis), shape in zip(bases.items(), ((out_features, rank), (rank, in_features)), strict=True):
+        if basis.shape != shape:
+            raise VxlabError(
+                f"{folder / TENSORS_FILE} does not fit the model: `{layer}.{key}` is {tuple(basis.shape)}, and rank "
+                f"{rank} on this layer takes {shape}; save the adapter again"
+            )
+    return bases
 
 
 def _check_frozen(model: nn.Module, saved: Mapping[str, Any], folder: Path) -> None:

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from vxlab.analysis.matrices import checked
 from vxlab.errors import VxlabError
+from vxlab.spectra import BANDS as ORDERED
 from vxlab.spectra import Triplets
 
-BANDS = ("top", "middle", "bottom", "random")
+BANDS = (*ORDERED, "random")
 
 
 def band_rank(n: int, fraction: float) -> int:

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from vxlab.analysis.matrices import ROUNDING, checked, column_basis
+from vxlab.analysis.matrices import ROUNDING, checked, column_basis, kind_of
+from vxlab.analysis.subspaces import energy_inside
 from vxlab.errors import VxlabError
 
 
@@ -36,8 +37,9 @@ def projected(gradient: Tensor, U: Tensor | None = None, Vh: Tensor | None = Non
 def captured(gradient: Tensor, U: Tensor | None = None, Vh: Tensor | None = None) -> float:
     """Return ‖p(G)‖²_F / ‖G‖²_F, the share of a gradient's energy inside a pair of subspaces.
 
-    With orthonormal bases that is ‖UᵀG·V‖²_F / ‖G‖²_F. By theorem 3.1 of LoRA-XS no pair of r dimensions keeps more
-    than G's own top singular vectors, :func:`best_capture`; unrelated ones keep (a/out)·(b/in) on average.
+    It is :func:`vxlab.analysis.subspaces.energy_inside` of a gradient however small; 1 where no space is given. By
+    theorem 3.1 of LoRA-XS no pair of r dimensions keeps more than G's own top singular vectors, :func:`best_capture`;
+    unrelated ones keep (a/out)·(b/in) on average.
 
     Args:
         gradient: G ``(out, in)``.
@@ -53,9 +55,8 @@ def captured(gradient: Tensor, U: Tensor | None = None, Vh: Tensor | None = None
     >>> round(captured(torch.diag(torch.tensor([2.0, 1.0])), U=torch.tensor([[3.0], [0.0]])), 12)
     0.8
     """
-    G, Qu, Qv = _against(_scaled(gradient), U, Vh)
-    inside = G if Qu is None else Qu.mT @ G
-    return _share(inside if Qv is None else inside @ Qv, G)
+    G = _scaled(gradient)
+    return _share(G, G) if U is None and Vh is None else energy_inside(G, U, Vh)
 
 
 def best_capture(gradient: Tensor, rank: int) -> float:
@@ -69,15 +70,15 @@ def best_capture(gradient: Tensor, rank: int) -> float:
         0 to 1; NaN for a zero gradient.
 
     Raises:
-        VxlabError: the rank is not positive, or the gradient is empty or holds NaN.
+        VxlabError: the rank is no positive integer, or the gradient is empty or holds NaN.
 
     Source: Eckart and Young, The approximation of one matrix by another of lower rank (1936).
 
     >>> best_capture(torch.diag(torch.tensor([2.0, 1.0])), 1)
     0.8
     """
-    if rank < 1:
-        raise VxlabError(f"rank={rank!r} captures nothing; choose 1 or more")
+    if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+        raise VxlabError(f"rank={rank!r} is no rank of an update; choose a whole number, 1 or more")
     return float(best_captures(gradient)[:rank][-1])
 
 
@@ -153,12 +154,15 @@ def vera_capture(
         0 to 1; NaN for a zero gradient.
 
     Raises:
-        VxlabError: a tensor is empty or holds NaN, they do not fit each other, or ``vectors`` is unknown.
+        VxlabError: a tensor is empty or holds NaN, whether ``vectors`` names it or not; they do not fit each other; or
+            ``vectors`` is unknown.
     """
     if vectors not in ("both", "b", "d"):
         raise VxlabError(f"vectors={vectors!r} is unknown; choose both, b or d")
     G = _scaled(gradient)
-    A, B, b, d = _vera_parts(G, A, B, lambda_b, lambda_d)
+    A, B = (_doubled(checked(name, matrix)) for name, matrix in (("A", A), ("B", B)))
+    b, d = (_doubled(_vector(name, each)) for name, each in (("lambda_b", lambda_b), ("lambda_d", lambda_d)))
+    _require_vera_shapes(G, A, B, b, d)
     rows = (B * d) @ A if vectors != "d" else torch.zeros_like(G)
     rows = torch.nn.functional.normalize(rows, dim=1, eps=torch.finfo(torch.float64).tiny)
     along = (G * rows).sum(1)
@@ -194,8 +198,20 @@ def _fitting(name: str, basis: Tensor, side: int, G: Tensor) -> Tensor:
     return known
 
 
-def _vera_parts(G: Tensor, *parts: Tensor) -> list[Tensor]:
-    A, B, b, d = (part.detach().to("cpu", torch.float64) for part in parts)
+def _doubled(values: Tensor) -> Tensor:
+    return values.to("cpu", torch.float64)
+
+
+def _vector(name: str, values: Tensor) -> Tensor:
+    """Return a vector detached, after a check that it is one of finite real numbers."""
+    if not isinstance(values, Tensor) or values.dim() != 1 or not values.is_floating_point() or values.is_meta:
+        raise VxlabError(f"{name} is {kind_of(values)}; give a vector of real floating-point numbers, a torch tensor")
+    if not values.isfinite().all():
+        raise VxlabError(f"{name}, {tuple(values.shape)}, holds NaN or infinite values; give finite ones")
+    return values.detach()
+
+
+def _require_vera_shapes(G: Tensor, A: Tensor, B: Tensor, b: Tensor, d: Tensor) -> None:
     shapes = tuple(part.shape for part in (A, B, b, d))
     out_features, in_features = G.shape
     rank = len(d)
@@ -204,7 +220,6 @@ def _vera_parts(G: Tensor, *parts: Tensor) -> list[Tensor]:
         raise VxlabError(
             f"A, B, b and d are {found} and the gradient {tuple(G.shape)}; give (r, in), (out, r), (out,) and (r,)"
         )
-    return [A, B, b, d]
 
 
 def _scaled(gradient: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ from vxlab.analysis.similarity import cosine
 from vxlab.analysis.spectrum import update_singular_values
 from vxlab.errors import VxlabError
 
+FEW = 8
+"""Below so many values resampling knows too little of their spread, and Student's t is taken."""
+
 
 class RotationTest(NamedTuple):
     """A cosine beside those of the same two updates after random rotations of one."""
@@ -73,10 +76,12 @@ def rotation_test(a: Update, b: Update, samples: int = 200, seed: int = 0) -> Ro
 
 
 def bootstrap_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
-    """Return the mean of independent values and its 95 % bootstrap interval.
+    """Return the mean of independent values and its 95 % interval, a bootstrap's from eight values on.
 
-    Percentiles of 10,000 resampled means, taken further out where values are few, as Student's t is. Of normal values
-    six then cover the truth 94 times in 100 and four 87 times, where plain percentiles would 86 and 80 times.
+    Percentiles of 10,000 resampled means, taken further out as Student's t is. Resampled means reach no further than
+    the values themselves, so of fewer than eight the interval is Student's own: in 1,500 draws it covers the mean of 2
+    to 6 normal or uniform values 93 to 95 times in 100 and of exponential ones 87 to 91 times, where percentiles taken
+    further out cover that of 2, 3 and 4 normal values 47, 75 and 87 times. It may leave the range that values can have.
 
     Args:
         values: one a unit that was drawn independently, such as a matrix, a batch or a training seed; NaN are left
@@ -96,6 +101,9 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0) -> tuple[float, f
     n = len(known)
     if n < 2:
         return (float(known[0]) if n else math.nan), math.nan, math.nan
+    if n < FEW:
+        mean, half = float(known.mean()), float(stats.t.ppf(0.975, n - 1) * known.std(ddof=1)) / math.sqrt(n)
+        return mean, mean - half, mean + half
     means = known[np.random.default_rng(seed).integers(0, n, (10_000, n))].mean(axis=1)
     tail = stats.norm.cdf(math.sqrt(n / (n - 1)) * stats.t.ppf(0.025, n - 1))
     low, high = np.quantile(means, [tail, 1 - tail])

@@ -52,6 +52,19 @@ def checked(name: str, matrix: Tensor) -> Tensor:
     return values
 
 
+def rounding_of(update: Update) -> float:
+    """Return the singular value up to which an update's own count as 0: max(out, in, r)·2⁻⁵²·‖left‖_F·‖right‖_F.
+
+    Computing with the factors is off by as much where they cancel, however small the product's own σ₁ is.
+
+    Args:
+        update: left ``(out, r)`` and right ``(r, in)``.
+    """
+    left, right = (factor.detach().double() for factor in update)
+    longest: int = max(*left.shape, *right.shape)
+    return longest * ROUNDING * float(left.norm()) * float(right.norm())
+
+
 def column_basis(A: Tensor, name: str = "A") -> Tensor:
     """Return an orthonormal basis of a matrix's column space.
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from vxlab.analysis.matrices import Update, factors_of
+from vxlab.analysis.matrices import Update, factors_of, rounding_of
+from vxlab.analysis.spectrum import update_svd
 from vxlab.analysis.subspaces import overlap
 from vxlab.errors import VxlabError
 
@@ -42,7 +43,7 @@ def cosine(a: Update, b: Update) -> float:
     0.707106781187
     """
     first, second = _pair(a, b)
-    norms = _norm(first) * _norm(second)
+    norms = gram_norm(first) * gram_norm(second)
     return _inner(first, second) / norms if norms > 0 else _formed_cosine(first, second)
 
 
@@ -122,15 +123,12 @@ def inner_product(a: Update, b: Update) -> float:
     return _inner(*_pair(a, b))
 
 
-def _inner(a: Update, b: Update) -> float:
-    total = 0.0
-    for left, right in zip(torch.split(b[0], 2 * STRIP, dim=1), torch.split(b[1], 2 * STRIP), strict=True):
-        total += _dot(a[0].mT @ left, a[1] @ right.mT)
-    return total
+def gram_norm(update: Update) -> float:
+    """Return ‖ΔW‖_F from the upper triangles of leftᵀ·left and right·rightᵀ, or NaN where the factors cancel.
 
-
-def _norm(update: Update) -> float:
-    """Return ‖ΔW‖_F from the upper triangles of leftᵀ·left and right·rightᵀ, or NaN where the factors cancel."""
+    Args:
+        update: float64 left ``(out, r)`` and right ``(r, in)``, not checked.
+    """
     left, right = update
     total = left_trace = right_trace = 0.0
     for start in range(0, left.shape[1], STRIP):
@@ -141,18 +139,19 @@ def _norm(update: Update) -> float:
     return math.sqrt(total) if total > CANCELS * left_trace * right_trace else math.nan
 
 
+def _inner(a: Update, b: Update) -> float:
+    total = 0.0
+    for left, right in zip(torch.split(b[0], 2 * STRIP, dim=1), torch.split(b[1], 2 * STRIP), strict=True):
+        total += _dot(a[0].mT @ left, a[1] @ right.mT)
+    return total
+
+
 def _formed_cosine(a: Update, b: Update) -> float:
     """Return the cosine by forming both updates: where their factors cancel, every digit counts."""
     x, y = ((left @ right).flatten() for left, right in map(factors_of, (a, b)))
-    if any(_is_zero(product, update) for product, update in ((x, a), (y, b))):
+    if any(float(product.norm()) <= rounding_of(update) for product, update in ((x, a), (y, b))):
         return math.nan
     return float((x / x.norm()) @ (y / y.norm()))
-
-
-def _is_zero(product: Tensor, update: Update) -> bool:
-    left, right = update
-    rounding = torch.finfo(product.dtype).eps * left.shape[1]
-    return float(product.norm()) <= rounding * float(left.norm()) * float(right.norm())
 
 
 def _dot(a: Tensor, b: Tensor) -> float:
@@ -187,10 +186,9 @@ def _named(layer: str, a: Update, b: Update) -> float:
 
 
 def _spanning(update: Update) -> Tensor:
-    """Return ``(out, k)`` with ΔW's own column space and singular values: left·Rᵀ with rightᵀ = Q·R."""
-    left, right = _doubles(update)
-    spanning: Tensor = left @ torch.linalg.qr(right.mT).R.mT
-    return spanning
+    """Return ``(out, k)`` with ΔW's own column space: its left singular vectors, 0 for those that are but rounding."""
+    U, S, _ = update_svd(update)
+    return U * (rounding_of(update) < S)
 
 
 def _transposed(update: Update) -> Update:

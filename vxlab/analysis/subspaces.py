@@ -158,13 +158,14 @@ def energy_inside(update: Update | Tensor, U: Tensor | None = None, Vh: Tensor |
     """
     if U is None and Vh is None:
         raise VxlabError("neither U nor Vh is given, so there is nothing to project on; give one or both")
-    core, Q1, Q2 = _core(update)
+    core, Q1, Q2 = _reduced(update)
     kept = core
     if U is not None:
         kept = _coordinates("U", checked("U", U), Q1, len(core)).mT @ kept
     if Vh is not None:
         kept = kept @ _coordinates("Vh", checked("Vh", Vh).mT, Q2, core.shape[1])
-    return float((torch.linalg.matrix_norm(kept) / torch.linalg.matrix_norm(core)).square())
+    share = float((torch.linalg.matrix_norm(kept) / torch.linalg.matrix_norm(core)).square())
+    return min(share, 1.0)  # NaN stays
 
 
 def chance_energy_inside(shape: tuple[int, int], u_rank: int | None = None, v_rank: int | None = None) -> float:
@@ -265,7 +266,7 @@ def _pair(A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
     return A, B
 
 
-def _core(update: Update | Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _reduced(update: Update | Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return a small matrix and two orthonormal bases, ΔW = Q₁·core·Q₂ᵀ; no bases where ΔW itself is given."""
     if isinstance(update, Tensor):
         return checked("update", update).to("cpu", torch.float64), None, None
@@ -279,7 +280,7 @@ def _coordinates(name: str, columns: Tensor, Q: Tensor | None, size: int) -> Ten
     basis, size = column_basis(columns), size if Q is None else len(Q)
     if len(basis) != size:
         given, needed = ("rows", f"({size}, u)") if name == "U" else ("columns", f"(v, {size})")
-        raise VxlabError(f"{name} has {len(basis)} {given}, but the update needs {size}; give {name} {needed}")
+        raise VxlabError(f"{name} has {len(basis)} {given}, but the matrix needs {size}; give {name} {needed}")
     return basis if Q is None else Q.mT @ basis
 
 

@@ -5,9 +5,11 @@ import math
 import torch
 from torch import Tensor
 
+from vxlab.analysis.similarity import gram_norm
+
 
 def update_norm(left: Tensor, right: Tensor) -> float:
-    """Return ``‖left·right‖_F`` without forming the product: √tr((leftᵀ·left)·(right·rightᵀ)).
+    """Return ``‖left·right‖_F``: √tr((leftᵀ·left)·(right·rightᵀ)), and the product is formed only where factors cancel.
 
     Args:
         left: ``(out, r)``.
@@ -17,8 +19,8 @@ def update_norm(left: Tensor, right: Tensor) -> float:
     10.0
     """
     left, right = left.detach().double(), right.detach().double()
-    squared = ((left.T @ left) * (right @ right.T)).sum()
-    return math.sqrt(max(float(squared), 0.0))  # rounding can leave a tiny update just below 0
+    norm = gram_norm((left, right))
+    return float(torch.linalg.matrix_norm(left @ right)) if math.isnan(norm) else norm
 
 
 def relative_update_norm(left: Tensor, right: Tensor, weight: Tensor) -> float:

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vxlab.adapters import resolve_targets
 from vxlab.adapters.layer import oriented
 from vxlab.errors import VxlabError
+from vxlab.experiments.splits import stratified_order
 
 if TYPE_CHECKING:
     from vxlab.experiments.materials import Materials
@@ -61,7 +63,7 @@ def first_gradients(
 ) -> dict[str, Tensor]:
     """Return the gradients of a run's target layers before its first step.
 
-    They are taken over the first batches of the training split in its own order, by :func:`weight_gradients`.
+    They are taken over :func:`first_batches` of the training split, by :func:`weight_gradients`.
 
     Args:
         spec: the run; of its method, nothing counts.
@@ -83,13 +85,18 @@ def first_gradients(
 
 
 def first_batches(spec: "RunSpec", materials: "Materials", batches: int) -> Iterator[dict[str, Tensor]]:
-    """Yield the first batches of a run's training split in its own order, padded as in training."""
+    """Yield batches of a run's training split, each with its mix of labels, padded as in training.
+
+    They are the same whatever the run's seed, and no random number of its own is drawn: the rows come in
+    :func:`~vxlab.experiments.splits.stratified_order`, for the first ones of a file sorted by label are of one class.
+    """
     from transformers import DataCollatorWithPadding
 
     rows = materials.splits(spec)["train"].remove_columns(["length", "row"])
     collate = DataCollatorWithPadding(materials.tokenizer(spec))
-    for start in range(0, min(batches * spec.batch_size, len(rows)), spec.batch_size):
-        yield dict(collate([rows[i] for i in range(start, min(start + spec.batch_size, len(rows)))]))
+    chosen = stratified_order(np.asarray(rows["label"]), seed=0)[: batches * spec.batch_size].tolist()
+    for start in range(0, len(chosen), spec.batch_size):
+        yield dict(collate([rows[i] for i in chosen[start : start + spec.batch_size]]))
 
 
 def _gradients(model: nn.Module, batch: Mapping[str, Tensor], weights: list[nn.Parameter]) -> tuple[int, Any]:

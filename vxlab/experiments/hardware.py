@@ -36,6 +36,16 @@ def resolve_device(device: str) -> str:
     return device
 
 
+def own_device(device: str) -> str:
+    """Return the device of this process: of several that torchrun starts, each has a GPU of its own.
+
+    The trainer, which tells torch so, is made after a model may have to be there already. The count goes round, as
+    accelerate's does, where a machine has fewer GPUs than processes or each process sees one alone.
+    """
+    rank = os.environ.get("LOCAL_RANK")
+    return f"cuda:{int(rank) % torch.cuda.device_count()}" if device == "cuda" and rank else device
+
+
 def resolve_precision(precision: str, device: str) -> str:
     """Return ``float32``, ``bfloat16`` or ``float16`` (the last two by autocast); ``auto`` is bfloat16 on CUDA only.
 

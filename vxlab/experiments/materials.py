@@ -116,7 +116,7 @@ class Materials:
         spec, model = job.spec, self.model(job.spec)
         if not spec.method.needs_gradients:
             return attach(model, spec.method, spec.targets)
-        model = model.to(job.device)
+        model = model.to(hardware.own_device(job.device))
         return attach(model, spec.method, spec.targets, first_gradients(spec, self, model=model))
 
     def base(self, spec: RunSpec) -> nn.Module:

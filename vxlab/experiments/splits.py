@@ -71,11 +71,22 @@ def sample(labels: NDArray[Any], size: int, seed: int) -> Indices:
     """
     if not 1 <= size <= len(labels):
         raise VxlabError(f"cannot draw {size} of {len(labels)} rows: ask for 1 to {len(labels)}")
-    return np.sort(_stratified_order(labels, seed)[:size])
+    return np.sort(stratified_order(labels, seed)[:size])
 
 
-def _stratified_order(labels: NDArray[Any], seed: int) -> Indices:
-    """Order rows so that every prefix holds each stratum in proportion: sort by (rank in stratum + ½) / its size."""
+def stratified_order(labels: NDArray[Any], seed: int) -> Indices:
+    """Order rows so that every prefix holds each stratum in proportion: sort by (rank in stratum + ½) / its size.
+
+    Args:
+        labels: (rows,) class ids (integer) or targets (floating point).
+        seed: of the order within a stratum.
+
+    Returns:
+        All indices; the first ones are those of :func:`sample` with this seed.
+
+    >>> int((stratified_order(np.array([0] * 50 + [1] * 50), seed=0)[:10] < 50).sum())
+    5
+    """
     # RandomState, not default_rng: NumPy keeps its stream frozen, so the rows stay the same for ever.
     order = np.random.RandomState(seed).permutation(len(labels))
     strata = _strata(labels)[order]

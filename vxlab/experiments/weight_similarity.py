@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vxlab.adapters import adapted_layers
 from vxlab.analysis.cka import linear_cka
-from vxlab.analysis.matrices import Update
+from vxlab.analysis.matrices import Update, rounding_of
 from vxlab.analysis.similarity import chance_cosine, cosine
 from vxlab.analysis.spectrum import update_svd
 from vxlab.analysis.subspaces import chance_overlap
@@ -102,6 +102,11 @@ def random_updates(record: RunRecord, seeds: Sequence[int]) -> list[dict[str, Up
     return drawn
 
 
+def require_same_base(first: RunRecord, second: RunRecord) -> None:
+    """Raise unless two runs started from the same weights: updates of others have nothing to be alike in."""
+    _alike(first, second, "base models", _base)
+
+
 class _Side(NamedTuple):
     """One of the two updates that are compared."""
 
@@ -170,7 +175,7 @@ def _rows(layer: str, pairs: Sequence[tuple[_Side, _Side]], inputs: Tensor, lead
 
 def _view(update: Update, inputs: Tensor) -> _View:
     U, S, Vh = update_svd(update)
-    used = torch.finfo(S.dtype).eps * max(U.shape[0], Vh.shape[1]) * S[0] < S  # all of them False where ΔW is 0
+    used = rounding_of(update) < S  # none of them where ΔW is 0
     U, S, V = U[:, used], S[used], Vh[used].T
     return _View(update, U, V, inputs @ V * S)
 
@@ -220,7 +225,7 @@ def _checked(records: Sequence[RunRecord | None]) -> list[RunRecord]:
     for record in runs:
         if record.status != "finished":
             raise VxlabError(f"{_told(record)} {record.status}, so its update says nothing; lower its learning rate")
-        _alike(runs[0], record, "base models", _base)
+        require_same_base(runs[0], record)
         _alike(runs[0], record, "ranks", lambda each: each.spec["method"].get("rank"))
         _own_numbers(record, runs)
         same = next(each for each in runs if each.spec["method"]["name"] == record.spec["method"]["name"])
@@ -250,7 +255,8 @@ def _alike(first: RunRecord, second: RunRecord, what: str, of: Any) -> None:
 
 
 def _base(record: RunRecord) -> str:
-    return record.identity.get("model", str(record.spec["model"]))[:12]
+    fingerprint = record.identity.get("model")
+    return fingerprint[:12] if fingerprint else str(record.spec["model"])
 
 
 def _settings(record: RunRecord) -> Mapping[str, Any]:
