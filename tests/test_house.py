@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 # What the modules of each room may import beside the standard library; of vxlab itself, by the start of the name.
 MAY_IMPORT = {
     "adapters": {"torch", "safetensors", "vxlab.adapters", "vxlab.errors", "vxlab.spectra", "vxlab._version"},
-    "analysis": {"torch", "numpy", "scipy", "vxlab.analysis", "vxlab.errors", "vxlab.spectra"},
+    "analysis": {"torch", "numpy", "scipy", "vxlab.analysis", "vxlab.errors", "vxlab.spectra", "vxlab.svd"},
 }
 MAY_NOT_IMPORT = {
     "experiments": {"vxlab.views", "plotly", "papermill", "nbformat", "nbconvert", "ipywidgets", "IPython"},
