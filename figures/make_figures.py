@@ -1,40 +1,54 @@
 """Make the README's figures: from the small recipes of notebooks 01 and 02, found in the store or trained now, and
-07's report.
+from the reports of the others.
 
-    vxlab report 07_cost
-    python figures/make_figures.py [--store reports/runs.db] [--costs reports/07_cost.ipynb]
+    vxlab report 03_subspaces      # and 04_weight_similarity, 05_expressivity, 06_start_and_parts, 07_cost
+    python figures/make_figures.py [NAME ...] [--store reports/runs.db] [--reports reports]
 
 Needs Chromium or Chrome, which draws the images.
 """
 
 import argparse
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import plotly.graph_objects as go
 
 import vxlab
-from vxlab.experiments.cost_settings import cost_settings
 from vxlab.experiments.hardware import describe_hardware, resolve_device, versions
 from vxlab.experiments.scores import score_table
 from vxlab.experiments.trained import layer_updates, load_trained
-from vxlab.views import figures
+from vxlab.views import figures, notebooks, parameters
 from vxlab.views.sweep_figures import score_against_parameters
 from vxlab.views.verdict_figures import differences
 
 HERE = Path(__file__).parent
 SCALE = 2
+PLOTLY = "application/vnd.plotly.v1+json"
+
+
+REPORTS = {
+    "03_subspaces": {"truncation": 0},
+    "04_weight_similarity": {"cosines": 0},
+    "05_expressivity": {"fits": 0},
+    "06_start_and_parts": {"differences": 0},
+    "07_cost": {"step_time": 0},
+}
+"""By notebook: which of its figures is shown, counted from 0, under which name."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", help="of notebooks; all where none is given")
     parser.add_argument("--store", default="reports/runs.db", help="where finished runs are kept, and found again")
-    parser.add_argument("--costs", default="reports/07_cost.ipynb", help="notebook 07, executed")
+    parser.add_argument("--reports", default="reports", help="where the executed notebooks are")
     arguments = parser.parse_args()
-    fine_tuning(arguments.store)
-    rank_sweep(arguments.store)
-    costs(Path(arguments.costs))
+    wanted = arguments.names or ["01_fine_tune", "02_rank_sweep", *REPORTS]
+    for name in wanted:
+        if name in REPORTS:
+            of_report(Path(arguments.reports) / f"{name}.ipynb", REPORTS[name])
+        else:
+            {"01_fine_tune": fine_tuning, "02_rank_sweep": rank_sweep}[name](arguments.store)
 
 
 def fine_tuning(store: str) -> None:
@@ -80,20 +94,23 @@ def rank_sweep(store: str) -> None:
     (HERE / "02_rank_sweep.json").write_text(text + "\n", encoding="utf-8")
 
 
-def costs(report: Path) -> None:
-    """Draw step time against rank, as the report of the small scale has it."""
-    cells = json.loads(report.read_text(encoding="utf-8"))["cells"]
-    outputs = [output["data"] for cell in cells for output in cell.get("outputs", []) if "data" in output]
-    drawn = next(data["application/vnd.plotly.v1+json"] for data in outputs if "application/vnd.plotly.v1+json" in data)
-    _write(go.Figure(data=drawn["data"], layout=drawn["layout"]), "07_cost_step_time")
-    settings = cost_settings("small")
+def of_report(report: Path, figures_of: dict[str, int]) -> None:
+    """Draw a report's headline figures as its small scale has them, and write down its parameters and conclusion."""
+    notebook = json.loads(report.read_text(encoding="utf-8"))
+    outputs = [output["data"] for cell in notebook["cells"] for output in cell.get("outputs", []) if "data" in output]
+    drawn = [data[PLOTLY] for data in outputs if PLOTLY in data]
+    for name, which in figures_of.items():
+        _write(go.Figure(data=drawn[which]["data"], layout=drawn[which]["layout"]), f"{report.stem}_{name}")
+    said = [data["text/markdown"] for data in outputs if "text/markdown" in data]
     made_with = {
-        "command": "vxlab report 07_cost",
-        "settings": asdict(settings),
+        "command": f"vxlab report {report.stem}",
+        "parameters": {name: each.default for name, each in parameters.read(notebooks.find(report.stem)).items()},
+        "conclusion": "".join(said[-1]).splitlines() if said else [],
         "hardware": describe_hardware(resolve_device("auto")),
         "versions": versions(),
     }
-    (HERE / "07_cost.json").write_text(json.dumps(made_with, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(made_with, indent=1, ensure_ascii=False)
+    (HERE / f"{report.stem}.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _write(figure: go.Figure, name: str) -> None:

@@ -1,0 +1,161 @@
+"""What the fits say: means with intervals, families at equal parameters, published claims, findings in words."""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.claims import Claim, judged
+from vxlab.experiments.expressivity import Size
+
+EQUAL = 0.05
+"""Two mean errors count as equal where their ratio is within this of 1: a printed figure shows no more."""
+_FIGURE = "VeRA, arXiv 2310.11454, Figure 6, fitted by gradient descent"
+
+
+def error_summary(errors: pd.DataFrame, by: Sequence[str] = ("shape",)) -> pd.DataFrame:
+    """Return the mean error of each size over matrices, with a 95 % interval.
+
+    Args:
+        errors: from ``random_errors`` or ``real_errors``.
+        by: columns to keep apart.
+
+    Returns:
+        The columns ``by``, ``entries``, the fields of :class:`Size`, ``mean``, ``low``, ``high`` (Student's t over
+        matrices; NaN for one) and ``n``.
+    """
+    keys = [*by, "entries", *Size._fields]
+    summary = errors.groupby(keys, sort=False)["error"].agg(["mean", "sem", "count"]).reset_index()
+    half = summary["sem"] * _t(summary["count"])
+    summary = summary.assign(low=summary["mean"] - half, high=summary["mean"] + half)
+    return summary.rename(columns={"count": "n"}).drop(columns="sem")
+
+
+def equal_parameters(errors: pd.DataFrame, by: str = "shape", item: str = "matrix") -> pd.DataFrame:
+    """Compare VeRA with LoRA wherever both train the same number of parameters.
+
+    Args:
+        errors: from ``random_errors`` or ``real_errors``.
+        by: what to keep apart.
+        item: the column that says which matrix a row is of.
+
+    Returns:
+        One row for each of ``by`` and count: ``parameters``, ``lora`` and ``vera`` (their settings), ``lora_error``
+        and ``vera_error`` (means), ``ratio`` = VeRA's mean error ÷ LoRA's, ``low`` and ``high`` (95 %, from pairs of
+        the same matrix) and ``n``.
+    """
+    rows = []
+    for group, own in errors.groupby(by, sort=False):
+        lora, vera = (own[own["family"] == family] for family in ("LoRA", "VeRA"))
+        both = lora.merge(vera, on=[item, "parameters"], suffixes=("_lora", "_vera"))
+        rows += [{by: group, "parameters": count, **_paired(pair)} for count, pair in both.groupby("parameters")]
+    columns = [by, "parameters", "lora", "vera", "lora_error", "vera_error", "ratio", "low", "high", "n"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def figure_6_claims(errors: pd.DataFrame, shape: str = "10×10") -> list[Claim]:
+    """Judge what VeRA's Figure 6 says by fits of random matrices of its size.
+
+    Args:
+        errors: from ``random_errors``.
+        shape: the published figure's.
+    """
+    own = errors[errors["shape"] == shape]
+    if own.empty:
+        raise VxlabError(f"no fits of shape {shape!r}; there are {', '.join(errors['shape'].unique())}")
+    return [*(_equal(row) for row in equal_parameters(own).to_dict("records")), *_below(own)]
+
+
+def real_findings(errors: pd.DataFrame) -> list[str]:
+    """Return sentences on fits of layers' own matrices; ``target`` names what was fitted.
+
+    Args:
+        errors: tables of ``real_errors``, with a column ``target``.
+    """
+    sentences = []
+    for target, own in errors.groupby("target", sort=False):
+        sentences += [*_against_lora(str(target), own), *_against_chance(str(target), own)]
+    return sentences
+
+
+def _paired(pair: pd.DataFrame) -> dict[str, object]:
+    lora, vera = pair["error_lora"].to_numpy(), pair["error_vera"].to_numpy()
+    ratio, n = vera.mean() / lora.mean(), len(pair)
+    # The ratio of two means, to first order.
+    error = np.std(vera - ratio * lora, ddof=1) / math.sqrt(n) / lora.mean() if n > 1 else math.nan
+    half = float(error * _t(pd.Series([n]))[0])
+    return {
+        "lora": pair["setting_lora"].iloc[0], "vera": pair["setting_vera"].iloc[0], "lora_error": lora.mean(),
+        "vera_error": vera.mean(), "ratio": ratio, "low": ratio - half, "high": ratio + half, "n": n,
+    }  # fmt: skip
+
+
+def _equal(row: Mapping[Hashable, Any]) -> Claim:
+    ratio, low, high = row["ratio"], row["low"], row["high"]
+    here = f"VeRA's best error is {ratio:.3f} times LoRA's ({low:.3f} to {high:.3f}, {row['n']} matrices)"
+    sizes = f"With {row['parameters']} parameters (LoRA {row['lora']}, VeRA {row['vera']})"
+    claim = f"{sizes} both fit equally well, within {EQUAL:.0%}"
+    published = "the two are equal at equal parameters"
+    return Claim(claim, published, here, judged(low, high, 1 - EQUAL, 1 + EQUAL), _FIGURE)
+
+
+def _below(own: pd.DataFrame) -> list[Claim]:
+    summary = error_summary(own)
+    least = summary.loc[summary["family"] == "LoRA", "parameters"].min()
+    vera = summary[(summary["family"] == "VeRA") & (summary["parameters"] < least)]
+    if vera.empty:
+        return []
+    last = vera.loc[vera["parameters"].idxmax()]
+    one = own[(own["family"] == "VeRA") & (own["parameters"] == last["parameters"])]
+    here = (
+        f"{len(vera)} sizes of {vera['parameters'].min()} to {last['parameters']} parameters; at the last the error is "
+        f"{last['mean']:.3f} ({last['low']:.3f} to {last['high']:.3f}, {len(one)} matrices) of 1 for fitting nothing"
+    )
+    claim = f"VeRA fits with fewer parameters than the {least} of LoRA r=1"
+    return [
+        Claim(claim, "VeRA's points begin left of LoRA's", here, judged(last["low"], last["high"], most=1), _FIGURE)
+    ]
+
+
+def _against_lora(target: str, own: pd.DataFrame) -> list[str]:
+    table = equal_parameters(own.assign(all=target), "all", "layer")
+    told = []
+    for row in table.to_dict("records"):
+        told.append(
+            f"**{target}**, {row['parameters']:,} parameters a layer: LoRA {row['lora']} leaves "
+            f"{row['lora_error']:.1%} of the energy, VeRA {row['vera']} {row['vera_error']:.1%} "
+            f"(ratio {row['ratio']:.3f}, {row['low']:.3f} to {row['high']:.3f}, {_layers(row['n'])})."
+        )
+    return told
+
+
+def _against_chance(target: str, own: pd.DataFrame) -> list[str]:
+    """Say how much more LoRA-XS's bases hold of a target than random ones, which hold r²/(out·in) on average."""
+    rows = own[(own["family"] == "LoRA-XS") & (own["parameters"] <= own["entries"] / 100)]
+    if rows.empty:
+        return []
+    rows = rows[rows["rank"] == rows.groupby("layer")["rank"].transform("max")]
+    gain = ((1 - rows["error"]) / (rows["parameters"] / rows["entries"])).to_numpy(dtype=float)
+    n, mean = len(gain), float(gain.mean())
+    half = float(np.std(gain, ddof=1) / math.sqrt(n) * _t(pd.Series([n]))[0]) if n > 1 else math.nan
+    ranks = ", ".join(str(rank) for rank in sorted(set(rows["rank"])))
+    return [
+        f"**{target}**, LoRA-XS between W's top singular vectors, with at most 1 % of the entries as parameters "
+        f"(r={ranks}): it holds {mean:.2f} times ({mean - half:.2f} to {mean + half:.2f}, {_layers(n)}) what random "
+        "bases would."
+    ]
+
+
+def _layers(n: int) -> str:
+    return f"{n} layer{'' if n == 1 else 's'}"
+
+
+def _t(counts: pd.Series) -> np.ndarray:
+    """Return Student's t for 95 % intervals of means of so many values; NaN for one."""
+    from scipy import stats
+
+    quantiles: np.ndarray = stats.t.ppf(0.975, np.where(counts > 1, counts - 1, np.nan))
+    return quantiles
