@@ -1,0 +1,114 @@
+"""Published claims on singular subspaces, judged by answers and pairs that decide them one way or the other."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vxlab.experiments.claims import conclusion
+from vxlab.experiments.subspace_claims import basis_claims, capture_claims, truncation_claims
+from vxlab.experiments.subspace_sentences import capture_sentence, kept_sentence, lying_sentence
+from vxlab.experiments.subspace_study import IN_WORDS
+from vxlab.experiments.truncation import EVERY, UNTOUCHED
+
+ITEMS = 600
+TIMES = {"top": 1, "bottom": 2}
+LABELS = np.arange(ITEMS) % 2
+ROLES = ("query", "key", "value", "attention-output", "up", "down", EVERY)
+
+
+def _answers(right):
+    """Return answers of which so many are right, by role; untouched nine in ten."""
+    states = [("", UNTOUCHED, 1.0, 0.9)] + [(role, "top", 0.25, right.get(role, right["rest"])) for role in ROLES]
+    shuffled = np.random.default_rng(0).permutation(ITEMS)
+    tables = [
+        pd.DataFrame(
+            {
+                "what": "weight", "role": role, "band": band, "fraction": fraction, "item": np.arange(ITEMS),
+                "answer": np.where(shuffled < share * ITEMS, LABELS, 1 - LABELS) * 1.0, "label": LABELS * 1.0,
+            }
+        )
+        for role, band, fraction, share in states
+    ]  # fmt: skip
+    return pd.concat(tables)
+
+
+def _verdicts(right, **changed):
+    claims = truncation_claims(_answers(right), **{"metric": "accuracy", "trivial": 0.5} | changed)
+    return [claim.verdict for claim in claims], claims
+
+
+def test_a_model_as_described_is_consistent_with_all_four():
+    verdicts, claims = _verdicts({"rest": 0.89, "up": 0.6, "down": 0.7})
+    assert verdicts == ["consistent with"] * 4
+    assert "keeps 88% (" in claims[0].here  # four roles of attention keep 39 of 40 points, down keeps 20
+    assert "keep 63 points (" in claims[1].here
+    assert "recalled, not verified" in claims[0].source
+    assert conclusion(claims).startswith("Of 4 published claims, what was measured here is consistent with 4.")
+
+
+def test_the_opposite_contradicts_them():
+    assert _verdicts({"rest": 0.6, "up": 0.9, "down": 0.9})[0] == ["contradicts"] * 4
+
+
+def test_what_differs_by_less_than_its_noise_decides_nothing():
+    verdicts, _ = _verdicts({"rest": 0.7, "up": 0.695, "down": 0.702})
+    assert verdicts == ["too noisy to say"] * 4
+
+
+def test_roles_that_are_not_there_and_gains_that_are_not_seen_are_not_measured():
+    answers = _answers({"rest": 0.8})
+    some = answers[~answers["role"].isin(["up", "down"])]
+    claims = truncation_claims(some, metric="accuracy", trivial=0.5)
+    assert [claim.verdict for claim in claims] == ["consistent with", "not measured"] * 2
+    assert "nothing, for lack of such roles" in claims[1].here
+    verdicts, claims = _verdicts({"rest": 0.8}, trivial=0.9)
+    assert verdicts == ["not measured"] * 4
+    assert not any("nan" in claim.here for claim in claims)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_random_start_is_judged_whichever_way_the_pair_was_taken(order):
+    names = [IN_WORDS["random-svd"], IN_WORDS["top"]][::order]
+    low, high = (0.01, 0.03) if order == 1 else (-0.03, -0.01)
+    pairs = pd.DataFrame({"a": [names[0]], "b": [names[1]], "difference": [order * 0.02], "low": [low], "high": [high]})
+    (claim,) = basis_claims(pairs, "accuracy")
+    assert claim.verdict == "consistent with"
+    assert claim.here == "+2.0 points (95 % +1.0 to +3.0)"
+    (correlation,) = basis_claims(pairs, "matthews")
+    assert correlation.here == "+0.020 (95 % +0.010 to +0.030)"
+
+
+def test_the_premise_is_judged_by_the_ratio_of_top_to_bottom_over_layers():
+    rows = [(f"layer.{i}", r, IN_WORDS[b], 0.01 * r * k) for i in range(6) for r in (2, 4) for b, k in TIMES.items()]
+    captured = pd.DataFrame(rows, columns=["layer", "rank", "family", "share"])
+    (claim,) = capture_claims(captured)
+    assert claim.verdict == "contradicts"
+    assert "holds 0.5 times (0.5 to 0.5)" in claim.here
+    names = {IN_WORDS["top"]: IN_WORDS["bottom"], IN_WORDS["bottom"]: IN_WORDS["top"]}
+    assert capture_claims(captured.replace(names))[0].verdict == "consistent with"
+    (alone,) = capture_claims(captured[captured["family"] == IN_WORDS["top"]])
+    assert (alone.verdict, alone.here) == ("not measured", "not measured")
+
+
+def test_a_basis_that_was_not_trained_is_not_measured():
+    (claim,) = basis_claims(pd.DataFrame(columns=["a", "b", "difference", "low", "high"]), "accuracy")
+    assert (claim.verdict, claim.here) == ("not measured", "not measured")
+
+
+def test_sentences_tell_the_numbers_of_the_tables():
+    answers = _answers({"rest": 0.89, EVERY: 0.7})
+    told = kept_sentence(answers, metric="accuracy", trivial=0.5)
+    assert told.startswith("Of every weight at once, the top 25 % keep **50%** (")
+    assert "no gain" in kept_sentence(answers, metric="accuracy", trivial=0.9)
+    assert kept_sentence(answers[answers["role"] != EVERY], metric="accuracy", trivial=0.5) == ""
+    bands = [(f"layer.{i}", band, k) for i in range(4) for band, k in (("top", 2), ("bottom", 0.5))]
+    rows = [("full", layer, band, 0.25, 0.0625 * k, 0.0625) for layer, band, k in bands]
+    energies = pd.DataFrame(rows, columns=["update", "layer", "band", "fraction", "both", "chance_both"])
+    told = lying_sentence(energies, "full", 0.25)
+    assert "full puts into the top 25 % of W **2** times (2 to 2), into the bottom 25 % of W **0.5** times" in told
+    assert "4 layers" in told
+    still = energies.assign(both=float("nan"))
+    assert lying_sentence(still, "full", 0.25) == "full changed no weight."
+    shares = 2 * [("top of W", 4, 0.03, 0.01), ("first gradient", 4, 0.9, 0.01), ("top of W", 8, 0.5, 0.02)]
+    captured = pd.DataFrame(shares, columns=["family", "rank", "share", "chance"])
+    assert capture_sentence(captured, 4).endswith("first gradient 90 (90 to 90), top of W 3 (3 to 3).")

@@ -1,0 +1,170 @@
+"""Figures of bands and spectra, and the band slider: what is drawn is what the tables hold."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+import torch
+
+from vxlab.experiments.subspace_study import SIZES
+from vxlab.experiments.subspace_tables import band_angles, band_energies, decomposed, spectra_table
+from vxlab.experiments.truncation import REMOVED, UNTOUCHED
+from vxlab.views import subspace_figures as figures
+from vxlab.views.subspace_explorer import choices, explore_bands, shown
+from vxlab.views.subspace_widget import SubspaceWidget
+
+ROLES = {"query": "attention.self.query", "down": "output.dense"}
+LAYERS = {
+    f"encoder.layer.{i}.{name}": (16, 40 if role == "down" else 16) for i in range(3) for role, name in ROLES.items()
+}
+FULL = "full fine-tuning"
+
+
+def _normal(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
+
+
+TRIPLETS = decomposed({layer: _normal(*shape) for layer, shape in LAYERS.items()})
+UPDATES = {FULL: {layer: _normal(*shape[::-1]).T + 1 for layer, shape in LAYERS.items()}}
+ENERGIES, ANGLES = band_energies(TRIPLETS, UPDATES, fractions=SIZES), band_angles(TRIPLETS, UPDATES, directions=4)
+SPECTRA = spectra_table({"W": TRIPLETS, **UPDATES})
+
+
+@pytest.fixture
+def scores():
+    rows = [("", UNTOUCHED, 1.0, 0.9)]
+    for role in ROLES:
+        rows += [(role, REMOVED, 0.0, 0.5)]
+        rows += [(role, band, f, 0.5 + f * k) for band, k in (("top", 0.5), ("bottom", 0.1)) for f in (0.25, 0.5)]
+    table = pd.DataFrame(rows, columns=["role", "band", "fraction", "score"])
+    return table.assign(what="weight", low=table["score"] - 0.05, high=table["score"] + 0.05)
+
+
+def test_each_bands_line_runs_from_nothing_kept_to_the_whole(scores):
+    figure = figures.truncation_by_role(scores, metric="accuracy", trivial=0.5)
+    lines = [trace for trace in figure.data if trace.mode == "lines+markers"]
+    assert len(lines) == 2 * 2
+    for line in lines:
+        assert [figure.layout.xaxis.ticktext[place] for place in line.x] == ["0%", "25%", "50%", "100%"]
+        assert (line.y[0], line.y[-1]) == (0.5, 0.9)
+        assert np.allclose(line.error_y.array, 0.05)
+    named = [trace.name for trace in figure.data if trace.showlegend]
+    assert named == ["top triplets", "bottom triplets", "untouched: 0.900", "trivial answer: 0.500"]
+    assert "weight's triplets" in figure.layout.xaxis.title.text
+
+
+def test_shares_kept_stand_beside_each_other_with_their_intervals():
+    table = pd.DataFrame(
+        {
+            "what": "weight", "role": ["query", "query", "down"], "band": ["top", REMOVED, "top"],
+            "share": [0.9, 0.1, 0.5], "low": [0.8, 0.0, 0.4], "high": [1.0, 0.2, 0.7],
+        }
+    )  # fmt: skip
+    figure = figures.kept_by_role(table, 0.25)
+    top, removed = figure.data
+    assert (top.name, removed.name) == ("top 25% kept", "all removed")
+    assert top.error_x.array == pytest.approx([0.1, 0.2])
+    assert top.error_x.arrayminus == pytest.approx([0.1, 0.1])
+    assert list(figure.layout.yaxis.ticktext) == ["down", "query"]
+    assert [round(y) for y in top.y] == [1, 0]
+    assert top.y[0] != removed.y[0]
+
+
+def test_the_map_shows_times_chance_in_its_own_cell():
+    figure = figures.band_heat(ENERGIES, FULL, 0.25, side="input")
+    assert [note.text for note in figure.layout.annotations] == ["<b>top</b>", "<b>middle</b>", "<b>bottom</b>"]
+    row = ENERGIES.query("band == 'bottom' and fraction == 0.25 and role == 'query' and block == 2").iloc[0]
+    bottom = figure.data[2]
+    assert bottom.z[list(bottom.y).index("query")][2] == pytest.approx(np.log2(row["input"] / row["chance_input"]))
+    assert bottom.zmax == -bottom.zmin >= 1
+
+
+def test_spectra_are_means_over_blocks_and_end_at_the_whole():
+    figure = figures.energy_spectra(SPECTRA)
+    query = next(trace for trace in figure.data if trace.name == "query")
+    own = SPECTRA[(SPECTRA["of"] == "W") & (SPECTRA["role"] == "query") & (SPECTRA["rank"] == 4)]
+    assert query.y[list(query.x).index(0.25)] == pytest.approx(own["energy"].mean())
+    assert query.y[-1] == pytest.approx(1)
+
+
+def test_angles_are_drawn_beside_chance():
+    figure = figures.angles_to_bands(ANGLES, FULL)
+    own = ANGLES.query("side == 'output' and band == 'top' and role == 'query' and number == 1")
+    line = next(trace for trace in figure.data if trace.name == "query")
+    assert line.y[0] == pytest.approx((own["degrees"] - own["chance"]).median())
+    area = next(trace for trace in figure.data if trace.fill == "toself")
+    assert min(area.y) < 0 < max(area.y)
+
+
+def test_every_role_band_and_rank_can_be_chosen():
+    offered = choices(ENERGIES)
+    assert list(offered) == [(role, band) for role in ROLES for band in ("top", "middle", "bottom")]
+    assert [said for said, _ in offered["down", "middle"]] == ["r=1", "r=2", "r=4", "r=8", "r=12", "r=16"]
+
+
+def test_a_choice_shows_where_the_band_lies_and_what_it_holds():
+    points, (start, end), told = shown(ENERGIES, SPECTRA, FULL, ("query", "middle"), 0.5)
+    assert (start, end) == (0.25, 0.75)
+    rows = ENERGIES.query("role == 'query' and band == 'middle' and fraction == 0.5").sort_values("block")
+    assert points[2]["y"] == pytest.approx(rows["weight"].tolist(), abs=1e-4)
+    assert points[5]["y"] == pytest.approx(rows["both"].tolist(), abs=1e-4)
+    assert f"W {rows['weight'].mean():.1%}" in told
+    assert "query, middle 50 % of the triplets (r=8)" in told
+
+
+def test_both_faces_show_the_same_of_a_choice():
+    still = explore_bands(ENERGIES, SPECTRA, update=FULL, interactive=False)
+    live = explore_bands(ENERGIES, SPECTRA, update=FULL, interactive=True)
+    assert isinstance(live, SubspaceWidget)
+    offered = choices(ENERGIES)
+    assert len(still.layout.sliders) == len(offered)
+    for i, size in ((0, 0), (1, 3), (5, 5)):
+        (role, band), sizes = list(offered.items())[i]
+        live.role.value, live.band.value = role, band
+        live.size.value = sizes[size][1]
+        step = still.layout.sliders[i].steps[size]
+        traces, layout = step.args
+        assert step.label == sizes[size][0]
+        assert [list(trace.y) for trace in live.figure.data] == [list(y) for y in traces["y"]]
+        assert live.figure.layout.annotations[-1].text == layout["annotations[2].text"]
+        assert live.figure.layout.shapes[0].x1 == layout["shapes[0].x1"]
+
+
+def test_the_first_choice_is_drawn_and_the_menu_brings_its_slider():
+    still = explore_bands(ENERGIES, SPECTRA, update=FULL)
+    assert type(still) is go.Figure  # nobody watches a test
+    first = still.layout.sliders[0].steps[0].args[0]
+    assert [list(trace.y) for trace in still.data] == [list(y) for y in first["y"]]
+    (menu,) = still.layout.updatemenus
+    assert [button.label for button in menu.buttons][:2] == ["query: top", "query: middle"]
+    relayout = menu.buttons[4].args[1]
+    assert [relayout[f"sliders[{i}].visible"] for i in range(6)] == [False] * 4 + [True, False]
+    assert len(json.dumps(still.to_dict(), default=list)) < 200_000
+
+
+def test_it_works_in_a_page_without_a_kernel(tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = next((p for p in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if p.exists()), None)
+    if chromium is None:
+        pytest.skip("there is no chromium to draw with")
+    still = explore_bands(ENERGIES, SPECTRA, update=FULL, interactive=False)
+    still.write_html(tmp_path / "explorer.html", include_plotlyjs="directory", include_mathjax=False)
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1000, "height": 900})
+        page.goto((tmp_path / "explorer.html").as_uri())
+        assert "query, top 6.25 %" in _told(page)
+        page.locator(".slider-label", has_text="r=8").click(force=True)
+        assert "query, top 50 %" in _told(page)
+        page.locator(".updatemenu-header").first.click()
+        page.locator(".updatemenu-dropdown-button", has_text="down: bottom").click()
+        assert "down, bottom 6.25 %" in _told(page)
+        browser.close()
+
+
+def _told(page):
+    page.wait_for_timeout(600)
+    return page.locator(".annotation-text").last.text_content()
