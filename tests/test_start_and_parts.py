@@ -13,10 +13,12 @@ import vxlab
 from vxlab.experiments.claims import ABSENT, CONSISTENT, CONTRADICTS, NOISY
 from vxlab.experiments.parts_results import ABLATIONS, parts_claims, parts_table, published_differences
 from vxlab.experiments.published import published_table
-from vxlab.experiments.start_and_parts import candidates, first_step, mean_top_sigma, parts_sweep, variants
+from vxlab.experiments.start_and_parts import candidates, first_step, parts_sweep, variants
+from vxlab.experiments.subspace_study import reach
+from vxlab.experiments.trained import layer_weights
 from vxlab.views.parts_figures import parts_against_unchanged
 
-OF = variants(vera_rank=4, lora_xs_rank=4, weights={"layer": 5.0 * torch.eye(16)})
+OF = variants(vera_rank=4, lora_xs_rank=4, weights={"layer": torch.diag(torch.arange(16.0, 0, -1))})
 FAIR = vxlab.FairSweep(candidates=candidates(OF, {"vera": 2e-2, "lora_xs": 4e-3}), report_seeds=2)
 NAMES = list(FAIR.names)
 
@@ -44,9 +46,9 @@ def test_the_unchanged_methods_have_plain_names_and_the_others_say_what_changed(
 def test_rates_follow_how_far_a_step_moves_the_weight():
     centres = {each.name: candidate.centre for each, candidate in zip(OF, FAIR.names.values(), strict=True)}
     assert centres["1.0"] == centres["d alone"] == pytest.approx(2e-3)  # d is 0.1 in the unchanged method
-    assert centres["absent"] == pytest.approx(2e-2)
+    assert centres["absent"] == pytest.approx(4e-3 * math.sqrt((16**2 + 15**2 + 14**2 + 13**2) / 4), rel=1e-2)
     assert centres["b alone"] == centres["1e-7"] == centres["own for each layer"] == pytest.approx(2e-2)
-    assert mean_top_sigma({"a": torch.diag(torch.tensor([4.0, 2.0, 1.0])), "b": torch.eye(3)}, 2) == 2.0
+    assert centres["output"] == centres["of the first gradient"] == pytest.approx(4e-3)
 
 
 @pytest.mark.parametrize("rank", [64, 256])
@@ -127,7 +129,7 @@ def test_claims_are_judged_by_the_measured_intervals():
     assert verdicts[XS] == CONSISTENT
 
 
-def test_a_rate_on_an_edge_or_a_lost_run_that_speaks_for_a_verdict_makes_it_too_noisy():
+def test_a_rate_on_an_edge_or_a_lost_run_makes_a_difference_too_noisy():
     table = parts_table(_result({"b alone": -0.2, "1.0": -0.2, "uniform in [0, 0.1]": 0.1}), OF)
     table.loc[table["variant"] == "b alone", "edge"] = "high"
     table.loc[table["variant"] == "1.0", "diverged"] = 1
@@ -140,13 +142,34 @@ def test_a_rate_on_an_edge_or_a_lost_run_that_speaks_for_a_verdict_makes_it_too_
     assert _verdicts(table)["uniform in [0, 0.1]"] == NOISY
 
 
+def test_what_is_not_told_apart_among_all_changes_is_not_decided():
+    result = _result({"b alone": -0.2, "1.0": -0.2})
+    which = result.pairs[["a", "b"]].eq("VeRA r=4, vectors=b").any(axis=1)
+    result.pairs.loc[which, "p"] = 0.03
+    table = parts_table(result, OF)
+    assert (_verdicts(table)["b alone"], _verdicts(table)["1.0"]) == (NOISY, CONSISTENT)
+
+
+def test_the_size_of_a_difference_is_not_judged_in_another_metric():
+    table = parts_table(_result({"b alone": -0.2}), OF)
+    claims = {claim.claim: claim.verdict for claim in parts_claims(table, "matthews")}
+    assert claims["VeRA, random matrices: Kaiming normal differs from the published choice by less than seeds do"] == (
+        ABSENT
+    )
+    assert claims["VeRA, trained vectors: b alone is worse than the published choice"] == CONSISTENT
+
+
 def test_a_variant_that_was_not_run_or_never_finished_is_not_measured():
     result = _result({})
     table = parts_table(result, OF)
     kept = _verdicts(table[table["variant"] != "d alone"])
     assert kept["d alone"] == ABSENT
     result.pairs.loc[:, ["difference", "low", "high", "p"]] = math.nan
-    assert set(_verdicts(parts_table(result, OF)).values()) == {ABSENT}
+    table = parts_table(result, OF).assign(diverged=2)
+    claims = parts_claims(table, "accuracy")
+    assert {claim.verdict for claim in claims} == {ABSENT}
+    told = "2 of its runs did not finish; 2 of the published choice's runs did not finish"
+    assert {claim.here for claim in claims} == {told}
 
 
 def test_the_figure_has_every_changed_part_and_the_papers_points():
@@ -164,11 +187,10 @@ def test_a_sweep_of_parts_takes_its_rates_from_the_models_weights(tiny_model: st
     fair, of = parts_sweep("smoke", vera_rank=4, lora_xs_rank=4, model=tiny_model, task=toy_task, targets="query")
     assert [each.method for each in of] == [each.method for each in fair.names.values()]
     assert len(of) == 2 + 7
-    model = vxlab.load_model(tiny_model, 2)
-    weights = {name: layer.weight for name, layer in vxlab.resolve_targets(model, "query").items()}
-    top = torch.stack([torch.linalg.svdvals(weight.detach().double())[:4] for weight in weights.values()])
+    weights = layer_weights(vxlab.load_model(tiny_model, 2), "query")
     absent = next(fair.names[name].centre for name, each in zip(fair.names, of, strict=True) if each.name == "absent")
-    assert absent / fair.names["LoRA-XS r=4"].centre == pytest.approx(float(top.mean()), rel=1e-2)
+    reaches = [reach(vxlab.LoRAXS(4, sigma=sigma), weights) for sigma in ("input", "none")]
+    assert absent / fair.names["LoRA-XS r=4"].centre == pytest.approx(reaches[0] / reaches[1], rel=1e-2)
 
 
 def test_variants_are_chosen_by_name(tiny_model: str, toy_task: str) -> None:

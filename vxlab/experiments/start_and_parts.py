@@ -4,16 +4,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from vxlab.adapters import LoRAXS, Method, VeRA
 from vxlab.adapters.family import nearest
 from vxlab.errors import VxlabError
 from vxlab.experiments.fair import Candidate, FairSweep
 from vxlab.experiments.fair_recipes import fair_study
 from vxlab.experiments.models import load_model
+from vxlab.experiments.subspace_study import reach
 from vxlab.experiments.trained import layer_weights
-from vxlab.spectra import singular_values
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,9 +90,9 @@ def variants(vera_rank: int, lora_xs_rank: int, weights: "Mapping[str, Tensor]")
 
     A variant's learning rates are those of the unchanged method, times the ratio of how far the first step of a rate
     moves ΔW: Adam moves every entry of what trains by about the rate. VeRA's first step moves b, or d where that
-    trains alone, and :func:`first_step` draws the matrices to see how far. LoRA-XS's moves R, and ΔW by Σ's mean,
-    wherever Σ stands (``split`` has √Σ on both sides). Where d starts at 1e-7 the first step moves nothing, and its
-    rates are the unchanged method's.
+    trains alone, and :func:`first_step` draws the matrices to see how far; LoRA-XS's moves R, and
+    :func:`~vxlab.experiments.subspace_study.reach` tells how far. Where d starts at 1e-7 the first step moves nothing,
+    and its rates are the unchanged method's; the first gradient's basis has the unchanged method's Σ, and so its rates.
 
     Args:
         vera_rank: VeRA's r.
@@ -102,7 +100,7 @@ def variants(vera_rank: int, lora_xs_rank: int, weights: "Mapping[str, Tensor]")
         weights: W of the layers to adapt.
     """
     shape = next(iter(weights.values())).shape
-    vera, xs = VeRA(rank=vera_rank), LoRAXS(rank=lora_xs_rank)
+    vera = VeRA(rank=vera_rank)
 
     def step(method: VeRA) -> float:
         return first_step(vera, (shape[0], shape[1])) / first_step(method, (shape[0], shape[1]))
@@ -119,15 +117,21 @@ def variants(vera_rank: int, lora_xs_rank: int, weights: "Mapping[str, Tensor]")
         Variant("start of d", "1.0", d_one, step(d_one)),
         Variant("matrices shared", "own for each layer", VeRA(vera_rank, unique=True), 1.0),
     ]
-    of_xs = [
-        Variant(UNCHANGED, "as published", xs),
-        Variant("basis", "of a random matrix", LoRAXS(lora_xs_rank, basis="random-svd")),
-        Variant("basis", "of the first gradient", LoRAXS(lora_xs_rank, basis="gradient")),
-        Variant("place of Σ", "output", LoRAXS(lora_xs_rank, sigma="output")),
-        Variant("place of Σ", "split", LoRAXS(lora_xs_rank, sigma="split")),
-        Variant("place of Σ", "absent", LoRAXS(lora_xs_rank, sigma="none"), mean_top_sigma(weights, lora_xs_rank)),
-    ]
-    return of_vera + of_xs
+    return of_vera + _of_lora_xs(LoRAXS(rank=lora_xs_rank), weights)
+
+
+def _of_lora_xs(plain: LoRAXS, weights: "Mapping[str, Tensor]") -> list[Variant]:
+    changes = {
+        ("basis", "of a random matrix"): dataclasses.replace(plain, basis="random-svd"),
+        ("basis", "of the first gradient"): dataclasses.replace(plain, basis="gradient"),
+        ("place of Σ", "output"): dataclasses.replace(plain, sigma="output"),
+        ("place of Σ", "split"): dataclasses.replace(plain, sigma="split"),
+        ("place of Σ", "absent"): dataclasses.replace(plain, sigma="none"),
+    }
+    own = reach(plain, weights)
+    steps = [1.0 if each.needs_gradients else own / reach(each, weights) for each in changes.values()]
+    changed = [Variant(*place, each, step) for (place, each), step in zip(changes.items(), steps, strict=True)]
+    return [Variant(UNCHANGED, "as published", plain), *changed]
 
 
 def first_step(method: VeRA, shape: tuple[int, int]) -> float:
@@ -139,16 +143,6 @@ def first_step(method: VeRA, shape: tuple[int, int]) -> float:
     shared = dataclasses.replace(method, unique=False).shared([shape])
     start = 1.0 if method.vectors == "d" else method.d_initial
     return start * float((shared["B"].double() @ shared["A"].double()).norm())
-
-
-def mean_top_sigma(weights: "Mapping[str, Tensor]", rank: int) -> float:
-    """Return the mean of the r largest singular values over all weights.
-
-    >>> import torch
-    >>> mean_top_sigma({"layer": torch.diag(torch.tensor([3.0, 1.0]))}, rank=2)
-    2.0
-    """
-    return float(np.mean([values[:rank].mean() for values in singular_values(weights).values()]))
 
 
 def candidates(of: Sequence[Variant], centres: Mapping[str, float]) -> list[Candidate]:
