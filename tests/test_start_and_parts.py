@@ -186,7 +186,7 @@ def test_the_figure_has_every_changed_part_and_the_papers_points():
 def test_a_sweep_of_parts_takes_its_rates_from_the_models_weights(tiny_model: str, toy_task: str) -> None:
     fair, of = parts_sweep("smoke", vera_rank=4, lora_xs_rank=4, model=tiny_model, task=toy_task, targets="query")
     assert [each.method for each in of] == [each.method for each in fair.names.values()]
-    assert len(of) == 2 + 7
+    assert len(of) == 2 + 6
     weights = layer_weights(vxlab.load_model(tiny_model, 2), "query")
     absent = next(fair.names[name].centre for name, each in zip(fair.names, of, strict=True) if each.name == "absent")
     reaches = [reach(vxlab.LoRAXS(4, sigma=sigma), weights) for sigma in ("input", "none")]

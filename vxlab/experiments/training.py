@@ -23,6 +23,8 @@ from vxlab.experiments.progress import progress_bar
 from vxlab.experiments.spec import RunSpec
 
 LOGS_PER_RUN = 50
+EVAL_BATCH = 32
+"""Texts evaluated at a time, at the least: without gradients a small batch saves no memory worth its time."""
 SCHEDULE_FILE = "schedule.safetensors"
 """In a checkpoint: what a method that acts between steps remembers."""
 DIVERGED_FACTOR = 10.0
@@ -156,7 +158,7 @@ def training_arguments(
         output_dir=str(folder),
         num_train_epochs=spec.epochs,
         per_device_train_batch_size=spec.batch_size,
-        per_device_eval_batch_size=2 * spec.batch_size,
+        per_device_eval_batch_size=max(2 * spec.batch_size, EVAL_BATCH),
         learning_rate=spec.learning_rate,
         weight_decay=spec.weight_decay,
         lr_scheduler_type="linear",
