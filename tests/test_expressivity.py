@@ -1,17 +1,28 @@
 """Fits of random and of real matrices as tables, and what they say of the published figure."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import toy_records as toy
 
-from vxlab import VxlabError
+from vxlab import Store, VxlabError
 from vxlab.analysis.fitting import fit_lora
 from vxlab.experiments.claims import CONSISTENT, CONTRADICTS
-from vxlab.experiments.expressivity import random_errors, real_errors, run_errors, vera_ranks
+from vxlab.experiments.expressivity import (
+    finished_run,
+    layer_vera_ranks,
+    random_errors,
+    real_errors,
+    run_errors,
+    vera_ranks,
+)
 from vxlab.experiments.expressivity_claims import equal_parameters, error_summary, figure_6_claims, real_findings
 
 SETTINGS = ["family", "setting"]
+FINISHED = SimpleNamespace(status="finished")
 
 
 @pytest.fixture(scope="module")
@@ -173,13 +184,77 @@ def test_blocks_without_such_layers_are_refused(monkeypatch):
     weights, _ = _layers()
     monkeypatch.setattr("vxlab.experiments.expressivity.base_weights", lambda record, layers: weights)
     with pytest.raises(VxlabError, match=r"blocks=\[7\] holds none of layers='query-value', whose blocks are \[0, 1\]"):
-        run_errors(None, "query-value", [7])
+        run_errors(FINISHED, "query-value", [7])
 
 
 def test_a_runs_updates_and_weights_are_both_fitted(monkeypatch):
     weights, updates = _layers()
     monkeypatch.setattr("vxlab.experiments.expressivity.base_weights", lambda record, layers: weights)
     monkeypatch.setattr("vxlab.experiments.expressivity.full_updates", lambda record, layers: updates)
-    table = run_errors(None, "query-value", [1], vera_ranks=[2])
+    table = run_errors(FINISHED, "query-value", [1], vera_ranks=[2])
     assert set(table["block"]) == {1}
     assert list(table["target"].unique()) == ["ΔW", "W"]
+
+
+def test_a_run_that_did_not_finish_is_refused(tmp_path):
+    store = Store(tmp_path)
+    record = toy.stored_record(store.folder, toy.key_of(1), status="diverged")
+    row = pd.Series({"key": record.key, "label": "Full", "status": "failed", "error": "out of memory."})
+    with pytest.raises(VxlabError, match=f"run {record.key[:12]} diverged, so its weights say nothing; lower its"):
+        run_errors(record)
+    with pytest.raises(VxlabError, match=r"Full \(failed\) has no result: out of memory. Mend the cause and run again"):
+        finished_run(row, store)
+    with pytest.raises(VxlabError, match="its record is not in the store"):
+        finished_run(pd.Series({**row, "error": None}), store)
+
+
+@pytest.mark.parametrize("width", [6, 30, 768])
+def test_a_models_layers_have_a_pair_of_lora_and_vera_of_equal_parameters_at_any_width(width):
+    assert width in layer_vera_ranks([(width, width), (width, 4 * width)])
+    if width == 6:
+        layers = {"encoder.layer.0.attention.self.query": torch.randn(6, 6, generator=torch.Generator().manual_seed(0))}
+        table = real_errors(layers, layers, starts=1, rounds=1).assign(all="all")
+        assert equal_parameters(table, "all", "layer")["parameters"].tolist() == [12]
+
+
+def test_roles_without_a_pair_of_equal_parameters_are_named():
+    weights, updates = _layers()
+    found = real_findings(real_errors(updates, weights, vera_ranks=[2], starts=1, rounds=1).assign(target="ΔW"))
+    assert "**ΔW**, query, value: no VeRA here trains as many parameters as a LoRA" in found[0]
+
+
+def test_layers_that_did_not_move_are_counted_and_left_out():
+    weights, updates = _layers()
+    still = next(iter(updates))
+    table = real_errors(updates | {still: torch.zeros(12, 12)}, weights, vera_ranks=[12]).assign(target="ΔW")
+    moved, found = table[table["layer"] != still], real_findings(table)
+    assert found[0] == "**ΔW** is 0 in 1 layer, left out here: 0 has no relative error."
+    assert found[1:] == real_findings(moved)
+    assert "nan" not in " ".join(found)
+    pd.testing.assert_frame_equal(
+        equal_parameters(table, "target", "layer"), equal_parameters(moved, "target", "layer")
+    )
+    assert "nan" not in " ".join(real_findings(table[table["layer"] == still]))
+
+
+def test_one_matrix_is_told_without_an_interval(errors):
+    one = errors[errors["matrix"] == 0]
+    told = " ".join(claim.here for claim in figure_6_claims(one))
+    weights, updates = _layers()
+    layer = next(iter(updates))
+    table = real_errors({layer: updates[layer]}, weights, vera_ranks=[12]).assign(target="ΔW")
+    assert "(1 matrix)" in told
+    assert "nan" not in told + " ".join(real_findings(table))
+
+
+def test_the_seed_reaches_veras_search(monkeypatch):
+    seeds = []
+
+    def noted(targets, A, B, *, seed, **search):
+        seeds.append(seed)
+        return SimpleNamespace(error=torch.zeros(len(targets)).double())
+
+    monkeypatch.setattr("vxlab.experiments.expressivity.fit_vera", noted)
+    for seed in (0, 1):
+        random_errors([(4, 4)], matrices=1, vera_rank=4, seed=seed)
+    assert len(seeds) == len(set(seeds)) > 2

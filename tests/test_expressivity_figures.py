@@ -56,6 +56,7 @@ def test_one_matrix_has_no_interval_and_is_still_drawn(errors):
     figure = error_against(error_summary(errors[(errors["shape"] == "6×6") & (errors["matrix"] == 0)]), title="error")
     (line,) = _named(figure, "LoRA")
     assert set(line.error_y.array) == {0}
+    assert not any("nan" in told for told in line.customdata)
 
 
 def test_ratios_have_a_line_for_each_shape_and_a_band_of_equality(errors):

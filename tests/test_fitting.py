@@ -79,6 +79,17 @@ def test_lidb_between_whole_bases_is_lora():
     torch.testing.assert_close(fit.error, fit_lora(targets, 2).error)
 
 
+def test_lidb_finds_nothing_outside_bases_whose_columns_depend_on_each_other():
+    targets = torch.eye(4, dtype=torch.float64)[None]
+    left = torch.ones(4, 3, dtype=torch.float64)  # one direction in three columns
+    fit = fit_lidb(targets, left, torch.eye(4), rank=2)
+    assert fit.error.item() == pytest.approx(3)  # a matrix of that column space has rank 1
+    assert torch.linalg.matrix_rank(torch.cat([fit.left[0], left], 1)) == 1
+    both = fit_lidb(targets.repeat(2, 1, 1), torch.stack([left, _normal(4, 3)]), torch.eye(4), rank=2)
+    assert both.error.tolist() == pytest.approx([3, 2])
+    assert fit_lidb(targets, torch.zeros(4, 2), torch.eye(4), rank=1).error.item() == pytest.approx(4)
+
+
 def _alternating(targets, A, B, restarts, steps=150):
     """Fit VeRA the plain way, by lstsq on the explicit systems of b and of d in turn, and take the best restart."""
     m, rank = len(targets), A.shape[1]

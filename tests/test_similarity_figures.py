@@ -30,7 +30,7 @@ def table(levels, seeds=SEEDS, noise=1e-4):
                     rows.append(
                         {"kind": kind, "first": f"a{a}", "second": f"b{b}", "first_seed": a, "second_seed": b,
                          "layer": f"layer.{block}.query", "block": block, "role": "query", **others,
-                         "cosine": value, "cosine_chance": 1 / 384}
+                         "cosine": value, "cosine_chance": 1 / 1024}
                     )  # fmt: skip
     return pd.DataFrame(rows).drop(columns="cka_chance")
 
@@ -58,15 +58,15 @@ def test_each_panel_has_its_kinds_the_band_and_the_published_mean(rising):
     assert lines[0].y == pytest.approx([0.6 * (b + 1) for b in BLOCKS], abs=0.2)
     assert lines[0].error_y.array == pytest.approx(lines[0].error_y.arrayminus)
     band = next(trace for trace in figure.data if trace.name == "95 % of unrelated pairs")
-    assert max(band.y) == pytest.approx(1960 / 384)
+    assert max(band.y) == pytest.approx(1960 / 1024)
     assert min(band.y) == -max(band.y)
 
 
 def test_the_map_shows_units_of_chance(rising):
     figure = cosine_map(rising, KINDS)
     assert list(figure.data[0].y) == KINDS
-    assert list(figure.data[0].text[0]) == ["7.7"] * 6
-    assert figure.data[0].text[3][0] in ("0.0", "-0.0", "−0.0")
+    assert list(figure.data[0].text[0]) == ["20.5"] * 6
+    assert figure.data[0].text[3][0] == "-0.1"  # luck of the draw
 
 
 def test_every_measure_has_a_panel_with_every_kind_and_its_chance(rising):
@@ -103,6 +103,31 @@ def test_noise_over_seeds_is_too_noisy_and_two_seeds_of_other_pairs_not_measured
     assert [claim.verdict for claim in similarity_claims(one)] == ["not measured"] * 4
     nothing = rising[rising["kind"] == CEILING]
     assert [claim.verdict for claim in similarity_claims(nothing)] == ["not measured"] * 4
+
+
+def test_the_size_is_judged_in_units_of_chance_whatever_the_layers_width(rising):
+    narrow = rising.assign(cosine=rising["cosine"] * 8, cosine_chance=rising["cosine_chance"] * 8)
+    for width in (rising, narrow):
+        claim = similarity_claims(width)[2]
+        assert claim.verdict == "consistent with"
+        assert claim.here.startswith("2.1 (2.0 to 2.3) times; ")
+    assert similarity_claims(rising.assign(cosine_chance=1 / 128))[2].verdict == "contradicts"
+    assert "assumed: the paper names no model for its Figure 5" in claim.published
+
+
+def test_what_was_not_measured_is_never_told_as_nan(rising):
+    one = rising[(rising["first_seed"] == 0) & (rising["second_seed"] == 0)]
+    without = [rising[rising["kind"] == CEILING], one, rising[rising["block"] < 2], rising.assign(cosine=float("nan"))]
+    for table in without:
+        said = [conclusion(similarity_claims(table)), beyond_cosine(table), ceiling_sentence(table)]
+        assert "nan" not in " ".join(said)
+    assert [claim.here for claim in similarity_claims(without[0])] == ["no such pair"] * 4
+    assert "overlap of the row spaces 0.30" in beyond_cosine(one)
+
+
+def test_two_blocks_are_too_few_for_a_trend(rising):
+    claim = similarity_claims(rising[rising["block"] < 2])[3]
+    assert (claim.here, claim.verdict) == ("2 blocks, too few for a trend", "not measured")
 
 
 def test_the_ceiling_is_said_with_its_share(rising, falling):

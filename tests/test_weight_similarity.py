@@ -14,7 +14,7 @@ from vxlab.experiments.record import ADAPTER_FOLDER
 from vxlab.experiments.rotation_table import rotation_table
 from vxlab.experiments.similarity_statistics import mean_of
 from vxlab.experiments.trained import trained_updates
-from vxlab.experiments.weight_similarity import MEASURES, random_updates, similarity_table
+from vxlab.experiments.weight_similarity import MEASURES, random_updates, require_role, similarity_table
 
 TEXTS = ["a lovely film about people in town", "the story was boring", "great summer", "an awful, long, average film"]
 
@@ -152,6 +152,40 @@ def test_runs_that_cannot_be_compared_are_named(run, records):
         similarity_table([lora, None], TEXTS)
     with pytest.raises(vxlab.VxlabError, match="texts is empty"):
         similarity_table(records[:2], [])
+
+
+def _with_spec(record, **spec):
+    return dataclasses.replace(record, spec={**record.spec, **spec})
+
+
+@pytest.mark.parametrize("field", ["learning_rate", "epochs", "train_examples", "targets"])
+def test_runs_of_one_family_differ_in_their_seeds_alone(records, field):
+    apart = [_with_spec(record, **{field: value}) for value, record in enumerate(records[:2])]
+    with pytest.raises(
+        vxlab.VxlabError, match=f"differ in their {field}: LoRA, seed 0 .* has 0, LoRA, seed 1 .* has 1"
+    ):
+        similarity_table(apart, TEXTS)
+
+
+def test_families_share_their_task_and_may_have_rates_of_their_own(records):
+    lora, vera = records[0], records[2]
+    with pytest.raises(vxlab.VxlabError, match=r"differ in their tasks: .* has sst2, VeRA.* has mrpc"):
+        similarity_table([_with_spec(lora, task="sst2"), _with_spec(vera, task="mrpc")], TEXTS)
+    own = {"learning_rate": 1e-3, "device": "cpu"}, {"learning_rate": 1e-2, "device": "cuda", "task_folder": "glue"}
+    runs = [_with_spec(record, **spec) for record, spec in zip((lora, vera), own, strict=True)]
+    assert len(similarity_table(runs, TEXTS, draws=0)) == 4
+
+
+def test_where_a_run_was_trained_moves_no_update(records):
+    elsewhere = _with_spec(records[1], device="cuda", task_folder="glue")
+    assert len(similarity_table([records[0], elsewhere], TEXTS, draws=0)) == 4
+
+
+def test_a_role_that_the_targets_lack_is_refused_before_training(tiny_model):
+    spec = vxlab.RunSpec(method=vxlab.LoRA(rank=2), learning_rate=1e-3, head_learning_rate=1e-3, model=tiny_model)
+    require_role(spec, "query")
+    with pytest.raises(vxlab.VxlabError, match=r"role='fused-qkv' is of none .* which are query, value; choose one"):
+        require_role(spec, "fused-qkv")
 
 
 def test_a_frozen_pair_of_a_runs_own_seed_holds_the_numbers_that_lora_starts_from(tiny_model):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vxlab.analysis.matrices import ROUNDING
 from vxlab.errors import VxlabError
 
 
@@ -91,8 +92,8 @@ def fit_lidb(targets: Tensor, left: Tensor, right: Tensor, rank: int) -> Fit:
 
     Args:
         targets: T, ``(m, out, in)``.
-        left: A_aux, ``(out, a)`` for all targets, or ``(m, out, a)``, of full column rank.
-        right: B_aux, ``(b, in)`` or ``(m, b, in)``, of full row rank.
+        left: A_aux, ``(out, a)`` for all targets, or ``(m, out, a)``; its columns may depend on each other.
+        right: B_aux, ``(b, in)`` or ``(m, b, in)``; so may its rows.
         rank: r, 1 or more.
 
     Raises:
@@ -106,7 +107,7 @@ def fit_lidb(targets: Tensor, left: Tensor, right: Tensor, rank: int) -> Fit:
     """
     targets = checked_targets(targets)
     left, right = _basis("left", left, targets, -2), _basis("right", right, targets, -1)
-    Q_left, Q_right = torch.linalg.qr(left).Q, torch.linalg.qr(right.mT).Q
+    Q_left, Q_right = _orthonormal(left), _orthonormal(right.mT)
     core = fit_lora(Q_left.mT @ targets @ Q_right, rank)
     return _fitted(targets, Q_left @ core.left, core.right @ Q_right.mT)
 
@@ -129,6 +130,17 @@ def _least_squares(columns: Tensor, wanted: Tensor) -> Tensor:
     """Return columns⁺ @ wanted, by a QR that finds columns which depend on others."""
     solution: Tensor = torch.linalg.lstsq(columns.expand(len(wanted), -1, -1), wanted, driver="gelsy").solution
     return solution
+
+
+def _orthonormal(columns: Tensor) -> Tensor:
+    """Return orthonormal bases of column spaces, with columns of 0 where they have fewer dimensions than columns.
+
+    A QR would fill up with directions outside the space. The threshold is :func:`column_basis`'s; in a stack, ranks
+    differ from matrix to matrix, so no column is dropped.
+    """
+    U, S, _ = torch.linalg.svd(columns, full_matrices=False)
+    inside = S.gt(max(columns.shape[-2:]) * ROUNDING * S[..., :1])
+    return torch.where(inside[..., None, :], U, 0.0)
 
 
 def _fitted(targets: Tensor, left: Tensor, right: Tensor) -> Fit:

@@ -15,6 +15,7 @@ from vxlab.analysis.fitting import fit_lidb, fit_lora_xs, lora_errors
 from vxlab.analysis.fitting_vera import ROUNDS, STARTS, fit_vera
 from vxlab.errors import VxlabError
 from vxlab.experiments.record import RunRecord
+from vxlab.experiments.store import Where, opened
 from vxlab.experiments.trained import base_weights, full_updates, place
 
 Shape = tuple[int, int]
@@ -67,7 +68,7 @@ def real_errors(
     targets: Mapping[str, Tensor],
     weights: Mapping[str, Tensor],
     *,
-    vera_ranks: Sequence[int] = (24, 96, 384),
+    vera_ranks: Sequence[int] = (),
     starts: int = 3,
     rounds: int = 2,
     seed: int = 0,
@@ -80,7 +81,7 @@ def real_errors(
     Args:
         targets: what to fit by layer's name, ``(out, in)``: an update, or the weight itself.
         weights: W of those layers.
-        vera_ranks: ranks of VeRA.
+        vera_ranks: ranks of VeRA; none takes :func:`layer_vera_ranks`.
         starts: of VeRA's search, a round.
         rounds: of VeRA's search, at most.
         seed: of what is random.
@@ -99,7 +100,7 @@ def real_errors(
             known = tuple(weights[layer].shape) if layer in weights else "absent"
             raise VxlabError(f"the weight of {layer!r} is {known}; the target is {tuple(target.shape)}: give its own W")
     shapes = [(target.shape[0], target.shape[1]) for target in targets.values()]
-    search = {"vera_ranks": vera_ranks, "starts": starts, "rounds": rounds, "seed": seed}
+    search = {"vera_ranks": vera_ranks or layer_vera_ranks(shapes), "starts": starts, "rounds": rounds, "seed": seed}
     tables = [_real(shape, shapes, targets, weights, **search) for shape in dict.fromkeys(shapes)]
     return pd.concat(tables, ignore_index=True)
 
@@ -119,8 +120,9 @@ def run_errors(
         What :func:`real_errors` returns, with ``target``: ``ΔW`` or ``W``.
 
     Raises:
-        VxlabError: the run is of another method, or there is no such layer in these blocks.
+        VxlabError: the run did not finish, is of another method, or there is no such layer in these blocks.
     """
+    _require_finished(record)
     weights = base_weights(record, layers)
     chosen = [layer for layer in weights if blocks is None or place(layer)[0] in blocks]
     if not chosen:
@@ -131,6 +133,38 @@ def run_errors(
     fits = {"ΔW": {layer: changed[layer] for layer in chosen}, "W": W}
     tables = [real_errors(targets, W, **search).assign(target=name) for name, targets in fits.items()]
     return pd.concat(tables, ignore_index=True)
+
+
+def finished_run(row: "pd.Series[Any]", store: Where = None) -> RunRecord:
+    """Return the record of a run that a sweep's table has.
+
+    Args:
+        row: of what :func:`vxlab.sweep` returns.
+        store: as :func:`vxlab.run` takes it.
+
+    Raises:
+        VxlabError: the run failed, and why; or it did not finish.
+    """
+    with opened(store) as results:
+        record = results.record(row["key"])
+    if record is None:
+        why = str(row["error"]).rstrip(".") if pd.notna(row["error"]) else "its record is not in the store"
+        raise VxlabError(f"{row['label']} ({row['status']}) has no result: {why}. Mend the cause and run again")
+    _require_finished(record)
+    return record
+
+
+def layer_vera_ranks(shapes: Sequence[Shape]) -> list[int]:
+    """Return VeRA's ranks for a model's layers: up to the least in_features, in steps of four.
+
+    At r = in_features VeRA trains as many parameters as LoRA of rank 1. Wider layers have no such pair among these,
+    for a step of VeRA's fit grows with the cube of the rank.
+
+    >>> layer_vera_ranks([(384, 384), (384, 1536)])
+    [24, 96, 384]
+    """
+    least = min(in_features for _, in_features in shapes)
+    return sorted({max(1, least // 16), max(1, least // 4), least})
 
 
 def vera_ranks(shape: Shape, largest: int = _VERA_RANK) -> list[int]:
@@ -152,10 +186,8 @@ def _random(shape: Shape, matrices: int, vera_rank: int, seed: int) -> pd.DataFr
     generator = torch.Generator().manual_seed(seed)
     targets, weights = (torch.randn(matrices, *shape, generator=generator).double() for _ in range(2))
     pair = partial(_own_pairs, matrices, shape, generator)
-    errors = {
-        size: squared / (shape[0] * shape[1])
-        for size, squared in _fits(targets, weights, generator, vera_ranks(shape, vera_rank), pair)
-    }
+    fits = _fits(targets, weights, generator, vera_ranks(shape, vera_rank), pair, seed)
+    errors = {size: squared / (shape[0] * shape[1]) for size, squared in fits}
     return _long(errors, {"shape": f"{shape[0]}×{shape[1]}", "matrix": range(matrices), "entries": shape[0] * shape[1]})
 
 
@@ -166,7 +198,8 @@ def _real(
     targets, weights = (torch.stack([by[layer].detach().cpu().double() for layer in layers]) for by in (T, W))
     seed = search.pop("seed")
     pair = partial(_shared_pair, shapes, shape, seed)
-    fits = _fits(targets, weights, torch.Generator().manual_seed(seed), search.pop("vera_ranks"), pair, **search)
+    generator = torch.Generator().manual_seed(seed)
+    fits = _fits(targets, weights, generator, search.pop("vera_ranks"), pair, seed, **search)
     whole = targets.square().sum((-2, -1))
     places = [place(layer) for layer in layers]
     named = {"layer": layers, "block": [block for block, _ in places], "role": [role for _, role in places]}
@@ -179,6 +212,7 @@ def _fits(
     generator: torch.Generator,
     vera: Sequence[int],
     pair: Callable[[int], tuple[Tensor, Tensor]],
+    seed: int,
     starts: int = STARTS,
     rounds: int = ROUNDS,
 ) -> Iterator[tuple[Size, Tensor]]:
@@ -190,7 +224,7 @@ def _fits(
         yield Size("LoRA", f"r={rank}", rank, rank * both, rank * (both - rank)), errors
     for rank in vera:
         A, B = pair(rank)
-        fit = fit_vera(targets, A, B, starts=starts, rounds=rounds, seed=rank)
+        fit = fit_vera(targets, A, B, starts=starts, rounds=rounds, seed=_search_seed(seed, rank))
         yield Size("VeRA", f"r={rank}", rank, out_features + rank, out_features + rank - 1), fit.error
     U, Vh = _singular_vectors(weights)
     for rank in ranks:
@@ -206,6 +240,19 @@ def _fits(
         yield size, fit_lidb(targets, left[..., :a], right[..., :b].mT, 1).error
     everything = out_features * in_features
     yield Size("full", "every entry", least, everything, everything), torch.zeros(m).double()
+
+
+def _search_seed(seed: int, rank: int) -> int:
+    """Return a seed of its own for each rank; a prime above any rank keeps seeds apart."""
+    return (seed * 1_000_003 + rank) % 2**63
+
+
+def _require_finished(record: RunRecord) -> None:
+    if record.status != "finished":
+        raise VxlabError(
+            f"run {record.key[:12]} {record.status}, so its weights say nothing; lower its learning rate, or take "
+            "another seed"
+        )
 
 
 def _singular_vectors(weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -45,12 +45,13 @@ def equal_parameters(errors: pd.DataFrame, by: str = "shape", item: str = "matri
     Returns:
         One row for each of ``by`` and count: ``parameters``, ``lora`` and ``vera`` (their settings), ``lora_error``
         and ``vera_error`` (means), ``ratio`` = VeRA's mean error ÷ LoRA's, ``low`` and ``high`` (95 %, from pairs of
-        the same matrix) and ``n``.
+        the same matrix) and ``n``. A matrix without a relative error, which is 0, is left out.
     """
     rows = []
     for group, own in errors.groupby(by, sort=False):
         lora, vera = (own[own["family"] == family] for family in ("LoRA", "VeRA"))
         both = lora.merge(vera, on=[item, "parameters"], suffixes=("_lora", "_vera"))
+        both = both.dropna(subset=["error_lora", "error_vera"])
         rows += [{by: group, "parameters": count, **_paired(pair)} for count, pair in both.groupby("parameters")]
     columns = [by, "parameters", "lora", "vera", "lora_error", "vera_error", "ratio", "low", "high", "n"]
     return pd.DataFrame(rows, columns=columns)
@@ -77,7 +78,10 @@ def real_findings(errors: pd.DataFrame) -> list[str]:
     """
     sentences = []
     for target, own in errors.groupby("target", sort=False):
-        sentences += [*_against_lora(str(target), own), *_against_chance(str(target), own)]
+        moved = own.dropna(subset=["error"])
+        if still := own["layer"].nunique() - moved["layer"].nunique():
+            sentences.append(f"**{target}** is 0 in {_layers(still)}, left out here: 0 has no relative error.")
+        sentences += [*_against_lora(str(target), moved), *_against_chance(str(target), moved)]
     return sentences
 
 
@@ -95,7 +99,8 @@ def _paired(pair: pd.DataFrame) -> dict[str, object]:
 
 def _equal(row: Mapping[Hashable, Any]) -> Claim:
     ratio, low, high = row["ratio"], row["low"], row["high"]
-    here = f"VeRA's best error is {ratio:.3f} times LoRA's ({low:.3f} to {high:.3f}, {row['n']} matrices)"
+    matrices = _count(row["n"], "matrix", "matrices")
+    here = f"VeRA's best error is {ratio:.3f} times LoRA's ({_span(low, high, '.3f')}{matrices})"
     sizes = f"With {row['parameters']} parameters (LoRA {row['lora']}, VeRA {row['vera']})"
     claim = f"{sizes} both fit equally well, within {EQUAL:.0%}"
     published = "the two are equal at equal parameters"
@@ -112,7 +117,8 @@ def _below(own: pd.DataFrame) -> list[Claim]:
     one = own[(own["family"] == "VeRA") & (own["parameters"] == last["parameters"])]
     here = (
         f"{len(vera)} sizes of {vera['parameters'].min()} to {last['parameters']} parameters; at the last the error is "
-        f"{last['mean']:.3f} ({last['low']:.3f} to {last['high']:.3f}, {len(one)} matrices) of 1 for fitting nothing"
+        f"{last['mean']:.3f} ({_span(last['low'], last['high'], '.3f')}{_count(len(one), 'matrix', 'matrices')}) of 1 "
+        "for fitting nothing"
     )
     claim = f"VeRA fits with fewer parameters than the {least} of LoRA r=1"
     return [
@@ -127,9 +133,22 @@ def _against_lora(target: str, own: pd.DataFrame) -> list[str]:
         told.append(
             f"**{target}**, {row['parameters']:,} parameters a layer: LoRA {row['lora']} leaves "
             f"{row['lora_error']:.1%} of the energy, VeRA {row['vera']} {row['vera_error']:.1%} "
-            f"(ratio {row['ratio']:.3f}, {row['low']:.3f} to {row['high']:.3f}, {_layers(row['n'])})."
+            f"(ratio {row['ratio']:.3f}, {_span(row['low'], row['high'], '.3f')}{_layers(row['n'])})."
         )
-    return told
+    return told + _without_pair(target, own)
+
+
+def _without_pair(target: str, own: pd.DataFrame) -> list[str]:
+    """Name the roles where no VeRA and LoRA sizes train as many parameters."""
+    keys = ["layer", "parameters"]
+    lora, vera = (own.loc[own["family"] == family, [*keys, "role"]] for family in ("LoRA", "VeRA"))
+    lacking = own.loc[~own["layer"].isin(lora.merge(vera, on=keys)["layer"]), "role"]
+    if lacking.empty:
+        return []
+    return [
+        f"**{target}**, {', '.join(lacking.unique())}: no VeRA here trains as many parameters as a LoRA; one of rank "
+        "in_features trains as many as LoRA r=1."
+    ]
 
 
 def _against_chance(target: str, own: pd.DataFrame) -> list[str]:
@@ -144,13 +163,22 @@ def _against_chance(target: str, own: pd.DataFrame) -> list[str]:
     ranks = ", ".join(str(rank) for rank in sorted(set(rows["rank"])))
     return [
         f"**{target}**, LoRA-XS between W's top singular vectors, with at most 1 % of the entries as parameters "
-        f"(r={ranks}): it holds {mean:.2f} times ({mean - half:.2f} to {mean + half:.2f}, {_layers(n)}) what random "
+        f"(r={ranks}): it holds {mean:.2f} times ({_span(mean - half, mean + half, '.2f')}{_layers(n)}) what random "
         "bases would."
     ]
 
 
 def _layers(n: int) -> str:
-    return f"{n} layer{'' if n == 1 else 's'}"
+    return _count(n, "layer", "layers")
+
+
+def _count(n: int, one: str, several: str) -> str:
+    return f"{n} {one if n == 1 else several}"
+
+
+def _span(low: float, high: float, form: str) -> str:
+    """Return an interval and a comma; nothing where too few matrices are there for one."""
+    return "" if math.isnan(low) else f"{low:{form}} to {high:{form}}, "
 
 
 def _t(counts: pd.Series) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from vxlab.adapters import adapted_layers
+from vxlab.adapters import adapted_layers, resolve_targets
 from vxlab.analysis.cka import linear_cka
 from vxlab.analysis.matrices import Update, rounding_of
 from vxlab.analysis.similarity import chance_cosine, cosine
@@ -19,6 +19,7 @@ from vxlab.experiments.labels import family_name
 from vxlab.experiments.layer_inputs import layer_inputs
 from vxlab.experiments.models import load_model
 from vxlab.experiments.record import RunRecord
+from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.trained import load_trained, place, trained_updates
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def similarity_table(
     """Compare the updates of every two runs, and of every run with random updates of its own family, layer by layer.
 
     Args:
-        records: finished runs of adapters on one base, at one rank, on the same layers; those of one family differ in
-            their seeds alone. ``Store.record`` gives None for a run that failed, which is refused.
+        records: finished runs of adapters on one base and task, at one rank, on the same layers; those of one family
+            differ in their seeds alone. ``Store.record`` gives None for a run that failed, which is refused.
         texts: strings, or pairs of strings, whose tokens are the inputs on which outputs are compared.
         draws: random updates for each run, from :func:`random_updates`.
         leading: number of leading singular directions that are compared beside the whole spaces.
@@ -57,8 +58,9 @@ def similarity_table(
         hold it against the kind with random updates. Where an update is 0, its measures are NaN.
 
     Raises:
-        VxlabError: fewer than two runs, one without a score, or runs that differ in base, layers, rank or settings; or
-            the seed of a VeRA pair is another run's training seed, which would make them alike by construction.
+        VxlabError: fewer than two runs, one without a score, or runs that differ in base, task, layers or rank, or in
+            settings within a family; or the seed of a VeRA pair is another run's training seed, which would make them
+            alike by construction.
     """
     import pandas as pd
 
@@ -107,6 +109,21 @@ def require_same_base(first: RunRecord, second: RunRecord) -> None:
     _alike(first, second, "base models", _base)
 
 
+def require_role(spec: RunSpec, role: str) -> None:
+    """Raise unless a run adapts layers of a role, before it has trained.
+
+    Raises:
+        VxlabError: it adapts none; the roles of those it adapts are named.
+    """
+    # The head matters to no target; two classes build one.
+    roles = sorted({place(layer)[1] for layer in resolve_targets(load_model(spec.model, 2), spec.targets)})
+    if role not in roles:
+        raise VxlabError(
+            f"role={role!r} is of none of the layers that targets={spec.targets!r} adapts in model {spec.model!r}, "
+            f"which are {', '.join(roles)}; choose one of these, or other targets"
+        )
+
+
 class _Side(NamedTuple):
     """One of the two updates that are compared."""
 
@@ -119,6 +136,10 @@ class _Side(NamedTuple):
     record: RunRecord
     updates: dict[str, Update]
     random: bool = False
+
+
+_MAY_DIFFER = {"seed", "method", "model", "device", "task_folder"}
+"""in one family: the method less its seed and the base are compared by themselves, the last two move no update"""
 
 
 class _View(NamedTuple):
@@ -226,10 +247,13 @@ def _checked(records: Sequence[RunRecord | None]) -> list[RunRecord]:
         if record.status != "finished":
             raise VxlabError(f"{_told(record)} {record.status}, so its update says nothing; lower its learning rate")
         require_same_base(runs[0], record)
+        _alike(runs[0], record, "tasks", lambda each: each.spec.get("task"))
         _alike(runs[0], record, "ranks", lambda each: each.spec["method"].get("rank"))
         _own_numbers(record, runs)
         same = next(each for each in runs if each.spec["method"]["name"] == record.spec["method"]["name"])
         _alike(same, record, "settings beside the seed", _settings)
+        for name in sorted({*same.spec, *record.spec} - _MAY_DIFFER):
+            _alike(same, record, name, lambda each, name=name: each.spec.get(name))
     return runs
 
 

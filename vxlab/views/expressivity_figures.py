@@ -99,11 +99,14 @@ def _interval(rows: pd.DataFrame, colour: str) -> dict[str, object]:
 
 
 def _told(rows: pd.DataFrame) -> list[str]:
-    return [
-        f"<b>{row.family}</b> {row.setting}<br>{row.parameters:,} parameters, {row.freedom:,} dimensions<br>"
-        f"error {row.mean:.4f} ({row.low:.4f} to {row.high:.4f}), n={row.n}"
-        for row in rows.itertuples()
-    ]
+    told = []
+    for row in rows.to_dict("records"):
+        span = "" if math.isnan(row["low"]) else f" ({row['low']:.4f} to {row['high']:.4f})"
+        told.append(
+            f"<b>{row['family']}</b> {row['setting']}<br>{row['parameters']:,} parameters, "
+            f"{row['freedom']:,} dimensions<br>error {row['mean']:.4f}{span}, n={row['n']}"
+        )
+    return told
 
 
 def _pairs(rows: pd.DataFrame) -> list[str]:
