@@ -8,7 +8,7 @@ from vxlab.experiments.claims import conclusion
 from vxlab.experiments.subspace_claims import basis_claims, capture_claims, truncation_claims
 from vxlab.experiments.subspace_sentences import capture_sentence, kept_sentence, lying_sentence
 from vxlab.experiments.subspace_study import IN_WORDS
-from vxlab.experiments.truncation import EVERY, UNTOUCHED
+from vxlab.experiments.truncation import EVERY, REMOVED, UNTOUCHED
 
 ITEMS = 600
 TIMES = {"top": 1, "bottom": 2}
@@ -16,9 +16,18 @@ LABELS = np.arange(ITEMS) % 2
 ROLES = ("query", "key", "value", "attention-output", "up", "down", EVERY)
 
 
+SUMMARY = pd.DataFrame({"candidate": [IN_WORDS["random-svd"], IN_WORDS["top"]], "edge": "", "diverged": 0})
+
+
+def _pair(a, b, difference, low, high):
+    columns = {"a": a, "b": b, "difference": difference, "low": low, "high": high, "p": 0.001, "seen": True}
+    return pd.DataFrame(columns, index=[0])
+
+
 def _answers(right):
-    """Return answers of which so many are right, by role; untouched nine in ten."""
+    """Return answers of which so many are right, by role; untouched nine in ten, half with a role removed."""
     states = [("", UNTOUCHED, 1.0, 0.9)] + [(role, "top", 0.25, right.get(role, right["rest"])) for role in ROLES]
+    states += [(role, REMOVED, 0.0, right.get(REMOVED, 0.5)) for role in ROLES]
     shuffled = np.random.default_rng(0).permutation(ITEMS)
     tables = [
         pd.DataFrame(
@@ -40,7 +49,7 @@ def _verdicts(right, **changed):
 def test_a_model_as_described_is_consistent_with_all_four():
     verdicts, claims = _verdicts({"rest": 0.89, "up": 0.6, "down": 0.7})
     assert verdicts == ["consistent with"] * 4
-    assert "keeps 88% (" in claims[0].here  # four roles of attention keep 39 of 40 points, down keeps 20
+    assert claims[0].here.startswith("88% (")  # four roles of attention keep 39 of 40 points, down keeps 20
     assert "keep 63 points (" in claims[1].here
     assert "recalled, not verified" in claims[0].source
     assert conclusion(claims).startswith("Of 4 published claims, what was measured here is consistent with 4.")
@@ -48,6 +57,14 @@ def test_a_model_as_described_is_consistent_with_all_four():
 
 def test_the_opposite_contradicts_them():
     assert _verdicts({"rest": 0.6, "up": 0.9, "down": 0.9})[0] == ["contradicts"] * 4
+
+
+def test_a_role_that_is_not_needed_says_nothing_for_its_top_band():
+    verdicts, claims = _verdicts({"rest": 0.89, REMOVED: 0.89})
+    assert [verdicts[0], verdicts[2]] == ["too noisy to say"] * 2
+    assert "; 0 points (" in claims[0].here
+    assert claims[2].here.endswith("98% (95% to 100%) with all of it removed")
+    assert _verdicts({"rest": 0.8, REMOVED: 0.9})[0][0] == "contradicts"
 
 
 def test_what_differs_by_less_than_its_noise_decides_nothing():
@@ -70,28 +87,52 @@ def test_roles_that_are_not_there_and_gains_that_are_not_seen_are_not_measured()
 def test_the_random_start_is_judged_whichever_way_the_pair_was_taken(order):
     names = [IN_WORDS["random-svd"], IN_WORDS["top"]][::order]
     low, high = (0.01, 0.03) if order == 1 else (-0.03, -0.01)
-    pairs = pd.DataFrame({"a": [names[0]], "b": [names[1]], "difference": [order * 0.02], "low": [low], "high": [high]})
-    (claim,) = basis_claims(pairs, "accuracy")
+    pairs = _pair(*names, order * 0.02, low, high)
+    (claim,) = basis_claims(pairs, SUMMARY, "accuracy")
     assert claim.verdict == "consistent with"
     assert claim.here == "+2.0 points (95 % +1.0 to +3.0)"
-    (correlation,) = basis_claims(pairs, "matthews")
+    (correlation,) = basis_claims(pairs, SUMMARY, "matthews")
     assert correlation.here == "+0.020 (95 % +0.010 to +0.030)"
+
+
+def test_a_basis_that_may_have_lost_by_its_rate_or_its_lost_runs_decides_nothing():
+    pairs = _pair(IN_WORDS["random-svd"], IN_WORDS["top"], 0.02, 0.01, 0.03)
+
+    def judged(**changed):
+        return basis_claims(pairs, SUMMARY.assign(**changed), "accuracy")[0]
+
+    loser = judged(edge=["", "high"])
+    assert loser.verdict == "too noisy to say"
+    assert loser.here.endswith("; the rate of “top of W”, which scored lower, is on the edge of its range")
+    assert judged(edge=["high", ""]).verdict == "consistent with"  # a better rate would only add to it
+    alike = _pair(IN_WORDS["random-svd"], IN_WORDS["top"], 0.0, -0.01, 0.01)
+    assert "edge" not in basis_claims(alike, SUMMARY.assign(edge="high"), "accuracy")[0].here
+    lost = judged(diverged=[1, 0])
+    assert (lost.verdict, lost.here.split("; ")[1:]) == (
+        "too noisy to say", ["1 of the runs of “top of a random matrix” did not finish"],
+    )  # fmt: skip
 
 
 def test_the_premise_is_judged_by_the_ratio_of_top_to_bottom_over_layers():
     rows = [(f"layer.{i}", r, IN_WORDS[b], 0.01 * r * k) for i in range(6) for r in (2, 4) for b, k in TIMES.items()]
-    captured = pd.DataFrame(rows, columns=["layer", "rank", "family", "share"])
+    captured = pd.DataFrame(rows, columns=["layer", "rank", "family", "share"]).assign(chance=0.001)
     (claim,) = capture_claims(captured)
     assert claim.verdict == "contradicts"
     assert "holds 0.5 times (0.5 to 0.5)" in claim.here
     names = {IN_WORDS["top"]: IN_WORDS["bottom"], IN_WORDS["bottom"]: IN_WORDS["top"]}
     assert capture_claims(captured.replace(names))[0].verdict == "consistent with"
+    (below,) = capture_claims(captured.replace(names).assign(chance=0.1))
+    assert below.verdict == "contradicts"  # better than the bottom, but worse than chance
+    assert "0.57 times (0.57 to 0.57) what chance would" in below.here
+    (one,) = capture_claims(captured[captured["layer"] == "layer.0"])
+    assert one.verdict == "not measured"
+    assert "nan" not in one.here
     (alone,) = capture_claims(captured[captured["family"] == IN_WORDS["top"]])
     assert (alone.verdict, alone.here) == ("not measured", "not measured")
 
 
 def test_a_basis_that_was_not_trained_is_not_measured():
-    (claim,) = basis_claims(pd.DataFrame(columns=["a", "b", "difference", "low", "high"]), "accuracy")
+    (claim,) = basis_claims(pd.DataFrame(columns=["a", "b", "difference", "low", "high"]), SUMMARY, "accuracy")
     assert (claim.verdict, claim.here) == ("not measured", "not measured")
 
 
@@ -107,8 +148,14 @@ def test_sentences_tell_the_numbers_of_the_tables():
     told = lying_sentence(energies, "full", 0.25)
     assert "full puts into the top 25 % of W **2** times (2 to 2), into the bottom 25 % of W **0.5** times" in told
     assert "4 layers" in told
+    one = lying_sentence(energies[energies["layer"] == "layer.0"], "full", 0.25)
+    assert "**2** times, into" in one
+    assert "(" not in one
+    assert one.endswith("**0.5** times; of one layer.")
     still = energies.assign(both=float("nan"))
     assert lying_sentence(still, "full", 0.25) == "full changed no weight."
     shares = 2 * [("top of W", 4, 0.03, 0.01), ("first gradient", 4, 0.9, 0.01), ("top of W", 8, 0.5, 0.02)]
     captured = pd.DataFrame(shares, columns=["family", "rank", "share", "chance"])
     assert capture_sentence(captured, 4).endswith("first gradient 90 (90 to 90), top of W 3 (3 to 3).")
+    assert capture_sentence(captured.drop_duplicates(["family", "rank"]), 8).endswith("of chance: top of W 25.")
+    assert capture_sentence(captured, 16) == ""

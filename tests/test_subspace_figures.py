@@ -82,6 +82,30 @@ def test_the_map_shows_times_chance_in_its_own_cell():
     assert bottom.zmax == -bottom.zmin >= 1
 
 
+def test_layers_without_an_update_stay_empty_in_the_map():
+    still = ENERGIES["role"] == "down"
+    shares = ["output", "input", "both"]
+    some = ENERGIES.assign(**{name: ENERGIES[name].mask(still) for name in shares})
+    top = figures.band_heat(some, FULL, 0.25).data[0]
+    assert list(top.y) == ["down", "query"]
+    assert np.isnan(top.z[0]).all() and np.isfinite(top.z[1]).all()  # noqa: PT018
+    assert list(top.text[0]) == ["", "", ""]
+    none = figures.band_heat(ENERGIES.assign(**dict.fromkeys(shares, np.nan)), FULL, 0.25).data[0]
+    assert (none.zmin, none.zmax) == (-1, 1)
+    absent = figures.band_heat(ENERGIES.assign(both=0.0), FULL, 0.25).data[0]
+    assert (np.array(absent.z) == absent.zmin).all()  # an update wholly outside of the band
+
+
+def test_an_update_of_zeros_has_empty_panels():
+    zeros = {FULL: {layer: torch.zeros(shape, dtype=torch.float64) for layer, shape in LAYERS.items()}}
+    angles = band_angles(TRIPLETS, zeros)
+    assert list(angles.columns) == list(ANGLES.columns)
+    assert len(figures.angles_to_bands(angles, FULL).layout.annotations) == 6
+    assert list(band_energies({}, {}).columns) == list(ENERGIES.columns)
+    assert list(spectra_table({}).columns) == list(SPECTRA.columns)
+    assert len(figures.band_heat(band_energies({}, {}), FULL, 0.25).data) == 0
+
+
 def test_spectra_are_means_over_blocks_and_end_at_the_whole():
     figure = figures.energy_spectra(SPECTRA)
     query = next(trace for trace in figure.data if trace.name == "query")

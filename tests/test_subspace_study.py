@@ -13,7 +13,17 @@ from vxlab.experiments import subspace_study
 from vxlab.experiments.band_capture import band_capture
 from vxlab.experiments.comparison import Comparison
 from vxlab.experiments.fair_recipes import fair_study
-from vxlab.experiments.subspace_study import BASES, IN_WORDS, band_candidates, by_basis, reach, whereabouts
+from vxlab.experiments.gradients import first_batches, first_gradients, weight_gradients
+from vxlab.experiments.materials import Materials
+from vxlab.experiments.subspace_study import (
+    BASES,
+    IN_WORDS,
+    band_candidates,
+    by_basis,
+    finished_runs,
+    reach,
+    whereabouts,
+)
 from vxlab.experiments.trained import base_weights, full_updates, trained_updates
 
 
@@ -125,7 +135,7 @@ def test_runs_of_several_models_are_not_laid_against_one(records):
 
 def test_capture_by_basis_is_best_for_the_gradients_own(records, tiny_model, toy_task):
     store, _ = records
-    spec = toy_runs.spec(tiny_model, toy_task)
+    spec = toy_runs.spec(tiny_model, toy_task, batch_size=4)
     table = band_capture(spec, [2, 4], ["top", "gradient"], batches=4, store=store)
     means = table.groupby(["family", "rank"])["share"].mean()
     assert means[IN_WORDS["gradient"], 4] > 3 * means[IN_WORDS["top"], 4]
@@ -133,3 +143,45 @@ def test_capture_by_basis_is_best_for_the_gradients_own(records, tiny_model, toy
     assert (table["share"] <= table["best"] + 1e-9).all()
     with pytest.raises(vxlab.VxlabError, match="batches=1 is too few for an interval"):
         band_capture(spec, [2], ["top"], batches=1)
+    with pytest.raises(vxlab.VxlabError, match="ranks is empty"):
+        band_capture(spec, [], ["top"])
+
+
+def test_the_gradients_basis_is_the_runs_own_and_judged_on_what_comes_after(records, tiny_model, toy_task):
+    store, _ = records
+    spec = toy_runs.spec(tiny_model, toy_task, batch_size=4)
+    table = band_capture(spec, [3], ["top", "gradient"], batches=2, store=store)
+    materials = Materials()
+    fresh = list(first_batches(spec, materials, 18))[16:]
+    own = first_gradients(spec, materials)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        model = materials.model(spec)
+    layers = vxlab.resolve_targets(model, spec.targets)
+    judged = [weight_gradients(model, [batch], layers) for batch in fresh]
+    for row in table[table["family"] == IN_WORDS["gradient"]].itertuples():
+        U, _, Vh = torch.linalg.svd(own[row.layer].double())
+        each = [batch[row.layer].double() for batch in judged]
+        kept = [float((U[:, :3].T @ G @ Vh[:3].T).square().sum() / G.square().sum()) for G in each]
+        assert row.share == pytest.approx(np.mean(kept), rel=1e-4)
+
+
+def test_a_split_without_later_batches_is_judged_without_the_gradients_basis(records, tiny_model, toy_task):
+    store, _ = records
+    spec = toy_runs.spec(tiny_model, toy_task)  # 15 batches
+    table = band_capture(spec, [2], ["top", "gradient"], batches=3, store=store)
+    assert set(table["family"]) == {IN_WORDS["top"]}
+    assert table["share"].between(0, 1).all()
+
+
+def test_runs_that_did_not_finish_are_refused_in_words(records):
+    store, runs = records
+    lost = vxlab.RunRecord(**{**vars(runs["LoRA"]), "status": "diverged"})
+    with pytest.raises(vxlab.VxlabError, match="the run of LoRA diverged, so its update says nothing"):
+        whereabouts({**runs, "LoRA": lost}, store=store)
+    table = pd.DataFrame({"key": [each.key for each in runs.values()], "status": "finished", "error": None})
+    found = finished_runs(table, ["a", "b"], store=store)
+    assert [record.key for record in found.values()] == list(table["key"])
+    failed = pd.DataFrame({"key": ["0" * 64], "status": ["failed"], "error": ["MemoryError: out of memory"]})
+    with pytest.raises(vxlab.VxlabError, match="the run of full failed, so there is nothing to look at: MemoryError"):
+        finished_runs(failed, ["full"], store=store)

@@ -104,6 +104,26 @@ def test_answers_are_kept_and_not_asked_again(record, store, monkeypatch):
         truncated_answers(record, seed=1, **ask)
 
 
+def test_a_role_that_is_named_twice_is_asked_once_on_the_device_that_is_named(record, store, monkeypatch):
+    ask = {"fractions": [0.5], "bands": ["top"], "store": store}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # auto would take it
+    twice = truncated_answers(record, roles=["down", "down"], **ask)
+    assert not twice.duplicated(["role", "band", "fraction", "item"]).any()
+    with pytest.raises(vxlab.VxlabError, match="device='tpu' is unknown"):
+        truncated_answers(record, roles=["up"], device="tpu", **ask)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16", "float32"])
+def test_answers_are_computed_in_the_runs_precision(record, precision):
+    same = vxlab.RunRecord(**{**vars(record), "precision": precision})
+    subject = truncation._Subject(same, 4)
+    seen = []
+    layer = next(iter(subject.by_role["up"].values()))
+    layer.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    subject.answers()
+    assert set(seen) == {getattr(torch, precision)}
+
+
 def test_fewer_items_are_a_stratified_part_of_all(record, store):
     ask = {"fractions": [0.5], "bands": ["top"], "roles": ["key"], "store": store}
     some, every = truncated_answers(record, items=10, **ask), truncated_answers(record, items=10**6, **ask)

@@ -79,6 +79,9 @@ def test_a_contrast_is_the_difference_of_shares_and_changes_sign_with_the_roles(
     assert kept_share_contrast(answers, ["up"], ["query", "key"], **ask) == pytest.approx((-value, -high, -low))
     same, low, high = kept_share_contrast(answers, ["up"], ["up"], **ask)
     assert low < same == 0 < high
+    lost, low, high = kept_share_contrast(answers, ["up"], ["up"], against=REMOVED, **ask)
+    assert lost == pytest.approx(0.5)  # of the top band's half nothing is left without it
+    assert 0 < low < lost < high
 
 
 def test_a_model_that_gained_nothing_has_no_share_to_keep(answers):

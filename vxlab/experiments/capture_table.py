@@ -32,6 +32,7 @@ def capture_table(
     methods: Sequence[Method],
     targets: str | Sequence[str] = "query-value",
     seed: int = 0,
+    start: Gradients | None = None,
 ) -> "pd.DataFrame":
     """Tabulate the share of the full gradient's energy in each method's tangent space before the first step.
 
@@ -43,9 +44,11 @@ def capture_table(
         gradients: of the target layers, others are left alone; or a sequence of these, one a batch, for an interval
             over batches.
         methods: settings of LoRA, VeRA, LoRA-XS or LiDB, each at its rank. ``LoRAXS(basis="gradient")`` takes its
-            bases from the first batch and, where there are others, is judged on the others.
+            bases from ``start``.
         targets: as in :func:`vxlab.attach`.
         seed: of the initial values that are drawn.
+        start: the gradients from which such methods take their bases; None takes the first batch's, and judges these
+            methods on the others, where there are others.
 
     Returns:
         One row a layer and method: ``layer, block, role``; ``family``, with the settings beside the rank in which the
@@ -68,17 +71,18 @@ def capture_table(
     layers = resolve_targets(model, targets)
     weights = {name: linear_weight(layer) for name, layer in layers.items()}
     families = _known(methods)
-    _check(batches, weights)
+    _check(batches if start is None else [*batches, start], weights)
     bests = {name: torch.stack([best_captures(batch[name]) for batch in batches]) for name in weights}
     named = _names(families)
     rows = []
     for method in families:
-        starts = _starts(method, layers, weights, batches[0], seed)
-        judged = slice(1, None) if method.needs_gradients and len(batches) > 1 else slice(None)
-        for layer, start in starts.items():
+        starts = _starts(method, layers, weights, batches[0] if start is None else start, seed)
+        seen = method.needs_gradients and start is None and len(batches) > 1
+        judged = slice(1, None) if seen else slice(None)
+        for layer, tensors in starts.items():
             own = [batch[layer] for batch in batches[judged]]
-            best = bests[layer][judged, min(method.rank, *start.shape) - 1].nanmean()
-            rows.append(_row(layer, method, start, own) | {"best": float(best), **named[method]})
+            best = bests[layer][judged, min(method.rank, *tensors.shape) - 1].nanmean()
+            rows.append(_row(layer, method, tensors, own) | {"best": float(best), **named[method]})
     return pd.DataFrame(rows, columns=CAPTURE_COLUMNS)
 
 

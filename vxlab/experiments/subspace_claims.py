@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vxlab.analysis.chance import bootstrap_interval
-from vxlab.experiments.claims import Claim, judged
-from vxlab.experiments.pairs import IN_POINTS
+from vxlab.experiments.claims import ABSENT, CONSISTENT, CONTRADICTS, NOISY, Claim, judged
+from vxlab.experiments.pairs import IN_POINTS, of_pair
 from vxlab.experiments.subspace_study import IN_WORDS
-from vxlab.experiments.truncation import EVERY
+from vxlab.experiments.truncation import EVERY, REMOVED
 from vxlab.experiments.truncation_scores import kept_share, kept_share_contrast
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def truncation_claims(answers: "pd.DataFrame", *, metric: str, trivial: float) -
 
     The *gain* is the score above the simplest answer's; a band keeps the share of it that is left when a role's
     weights are cut to that band, the mean over the sizes that were asked for, with an interval over test items, paired.
+    A role whose weights can all be removed keeps much whatever the band, so the top band must do better than that.
 
     Args:
         answers: of the weights, from :func:`vxlab.experiments.truncation.truncated_answers`.
@@ -40,63 +41,81 @@ def truncation_claims(answers: "pd.DataFrame", *, metric: str, trivial: float) -
     others = [role for role in there if role != "up"]
     settings: dict[str, Any] = {"what": "weight", "metric": metric, "trivial": trivial}
     sizes = sorted(answers.loc[answers["band"] == "top", "fraction"].unique())
-    size = " or ".join(f"{100 * each:.3g}" for each in sizes) + " %"
+    size = ", ".join(f"{100 * each:.3g} %" for each in sizes)
 
-    def share(roles: Sequence[str]) -> tuple[float, float, float]:
-        return kept_share(answers, roles, "top", sizes, **settings) if roles else _ABSENT
+    def share(roles: Sequence[str], band: str = "top") -> tuple[float, float, float]:
+        kept_sizes = [0.0] if band == REMOVED else sizes
+        return kept_share(answers, roles, band, kept_sizes, **settings) if roles else _ABSENT
 
-    def contrast(first: Sequence[str], second: Sequence[str]) -> tuple[float, float, float]:
+    def contrast(first: Sequence[str], second: Sequence[str], against: str = "top") -> tuple[float, float, float]:
         both = {*first, *second} <= set(there) and first and second
-        return kept_share_contrast(answers, first, second, "top", sizes, **settings) if both else _ABSENT
+        return (
+            kept_share_contrast(answers, first, second, "top", sizes, against=against, **settings) if both else _ABSENT
+        )
 
-    kept, less, attended, needed = (
-        share(others),
-        contrast(others, ["up"]),
-        share(attention),
-        contrast(attention, ["down"]),
-    )
+    kept, more, less = share(others), contrast(others, others, REMOVED), contrast(others, ["up"])
+    attended, without, needed = share(attention), share(attention, REMOVED), contrast(attention, ["down"])
+    tolerated = judged(*attended[1:], least=0.5)
+    if tolerated == CONSISTENT and without[0] >= 0.5:  # no part of these weights is needed
+        tolerated = NOISY
     return [
         Claim(
             "the top singular vectors keep most of what fine-tuning taught, the first MLP layer (up) apart", _WORDS,
-            _measured(f"the top {size} of a role keeps {_share(*kept)} of the gain, mean of all roles but up", kept[1]),
-            judged(*kept[1:], least=0.5), _CUT,
+            _measured(
+                f"{_share(*kept)} of the gain is left with the top {size} of a role but up, mean; "
+                f"{_points(*more)} more than with all of it removed", kept[1],
+            ),
+            _both(judged(*kept[1:], least=0.5), judged(*more[1:], least=0)), _CUT,
         ),
         Claim(
             "the first MLP layer (up, intermediate.dense) is the exception", _WORDS,
-            _measured(f"cut to the top {size}, the other roles keep {_points(*less)} more of the gain", less[1]),
+            _measured(f"with the top {size} the other roles keep {_points(*less)} more of the gain", less[1]),
             judged(*less[1:], least=0), _CUT,
         ),
         Claim(
             "self-attention tolerates strong truncation", _WORDS,
-            _measured(f"the top {size} of an attention role keeps {_share(*attended)} of the gain, mean", attended[1]),
-            judged(*attended[1:], least=0.5), _CUT,
+            _measured(
+                f"{_share(*attended)} of the gain is left with the top {size} of an attention role, "
+                f"{_share(*without)} with all of it removed", attended[1],
+            ),
+            tolerated, _CUT,
         ),
         Claim(
             "the second MLP layer (down, output.dense) needs more of the spectrum than self-attention", _WORDS,
-            _measured(f"cut to the top {size}, attention keeps {_points(*needed)} more of the gain", needed[1]),
+            _measured(f"with the top {size} attention keeps {_points(*needed)} more of the gain", needed[1]),
             judged(*needed[1:], least=0), _CUT,
         ),
     ]  # fmt: skip
 
 
-def basis_claims(pairs: "pd.DataFrame", metric: str) -> list[Claim]:
+def basis_claims(pairs: "pd.DataFrame", summary: "pd.DataFrame", metric: str) -> list[Claim]:
     """Judge whether LoRA-XS does better from a random matrix's singular vectors than from those of W.
+
+    A difference that another rate or the runs that were lost could turn round is too noisy to say: the best rate of
+    the one that scored lower lies on the edge of its range, or runs of either did not finish.
 
     Args:
         pairs: of a comparison of the bases, named by :func:`vxlab.experiments.subspace_study.by_basis`.
+        summary: of the same comparison.
         metric: the score.
     """
-    value, low, high = _difference(pairs, IN_WORDS["random-svd"], IN_WORDS["top"])
+    names = IN_WORDS["random-svd"], IN_WORDS["top"]
+    found = of_pair(pairs, *names)
+    value, low, high = found["difference"], found["low"], found["high"]
+    verdict, doubts = judged(low, high, least=0), _doubts(summary, names, value)
+    if doubts and verdict in (CONSISTENT, CONTRADICTS):
+        verdict = NOISY
     here = "not measured"
     if math.isfinite(low):
         scale, digits, unit = (100, 1, " points") if metric in IN_POINTS else (1, 3, "")
         told = [f"{scale * each:+.{digits}f}".replace("-", "−") for each in (value, low, high)]
         here = f"{told[0]}{unit} (95 % {told[1]} to {told[2]})"
+    here = "; ".join([here, *doubts])
     return [
         Claim(
             "on SST-2 LoRA-XS does slightly better from the SVD of a random matrix than from that of W",
             _WORDS,
-            here, judged(low, high, least=0),
+            here, verdict,
             f"{_SOURCE}: RoBERTa-large, an unsettled claim",
         )
     ]  # fmt: skip
@@ -105,30 +124,27 @@ def basis_claims(pairs: "pd.DataFrame", metric: str) -> list[Claim]:
 def capture_claims(captured: "pd.DataFrame") -> list[Claim]:
     """Judge LoRA-XS's premise, that W's top singular vectors stand in for the gradient's, by the first gradients.
 
-    Were it so, the top basis would hold more of a gradient than the bottom one does.
+    Were it so, the top basis would hold more of a gradient than the bottom one does, and more than chance.
 
     Args:
         captured: from :func:`vxlab.experiments.band_capture.band_capture`.
     """
-    import numpy as np
-    import pandas as pd
-
-    shares = captured.pivot_table(index=["layer", "rank"], columns="family", values="share")
-    low = high = math.nan
-    here = "not measured"
-    if {IN_WORDS["top"], IN_WORDS["bottom"]} <= set(shares.columns):
-        ratios = pd.Series(np.log(shares[IN_WORDS["top"]] / shares[IN_WORDS["bottom"]]), index=shares.index)
-        by_layer = ratios[np.isfinite(ratios)].groupby("layer").mean()
-        mean, low, high = bootstrap_interval(by_layer.tolist()) if len(by_layer) else _ABSENT
-        times = [f"{math.exp(each):.2g}" for each in (mean, low, high)]
+    top, bottom = IN_WORDS["top"], IN_WORDS["bottom"]
+    tables = captured.pivot_table(index=["layer", "rank"], columns="family", values=["share", "chance"])
+    here, verdict = "not measured", ABSENT
+    if {("share", top), ("share", bottom)} <= set(tables.columns):
+        over_bottom = _ratio(tables["share", top], tables["share", bottom])
+        over_chance = _ratio(tables["share", top], tables["chance", top])
+        verdict = _both(*(judged(*each[1:], least=1) for each in (over_bottom, over_chance)))
         here = (
-            f"before training the top basis holds {times[0]} times ({times[1]} to {times[2]}) what the bottom one does "
-            "of the gradient's energy, the geometric mean over ranks and layers"
+            f"before training the top basis holds {_times(*over_bottom)} what the bottom one does of the gradient's "
+            f"energy, and {_times(*over_chance)} what chance would, geometric means over ranks and layers (intervals "
+            "over layers, one start)"
         )
     return [
         Claim(
-            "the top singular vectors of W stand in for those of the gradient", _WORDS, here,
-            judged(low, high, least=0), "LoRA-XS, arXiv 2405.17604, beside its Theorem 3.1",
+            "the top singular vectors of W stand in for those of the gradient", _WORDS, here, verdict,
+            "LoRA-XS, arXiv 2405.17604, beside its Theorem 3.1",
         )
     ]  # fmt: skip
 
@@ -136,13 +152,33 @@ def capture_claims(captured: "pd.DataFrame") -> list[Claim]:
 _ABSENT = (math.nan, math.nan, math.nan)
 
 
-def _difference(pairs: "pd.DataFrame", first: str, second: str) -> tuple[float, float, float]:
-    for row in pairs.to_dict("records"):
-        if (row["a"], row["b"]) == (first, second):
-            return row["difference"], row["low"], row["high"]
-        if (row["b"], row["a"]) == (first, second):
-            return -row["difference"], -row["high"], -row["low"]
-    return _ABSENT
+def _both(*verdicts: str) -> str:
+    """Return the verdict on a claim that needs each of several things to hold."""
+    return next((worst for worst in (CONTRADICTS, ABSENT, NOISY) if worst in verdicts), CONSISTENT)
+
+
+def _doubts(summary: "pd.DataFrame", names: tuple[str, str], difference: float) -> list[str]:
+    rows = {row["candidate"]: row for row in summary.to_dict("records") if row["candidate"] in names}
+    if len(rows) < len(names):
+        return []
+    edge = []
+    if difference < 0 or difference > 0:  # neither where they scored alike, or were not compared
+        lower = names[0] if difference < 0 else names[1]
+        edge = [f"the rate of “{lower}”, which scored lower, is on the edge of its range"] * bool(rows[lower]["edge"])
+    lost = [(rows[name]["diverged"], name) for name in names]
+    return edge + [f"{count} of the runs of “{name}” did not finish" for count, name in lost if count]
+
+
+def _ratio(first: "pd.Series[float]", second: "pd.Series[float]") -> tuple[float, float, float]:
+    """Return the geometric mean of first / second, over ranks and then layers, with its interval over layers."""
+    both = (first > 0) & (second > 0)
+    by_layer = (first[both] / second[both]).map(math.log).groupby("layer").mean()
+    mean, low, high = (math.exp(each) for each in bootstrap_interval(by_layer.tolist()))
+    return mean, low, high
+
+
+def _times(mean: float, low: float, high: float) -> str:
+    return f"{mean:.2g} times" + (f" ({low:.2g} to {high:.2g})" if math.isfinite(low) else "")
 
 
 def _share(value: float, low: float, high: float) -> str:

@@ -47,11 +47,12 @@ def lying_sentence(energies: "pd.DataFrame", update: str, fraction: float) -> st
         if ratios.empty:
             continue
         mean, low, high = bootstrap_interval(ratios.tolist())
-        told.append(f"the {band} {100 * fraction:.3g} % of W **{mean:.2g}** times ({low:.2g} to {high:.2g})")
+        told.append(f"the {band} {100 * fraction:.3g} % of W **{mean:.2g}** times{_between(low, high)}")
     layers = own["layer"].nunique()
+    over = f"the mean of {layers} layers with its 95 % interval over layers" if layers > 1 else "of one layer"
+    listed = ", into ".join(told)
     return (
-        f"Of what chance would put there, {update} puts into {', into '.join(told)}; the mean of {layers} layers with "
-        "its 95 % interval over layers."
+        f"Of what chance would put there, {update} puts into {listed}; {over}."
         if told
         else f"{update} changed no weight."
     )
@@ -69,6 +70,11 @@ def capture_sentence(captured: "pd.DataFrame", rank: int) -> str:
         ratios = (rows["share"] / rows["chance"]).dropna()
         if len(ratios):
             mean, low, high = bootstrap_interval(ratios.tolist())
-            told.append((mean, f"{family} {mean:,.2g} ({low:,.2g} to {high:,.2g})"))
+            told.append((mean, f"{family} {mean:,.2g}{_between(low, high)}"))
     listed = ", ".join(words for _, words in sorted(told, reverse=True))
-    return f"At r={rank} the first gradient's energy in each basis, as a multiple of chance: {listed}."
+    return f"At r={rank} the first gradient's energy in each basis, as a multiple of chance: {listed}." if told else ""
+
+
+def _between(low: float, high: float) -> str:
+    """Return an interval in brackets; nothing where one layer gave none."""
+    return f" ({low:,.2g} to {high:,.2g})" if np.isfinite(low) else ""

@@ -16,7 +16,7 @@ from vxlab.experiments.fair import Candidate
 from vxlab.experiments.fair_recipes import fair_study
 from vxlab.experiments.kept import kept_table
 from vxlab.experiments.record import RunRecord
-from vxlab.experiments.store import Where
+from vxlab.experiments.store import Where, opened
 from vxlab.experiments.subspace_tables import band_angles, band_energies, decomposed, spectra_table
 from vxlab.experiments.trained import base_weights, full_updates, trained_updates
 from vxlab.spectra import Triplets
@@ -130,6 +130,28 @@ def by_basis(result: Comparison) -> Comparison:
     )
 
 
+def finished_runs(runs: "pd.DataFrame", names: Sequence[str], store: Where = None) -> dict[str, RunRecord]:
+    """Return the records of a sweep's runs by the names to show.
+
+    Args:
+        runs: from :func:`vxlab.sweep`.
+        names: one a run, in order.
+        store: as the sweep took it.
+
+    Raises:
+        VxlabError: a run failed or diverged; with its error where it has one.
+    """
+    found: dict[str, RunRecord] = {}
+    with opened(store) as results:
+        for name, row in zip(names, runs.to_dict("records"), strict=True):
+            record = results.record(row["key"])
+            if record is None or record.status != "finished":
+                why = row["error"] if isinstance(row["error"], str) else "lower its learning rate"
+                raise VxlabError(f"the run of {name} {row['status']}, so there is nothing to look at: {why}")
+            found[name] = record
+    return found
+
+
 class Whereabouts(NamedTuple):
     """What finished runs learnt, beside the spectra of the weights they started from."""
 
@@ -154,8 +176,11 @@ def whereabouts(
         store: where to keep the tables, as :func:`vxlab.run` takes it.
 
     Raises:
-        VxlabError: the runs started from several models, or one trained no updates.
+        VxlabError: a run did not finish, the runs started from several models, or one trained no updates.
     """
+    for name, record in records.items():
+        if record.status != "finished":
+            raise VxlabError(f"the run of {name} {record.status}, so its update says nothing; lower its learning rate")
     if len({record.spec["model"] for record in records.values()}) != 1:
         raise VxlabError("records must be of runs from one base model, whose weights their updates are laid against")
     runs = _Loaded(records)

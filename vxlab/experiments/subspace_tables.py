@@ -1,6 +1,7 @@
 """Spectra of weights and of what training added, and where in the weights' spectra the updates lie."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 
 _POINTS = 64
 _DRAWS = 60
+_LAYER = ["layer", "block", "role"]
+_SPECTRA = ["of", *_LAYER, "position", "rank", "energy", "rank_90", "stable_rank", "effective_rank"]
+_ENERGIES = [
+    "update", *_LAYER, "band", "fraction", "rank", "weight", "output", "input", "both",
+    "chance_output", "chance_input", "chance_both",
+]  # fmt: skip
+_ANGLES = ["update", *_LAYER, "side", "band", "number", "degrees", "chance", "chance_low", "chance_high"]
 SIDES = ("output", "input")
 """The sides of W ``(out, in)``: left singular vectors lie in the space of its outputs, right ones in that of inputs."""
 
@@ -51,7 +59,7 @@ def spectra_table(matrices: Mapping[str, Mapping[str, Tensor | Update | Triplets
         for layer, matrix in layers.items()
         for row in _spectrum(of, layer, *_values(matrix))
     )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=_SPECTRA)
 
 
 def band_energies(
@@ -78,13 +86,15 @@ def band_energies(
     """
     import pandas as pd
 
-    rows: list[dict[str, Any]] = []
-    for layer, triplets in weights.items():
-        for name, several in updates.items():
-            if layer in several:
-                found = _energies(triplets, _formed(several[layer]), fractions, bands)
-                rows += [{"update": name, **_where(layer), **row} for row in found]
-    return pd.DataFrame(rows)
+    def of_layer(layer: str) -> list[dict[str, Any]]:
+        return [
+            {"update": name, **_where(layer), **row}
+            for name, several in updates.items()
+            if layer in several
+            for row in _energies(weights[layer], _formed(several[layer]), fractions, bands)
+        ]
+
+    return pd.DataFrame([row for rows in in_threads(of_layer, [*weights]) for row in rows], columns=_ENERGIES)
 
 
 def band_angles(
@@ -113,19 +123,20 @@ def band_angles(
     """
     import pandas as pd
 
-    rows: list[dict[str, Any]] = []
-    chances: dict[tuple[int, int, int], dict[str, Any]] = {}
-    for layer, triplets in weights.items():
+    def of_layer(layer: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
         for name, several in updates.items():
             if layer not in several:
                 continue
             moved = _strongest(several[layer], directions)
             for which in bands:
-                for side, A, B in _sides(moved, band(triplets, fraction, which)):
+                for side, A, B in _sides(moved, band(weights[layer], fraction, which)):
                     if A.shape[1]:  # a zero update has no directions
                         about = {"update": name, **_where(layer), "side": side, "band": which}
-                        rows += _angles(about, A, B, chances, seed)
-    return pd.DataFrame(rows)
+                        rows += _angles(about, A, B, seed)
+        return rows
+
+    return pd.DataFrame([row for rows in in_threads(of_layer, [*weights]) for row in rows], columns=_ANGLES)
 
 
 def decomposed(weights: Mapping[str, Tensor]) -> dict[str, Triplets]:
@@ -193,12 +204,8 @@ def _sides(moved: Triplets, own: Triplets) -> Iterator[tuple[str, Tensor, Tensor
     yield SIDES[1], moved.Vh.mT, own.Vh.mT
 
 
-def _angles(about: Mapping[str, Any], A: Tensor, B: Tensor, chances: dict[Any, Any], seed: int) -> list[dict[str, Any]]:
-    n, a, b = A.shape[0], A.shape[1], B.shape[1]
-    if (n, a, b) not in chances:
-        drawn = torch.rad2deg(sampled_angles(n, a, b, _DRAWS, seed))
-        chances[n, a, b] = torch.quantile(drawn, torch.tensor([0.5, 0.025, 0.975], dtype=drawn.dtype), dim=0).tolist()
-    median, low, high = chances[n, a, b]
+def _angles(about: Mapping[str, Any], A: Tensor, B: Tensor, seed: int) -> list[dict[str, Any]]:
+    median, low, high = _chance(A.shape[0], A.shape[1], B.shape[1], seed)
     found = torch.rad2deg(principal_angles(A, B)).tolist()
     return [
         {
@@ -207,6 +214,14 @@ def _angles(about: Mapping[str, Any], A: Tensor, B: Tensor, chances: dict[Any, A
         }
         for i, degrees in enumerate(found)
     ]  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _chance(n: int, a: int, b: int, seed: int) -> tuple[list[float], ...]:
+    """Return the median of random angles, in degrees, and the ends of 95 % of them."""
+    drawn = torch.rad2deg(sampled_angles(n, a, b, _DRAWS, seed))
+    levels = torch.tensor([0.5, 0.025, 0.975], dtype=drawn.dtype)
+    return tuple(torch.quantile(drawn, levels, dim=0).tolist())
 
 
 def _formed(update: Tensor | Update) -> Tensor:

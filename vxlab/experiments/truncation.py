@@ -26,6 +26,7 @@ from vxlab.experiments.store import Where
 from vxlab.experiments.subspace_tables import decomposed
 from vxlab.experiments.trained import base_weights, load_trained
 from vxlab.spectra import Triplets
+from vxlab.svd import in_threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,7 @@ def truncated_answers(
     roles: Sequence[str] | None = None,
     items: int | None = None,
     seed: int = 0,
+    device: str | None = None,
     store: Where = None,
 ) -> "pd.DataFrame":
     """Answer the test items with one band of singular triplets in the place of a role's weights, without training.
@@ -63,6 +65,7 @@ def truncated_answers(
         roles: such as ``query``, ``down`` or ``all roles``; None takes every role of the model's blocks, and all.
         items: a seeded, stratified sample of the test split; None, or more than there are, takes all.
         seed: of the random band.
+        device: to ask on: ``auto``, ``cuda``, ``mps`` or ``cpu``; None takes the run's.
         store: where to keep the answers, as :func:`vxlab.run` takes it.
 
     Returns:
@@ -72,18 +75,18 @@ def truncated_answers(
 
     Raises:
         VxlabError: the run is of another method or diverged, the model has no such role, ``what``, a band or a
-            fraction is out of its range, or the base model is no longer the one it trained on.
+            fraction is out of its range, the device is not there, or the base model is no longer the one it trained on.
     """
     _check(record, what, fractions)
     wanted: dict[str, Any] = {
         "what": what, "fractions": sorted({*map(float, fractions)}), "bands": list(dict.fromkeys(bands)),
-        "roles": None if roles is None else list(roles), "seed": seed,
+        "roles": None if roles is None else list(dict.fromkeys(roles)), "seed": seed,
     }  # fmt: skip
 
     def compute() -> "pd.DataFrame":
         import pandas as pd
 
-        return pd.DataFrame(_answered(_Subject(record, items), **wanted), columns=ANSWERS)
+        return pd.DataFrame(_answered(_Subject(record, items, device), **wanted), columns=ANSWERS)
 
     return kept_table("truncated", {"run": record.key, "items": items, **wanted}, compute, store=store)
 
@@ -96,12 +99,12 @@ class _Band(NamedTuple):
 class _Subject:
     """The trained model with the weights it started from, and the test items it is asked."""
 
-    def __init__(self, record: RunRecord, items: int | None) -> None:
+    def __init__(self, record: RunRecord, items: int | None, device: str | None = None) -> None:
         given = {each.name for each in fields(RunSpec)} - {"method"}
         settings = {name: value for name, value in record.spec.items() if name in given}
         spec = RunSpec(**settings | {"method": Full(), "text_columns": tuple(settings["text_columns"])})
-        self.device = hardware.resolve_device("auto")
-        self.half = record.precision == "bfloat16"
+        self.device = hardware.resolve_device(device or spec.device)
+        self.dtype = getattr(torch, record.precision)
         self.before = base_weights(record)
         self.model = load_trained(record).to(self.device)
         layers = resolve_targets(self.model, "all-linear")
@@ -112,15 +115,16 @@ class _Subject:
         self.triplets: dict[str, Triplets] = {}
         self.batches, self.rows, self.labels = _items(spec, items)
 
-    @torch.inference_mode()
     def answers(self) -> list[float]:
         """Return what the model as it is now answers to each item: a class id, or the output of a regression."""
-        outputs = []
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
-            for batch in self.batches:
-                logits = self.model(**{name: tensor.to(self.device) for name, tensor in batch.items()}).logits
-                outputs.append(logits.argmax(-1) if logits.shape[-1] > 1 else logits[:, 0])
-        return [float(value) for value in torch.cat(outputs).float().cpu()]
+        # Batches share out torch's threads: a small model's steps are too short to be split among them.
+        return [float(value) for value in torch.cat(in_threads(self._answered, self.batches))]
+
+    @torch.inference_mode()
+    def _answered(self, batch: Mapping[str, Tensor]) -> Tensor:
+        with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
+            logits: Tensor = self.model(**{name: tensor.to(self.device) for name, tensor in batch.items()}).logits
+        return (logits.argmax(-1) if logits.shape[-1] > 1 else logits[:, 0]).float().cpu()
 
     @contextmanager
     def with_weights(self, weights: Mapping[str, Tensor], role: str) -> Iterator[None]:

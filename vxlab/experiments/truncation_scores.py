@@ -76,21 +76,24 @@ def kept_share_contrast(
     what: str,
     metric: str,
     trivial: float,
+    against: str | None = None,
 ) -> tuple[float, float, float]:
     """Return the share kept in some roles less that kept in others, with a 95 % interval paired over the items.
 
     Args:
         answers: as :func:`truncation_scores` takes them.
         first: roles.
-        second: other roles.
+        second: other roles, or the same where the bands differ.
         band: as :func:`kept_share`.
         fractions: as :func:`kept_share`.
         what: as :func:`kept_share`.
         metric: as :func:`kept_share`.
         trivial: as :func:`kept_share`.
+        against: the second roles' band, or ``removed``; None takes the first ones'.
     """
-    states = _States(answers, metric)
-    a, b = (_shares(states, each, band, fractions, what, trivial) for each in (first, second))
+    states, other = _States(answers, metric), against or band
+    a = _shares(states, first, band, fractions, what, trivial)
+    b = _shares(states, second, other, [0.0] if other == REMOVED else fractions, what, trivial)
     return _interval(a.value - b.value, a.draws - b.draws, a.items)
 
 

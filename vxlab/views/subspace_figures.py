@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from vxlab.experiments.metrics import in_words
+from vxlab.experiments.subspace_tables import SIDES
 from vxlab.experiments.truncation import REMOVED, UNTOUCHED
 from vxlab.views.figures import COLOURS, GREY, INK, look, styled
 from vxlab.views.sweep_figures import possible
@@ -109,6 +110,8 @@ def energy_spectra(spectra: pd.DataFrame) -> go.Figure:
 def band_heat(energies: pd.DataFrame, update: str, fraction: float, side: str = "both") -> go.Figure:
     """Draw how much more of an update lies in each band than chance would put there: a map of roles by blocks a band.
 
+    Layers without an update stay empty.
+
     Args:
         energies: from ``band_energies``.
         update: whose.
@@ -118,14 +121,19 @@ def band_heat(energies: pd.DataFrame, update: str, fraction: float, side: str = 
     own = energies[(energies["update"] == update) & np.isclose(energies["fraction"], fraction)]
     own = own.assign(ratio=own[side] / own[f"chance_{side}"])
     bands, roles = [band for band in BANDS if band in set(own["band"])], list(own["role"].unique())
-    limit = max(float(np.nanmax(np.abs(np.log2(own["ratio"].replace(0, np.nan))))), 1.0)
-    figure = make_subplots(cols=len(bands), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=_bold(bands))
+    blocks = sorted(own["block"].unique())
+    there = own["ratio"][own["ratio"] > 0]  # NaN: the layer changed nothing
+    limit = max([1.0, *np.abs(np.log2(there))])
+    figure = make_subplots(
+        cols=max(len(bands), 1), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=_bold(bands)
+    )
     for i, band in enumerate(bands):
-        ratios = own[own["band"] == band].pivot_table(index="role", columns="block", values="ratio").loc[roles[::-1]]
-        text = [[f"{value:.2g}" for value in row] for row in ratios.to_numpy()]
-        few = ratios.shape[1] <= 12
+        ratios = own[own["band"] == band].pivot_table(index="role", columns="block", values="ratio")
+        ratios = ratios.reindex(index=roles[::-1], columns=blocks)
+        text = [["" if np.isnan(value) else f"{value:.2g}" for value in row] for row in ratios.to_numpy()]
+        few, times = ratios.shape[1] <= 12, np.log2(ratios.clip(lower=2.0**-limit).to_numpy())
         figure.add_heatmap(
-            x=list(ratios.columns), y=list(ratios.index), z=np.log2(ratios.to_numpy()), zmin=-limit, zmax=limit,
+            x=list(ratios.columns), y=list(ratios.index), z=times, zmin=-limit, zmax=limit,
             colorscale="RdBu", reversescale=True, text=text, texttemplate="%{text}" if few else None,
             textfont_size=11, showscale=i == len(bands) - 1, colorbar=_colour_bar(limit),
             hovertemplate="%{y}, block %{x}: %{text} times chance<extra></extra>", row=1, col=i + 1,
@@ -147,7 +155,9 @@ def angles_to_bands(angles: pd.DataFrame, update: str) -> go.Figure:
     """
     own = angles[angles["update"] == update]
     own = own.assign(**{name: own[name] - own["chance"] for name in ("degrees", "chance_low", "chance_high")})
-    bands, sides = [band for band in BANDS if band in set(own["band"])], list(own["side"].unique())
+    # An update of nothing but zeros has no directions: its panels stay empty.
+    bands = [band for band in BANDS if band in set(own["band"])] or list(BANDS[:3])
+    sides = list(own["side"].unique()) or list(SIDES)
     figure = make_subplots(
         rows=len(sides), cols=len(bands), shared_xaxes=True, shared_yaxes="all", horizontal_spacing=0.03,
         vertical_spacing=0.1, subplot_titles=[f"<b>{band}</b>, {side} side" for side in sides for band in bands],
