@@ -1,7 +1,7 @@
 """Make the README's figures: from the small recipes of notebooks 01 and 02, found in the store or trained now, and
 from the reports of the others.
 
-    vxlab report 03_subspaces      # and 04_weight_similarity, 05_expressivity, 06_start_and_parts, 07_cost
+    vxlab report 04_weight_similarity && vxlab report 07_cost
     python figures/make_figures.py [NAME ...] [--store reports/runs.db] [--reports reports]
 
 Needs Chromium or Chrome, which draws the images.
@@ -28,10 +28,7 @@ PLOTLY = "application/vnd.plotly.v1+json"
 
 
 REPORTS = {
-    "03_subspaces": {"truncation": 0},
     "04_weight_similarity": {"cosines": 0},
-    "05_expressivity": {"fits": 0},
-    "06_start_and_parts": {"differences": 0},
     "07_cost": {"step_time": 0},
 }
 """By notebook: which of its figures is shown, counted from 0, under which name."""
