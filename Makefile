@@ -10,7 +10,8 @@ report: $(INSTALLED)  ## fine-tune MiniLM with VeRA on film reviews, and write r
 	$(BIN)/vxlab report 01_fine_tune
 
 test: $(INSTALLED)  ## lint, types, doctests, unit tests, and every notebook at smoke scale
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile -m "not slow and not gpu and not alone"
+	$(BIN)/python -m pytest -m "alone and not slow and not gpu" tests
 
 test-slow: $(INSTALLED)  ## what takes longer: large downloads, full-size scores
 	$(BIN)/python -m pytest -m slow

@@ -24,6 +24,7 @@ from vxlab.experiments.engines import Engine, make_engine
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'vxlab[ray]'")
 
 
+pytestmark = pytest.mark.alone
 TESTS = Path(__file__).parent
 
 

@@ -21,6 +21,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.engines import ENGINES, Engine, make_engine
 from vxlab.experiments.engines.failures import death, described
 
+pytestmark = pytest.mark.alone
 TESTS = Path(__file__).parent
 
 
