@@ -11,7 +11,13 @@ import torch
 
 import vxlab
 from vxlab.experiments.claims import ABSENT, CONSISTENT, CONTRADICTS, NOISY
-from vxlab.experiments.parts_results import ABLATIONS, parts_claims, parts_table, published_differences
+from vxlab.experiments.parts_results import (
+    ABLATIONS,
+    parts_claims,
+    parts_table,
+    published_differences,
+    told_apart_sentence,
+)
 from vxlab.experiments.published import published_table
 from vxlab.experiments.start_and_parts import candidates, first_step, parts_sweep, variants
 from vxlab.experiments.subspace_study import reach
@@ -97,6 +103,17 @@ def test_what_is_told_apart_is_corrected_for_the_changed_parts_alone():
     table = parts_table(_result({"1.0": -0.3}), OF).set_index("variant")
     assert table.loc["1.0", "p_holm"] == pytest.approx(0.001 * 12)
     assert list(table.index[table["seen"]]) == ["1.0"]
+
+
+def test_what_is_told_apart_is_told_with_the_unchanged_rates_edge():
+    table = parts_table(_result({"1.0": -0.3}), OF)
+    said = told_apart_sentence(table, "accuracy")
+    assert said == "Told apart from the unchanged method: VeRA, start of d: 1.0 −30.0 points (95 % −32.0 to −28.0)."
+    table.loc[0, "edge"] = "low"
+    assert told_apart_sentence(table, "accuracy").endswith("; the unchanged method's rate is on the edge of its range.")
+    assert told_apart_sentence(table.assign(seen=False), "accuracy") == (
+        "No change is told apart from its unchanged method."
+    )
 
 
 def test_published_differences_are_those_of_the_paper():

@@ -118,6 +118,24 @@ def parts_claims(table: "pd.DataFrame", metric: str) -> list[Claim]:
     return [*claims, _judged(claim, "slightly better (SST-2)", source, found, metric, least=0.0)]
 
 
+def told_apart_sentence(table: "pd.DataFrame", metric: str) -> str:
+    """Return which changes were told apart from their unchanged method, published or not (Markdown).
+
+    Args:
+        table: from :func:`parts_table`.
+        metric: whose scores they are.
+    """
+    edges = table[(table["part"] == UNCHANGED) & (table["edge"] != "")]["method"]
+    told = [
+        f"{row['method']}, {row['part']}: {row['variant']} {difference_told(row, metric)}"
+        + ("; the unchanged method's rate is on the edge of its range" if row["method"] in set(edges) else "")
+        for row in table[table["seen"]].to_dict("records")
+    ]
+    if not told:
+        return "No change is told apart from its unchanged method."
+    return f"Told apart from the unchanged method: {'. '.join(told)}."
+
+
 def _task(row: Mapping[Any, Any]) -> str:
     name = str(row["task"]).upper()
     return name if row["metric"] == _PAPER_METRIC else f"{name}, {str(row['metric']).capitalize()}"
