@@ -36,56 +36,67 @@ def truncation_claims(answers: "pd.DataFrame", *, metric: str, trivial: float) -
         A claim each: the top band keeps most of the gain; it does so less well in ``up``; attention tolerates
         truncation; ``down`` needs more of the spectrum than attention.
     """
-    there = [role for role in answers["role"].unique() if role and role != EVERY]
-    attention = [role for role in there if role in ATTENTION]
-    others = [role for role in there if role != "up"]
-    settings: dict[str, Any] = {"what": "weight", "metric": metric, "trivial": trivial}
-    sizes = sorted(answers.loc[answers["band"] == "top", "fraction"].unique())
-    size = ", ".join(f"{100 * each:.3g} %" for each in sizes)
-
-    def share(roles: Sequence[str], band: str = "top") -> tuple[float, float, float]:
-        kept_sizes = [0.0] if band == REMOVED else sizes
-        return kept_share(answers, roles, band, kept_sizes, **settings) if roles else _ABSENT
-
-    def contrast(first: Sequence[str], second: Sequence[str], against: str = "top") -> tuple[float, float, float]:
-        both = {*first, *second} <= set(there) and first and second
-        return (
-            kept_share_contrast(answers, first, second, "top", sizes, against=against, **settings) if both else _ABSENT
-        )
-
-    kept, more, less = share(others), contrast(others, others, REMOVED), contrast(others, ["up"])
-    attended, without, needed = share(attention), share(attention, REMOVED), contrast(attention, ["down"])
-    tolerated = judged(*attended[1:], least=0.5)
-    if tolerated == CONSISTENT and without[0] >= 0.5:  # no part of these weights is needed
-        tolerated = NOISY
+    asked = _Asked(answers, metric, trivial)
+    attention = [role for role in asked.roles if role in ATTENTION]
+    others = [role for role in asked.roles if role != "up"]
+    less, needed = asked.contrast(others, ["up"]), asked.contrast(attention, ["down"])
     return [
-        Claim(
-            "the top singular vectors keep most of what fine-tuning taught, the first MLP layer (up) apart", _WORDS,
-            _measured(
-                f"{_share(*kept)} of the gain is left with the top {size} of a role but up, mean; "
-                f"{_points(*more)} more than with all of it removed", kept[1],
-            ),
-            _both(judged(*kept[1:], least=0.5), judged(*more[1:], least=0)), _CUT,
-        ),
+        _keeps_most(asked, others),
         Claim(
             "the first MLP layer (up, intermediate.dense) is the exception", _WORDS,
-            _measured(f"with the top {size} the other roles keep {_points(*less)} more of the gain", less[1]),
+            _measured(f"with the top {asked.size} the other roles keep {_points(*less)} more of the gain", less[1]),
             judged(*less[1:], least=0), _CUT,
         ),
-        Claim(
-            "self-attention tolerates strong truncation", _WORDS,
-            _measured(
-                f"{_share(*attended)} of the gain is left with the top {size} of an attention role, "
-                f"{_share(*without)} with all of it removed", attended[1],
-            ),
-            tolerated, _CUT,
-        ),
+        _tolerates(asked, attention),
         Claim(
             "the second MLP layer (down, output.dense) needs more of the spectrum than self-attention", _WORDS,
-            _measured(f"with the top {size} attention keeps {_points(*needed)} more of the gain", needed[1]),
+            _measured(f"with the top {asked.size} attention keeps {_points(*needed)} more of the gain", needed[1]),
             judged(*needed[1:], least=0), _CUT,
         ),
     ]  # fmt: skip
+
+
+class _Asked:
+    """What a truncated model was asked: shares of the gain that the top bands keep, each a (value, low, high)."""
+
+    def __init__(self, answers: "pd.DataFrame", metric: str, trivial: float) -> None:
+        self.answers = answers
+        self.roles = [role for role in answers["role"].unique() if role and role != EVERY]
+        self.sizes = sorted(answers.loc[answers["band"] == "top", "fraction"].unique())
+        self.size = ", ".join(f"{100 * each:.3g} %" for each in self.sizes)
+        self.settings: dict[str, Any] = {"what": "weight", "metric": metric, "trivial": trivial}
+
+    def share(self, roles: Sequence[str], band: str = "top") -> tuple[float, float, float]:
+        sizes = [0.0] if band == REMOVED else self.sizes
+        return kept_share(self.answers, roles, band, sizes, **self.settings) if roles else _ABSENT
+
+    def contrast(self, first: Sequence[str], second: Sequence[str], against: str = "top") -> tuple[float, float, float]:
+        if not (first and second and {*first, *second} <= set(self.roles)):
+            return _ABSENT
+        return kept_share_contrast(self.answers, first, second, "top", self.sizes, against=against, **self.settings)
+
+
+def _keeps_most(asked: _Asked, roles: Sequence[str]) -> Claim:
+    kept, more = asked.share(roles), asked.contrast(roles, roles, REMOVED)
+    told = (
+        f"{_share(*kept)} of the gain is left with the top {asked.size} of a role but up, mean; "
+        f"{_points(*more)} more than with all of it removed"
+    )
+    claim = "the top singular vectors keep most of what fine-tuning taught, the first MLP layer (up) apart"
+    verdict = _both(judged(*kept[1:], least=0.5), judged(*more[1:], least=0))
+    return Claim(claim, _WORDS, _measured(told, kept[1]), verdict, _CUT)
+
+
+def _tolerates(asked: _Asked, attention: Sequence[str]) -> Claim:
+    kept, without = asked.share(attention), asked.share(attention, REMOVED)
+    told = (
+        f"{_share(*kept)} of the gain is left with the top {asked.size} of an attention role, "
+        f"{_share(*without)} with all of it removed"
+    )
+    verdict = judged(*kept[1:], least=0.5)
+    if verdict == CONSISTENT and without[0] >= 0.5:  # no part of these weights is needed
+        verdict = NOISY
+    return Claim("self-attention tolerates strong truncation", _WORDS, _measured(told, kept[1]), verdict, _CUT)
 
 
 def basis_claims(pairs: "pd.DataFrame", summary: "pd.DataFrame", metric: str) -> list[Claim]:
