@@ -14,7 +14,7 @@ from vxlab.experiments.subspace_tables import band_angles, band_energies, decomp
 from vxlab.experiments.truncation import REMOVED, UNTOUCHED
 from vxlab.views import subspace_figures as figures
 from vxlab.views.subspace_explorer import choices, explore_bands, shown
-from vxlab.views.subspace_widget import SubspaceWidget
+from vxlab.views.explorer_widget import ExplorerWidget
 
 ROLES = {"query": "attention.self.query", "down": "output.dense"}
 LAYERS = {
@@ -142,7 +142,7 @@ def test_a_choice_shows_where_the_band_lies_and_what_it_holds():
 def test_both_faces_show_the_same_of_a_choice():
     still = explore_bands(ENERGIES, SPECTRA, update=FULL, interactive=False)
     live = explore_bands(ENERGIES, SPECTRA, update=FULL, interactive=True)
-    assert isinstance(live, SubspaceWidget)
+    assert isinstance(live, ExplorerWidget)
     offered = choices(ENERGIES)
     assert len(still.layout.sliders) == len(offered)
     for i, size in ((0, 0), (1, 3), (5, 5)):

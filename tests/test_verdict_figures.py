@@ -5,7 +5,7 @@ import pytest
 import toy_tables as toy
 
 from vxlab.experiments.pareto import pareto_front
-from vxlab.views.figures import GREY
+from vxlab.views.look import GREY
 from vxlab.views.verdict_figures import differences, pareto_figures
 
 COSTS = {"": "backbone", "2": "bytes_stored", "3": "step_seconds", "4": "peak_memory"}

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vxlab.views.figures import GREY, look, styled
+from vxlab.views.look import GREY, look, styled
 
 _COLUMNS = 3
 _BOUNDS = (

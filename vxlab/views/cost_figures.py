@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from vxlab.experiments.cost_conclusions import measured
 from vxlab.experiments.rank_costs import FROZEN, FULL, HEAD
-from vxlab.views.figures import COLOURS, GREY, INK, look, styled
+from vxlab.views.look import COLOURS, GREY, INK, look, styled
 
 PARTS = (
     ("adapter", "adapter, frozen parts too"),

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vxlab.views.figures import GREY, INK, look, styled
+from vxlab.views.look import GREY, INK, look, styled
 
 _FAMILIES = ("LoRA", "VeRA", "LoRA-XS", "LiDB, rank 1", "full")
 """Every figure gives a family the same look."""

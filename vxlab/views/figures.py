@@ -2,22 +2,17 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from vxlab.experiments.metrics import in_words
+from vxlab.views.look import COLOURS, GREY, INK, SYMBOLS, look, styled
 
 if TYPE_CHECKING:
     from vxlab.experiments.record import RunRecord
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
-"""Okabe and Ito's palette, told apart by colour-blind readers; symbols and dashes differ too."""
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-GREY, INK = "#555555", "#222222"
 
 
 def learning_curves(records: Mapping[str, "RunRecord"]) -> go.Figure:
@@ -121,26 +116,6 @@ def costs(table: pd.DataFrame) -> go.Figure:
     )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=list(shown["method"]))
     return styled(figure, height=130 + 45 * len(table))
-
-
-def look(i: int) -> dict[str, Any]:
-    """Return the line and marker of the i-th series."""
-    colour = COLOURS[i % len(COLOURS)]
-    return {
-        "line": {"color": colour, "dash": DASHES[i % len(DASHES)]},
-        "marker": {"color": colour, "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 9},
-    }
-
-
-def styled(figure: go.Figure, height: int, legend: bool = True) -> go.Figure:
-    """Give a figure the house's look and return it."""
-    figure.update_layout(
-        template="plotly_white", height=height, margin={"l": 70, "r": 30, "t": 40, "b": 60}, showlegend=legend,
-        legend={"orientation": "h", "y": 1.03, "yanchor": "bottom", "x": 0}, font={"size": 14, "color": INK},
-    )  # fmt: skip
-    figure.update_xaxes(automargin=True, showline=True, linecolor="#999999")
-    figure.update_yaxes(automargin=True, showline=True, linecolor="#999999")
-    return figure
 
 
 def _add_run(figure: go.Figure, i: int, name: str, record: "RunRecord", metric: str) -> None:

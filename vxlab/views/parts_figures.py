@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vxlab.experiments.metrics import in_words
-from vxlab.views.figures import COLOURS, GREY, INK, styled
+from vxlab.views.look import COLOURS, GREY, INK, styled
 from vxlab.views.verdict_figures import difference_unit
 
 _PUBLISHED = (("diamond-open", COLOURS[0]), ("square-open", COLOURS[2]), ("triangle-up-open", COLOURS[3]))

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from vxlab.experiments.similarity_statistics import by_kind, by_layer
 from vxlab.experiments.weight_similarity import MEASURES
-from vxlab.views.figures import COLOURS, GREY, INK, SYMBOLS, look, styled
+from vxlab.views.look import COLOURS, GREY, INK, SYMBOLS, look, styled
 
 THOUSANDTHS = 1000
 _NORMAL = 1.96

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.subspace_tables import SIDES
 from vxlab.experiments.truncation import REMOVED, UNTOUCHED
-from vxlab.views.figures import COLOURS, GREY, INK, look, styled
+from vxlab.views.look import COLOURS, GREY, INK, look, styled
 from vxlab.views.sweep_figures import possible
 
 BANDS = ("top", "middle", "bottom", "random")

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from vxlab.experiments.labels import family_name
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.pareto import gain_per_thousand
-from vxlab.views.figures import DASHES, GREY, look, styled
+from vxlab.views.look import DASHES, GREY, look, styled
 
 _FAMILIES = ("LoRA", "VeRA", "LoRA-XS")
 """The three that keep their look in every figure; what else a sweep holds takes the looks after theirs."""

@@ -9,7 +9,7 @@ from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from vxlab.experiments.metrics import in_words
-from vxlab.views.figures import COLOURS, DASHES, GREY, INK, SYMBOLS, styled
+from vxlab.views.look import COLOURS, DASHES, GREY, INK, SYMBOLS, styled
 from vxlab.views.sweep_figures import possible
 
 _COLUMNS = 3

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.pairs import IN_POINTS
 from vxlab.experiments.pareto import pareto_front
-from vxlab.views.figures import COLOURS, GREY, INK, look, styled
+from vxlab.views.look import COLOURS, GREY, INK, look, styled
 from vxlab.views.sweep_figures import possible, series, told
 
 _COSTS = (

@@ -1,0 +1,93 @@
+"""An explorer as widgets, for a live notebook."""
+
+from typing import Any
+
+import ipywidgets as widgets
+import pandas as pd
+import plotly.graph_objects as go
+
+from vxlab.views.explorer import Choice, Explorer, View
+from vxlab.views.look import theme_style
+
+_WRAPPED = widgets.Layout(flex_flow="row wrap", align_items="center")
+
+
+class ExplorerWidget(widgets.VBox):  # type: ignore[misc] # ipywidgets says nothing of its types
+    """Menus, a slider, and what the choice shows: words, a figure, and a table where there is one.
+
+    While a view is computed, JupyterLab sends no further move of the slider but the last: nothing queues up.
+
+    Args:
+        explorer: what there is to choose.
+    """
+
+    def __init__(self, explorer: Explorer) -> None:
+        self._explorer, self._offered, self._settling = explorer, explorer.offered(), False
+        self._views: dict[tuple[Choice, int], View] = {}
+        described = {"description_width": "initial"}
+        self.menus = [widgets.Dropdown(description=name, style=described) for name in explorer.menus]
+        first = next(iter(self._offered.values()))
+        self.slider = widgets.SelectionSlider(
+            options=list(first), description=explorer.slider, style=described, layout=widgets.Layout(width="480px")
+        )
+        self.words, self.table = widgets.HTML(), widgets.HTML()
+        self.figure = go.FigureWidget(explorer.frame())
+        self._settle()
+        for control in (*self.menus, self.slider):
+            control.observe(self._take_choice, names="value")
+        controls = widgets.HBox([*self.menus, self.slider], layout=_WRAPPED)
+        super().__init__([widgets.HTML(theme_style()), controls, self.words, self.figure, self.table])
+
+    @property
+    def choice(self) -> Choice:
+        """What the menus say."""
+        return tuple(menu.value for menu in self.menus)
+
+    def _take_choice(self, change: Any) -> None:
+        if not self._settling:
+            self._settle(narrow=change["owner"] is not self.slider)
+
+    def _settle(self, narrow: bool = True) -> None:
+        """Offer what the choice leaves, keeping what still is there, and show it."""
+        self._settling = True
+        try:
+            if narrow:
+                self._narrow()
+        finally:
+            self._settling = False
+        self._show(self._view())
+
+    def _view(self) -> View:
+        place = (self.choice, self.slider.index)
+        if place not in self._views:
+            self._views[place] = self._explorer.view(self.choice, self.slider.value)
+        return self._views[place]
+
+    def _narrow(self) -> None:
+        taken: Choice = ()
+        for i, menu in enumerate(self.menus):
+            left = tuple(dict.fromkeys(choice[i] for choice in self._offered if choice[:i] == taken))
+            value = menu.value if menu.value in left else left[0]
+            if menu.options != left:
+                menu.options = left
+            menu.value = value
+            taken = (*taken, value)
+        stops, said = list(self._offered[taken]), self.slider.label
+        if list(self.slider.options) != stops:
+            self.slider.options = stops
+            labels = [label for label, _ in stops]
+            self.slider.index = labels.index(said) if said in labels else 0
+
+    def _show(self, view: View) -> None:
+        self.words.value = "<br>".join(view.words)
+        self.table.value = "" if view.table is None else _html(view.table)
+        with self.figure.batch_update():
+            for trace, changes in zip(self.figure.data, view.traces, strict=True):
+                for path, value in changes.items():
+                    trace[path] = value
+            for path, value in view.layout.items():
+                self.figure.layout[path] = value
+
+
+def _html(table: pd.DataFrame) -> str:
+    return str(table.to_html(index=False, border=0, justify="left", classes="vx-table"))
