@@ -34,7 +34,7 @@ class Toy:
         self.seen.append((choice, stop))
         lines = [{"y": [stop**power for power in (0, 1, 2)]}, {"z": [[stop, -stop]]}]
         table = pd.DataFrame({"method": [choice[0]] * len(choice[1][:3]), "rank": stop})
-        return View(lines, [f"<b>{', '.join(choice)}</b> at {stop}"], {"title.text": str(stop)}, self._table and table)
+        return View(lines, [f"<b>{', '.join(choice)}</b> at {stop}"], {"title.text": str(stop)}, table if self._table else None)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_every_step_of_the_figure_shows_what_the_widgets_show(still, live):
             traces, layout = step.args
             assert traces["y"][0] == list(live.figure.data[0].y)
             assert traces["z"][1] == [list(row) for row in live.figure.data[1].z]
-            assert traces["y"][1] is None  # the heat map's own y is not the line's
+            assert list(traces["y"][1]) == ["c"]  # the heat map keeps its own
             assert layout["annotations[0].text"] == live.words.value
             assert layout["title.text"] == live.figure.layout.title.text
             assert traces["cells.values"][2][1][0] == f"<b>{rank}</b>"
