@@ -6,8 +6,8 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: report test test-slow bench lab clean
 
-report: $(INSTALLED)  ## fine-tune MiniLM with VeRA on film reviews, and write reports/01_fine_tune.html
-	$(BIN)/vxlab report 01_fine_tune
+report: $(INSTALLED)  ## train MiniLM on film reviews, sweep ranks, fit matrices: three reports and reports/index.html
+	$(BIN)/vxlab report 01_fine_tune 02_rank_sweep 05_expressivity
 
 test: $(INSTALLED)  ## lint, types, doctests, unit tests, and every notebook at smoke scale
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile -m "not slow and not gpu and not alone"

@@ -1,6 +1,4 @@
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -9,8 +7,11 @@ import plotly.graph_objects as go
 import pytest
 import toy_notebooks as toy
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from pages import browser, shown, weakest_contrast
 
 from vxlab.views.html import to_html
+
+__all__ = ["browser"]  # a fixture
 
 REMOTE = """<b>kept</b>
 <script src="https://cdn.invalid/a.js"></script><script type='text/javascript' src='//cdn.invalid/b.js'></script>
@@ -101,10 +102,50 @@ def test_a_widget_leaves_a_note(page: Path) -> None:
     assert "open the notebook in JupyterLab" in html
 
 
-def test_the_footer_names_versions_and_date(page: Path) -> None:
-    footer = re.search(r"<footer>(.*)</footer>", page.read_text())
-    assert footer
-    assert re.search(r"torch \d+\.\d+.* · transformers \d.* · \d{4}-\d\d-\d\d \d\d:\d\d UTC", footer[1])
+NOTE = {
+    "parameters": [
+        {"name": "rank", "value": "64", "default": "8", "help": "of the <update>"},
+        {"name": "seed", "value": "none", "default": "none", "help": "none: drawn"},
+    ],
+    "versions": {"vxlab": "0.1", "torch": "2.13"},
+    "hardware": {"device": "cuda", "processor": "A & B (2 cores)", "threads": 2, "gpu": "H100"},
+    "store": "runs.db, beside this page",
+}
+TIMES = {"end_time": "2026-01-31T12:00:01.5+00:00", "duration": 187.0}
+
+
+def _section(html: str) -> str:
+    """Return the words of the last section, a space for each tag."""
+    return " ".join(re.sub(r"<[^>]*>", " ", html.partition('<section class="vx-made">')[2]).split())
+
+
+def test_parameters_and_environment_stand_at_the_end(notebook: nbformat.NotebookNode) -> None:
+    noted = new_notebook(cells=notebook.cells[:2], metadata={"vxlab": NOTE, "papermill": TIMES})
+    section = _section(to_html(noted, "a"))
+    assert "rank 64 (default: 8) of the &lt;update&gt; seed none none: drawn" in section
+    assert "executed 2026-01-31 12:00 UTC took 3 min 7 s processor A &amp; B (2 cores) threads 2 GPU H100" in section
+    assert "store of runs runs.db, beside this page versions vxlab 0.1 · torch 2.13" in section
+
+
+def test_a_notebook_without_notes_has_no_such_section(page: Path) -> None:
+    assert _section(page.read_text()) == ""
+
+
+def test_the_index_is_linked_where_there_is_one(notebook: nbformat.NotebookNode) -> None:
+    assert "All reports" not in to_html(notebook, "a")
+    assert to_html(notebook, "a", index="index.html").count('<a href="index.html">← All reports</a>') == 3
+
+
+def test_contents_lead_to_every_heading_even_of_one_name() -> None:
+    text = "# Title\n\n## Loss & *score*\n\ntext\n\n### By <sub>x</sub>\n\n#### Too deep\n\n## Loss & *score*"
+    html = to_html(new_notebook(cells=[toy.text(text)]), "a")
+    (first, second) = re.findall(r"<ol>.*?</ol>", html)
+    assert first == second
+    assert re.findall(r">([^<]+)<", first) == ["Loss &amp; score", "By x", "Loss &amp; score"]
+    anchors = re.findall(r'href="#([^"]*)"', first)
+    assert len(set(anchors)) == 3
+    assert all(html.count(f' id="{anchor}"') == 1 for anchor in anchors)
+    assert "<h2 id=" in html
 
 
 def test_a_failure_is_told_at_the_top_and_its_code_is_open() -> None:
@@ -112,76 +153,40 @@ def test_a_failure_is_told_at_the_top_and_its_code_is_open() -> None:
     marker = toy.text("An Exception was encountered")
     marker.metadata["tags"] = ["papermill-error-cell-tag"]
     html = to_html(new_notebook(cells=[marker, _code("good()"), failed]), "a", failure="cell 2 of 2: E: <no>")
-    assert re.search(r'<main>\s*<div class="vx-failure" role="alert"><strong>This run failed.</strong>', html)
+    assert re.search(r'</nav></details>\s*<div class="vx-failure" role="alert"><strong>This run failed.</strong>', html)
     assert "cell 2 of 2: E: &lt;no&gt;" in html
     assert "An Exception was encountered" not in html
-    assert html.count("<details") == 2
+    assert html.count('<details class="vx-code"') == 2
     assert html.count('<details class="vx-code" open="">') == 1
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("there is no chromium on this machine")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.mark.parametrize("width", [500, 900, 1400])
 def test_a_browser_draws_every_figure_and_asks_the_network_for_nothing(browser, page: Path, width: int) -> None:  # type: ignore[no-untyped-def]
-    tab = browser.new_page(viewport={"width": width, "height": 900})
-    asked: list[str] = []
-    errors: list[str] = []
-    tab.on("request", lambda request: asked.append(request.url))
-    tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    tab.on("pageerror", lambda error: errors.append(str(error)))
-    tab.goto(page.as_uri())
-    tab.wait_for_function("document.querySelectorAll('.js-plotly-plot .scatterlayer path.js-line').length === 2")
-    boxes = tab.evaluate(
-        "[...document.querySelectorAll('.js-plotly-plot')].map(figure => {"
-        "const box = figure.querySelector('.main-svg').getBoundingClientRect(); return [box.width, box.height]})"
-    )
-    assert [height for _, height in boxes] == [450, 300]
-    room = min(width, 1040)
-    assert all(room - 60 < drawn <= room for drawn, _ in boxes)
-    # Tables and long lines stay within the page: nothing makes it scroll sideways.
-    assert tab.evaluate("document.documentElement.scrollWidth") == width
-    assert tab.title() == "What does rank buy? <2>"
-    assert tab.locator("details[open]").count() == 2
-    assert asked == [page.as_uri()]
-    assert errors == []
-    tab.close()
+    with shown(browser, page, width) as tab:
+        tab.wait_for_function("document.querySelectorAll('.js-plotly-plot .scatterlayer path.js-line').length === 2")
+        boxes = tab.evaluate(
+            "[...document.querySelectorAll('.js-plotly-plot')].map(figure => {"
+            "const box = figure.querySelector('.main-svg').getBoundingClientRect(); return [box.width, box.height]})"
+        )
+        assert [height for _, height in boxes] == [450, 300]
+        room = min(width, 1040)
+        assert all(room - 60 < drawn <= room for drawn, _ in boxes)
+        # Tables and long lines stay within the page: nothing makes it scroll sideways.
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
+        assert tab.title() == "What does rank buy? <2>"
+        assert tab.locator("details[open]").count() == 1
+        # The contents: at the side, or folded.
+        assert tab.locator("nav.vx-side").is_visible() == (width >= 1200)
+        assert tab.locator("details.vx-contents").is_visible() == (width < 1200)
 
 
-def test_text_has_enough_contrast(browser, page: Path) -> None:  # type: ignore[no-untyped-def]
-    tab = browser.new_page()
-    tab.goto(page.as_uri())
-    tab.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
-    weakest = tab.evaluate(_WEAKEST_CONTRAST)
-    assert weakest["ratio"] >= 4.5, weakest
-    tab.close()
-
-
-# WCAG 2.2's contrast ratio of every text outside figures, against the nearest background that is not transparent.
-_WEAKEST_CONTRAST = """() => {
-  const parse = colour => colour.match(/[\\d.]+/g).map(Number);
-  const light = rgb => rgb.slice(0, 3).map(v => v / 255)
-    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const background = node => { for (; node; node = node.parentElement) {
-    const rgb = parse(getComputedStyle(node).backgroundColor);
-    if (rgb.length < 4 || rgb[3] > 0) return rgb; } return [255, 255, 255]; };
-  let weakest = {ratio: 21};
-  const walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const node = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || node.closest('.js-plotly-plot, script, style')) continue;
-    const [a, b] = [light(parse(getComputedStyle(node).color)), light(background(node))];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < weakest.ratio) weakest = {ratio, text: walker.currentNode.data.slice(0, 40), tag: node.className};
-  }
-  return weakest; }"""
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_enough_contrast(browser, notebook, tmp_path: Path, scheme: str) -> None:  # type: ignore[no-untyped-def]
+    noted = nbformat.from_dict(dict(notebook, metadata={"vxlab": NOTE, "papermill": TIMES}))
+    page = tmp_path / "page.html"
+    page.write_text(to_html(noted, "a", failure="cell 1", index="index.html"), encoding="utf-8")
+    with shown(browser, page, 1300, scheme) as tab:
+        weakest = weakest_contrast(tab)
+        assert weakest["ratio"] >= 4.5, weakest
+        (red, *_) = map(int, re.findall(r"\d+", tab.evaluate("getComputedStyle(document.body).backgroundColor")))
+        assert (red < 60) == (scheme == "dark")

@@ -66,7 +66,7 @@ def test_the_map_shows_units_of_chance(rising):
     figure = cosine_map(rising, KINDS)
     assert list(figure.data[0].y) == KINDS
     assert list(figure.data[0].text[0]) == ["20.5"] * 6
-    assert figure.data[0].text[3][0] == "-0.1"  # luck of the draw
+    assert figure.data[0].text[3][0] == "−0.1"  # luck of the draw
 
 
 def test_every_measure_has_a_panel_with_every_kind_and_its_chance(rising):

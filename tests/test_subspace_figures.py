@@ -1,11 +1,7 @@
-"""Figures of bands and spectra, and the band slider: what is drawn is what the tables hold."""
-
-import json
-from pathlib import Path
+"""Figures of bands and spectra: what is drawn is what the tables hold."""
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import pytest
 import torch
 
@@ -13,8 +9,6 @@ from vxlab.experiments.subspace_study import SIZES
 from vxlab.experiments.subspace_tables import band_angles, band_energies, decomposed, spectra_table
 from vxlab.experiments.truncation import REMOVED, UNTOUCHED
 from vxlab.views import subspace_figures as figures
-from vxlab.views.subspace_explorer import choices, explore_bands, shown
-from vxlab.views.explorer_widget import ExplorerWidget
 
 ROLES = {"query": "attention.self.query", "down": "output.dense"}
 LAYERS = {
@@ -121,74 +115,3 @@ def test_angles_are_drawn_beside_chance():
     assert line.y[0] == pytest.approx((own["degrees"] - own["chance"]).median())
     area = next(trace for trace in figure.data if trace.fill == "toself")
     assert min(area.y) < 0 < max(area.y)
-
-
-def test_every_role_band_and_rank_can_be_chosen():
-    offered = choices(ENERGIES)
-    assert list(offered) == [(role, band) for role in ROLES for band in ("top", "middle", "bottom")]
-    assert [said for said, _ in offered["down", "middle"]] == ["r=1", "r=2", "r=4", "r=8", "r=12", "r=16"]
-
-
-def test_a_choice_shows_where_the_band_lies_and_what_it_holds():
-    points, (start, end), told = shown(ENERGIES, SPECTRA, FULL, ("query", "middle"), 0.5)
-    assert (start, end) == (0.25, 0.75)
-    rows = ENERGIES.query("role == 'query' and band == 'middle' and fraction == 0.5").sort_values("block")
-    assert points[2]["y"] == pytest.approx(rows["weight"].tolist(), abs=1e-4)
-    assert points[5]["y"] == pytest.approx(rows["both"].tolist(), abs=1e-4)
-    assert f"W {rows['weight'].mean():.1%}" in told
-    assert "query, middle 50 % of the triplets (r=8)" in told
-
-
-def test_both_faces_show_the_same_of_a_choice():
-    still = explore_bands(ENERGIES, SPECTRA, update=FULL, interactive=False)
-    live = explore_bands(ENERGIES, SPECTRA, update=FULL, interactive=True)
-    assert isinstance(live, ExplorerWidget)
-    offered = choices(ENERGIES)
-    assert len(still.layout.sliders) == len(offered)
-    for i, size in ((0, 0), (1, 3), (5, 5)):
-        (role, band), sizes = list(offered.items())[i]
-        live.role.value, live.band.value = role, band
-        live.size.value = sizes[size][1]
-        step = still.layout.sliders[i].steps[size]
-        traces, layout = step.args
-        assert step.label == sizes[size][0]
-        assert [list(trace.y) for trace in live.figure.data] == [list(y) for y in traces["y"]]
-        assert live.figure.layout.annotations[-1].text == layout["annotations[2].text"]
-        assert live.figure.layout.shapes[0].x1 == layout["shapes[0].x1"]
-
-
-def test_the_first_choice_is_drawn_and_the_menu_brings_its_slider():
-    still = explore_bands(ENERGIES, SPECTRA, update=FULL)
-    assert type(still) is go.Figure  # nobody watches a test
-    first = still.layout.sliders[0].steps[0].args[0]
-    assert [list(trace.y) for trace in still.data] == [list(y) for y in first["y"]]
-    (menu,) = still.layout.updatemenus
-    assert [button.label for button in menu.buttons][:2] == ["query: top", "query: middle"]
-    relayout = menu.buttons[4].args[1]
-    assert [relayout[f"sliders[{i}].visible"] for i in range(6)] == [False] * 4 + [True, False]
-    assert len(json.dumps(still.to_dict(), default=list)) < 200_000
-
-
-def test_it_works_in_a_page_without_a_kernel(tmp_path):
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = next((p for p in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if p.exists()), None)
-    if chromium is None:
-        pytest.skip("there is no chromium to draw with")
-    still = explore_bands(ENERGIES, SPECTRA, update=FULL, interactive=False)
-    still.write_html(tmp_path / "explorer.html", include_plotlyjs="directory", include_mathjax=False)
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1000, "height": 900})
-        page.goto((tmp_path / "explorer.html").as_uri())
-        assert "query, top 6.25 %" in _told(page)
-        page.locator(".slider-label", has_text="r=8").click(force=True)
-        assert "query, top 50 %" in _told(page)
-        page.locator(".updatemenu-header").first.click()
-        page.locator(".updatemenu-dropdown-button", has_text="down: bottom").click()
-        assert "down, bottom 6.25 %" in _told(page)
-        browser.close()
-
-
-def _told(page):
-    page.wait_for_timeout(600)
-    return page.locator(".annotation-text").last.text_content()

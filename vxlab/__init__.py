@@ -45,6 +45,11 @@ if TYPE_CHECKING:
     from vxlab.experiments.sweep import grid, sweep
     from vxlab.experiments.sweep_file import read_sweep
     from vxlab.experiments.tasks import Task, load_task
+    from vxlab.views.live_run import live_run
+    from vxlab.views.rank_explorer import explore_rank
+    from vxlab.views.subspace_explorer import explore_subspaces
+    from vxlab.views.sweep_explorer import explore_sweep
+    from vxlab.views.update_explorer import explore_updates
 
 ELoRA = VeRA
 """VeRA's first name."""
@@ -58,8 +63,13 @@ _LAZY = {
     "Store": "vxlab.experiments.store",
     "Task": "vxlab.experiments.tasks",
     "compare": "vxlab.experiments.compare",
+    "explore_rank": "vxlab.views.rank_explorer",
+    "explore_subspaces": "vxlab.views.subspace_explorer",
+    "explore_sweep": "vxlab.views.sweep_explorer",
+    "explore_updates": "vxlab.views.update_explorer",
     "fair_recipe": "vxlab.experiments.fair_recipes",
     "grid": "vxlab.experiments.sweep",
+    "live_run": "vxlab.views.live_run",
     "load_model": "vxlab.experiments.models",
     "load_task": "vxlab.experiments.tasks",
     "read_sweep": "vxlab.experiments.sweep_file",
@@ -93,8 +103,13 @@ __all__ = [
     "attach",
     "compare",
     "detach",
+    "explore_rank",
+    "explore_subspaces",
+    "explore_sweep",
+    "explore_updates",
     "fair_recipe",
     "grid",
+    "live_run",
     "load_adapter",
     "load_model",
     "load_task",

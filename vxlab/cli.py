@@ -16,7 +16,7 @@ from vxlab.errors import VxlabError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code: 0, 2 for input that vxlab refuses, 130 after Ctrl-C."""
+    """Run a command; return the exit code: 0, 1 where one of several failed, 2 for refused input, 130 after Ctrl-C."""
     parser = _parser()
     arguments, others = parser.parse_known_args(argv)
     arguments.others = others
@@ -92,11 +92,12 @@ def _verify(names: Sequence[str]) -> int:
 
 
 def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    about = "run a notebook with your parameters and write it as one offline HTML page"
+    about = "run notebooks with your parameters, write each as one offline HTML page, and an index of all"
     parser = commands.add_parser("report", help=about, description=about)
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a shipped notebook, or the path of your own")
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help="a shipped notebook, or the path of your own; all: every shipped one")  # fmt: skip
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), dest="pairs",
-                        help="set a parameter; a list's items have commas between; may be repeated")  # fmt: skip
+                        help="set a parameter where a notebook has it; a list's items have commas between")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="list the notebooks and what each asks")
     parser.add_argument("--parameters", action="store_true", help="list NAME's parameters instead of running it")
     parser.set_defaults(command=_report)
@@ -104,16 +105,21 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 def _report(arguments: argparse.Namespace) -> int:
     _need("notebooks", "nbformat", "nbconvert", "papermill", "plotly")
-    if arguments.list or arguments.name is None:
+    if arguments.list or not arguments.names:
         return _list_notebooks()
     from vxlab.views import notebooks, parameters
-    from vxlab.views.report import report
+    from vxlab.views.report import report, report_each
 
-    source = notebooks.find(arguments.name)
+    several = len(arguments.names) > 1 or arguments.names == ["all"]
+    if several and not arguments.parameters:
+        return int(bool(report_each(arguments.names, _once(arguments.pairs))))
+    if several:
+        raise VxlabError("--parameters lists those of one notebook; name one")
+    source = notebooks.find(arguments.names[0])
     if arguments.parameters:
         _print_table([parameter.row() for parameter in parameters.read(source).values()])
         return 0
-    print(report(arguments.name, parameters.from_text(source, _once(arguments.pairs))))
+    print(report(arguments.names[0], parameters.from_text(source, _once(arguments.pairs))))
     return 0
 
 
@@ -132,7 +138,8 @@ def _list_notebooks() -> int:
     for name in notebooks.names():
         notebook = notebooks.load(notebooks.find(name))
         print(f"{name}\n    {notebooks.heading(notebook)}\n    {notebooks.question(notebook)}")
-    print("\nRun one:            vxlab report NAME -p KEY VALUE\nList what it takes: vxlab report NAME --parameters")
+    print("\nRun one:            vxlab report NAME -p KEY VALUE\nRun several:        vxlab report NAME NAME, or all")
+    print("List what it takes: vxlab report NAME --parameters")
     return 0
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.materials import Job
@@ -30,8 +30,14 @@ def renewed(store: Store) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def claimed(store: Store, job: Job) -> Iterator[str | None]:
-    """Claim one run, waiting for whoever trains it now; give the owner, or None where the run is done."""
+def claimed(store: Store, job: Job, waiting: Callable[[], None] = lambda: None) -> Iterator[str | None]:
+    """Claim one run, waiting for whoever trains it now; give the owner, or None where the run is done.
+
+    Args:
+        store: that has the claims.
+        job: the run.
+        waiting: called every second while another trains it; what it raises ends the wait.
+    """
     store.release_dead()
     with renewed(store) as owner:
         asked = store.now()
@@ -39,6 +45,7 @@ def claimed(store: Store, job: Job) -> Iterator[str | None]:
             if store.record(job.key) is not None:
                 yield None
                 return
+            waiting()
             asked = store.now()  # one that fails while we wait is tried here
             time.sleep(POLL_SECONDS)
         try:

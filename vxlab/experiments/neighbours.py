@@ -1,9 +1,9 @@
 """One candidate of a sweep beside those that a reader would weigh it against."""
 
+import math
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.pairs import of_pair
@@ -40,32 +40,34 @@ def neighbours(summary: "pd.DataFrame", pairs: "pd.DataFrame", candidate: str) -
         near = get_close_matches(candidate, names, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise VxlabError(f"candidate={candidate!r} is not in this sweep; {hint}It has {', '.join(names)}")
-    own = summary[summary["candidate"] == candidate].iloc[0]
-    related = {candidate: "this one"} | _next_ranks(summary, own) | _nearest(summary, own)
-    rows = summary.set_index("candidate", drop=False).loc[list(related), _SHOWN].reset_index(drop=True)
+    every = list(summary.itertuples(index=False))
+    own = every[names.index(candidate)]
+    related = {candidate: "this one"} | _next_ranks(every, own) | _nearest(every, own)
+    rows = summary.iloc[[names.index(name) for name in related]][_SHOWN].reset_index(drop=True)
     rows.insert(0, "relation", list(related.values()))
     return rows.join(pd.DataFrame([of_pair(pairs, candidate, other) for other in related]))
 
 
-def _next_ranks(summary: "pd.DataFrame", own: Any) -> dict[str, str]:
+def _next_ranks(every: Sequence[Any], own: Any) -> dict[str, str]:
     import pandas as pd
 
-    if pd.isna(own["rank"]):
-        return {}
-    same = summary[(summary["method"] == own["method"]) & (summary["targets"] == own["targets"])]
-    below = same[(same["rank"] < own["rank"]).fillna(False)].sort_values("rank")["candidate"].tail(1)
-    above = same[(same["rank"] > own["rank"]).fillna(False)].sort_values("rank")["candidate"].head(1)
-    return dict.fromkeys(below, "next rank below") | dict.fromkeys(above, "next rank above")
+    same = [row for row in every if (row.method, row.targets) == (own.method, own.targets) and pd.notna(row.rank)]
+    below = [row for row in same if pd.notna(own.rank) and row.rank < own.rank]
+    above = [row for row in same if pd.notna(own.rank) and row.rank > own.rank]
+    found = {max(below, key=lambda row: row.rank).candidate: "next rank below"} if below else {}
+    return found | ({min(above, key=lambda row: row.rank).candidate: "next rank above"} if above else {})
 
 
-def _nearest(summary: "pd.DataFrame", own: Any) -> dict[str, str]:
+def _nearest(every: Sequence[Any], own: Any) -> dict[str, str]:
     """Return each other method's rank that is nearest in size, and the methods that have none."""
     import pandas as pd
 
-    others = summary[summary["method"] != own["method"]].dropna(subset=["backbone"])
-    ranked = others[others["rank"].notna() & (others["backbone"] > 0)]
-    size = 1 if pd.isna(own["backbone"]) else max(own["backbone"], 1)
-    distance = np.abs(np.log(ranked["backbone"].astype(float) / size))
-    nearest = distance.groupby(ranked["method"], sort=False).idxmin()
-    references = others.loc[others["rank"].isna(), "candidate"]
-    return dict.fromkeys(ranked.loc[nearest, "candidate"], "nearest in size") | dict.fromkeys(references, "no rank")
+    others = [row for row in every if row.method != own.method and pd.notna(row.backbone)]
+    size = 1 if pd.isna(own.backbone) else max(own.backbone, 1)
+    ranked: dict[str, list[Any]] = {}
+    for row in others:
+        if pd.notna(row.rank) and row.backbone > 0:
+            ranked.setdefault(row.method, []).append(row)
+    nearest = [min(rows, key=lambda row: abs(math.log(row.backbone / size))) for rows in ranked.values()]
+    references = dict.fromkeys((row.candidate for row in others if pd.isna(row.rank)), "no rank")
+    return {row.candidate: "nearest in size" for row in nearest} | references

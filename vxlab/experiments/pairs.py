@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LEVEL = 0.05
+_OF_PAIR = ("difference", "low", "high", "p", "seen")
 IN_POINTS = ("accuracy", "f1", "f1_macro")
 """metrics that are told in points of a percent"""
 
@@ -188,11 +189,11 @@ def of_pair(pairs: "pd.DataFrame", name: str, other: str) -> dict[str, Any]:
         name: a candidate.
         other: another.
     """
+    firsts, seconds = pairs["a"].to_numpy(), pairs["b"].to_numpy()
     for a, b, sign in ((name, other, 1), (other, name, -1)):
-        found = pairs[(pairs["a"] == a) & (pairs["b"] == b)]
+        found = ((firsts == a) & (seconds == b)).nonzero()[0]
         if len(found):
-            row = found.iloc[0]
-            low, high = sorted((sign * row["low"], sign * row["high"]))
-            told = {"difference": sign * row["difference"], "low": low, "high": high}
-            return {**told, "p": row["p"], "seen": bool(row["seen"])}
+            difference, low, high, p, seen = (pairs[column].iloc[found[0]] for column in _OF_PAIR)
+            low, high = sorted((sign * low, sign * high))
+            return {"difference": sign * difference, "low": low, "high": high, "p": p, "seen": bool(seen)}
     return {**dict.fromkeys(("difference", "low", "high", "p"), math.nan), "seen": None}

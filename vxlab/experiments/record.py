@@ -19,22 +19,22 @@ RECORD_FILE, PREDICTIONS_FILE, ADAPTER_FOLDER = "record.json", "predictions.safe
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """The result of one run. Times are in seconds, sizes in bytes; a diverged run has no test score."""
+    """The result of one run. Times are in seconds, sizes in bytes; a diverged or stopped run has no test score."""
 
     key: str
     """sha256 of all that decided the numbers"""
     spec: dict[str, Any]
     """the RunSpec's fields"""
     status: str
-    """``finished`` or ``diverged``"""
+    """``finished``, ``diverged``, or ``stopped`` by whoever listened to it"""
     task: dict[str, Any]
     """name, num_labels, label_names, metrics (the first chose the checkpoint), rows by split, source"""
     metrics: list[dict[str, Any]]
     """rows of epoch, split, metric, value; the test split at the chosen epoch only"""
     curve: list[dict[str, Any]]
     """rows of step, epoch, loss (mean over the steps since the row before), learning_rate"""
-    best_epoch: int | None
-    """the epoch whose checkpoint had the best first metric on validation"""
+    best_epoch: float | None
+    """the epoch whose checkpoint had the best first metric on validation; of a stopped run perhaps no whole number"""
     parameters: dict[str, int]
     """trained in the backbone and in the head, and the base model's total"""
     layers: int

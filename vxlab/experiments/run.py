@@ -1,11 +1,10 @@
 """One run: fine-tune by a spec, choose the checkpoint on validation, report on test."""
 
 import contextlib
-import datetime
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +15,39 @@ from filelock import FileLock
 from safetensors.torch import save_file
 from transformers import DataCollatorWithPadding, set_seed
 
-from vxlab.adapters import save_adapter, trainable_parameters
-from vxlab.adapters.attach import attachment_of
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.lease import claimed
+from vxlab.experiments.listener import Listener, Stopped, waiting
 from vxlab.experiments.materials import Job, Materials
-from vxlab.experiments.metrics import compute, majority_score
+from vxlab.experiments.metrics import compute
 from vxlab.experiments.models import quiet_transformers
-from vxlab.experiments.record import ADAPTER_FOLDER, PREDICTIONS_FILE, RunRecord
+from vxlab.experiments.record import PREDICTIONS_FILE, RunRecord
+from vxlab.experiments.recording import best_epoch, recorded, validation_rows
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store import Store, Where, opened
 from vxlab.experiments.tasks import Task
 from vxlab.experiments.training import AdapterTrainer, Watch, training_arguments, usable_checkpoint
 
 
-def run(spec: RunSpec, *, store: Where = None, fresh: bool = False, progress: bool = True) -> RunRecord:
+def run(
+    spec: RunSpec,
+    *,
+    store: Where = None,
+    fresh: bool = False,
+    progress: bool = True,
+    listener: Listener | None = None,
+) -> RunRecord:
     """Fine-tune as the spec says, or return the finished run that the store already has.
 
     After each epoch the model is evaluated on the validation split, and the checkpoint with the best first metric of
     the task is evaluated on the test split once. A run that was killed goes on from its last epoch. A run whose loss
     is no longer finite, or 10 times its start, ends early with the status ``diverged``.
+
+    A run that its listener stops is validated once more, where steps were taken since the last time, and returned with
+    the status ``stopped``: its folder holds the best checkpoint's adapter, it has no test score, and the store does not
+    count it as done. The next call goes on from the last whole epoch, as after a kill, and ends with the numbers of a
+    run that was never stopped.
 
     Args:
         spec: the run.
@@ -44,12 +55,15 @@ def run(spec: RunSpec, *, store: Where = None, fresh: bool = False, progress: bo
             ``runs.db`` in ``VXLAB_REPORTS``, or in ``./reports``.
         fresh: train again although the store has the run.
         progress: show a bar with the time left.
+        listener: told of steps, losses and scores as they come, and asked whether to stop; None where torchrun started
+            several processes.
 
     Returns:
         The record, with the folder that holds the adapter and the test predictions.
 
     Raises:
-        VxlabError: the model, the task, the targets, the device or the precision cannot be had, or the store fails.
+        VxlabError: the model, the task, the targets, the device or the precision cannot be had, or the store fails; or
+            the listener stopped the run while another process trained it.
     """
     materials = Materials(reuse=False)
     job = materials.job(spec)
@@ -60,23 +74,46 @@ def run(spec: RunSpec, *, store: Where = None, fresh: bool = False, progress: bo
             shutil.rmtree(folder, ignore_errors=True)
         if _processes() > 1:
             return _one_of_many(job, results, materials, progress)
-        with claimed(results, job) as owner:
+        return settle(job, results, lambda: execute(job, folder, materials, progress, listener), listener)
+
+
+def settle(job: Job, results: Store, train: Callable[[], RunRecord], listener: Listener | None = None) -> RunRecord:
+    """Return the store's record of a job; where it has none, claim the job, train it and keep what comes.
+
+    Args:
+        job: the run.
+        results: the store.
+        train: called where nobody has trained the job; what was stopped is returned and not kept.
+        listener: told while another process trains the job.
+
+    Raises:
+        VxlabError: as :func:`run`.
+    """
+    try:
+        with claimed(results, job, waiting(listener)) as owner:
             if owner is not None:
-                results.finish(execute(job, folder, materials, progress), owner)
-        return _required(results.record(job.key), job)
+                record = train()
+                if record.status == "stopped":
+                    return record
+                results.finish(record, owner)
+    except Stopped:
+        raise VxlabError(f"run {job.key[:12]} was stopped here; the process that trains it goes on") from None
+    return _required(results.record(job.key), job)
 
 
-def execute(job: Job, folder: Path, materials: Materials, progress: bool = False) -> RunRecord:
+def execute(
+    job: Job, folder: Path, materials: Materials, progress: bool = False, listener: Listener | None = None
+) -> RunRecord:
     """Train a job in its folder and return its record, or the record of an earlier training that is there.
 
-    What is needed to go on after a kill stays in the folder; no store is touched.
+    What is needed to go on after a kill or a stop stays in the folder; no store is touched.
     """
     if (found := RunRecord.load(folder)) is not None and found.key == job.key:
         return found
     held = hardware.reset_peak_memory(job.device)
     set_seed(job.spec.seed)
     task = materials.task(job.spec)
-    watch = Watch(f"{job.spec.method.name} on {task.name}", progress)
+    watch = Watch(f"{job.spec.method.name} on {task.name}", progress, listener)
     trainer = _trainer(job, folder, materials, watch)
     folder.mkdir(parents=True, exist_ok=True)  # only now: what the model or the targets refuse leaves nothing
     with _alone_in(folder):
@@ -88,15 +125,18 @@ def execute(job: Job, folder: Path, materials: Materials, progress: bool = False
 def _train(job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer, watch: Watch, held: int) -> RunRecord:
     task = materials.task(job.spec)
     started = time.perf_counter()
-    with quiet_transformers():
-        trainer.train(resume_from_checkpoint=usable_checkpoint(folder / "checkpoints"))
+    with quiet_transformers(), contextlib.closing(watch):
+        try:
+            trainer.train(resume_from_checkpoint=usable_checkpoint(folder / "checkpoints"))
+        except Stopped:
+            trainer.keep_the_best()
     train_seconds = time.perf_counter() - started
-    metrics = _validation_rows(trainer, task.metrics)
-    if not watch.diverged:
+    metrics = validation_rows(trainer, task.metrics)
+    if watch.status == "finished":
         metrics += _test_rows(trainer, materials.splits(job.spec), task, folder)
     peak = hardware.peak_memory(job.device) - held
-    record = _record(job, folder, task, trainer, watch, metrics, train_seconds, peak)
-    if trainer.is_world_process_zero():
+    record = recorded(job, folder, task, trainer, watch, metrics, train_seconds, peak)
+    if trainer.is_world_process_zero() and watch.status != "stopped":
         record.save()
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return record
@@ -156,27 +196,11 @@ def _trainer(job: Job, folder: Path, materials: Materials, watch: Watch) -> Adap
     )
 
 
-def _best_epoch(trainer: AdapterTrainer) -> int | None:
-    best = trainer.state.best_global_step
-    epochs = [row["epoch"] for row in trainer.state.log_history if "eval_loss" in row and row["step"] == best]
-    return round(epochs[0]) if epochs else None
-
-
-def _validation_rows(trainer: AdapterTrainer, metrics: tuple[str, ...]) -> list[dict[str, Any]]:
-    wanted = {f"eval_{name}": name for name in (*metrics, "loss")}
-    return [
-        {"epoch": round(row["epoch"]), "split": "validation", "metric": name, "value": row[logged]}
-        for row in trainer.state.log_history
-        for logged, name in wanted.items()
-        if logged in row
-    ]
-
-
 def _test_rows(
     trainer: AdapterTrainer, splits: dict[str, datasets.Dataset], task: Task, folder: Path
 ) -> list[dict[str, Any]]:
     """Evaluate the chosen checkpoint on every test split, and keep its predictions in the rows' own order."""
-    rows, tensors, epoch = [], {}, _best_epoch(trainer)
+    rows, tensors, epoch = [], {}, best_epoch(trainer)
     for name in (name for name in splits if name.startswith("test")):
         output = trainer.predict(splits[name], metric_key_prefix=name)
         order = np.argsort(splits[name]["row"])
@@ -188,57 +212,3 @@ def _test_rows(
         save_file(tensors, folder / f".{PREDICTIONS_FILE}")
         os.replace(folder / f".{PREDICTIONS_FILE}", folder / PREDICTIONS_FILE)
     return rows
-
-
-def _record(
-    job: Job,
-    folder: Path,
-    task: Task,
-    trainer: AdapterTrainer,
-    watch: Watch,
-    metrics: list[dict[str, Any]],
-    train_seconds: float,
-    peak_memory: int,
-) -> RunRecord:
-    model, adapter = trainer.model, folder / ADAPTER_FOLDER
-    if trainer.is_world_process_zero():
-        save_adapter(model, adapter)
-    trainer.accelerator.wait_for_everyone()
-    return RunRecord(
-        key=job.key,
-        spec=job.spec.settings(),
-        identity=job.identity,
-        status="diverged" if watch.diverged else "finished",
-        task=_described(task),
-        metrics=metrics,
-        curve=[
-            {name: row[name] for name in ("step", "epoch", "loss", "learning_rate")}
-            for row in trainer.state.log_history
-            if "loss" in row
-        ],
-        best_epoch=None if watch.diverged else _best_epoch(trainer),
-        parameters=trainable_parameters(model)._asdict(),
-        layers=len(attachment_of(model).layers),
-        bytes_stored=sum(path.stat().st_size for path in adapter.iterdir()),
-        steps=trainer.state.global_step,
-        step_seconds=watch.step_seconds,
-        train_seconds=train_seconds,
-        peak_memory=peak_memory,
-        precision=job.precision,
-        hardware=hardware.describe_hardware(job.device),
-        versions=hardware.versions(),
-        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        folder=folder,
-    )
-
-
-def _described(task: Task) -> dict[str, Any]:
-    described = {name: getattr(task, name) for name in ("name", "num_labels", "source", "citation")}
-    lists = {name: list(getattr(task, name)) for name in ("label_names", "metrics")}  # as JSON gives them back
-    rows = {name: len(split) for name, split in task.splits.items()}
-    return {
-        **described,
-        **lists,
-        "rows": rows,
-        "majority": {name: majority_score(task, name) for name in rows if name != "train"},
-    }

@@ -19,6 +19,7 @@ from vxlab.adapters.attach import attachment_of, stored_bases
 from vxlab.adapters.family import Schedule
 from vxlab.adapters.targets import head_parameters
 from vxlab.errors import VxlabError
+from vxlab.experiments.listener import Listener, Stopped, tell
 from vxlab.experiments.progress import progress_bar
 from vxlab.experiments.spec import RunSpec
 
@@ -69,6 +70,14 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         if self.schedule is not None:
             self.schedule.restore(load_file(Path(resume_from_checkpoint) / SCHEDULE_FILE))
 
+    def keep_the_best(self) -> None:
+        """After a stop: validate what was trained since the last validation, and load the best of all."""
+        validated = [row["step"] for row in self.state.log_history if "eval_loss" in row]
+        if self.state.global_step not in validated and self._determine_best_metric(self.evaluate(), trial=None):
+            return
+        if self.state.best_model_checkpoint is not None:
+            self._load_best_model()
+
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         trained = {name for name, p in self.model.named_parameters() if p.requires_grad}
         lost = trained.intersection(load_result.missing_keys) | set(load_result.unexpected_keys)
@@ -87,15 +96,20 @@ class AfterStep(TrainerCallback):  # type: ignore[misc]
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]
-    """Show progress, time the steps, and end a run whose loss diverged."""
+    """Show progress, time the steps, tell a listener, and end a run whose loss diverged or that is to stop."""
 
-    def __init__(self, description: str, show: bool) -> None:
-        self.description, self.show = description, show
-        self.diverged = False
+    def __init__(self, description: str, show: bool, listener: Listener | None = None) -> None:
+        self.description, self.show, self.listener = description, show, listener
+        self.diverged = self.stopped = False
         self.step_times: list[float] = []
         self._first_loss: float | None = None
         self._bar: Any = None
         self._started = 0.0
+
+    @property
+    def status(self) -> str:
+        """How the run ended."""
+        return "diverged" if self.diverged else "stopped" if self.stopped else "finished"
 
     @property
     def step_seconds(self) -> float:
@@ -108,20 +122,31 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         if self.show and state.is_world_process_zero:
             self._bar = progress_bar(state.max_steps, self.description, "step")
             self._bar.update(state.global_step)
+        if self.listener is not None:
+            self.listener.on_begin(state.global_step, state.max_steps)
+            for row in state.log_history:
+                tell(self.listener, row)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step and self.listener is not None and self.listener.stop_asked():
+            self.stopped = True
+            raise Stopped  # Trainer's own way to stop drops all checkpoints but the best, and we go on from the last
         self._started = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.step_times.append(time.perf_counter() - self._started)
         if self._bar is not None:
             self._bar.update()
+        if self.listener is not None:
+            self.listener.on_step(state.global_step)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # A checkpoint forgets the losses since the last row of the log: with none left, resuming changes no row.
         control.should_log = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        if self.listener is not None:
+            tell(self.listener, state.log_history[-1])
         loss = (logs or {}).get("loss")
         if loss is None:
             return
@@ -132,7 +157,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def close(self) -> None:
+        """Leave the bar as it is, however the run ended."""
         if self._bar is not None:
             self._bar.close()
 

@@ -42,7 +42,7 @@ def capture_against_parameters(table: pd.DataFrame, by_role: bool = False) -> go
     figure.update_xaxes(type="log", dtick=1, tickformat="~s")
     figure.update_yaxes(type="log", dtick=1, tickformat="~%", range=[math.log10(lowest) - 0.4, 0.15])
     figure.update_yaxes(title="share of the gradient's energy", col=1)
-    return styled(figure, height=170 + (430 if rows == 1 else 290 * rows))
+    return styled(figure, height=170 + (430 if rows == 1 else 290 * rows), name="captured gradient")
 
 
 def _add_panel(figure: go.Figure, layers: pd.DataFrame, legend: bool, place: dict[str, int]) -> float:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from vxlab.experiments.cost_conclusions import measured
 from vxlab.experiments.rank_costs import FROZEN, FULL, HEAD
-from vxlab.views.look import COLOURS, GREY, INK, look, styled
+from vxlab.views.look import COLOURS, GREY, INK, PAPER, label, look, styled
 
 PARTS = (
     ("adapter", "adapter, frozen parts too"),
@@ -42,7 +42,7 @@ def step_time_by_rank(table: pd.DataFrame) -> go.Figure:
     edges = [math.log10(min(ranks) / 1.5), math.log10(max(ranks) * 1.5)]
     figure.update_xaxes(type="log", title="rank (each tick doubles it)", range=edges, **ticks)
     figure.update_yaxes(title="step time ÷ the frozen model's<br>forward and backward pass", rangemode="tozero")
-    return styled(figure, height=470)
+    return styled(figure, height=470, name="step time")
 
 
 def memory_by_category(table: pd.DataFrame) -> go.Figure:
@@ -52,16 +52,16 @@ def memory_by_category(table: pd.DataFrame) -> go.Figure:
     for i, (column, name) in enumerate(PARTS):
         figure.add_bar(
             x=rows[column] / 2**20, y=rows["label"], orientation="h", name=name, width=0.7,
-            marker={"color": COLOURS[i], "pattern": {"shape": _PATTERNS[i], "fgcolor": "white", "size": 5}},
+            marker={"color": COLOURS[i], "pattern": {"shape": _PATTERNS[i], "fgcolor": PAPER, "size": 5}},
         )  # fmt: skip
     beyond = (rows["peak"] - rows["weights"]) / 2**20
-    diamond = {"color": INK, "symbol": "diamond", "size": 9, "line": {"color": "white", "width": 1}}
+    diamond = {"color": INK, "symbol": "diamond", "size": 9, "line": {"color": PAPER, "width": 1}}
     figure.add_scatter(x=beyond, y=rows["label"], mode="markers", marker=diamond, name="peak of them together")
     weights = rows["weights"].iloc[0] / 2**20
     figure.update_xaxes(title=f"MiB beside the model's own {weights:,.0f} MiB of weights, which are the same for all")
     figure.update_yaxes(categoryorder="array", categoryarray=list(rows["label"]))
     figure.update_layout(barmode="stack", legend_traceorder="normal")
-    return styled(figure, height=150 + 26 * len(rows))
+    return styled(figure, height=150 + 26 * len(rows), name="memory")
 
 
 def storage_against_time(table: pd.DataFrame) -> go.Figure:
@@ -72,7 +72,7 @@ def storage_against_time(table: pd.DataFrame) -> go.Figure:
         if len(own := rows[rows["method"] == method].sort_values("rank")):
             figure.add_scatter(
                 x=own["bytes"], y=own["ratio"], mode="lines+markers+text", name=method, text=_ranks(own),
-                textposition=("bottom right", "top left", "top left")[i], textfont={"color": COLOURS[i]},
+                textposition=("bottom right", "top left", "top left")[i], textfont=label(i),
                 hovertext=own["label"],
                 error_y=_quartiles(own, i), cliponaxis=False, **look(i),
             )  # fmt: skip
@@ -85,7 +85,7 @@ def storage_against_time(table: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(type="log", title="bytes of a saved adapter, with its head and settings", range=edges, dtick=1)
     figure.update_xaxes(tickformat=".0s", ticksuffix="B", exponentformat="SI")
     figure.update_yaxes(title="step time ÷ the frozen model's<br>forward and backward pass", rangemode="tozero")
-    return styled(figure, height=470)
+    return styled(figure, height=470, name="storage and time")
 
 
 def _quartiles(rows: pd.DataFrame, i: int) -> dict[str, Any]:

@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.progress import HEADLESS
-from vxlab.views.notebooks import load
 from vxlab.views.terminal import CellLines, last_line
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 
-def execute(source: Path, parameters: Mapping[str, object], output: Path, reports: Path) -> tuple["NotebookNode", str]:
+def execute(source: Path, parameters: Mapping[str, object], reports: Path) -> tuple["NotebookNode", str]:
     """Execute a notebook in the working directory, showing progress on stderr.
 
     Args:
         source: the notebook.
         parameters: checked values by name.
-        output: the notebook file that is written as cells finish.
         reports: what the notebook finds as ``VXLAB_REPORTS``.
 
     Returns:
@@ -41,7 +39,7 @@ def execute(source: Path, parameters: Mapping[str, object], output: Path, report
         try:
             executed: NotebookNode = papermill.execute_notebook(
                 source,
-                output,
+                None,  # papermill would write all that there is twice a cell: many seconds where figures are large
                 dict(parameters),
                 kernel_name="python3",  # whatever kernel the notebook was last saved under
                 language="python",
@@ -52,9 +50,9 @@ def execute(source: Path, parameters: Mapping[str, object], output: Path, report
                 **lines.hooks(),
             )
         except papermill.PapermillExecutionError as error:
-            return load(output), f"{lines.where()}: {_one_line(error.ename, error.evalue)}"
+            return lines.notebook, f"{lines.where()}: {_one_line(error.ename, error.evalue)}"
         except DeadKernelError:
-            return load(output), f"{lines.where()}: the kernel died, most often for want of memory"
+            return lines.notebook, f"{lines.where()}: the kernel died, most often for want of memory"
         except RuntimeError as error:
             if lines.number:
                 raise

@@ -70,3 +70,11 @@ def explore(explorer: Explorer, interactive: bool | None = None) -> "go.Figure |
     from vxlab.views.explorer_figure import explorer_figure
 
     return explorer_figure(explorer)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Say whether two values of a view are known to be equal: then none needs to be set or stored again."""
+    try:
+        return bool(one == other)
+    except ValueError:  # arrays do not say
+        return False

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from vxlab.views.explorer import Choice, Explorer, View
+from vxlab.views.explorer import Choice, Explorer, View, same
 from vxlab.views.look import CHOSEN, PAPER
 
 # Pixels, from the top down: menu and slider, a line of words, the frame, and the table's head and rows.
@@ -23,9 +23,9 @@ def explorer_figure(explorer: Explorer) -> go.Figure:
     }
     every = [view for several in views.values() for _, view in several]
     figure = explorer.frame()
-    rows = max((len(view.table) for view in every if view.table is not None), default=0)
-    if rows:
-        _add_table(figure, rows)
+    tables = [view.table for view in every if view.table is not None]
+    if any(map(len, tables)):
+        _add_table(figure, max(map(len, tables)), _widths(tables))
     top = _add_words(figure, max(len(view.words) for view in every))
     change = _Changes(figure, every)
     steps = {choice: [(said, change.of(view)) for said, view in several] for choice, several in views.items()}
@@ -37,11 +37,18 @@ def explorer_figure(explorer: Explorer) -> go.Figure:
 
 
 class _Changes:
-    """Turn views into plotly's ``update`` calls, which set one list of values, a trace each, for every property."""
+    """Turn views into plotly's ``update`` calls, which set one list of values, a trace each, for every property.
+
+    What is the same in all views is not in the calls: it is set once.
+    """
 
     def __init__(self, figure: go.Figure, views: Sequence[View]) -> None:
         self._figure, self._has_table = figure, any(view.table is not None for view in views)
-        keys = {key for view in views for trace in self._traces(view) for key in trace}
+        first, *others = [self._traces(view) for view in views]
+        keys = {
+            key for other in others for trace, own in zip(first, other, strict=True) for key in own
+            if not same(trace[key], own[key])
+        }  # fmt: skip
         self._initial = {key: [_property(trace, key) for trace in figure.data] for key in sorted(keys)}
 
     def of(self, view: View) -> list[Any]:
@@ -75,12 +82,9 @@ def _property(trace: Any, path: str) -> Any:
 
 def _cells(table: pd.DataFrame | None) -> dict[str, Any]:
     if table is None:
-        return {"header.values": [], "cells.values": [], "cells.fill.color": []}
+        return {"header.values": [], "cells.values": []}
     bold = [[f"<b>{value}</b>" if i == 0 else value for i, value in enumerate(table[column])] for column in table]
-    fills = [[CHOSEN] + [PAPER] * (len(table) - 1)] * len(table.columns)
-    return {
-        "header.values": [f"<b>{column}</b>" for column in table], "cells.values": bold, "cells.fill.color": fills
-    }  # fmt: skip
+    return {"header.values": [f"<b>{column}</b>" for column in table], "cells.values": bold}
 
 
 def _add_words(figure: go.Figure, lines: int) -> float:
@@ -96,7 +100,16 @@ def _add_words(figure: go.Figure, lines: int) -> float:
     return float(1 + (top + room - 4) / inner)
 
 
-def _add_table(figure: go.Figure, rows: int) -> None:
+def _widths(tables: Sequence[pd.DataFrame]) -> list[int]:
+    """Return the columns' shares of the width, by the longest cells and words of their heads; long cells break."""
+    cells = [
+        [max(map(len, [*str(column).split(), *map(str, table[column])]), default=0) for column in table]
+        for table in tables
+    ]
+    return [3 + min(max(lengths), 14) for lengths in zip(*cells, strict=False)]
+
+
+def _add_table(figure: go.Figure, rows: int, widths: Sequence[int]) -> None:
     """Lengthen the figure by a table: what stands by shares of the plot's height is moved up."""
     layout, table = figure.layout, _HEAD + _ROW * rows
     inner = layout.height - layout.margin.t - layout.margin.b
@@ -117,10 +130,12 @@ def _add_table(figure: go.Figure, rows: int) -> None:
     for bar in (trace.colorbar for trace in figure.data if "colorbar" in trace and trace.showscale is not False):
         bar.update(y=moved(0.5 if bar.y is None else bar.y), len=(1 if bar.len is None else bar.len) * inner / whole)
     figure.update_layout(height=layout.height + table + 10, margin_b=10)
+    fills = [[CHOSEN] + [PAPER] * (rows - 1)] * len(widths)
     figure.add_table(
         domain={"x": [0, 1], "y": [0, table / whole]},
+        columnwidth=widths,
         header={"align": "left", "font_size": 12, "height": 40},
-        cells={"align": "left", "font_size": 12, "height": 26},
+        cells={"align": "left", "font_size": 12, "height": 26, "fill_color": fills},
     )
 
 

@@ -1,12 +1,13 @@
 """An explorer as widgets, for a live notebook."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
 import plotly.graph_objects as go
 
-from vxlab.views.explorer import Choice, Explorer, View
+from vxlab.views.explorer import Choice, Explorer, View, same
 from vxlab.views.look import theme_style
 
 _WRAPPED = widgets.Layout(flex_flow="row wrap", align_items="center")
@@ -32,6 +33,7 @@ class ExplorerWidget(widgets.VBox):  # type: ignore[misc] # ipywidgets says noth
         )
         self.words, self.table = widgets.HTML(), widgets.HTML()
         self.figure = go.FigureWidget(explorer.frame())
+        self._drawn: list[Mapping[str, Any]] = [{} for _ in [*self.figure.data, self.figure.layout]]
         self._settle()
         for control in (*self.menus, self.slider):
             control.observe(self._take_choice, names="value")
@@ -81,12 +83,16 @@ class ExplorerWidget(widgets.VBox):  # type: ignore[misc] # ipywidgets says noth
     def _show(self, view: View) -> None:
         self.words.value = "<br>".join(view.words)
         self.table.value = "" if view.table is None else _html(view.table)
+        self._draw(view.traces, view.layout)
+
+    def _draw(self, traces: Sequence[Mapping[str, Any]], layout: Mapping[str, Any]) -> None:
+        """Set what is not so yet: every value that is set costs a check by plotly, whether it changes or not."""
+        drawn, self._drawn = self._drawn, [*traces, layout]
         with self.figure.batch_update():
-            for trace, changes in zip(self.figure.data, view.traces, strict=True):
-                for path, value in changes.items():
-                    trace[path] = value
-            for path, value in view.layout.items():
-                self.figure.layout[path] = value
+            for part, old, new in zip([*self.figure.data, self.figure.layout], drawn, self._drawn, strict=True):
+                for path, value in new.items():
+                    if not (path in old and same(old[path], value)):
+                        part[path] = value
 
 
 def _html(table: pd.DataFrame) -> str:

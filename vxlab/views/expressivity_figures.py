@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vxlab.views.look import GREY, INK, look, styled
+from vxlab.views.look import GREY, INK, SHADE, look, styled
 
 _FAMILIES = ("LoRA", "VeRA", "LoRA-XS", "LiDB, rank 1", "full")
 """Every figure gives a family the same look."""
@@ -39,9 +39,9 @@ def error_against(summary: pd.DataFrame, axis: str = "parameters", *, title: str
         _add_panel(figure, summary[summary[of] == panel], axis, where, first=i == 0)
     figure.update_xaxes(type="log", dtick=1, tickformat="~s")
     figure.update_xaxes(title=_AXES[axis], row=rows)
-    figure.update_yaxes(rangemode="tozero", range=[0, 1.08])
+    figure.update_yaxes(range=[-0.03, 1.08])
     figure.update_yaxes(title=title, col=1)
-    styled(figure, height=160 + 340 * rows)
+    styled(figure, height=160 + 340 * rows, name=f"{title} by {axis}")
     return figure.update_layout(legend_y=1.03 + 0.08 / rows, margin_t=80) if len(panels) > 1 else figure
 
 
@@ -54,7 +54,7 @@ def equal_parameter_ratios(table: pd.DataFrame, *, of: str = "shape", within: fl
         within: half the width of the band that counts as equal.
     """
     figure = go.Figure()
-    figure.add_hrect(y0=1 - within, y1=1 + within, fillcolor="#dddddd", opacity=0.5, line_width=0, layer="below")
+    figure.add_hrect(y0=1 - within, y1=1 + within, fillcolor=SHADE, line_width=0, layer="below")
     figure.add_hline(y=1, line={"color": GREY, "dash": "dash", "width": 1.5})
     for i, (name, rows) in enumerate(table.groupby(of, sort=False)):
         figure.add_scatter(
@@ -64,7 +64,7 @@ def equal_parameter_ratios(table: pd.DataFrame, *, of: str = "shape", within: fl
         )  # fmt: skip
     figure.update_xaxes(type="log", title="trained parameters of either", tickformat="~s", dtick="D2")
     figure.update_yaxes(title="error of VeRA ÷ error of LoRA<br>below 1: VeRA fits better")
-    return styled(figure, height=430)
+    return styled(figure, height=430, name="VeRA against LoRA")
 
 
 def _add_panel(figure: go.Figure, rows: pd.DataFrame, axis: str, where: dict[str, int], first: bool) -> None:

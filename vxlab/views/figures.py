@@ -24,18 +24,31 @@ def learning_curves(records: Mapping[str, "RunRecord"]) -> go.Figure:
     task = next(iter(records.values())).task
     figure = make_subplots(cols=2, horizontal_spacing=0.12)
     for i, (name, record) in enumerate(records.items()):
-        _add_run(figure, i, name if record.status == "finished" else f"{name} (diverged)", record, task["metrics"][0])
+        shown = name if record.status == "finished" else f"{name} ({record.status})"
+        _add_run(figure, i, shown, record, task["metrics"][0])
     _ring_the_chosen(figure, records, task["metrics"][0])
     loss = "cross-entropy" if task["num_labels"] > 1 else "squared error"
     figure.update_xaxes(title="optimizer step", rangemode="tozero", row=1, col=1)
     figure.update_yaxes(title=f"training loss ({loss})", row=1, col=1)
-    epochs = max(record.spec["epochs"] for record in records.values())
-    figure.update_xaxes(title="epoch", dtick=math.ceil(epochs / 10), range=[0.5, epochs + 0.5], row=1, col=2)
-    below = any(row["value"] < 0 for record in records.values() for row in record.metrics)
-    possible = {"clipmin": -1.02 if below else -0.02, "clipmax": 1.02}  # plotly draws one point amid [-0.5, 1.5]
+    first, last = zip(*(epochs_shown(record) for record in records.values()), strict=True)
+    ticks = {"dtick": math.ceil((max(last) - 0.5) / 10), "range": [min(first), max(last)]}
+    figure.update_xaxes(title="epoch", **ticks, row=1, col=2)
+    lowest = min(lowest_score(record) for record in records.values())
+    possible = {"clipmin": lowest, "clipmax": 1.02}  # plotly draws one point amid [-0.5, 1.5]
     title = f"validation {in_words(task['metrics'][0])}"
     figure.update_yaxes(title=title, autorangeoptions=possible, row=1, col=2)
-    return styled(figure, height=400)
+    return styled(figure, height=400, name="learning curves")
+
+
+def epochs_shown(record: "RunRecord") -> tuple[float, float]:
+    """Return the range of a run's epochs on an axis: from 0 where it ended before the first was whole."""
+    early = any(row["epoch"] is not None and row["epoch"] < 1 for row in record.metrics)
+    return 0.0 if early else 0.5, record.spec["epochs"] + 0.5
+
+
+def lowest_score(record: "RunRecord") -> float:
+    """Return where an axis of a run's scores ends below: correlations may be negative."""
+    return -1.02 if any(row["value"] < 0 for row in record.metrics) else -0.02
 
 
 def scores(table: pd.DataFrame, metric: str, items: int) -> go.Figure:
@@ -53,8 +66,9 @@ def scores(table: pd.DataFrame, metric: str, items: int) -> go.Figure:
         "array": shown["high"] - shown["score"], "arrayminus": shown["score"] - shown["low"],
     }  # fmt: skip
     colours = [GREY if pd.isna(low) else COLOURS[0] for low in shown["low"]]
+    bar = {"color": [_pale(colour) for colour in colours], "line": {"color": colours, "width": 1.5}}
     figure = go.Figure()
-    figure.add_bar(x=shown["score"], y=shown["answer"], orientation="h", marker_color=colours, error_x=error, width=0.6)
+    figure.add_bar(x=shown["score"], y=shown["answer"], orientation="h", marker=bar, error_x=error, width=0.6)
     for answer, score, x in zip(shown["answer"], shown["score"], right, strict=True):
         if pd.notna(score):
             figure.add_annotation(
@@ -62,7 +76,7 @@ def scores(table: pd.DataFrame, metric: str, items: int) -> go.Figure:
             )
     title = f"{in_words(metric)} on {items:,} test items, with 95 % interval"
     figure.update_xaxes(title=title, range=_score_range(float(left.min()), float(right.max())), zeroline=True)
-    return styled(figure, height=110 + 50 * len(table), legend=False)
+    return styled(figure, height=110 + 50 * len(table), legend=False, name=f"scores {metric}")
 
 
 def layer_norms(table: pd.DataFrame, column: str, title: str, start: float | None = None) -> go.Figure:
@@ -86,7 +100,7 @@ def layer_norms(table: pd.DataFrame, column: str, title: str, start: float | Non
         title="transformer block, from the input", dtick=math.ceil((last + 1) / 16), range=[-0.5, last + 0.5]
     )
     figure.update_yaxes(title=title, rangemode="tozero")
-    return styled(figure, height=400)
+    return styled(figure, height=400, name=f"{column} by block")
 
 
 def costs(table: pd.DataFrame) -> go.Figure:
@@ -111,11 +125,11 @@ def costs(table: pd.DataFrame) -> go.Figure:
     values = [value for value in [*shown["backbone"], *shown["head"]] if value > 0] or [1]
     low, high = math.log10(min(values)), math.log10(max(values))
     figure.update_xaxes(
-        type="log", title="trained parameters", dtick=1 if high - low > 1 else "D2",
+        type="log", title="trained parameters", tickformat="~s", dtick=1 if high - low > 1 else "D2",
         range=[low - 0.3, high + 0.6 + (high - low) / 6],
     )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=list(shown["method"]))
-    return styled(figure, height=130 + 45 * len(table))
+    return styled(figure, height=130 + 45 * len(table), name="trained parameters")
 
 
 def _add_run(figure: go.Figure, i: int, name: str, record: "RunRecord", metric: str) -> None:
@@ -141,6 +155,11 @@ def _ring_the_chosen(figure: go.Figure, records: Mapping[str, "RunRecord"], metr
 
 def _validation(record: "RunRecord", metric: str) -> pd.DataFrame:
     return record.metrics_table().query("split == 'validation' and metric == @metric")
+
+
+def _pale(colour: str) -> str:
+    """Return the same hue, thin enough for a whisker to be seen on it."""
+    return f"rgba({','.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))},0.35)"
 
 
 def _score_range(lowest: float, highest: float) -> list[float]:

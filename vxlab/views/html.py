@@ -2,15 +2,16 @@
 
 import re
 from copy import deepcopy
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from vxlab.views import provenance
+from vxlab.views.headline import PLOTLY
+from vxlab.views.look import plotly_config, theme_css
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-_PLOTLY = "application/vnd.plotly.v1+json"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _WIDGET_NOTE = '<p class="vx-note">An interactive control: open the notebook in JupyterLab to use it.</p>'
 _REMOTE_SCRIPT = re.compile(r"<script\b[^>]*\bsrc\s*=\s*[\"']?(?:https?:)?//[^>]*>\s*</script\s*>", re.IGNORECASE)
@@ -20,62 +21,74 @@ _REMOTE_TAG = re.compile(
     re.IGNORECASE,
 )
 _STYLE_BLOCK = re.compile(r"<style\b.*?</style\s*>", re.IGNORECASE | re.DOTALL)
+_PLACE = re.compile(r"<!-- (contents|plotly\.js|figure \d+) -->")
+_HEADING = re.compile(r"<h([1-6]) id=\"[^\"]*\"[^>]*>(.*?)</h\1>", re.DOTALL)
+_PARTS = ("data", "layout", "frames")  # of a figure
+_DEEPEST = 3  # level of heading among the contents
 _REMOTE_RULE = re.compile(r"@import[^;{}<]*//[^;{}<]*;|url\(\s*[\"']?(?:https?:)?//[^)]*\)", re.IGNORECASE)
 
 
-def to_html(notebook: "NotebookNode", title: str, *, failure: str = "") -> str:
+def to_html(notebook: "NotebookNode", title: str, *, failure: str = "", index: str = "") -> str:
     """Render an executed notebook as one HTML page that asks the network for nothing.
 
     Plotly figures stay interactive: plotly.js (5 MB) is put into the page once, and only where there is a figure.
-    Remote scripts, styles, fonts and images are taken out; links that a reader follows stay.
+    Remote scripts, styles, fonts and images are taken out; links that a reader follows stay. Contents stand at the side
+    of a wide page, folded above a narrow one; parameters and environment, as far as they were noted, at the end.
 
     Args:
         notebook: executed, format 4; not changed.
         title: the page's ``<title>``.
         failure: what went wrong, shown at the top of the page; empty for a run that succeeded.
+        index: address of the page that the links back lead to; empty for none.
     """
-    page, figures = _with_drawn_outputs(notebook)
+    page, figures = _with_places_for_figures(notebook)
     page.metadata["title"] = title
-    body = _without_remote(_export(page, failure))
-    return body.replace("<!-- plotly.js -->", _plotly_script() if figures else "", 1)
+    rows, facts = provenance.parameters(notebook), provenance.environment(notebook)
+    shown = {"failure": failure, "index": index, "parameters": rows, "environment": facts, "theme": theme_css("page")}
+    body, headings = _with_own_anchors(_without_remote(_export(page, shown)))
+    # nbconvert would send the figures' data through two parsers, so they are put in place at the end.
+    fillings = {"contents": _contents(headings), "plotly.js": _plotly_script() if figures else ""}
+    fillings |= {f"figure {number}": _figure(drawing, number) for number, drawing in enumerate(figures, start=1)}
+    return _PLACE.sub(lambda place: fillings.get(place[1], place[0]), body)
 
 
-def _with_drawn_outputs(notebook: "NotebookNode") -> tuple["NotebookNode", int]:
-    """Return a copy whose figures are HTML, without widgets or the runner's error markers; and the count of figures."""
+def _with_places_for_figures(notebook: "NotebookNode") -> tuple["NotebookNode", list[dict[str, Any]]]:
+    """Return a copy with a place for every figure, without widgets or the runner's error markers; and the figures."""
     page = deepcopy(notebook)
     page.metadata.pop("widgets", None)
     page.cells = [cell for cell in page.cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", [])]
     outputs = [output for cell in page.cells for output in cell.get("outputs", []) if "data" in output]
-    figures = [output for output in outputs if _PLOTLY in output.data]
-    for number, output in enumerate(figures, start=1):
-        output.data = {"text/html": _figure(output.data[_PLOTLY], f"figure-{number}")}
+    figures = []
     for output in outputs:
-        if output.data.pop(_WIDGET, None) is not None:
+        if PLOTLY in output.data:
+            figures.append(output.data[PLOTLY])
+            output.data = {"text/html": f"<!-- figure {len(figures)} -->"}
+        elif _WIDGET in output.data:
             output.data = {"text/html": _WIDGET_NOTE}
-    return page, len(figures)
+    return page, figures
 
 
-def _figure(drawing: dict[str, Any], name: str) -> str:
+def _figure(drawing: dict[str, Any], number: int) -> str:
     import plotly.io as pio
 
-    figure = {key: drawing[key] for key in ("data", "layout", "frames") if key in drawing}
+    figure: dict[str, Any] = {key: drawing[key] for key in _PARTS if key in drawing}
     # The kernel's plotly has validated it; validating again costs a second a figure.
     return str(
         pio.to_html(
             figure,
-            config={"responsive": True, "displaylogo": False},
+            config=plotly_config(figure),
             auto_play=False,
             include_plotlyjs=False,
             include_mathjax=False,
             full_html=False,
             default_height="450px",
             validate=False,
-            div_id=name,
+            div_id=f"figure-{number}",
         )
     )
 
 
-def _export(page: "NotebookNode", failure: str) -> str:
+def _export(page: "NotebookNode", shown: dict[str, Any]) -> str:
     from jinja2 import FileSystemLoader
     from nbconvert import HTMLExporter
 
@@ -87,8 +100,32 @@ def _export(page: "NotebookNode", failure: str) -> str:
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-    body, _ = exporter.from_notebook_node(page, resources={"failure": failure, "footer": _footer()})
+    body, _ = exporter.from_notebook_node(page, resources={"vxlab": shown})
     return str(body)
+
+
+def _with_own_anchors(body: str) -> tuple[str, list[tuple[int, str, str]]]:
+    """Return the page with an anchor of its own for every heading, and level, anchor and words of each."""
+    headings: list[tuple[int, str, str]] = []
+
+    def anchored(heading: "re.Match[str]") -> str:
+        level, inside = int(heading[1]), re.sub(r'<a class="anchor-link".*?</a>', "", heading[2], flags=re.DOTALL)
+        words = re.sub(r"<[^>]*>", "", inside).strip()
+        anchor = f"part-{len(headings) + 1}"
+        headings.append((level, anchor, words))
+        return f'<h{level} id="{anchor}">{inside}</h{level}>'
+
+    return _HEADING.sub(anchored, body), headings
+
+
+def _contents(headings: list[tuple[int, str, str]]) -> str:
+    """Return the table of contents; the first heading is the page's own title."""
+    items = [
+        f'<li class="level-{level}"><a href="#{anchor}">{words}</a></li>'
+        for level, anchor, words in headings[1:]
+        if words and level <= _DEEPEST
+    ]
+    return f"<ol>{''.join(items)}</ol>" if items else ""
 
 
 def _without_remote(page: str) -> str:
@@ -101,15 +138,3 @@ def _plotly_script() -> str:
     from plotly.offline import get_plotlyjs
 
     return f"<script>window.PlotlyConfig = {{MathJaxConfig: 'local'}};</script>\n<script>{get_plotlyjs()}</script>"
-
-
-def _footer() -> str:
-    made_with = [f"{package} {found}" for package in ("vxlab", "torch", "transformers") if (found := _version(package))]
-    return " · ".join([*made_with, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")])
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""

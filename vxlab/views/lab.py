@@ -1,4 +1,4 @@
-"""JupyterLab on this machine, opened at the first notebook."""
+"""JupyterLab on this machine, opened at the index notebook."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vxlab.paths import reports_folder, shipped
 
-_FIRST = "01_fine_tune.ipynb"
+_FIRST = "00_start.ipynb"
 
 
 def lab(arguments: Sequence[str] = ()) -> None:
@@ -26,7 +26,7 @@ def lab(arguments: Sequence[str] = ()) -> None:
 
 
 def lab_arguments(notebooks: Path, arguments: Sequence[str]) -> list[str]:
-    """Return JupyterLab's command line: rooted above the notebooks, at the first of them where it exists."""
+    """Return JupyterLab's command line: rooted above the notebooks, at the index where it exists."""
     first = [str(notebooks / _FIRST)] if (notebooks / _FIRST).is_file() else []
     return ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={notebooks.parent}", *arguments, *first]
 

@@ -78,6 +78,28 @@ def question(notebook: "NotebookNode") -> str:
     return next((text for text in _paragraphs(notebook)), "")
 
 
+def section_start(notebook: "NotebookNode", title: str) -> int:
+    """Return the index of the cell that begins the section of that title; the number of cells where there is none."""
+    headings = (cell_heading(cell).lower() for cell in notebook.cells)
+    return next((i for i, found in enumerate(headings) if found == title.lower()), len(notebook.cells))
+
+
+def section(notebook: "NotebookNode", title: str) -> "list[NotebookNode]":
+    """Return the cells under the heading of that title, its own included, up to the next heading of its level."""
+    start = section_start(notebook, title)
+    taken = notebook.cells[start : start + 1]
+    for cell in notebook.cells[start + 1 :]:
+        if cell_heading(cell) and _level(cell) <= _level(taken[0]):
+            break
+        taken.append(cell)
+    return list(taken)
+
+
+def _level(cell: "NotebookNode") -> int:
+    found = re.search(r"^(#{1,6})\s", cell.source, flags=re.MULTILINE)
+    return len(found[1]) if found else 7
+
+
 def _paragraphs(notebook: "NotebookNode") -> Iterator[str]:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":

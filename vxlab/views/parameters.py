@@ -8,7 +8,7 @@ import ast
 import io
 import math
 import tokenize
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from numbers import Integral, Real
@@ -90,6 +90,22 @@ def from_text(notebook: Path, texts: Mapping[str, str]) -> dict[str, object]:
         except VxlabError as error:
             raise VxlabError(f"parameter {name}: {error}") from None
     return values
+
+
+def shared_from_text(notebooks: Sequence[Path], texts: Mapping[str, str]) -> list[dict[str, object]]:
+    """Return for each notebook, in its types, the command line's texts that it has a parameter for.
+
+    Raises:
+        VxlabError: a name that no notebook has a parameter of, or text that is not of the hinted type.
+    """
+    known = {notebook: read(notebook) for notebook in notebooks}
+    every = {name: parameter for each in known.values() for name, parameter in each.items()}
+    for name in texts:
+        _refuse_unknown(name, every, ", ".join(notebook.name for notebook in notebooks))
+    return [
+        from_text(notebook, {name: text for name, text in texts.items() if name in known[notebook]})
+        for notebook in notebooks
+    ]
 
 
 def parse(text: str, hint: str) -> object:

@@ -37,7 +37,7 @@ def parts_against_unchanged(table: pd.DataFrame, published: pd.DataFrame, *, met
     title = f"test {in_words(metric)}: changed less unchanged{', ' + unit if unit else ''}"
     figure.update_xaxes(title=title, zeroline=False)
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], range=[-0.7, len(names) - 0.3])
-    figure = styled(figure, height=190 + 34 * max(len(names), 2))
+    figure = styled(figure, height=190 + 34 * max(len(names), 2), name="changed parts")
     return figure.update_layout(legend={"y": 1.02}, margin={"l": 200})
 
 

@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import re
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +17,13 @@ from vxlab.errors import VxlabError
 from vxlab.paths import reports_folder
 from vxlab.views import notebooks
 from vxlab.views.execution import execute
+from vxlab.views.headline import add_picture
 from vxlab.views.html import to_html
-from vxlab.views.parameters import check, read
+from vxlab.views.index import NAME as INDEX
+from vxlab.views.index import write_index
+from vxlab.views.parameters import check, read, shared_from_text
+from vxlab.views.provenance import add_note
+from vxlab.views.terminal import elapsed
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -37,7 +44,7 @@ _UNWRITABLE = (
 def report(
     name: str | Path, parameters: Mapping[str, object] | None = None, *, folder: str | Path | None = None
 ) -> Path:
-    """Execute a notebook and write ``<report>.ipynb`` and ``<report>.html``; return the page's path.
+    """Execute a notebook, write ``<report>.ipynb`` and ``<report>.html``, and the folder's index anew.
 
     Parameters are checked before anything runs. Those that differ from the notebook's defaults become part of the
     file names (``01_fine_tune--rank-64.html``), so that reports do not overwrite each other. Both files appear when
@@ -48,6 +55,9 @@ def report(
         parameters: values by name, in the notebook's types.
         folder: where the report goes, and where the notebook keeps its own results; None: :func:`reports_folder`.
 
+    Returns:
+        The page's path.
+
     Raises:
         VxlabError: an unknown notebook or parameter, a value of another type, a folder that cannot be written, or a
             cell that failed. What a failed run had reached is kept as ``<report>.failed.ipynb`` and ``.html``; an
@@ -57,8 +67,47 @@ def report(
     values = check(source, parameters or {})
     target = (Path(folder).absolute() if folder else reports_folder()) / file_stem(source, values)
     with _scratch_beside(target) as scratch:
-        executed, failure = execute(source, values, scratch / "executed.ipynb", target.parent)
+        executed, failure = execute(source, values, target.parent)
+        add_note(executed, source, values, failure, target.parent)
+        add_picture(executed)
         return _publish(executed, failure, source, target, scratch)
+
+
+def report_each(
+    names: Sequence[str | Path], texts: Mapping[str, str], *, folder: str | Path | None = None
+) -> list[str]:
+    """Make several reports, one after the other; tell a failure on stderr and go on. Pages go to stdout as they come.
+
+    Args:
+        names: of notebooks, as :func:`report` takes them; ``all`` stands for every shipped one.
+        texts: values as on the command line; each notebook takes those that it has.
+        folder: as :func:`report` takes it.
+
+    Returns:
+        The names of the notebooks that failed.
+
+    Raises:
+        VxlabError: an unknown notebook, a parameter that none of them has, a value of another type; nothing has run.
+    """
+    every = (each for name in names for each in (notebooks.names() if name == "all" else [name]))
+    sources = list(dict.fromkeys(map(notebooks.find, every)))
+    wanted = dict(zip(sources, shared_from_text(sources, texts), strict=True))
+    failed, began = [], time.monotonic()
+    for number, (source, values) in enumerate(wanted.items(), start=1):
+        _say(f"{number} of {len(wanted)} · {source.stem} · {notebooks.heading(notebooks.load(source))}")
+        try:
+            print(report(source, values, folder=folder), flush=True)
+        except VxlabError as error:
+            failed.append(source.stem)
+            _say(f"vxlab: {error}")
+    made = f"{len(wanted) - len(failed)} of {len(wanted)} reports made in {elapsed(time.monotonic() - began)}"
+    _say(made + (f"; failed: {', '.join(failed)}" if failed else "") + ". The index of all that lie there:")
+    print((Path(folder).absolute() if folder else reports_folder()) / INDEX, flush=True)
+    return failed
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def file_stem(source: Path, values: Mapping[str, object]) -> str:
@@ -103,12 +152,13 @@ def _publish(executed: "NotebookNode", failure: str, source: Path, target: Path,
     # papermill notes the paths of this machine, the scratch folder's among them.
     executed.metadata["papermill"].update(input_path=source.name, output_path=f"{final}.ipynb")
     nbformat.write(executed, scratch / "executed.ipynb")  # type: ignore[no-untyped-call]
-    page = to_html(executed, notebooks.heading(executed) or source.stem, failure=failure)
+    page = to_html(executed, notebooks.heading(executed) or source.stem, failure=failure, index=INDEX)
     (scratch / "page.html").write_text(page, encoding="utf-8")
     os.replace(scratch / "executed.ipynb", target.parent / f"{final}.ipynb")
     os.replace(scratch / "page.html", target.parent / f"{final}.html")
+    for stale in () if failure else ("ipynb", "html"):
+        (target.parent / f"{target.name}.failed.{stale}").unlink(missing_ok=True)
+    write_index(target.parent)
     if failure:
         raise VxlabError(f"{source.stem} failed in {failure}\nwhat it had reached is in {target.parent / final}.html")
-    for stale in ("ipynb", "html"):
-        (target.parent / f"{target.name}.failed.{stale}").unlink(missing_ok=True)
     return target.parent / f"{final}.html"

@@ -10,10 +10,12 @@ from plotly.subplots import make_subplots
 
 from vxlab.experiments.similarity_statistics import by_kind, by_layer
 from vxlab.experiments.weight_similarity import MEASURES
-from vxlab.views.look import COLOURS, GREY, INK, SYMBOLS, look, styled
+from vxlab.views.look import AXIS, COLOURS, DIVERGING, GREY, INK, ON_HEAT, SHADE, SYMBOLS, look, styled
 
 THOUSANDTHS = 1000
 _NORMAL = 1.96
+_ASIDE = 0.12
+"""How far apart, in blocks, kinds of the same block stand."""
 
 
 def cosine_by_layer(table: pd.DataFrame, panels: Sequence[Sequence[str]], published: float | None = None) -> go.Figure:
@@ -36,15 +38,16 @@ def cosine_by_layer(table: pd.DataFrame, panels: Sequence[Sequence[str]], publis
             rows = layers[layers["kind"] == kind].sort_values("block")
             first = kind not in shown
             shown += [kind] if first else []
-            _add_line(figure, rows, kind, shown.index(kind), first, panel)
+            aside = _ASIDE * (kinds.index(kind) - (len(kinds) - 1) / 2)  # or intervals would lie on each other
+            _add_line(figure, rows.assign(x=rows["block"] + aside), kind, shown.index(kind), first, panel)
     if published is not None:
         value = THOUSANDTHS * published
         line = {"color": INK, "dash": "dash", "width": 1.5}
         _across(figure, layers, value, line, f"published mean: {value:g}e-3", panel=1)
     figure.update_xaxes(title="transformer block, from the input", dtick=_every(layers), zeroline=False)
-    figure.update_yaxes(zeroline=True, zerolinecolor="#999999")
+    figure.update_yaxes(zeroline=True, zerolinecolor=AXIS)
     figure.update_yaxes(title="cosine of the updates, thousandths", col=1)
-    return styled(figure, height=480)
+    return styled(figure, height=480, name="cosines by block")
 
 
 def cosine_map(table: pd.DataFrame, kinds: Sequence[str]) -> go.Figure:
@@ -63,13 +66,13 @@ def cosine_map(table: pd.DataFrame, kinds: Sequence[str]) -> go.Figure:
     # A square root keeps small values apart beside a ceiling that is far above them.
     figure.add_heatmap(
         z=np.sign(values) * np.sqrt(np.abs(values)), x=list(wide.columns), y=list(wide.index),
-        text=[["–" if math.isnan(value) else f"{value:.1f}" for value in row] for row in values],
-        texttemplate="%{text}", colorscale="RdBu_r", zmid=0, zmin=-most, zmax=most,
+        text=[[_told(value) for value in row] for row in values],
+        texttemplate="%{text}", textfont_color=ON_HEAT, colorscale=DIVERGING, zmid=0, zmin=-most, zmax=most,
         showscale=False, xgap=2, ygap=2, hovertemplate="%{y}<br>block %{x}: %{text}<extra></extra>",
     )  # fmt: skip
     figure.update_xaxes(title="transformer block, from the input", dtick=1, showgrid=False)
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    return styled(figure, height=120 + 34 * len(kinds), legend=False)
+    return styled(figure, height=120 + 34 * len(kinds), legend=False, name="map of cosines")
 
 
 def similarity_by_kind(table: pd.DataFrame, kinds: Sequence[str], measures: Sequence[str] | None = None) -> go.Figure:
@@ -96,15 +99,16 @@ def similarity_by_kind(table: pd.DataFrame, kinds: Sequence[str], measures: Sequ
         if measure != "cosine" and means["chance"].notna().any():  # a cosine's is a spread and no mean
             _add_ticks(figure, means, place)
         figure.update_xaxes(title={"text": MEASURES[measure], "font": {"size": 12}}, **place)
-    figure.update_xaxes(rangemode="tozero", zeroline=True, zerolinecolor="#999999")
+    figure.update_xaxes(rangemode="tozero", zeroline=True, zerolinecolor=AXIS)
     figure.update_yaxes(categoryorder="array", categoryarray=list(kinds)[::-1], range=[-0.6, len(kinds) - 0.4])
-    return styled(figure, height=110 + math.ceil(len(measures) / columns) * (80 + 26 * len(kinds)))
+    return styled(figure, height=110 + math.ceil(len(measures) / columns) * (80 + 26 * len(kinds)), name="similarity")
 
 
 def _add_line(figure: go.Figure, rows: pd.DataFrame, kind: str, i: int, first: bool, panel: int) -> None:
     figure.add_scatter(
-        x=rows["block"], y=THOUSANDTHS * rows["mean"], mode="lines+markers", **look(i), name=kind, legendgroup=kind,
+        x=rows["x"], y=THOUSANDTHS * rows["mean"], mode="lines+markers", **look(i), name=kind, legendgroup=kind,
         showlegend=first, error_y=_interval(rows, THOUSANDTHS, look(i)["line"]["color"]), row=1, col=panel,
+        customdata=rows["block"], hovertemplate="block %{customdata}: %{y:.2f}",
     )  # fmt: skip
 
 
@@ -114,7 +118,7 @@ def _add_chance(figure: go.Figure, layers: pd.DataFrame, panel: int) -> None:
     x = [float(rows["block"].min()) - 0.4, *rows["block"], float(rows["block"].max()) + 0.4]
     half = [half[0], *half, half[-1]]
     figure.add_scatter(
-        x=[*x, *x[::-1]], y=[*half, *(-each for each in half[::-1])], fill="toself", fillcolor="rgba(120,120,120,0.18)",
+        x=[*x, *x[::-1]], y=[*half, *(-each for each in half[::-1])], fill="toself", fillcolor=SHADE,
         mode="lines", line={"width": 0}, name="95 % of unrelated pairs", legendgroup="chance", legendrank=10**6,
         showlegend=panel == 1, hoverinfo="skip", row=1, col=panel,
     )  # fmt: skip
@@ -148,6 +152,10 @@ def _interval(rows: pd.DataFrame, unit: float, colour: str) -> dict[str, object]
         "type": "data", "symmetric": False, "thickness": 1.5, "width": 4, "color": colour,
         "array": unit * (rows["high"] - rows["mean"]), "arrayminus": unit * (rows["mean"] - rows["low"]),
     }  # fmt: skip
+
+
+def _told(units: float) -> str:
+    return "–" if math.isnan(units) else f"{round(units, 1) + 0.0:.1f}".replace("-", "−")
 
 
 def _every(layers: pd.DataFrame) -> int:

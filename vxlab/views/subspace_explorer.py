@@ -1,133 +1,246 @@
-"""The band slider: how much of a weight, and of what was learnt, lies in a band of the weight's singular vectors."""
+"""The subspace explorer: how much of a weight, and of what was learnt, lies in a band of the weight's spectrum."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from vxlab.errors import VxlabError
+from vxlab.experiments.progress import in_live_notebook
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.run_bands import run_bands
+from vxlab.experiments.store import Where
+from vxlab.experiments.subspace_study import SIZES, Whereabouts
+from vxlab.experiments.subspace_tables import SIDES
 from vxlab.views.explorer import Choice, Stop, View, explore
-from vxlab.views.look import COLOURS, DASHES, SYMBOLS, styled
+from vxlab.views.subspace_frame import CHANCE, MEASURED, colours, framed
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from vxlab.views.explorer_widget import ExplorerWidget
 
-_MEASURED = (
-    ("weight", "W"),
-    ("output", "ΔW, its outputs"),
-    ("input", "ΔW, its inputs"),
-    ("both", "ΔW, both"),
-)
-_CHANCE = (
-    ("chance_output", "chance, outputs"),
-    ("chance_input", "chance, inputs"),
-    ("chance_both", "chance, both"),
-)
-_SHADE = {"yref": "y domain", "y0": 0, "y1": 1, "fillcolor": COLOURS[4], "opacity": 0.25, "line_width": 0}
+MEAN = "mean of blocks"
+_VIEWS, _BLOCKS = 200, 48
+_NUMBERS = [column for column, _ in (*MEASURED, *CHANCE)]
 
 
-def explore_bands(
-    energies: pd.DataFrame, spectra: pd.DataFrame, *, update: str, interactive: bool | None = None
+def explore_subspaces(
+    run: RunRecord,
+    *,
+    store: Where = None,
+    targets: str | Sequence[str] | None = None,
+    fractions: Sequence[float] = SIZES,
+    interactive: bool | None = None,
 ) -> "go.Figure | ExplorerWidget":
-    """Show one band of one role at a time: where it lies in the spectra, and what lies in it, block by block.
+    """Show where in the spectra of its weights a run's update lies, one band of singular vectors at a time.
+
+    The weights are decomposed once, block by block with a progress bar; the tables are kept beside the store's runs.
 
     Args:
-        energies: from ``band_energies``.
-        spectra: from ``spectra_table``, of ``W`` and of the update.
-        update: whose ΔW.
-        interactive: widgets (needs a kernel), or a figure with its own menu and slider; None: widgets where there is
-            a live notebook to show them.
+        run: a finished run of ``Full()``, or of an adapter in factors: LoRA, VeRA, LoRA-XS or LiDB.
+        store: where the tables are kept, as :func:`vxlab.run` takes it.
+        targets: the layers, as :func:`vxlab.attach` takes them; None: those that the run trained, of a full
+            fine-tuning every linear layer.
+        fractions: of a weight's singular triplets that a band holds, each above 0, at most 1.
+        interactive: widgets (needs a kernel), or a figure with its own menu and slider, which shows means over blocks;
+            None: widgets where there is a live notebook to show them.
+
+    Raises:
+        VxlabError: there is no trained run, it diverged or has no updates, or a fraction is out of its range.
     """
-    own = energies[energies["update"] == update]
-    return explore(_BandExplorer(own, spectra, update), interactive)
+    tables = run_bands(run, targets=targets, fractions=fractions, store=store)
+    return explore_bands(tables, update=str(tables.energies["update"].iloc[0]), interactive=interactive)
+
+
+def explore_bands(tables: Whereabouts, *, update: str, interactive: bool | None = None) -> "go.Figure | ExplorerWidget":
+    """Show one band of one role at a time: where it lies in the spectra, and what of an update lies in it.
+
+    Args:
+        tables: from :func:`vxlab.experiments.run_bands.run_bands`.
+        update: whose ΔW, as the tables call it.
+        interactive: as :func:`explore_subspaces` takes it.
+
+    Raises:
+        VxlabError: the tables hold no such update.
+    """
+    known = list(tables.energies["update"].unique())
+    if update not in known:
+        raise VxlabError(f"update={update!r} is not in the tables; they hold {', '.join(known) or 'none'}")
+    live = in_live_notebook() if interactive is None else interactive
+    return explore(_BandExplorer(tables, update, live), live)
 
 
 class _BandExplorer:
-    """Bands of each role's singular vectors, one at a time."""
+    """Bands of each role's singular vectors, one at a time; single blocks where a kernel makes the views."""
 
-    menus, slider = ("role", "band"), "rank"
+    slider = "rank"
 
-    def __init__(self, energies: pd.DataFrame, spectra: pd.DataFrame, update: str) -> None:
-        self._tables, self._update = (energies, spectra, update), update
+    def __init__(self, tables: Whereabouts, update: str, live: bool) -> None:
+        self._update, self._live = update, live
+        self.menus = ("role", "band", "block") if live else ("role", "band")
+        own = [table[table[name] == update] for table, name in zip(tables[1:], ("update", "update"), strict=True)]
+        self._spectra = dict(iter(tables.spectra.groupby(["of", "role"], sort=False)))
+        at = ["role", "band", "fraction"]
+        # Layers of one role in one block, as in a decoder with two attentions, count as one.
+        places = own[0].groupby([*at, "block", "rank"], sort=False, as_index=False)[_NUMBERS].mean()
+        self._energies: dict[Any, pd.DataFrame] = {
+            key: rows.sort_values("block") for key, rows in places.groupby(at, sort=False)
+        }
+        self._angles = dict(iter(own[1].groupby(at, sort=False)))
+        self._roles = [str(role) for role in own[0]["role"].unique()]
+        self._blocks = sorted(int(block) for block in own[0]["block"].unique())
+        self._maps = {key: _times_chance(rows, self._roles, self._shown) for key, rows in
+                      places.groupby(["band", "fraction"], sort=False)}  # fmt: skip
+
+    @property
+    def _shown(self) -> list[int]:
+        """Blocks with a column in the map: a page without a kernel holds every map that can be chosen."""
+        return self._blocks if self._live else spread(self._blocks, _BLOCKS)
 
     def offered(self) -> dict[Choice, list[Stop]]:
-        return {choice: list(sizes) for choice, sizes in choices(self._tables[0]).items()}
+        blocks = [(MEAN,), *((str(block),) for block in self._blocks)] if self._live else [()]
+        sizes: dict[tuple[str, str], list[Stop]] = {}
+        for (role, band, fraction), rows in self._energies.items():
+            sizes.setdefault((role, band), []).append((f"r={rows['rank'].iloc[0]}", fraction))
+        there = {role: {MEAN, *map(str, rows["block"])} for (role, *_), rows in self._energies.items()}
+        most = _VIEWS if self._live else max(2, _VIEWS // max(len(sizes), 1))
+        return {
+            (role, band, *block): spread(stops, most)
+            for (role, band), stops in sizes.items()
+            for block in blocks
+            if not block or block[0] in there[role]
+        }
 
-    def frame(self) -> go.Figure:
-        return frame(self._update)
+    def frame(self) -> "go.Figure":
+        return framed(self._update, self._roles, self._shown)
 
     def view(self, choice: Choice, stop: float) -> View:
-        role, band = choice
-        points, (x0, x1), told = shown(*self._tables, (role, band), stop)
-        return View(points, told, {"shapes[0].x0": x0, "shapes[0].x1": x1})
+        choice = (*choice, MEAN)[:3]
+        role, band, block = choice
+        rows = self._energies[role, band, stop]
+        chosen = rows if block == MEAN else rows[rows["block"] == int(block)]
+        angles = self._chosen_angles(choice, stop)
+        drawn = rows[rows["block"].isin(self._shown)]
+        lines = [{"x": drawn["block"].tolist(), "y": _rounded(drawn[column])} for column in _NUMBERS]
+        traces = [*self._curves(role, block), *_angle_lines(angles), *lines, self._map(band, stop)]
+        return View(traces, self._told(choice, stop, chosen, angles), self._marks(choice, stop))
+
+    def _curves(self, role: str, block: str) -> list[dict[str, Any]]:
+        curves = []
+        for of in ("W", self._update):
+            rows = self._spectra[of, role]
+            rows = rows if block == MEAN else rows[rows["block"] == int(block)]
+            mean = rows.groupby("position", as_index=False)["energy"].mean()
+            curves.append({"x": [0.0, *_rounded(mean["position"])], "y": [0.0, *_rounded(mean["energy"])]})
+        return curves
+
+    def _chosen_angles(self, choice: Choice, fraction: float) -> pd.DataFrame:
+        """Return by side and number the mean angle, and between which levels chance puts it."""
+        role, band, block = choice
+        rows = self._angles.get((role, band, fraction), _NO_ANGLES)
+        rows = rows if block == MEAN else rows[rows["block"] == int(block)]
+        how = {"degrees": "mean", "chance": "mean", "chance_low": "min", "chance_high": "max"}
+        return rows.groupby(["side", "number"]).agg(how)
+
+    def _map(self, band: str, fraction: float) -> dict[str, Any]:
+        ratios = self._maps[band, fraction]
+        text = [["" if np.isnan(value) else f"{value:.2g}" for value in row] for row in ratios]
+        return {"z": colours(ratios), "text": text}
+
+    def _marks(self, choice: Choice, fraction: float) -> dict[str, Any]:
+        """Return where the frame's shapes lie: the band's shade, and what marks the chosen layers."""
+        role, band, block = choice
+        start = {"top": 0.0, "middle": (1 - fraction) / 2, "bottom": 1 - fraction}[band]
+        y, one = self._roles.index(role), block != MEAN
+        x, at = (self._shown.index(int(block)), int(block)) if one else (0, 0)
+        return {
+            "shapes[0].x0": start, "shapes[0].x1": start + fraction,
+            "shapes[1].visible": one, "shapes[1].x0": at, "shapes[1].x1": at,
+            "shapes[2].x0": x - 0.5, "shapes[2].x1": (x if one else len(self._shown) - 1) + 0.5,
+            "shapes[2].y0": y - 0.5, "shapes[2].y1": y + 0.5,
+        }  # fmt: skip
+
+    def _told(self, choice: Choice, fraction: float, rows: pd.DataFrame, angles: pd.DataFrame) -> list[str]:
+        role, band, block = choice
+        where = f"mean of {len(rows)} blocks" if block == MEAN else f"block {block}"
+        where = "its only block" if len(self._blocks) == 1 else where
+        head = (
+            f"<b>{role}, {where}: {band} {100 * fraction:.3g} % of the singular triplets (r={rows['rank'].iloc[0]})</b>"
+        )
+        return [
+            head,
+            *_energy_words(rows[_NUMBERS].mean(), self._update),
+            *_angle_words(angles, band),
+            *self._left_out(),
+        ]
+
+    def _left_out(self) -> list[str]:
+        if self._live or len(self._blocks) == 1:
+            return []
+        few = (
+            f" Here are {len(self._shown)} of {len(self._blocks)} blocks."
+            if len(self._shown) < len(self._blocks)
+            else ""
+        )
+        return [f"A live notebook also shows every block by itself.{few}"]
 
 
-def choices(energies: pd.DataFrame) -> dict[tuple[str, str], list[tuple[str, float]]]:
-    """Return what can be chosen: for each role and band its sizes, as (what the slider says, fraction)."""
-    found: dict[tuple[str, str], list[tuple[str, float]]] = {}
-    for (role, band), rows in energies.groupby(["role", "band"], sort=False):
-        sizes = rows[["rank", "fraction"]].drop_duplicates("fraction").sort_values("fraction")
-        said = zip(sizes["rank"], sizes["fraction"], strict=True)
-        found[str(role), str(band)] = [(f"r={rank}", float(fraction)) for rank, fraction in said]
-    return found
+_NO_ANGLES = pd.DataFrame(columns=["side", "number", "degrees", "chance", "chance_low", "chance_high", "block"])
 
 
-def shown(
-    energies: pd.DataFrame, spectra: pd.DataFrame, update: str, choice: tuple[str, str], fraction: float
-) -> tuple[list[dict[str, list[float]]], tuple[float, float], list[str]]:
-    """Return what a choice shows: the points of every trace, where the band lies, and lines of words.
+def spread(items: list[Any], most: int) -> list[Any]:
+    """Return at most so many of the items, evenly spread from the first to the last.
 
-    Args:
-        energies: of one update.
-        spectra: from ``spectra_table``.
-        update: whose.
-        choice: role and band.
-        fraction: of the triplets that the band holds.
+    >>> spread(list(range(100)), 4)
+    [0, 33, 66, 99]
     """
-    role, band = choice
-    curves = [_curve(spectra, kind, role) for kind in ("W", update)]
-    rows = energies[(energies["role"] == role) & (energies["band"] == band) & (energies["fraction"] == fraction)]
-    rows = rows.sort_values("block")
-    points = [{"x": list(rows["block"]), "y": _rounded(rows[column])} for column, _ in (*_MEASURED, *_CHANCE)]
-    start = {"top": 0.0, "middle": (1 - fraction) / 2, "bottom": 1 - fraction}[band]
-    mean = rows[[column for column, _ in (*_MEASURED, *_CHANCE)]].mean()
-    told = [
-        f"<b>{role}, {band} {100 * fraction:.3g} % of the triplets (r={rows['rank'].iloc[0]}), mean of blocks:</b> W "
-        f"{mean['weight']:.1%};",
-        f"ΔW {mean['output']:.1%} of its outputs (chance {mean['chance_output']:.1%}), "
-        f"{mean['input']:.1%} of its inputs ({mean['chance_input']:.1%}), {mean['both']:.1%} both "
-        f"({mean['chance_both']:.1%})",
+    if len(items) <= most:
+        return items
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def _times_chance(rows: pd.DataFrame, roles: list[str], blocks: list[int]) -> np.ndarray[Any, Any]:
+    """Return roles by blocks how many times chance an update's energy in a band is; NaN where there is no layer."""
+    ratios = rows.assign(ratio=rows["both"] / rows["chance_both"])
+    table = ratios.pivot_table(index="role", columns="block", values="ratio", dropna=False)
+    return table.reindex(index=roles, columns=blocks).to_numpy(dtype=float)
+
+
+def _angle_lines(angles: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the points of the area and of the line of chance, and of the angles, side by side."""
+    lines: list[dict[str, Any]] = []
+    for side in SIDES:
+        own = angles.loc[side] if side in angles.index.get_level_values(0) else angles.iloc[:0].droplevel(0)
+        numbers = own.index.tolist()
+        area = [*_rounded(own["chance_low"]), *_rounded(own["chance_high"])[::-1]]
+        lines.append({"x": [*numbers, *numbers[::-1]], "y": area})
+        lines += [{"x": numbers, "y": _rounded(own[column])} for column in ("chance", "degrees")]
+    return lines
+
+
+def _energy_words(mean: "pd.Series[float]", update: str) -> list[str]:
+    if np.isnan(mean["both"]):
+        return [f"The update of {update} is zero here: there is nothing to find in the band."]
+    held = f"The band holds {mean['weight']:.1%} of W's energy ‖W‖² and {mean['both']:.1%} of the update's"
+    outputs = f"{mean['output']:.1%} of the update's outputs lie in the band (chance {mean['chance_output']:.1%})"
+    inputs = f"{mean['input']:.1%} of its inputs (chance {mean['chance_input']:.1%})"
+    return [
+        f"{held}, {mean['both'] / mean['chance_both']:.2g} times what chance puts into it.",
+        f"Side by side: {outputs}, {inputs}.",
     ]
-    return curves + points, (start, start + fraction), told
 
 
-def frame(update: str) -> go.Figure:
-    """Return the figure with empty traces, in the order of :func:`shown`, and the band's shade as its first shape."""
-    titles = ("energy of the first triplets of each", "energy in the band, by block")
-    figure = make_subplots(cols=2, subplot_titles=titles, horizontal_spacing=0.1)
-    for i, name in enumerate(("spectrum of W", f"spectrum of ΔW ({update})")):
-        line = {"color": COLOURS[i], "dash": DASHES[i], "width": 2.5}
-        figure.add_scatter(mode="lines", name=name, line=line, row=1, col=1)
-    for i, (_, name) in enumerate(_MEASURED):
-        look = {"marker": {"symbol": SYMBOLS[i], "size": 9, "color": COLOURS[i]}, "line": {"color": COLOURS[i]}}
-        figure.add_scatter(mode="lines+markers", name=name, **look, row=1, col=2)
-    for i, (_, name) in enumerate(_CHANCE):
-        line = {"color": COLOURS[i + 1], "dash": "dot", "width": 1.5}
-        figure.add_scatter(mode="lines", name=name, line=line, row=1, col=2)
-    figure.add_shape(type="rect", xref="x", x0=0, x1=0, **_SHADE)
-    figure.update_xaxes(title="share of the triplets, the largest first", tickformat=".0%", range=[0, 1], col=1)
-    figure.update_xaxes(title="transformer block, from the input", col=2)
-    figure.update_yaxes(title="share of ‖·‖²<sub>F</sub>", tickformat=".0%", range=[0, 1.02])
-    styled(figure, height=480)
-    figure.update_layout(margin={"t": 100}, legend={"y": 1.1, "font_size": 12})
-    return figure
+def _angle_words(angles: pd.DataFrame, band: str) -> list[str]:
+    if angles.empty:
+        return []
+    first = angles.xs(1, level="number")
+    told = [
+        f"{row.degrees:.0f}° at the {side}s (chance {row.chance:.0f}°)" for side, row in first.loc[[*SIDES]].iterrows()
+    ]
+    return [f"Smallest angle of the update's strongest directions to the band: {', '.join(told)}."]
 
 
-def _curve(spectra: pd.DataFrame, kind: str, role: str) -> dict[str, list[float]]:
-    own = spectra[(spectra["of"] == kind) & (spectra["role"] == role)]
-    mean = own.groupby("position", as_index=False)["energy"].mean()
-    return {"x": [0.0, *_rounded(mean["position"])], "y": [0.0, *_rounded(mean["energy"])]}
-
-
-def _rounded(values: "pd.Series[float]") -> list[float]:
+def _rounded(values: Any) -> list[float]:
     return [round(float(value), 4) for value in values]

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.subspace_tables import SIDES
 from vxlab.experiments.truncation import REMOVED, UNTOUCHED
-from vxlab.views.look import COLOURS, GREY, INK, look, styled
+from vxlab.views.look import COLOURS, DIVERGING, GREY, INK, ON_HEAT, SHADE, look, styled
 from vxlab.views.sweep_figures import possible
 
 BANDS = ("top", "middle", "bottom", "random")
@@ -51,7 +51,7 @@ def truncation_by_role(scores: pd.DataFrame, *, metric: str, trivial: float | No
         figure.update_xaxes(title=f"share of the {kept} triplets kept", **place)
     figure.update_yaxes(title=f"test {in_words(metric)}", tickformat=".2f", col=1)
     figure.update_yaxes(autorangeoptions=possible(scores["low"]))
-    return _titled(figure, height=170 + 260 * math.ceil(len(roles) / _COLUMNS))
+    return _titled(figure, 170 + 260 * math.ceil(len(roles) / _COLUMNS), "truncated by role")
 
 
 def kept_by_role(shares: pd.DataFrame, fraction: float) -> go.Figure:
@@ -80,7 +80,7 @@ def kept_by_role(shares: pd.DataFrame, fraction: float) -> go.Figure:
     title = f"share of the gain of fine-tuning that is left when a role's {what}s are cut"
     figure.update_xaxes(title=title, tickformat=".0%")
     figure.update_yaxes(tickvals=list(range(len(roles))), ticktext=roles, range=[-0.6, len(roles) - 0.4])
-    return styled(figure, height=150 + 70 * len(roles))
+    return styled(figure, height=150 + 70 * len(roles), name="kept by role")
 
 
 def energy_spectra(spectra: pd.DataFrame) -> go.Figure:
@@ -104,7 +104,7 @@ def energy_spectra(spectra: pd.DataFrame) -> go.Figure:
     _name_once(figure)
     figure.update_xaxes(type="log", title="share of the triplets, the largest first", tickformat="~%", dtick=1)
     figure.update_yaxes(title="share of the energy ‖·‖²<sub>F</sub>", tickformat=".0%", range=[0, 1.02], col=1)
-    return _titled(figure, height=170 + 300 * math.ceil(len(kinds) / _COLUMNS))
+    return _titled(figure, 170 + 300 * math.ceil(len(kinds) / _COLUMNS), "spectra")
 
 
 def band_heat(energies: pd.DataFrame, update: str, fraction: float, side: str = "both") -> go.Figure:
@@ -134,12 +134,14 @@ def band_heat(energies: pd.DataFrame, update: str, fraction: float, side: str = 
         few, times = ratios.shape[1] <= 12, np.log2(ratios.clip(lower=2.0**-limit).to_numpy())
         figure.add_heatmap(
             x=list(ratios.columns), y=list(ratios.index), z=times, zmin=-limit, zmax=limit,
-            colorscale="RdBu", reversescale=True, text=text, texttemplate="%{text}" if few else None,
-            textfont_size=11, showscale=i == len(bands) - 1, colorbar=_colour_bar(limit),
+            colorscale=DIVERGING, text=text, texttemplate="%{text}" if few else None,
+            textfont={"size": 11, "color": ON_HEAT}, showscale=i == len(bands) - 1, colorbar=_colour_bar(limit),
             hovertemplate="%{y}, block %{x}: %{text} times chance<extra></extra>", row=1, col=i + 1,
         )  # fmt: skip
-    figure.update_xaxes(title="transformer block, from the input", dtick=max(1, math.ceil(own["block"].nunique() / 12)))
-    return styled(figure, height=160 + 40 * len(roles), legend=False)
+    figure.update_xaxes(dtick=max(1, math.ceil(own["block"].nunique() / 12)))
+    # Once: beside each other they would run into one line.
+    figure.update_xaxes(title="transformer block, from the input", col=(max(len(bands), 1) + 1) // 2)
+    return styled(figure, height=160 + 40 * len(roles), legend=False, name=f"bands of {update}")
 
 
 def angles_to_bands(angles: pd.DataFrame, update: str) -> go.Figure:
@@ -175,7 +177,7 @@ def angles_to_bands(angles: pd.DataFrame, update: str) -> go.Figure:
     figure.update_traces(marker_size=6, selector={"mode": "lines+markers"})
     figure.update_xaxes(title="principal angle, the smallest first", row=len(sides))
     figure.update_yaxes(title="degrees beyond chance", col=1)
-    return _titled(figure, height=200 + 260 * len(sides))
+    return _titled(figure, 200 + 260 * len(sides), f"angles of {update}")
 
 
 def _panels(titles: list[str], shared_x: Any) -> tuple[go.Figure, list[dict[str, int]]]:
@@ -188,9 +190,9 @@ def _panels(titles: list[str], shared_x: Any) -> tuple[go.Figure, list[dict[str,
     return figure, [{"row": i // columns + 1, "col": i % columns + 1} for i in range(len(titles))]
 
 
-def _titled(figure: go.Figure, height: int) -> go.Figure:
+def _titled(figure: go.Figure, height: int, name: str) -> go.Figure:
     """Give a figure of several panels the house's look, with the legend above the panels' titles."""
-    styled(figure, height)
+    styled(figure, height, name=name)
     figure.update_layout(margin={"t": 90}, legend={"y": 1 + 32 / (height - 150)})
     return figure
 
@@ -230,7 +232,7 @@ def _chance_area(figure: go.Figure, rows: pd.DataFrame, place: dict[str, int]) -
     by_number = rows.groupby("number")
     low, high = by_number["chance_low"].min(), by_number["chance_high"].max()
     figure.add_scatter(
-        x=[*low.index, *high.index[::-1]], y=[*low, *high[::-1]], fill="toself", fillcolor="rgba(0,0,0,0.12)",
+        x=[*low.index, *high.index[::-1]], y=[*low, *high[::-1]], fill="toself", fillcolor=SHADE,
         line_width=0, mode="lines", hoverinfo="skip", name="95 % of random subspaces", **place,
     )  # fmt: skip
     line = {"color": GREY, "dash": "dash", "width": 1.5}

@@ -1,135 +1,284 @@
-"""The sweep explorer: one candidate of a sweep, its price, its neighbours and what tells them apart, at once."""
+"""The sweep explorer: one candidate of a sweep, its price, its neighbours, its curves and its tuning, at once."""
 
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from vxlab.errors import VxlabError
+from vxlab.experiments.comparison import Comparison
 from vxlab.experiments.metrics import in_words
-from vxlab.experiments.neighbours import neighbours
+from vxlab.experiments.progress import in_live_notebook
+from vxlab.experiments.published import published_table
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.store import Store, Where, opened
+from vxlab.experiments.stored_sweeps import SweepTables, stored_sweeps, tables_of
 from vxlab.views.explorer import Choice, Stop, View, explore
-from vxlab.views.look import INK
-from vxlab.views.sweep_figures import score_against_parameters
-from vxlab.views.verdict_figures import difference_unit
+from vxlab.views.learning_curves import add_curves, curves_of
+from vxlab.views.look import look, styled
+from vxlab.views.sweep_beside import Tables, beside_neighbours, choices, words
+from vxlab.views.sweep_figures import published_caption, series_names
+from vxlab.views.sweep_filter import Filter, shown
+from vxlab.views.sweep_scores import COSTS, Drawn, ScorePanel, rings
+from vxlab.views.tuning_figures import add_tuning, tuning_of
 
 if TYPE_CHECKING:
     from vxlab.views.explorer_widget import ExplorerWidget
 
-_RING = {"marker": {"symbol": "circle-open", "color": INK}}
+_MOST = 160
+"""views of the figure without a kernel; of a larger sweep it has parameters alone, and of a store the first sweeps"""
+_HEIGHT, _LEGEND_WIDTH, _ROW = 530, 780, 20
+_SPLIT, _KEPT, _TUNED = 0.69, 0.69, 0.26
+"""where the small panels begin, and where the second and the third have their tops"""
 
 
 def explore_sweep(
-    summary: pd.DataFrame,
-    pairs: pd.DataFrame,
-    runs: pd.DataFrame | None = None,
+    result_or_store: "Comparison | Where",
     *,
-    metric: str,
+    paper: "pd.DataFrame | str | None" = None,
     interactive: bool | None = None,
 ) -> "go.Figure | ExplorerWidget":
-    """Show a sweep one candidate at a time: choose a method and a rank.
+    """Show a sweep one candidate at a time: its score and price beside all others, its learning curves, its tuning.
 
     Args:
-        summary: one row a candidate.
-        pairs: one row a pair of candidates.
-        runs: with ``candidate`` and ``stage``; those of the report are faint dots.
-        metric: whose scores they are.
+        result_or_store: what :func:`vxlab.compare` returned, or a store as :func:`vxlab.run` takes it: a
+            :class:`vxlab.Store`, its path or its URL, None for the usual one. Of a store each task and model is a
+            sweep of its own.
+        paper: the papers' points to lay over the scores, hollow: a task of their GLUE tables, such as ``sst2``, or
+            rows of :func:`vxlab.experiments.published.published_table`; None: the sweep's own task, where they have it.
         interactive: widgets (needs a kernel), or a figure with its own menu and slider; None: widgets where there is
             a live notebook to show them.
+
+    Raises:
+        VxlabError: this is no comparison and no store, or the papers' tables have no such task.
     """
-    return explore(_SweepExplorer(summary, pairs, runs, metric), interactive)
+    sweeps, empty = _sweeps(result_or_store)
+    if not sweeps:
+        return explore(_Nothing(empty), interactive)
+    published = {sweep.name: rows for sweep in sweeps if len(rows := _paper_rows(paper, sweep.task))}
+    if in_live_notebook() if interactive is None else interactive:
+        from vxlab.views.sweep_widget import SweepWidget
+
+        return SweepWidget(SweepExplorer(sweeps, published))
+    return explore(SweepExplorer(sweeps, published, most=_MOST), interactive=False)
 
 
-class _SweepExplorer:
-    """A sweep, one candidate at a time."""
+class SweepExplorer:
+    """Sweeps, one candidate at a time.
 
-    menus, slider = ("method",), "rank"
+    Args:
+        sweeps: at least one.
+        published: by the sweeps' names, the papers' rows to lay over each.
+        most: views; with more, parameters are the only cost, and sweeps and candidates beyond are left out.
+    """
 
-    def __init__(self, summary: pd.DataFrame, pairs: pd.DataFrame, runs: pd.DataFrame | None, metric: str) -> None:
-        self._tables, self._metric, self._runs = (summary, pairs), metric, runs
-        self._still: list[dict[str, Any]] = [{} for _ in self.frame().data[:-1]]  # only the rings move
+    slider = "rank"
+
+    def __init__(
+        self, sweeps: Sequence[SweepTables], published: Mapping[str, pd.DataFrame], most: int | None = None
+    ) -> None:
+        self.every = [_prepared(sweep) for sweep in sweeps]
+        self.sweeps = {sweep.name: sweep for sweep in self.every}
+        self._published, self.panel = published, ScorePanel(self.every, published)
+        self._colours = {name: look(i)["line"]["color"] for name, i in self.panel.looks.items()}
+        self._drawn: dict[tuple[str, str], Drawn] = {}
+        self._tables: dict[str, Tables] = {}
+        total = sum(len(sweep.summary) for sweep in self.every)
+        self._most = most
+        self._costs = list(COSTS) if most is None or total * len(COSTS) <= most else list(COSTS)[:1]
+
+    @property
+    def menus(self) -> Sequence[str]:
+        return [*(["sweep"] if len(self.every) > 1 else []), "method", "score against"]
+
+    def filtered(self, kept: Filter) -> "SweepExplorer":
+        """Return this explorer with the runs that pass alone; its frame is the same."""
+        other = object.__new__(type(self))
+        other.__dict__ |= self.__dict__ | {"_drawn": {}, "_tables": {}}
+        left = [shown(sweep, kept) for sweep in self.every]
+        other.sweeps = {sweep.name: sweep for sweep in left if len(sweep.summary)}
+        return other
 
     def offered(self) -> dict[Choice, list[Stop]]:
-        return {(method,): list(ranks) for method, ranks in choices(self._tables[0]).items()}
+        found: dict[Choice, list[Stop]] = {}
+        left = self._most or math.inf
+        for name, sweep in self.sweeps.items():
+            first = (name,) if len(self.every) > 1 else ()
+            for method, ranks in choices(sweep.summary).items():
+                for cost in self._costs if left >= len(ranks) else ():
+                    found[*first, method, cost] = list(ranks)
+                    left -= len(ranks)
+        return found
 
     def frame(self) -> go.Figure:
-        figure = score_against_parameters(self._tables[0], metric=self._metric, runs=self._runs)
-        return figure.add_scatter(mode="markers", name="chosen, and what it is beside", hoverinfo="skip", **_RING)
+        figure = go.Figure()
+        self.panel.add_to(figure)
+        add_curves(figure, {"xaxis": "x2", "yaxis": "y2"}, {"xaxis": "x2", "yaxis": "y3"})
+        add_tuning(figure, xaxis="x3", yaxis="y4")
+        styled(figure, height=_HEIGHT, name="sweep")
+        top = 40 + _ROW * _rows(self.panel.names())
+        figure.update_layout(height=_HEIGHT + top, margin={"t": top, "b": 70}, **_axes())
+        figure.update_layout(legend={"y": 1 + 26 / (_HEIGHT - 70), "font_size": 12})
+        bold = {"showarrow": False, "xref": "paper", "yref": "paper", "font_size": 13}
+        figure.add_annotation(x=_SPLIT, y=1, xanchor="left", yanchor="bottom", text="", **bold)
+        small = bold | {"font_size": 11}
+        if self._published:
+            figure.add_annotation(x=0, y=0, xanchor="left", yanchor="top", yshift=-50, text="", **small)
+        for y, text in ((_KEPT, "rings: epochs kept"), (_TUNED, "ring: rate chosen; ×: a run diverged")):
+            figure.add_annotation(x=_SPLIT, y=y, xanchor="left", yanchor="bottom", text=text, **small)
+        return figure
 
     def view(self, choice: Choice, stop: str) -> View:
-        table = beside_neighbours(*self._tables, stop, self._metric)
-        return View([*self._still, highlight(*self._tables, stop)], words=(), table=table)
+        tables, drawn, metric = self.tables(choice), self.drawn(choice), self.sweep_of(choice).metric
+        beside, layout = self.beside(choice, stop)
+        if self._published:
+            papers = self._published.get(tables.sweep.name)
+            layout["annotations[1].text"] = "" if papers is None else published_caption(papers)
+        rows = tables.neighbours(stop)
+        traces = [*drawn.traces, rings(list(rows["candidate"]), drawn.places), *beside]
+        told = [*words(tables, stop, choice[-1], drawn.front), *self._left_out()]
+        return View(traces, told, drawn.layout | layout, beside_neighbours(rows, metric))
 
+    def drawn(self, choice: Choice) -> Drawn:
+        """Return what the large panel shows at a choice, whatever the candidate."""
+        sweep, cost = self.sweep_of(choice), choice[-1]
+        if (sweep.name, cost) not in self._drawn:
+            self._drawn[sweep.name, cost] = self.panel.drawn(sweep, cost)
+        return self._drawn[sweep.name, cost]
 
-def choices(summary: pd.DataFrame) -> dict[str, list[tuple[str, str]]]:
-    """Return what can be chosen: for each method its candidates by rank, as (what the slider says, candidate).
+    def sweep_of(self, choice: Choice) -> SweepTables:
+        """Return the sweep that a choice is of."""
+        return self.sweeps[choice[0]] if len(self.every) > 1 else next(iter(self.sweeps.values()))
 
-    >>> table = pd.DataFrame({"candidate": ["VeRA r=4", "VeRA r=1", "head only"], "rank": [4, 1, None],
-    ...                       "method": ["VeRA", "VeRA", "head only"]}).astype({"rank": "Int64"})
-    >>> choices(table)
-    {'VeRA': [('r=1', 'VeRA r=1'), ('r=4', 'VeRA r=4')], 'head only': [('no rank', 'head only')]}
-    """
-    found: dict[str, list[tuple[str, str]]] = {}
-    for method, rows in summary.groupby("method", sort=False):
-        rows = rows.sort_values("rank")
-        alike = rows["rank"].duplicated(keep=False)
-        found[str(method)] = [_choice(row, same) for row, same in zip(rows.itertuples(), alike, strict=True)]
-    return found
+    def tables(self, choice: Choice) -> Tables:
+        """Return the tables of what is shown at a choice, parted by candidate."""
+        sweep = self.sweep_of(choice)
+        if sweep.name not in self._tables:
+            self._tables[sweep.name] = Tables(sweep)
+        return self._tables[sweep.name]
 
-
-def beside_neighbours(summary: pd.DataFrame, pairs: pd.DataFrame, candidate: str, metric: str) -> pd.DataFrame:
-    """Return what the explorer shows of a candidate, in words: itself and its neighbours, one row each."""
-    rows = neighbours(summary, pairs, candidate)
-    scale, unit = difference_unit(metric)
-    return pd.DataFrame(
-        {
-            "": rows["relation"],
-            "candidate": rows["candidate"],
-            f"test {in_words(metric)} (quartiles)": [_score(row) for row in rows.itertuples()],
-            "parameters": [_number(value) for value in rows["backbone"]],
-            "bytes": [_number(value) for value in rows["bytes_stored"]],
-            "step, ms": [_number(1000 * value) for value in rows["step_seconds"]],
-            "peak, MiB": [_number(value / 2**20) for value in rows["peak_memory"]],
-            f"this − that{', ' + unit if unit else ''} (95 %)": [_difference(row, scale) for row in rows.itertuples()],
-            "verdict": [_verdict(row) for row in rows.itertuples()],
+    def beside(self, choice: Choice, candidate: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Return what the small panels show of a candidate: changes to the last eight traces, and to the layout."""
+        tables = self.tables(choice)
+        records, metric = tables.records(candidate), tables.sweep.metric
+        colour = self._colours[tables.rows[candidate].series]
+        tuning = tables.tuning.get(candidate, tables.sweep.tuning.iloc[:0])
+        runs = len(tables.reported.get(candidate, []))
+        layout = _ticks(tuning) | {
+            "annotations[0].text": f"<b>{candidate}</b>: {_counted(records, runs)}",
+            "yaxis3.title.text": f"validation<br>{in_words(metric)}",
+            "yaxis4.title.text": f"validation<br>{in_words(metric)}",
         }
-    )
+        return [*curves_of(records, metric, colour), *tuning_of(tuning, colour)], layout
+
+    def _left_out(self) -> list[str]:
+        said = [] if len(self._costs) > 1 else ["Bytes, step time and memory as costs: in JupyterLab."]
+        total = sum(len(sweep.summary) for sweep in self.every)
+        here = sum(map(len, self.offered().values())) if self._most is not None and total > self._most else total
+        return said + ([f"{total - here} candidates more: in JupyterLab."] if here < total and not said[1:] else [])
 
 
-def highlight(summary: pd.DataFrame, pairs: pd.DataFrame, candidate: str) -> dict[str, Any]:
-    """Return a trace's points and markers: a thick ring round the candidate, thin ones round its neighbours."""
-    rows = neighbours(summary, pairs, candidate)
-    x = rows["backbone"].where(rows["backbone"] > 0)  # what trains nothing has no place on a logarithmic axis
-    sizes, widths = [24] + [18] * (len(rows) - 1), [3] + [1.5] * (len(rows) - 1)
-    points = {"x": x.astype(float).tolist(), "y": rows["median"].tolist()}
-    return points | {"marker.size": sizes, "marker.line.width": widths}
+class _Nothing:
+    """Words where there is nothing to choose."""
+
+    menus, slider = (), "rank"
+
+    def __init__(self, told: Sequence[str]) -> None:
+        self._told = told
+
+    def offered(self) -> dict[Choice, list[Stop]]:
+        return {(): [("none", None)]}
+
+    def frame(self) -> go.Figure:
+        figure = styled(go.Figure(), height=200, legend=False, name="sweep")
+        figure.update_xaxes(title="trained parameters", showticklabels=False)
+        return figure.update_yaxes(title="test score", showticklabels=False)
+
+    def view(self, choice: Choice, stop: Any) -> View:
+        return View([], self._told)
 
 
-def _choice(row: Any, alike: bool) -> tuple[str, str]:
-    told = "no rank" if pd.isna(row.rank) else f"r={row.rank}"
-    return row.candidate if alike else told, row.candidate
+def _sweeps(given: "Comparison | Where") -> tuple[list[SweepTables], list[str]]:
+    """Return the sweeps of a comparison or a store, and what is said where there is none."""
+    if isinstance(given, Comparison):
+        return [tables_of(given)], []
+    if not (given is None or isinstance(given, str | Path | Store)):
+        raise VxlabError(
+            f"result_or_store is a {type(given).__name__}; give what vxlab.compare returned, a vxlab.Store or its path"
+        )
+    if isinstance(given, str | Path) and "://" not in str(given) and not Path(given).expanduser().exists():
+        raise VxlabError(f"result_or_store={str(given)!r}: there is no such store; vxlab.Store().name is the usual one")
+    with opened(given) as results:
+        found = stored_sweeps(results)
+        return found, [] if found else _nothing(results)
 
 
-def _score(row: Any) -> str:
-    if pd.isna(row.median):
-        return "none: no run finished"
-    lost = f", {row.diverged} not finished" if row.diverged else ""
-    return f"{row.median:.3f} ({row.q1:.3f}–{row.q3:.3f}){lost}"
+def _nothing(results: Store) -> list[str]:
+    counts = results.table()["status"].value_counts()
+    runs = ", ".join(f"{count} {status}" for status, count in counts.items())
+    there = f"has no run that ended yet ({runs})" if runs else "has no runs yet"
+    return [
+        f"<b>Nothing to show:</b> the store {results.name}",
+        f"{there}. Train some, then run this cell again:",
+        "vxlab.compare(vxlab.fair_recipe('smoke')) takes a minute; notebook 02_rank_sweep asks the whole question.",
+    ]
 
 
-def _number(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:,.0f}"
+def _paper_rows(paper: "pd.DataFrame | str | None", task: str) -> pd.DataFrame:
+    """Return the papers' rows to lay over a sweep of a task."""
+    if isinstance(paper, pd.DataFrame):
+        return paper.dropna(subset=["parameters", "fraction"])
+    glue = published_table("glue").dropna(subset=["parameters", "fraction"]).query("method != 'full'")
+    if paper is not None and paper not in set(glue["task"]):
+        known = ", ".join(glue["task"].unique())
+        raise VxlabError(f"paper={paper!r} is not a task of the papers' GLUE tables: {known}")
+    return glue[glue["task"] == (paper or task)]
 
 
-def _difference(row: Any, scale: int) -> str:
-    if pd.isna(row.difference):
-        return ""
-    told = [f"{scale * value:+.{1 if scale > 1 else 3}f}" for value in (row.difference, row.low, row.high)]
-    return f"{told[0]} ({told[1]} to {told[2]})".replace("-", "−")
+def _prepared(sweep: SweepTables) -> SweepTables:
+    """Give the runs their methods as shown, and the candidates the names of their lines."""
+    methods = sweep.summary.set_index("candidate")["method"]
+    runs = sweep.runs.assign(method=sweep.runs["candidate"].map(methods).fillna(sweep.runs["method"]))
+    return sweep._replace(runs=runs, summary=sweep.summary.assign(series=series_names(sweep.summary)))
 
 
-def _verdict(row: Any) -> str:
-    if pd.isna(row.difference):
-        return ""
-    if not row.seen:
-        return "no difference seen"
-    return "this one is better" if row.difference > 0 else "this one is worse"
+def _axes() -> dict[str, Any]:
+    """Return the axes of the large panel and of the three small ones beside it."""
+    small = {"tickfont": {"size": 11}, "nticks": 5}
+
+    def titled(text: str, size: int = 12) -> dict[str, Any]:
+        return {"title": {"text": text, "font": {"size": size}, "standoff": 8}}
+
+    return {
+        "xaxis": {"domain": (0, 0.57), **titled("", 14)},
+        "xaxis2": small | titled("training step") | {"domain": (_SPLIT, 1), "anchor": "y3", "rangemode": "tozero"},
+        "xaxis3": small | titled("learning rate") | {"domain": (_SPLIT, 1), "anchor": "y4", "type": "log"},
+        "yaxis": {"tickformat": ".2f", **titled("", 14)},
+        "yaxis2": small | titled("training<br>loss") | {"domain": (0.75, 1), "anchor": "x2"},
+        "yaxis3": small | titled("") | {"domain": (0.43, _KEPT), "anchor": "x2"},
+        "yaxis4": small | titled("") | {"domain": (0, _TUNED), "anchor": "x3"},
+    }
+
+
+def _ticks(tuning: pd.DataFrame) -> dict[str, Any]:
+    """Return the ticks of the tuning panel: every rate, of which four at most say what they are."""
+    rates = sorted(tuning["learning_rate"].fillna(tuning["head_learning_rate"]).unique())
+    stride = math.ceil(len(rates) / 4) or 1
+    said = [f"{rate:.2g}" if i % stride == 0 else "" for i, rate in enumerate(rates)]
+    return {"xaxis3.tickvals": [float(rate) for rate in rates], "xaxis3.ticktext": said}
+
+
+def _rows(names: Iterable[str]) -> int:
+    """Return how many rows a legend of these names takes at the width of a narrow window."""
+    widths = [44 + 6.6 * len(name) for name in names]
+    return max(1, math.ceil(1.15 * len(widths) * max(widths) / _LEGEND_WIDTH))
+
+
+def _counted(records: Sequence[RunRecord], runs: int) -> str:
+    if not records:
+        return "no learning curves here" if runs else "no reported run"
+    lost = sum(record.status != "finished" for record in records)
+    return f"{len(records)} run{'s' if len(records) > 1 else ''}" + (f", {lost} diverged (dotted)" if lost else "")

@@ -1,7 +1,7 @@
 """Plotly figures of a sweep: scores against trained parameters. Every function takes tables and returns a figure."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,7 @@ from vxlab.views.look import DASHES, GREY, look, styled
 
 _FAMILIES = ("LoRA", "VeRA", "LoRA-XS")
 """The three that keep their look in every figure; what else a sweep holds takes the looks after theirs."""
+_WITHOUT_TARGETS = ("head only", "full fine-tuning")
 _NOT_OURS = {"lora_fa": "LoRA-FA"}
 """Methods of the papers that vxlab does not have."""
 _PARAMETERS = "trained parameters in the backbone (the task head apart)"
@@ -89,12 +90,22 @@ def gain_per_parameter(summary: pd.DataFrame, head_score: float, *, metric: str)
 
 def series(table: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:
     """Yield the number of its look, the name and the rows, by parameters, of each method on each target set."""
+    names = series_names(table)
+    for name, i in looks_of(names).items():
+        if len(rows := table[names == name]):
+            yield i, name, rows.sort_values("backbone")
+
+
+def series_names(table: pd.DataFrame) -> "pd.Series[str]":
+    """Return of each candidate the name of its line: its method, and its targets where they differ in the table."""
     several = "targets" in table and table["targets"].nunique() > 1
     names = table["method"] + ", " + table["targets"] if several else table["method"]
-    others = [name for name in names.unique() if name not in _FAMILIES]
-    for i, name in enumerate([*_FAMILIES, *others]):
-        if len(rows := table[names == name]):
-            yield i, str(name), rows.sort_values("backbone")
+    return names.where(~table["method"].isin(_WITHOUT_TARGETS), table["method"])
+
+
+def looks_of(names: Iterable[str]) -> dict[str, int]:
+    """Return the number of each line's look: the three families' own first, then the others in their order."""
+    return {str(name): i for i, name in enumerate(dict.fromkeys([*_FAMILIES, *names]))}
 
 
 def possible(lowest: pd.Series) -> dict[str, float]:
@@ -152,31 +163,46 @@ def _add_runs(figure: go.Figure, points: pd.DataFrame, runs: pd.DataFrame) -> No
 
 def _add_published(figure: go.Figure, rows: pd.DataFrame, measured: list[str]) -> None:
     """Draw the papers' points in the colour and shape that the method has here, hollow; others after those."""
-    names = rows["method"].map(_published_name)
-    known = list(dict.fromkeys([*_FAMILIES, *measured, *names]))
+    names = rows["method"].map(published_name)
+    looks = looks_of([*measured, *names])
     for (name, mark), own in rows.groupby([names, "mark"], sort=False):
-        style = look(known.index(name))["marker"]
-        marker = style | {"symbol": f"{style['symbol']}-open", "size": 11, "line": {"width": 2}}
         figure.add_scatter(
-            x=own["parameters"], y=own["fraction"], mode="markers", marker=marker,
+            x=own["parameters"], y=own["fraction"], mode="markers", marker=hollow(looks[name]),
             name=f"{name}, published" + (f" [{mark}]" if mark else ""),
-            customdata=[_cited(row) for row in own.itertuples()], hovertemplate="%{customdata}<extra></extra>",
+            customdata=[cited(row) for row in own.itertuples()], hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
-    where = f"{', '.join(rows['model'].unique())}; {', '.join(rows['task'].unique())}"
     figure.add_annotation(
-        text=f"Hollow: as published ({where}). Of another model or task, heights do not compare.", showarrow=False,
+        text=published_caption(rows), showarrow=False,
         x=0, xref="paper", xanchor="left", y=0, yref="paper", yanchor="top", yshift=-58, font={"size": 12},
     )  # fmt: skip
 
 
-def _published_name(slug: str) -> str:
+def hollow(i: int) -> dict[str, Any]:
+    """Return the marker of a published point of the i-th series."""
+    style = look(i)["marker"]
+    return style | {"symbol": f"{style['symbol']}-open", "size": 11, "line": {"width": 2}}
+
+
+def published_caption(rows: pd.DataFrame) -> str:
+    """Say what the hollow points are of."""
+    where = f"{', '.join(rows['model'].unique())}; {', '.join(rows['task'].unique())}"
+    return f"Hollow: as published ({where}). Of another model or task, heights do not compare."
+
+
+def published_name(slug: str) -> str:
+    """Return how a method of a published table is called here.
+
+    >>> published_name("lora_xs"), published_name("lora_fa")
+    ('LoRA-XS', 'LoRA-FA')
+    """
     return _NOT_OURS.get(slug) or family_name({"name": slug})
 
 
-def _cited(row: Any) -> str:
+def cited(row: Any) -> str:
+    """Return what hovering over a published point shows: whose, its score, how certain, its source."""
     rank = "" if pd.isna(row.rank) else f" r={row.rank}"
     score = f"{row.model}, {row.task}: {in_words(row.metric)} {row.fraction:.3f}"
-    lines = [f"<b>{_published_name(row.method)}{rank}, published</b>", score, row.statistic, row.note]
+    lines = [f"<b>{published_name(row.method)}{rank}, published</b>", score, row.statistic, row.note]
     mark = f" [{row.mark}]" if row.mark else ""
     return "<br>".join(line for line in [*lines, f"{row.parameters:,} parameters", f"{row.source}{mark}"] if line)
 

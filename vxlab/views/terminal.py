@@ -31,6 +31,8 @@ class CellLines:
     def __init__(self, stream: TextIO, pause: float | None = None) -> None:
         self.number = self.total = 0
         self.heading = ""
+        self.notebook: NotebookNode
+        """as far as it has been executed; there once the kernel has started"""
         self._stream = stream
         self._live = stream.isatty()
         self._pause = pause or (1.0 if self._live else 30.0)
@@ -74,6 +76,7 @@ class CellLines:
         """Do nothing: the ticker shows what was printed."""
 
     def _count(self, notebook: "NotebookNode") -> None:
+        self.notebook = notebook
         self.total = sum(_runs(cell) for cell in notebook.cells)
 
     def _start(self, cell: "NotebookNode", cell_index: int) -> None:

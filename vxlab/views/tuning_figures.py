@@ -1,8 +1,10 @@
 """The plotly figure of the tuning stage: what each learning rate scored, and which was chosen."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
@@ -18,6 +20,7 @@ _CHOSEN = {
     "low": ("chosen, the lowest tried: the best may be lower", "triangle-left-open", COLOURS[1]),
     "high": ("chosen, the highest tried: the best may be higher", "triangle-right-open", COLOURS[1]),
 }
+_LOST = {"symbol": "x-thin", "size": 10, "color": COLOURS[1], "line": {"width": 2, "color": COLOURS[1]}}
 _NO_RANK = 0
 
 
@@ -55,6 +58,70 @@ def tuning_curves(tuning: pd.DataFrame, *, metric: str) -> go.Figure:
     return styled(figure, height=150 + 290 * rows)
 
 
+def add_tuning(figure: go.Figure, **place: Any) -> None:
+    """Add four traces without data, of one candidate's tuning: its line, other rates, the chosen one, those lost.
+
+    Args:
+        figure: to which they are added.
+        place: the axes, as a trace names them.
+    """
+    shown = {"hovertemplate": "%{customdata}<extra></extra>", "showlegend": False, **place}
+    bars = {"type": "data", "symmetric": False, "thickness": 1.5, "width": 3}
+    figure.add_scatter(mode="lines+markers", marker={"size": 7}, error_y=bars, **shown)
+    figure.add_scatter(mode="markers", marker={"size": 7, "color": GREY}, opacity=0.3, **shown)
+    ring = {"size": 17, "line": {"width": 2}}
+    figure.add_scatter(mode="markers", marker=ring, **shown | {"hoverinfo": "skip", "hovertemplate": None})
+    figure.add_scatter(mode="markers", marker=_LOST, **shown)
+
+
+def tuning_of(tuning: pd.DataFrame, colour: str) -> list[dict[str, Any]]:
+    """Return one candidate's changes to the traces of :func:`add_tuning`.
+
+    Args:
+        tuning: its rows.
+        colour: of its line.
+    """
+    rows = sorted(tuning.itertuples(index=False), key=_rate)
+    at_head_rate = _at_chosen_head_rate(rows)
+    scored = [(row, own) for row, own in zip(rows, at_head_rate, strict=True) if pd.notna(row.median)]
+    line, others = ([row for row, own in scored if own is which] for which in (True, False))
+    bars = {
+        "error_y.array": [round(row.high - row.median, 4) for row in line],
+        "error_y.arrayminus": [round(row.median - row.low, 4) for row in line],
+    }
+    chosen, lost = [row for row in rows if row.chosen], [row for row in rows if row.diverged + row.failed]
+    marks = [_CHOSEN[row.edge] for row in chosen]
+    ring = {"marker.symbol": [symbol for _, symbol, _ in marks], "marker.color": [colour for *_, colour in marks]}
+    floor = round(_floor(tuning), 4)
+    return [
+        {**_points(line), **bars, "line.color": colour, "marker.color": colour},
+        _points(others),
+        {**_points(chosen), **ring},
+        {**_points(lost), "y": [floor] * len(lost)},
+    ]
+
+
+def _rate(row: Any) -> float:
+    return float(row.head_learning_rate if pd.isna(row.learning_rate) else row.learning_rate)
+
+
+def _points(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    return {
+        "x": [_rate(row) for row in rows], "y": [round(row.median, 4) for row in rows],
+        "customdata": [_told(row) for row in rows],
+    }  # fmt: skip
+
+
+def _at_chosen_head_rate(rows: Sequence[Any]) -> list[bool]:
+    """Mark a candidate's rows at the head's chosen rate.
+
+    One point a rate is one line: the head alone is tuned by its own rate; where all diverged, none was chosen.
+    """
+    chosen = [row.head_learning_rate for row in rows if row.chosen]
+    alone = not chosen or len({_rate(row) for row in rows}) == len(rows)
+    return [alone or row.head_learning_rate in chosen for row in rows]
+
+
 def _looks(ranks: list[int]) -> dict[int, dict[str, Any]]:
     """Return a line and a marker for each rank, darkest for the lowest; no rank is grey."""
     ordered = [rank for rank in ranks if rank != _NO_RANK]
@@ -71,10 +138,7 @@ def _looks(ranks: list[int]) -> dict[int, dict[str, Any]]:
 
 def _add_candidate(figure: go.Figure, rows: pd.DataFrame, looks: dict[int, Any], place: dict[str, int]) -> None:
     rank = rows["rank"].iloc[0]
-    chosen = rows.loc[rows["chosen"], "head_learning_rate"]
-    # One point a rate is one line: the head alone is tuned by its own rate; where all diverged, none was chosen.
-    alone = not rows["rate"].duplicated().any() or chosen.empty
-    at_head_rate = rows["head_learning_rate"].isin(chosen) | alone
+    at_head_rate = np.array(_at_chosen_head_rate(list(rows.itertuples())))
     for own, faint in ((rows[at_head_rate], False), (rows[~at_head_rate], True)):
         if own.empty:
             continue
@@ -110,8 +174,7 @@ def _add_marks(figure: go.Figure, rows: pd.DataFrame, floor: float, place: dict[
     told = [_told(row) for row in lost.itertuples()]
     figure.add_scatter(
         x=lost["rate"], y=[floor] * len(lost), mode="markers", name="a seed diverged", legendrank=10**7,
-        marker={"symbol": "x-thin", "size": 10, "color": COLOURS[1], "line": {"width": 2, "color": COLOURS[1]}},
-        customdata=told, hovertemplate="%{customdata}<extra></extra>", **place,
+        marker=_LOST, customdata=told, hovertemplate="%{customdata}<extra></extra>", **place,
     )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def pareto_figures(summary: pd.DataFrame, *, metric: str) -> go.Figure:
         _add_panel(figure, shown.dropna(subset=["x"]), metric, panel == 0, place)
     figure.update_yaxes(title=f"test {in_words(metric)}", tickformat=".2f", col=1)
     figure.update_yaxes(autorangeoptions=possible(table["median"]))
-    return styled(figure, height=780)
+    return styled(figure, height=780, name="fronts")
 
 
 def differences(pairs: pd.DataFrame, kind: str | None = None, *, metric: str) -> go.Figure:
@@ -62,7 +62,7 @@ def differences(pairs: pd.DataFrame, kind: str | None = None, *, metric: str) ->
     figure.update_xaxes(title=f"difference in test {in_words(metric)}{unit}, and its own 95 % interval")
     figure.update_yaxes(categoryorder="array", categoryarray=list(shown["pair"])[::-1], dtick=1)
     figure.update_yaxes(range=[-0.7, len(shown) - 0.3])
-    return styled(figure, height=150 + 24 * max(len(shown), 2))
+    return styled(figure, height=150 + 24 * max(len(shown), 2), name=f"differences {kind or 'of all pairs'}")
 
 
 def difference_unit(metric: str) -> tuple[int, str]:
@@ -100,7 +100,7 @@ def _add_panel(figure: go.Figure, shown: pd.DataFrame, metric: str, legend: bool
     front = shown[shown["front"]].sort_values("x")
     line = {"color": GREY, "width": 1.5, "shape": "hv"}
     figure.add_scatter(
-        x=front["x"], y=front["median"], mode="lines", line=line, name="front: nothing is better and cheaper",
+        x=front["x"], y=front["median"], mode="lines", line=line, name="front (filled): nothing is better and cheaper",
         legendgroup="front", showlegend=legend, hoverinfo="skip", **place,
     )  # fmt: skip
     for i, name, rows in series(shown):

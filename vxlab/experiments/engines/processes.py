@@ -164,7 +164,7 @@ class _Slot:
         self.pipe, workers_end = context.Pipe()
         self._born = False
         self._process = context.Process(target=serve, args=(workers_end, self._threads, self._workers))
-        with _born_with(self._environment):
+        with born_with(self._environment):
             self._process.start()
         workers_end.close()  # or the pipe would not end with the worker
 
@@ -201,7 +201,7 @@ def require_workers(workers: int | None) -> int | None:
 
 
 @contextlib.contextmanager
-def _born_with(environment: dict[str, str]) -> Iterator[None]:
+def born_with(environment: dict[str, str]) -> Iterator[None]:
     """Let processes that start here have these variables from their first import on, and be deaf to Ctrl-C.
 
     A worker spends seconds on imports before its own code could ask for either.

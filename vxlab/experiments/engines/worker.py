@@ -23,7 +23,7 @@ def serve(pipe: Connection, threads: int, workers: int) -> None:
         workers: how many workers share this machine.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer: it stops its workers
-    threading.Thread(target=_end_with_the_driver, daemon=True).start()
+    threading.Thread(target=end_with_the_driver, daemon=True).start()
     _use_threads(threads)
     with contextlib.suppress(EOFError, OSError):  # the driver has closed its end
         pipe.send_bytes(READY)
@@ -45,7 +45,8 @@ def _outcome(job: bytes, workers: int) -> bytes:
     return perform(key, function, args, workers)
 
 
-def _end_with_the_driver() -> None:
+def end_with_the_driver() -> None:
+    """End this process as soon as the one that started it ends; for a thread of its own."""
     driver = parent_process()
     assert driver is not None
     driver.join()

@@ -1,0 +1,136 @@
+"""What a store measured of a model's candidates: which runs count, which rate is chosen, and what is reported."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from toy_records import key_of, metric_rows, stored_record, toy_spec
+
+import vxlab
+from vxlab.errors import VxlabError
+from vxlab.experiments.measured import best_runs, is_usual, measured, store_sentence
+from vxlab.experiments.metrics import interval
+from vxlab.experiments.store import Store
+
+LORA, VERA = vxlab.LoRA(rank=8), vxlab.VeRA(rank=64)
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "runs.db") as store:
+        yield store
+
+
+@pytest.fixture
+def add(store):
+    """Return a function that puts a run into the store."""
+    added = []
+
+    def add(method=LORA, *, seed=0, rate=1e-3, test=0.8, validation=0.8, backbone=1000, status="finished", **spec):
+        settings = toy_spec(method=method, seed=seed, learning_rate=rate, **spec)
+        rows = metric_rows({"accuracy": test, "f1": test - 0.1}, (validation - 0.1, validation, validation - 0.2))
+        key = key_of(len(added))
+        changed = {"parameters": {"backbone": backbone, "head": 10, "total": 10_000}, "metrics": rows, "spec": settings}
+        record = dataclasses.replace(stored_record(store.folder, key), **changed, status=status)
+        store.finish(record, "host:1:0.0:me")
+        added.append(key)
+        return key
+
+    return add
+
+
+def _row(found, label):
+    (row,) = found.table[found.table["label"] == label].to_dict("records")
+    return row
+
+
+def test_a_candidate_reports_the_median_and_quartiles_of_its_seeds(store, add):
+    for seed, test in enumerate((0.7, 0.8, 0.9, 0.81)):
+        add(seed=seed, test=test)
+    row = _row(measured(store, "minilm"), "LoRA r=8")
+    assert (row["n"], row["median"]) == (4, pytest.approx(0.805))
+    assert [row["low"], row["high"]] == pytest.approx(np.quantile([0.7, 0.8, 0.9, 0.81], [0.25, 0.75]).tolist())
+
+
+def test_validation_chooses_the_rate_and_fresh_seeds_report(store, add):
+    add(seed=0, rate=1e-3, validation=0.9, test=0.6)
+    add(seed=0, rate=1e-2, validation=0.8, test=0.99)
+    for seed, test in ((10, 0.71), (11, 0.73), (12, 0.72)):
+        add(seed=seed, rate=1e-3, validation=0.1, test=test)
+    row = _row(measured(store, "minilm"), "LoRA r=8")
+    assert (row["learning_rate"], row["median"], row["n"], row["edge"]) == (1e-3, pytest.approx(0.72), 3, "low")
+
+
+def test_one_run_has_its_interval_over_items(store, add):
+    key = add(test=0.8)
+    row = _row(measured(store, "minilm"), "LoRA r=8")
+    logits, labels = (tensor.numpy() for tensor in store.predictions(key))
+    assert (row["low"], row["high"]) == interval("accuracy", logits, labels)
+
+
+def test_a_diverged_run_is_counted_and_scores_nothing(store, add):
+    for seed, status in enumerate(("finished", "finished", "diverged")):
+        add(seed=seed, status=status, test=0.8 if status == "finished" else float("nan"))
+    add(VERA, status="diverged", test=float("nan"), validation=float("nan"))
+    found = measured(store, "minilm")
+    assert [_row(found, "LoRA r=8")[name] for name in ("n", "diverged", "median")] == [2, 1, 0.8]
+    assert _row(found, "VeRA r=64")["n"] == 0
+    assert not _row(found, "VeRA r=64")["front"]
+
+
+def test_the_front_is_what_nothing_beats_for_less(store, add):
+    add(LORA, test=0.8, backbone=1000)
+    add(VERA, test=0.7, backbone=100)
+    add(vxlab.LoRAXS(rank=4), test=0.69, backbone=500)
+    table = measured(store, "minilm").table
+    assert table.set_index("label")["front"].to_dict() == {"LoRA r=8": True, "VeRA r=64": True, "LoRA-XS r=4": False}
+
+
+def test_a_method_with_a_part_changed_is_no_run_of_the_usual_one(store, add):
+    add(vxlab.VeRA(rank=64, seed=1000), test=0.7)
+    add(vxlab.VeRA(rank=64, vectors="d"), test=0.9)
+    found = measured(store, "minilm")
+    assert (_row(found, "VeRA r=64")["median"], found.others) == (0.7, 1)
+    assert not is_usual({"name": "lora_xs", **vxlab.LoRAXS(basis="bottom").settings()})
+    assert is_usual({"name": "lora", **vxlab.LoRA(rank=4, alpha=32).settings()})
+
+
+def test_runs_under_the_protocol_with_most_candidates_are_told_apart_from_others(store, add):
+    add(LORA, train_examples=100, test=0.9)
+    for method in (LORA, VERA):
+        add(method, train_examples=1600, test=0.8, seed=1)
+    found = measured(store, "minilm")
+    assert found.table["median"].tolist() == [0.8, 0.8]
+    assert found.protocol == "rotten_tomatoes (1,600 training examples, 2 epochs)"
+    assert found.others == 1
+    add(LORA, task="sst2", test=0.5)
+    assert measured(store, "minilm", task="sst2").table["median"].tolist() == [0.5]
+
+
+def test_another_metric_can_be_reported_and_an_unscored_one_is_refused(store, add):
+    add(test=0.8)
+    assert _row(measured(store, "minilm", metric="f1"), "LoRA r=8")["median"] == pytest.approx(0.7)
+    with pytest.raises(VxlabError, match=r"metric='matthews' was not scored on toy; choose one of accuracy, f1"):
+        measured(store, "minilm", metric="matthews")
+
+
+def test_no_run_is_an_empty_table_and_no_store_is_made(store, add, tmp_path, monkeypatch):
+    add()
+    assert len(measured(store, "mpnet").table) == len(measured(store, None).table) == 0
+    assert len(measured(store, "minilm", task="rte").table) == 0
+    monkeypatch.setenv("VXLAB_REPORTS", str(tmp_path / "absent"))
+    for where in (None, tmp_path / "absent" / "runs.db", str(tmp_path / "absent")):
+        assert len(measured(where, "minilm").table) == len(best_runs(where)) == 0
+    assert not (tmp_path / "absent").exists()
+
+
+def test_the_overview_shows_the_run_that_validation_chose(store, add):
+    add(LORA, validation=0.9, test=0.6)
+    add(vxlab.LoRA(rank=4), validation=0.8, test=0.99)
+    add(VERA, validation=0.7, test=0.7, targets="mlp")
+    runs = best_runs(store)
+    assert runs[["method", "layers", "runs", "best", "test score"]].to_numpy().tolist() == [
+        ["LoRA", "query-value", 2, "LoRA r=8", 0.6], ["VeRA", "mlp", 1, "VeRA r=64", 0.7]
+    ]  # fmt: skip
+    assert store_sentence(runs) == "The store holds **3 runs** that finished, of 1 model on 1 task by 2 methods."
+    assert "Nothing has been measured" in store_sentence(runs.head(0))

@@ -1,0 +1,226 @@
+"""What a store measured of one model's candidates: their scores under one protocol, at the rates validation chose."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vxlab.adapters import METHODS, method_from_name
+from vxlab.errors import VxlabError
+from vxlab.experiments.labels import family_name, label
+from vxlab.experiments.metrics import interval
+from vxlab.experiments.pareto import pareto_front
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.statistics import summarise
+from vxlab.experiments.store import ENDED, Store, Where, opened
+from vxlab.experiments.tuning import tuning_table
+from vxlab.paths import reports_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEASURED_COLUMNS = [
+    "family", "rank", "label", "targets", "backbone", "bytes_stored", "n", "diverged", "median", "low", "high",
+    "learning_rate", "edge", "front",
+]  # fmt: skip
+
+_FREE = {"rank", "alpha", "seed"}
+"""Settings of a method that make no other method of it: the size, the step's scale, and what is drawn."""
+_OWN = {
+    "method",
+    "targets",
+    "learning_rate",
+    "head_learning_rate",
+    "seed",
+    "model",
+    "device",
+    "precision",
+    "task_folder",
+}
+"""Fields of a spec in which runs under one protocol may differ."""
+
+
+_RATES = ["learning_rate", "head_learning_rate"]
+
+
+class Measured(NamedTuple):
+    """Candidates of one model under one protocol."""
+
+    table: "pd.DataFrame"
+    """one row a candidate: :data:`MEASURED_COLUMNS`"""
+    metric: str
+    """whose scores they are"""
+    protocol: str
+    """task, training examples and epochs, in words; "" where there is no run"""
+    others: int
+    """runs of this model that are not among them: other tasks or protocols, and methods with a part changed"""
+
+
+def measured(store: Where, model: str | None, *, task: str | None = None, metric: str | None = None) -> Measured:
+    """Return the candidates that a store's runs of a model make, under the protocol that most of them share.
+
+    A candidate is a method at its usual settings (α and seeds may be any), a rank and targets. Seeds that ran at
+    several learning rates choose the rate, by the median of validation; the test scores of the other seeds at that
+    rate are reported, or of all seeds where there are no others.
+    ``median`` is over the ``n`` runs that finished; ``low`` and ``high`` are their quartiles, or for a single run its
+    95 % interval over test items. ``front``: nothing measured scores as high for fewer parameters.
+
+    Args:
+        store: as :func:`vxlab.run` takes it; what is not there has no runs, and is not made.
+        model: its name in the runs; None has none.
+        task: whose runs; None takes the task with the most candidates.
+        metric: one of the task's; None takes its first.
+
+    Raises:
+        VxlabError: the metric was not scored on the task.
+    """
+    import pandas as pd
+
+    nothing = pd.DataFrame(columns=MEASURED_COLUMNS)
+    if model is None or not is_there(store):
+        return Measured(nothing, metric or "", "", 0)
+    with opened(store) as results:
+        table = results.table()
+        ours = table[(table["model"] == model) & table["status"].isin(ENDED)]
+        runs = ours if ours.empty else _plain_runs(ours, results)
+        if task is not None:
+            runs = runs[runs["task"] == task]
+        if runs.empty:
+            return Measured(nothing, metric or "", "", len(ours))
+        runs = _largest_study(runs)
+        metric = _checked(metric, runs["record"].iloc[0])
+        rows = [_summary(own, metric, results) for _, own in runs.groupby("candidate", sort=False)]
+    summary = pd.DataFrame(rows).astype({"rank": "Int64", "backbone": "Int64"})
+    summary["front"] = pareto_front(summary)
+    return Measured(summary[MEASURED_COLUMNS], metric, _in_words(runs.iloc[0]), len(ours) - len(runs))
+
+
+def best_runs(store: Where = None) -> "pd.DataFrame":
+    """Return what a store holds, one row a model, task, method and layers, in words.
+
+    Columns: ``model, task, method, layers, runs`` (finished), ``best`` (the method and rank with the best validation
+    score), ``metric`` and ``test score`` (its own, which chose nothing). Empty where the store is not there, which does
+    not make it, or has no finished run.
+    """
+    import pandas as pd
+
+    columns = ["model", "task", "method", "layers", "runs", "best", "metric", "test score"]
+    if not is_there(store):
+        return pd.DataFrame(columns=columns)
+    with opened(store) as results:
+        table = results.table()
+    finished = table[(table["status"] == "finished") & table["validation"].notna()]
+    finished = finished.assign(family=[family_name({"name": name}) for name in finished["method"]])
+    rows = []
+    for (model, task, family, targets), own in finished.groupby(["model", "task", "family", "targets"], sort=True):
+        best = own.sort_values("validation", kind="stable").iloc[-1]
+        rows.append((model, task, family, targets, len(own), best["label"], best["metric"], best["test"]))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def store_sentence(runs: "pd.DataFrame") -> str:
+    """Return what :func:`best_runs` shows in a sentence of Markdown."""
+    if runs.empty:
+        return (
+            "**Nothing has been measured here yet.** The explorer of ranks needs no run; for a first score, take about "
+            "five minutes for `vxlab report 01_fine_tune`."
+        )
+    counts = {"run": int(runs["runs"].sum())} | {name: runs[name].nunique() for name in ("model", "task", "method")}
+    told = [f"{number:,} {name}{'s' if number != 1 else ''}" for name, number in counts.items()]
+    return f"The store holds **{told[0]}** that finished, of {told[1]} on {told[2]} by {told[3]}."
+
+
+def is_there(store: Where) -> bool:
+    """Say whether a store exists, without making one."""
+    if isinstance(store, Store) or (isinstance(store, str) and "://" in store):
+        return True
+    return Path(store or reports_folder() / "runs.db").expanduser().exists()
+
+
+def is_usual(settings: dict[str, Any]) -> bool:
+    """Say whether a method's settings are those it comes with, but for the rank, α and seeds.
+
+    PEFT's methods have no usual settings: each is one of its own.
+
+    >>> is_usual({"name": "vera", "rank": 64, "seed": 1000}), is_usual({"name": "vera", "rank": 64, "vectors": "d"})
+    (True, False)
+    """
+    if settings["name"] not in METHODS:
+        return True
+    chosen = {name: value for name, value in settings.items() if name in _FREE}
+    usual = method_from_name(settings["name"], **chosen).settings()
+    return all(usual.get(name) == value for name, value in settings.items() if name != "name")
+
+
+def _plain_runs(table: "pd.DataFrame", results: Store) -> "pd.DataFrame":
+    """Return the runs of usual methods with their records, candidates and protocols."""
+    found: list[Any] = [results.record(key) for key in table["key"]]
+    known = [record is not None and is_usual(record.spec["method"]) for record in found]
+    records = [record for record, keep in zip(found, known, strict=True) if keep]
+    labels = [_label(record.spec["method"]) for record in records]
+    runs = table[known]
+    return runs.assign(
+        record=records,
+        family=[family_name(record.spec["method"]) for record in records],
+        label=labels,
+        candidate=[f"{name}, {targets}" for name, targets in zip(labels, runs["targets"], strict=True)],
+        protocol=[_protocol(record.spec) for record in records],
+    )
+
+
+def _label(settings: dict[str, Any]) -> str:
+    """Name a method and its rank; of LiDB, whose bases' sizes are its usual ones, no more."""
+    return label({"name": settings["name"], "rank": settings["rank"]} if settings["name"] == "lidb" else settings)
+
+
+def _protocol(spec: dict[str, Any]) -> str:
+    return json.dumps({name: value for name, value in spec.items() if name not in _OWN}, sort_keys=True)
+
+
+def _largest_study(runs: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the runs under the protocol with the most candidates; of several, the one that ran last."""
+    studies = runs.groupby("protocol").agg(candidates=("candidate", "nunique"), last=("finished_at", "max"))
+    largest = studies.sort_values(["candidates", "last"]).index[-1]
+    same: pd.DataFrame = runs[runs["protocol"] == largest]
+    return same.reset_index(drop=True)
+
+
+def _checked(metric: str | None, record: RunRecord) -> str:
+    known = record.task["metrics"]
+    if metric is not None and metric not in known:
+        raise VxlabError(f"metric={metric!r} was not scored on {record.task['name']}; choose one of {', '.join(known)}")
+    return str(metric or known[0])
+
+
+def _summary(own: "pd.DataFrame", metric: str, results: Store) -> dict[str, Any]:
+    """Return a candidate's row: seeds that ran at several rates chose, and the others report, where there are any."""
+    several = own.groupby("seed")["learning_rate"].transform("nunique") > 1
+    tried = own[several] if several.any() else own
+    tuning = tuning_table(tried.assign(method=own["family"]), int(tried.groupby(_RATES).size().max()))
+    best = tuning[tuning["chosen"]] if tuning["chosen"].any() else tuning.head(1)
+    there = (own[_RATES] == best[_RATES].iloc[0]).all(axis="columns")
+    runs = own[there & ~several] if (there & ~several).any() else own[there]
+    told = summarise([record.score(metric) for record in runs["record"]])
+    low, high = told["q1"], told["q3"]
+    if told["n"] == 1:
+        low, high = _over_items(runs.loc[runs["status"] == "finished", "key"].iloc[0], metric, results)
+    first = runs.iloc[0]
+    return {
+        **{name: first[name] for name in ("family", "rank", "label", "targets", "learning_rate")},
+        **{name: runs[name].max() for name in ("backbone", "bytes_stored")},
+        **{name: told[name] for name in ("n", "diverged", "median")},
+        "low": low,
+        "high": high,
+        "edge": best["edge"].iloc[0],
+    }
+
+
+def _over_items(key: str, metric: str, results: Store) -> tuple[float, float]:
+    logits, labels = (tensor.numpy() for tensor in results.predictions(key))
+    return interval(metric, logits, labels)
+
+
+def _in_words(run: "pd.Series[Any]") -> str:
+    import pandas as pd
+
+    examples = "all" if pd.isna(run["train_examples"]) else f"{run['train_examples']:,}"
+    return f"{run['task']} ({examples} training examples, {run['epochs']} epoch{'s' if run['epochs'] > 1 else ''})"

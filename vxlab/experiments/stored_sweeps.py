@@ -1,0 +1,206 @@
+"""The sweeps that a store holds: its runs of one task and model, in a comparison's tables."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from vxlab.experiments.comparison import Comparison, summary_table
+from vxlab.experiments.labels import family_name, label, rank_of
+from vxlab.experiments.pairs import Pair, pairs_table
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.store import ENDED, Store
+from vxlab.experiments.tuning import COLUMNS, tuning_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_RATES = ["learning_rate", "head_learning_rate"]
+_NO_SETTING = ("learning_rate", "head_learning_rate", "seed", "device", "model", "task", "method")
+_SHARED = ("epochs", "batch_size", "train_examples", "precision")
+
+
+class SweepTables(NamedTuple):
+    """Runs of one task and model, and what they showed."""
+
+    name: str
+    """task and model"""
+    task: str
+    metric: str
+    trivial: float
+    """test score of the most frequent class, or of the mean"""
+    runs: "pd.DataFrame"
+    """one row a run: the store's columns, with ``candidate`` and ``stage`` (tuning or report)"""
+    tuning: "pd.DataFrame"
+    summary: "pd.DataFrame"
+    pairs: "pd.DataFrame"
+    records: Mapping[str, RunRecord]
+    """of the runs that ended, by key"""
+    notes: tuple[str, ...] = ()
+    """what a reader must be warned of"""
+
+
+def tables_of(result: Comparison) -> SweepTables:
+    """Return a comparison's tables, with the records of its runs that lie on this machine."""
+    runs = result.runs
+    found = {key: RunRecord.load(Path(folder)) for key, folder in zip(runs["key"], runs["folder"], strict=True)}
+    records = {key: record for key, record in found.items() if record is not None}
+    task, model = (str(runs[column].iloc[0]) for column in ("task", "model"))
+    return SweepTables(
+        _named(task, model), task, result.metric, result.trivial, runs, result.tuning, result.summary, result.pairs,
+        records,
+    )  # fmt: skip
+
+
+def stored_sweeps(results: Store) -> list[SweepTables]:
+    """Return a store's sweeps, one for each task, model and test split, the one with most runs first.
+
+    A candidate is a method with all its settings, on its targets. Where it ran at several learning rates, the seeds
+    that ran at more than one of them are its tuning runs, and validation chooses; its other seeds at the chosen rate
+    are the reported ones, or all there where there are no others. Runs of which no record is left (failed, running)
+    count by their label.
+
+    Args:
+        results: the store.
+
+    Returns:
+        One a group of runs of which at least one ended; others are not shown.
+    """
+    table = results.table()
+    ended = table.loc[table["status"].isin(ENDED), "key"]
+    found = {key: results.record(key) for key in ended}
+    records = {key: record for key, record in found.items() if record is not None}
+    table["items"] = [records[key].task["rows"].get("test", 0) if key in records else 0 for key in table["key"]]
+    groups = []
+    for (task, model), own in table.groupby(["task", "model"], sort=False):
+        sizes = sorted(set(own["items"]) - {0})
+        for items in sizes:
+            rows = own[own["items"].isin([items, 0] if items == sizes[0] else [items])]
+            several = f", {items:,} test items" if len(sizes) > 1 else ""
+            groups.append(_sweep(_named(str(task), str(model)) + several, rows, records, results))
+    return sorted(groups, key=lambda sweep: -len(sweep.runs))
+
+
+def _named(task: str, model: str) -> str:
+    return f"{Path(task).name}, {Path(model).name}"
+
+
+def _sweep(name: str, rows: "pd.DataFrame", records: Mapping[str, RunRecord], results: Store) -> SweepTables:
+    import pandas as pd
+
+    own = {key: records[key] for key in rows["key"] if key in records}
+    first = next(iter(own.values()))
+    metric = str(first.task["metrics"][0])
+    trivial = float(first.task["majority"]["test"][metric])
+    runs = _with_candidates(rows, own)
+    done = runs[runs["status"].isin([*ENDED, "failed"])]
+    parts = [_staged(each) for _, each in done.groupby("candidate", sort=False)]
+    staged = pd.concat([part for part, _ in parts])
+    tuned = [table for _, table in parts if len(table)]
+    tuning = pd.concat(tuned, ignore_index=True) if tuned else pd.DataFrame(columns=COLUMNS)
+    summary = summary_table(staged, tuning)
+    pairs, doubts = _pairs(staged, summary, metric, results)
+    unended = runs[~runs["key"].isin(staged["key"])].assign(stage="")
+    every = pd.concat([staged, unended]).reset_index(drop=True) if len(unended) else staged.reset_index(drop=True)
+    notes = (*_unlike(done), *_reused(staged), *doubts)
+    return SweepTables(name, str(rows["task"].iloc[0]), metric, trivial, every, tuning, summary, pairs, own, notes)
+
+
+def _with_candidates(rows: "pd.DataFrame", records: Mapping[str, RunRecord]) -> "pd.DataFrame":
+    """Add ``candidate``, and ``method`` as shown, with the settings that tell apart what one label would hide."""
+    described = {key: _settings(record) for key, record in records.items()}
+    apart = _telling(described)
+    names, methods = [], []
+    for key, said, method in zip(rows["key"], rows["label"], rows["method"], strict=True):
+        settings = described.get(key)
+        if settings is None:
+            names.append(said)
+            methods.append(family_name({"name": method}))
+            continue
+        told = [f"{name}={value}" for name, value in settings.items() if name in apart[method] - {"targets"}]
+        family = ", ".join([family_name({"name": method}), *told])
+        places = [str(settings["targets"])] if "targets" in apart[method] else []
+        methods.append(family)
+        names.append(", ".join([said, *told, *places]))
+    return rows.assign(candidate=names, method=methods)
+
+
+def _settings(record: RunRecord) -> dict[str, Any]:
+    """Return all that makes a candidate, as text: settings of the method and of the run, without rates and seed."""
+    spec = record.spec
+    plain = {name: value for name, value in spec.items() if name not in _NO_SETTING}
+    own = {**plain, **spec["method"], "label": label(spec["method"]), "rank": rank_of(spec["method"])}
+    own["targets"] = own["targets"] if isinstance(own.get("targets"), str) else ", ".join(own.get("targets", ()))
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in own.items()}
+
+
+def _telling(described: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
+    """Return for each method the settings in which candidates of one label differ."""
+    by_label: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for settings in described.values():
+        by_label.setdefault((settings["name"], settings["label"]), []).append(settings)
+    telling: dict[str, set[str]] = {name: set() for name, _ in by_label}
+    for (name, _), same in by_label.items():
+        keys = set().union(*same)
+        telling[name] |= {key for key in keys if len({settings.get(key) for settings in same}) > 1}
+    return telling
+
+
+def _staged(own: "pd.DataFrame") -> tuple["pd.DataFrame", "pd.DataFrame"]:
+    """Return one candidate's ended runs with their stage, and its tuning table."""
+    import pandas as pd
+
+    rates = own[_RATES].apply(tuple, axis="columns")
+    tuned = rates.groupby(own["seed"]).transform("nunique") > 1
+    candidates = own[tuned] if tuned.any() else own
+    needed = int(candidates.groupby(_RATES, dropna=False).size().max())
+    tuning = tuning_table(candidates, needed)
+    chosen = tuning[tuning["chosen"]]
+    if chosen.empty:  # nothing finished: all of it is what there is to report
+        return own.assign(stage="report"), tuning
+    there = rates == tuple(chosen[_RATES].iloc[0])
+    fresh = there & ~tuned
+    reported = fresh if fresh.any() else there
+    return own.assign(stage=pd.Series(np.where(reported, "report", "tuning"), index=own.index)), tuning
+
+
+def _pairs(
+    staged: "pd.DataFrame", summary: "pd.DataFrame", metric: str, results: Store
+) -> tuple["pd.DataFrame", tuple[str, ...]]:
+    """Compare every two candidates whose runs predicted the same test items."""
+    import pandas as pd
+
+    reports = staged[(staged["stage"] == "report") & (staged["status"] == "finished")]
+    predictions: dict[str, dict[int, Any]] = {}
+    labels: Any = None
+    for key, candidate, seed in zip(reports["key"], reports["candidate"], reports["seed"], strict=True):
+        logits, truth = (tensor.numpy() for tensor in results.predictions(key))
+        if labels is not None and not np.array_equal(labels, truth):
+            return pd.DataFrame(columns=list(Pair._fields)), ("No verdicts: the runs were tested on different data.",)
+        labels = truth
+        predictions.setdefault(candidate, {})[int(seed)] = logits
+    if labels is None:
+        return pd.DataFrame(columns=list(Pair._fields)), ()
+    return pairs_table(predictions, labels, metric, summary), ()
+
+
+def _unlike(runs: "pd.DataFrame") -> tuple[str, ...]:
+    varied = {name: sorted(map(str, runs[name].dropna().unique())) for name in _SHARED}
+    told = [f"{name.replace('_', ' ')} {_listed(values)}" for name, values in varied.items() if len(values) > 1]
+    return (f"Not like with like: these runs differ in {'; '.join(told)}.",) if told else ()
+
+
+def _reused(staged: "pd.DataFrame") -> tuple[str, ...]:
+    """Warn where the runs that chose a rate are those that are reported."""
+    tried = staged.groupby("candidate")["learning_rate"].nunique()
+    seeds = staged[staged["stage"] == "tuning"].groupby("candidate")["seed"].agg(set)
+    reports = staged[staged["stage"] == "report"].groupby("candidate")["seed"].agg(set)
+    again = [name for name in seeds.index if tried[name] > 1 and name in reports and reports[name] & seeds[name]]
+    few = [*again[:3], *([f"{len(again) - 3} more"] if len(again) > 3 else [])]
+    return (f"Reported runs also chose the rate, which flatters: {_listed(few)}.",) if again else ()
+
+
+def _listed(values: Sequence[str]) -> str:
+    return ", ".join(values[:-1]) + (" and " if len(values) > 1 else "") + values[-1]

@@ -1,0 +1,172 @@
+"""One candidate of a sweep in words: its score and price, its neighbours, its place on the front, how it was tuned."""
+
+import textwrap
+from collections.abc import Container
+from typing import Any
+
+import pandas as pd
+
+from vxlab.experiments.metrics import in_words
+from vxlab.experiments.neighbours import neighbours
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.stored_sweeps import SweepTables
+from vxlab.views.sweep_scores import COSTS
+from vxlab.views.verdict_figures import difference_unit
+
+_EDGES = {
+    "low": "the lowest tried: the best may be lower",
+    "high": "the highest tried: the best may be higher",
+}
+
+
+def choices(summary: pd.DataFrame) -> dict[str, list[tuple[str, str]]]:
+    """Return what can be chosen: for each method its candidates by rank, as (what the slider says, candidate).
+
+    >>> table = pd.DataFrame({"candidate": ["VeRA r=4", "VeRA r=1", "head only"], "rank": [4, 1, None],
+    ...                       "method": ["VeRA", "VeRA", "head only"]}).astype({"rank": "Int64"})
+    >>> choices(table)
+    {'VeRA': [('r=1', 'VeRA r=1'), ('r=4', 'VeRA r=4')], 'head only': [('no rank', 'head only')]}
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    for method, rows in summary.groupby("method", sort=False):
+        rows = rows.sort_values("rank")
+        alike = rows["rank"].duplicated(keep=False)
+        found[str(method)] = [_choice(row, same) for row, same in zip(rows.itertuples(), alike, strict=True)]
+    return found
+
+
+class Tables:
+    """A sweep's tables, parted by candidate once, so that each is looked up in no time.
+
+    Args:
+        sweep: the summary with the names of its lines (``series``).
+    """
+
+    def __init__(self, sweep: SweepTables) -> None:
+        self.sweep, summary, runs = sweep, sweep.summary, sweep.runs
+        self.rows = {row.candidate: row for row in summary.itertuples(index=False)}
+        self.tuning = {str(name): rows for name, rows in sweep.tuning.groupby("candidate", sort=False)}
+        reported = runs[runs["stage"] == "report"]
+        self.reported = {str(name): list(keys) for name, keys in reported.groupby("candidate")["key"]}
+        self._neighbours: dict[str, pd.DataFrame] = {}
+
+    def neighbours(self, candidate: str) -> pd.DataFrame:
+        """Return :func:`vxlab.experiments.neighbours.neighbours` of a candidate."""
+        if candidate not in self._neighbours:
+            self._neighbours[candidate] = neighbours(self.sweep.summary, self.sweep.pairs, candidate)
+        return self._neighbours[candidate]
+
+    def records(self, candidate: str) -> list[RunRecord]:
+        """Return the records of a candidate's report runs, as far as they are here."""
+        keys = self.reported.get(candidate, [])
+        return [self.sweep.records[key] for key in keys if key in self.sweep.records]
+
+
+def beside_neighbours(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return a candidate and its neighbours in words, one row each.
+
+    Args:
+        rows: from :func:`vxlab.experiments.neighbours.neighbours`.
+        metric: whose scores they are.
+    """
+    scale, unit = difference_unit(metric)
+    several = list(rows.itertuples())
+    return pd.DataFrame(
+        {
+            "": rows["relation"],
+            "candidate": rows["candidate"],
+            f"test {in_words(metric)} (quartiles)": [_score(row) for row in several],
+            "parameters": [_number(row.backbone) for row in several],
+            "bytes": [_number(row.bytes_stored) for row in several],
+            "step, ms": [_number(1000 * row.step_seconds) for row in several],
+            "peak, MiB": [_number(row.peak_memory / 2**20) for row in several],
+            f"this − that{', ' + unit if unit else ''} (95 %)": [_difference(row, scale) for row in several],
+            "verdict": [_verdict(row) for row in several],
+        }
+    )
+
+
+def words(tables: Tables, candidate: str, cost: str, front: Container[str]) -> list[str]:
+    """Return lines about a candidate: its score, its place on the front, how its learning rate was chosen.
+
+    Args:
+        tables: of what is shown.
+        candidate: of its summary.
+        cost: a name of :data:`COSTS`.
+        front: candidates that nothing shown beats at that cost.
+    """
+    own, sweep = tables.rows[candidate], tables.sweep
+    place = _place(tables, own, cost, candidate in front)
+    said = f"<b>{candidate}</b>: test {in_words(sweep.metric)} {_score(own)}{_of_runs(own)}. {place}"
+    tuned = _tuned(tables.tuning.get(candidate))
+    return [line for text in (said, tuned, *sweep.notes) for line in _lines(text)]
+
+
+def _of_runs(own: Any) -> str:
+    return f" of {own.n} run{'s' if own.n > 1 else ''}" if own.n else ""
+
+
+def _place(tables: Tables, own: Any, cost: str, on_front: bool) -> str:
+    """Say whether a candidate is on the front, and what beats it where it is not."""
+    column = COSTS[cost].column
+    paid = getattr(own, column)
+    if pd.isna(own.median):
+        return ""
+    if pd.isna(paid):
+        return f"Its {cost} is not known."
+    if on_front:
+        return f"On the front: nothing shown scores as high for less ({cost})."
+    others = [row for row in tables.rows.values() if row is not own and pd.notna(getattr(row, column))]
+    better = [row for row in others if row.median >= own.median and getattr(row, column) <= paid]
+    best = max(better, key=lambda row: (row.median, -getattr(row, column)))
+    return f"Not on the front ({cost}): {best.candidate} has {best.median:.3f} for no more."
+
+
+def _tuned(rows: pd.DataFrame | None) -> str:
+    """Say at which learning rate a candidate is reported, and how that was chosen."""
+    if rows is None:
+        return ""
+    lost = int(rows["diverged"].sum() + rows["failed"].sum())
+    several = len(rows) > 1
+    if not rows["chosen"].any():
+        return f"No learning rate could be chosen: none of {len(rows)} finished." if several else ""
+    chosen = rows[rows["chosen"]].iloc[0]
+    rate = chosen["learning_rate"] if pd.notna(chosen["learning_rate"]) else chosen["head_learning_rate"]
+    told = f"Learning rate {rate:g}, " + (f"of {len(rows)} tried" if several else "the only one tried: not tuned")
+    edge = f", {_EDGES[chosen['edge']]}" if chosen["edge"] else ""
+    return f"{told}{edge}." + (f" {lost} of the tuning runs did not finish." if lost else "")
+
+
+def _lines(text: str) -> list[str]:
+    return textwrap.wrap(text, 118, break_long_words=False)
+
+
+def _choice(row: Any, alike: bool) -> tuple[str, str]:
+    told = "no rank" if pd.isna(row.rank) else f"r={row.rank}"
+    return row.candidate if alike else told, row.candidate
+
+
+def _score(row: Any) -> str:
+    if pd.isna(row.median):
+        return "none: no run finished"
+    lost = f", {row.diverged} not finished" if row.diverged else ""
+    return f"{row.median:.3f} ({row.q1:.3f}–{row.q3:.3f}){lost}"
+
+
+def _number(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:,.0f}"
+
+
+def _difference(row: Any, scale: int) -> str:
+    if pd.isna(row.difference):
+        return ""
+    told = [f"{scale * value:+.{1 if scale > 1 else 3}f}" for value in (row.difference, row.low, row.high)]
+    return f"{told[0]} ({told[1]} to {told[2]})".replace("-", "−")
+
+
+def _verdict(row: Any) -> str:
+    if pd.isna(row.difference):
+        return ""
+    if not row.seen:
+        return "no difference seen"
+    return "this one is better" if row.difference > 0 else "this one is worse"

@@ -1,0 +1,161 @@
+"""The update explorer: what a run learnt in each layer, alone or beside another run."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from vxlab.experiments.labels import label
+from vxlab.experiments.progress import in_live_notebook
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.store import Where
+from vxlab.experiments.update_pairs import pair_table
+from vxlab.experiments.update_table import UpdateTables, update_tables
+from vxlab.views.explorer import Choice, Stop, View, explore
+from vxlab.views.subspace_explorer import spread
+from vxlab.views.update_frame import framed, kind_of, titles
+from vxlab.views.update_words import alike_words, own_words
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from vxlab.views.explorer_widget import ExplorerWidget
+
+_VIEWS = 150
+"""At most so many in a figure without a kernel, shared between the runs: each holds its maps."""
+
+
+def explore_updates(
+    run: RunRecord, other: RunRecord | None = None, *, store: Where = None, interactive: bool | None = None
+) -> "go.Figure | ExplorerWidget":
+    """Show what a run learnt, one layer at a time: how far W moved, ΔW's spectrum, and the tensors that were trained.
+
+    A second run stands beside the first, with the cosine and the overlap of the two updates. The numbers are computed
+    once with a progress bar, and kept beside the store's runs.
+
+    Args:
+        run: a finished run of LoRA, VeRA, LoRA-XS or LiDB, or of ``Full()``.
+        other: another one on the same base model and layers; beside a full fine-tuning the adapter's layers are shown.
+        store: where the tables are kept, as :func:`vxlab.run` takes it.
+        interactive: widgets (needs a kernel), or a figure with its own menu and slider; None: widgets where there is a
+            live notebook to show them.
+
+    Raises:
+        VxlabError: there is no trained run, it diverged or trained no updates, or the two differ in their base model or
+            layers.
+    """
+    live = in_live_notebook() if interactive is None else interactive
+    records = [run] if other is None else [run, other]
+    pairs = None if other is None else pair_table(run, other, store=store)
+    tables = [update_tables(record, store=store) for record in records]
+    return explore(_UpdateExplorer(dict(zip(_names(records), tables, strict=True)), records, pairs, live), live)
+
+
+class _UpdateExplorer:
+    """One or two runs, a layer at a time."""
+
+    menus, slider = ("role",), "block"
+
+    def __init__(
+        self, tables: Mapping[str, UpdateTables], records: Sequence[RunRecord], pairs: pd.DataFrame | None, live: bool
+    ) -> None:
+        self._names, self._methods = list(tables), [dict(record.spec["method"]) for record in records]
+        shown = None if pairs is None else set(pairs["layer"])
+        layers = [each.layers if shown is None else each.layers[each.layers["layer"].isin(shown)]
+                  for each in tables.values()]  # fmt: skip
+        self._layers = layers
+        self._rows = [_records(table) for table in layers]
+        self._points = [_by_line(each.points) for each in tables.values()]
+        self._pairs = None if pairs is None else _records(pairs)
+        self._live, self._kinds = live, [kind_of(points) for points in self._points]
+        self._still: list[dict[str, Any]] = [{} for _ in range(len(layers) * layers[0]["role"].nunique())]
+
+    def offered(self) -> dict[Choice, list[Stop]]:
+        found: dict[Choice, list[Stop]] = {}
+        for layer, block, role in self._layers[0][["layer", "block", "role"]].itertuples(index=False):
+            stops = found.setdefault((role,), [])
+            again = sum(said.split("·")[0] == str(block) for said, _ in stops)
+            stops.append((f"{block}·{again + 1}" if again else str(block), layer))
+        most = len(self._layers[0]) if self._live else _VIEWS // len(self._names) // len(found)
+        return {role: spread(stops, max(most, 2)) for role, stops in found.items()}
+
+    def frame(self) -> "go.Figure":
+        return framed(self._names, self._layers, self._points, self._kinds)
+
+    def view(self, choice: Choice, stop: str) -> View:
+        rows = [own[stop] for own in self._rows]
+        rings = [{"x": [int(row["block"])], "y": [_short(row["relative_norm"])]} for row in rows]
+        spectra = [self._line(i, stop, "spectrum") for i in range(len(rows))]
+        details = [trace for i in range(len(rows)) for trace in self._details(i, stop)]
+        heads = titles(self._names, self._kinds, rows)
+        layout = {f"annotations[{i}].text": f"<b>{head}</b>" for i, head in enumerate(heads)}
+        return View([*self._still, *rings, *spectra, *details], self._told(stop, rows), layout)
+
+    def _details(self, i: int, layer: str) -> list[dict[str, Any]]:
+        """Return the traces of a run's own panel, and of a single run those that hold W + ΔW against W."""
+        if self._kinds[i] == ("R",):
+            traces = [{"z": _square(self._points[i].get((layer, "R"), ([], []))[1])}]
+        else:
+            traces = [self._line(i, layer, what) for what in self._kinds[i]]
+        if len(self._names) > 1:
+            return traces
+        numbers = self._line(i, layer, "similarity")
+        chance = _short(self._rows[i][layer]["chance"])
+        return [*traces, numbers, {"x": numbers["x"], "y": [chance] * len(numbers["x"])}, {}]
+
+    def _line(self, i: int, layer: str, what: str) -> dict[str, Any]:
+        x, y = self._points[i].get((layer, what), ([], []))
+        return {"x": x, "y": y}
+
+    def _told(self, layer: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        head = f"<b>{rows[0]['role']}, block {rows[0]['block']}</b> ({layer})"
+        lines = [head]
+        for name, row, method in zip(self._names, rows, self._methods, strict=True):
+            lines += own_words(name, row, method)
+        if self._pairs is not None:
+            lines += alike_words(self._pairs[layer])
+            lines.append(f"Solid lines and filled marks: {self._names[0]}; dashed and hollow: {self._names[1]}.")
+        return lines + self._left_out()
+
+    def _left_out(self) -> list[str]:
+        shown, there = sum(len(stops) for stops in self.offered().values()), len(self._layers[0])
+        return [] if shown == there else [f"{shown} of {there} layers can be chosen here, and all in a live notebook."]
+
+
+def _names(records: Sequence[RunRecord]) -> list[str]:
+    """Name runs by their methods; those of one method by what else they differ in."""
+    names = [label(record.spec["method"]) for record in records]
+    for what in ("seed", "learning_rate"):
+        if len(set(names)) < len(names):
+            names = [
+                f"{name}, {what.split('_')[-1]} {record.spec[what]}"
+                for name, record in zip(names, records, strict=True)
+            ]
+    if len(set(names)) < len(names):
+        names = [f"{name}, run {record.key[:6]}" for name, record in zip(names, records, strict=True)]
+    return names
+
+
+def _records(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return a table's rows by their layer."""
+    return {row["layer"]: {str(name): value for name, value in row.items()} for row in table.to_dict("records")}
+
+
+def _by_line(points: pd.DataFrame) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
+    """Return the points of every line, by layer and what it shows."""
+    found = {}
+    for (layer, what), rows in points.groupby(["layer", "what"], sort=False):
+        digits = 2 if what == "R" else 4
+        values = [round(value, digits) for value in rows["value"]] if what == "R" else map(_short, rows["value"])
+        found[str(layer), str(what)] = ([_short(at) for at in rows["at"]], list(values))
+    return found
+
+
+def _square(values: Sequence[float]) -> list[list[float]]:
+    size = round(len(values) ** 0.5)
+    return [list(values[i * size : (i + 1) * size]) for i in range(size)]
+
+
+def _short(value: float) -> float:
+    """Return a number of four digits, for a figure's file."""
+    return float(f"{value:.4g}")
