@@ -1,16 +1,19 @@
 """Every kind of figure on plausible tables, and what a browser says of how one is drawn."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+import torch
 import toy_costs
 import toy_records
 import toy_tables
-import torch
+from test_explorer import Toy
 
 from vxlab.experiments.parts_results import published_differences
 from vxlab.experiments.published import published_table
@@ -31,6 +34,7 @@ from vxlab.views import (
     tuning_figures,
     verdict_figures,
 )
+from vxlab.views.explorer import explore
 
 LABELS = np.arange(200) % 2
 ROLES = ("query", "key", "value", "attention-output", "up", "down")
@@ -40,10 +44,13 @@ COSTS = pd.DataFrame(
 ).assign(head=770, share=0.1, bytes=100)
 
 
-def every_figure(folder: Path) -> dict[str, go.Figure]:
-    """Return figures by what they show; runs are written into the folder."""
+@cache
+def every_figure() -> dict[str, go.Figure]:
+    """Return figures by what they show."""
+    with TemporaryDirectory() as folder:
+        of_runs = _of_runs(Path(folder))
     return {
-        **_of_runs(folder),
+        **of_runs,
         "norms": figures.layer_norms(updates(6, ROLES[:2]), "d_norm", "‖d‖₂", start=1.6),
         "norms of one layer": figures.layer_norms(updates(1, ROLES[:1]), "relative_norm", "‖ΔW‖ / ‖W‖"),
         "norms of 24 blocks": figures.layer_norms(updates(24, (*ROLES, "gate", "other")), "b_norm", "‖b‖₂"),
@@ -61,6 +68,7 @@ def every_figure(folder: Path) -> dict[str, go.Figure]:
         **_of_similarity(),
         **_of_subspaces(),
         **_of_sweeps(),
+        "explorer": explore(Toy(), interactive=False),
     }
 
 

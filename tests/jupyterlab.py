@@ -114,8 +114,8 @@ class Tab:
         }""")
 
     def outputs(self) -> str:
-        """Return the texts of all outputs."""
-        return "\n".join(self.page.locator(".jp-OutputArea-output").all_inner_texts())
+        """Return the texts of all outputs that take room."""
+        return "\n".join(self.page.locator(".jp-OutputArea-output:visible").all_inner_texts())
 
     def move_slider(self, presses: int = 1, key: str = "ArrowRight", which: int = 0) -> None:
         """Move a slider by keyboard."""

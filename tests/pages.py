@@ -28,8 +28,7 @@ def shown(browser: Any, page: Path, width: int = 900, scheme: str = "light") -> 
     tab.goto(page.as_uri())
     yield tab
     tab.close()
-    assert asked == [page.as_uri()]
-    assert errors == []
+    assert (asked, errors) == ([page.as_uri()], []), (asked, errors)
 
 
 def weakest_contrast(tab: Any) -> dict[str, Any]:

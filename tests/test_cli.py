@@ -120,6 +120,29 @@ def test_bad_input_is_one_line_and_code_2(notebook: str, capsys: pytest.CaptureF
     assert "no notebook 'nowhere.ipynb'" in _refused(capsys, "report", "nowhere.ipynb")
 
 
+def test_several_reports_end_in_the_index_and_in_1_where_one_failed(
+    notebook: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vxlab.views import report
+
+    def made(source: Path, values: dict[str, object], **_: object) -> str:
+        if values["rank"] == 9 and source.stem == "bad":
+            raise vxlab.VxlabError("bad failed in cell 2")
+        return f"{source.stem}.html"
+
+    monkeypatch.setattr(report, "report", made)
+    monkeypatch.setenv("VXLAB_REPORTS", str(tmp_path / "kept"))
+    bad = str(toy.write(tmp_path / "bad.ipynb"))
+    assert cli.main(["report", notebook, bad, "-p", "rank", "8"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["rank.html", "bad.html", str(tmp_path / "kept" / "index.html")]
+    assert cli.main(["report", bad, notebook, "-p", "rank", "9"]) == 1
+    told = capsys.readouterr()
+    assert "vxlab: bad failed in cell 2\n" in told.err
+    assert told.out.splitlines()[0] == "rank.html"
+    assert "--parameters lists those of one notebook" in _refused(capsys, "report", bad, notebook, "--parameters")
+    assert "did you mean rank?" in _refused(capsys, "report", bad, notebook, "-p", "rnak", "9")
+
+
 def test_errors_that_are_not_the_users_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise ValueError("a defect")

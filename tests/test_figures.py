@@ -1,33 +1,15 @@
 """Figures: what they draw of a table, and that every edge case can be drawn and read."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import toy_costs
 import toy_records as toy
+from gallery import COSTS, regression, run
 
 from vxlab.experiments.scores import score_table
-from vxlab.views import cost_figures, figures
-
-LABELS = np.arange(200) % 2
-COSTS = pd.DataFrame(
-    [("this: vera", 7_680), ("LoRA r=8", 73_728), ("head only", 0), ("full fine-tuning", 22_565_376)],
-    columns=["method", "backbone"],
-).assign(head=770, share=0.1, bytes=100)
-
-
-def _run(folder, accuracy=0.8, **changed):
-    return toy.run_record(folder, toy.logits_with(np.arange(200) < 200 * accuracy, LABELS), LABELS, **changed)
-
-
-def _regression(folder, slope):
-    random = np.random.default_rng(0)
-    targets = random.normal(size=300).astype(np.float32)
-    outputs = slope * targets + random.normal(size=300)
-    return toy.run_record(folder, outputs.astype(np.float32)[:, None], targets)
+from vxlab.views import figures
 
 
 def _updates(blocks, roles):
@@ -37,7 +19,7 @@ def _updates(blocks, roles):
 
 @pytest.fixture
 def runs(tmp_path):
-    return {"vera": _run(tmp_path / "vera"), "head only": _run(tmp_path / "head", 0.7)}
+    return {"vera": run(tmp_path / "vera"), "head only": run(tmp_path / "head", 0.7)}
 
 
 def _named(figure, name):
@@ -79,13 +61,13 @@ def test_runs_that_all_diverged_are_drawn_without_a_chosen_checkpoint(runs, tmp_
 
 
 def test_a_regression_has_a_squared_error_and_its_metrics_words(tmp_path):
-    figure = figures.learning_curves({"vera": _regression(tmp_path, 1.0)})
+    figure = figures.learning_curves({"vera": regression(tmp_path, 1.0)})
     assert figure.layout.yaxis.title.text == "training loss (squared error)"
     assert figure.layout.yaxis2.title.text == "validation Pearson correlation"
 
 
 def test_more_runs_than_colours_still_differ(tmp_path):
-    figure = figures.learning_curves({str(i): _run(tmp_path / str(i)) for i in range(9)})
+    figure = figures.learning_curves({str(i): run(tmp_path / str(i)) for i in range(9)})
     looks = {
         (trace.line.color, trace.line.dash, trace.marker.symbol)
         for trace in figure.data
@@ -125,7 +107,7 @@ def test_scores_of_a_diverged_run_have_no_bar_and_no_value(runs, tmp_path):
 
 @pytest.mark.parametrize("slope", [-1.0, -0.1, 0.0, 0.1, 1.0])
 def test_every_score_whisker_and_value_is_inside_the_axis(tmp_path, slope):
-    table = score_table({"vera": _regression(tmp_path, slope)})
+    table = score_table({"vera": regression(tmp_path, slope)})
     figure = figures.scores(table, "pearson", 300)
     low, high = figure.layout.xaxis.range
     shown = table[["score", "low", "high"]].to_numpy().ravel()
@@ -195,64 +177,3 @@ def test_costs_of_extreme_tables_have_a_finite_axis(table):
     assert high - low > 0.8
     values = [math.log10(value) for trace in figure.data for value in trace.x]
     assert all(low < value < high for value in values)
-
-
-def _every_figure(folder: Path, runs):
-    one_epoch = _run(folder / "one", metrics=toy.metric_rows({"accuracy": 0.8}, (0.6,)), best_epoch=1)
-    diverged = {"vera": toy.diverged_record(folder / "d", runs["vera"]), "head only": runs["head only"]}
-    roles = ["query", "key", "value", "attention-output", "up", "gate", "down", "other"]
-    return {
-        "curves": figures.learning_curves(runs),
-        "curves of a diverged run": figures.learning_curves(diverged),
-        "curves of one epoch": figures.learning_curves({"vera": one_epoch}),
-        "curves of nine runs": figures.learning_curves({f"vera r={i}": _run(folder / str(i)) for i in range(9)}),
-        "scores": figures.scores(score_table(runs), "accuracy", 200),
-        "scores of a diverged run": figures.scores(score_table(diverged), "accuracy", 200),
-        "negative scores": figures.scores(score_table({"vera": _regression(folder / "n", -1.0)}), "pearson", 300),
-        "norms": figures.layer_norms(_updates(6, roles[:2]), "d_norm", "‖d‖₂", start=1.6),
-        "norms of one layer": figures.layer_norms(_updates(1, roles[:1]), "relative_norm", "‖ΔW‖ / ‖W‖"),
-        "norms of 24 blocks": figures.layer_norms(_updates(24, roles), "relative_norm", "‖ΔW‖ / ‖W‖"),
-        "costs": figures.costs(COSTS),
-        "costs of the head alone": figures.costs(COSTS[COSTS["method"] == "head only"]),
-        "time by rank": cost_figures.step_time_by_rank(toy_costs.costs()),
-        "memory": cost_figures.memory_by_category(toy_costs.costs()),
-        "storage": cost_figures.storage_against_time(toy_costs.costs()),
-    }
-
-
-def test_every_figure_is_drawn_with_all_its_text_inside(tmp_path, runs):
-    """Draw at 900 pixels in a real browser and ask it where each text stands: none clipped, none over another."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = next((p for p in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if p.exists()), None)
-    if chromium is None:
-        pytest.skip("there is no chromium to draw with")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 900, "height": 1000})
-        for name, figure in _every_figure(tmp_path, runs).items():
-            path = tmp_path / f"{name}.html"
-            figure.write_html(path, include_plotlyjs="directory", include_mathjax=False)
-            page.goto(path.as_uri())
-            page.wait_for_selector(".js-plotly-plot .main-svg .xtitle")
-            texts = page.evaluate(_WHERE_TEXT_STANDS)
-            assert len(texts) > 4, name
-            outside = [t["text"] for t in texts if t["left"] < 0 or t["right"] > 900 or t["top"] < 0]
-            assert not outside, f"{name}: clipped at the edge: {outside}"
-            assert not _overlapping(texts), f"{name}: {_overlapping(texts)}"
-        browser.close()
-
-
-_WHERE_TEXT_STANDS = """() => [...document.querySelectorAll('.main-svg text')].map(text => {
-  const {left, right, top, bottom} = text.getBoundingClientRect();
-  return {text: text.textContent.trim(), left, right, top, bottom};
-}).filter(text => text.text && text.right > text.left)"""
-
-
-def _overlapping(texts):
-    return [
-        (a["text"], b["text"])
-        for i, a in enumerate(texts)
-        for b in texts[i + 1 :]
-        if min(a["right"], b["right"]) - max(a["left"], b["left"]) > 1
-        and min(a["bottom"], b["bottom"]) - max(a["top"], b["top"]) > 3
-    ]

@@ -1,7 +1,10 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import toy_notebooks as toy
+from nbformat.v4 import new_notebook
 
 from vxlab import VxlabError
 from vxlab.views import notebooks
@@ -49,3 +52,20 @@ def test_heading_and_question_come_out_as_plain_text(tmp_path: Path) -> None:
     notebook = notebooks.load(toy.write(tmp_path / "a.ipynb"))
     assert notebooks.heading(notebook) == "What does rank buy?"
     assert notebooks.question(notebook) == "Does more rank help, and by how much?"
+
+
+def test_reading_a_notebook_compiles_no_grammar_and_hides_none() -> None:
+    program = (
+        "import sys; from vxlab.views.notebooks import find, load; load(find('01_fine_tune'));"
+        "print([name for name in sys.modules if name.startswith('rfc3987_syntax')])"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_section_ends_at_the_next_heading_of_its_level() -> None:
+    sources = ["# Title", "## Conclusion", "### In detail", "words", "## How to read on"]
+    notebook = new_notebook(cells=[toy.text(source) for source in sources])
+    assert [cell.source for cell in notebooks.section(notebook, "conclusion")] == sources[1:4]
+    assert notebooks.section_start(notebook, "Conclusion") == 1
+    assert notebooks.section(notebook, "Nothing") == []
+    assert notebooks.section_start(notebook, "Nothing") == 5

@@ -1,16 +1,22 @@
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 import toy_notebooks as toy
+from pages import browser, shown
 
-from vxlab import VxlabError
+from vxlab import VxlabError, __version__
+from vxlab.views import notebooks
 from vxlab.views import report as module
-from vxlab.views.report import file_stem, report
+from vxlab.views.report import file_stem, report, report_each
+
+__all__ = ["browser"]  # a fixture
 
 TRAIN = """\
 import os, sys
@@ -127,6 +133,93 @@ def test_a_good_run_clears_the_failed_one_away(workplace: Path) -> None:
     (folder / "bad.failed.ipynb").touch()
     report("bad.ipynb", folder=folder)
     assert sorted(path.name for path in folder.iterdir()) == ["bad.html", "bad.ipynb", "index.html"]
+
+
+def test_what_made_a_report_is_noted_and_shown(good: tuple[Path, str]) -> None:
+    noted = nbformat.read(good[0].with_suffix(".ipynb"), as_version=4).metadata["vxlab"]
+    assert {row["name"]: row["value"] for row in noted["parameters"]}["rank"] == "64"
+    assert noted["versions"]["vxlab"] == __version__
+    assert noted["hardware"]["threads"] > 0
+    assert (noted["store"], noted["failure"]) == ("", "")
+    assert f"vxlab {__version__} · Python" in good[0].read_text()
+    index = (good[0].parent / "index.html").read_text()
+    assert 'href="rank--rank-64.html"' in index
+    assert "<code>rank = 64</code>" in index
+
+
+def test_several_reports_share_parameters_and_a_failure_stops_none(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy.write(workplace / "plain.ipynb", toy.code("print(label)"), parameters='label: str = "a"  # a name')
+    failed = report_each(["bad.ipynb", "plain.ipynb", "bad.ipynb"], {"rank": "9", "label": "b"}, folder="both")
+    told = capsys.readouterr()
+    assert failed == ["bad"]
+    both = workplace / "both"
+    assert told.out.splitlines() == [str(both / "plain--label-b.html"), str(both / "index.html")]
+    lines = [line for line in told.err.splitlines() if not line.startswith((" 1/", " 2/", " 3/", " 4/"))]
+    assert lines[0] == "1 of 2 · bad · What does rank buy?"
+    assert lines[1] == "vxlab: bad failed in cell 3 of 4 (Conclusion): ValueError: no such column"
+    assert lines[3] == "2 of 2 · plain · What does rank buy?"
+    assert re.fullmatch(r"1 of 2 reports made in \d.* s; failed: bad\. The index of all that lie there:", lines[-1])
+    index = (both / "index.html").read_text()
+    assert index.count("<article") == 2
+    assert "cell 3 of 4 (Conclusion): ValueError: no such column" in index
+
+
+def test_several_reports_are_refused_before_any_runs(workplace: Path) -> None:
+    toy.write(workplace / "other.ipynb", parameters="depth: int = 3  # of blocks")
+    names = ["rank.ipynb", "other.ipynb"]
+    with pytest.raises(VxlabError, match=r"rank\.ipynb, other\.ipynb has no parameter 'rnak'; did you mean rank\?"):
+        report_each(names, {"rnak": "8"}, folder="none")
+    with pytest.raises(VxlabError, match="parameter depth: 'deep' is not of type int"):
+        report_each(names, {"depth": "deep"}, folder="none")
+    with pytest.raises(VxlabError, match=r"no notebook 'nowhere\.ipynb'"):
+        report_each(["rank.ipynb", "nowhere.ipynb"], {}, folder="none")
+    assert not (workplace / "none").exists()
+
+
+def test_all_is_every_shipped_notebook_in_order_once(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(module, "report", lambda source, values, folder: made.append(source.stem) or source)
+    assert report_each(["02_rank_sweep", "all"], {}, folder="all") == []
+    others = [name for name in notebooks.names() if name != "02_rank_sweep"]
+    assert made == ["02_rank_sweep", *others]
+    with pytest.raises(VxlabError, match=r"has no parameter 'scael'; did you mean scale\?"):
+        report_each(["all"], {"scael": "smoke"}, folder="all")
+
+
+EXPLORER = """\
+import sys
+sys.path.insert(0, {tests!r})
+from test_explorer import Toy
+from vxlab.views.explorer import explore
+class Drawn(Toy):
+    def frame(self):
+        return super().frame().update_traces(x=[0, 1], selector=1)  # beside numbers: a browser cannot place "a" and "b"
+"""
+
+
+def test_an_explorers_slider_works_in_the_page_without_kernel_or_network(
+    browser: Any, workplace: Path, request: pytest.FixtureRequest
+) -> None:
+    cells = [EXPLORER.format(tests=str(request.path.parent)), "explore(Drawn(), interactive=True)", "explore(Drawn())"]
+    toy.write(workplace / "explore.ipynb", *map(toy.code, cells))
+    page = report("explore.ipynb", folder="explored")
+    assert page.stat().st_size < 8_000_000
+    with shown(browser, page, 1000) as tab:
+        tab.wait_for_selector("#figure-1 .slider-rail-touch-rect")
+        assert tab.get_by_text("An interactive control").count() == 1
+        assert _state(tab) == ([1, 1, 1], "LoRA, query at 1")
+        rail = tab.locator("#figure-1 .slider-rail-touch-rect").first.bounding_box()
+        tab.mouse.click(rail["x"] + rail["width"] - 2, rail["y"] + rail["height"] / 2)
+        tab.wait_for_function("document.querySelector('#figure-1').data[0].y[1] === 4")
+        assert _state(tab) == ([1, 4, 16], "LoRA, query at 4")
+
+
+def _state(tab: Any) -> tuple[list[int], str]:
+    """Return what the figure draws, and its words."""
+    line = tab.evaluate("[...document.querySelector('#figure-1').data[0].y]")
+    return line, tab.locator("#figure-1 .annotation-text").last.text_content()
 
 
 def test_a_kernel_that_dies_is_a_failed_run(workplace: Path) -> None:

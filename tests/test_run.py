@@ -15,6 +15,7 @@ from vxlab.adapters.attach import stored_bases
 from vxlab.adapters.family import Family
 from vxlab.experiments import run as run_module
 from vxlab.experiments.gradients import first_gradients
+from vxlab.experiments.lease import claimed
 from vxlab.experiments.materials import Materials
 from vxlab.experiments.metrics import compute
 from vxlab.experiments.plan import measure
@@ -230,6 +231,102 @@ def test_a_run_from_gradients_can_be_repeated_resumed_and_loaded(
     assert (resumed.metrics, resumed.curve) == (whole.metrics, whole.curve)
     again = stored_bases(load_trained(resumed))
     assert all(torch.equal(basis, again[name]) for name, basis in bases.items())
+
+
+class Ear:
+    """A listener that writes down what it hears, and asks for a stop after a step."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.stop_after, self.step, self.waits = stop_after, 0, 0
+        self.curve: list[dict[str, Any]] = []
+        self.validations: list[dict[str, Any]] = []
+        self.begun: list[tuple[int, int]] = []
+
+    def stop_asked(self) -> bool:
+        return self.stop_after is not None and self.step >= self.stop_after
+
+    def on_wait(self) -> None:
+        self.waits += 1
+
+    def on_begin(self, step: int, steps: int) -> None:
+        self.step = step
+        self.begun.append((step, steps))
+
+    def on_step(self, step: int) -> None:
+        self.step = step
+
+    def on_log(self, row: Any) -> None:
+        self.curve.append(dict(row))
+
+    def on_validation(self, row: Any) -> None:
+        self.validations.append(dict(row))
+
+
+def test_a_listener_hears_what_the_record_holds(
+    record: vxlab.RunRecord, tiny_model: str, toy_task: str, tmp_path: Path
+) -> None:
+    ear = Ear()
+    assert _run(toy_runs.spec(tiny_model, toy_task), tmp_path, listener=ear).curve == ear.curve == record.curve
+    assert (ear.begun, ear.step) == ([(0, 30)], 30)
+    told = [(row["epoch"], name, row[name]) for row in ear.validations for name in ("accuracy", "f1", "mcc", "loss")
+            if name in row]  # fmt: skip
+    kept = [(row["epoch"], row["metric"], row["value"]) for row in record.metrics if row["split"] == "validation"]
+    assert sorted(told) == sorted(kept)
+
+
+@pytest.mark.parametrize("step", [0, 3, 15, 19])
+def test_a_stopped_run_keeps_the_best_and_goes_on_from_its_last_whole_epoch(
+    step: int, record: vxlab.RunRecord, tiny_model: str, toy_task: str, tmp_path: Path
+) -> None:
+    spec = toy_runs.spec(tiny_model, toy_task)
+    stopped = _run(spec, tmp_path, listener=Ear(stop_after=step))
+    assert (stopped.status, stopped.steps) == ("stopped", max(step, 1))  # a run takes one step at the least
+    scored = [row["epoch"] for row in stopped.metrics if row["metric"] == "accuracy"]
+    whole = [1] if step >= toy_runs.STEPS else []
+    assert scored == whole + ([pytest.approx(stopped.steps / toy_runs.STEPS, abs=1e-3)] if step != 15 else [])
+    assert stopped.best_epoch in scored
+    assert stopped.score() != stopped.score()
+    assert load_trained(stopped) is not None
+    with Store(tmp_path) as store:
+        assert store.record(stopped.key) is None
+        assert store.table()["status"].tolist() == ["stopped"]
+    ear = Ear()
+    again = _run(spec, tmp_path, listener=ear)
+    assert ear.begun == [(15 if step >= 15 else 0, 30)]
+    assert ear.curve == record.curve  # with the rows from before the stop
+    assert (again.metrics, again.curve, again.best_epoch) == (record.metrics, record.curve, record.best_epoch)
+    assert torch.equal(again.predictions()[0], record.predictions()[0])
+    assert {path.name for path in again.folder.iterdir()} == {"adapter", "predictions.safetensors", "record.json"}
+
+
+@pytest.mark.parametrize(("scores", "chosen"), [((0.3, 0.9), 1.267), ((0.9, 0.3), 1)])
+def test_the_best_of_the_epochs_and_of_the_stop_is_kept(
+    scores: tuple[float, float], chosen: float, tiny_model: str, toy_task: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    scripted, heads = iter(scores), []
+    monkeypatch.setattr(run_module, "compute", lambda names, *_: dict.fromkeys(names, next(scripted)))
+
+    def note(watch: Watch, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        heads.append(model.classifier.weight.detach().clone())
+
+    monkeypatch.setattr(Watch, "on_evaluate", note)
+    stopped = _run(toy_runs.spec(tiny_model, toy_task), tmp_path, listener=Ear(stop_after=19))
+    assert stopped.best_epoch == chosen
+    assert stopped.score(split="validation") == 0.9
+    assert torch.equal(load_trained(stopped).classifier.weight, heads[scores.index(0.9)])
+
+
+def test_a_listener_may_stop_waiting_for_another_process(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
+    spec, ear = toy_runs.spec(tiny_model, toy_task, seed=5), Ear(stop_after=0)
+    job = Materials().job(spec)
+    with (
+        Store(tmp_path) as store,
+        claimed(store, job),
+        pytest.raises(vxlab.VxlabError, match="was stopped here; the pr"),
+    ):
+        _run(spec, tmp_path, listener=ear)
+    assert ear.waits == 1
 
 
 def test_three_classes_by_name(tiny_model: str, tmp_path: Path) -> None:

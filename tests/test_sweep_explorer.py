@@ -1,50 +1,137 @@
-"""The rank slider: both faces show the same of every candidate, and their controls work."""
+"""The sweep explorer: both faces show the same of every candidate; filters, curves, exports; stores of all kinds."""
 
+import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+import toy_records
 import toy_tables as toy
+from jupyterlab import Tab, browser, chromium, server, write_notebook
 
-from vxlab.views.sweep_explorer import beside_neighbours, choices, explore_sweep
+import vxlab
+from vxlab.errors import VxlabError
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.store import Store
+from vxlab.experiments.stored_sweeps import SweepTables, stored_sweeps
+from vxlab.views.explorer import explore
+from vxlab.views.sweep_beside import choices
+from vxlab.views.sweep_explorer import SweepExplorer, explore_sweep
 from vxlab.views.sweep_widget import SweepWidget
 
-SUMMARY, PAIRS, RUNS = toy.summary(), toy.pairs(), toy.runs()
+ME = "host:1:0.0:me"
+TRUTH = np.arange(200) % 2
 
 
-@pytest.fixture
-def live():
-    return explore_sweep(SUMMARY, PAIRS, RUNS, metric="accuracy", interactive=True)
+def record(row, folder=Path()):
+    """Return the record that a row of the toy table was made from."""
+    lost = row["status"] != "finished"
+    losses = [0.7, 6.0, float("nan")] if lost else [0.7, 0.6, 0.5, 0.4]
+    rows = [] if lost else toy_records.metric_rows({"accuracy": row["test"]}, (0.7, 0.8))
+    fields = {name: 0 for name in RunRecord.__dataclass_fields__ if name != "folder"} | {
+        "key": row["key"], "status": row["status"], "spec": {"seed": row["seed"], "epochs": 2}, "best_epoch": 2,
+        "curve": toy_records.curve(losses), "metrics": rows, "task": {"metrics": ["accuracy"]},
+    }  # fmt: skip
+    return RunRecord(**fields, folder=folder)
+
+
+def tables(**changed):
+    runs = toy.runs()
+    records = {row["key"]: record(row) for row in runs.to_dict("records")}
+    whole = SweepTables(
+        "rotten_tomatoes, minilm", "rotten_tomatoes", "accuracy", 0.58, runs, toy.tuning(), toy.summary(), toy.pairs(),
+        records,
+    )  # fmt: skip
+    return whole._replace(**changed)
 
 
 @pytest.fixture(scope="module")
-def still():
-    return explore_sweep(SUMMARY, PAIRS, RUNS, metric="accuracy", interactive=False)
+def explorer():
+    return SweepExplorer([tables()], {})
 
 
-def _tables(figure):
-    return {trace.cells["values"][1][0][3:-4]: trace for trace in figure.data if trace.type == "table"}
+@pytest.fixture
+def live(explorer):
+    return SweepWidget(explorer)
 
 
-def test_every_candidate_can_be_chosen_by_method_and_rank():
-    offered = choices(SUMMARY)
-    assert [said for said, _ in offered["VeRA"]] == ["r=1", "r=16", "r=256", "r=1024"]
-    assert {name for ranks in offered.values() for _, name in ranks} == set(SUMMARY["candidate"])
+@pytest.fixture(scope="module")
+def few():
+    """Return an explorer of six candidates, at every cost."""
+    summary = toy.summary()
+    few = summary[summary["rank"].isna() | summary["candidate"].isin(["LoRA r=1", "LoRA r=16", "VeRA r=1024"])]
+    return SweepExplorer([tables(summary=few)], {}, most=160)
+
+
+@pytest.fixture(scope="module")
+def still(few):
+    return explore(few, interactive=False)
+
+
+def _named(figure, name):
+    return next(trace for trace in figure.data if trace.name == name and (trace.mode or "").startswith("line"))
+
+
+def _choose(live, method, said):
+    live.menus[0].value = method
+    live.slider.index = [label for label, _ in live.slider.options].index(said)
+
+
+def put(store, number, logits, **changed):
+    """Put a finished run with these predictions into a store."""
+    key = toy_records.key_of(number)
+    fields = {"identity": toy_records.IDENTITY, "task_metrics": ("accuracy",), **changed}
+    done = toy_records.run_record(store.folder_of(key), logits, TRUTH, key=key, **fields)
+    done.save()
+    store.finish(done, ME)
+
+
+def fill(folder, ranks=(1, 8), rates=(1e-3, 1e-2), seeds=(0, 1, 2)):
+    """Return a store of LoRA and VeRA as a fair sweep leaves it: rates tried at seed 0, the better on the others."""
+    random, number = np.random.RandomState(0), 0
+    with Store(folder) as store:
+        for cls in (vxlab.LoRA, vxlab.VeRA):
+            for rank in ranks:
+                for rate, seed in [(rate, 0) for rate in rates] + [(rates[-1], seed) for seed in seeds[1:]]:
+                    good = 0.75 + 0.01 * rank + 0.05 * (rate == rates[-1])
+                    logits = toy_records.logits_with(random.rand(len(TRUTH)) < good, TRUTH)
+                    own = toy_records.metric_rows({"accuracy": float((logits.argmax(1) == TRUTH).mean())}, (0.7, good))
+                    spec = toy_records.toy_spec(
+                        method=cls(rank=rank), learning_rate=rate, seed=seed, model="minilm", task="rotten_tomatoes"
+                    )
+                    sizes = {"backbone": 1000 * rank, "head": 770, "total": 22_500_000}
+                    put(store, number, logits, spec=spec, metrics=own, parameters=sizes)
+                    number += 1
+    return folder
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    return fill(tmp_path_factory.mktemp("kept"))
+
+
+def test_menus_offer_every_candidate_by_method_and_cost(explorer):
+    offered = explorer.offered()
+    assert {cost for _, cost in offered} == {"parameters", "bytes", "step time", "peak memory"}
+    assert [said for said, _ in offered["VeRA", "bytes"]] == ["r=1", "r=16", "r=256", "r=1024"]
+    assert {name for stops in offered.values() for _, name in stops} == set(toy.summary()["candidate"])
 
 
 def test_candidates_of_one_rank_are_told_apart_by_their_names():
-    twice = SUMMARY.query("candidate == 'VeRA r=16'")
-    both = twice.assign(candidate="VeRA r=16, mlp")
-    offered = choices(pd.concat([SUMMARY, both]))["VeRA"]
+    summary = toy.summary()
+    both = summary.query("candidate == 'VeRA r=16'").assign(candidate="VeRA r=16, mlp")
+    offered = choices(pd.concat([summary, both]))["VeRA"]
     assert ("VeRA r=16, mlp", "VeRA r=16, mlp") in offered
     assert ("VeRA r=16", "VeRA r=16") in offered
     assert ("r=256", "VeRA r=256") in offered
 
 
-def test_a_choice_shows_score_price_and_verdicts_in_words():
-    rows = beside_neighbours(SUMMARY, PAIRS, "VeRA r=256", "accuracy").set_index("candidate")
+def test_a_choice_shows_score_price_and_verdicts_in_words(explorer):
+    view = explorer.view(("VeRA", "parameters"), "VeRA r=256")
+    rows = view.table.set_index("candidate")
     own = rows.loc["VeRA r=256"]
     assert own["test accuracy (quartiles)"] == "0.801 (0.796–0.804)"
     assert (own["parameters"], own["bytes"], own["step, ms"], own["peak, MiB"]) == ("7,680", "35,000", "237", "896")
@@ -54,96 +141,407 @@ def test_a_choice_shows_score_price_and_verdicts_in_words():
     assert rows.loc["LoRA r=1", "verdict"] == "no difference seen"
     assert rows.loc["full fine-tuning", "this − that, points (95 %)"].startswith("−")
     assert rows.loc["VeRA r=1024", "test accuracy (quartiles)"].endswith(", 1 not finished")
+    assert view.words[0].startswith("<b>VeRA r=256</b>: test accuracy 0.801 (0.796–0.804) of 3 runs. On the front")
+    assert all(len(line) <= 120 for line in view.words)
 
 
 def test_a_correlations_differences_are_not_in_points():
-    rows = beside_neighbours(SUMMARY, PAIRS, "VeRA r=256", "matthews").set_index("candidate")
-    assert rows.loc["full fine-tuning", "this − that (95 %)"].startswith("−0.0")
+    view = SweepExplorer([tables(metric="matthews")], {}).view(("VeRA", "bytes"), "VeRA r=256")
+    assert view.table.set_index("candidate").loc["full fine-tuning", "this − that (95 %)"].startswith("−0.0")
+
+
+def test_words_say_what_beats_a_candidate_and_how_its_rate_was_chosen(explorer):
+    beaten = " ".join(explorer.view(("LoRA", "parameters"), "LoRA r=1").words)
+    assert "Not on the front (parameters): VeRA r=256 has 0.801 for no more." in beaten
+    assert "1 of the tuning runs did not finish" in beaten
+    edge = " ".join(explorer.view(("LoRA-XS", "parameters"), "LoRA-XS r=4").words)
+    assert "Learning rate 0.02, of 4 tried, the highest tried: the best may be higher." in edge
 
 
 def test_moving_the_slider_shows_that_rank(live):
-    assert isinstance(live, SweepWidget)
-    live.method.value = "VeRA"
-    assert live.rank.value == "VeRA r=1"
-    live.rank.value = "VeRA r=256"
+    _choose(live, "VeRA", "r=256")
+    assert live.slider.value == "VeRA r=256"
     assert "35,000" in live.table.value
-    ring = live.figure.data[-1]
-    assert (ring.x[0], ring.y[0]) == (7_680, SUMMARY.set_index("candidate").loc["VeRA r=256", "median"])
+    assert "<td>VeRA r=256</td>" in live.table.value.split("</tr>")[1]
+    ring = next(trace for trace in live.figure.data if trace.name == "chosen, and what it is beside")
+    score = toy.summary().set_index("candidate").loc["VeRA r=256", "median"]
+    assert (ring.x[0], ring.y[0]) == (7_680, pytest.approx(score, abs=1e-4))
     assert ring.marker.size[0] > ring.marker.size[1]
+    assert live.figure.layout.annotations[0].text == "<b>VeRA r=256</b>: 3 runs"
 
 
-def test_every_choice_of_the_widgets_shows_its_own_candidate(live):
-    for method, ranks in choices(SUMMARY).items():
-        live.method.value = method
-        for _, name in ranks:
-            live.rank.value = name
-            assert f"<td>{name}</td>" in live.table.value.split("</tr>")[1]
+@pytest.mark.parametrize(
+    ("cost", "column", "unit"), [("bytes", "bytes_stored", 1), ("step time", "step_seconds", 1000)]
+)
+def test_the_front_is_what_nothing_beats_at_the_chosen_cost(live, cost, column, unit):
+    live.menus[1].value = cost
+    front, summary = _named(live.figure, "front: nothing is better and cheaper"), toy.summary()
+    chosen = summary[vxlab_front(summary, column)].sort_values(column)
+    assert list(front.y[:-1]) == pytest.approx(list(chosen["median"]), abs=1e-4)
+    assert list(front.x[:-1]) == pytest.approx(list(chosen[column] * unit), rel=1e-4)
+    assert live.figure.layout.xaxis.title.text.startswith({"bytes": "bytes", "step time": "time"}[cost])
 
 
-def test_changing_the_method_starts_at_its_lowest_rank_and_offers_only_its_own(live):
-    live.rank.value = "LoRA r=64"
-    live.method.value = "LoRA-XS"
-    assert live.rank.value == "LoRA-XS r=4"
-    assert [said for said, _ in live.rank.options] == ["r=4", "r=8", "r=16", "r=32"]
+def vxlab_front(summary, cost):
+    from vxlab.experiments.pareto import pareto_front
+
+    return pareto_front(summary, cost=cost)
 
 
-def test_without_a_kernel_every_step_shows_its_candidate_and_hides_the_others(still):
-    tables = _tables(still)
-    assert set(tables) == set(SUMMARY["candidate"])
-    for slider, ranks in zip(still.layout.sliders, choices(SUMMARY).values(), strict=True):
-        for step, (said, name) in zip(slider.steps, ranks, strict=True):
-            visible, _, places = step.args
-            shown = [still.data[place] for place, on in zip(places, visible["visible"], strict=True) if on]
+def test_what_has_no_place_among_the_parameters_is_a_line_and_has_a_point_among_the_bytes(live):
+    level = next(trace for trace in live.figure.data if trace.name == "head only: 0.601")
+    point = _named(live.figure, "head only")
+    assert (len(level.x), len(point.x)) == (2, 0)
+    live.menus[1].value = "bytes"
+    assert (len(level.x), list(point.x)) == (0, [4280])
+
+
+def test_curves_are_those_of_the_reported_runs(live):
+    _choose(live, "LoRA", "r=4")
+    loss, lost, validation, kept_epochs = live.figure.data[-8:-4]
+    assert loss.x.count(None) == len(toy.SEEDS) - 1
+    assert list(loss.y[:4]) == [0.7, 0.6, 0.5, 0.4]
+    assert list(validation.x[:2]) == [20, 40]
+    assert list(kept_epochs.y) == [0.8] * 3
+    assert len(lost.x) == 0
+    _choose(live, "VeRA", "r=1024")
+    assert list(lost.y[:2]) == [0.7, 6.0]
+    assert "1 diverged" in live.figure.layout.annotations[0].text
+
+
+def test_the_tuning_panel_marks_the_chosen_rate_edges_and_what_was_lost(live):
+    line, others, ring, crosses = live.figure.data[-4:]
+    _choose(live, "LoRA", "r=64")
+    assert list(line.x) == list(toy.RATES["LoRA"][:3])
+    assert list(crosses.x) == [8e-3]
+    assert crosses.y[0] < min(line.y)
+    _choose(live, "LoRA-XS", "r=4")
+    assert (list(ring.x), list(ring.marker.symbol)) == ([2e-2], ["triangle-right-open"])
+    assert len(others.x) == 0
+    assert list(live.figure.layout.xaxis3.tickvals) == list(toy.RATES["LoRA-XS"])
+
+
+def test_papers_are_hollow_marked_and_have_their_own_place_in_the_legend():
+    live = SweepWidget(SweepExplorer([tables()], {"rotten_tomatoes, minilm": _rte()}))
+    names = {trace.name: trace for trace in live.figure.data if (trace.name or "").startswith("published")}
+    assert {"published", "published [recalled, not verified]"} <= set(names)
+    assert len({trace.legendgroup for trace in names.values()}) == len(names)
+    recalled = names["published [recalled, not verified]"]
+    assert all(symbol.endswith("-open") for symbol in recalled.marker.symbol)
+    assert all("[recalled, not verified]" in told for told in recalled.hovertext)
+    assert "RoBERTa-large; rte" in live.figure.layout.annotations[1].text
+    live.menus[1].value = "bytes"
+    assert len(recalled.x) == 0
+
+
+def _rte():
+    from vxlab.experiments.published import published_table
+
+    return published_table("glue").query("task == 'rte' and model == 'RoBERTa-large' and method != 'full'")
+
+
+def test_filters_hide_candidates_and_say_how_many_runs_are_shown(live):
+    assert live.filters.titles == ("Filter runs: all 60 runs shown",)
+    _tick(live, "method", "LoRA", False)
+    assert live.filters.titles == ("Filter runs: 44 of 60 runs shown",)
+    assert "LoRA" not in live.menus[0].options
+    assert len(_named(live.figure, "LoRA").x) == 0
+    assert set(live.runs["method"]) == {"VeRA", "LoRA-XS", "DoRA (PEFT)", "head only", "full fine-tuning"}
+    live.filters.ranks.value = (16, 1024)
+    assert set(live.runs["rank"].dropna()) == {16, 32, 256, 1024}
+    assert "head only" in live.menus[0].options
+
+
+def test_what_a_filter_hides_changes_no_score(live):
+    _choose(live, "VeRA", "r=1024")
+    before = live.words.value.split(" of ")[0]
+    for box in live.filters.boxes["status"]:
+        box.value = box.description == "diverged"
+    assert live.choice[0] == "VeRA"
+    assert live.words.value.split(" of ")[0] == before
+    assert "1 of 60 runs" in live.words.value
+
+
+def test_filters_that_nothing_passes_leave_the_figure_and_say_so(live):
+    for box in live.filters.boxes["status"][1:]:
+        box.value = False
+    shown = live.words.value
+    live.filters.boxes["status"][0].value = False
+    assert "no run passes" in live.filters.titles[0]
+    assert live.words.value == shown
+    live.slider.index = 1
+    assert live.words.value != shown
+
+
+def _tick(live, kind, name, value):
+    next(box for box in live.filters.boxes[kind] if box.description == name).value = value
+
+
+def _event(live, kind, name, point):
+    place = next(i for i, trace in enumerate(live.figure.data) if trace.name == name)
+    points = {"trace_indexes": [place], "point_indexes": [point], "xs": [0], "ys": [0]}
+    live.figure._js2py_pointsCallback = {"event_type": kind, "points": points}
+
+
+def test_pointing_shows_a_candidates_curves_until_the_pointer_leaves_and_a_click_chooses_it(live):
+    loss = live.figure.data[-8]
+    before = loss.line.color
+    _event(live, "plotly_hover", "VeRA", 2)
+    assert live.figure.layout.annotations[0].text.startswith("<b>VeRA r=256</b>")
+    assert loss.line.color != before
+    assert live.slider.value == "LoRA r=1"
+    _event(live, "plotly_unhover", "VeRA", 2)
+    assert live.figure.layout.annotations[0].text.startswith("<b>LoRA r=1</b>")
+    assert loss.line.color == before
+    _event(live, "plotly_click", "VeRA", 2)
+    assert (live.choice[0], live.slider.value) == ("VeRA", "VeRA r=256")
+    assert live.words.value.startswith("<b>VeRA r=256</b>")
+
+
+def test_the_selection_is_written_as_csv_and_its_place_is_said(live, tmp_path, monkeypatch):
+    monkeypatch.setenv("VXLAB_REPORTS", str(tmp_path))
+    _tick(live, "method", "LoRA", False)
+    live.exports.children[0].click()
+    (written,) = (tmp_path / "exports").glob("*.csv")
+    assert str(written) in live.saved.value
+    assert list(pd.read_csv(written)["key"]) == list(live.runs["key"])
+
+
+def test_a_figure_is_drawn_as_svg_where_there_is_a_browser(live, tmp_path, monkeypatch):
+    chromium()
+    monkeypatch.setenv("VXLAB_REPORTS", str(tmp_path))
+    live.exports.children[2].click()
+    (written,) = (tmp_path / "exports").glob("*.svg")
+    assert "LoRA r=1" in written.read_text(encoding="utf-8")
+
+
+def test_without_a_browser_no_image_is_drawn_and_one_line_says_so(live, tmp_path, monkeypatch):
+    monkeypatch.setenv("VXLAB_REPORTS", str(tmp_path))
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
+    live.exports.children[1].click()
+    assert live.saved.value.startswith("no PNG: drawing needs kaleido and a Chromium")
+    assert not (tmp_path / "exports").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told(live, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("VXLAB_REPORTS", str(tmp_path / "file"))
+    live.exports.children[0].click()
+    assert "cannot be written" in live.saved.value
+
+
+def test_both_faces_say_the_same(still, few):
+    live = SweepWidget(few)
+    for slider, (choice, stops) in zip(still.layout.sliders, live._explorer.offered().items(), strict=True):
+        live.menus[0].value, live.menus[1].value = choice
+        for step, (said, name) in zip(slider.steps, stops, strict=True):
+            live.slider.value = name
             assert step.label == said
-            assert [trace.type for trace in shown] == ["scatter", "table"]
-            assert shown[1] == tables[name]
+            traces, layout = step.args
+            assert traces["cells.values"][-1][1][0] == f"<b>{name}</b>"
+            assert "<br>".join(live._explorer.view(choice, name).words) == live.words.value
+            for path in ("x", "y"):
+                for one, other in zip(traces[path], live.figure.data, strict=False):
+                    assert list(one or ()) == list(other[path] or ())
+            words = next(value for path, value in layout.items() if str(value).startswith(f"<b>{name}</b>: test"))
+            assert words == live.words.value
 
 
-def test_both_faces_say_the_same(still, live):
-    tables = _tables(still)
-    for name in ("LoRA r=16", "head only"):
-        rows = beside_neighbours(SUMMARY, PAIRS, name, "accuracy")
-        assert [list(column)[1:] for column in tables[name].cells["values"]] == [list(rows[c])[1:] for c in rows]
+def test_nobody_watching_gets_the_figure_and_it_stays_small(still, kept):
+    assert type(explore_sweep(kept)) is go.Figure
+    assert len(still.to_json()) < 900_000
 
 
-def test_the_menu_brings_the_slider_of_its_method(still):
-    (menu,) = still.layout.updatemenus
-    assert [button.label for button in menu.buttons] == list(choices(SUMMARY))
-    assert [slider.visible for slider in still.layout.sliders] == [True] + [False] * 5
-    relayout = menu.buttons[1].args[1]
-    assert [relayout[f"sliders[{i}].visible"] for i in range(6)] == [False, True, False, False, False, False]
-    assert relayout["sliders[1].active"] == 0
+def test_a_large_sweep_without_a_kernel_has_one_cost_and_says_so():
+    small = SweepExplorer([tables()], {}, most=20)
+    assert {cost for _, cost in small.offered()} == {"parameters"}
+    assert any("in JupyterLab" in line for line in small.view(("LoRA", "parameters"), "LoRA r=1").words)
+    few = SweepExplorer([tables()], {}, most=6)
+    assert sum(map(len, few.offered().values())) <= 6
+    assert "candidates more: in JupyterLab" in few.view(("LoRA", "parameters"), "LoRA r=1").words[-1]
 
 
-def test_nobody_watching_gets_the_figure_and_it_stays_small(still):
-    assert type(explore_sweep(SUMMARY, PAIRS, metric="accuracy")) is go.Figure
-    assert len(json.dumps(still.to_dict(), default=list)) < 200_000
+def test_a_store_is_read_as_the_fair_sweep_that_filled_it(kept):
+    with Store(kept) as store:
+        (sweep,) = stored_sweeps(store)
+    assert sweep.name == "rotten_tomatoes, minilm"
+    assert list(sweep.summary["candidate"]) == ["LoRA r=1", "LoRA r=8", "VeRA r=1", "VeRA r=8"]
+    assert set(sweep.summary["n"]) == {2}
+    reported = sweep.runs[sweep.runs["stage"] == "report"]
+    assert (set(reported["seed"]), set(reported["learning_rate"])) == ({1, 2}, {1e-2})
+    chosen = sweep.tuning[sweep.tuning["chosen"]]
+    assert set(chosen["learning_rate"]) == {1e-2}
+    assert len(sweep.pairs) == 6
+    assert sweep.notes == ()
 
 
-def test_it_works_in_a_page_without_a_kernel(still, tmp_path):
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = next((p for p in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if p.exists()), None)
-    if chromium is None:
-        pytest.skip("there is no chromium to draw with")
-    page_file = tmp_path / "explorer.html"
-    still.write_html(page_file, include_plotlyjs="directory", include_mathjax=False)
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1000, "height": 1100})
-        page.goto(page_file.as_uri())
-        assert _chosen(page) == "LoRA r=1"
-        page.locator(".slider-label", has_text="r=16").click(force=True)
-        assert _chosen(page) == "LoRA r=16"
-        page.locator(".updatemenu-header").first.click()
-        page.locator(".updatemenu-dropdown-button", has_text="VeRA").click()
-        assert _chosen(page) == "VeRA r=1"
-        page.locator(".slider-label", has_text="r=1024").click(force=True)
-        assert _chosen(page) == "VeRA r=1024"
-        assert page.locator(".table").count() == 1
-        browser.close()
+def test_candidates_of_one_label_in_a_store_show_what_differs(tmp_path):
+    logits = toy_records.logits_with(TRUTH == 1, TRUTH)
+    with Store(tmp_path) as store:
+        for number, basis in enumerate(("top", "bottom")):
+            spec = toy_records.toy_spec(method=vxlab.LoRAXS(rank=8, basis=basis), epochs=2 + number)
+            put(store, number, logits, spec=spec)
+        (sweep,) = stored_sweeps(store)
+    names = list(sweep.summary["candidate"])
+    assert len(set(names)) == 2
+    assert all("basis=" in name and "epochs=" in name and name.startswith("LoRA-XS r=8") for name in names)
+    assert sweep.notes == ("Not like with like: these runs differ in epochs 2 and 3.",)
 
 
-def _chosen(page):
-    """Return the candidate in the first row of the table that is shown."""
-    page.wait_for_timeout(600)
-    return page.locator("g.y-column").nth(1).locator("g.column-cell text.cell-text").first.text_content()
+def test_a_store_without_report_runs_says_that_the_scores_flatter(tmp_path):
+    with Store(fill(tmp_path, ranks=(8,), seeds=(0,))) as store:
+        live = explore_sweep(store, interactive=True)
+    assert "Reported runs also chose the rate, which flatters: LoRA r=8 and VeRA r=8." in (
+        live.words.value.replace("<br>", " ")
+    )
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_an_empty_store_says_what_to_do(tmp_path, interactive):
+    face = explore_sweep(tmp_path, interactive=interactive)
+    said = face.words.value if interactive else face.layout.annotations[0].text
+    assert "has no runs yet" in said
+    assert "vxlab.compare" in said
+
+
+def test_a_store_of_runs_that_have_not_ended_says_so(tmp_path):
+    with Store(tmp_path) as store:
+        store.claim(toy_records.key_of(1), toy_records.toy_spec(), toy_records.IDENTITY, ME, failed_before=None)
+        store.fail(toy_records.key_of(1), ME, "out of memory", "")
+        live = explore_sweep(store, interactive=True)
+    assert "has no run that ended yet (1 failed)" in live.words.value
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_one_candidate_is_shown_alone(tmp_path, interactive):
+    with Store(tmp_path) as store:
+        put(
+            store,
+            0,
+            toy_records.logits_with(TRUTH == 1, TRUTH),
+            spec=toy_records.toy_spec(),
+            task_metrics=("accuracy",),
+        )
+        face = explore_sweep(store, interactive=interactive)
+    said = face.words.value if interactive else face.layout.annotations[-1].text
+    assert "<b>LoRA r=8</b>: test accuracy 0.500" in said
+    assert "the only one tried: not tuned" in said
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_diverged_runs_alone_are_told_in_words_and_curves(tmp_path, interactive):
+    logits = toy_records.logits_with(TRUTH == 1, TRUTH)
+    with Store(tmp_path) as store:
+        like = toy_records.run_record(
+            tmp_path / "like", logits, TRUTH, spec=toy_records.toy_spec(), task_metrics=("accuracy",)
+        )
+        for number in range(2):
+            key, spec = toy_records.key_of(number), toy_records.toy_spec(seed=number)
+            lost = toy_records.diverged_record(store.folder_of(key), like, spec=spec, identity=toy_records.IDENTITY)
+            store.finish(RunRecord(**{**vars(lost), "key": key}), ME)
+        face = explore_sweep(store, interactive=interactive)
+    said = face.words.value if interactive else face.layout.annotations[-1].text
+    assert "<b>LoRA r=8</b>: test accuracy none: no run finished" in said
+    title = "<b>LoRA r=8</b>: 2 runs, 2 diverged (dotted)"
+    assert (
+        face.layout.annotations[0].text == title if not interactive else face.figure.layout.annotations[0].text == title
+    )
+
+
+def test_several_tasks_are_several_sweeps_of_one_menu(tmp_path):
+    with Store(tmp_path) as store:
+        for number, task in enumerate(("rotten_tomatoes", "sst2")):
+            spec = toy_records.toy_spec(task=task, model="minilm")
+            put(store, number, toy_records.logits_with(TRUTH == 1, TRUTH), spec=spec)
+        live = explore_sweep(store, interactive=True)
+        still = explore_sweep(store, interactive=False)
+    assert live.menus[0].options == ("rotten_tomatoes, minilm", "sst2, minilm")
+    live.menus[0].value = "sst2, minilm"
+    assert live.slider.value == "LoRA r=8"
+    assert "sst2" in live.figure.layout.annotations[1].text  # the papers have this task
+    labels = [button.label for button in still.layout.updatemenus[0].buttons]
+    assert "sst2, minilm, LoRA, parameters" in labels
+
+
+def test_what_is_no_sweep_is_refused_by_name(kept, tmp_path):
+    with pytest.raises(VxlabError, match=r"result_or_store is a DataFrame; give what vxlab\.compare returned"):
+        explore_sweep(toy.summary())
+    with pytest.raises(VxlabError, match=r"none\.db': there is no such store"):
+        explore_sweep(tmp_path / "none.db")
+    with pytest.raises(VxlabError, match="paper='rotten' is not a task of the papers' GLUE tables: sst2, "):
+        explore_sweep(kept, paper="rotten")
+
+
+def test_a_comparison_is_shown_with_the_records_that_lie_here(kept):
+    with Store(kept) as store:
+        (sweep,) = stored_sweeps(store)
+    fair = vxlab.FairSweep(candidates=[vxlab.LoRA(rank=1)])
+    result = vxlab.Comparison(fair, "accuracy", 0.5, 200, sweep.runs, sweep.tuning, sweep.summary, sweep.pairs)
+    live = explore_sweep(result, interactive=True)
+    score = result.summary["median"].iloc[0]
+    assert f"<b>LoRA r=1</b>: test accuracy {score:.3f}" in live.words.value
+    assert [each for each in live.figure.data[-8].y if each is not None] == [0.7, 0.6, 0.5, 0.45, 0.4, 0.42] * 2
+    gone = dataclasses.replace(result, runs=result.runs.assign(folder="/nowhere"))
+    title = explore_sweep(gone, interactive=False).layout.annotations[0].text
+    assert title == "<b>LoRA r=1</b>: no learning curves here"
+
+
+NOTEBOOK = "import vxlab\nvxlab.explore_sweep({store!r})"
+
+
+def test_in_jupyterlab_the_slider_a_click_and_a_filter_move_figure_and_numbers(kept, tmp_path):
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    write_notebook(folder / "sweep.ipynb", NOTEBOOK.format(store=str(kept)))
+    with Store(kept) as store:
+        (sweep,) = stored_sweeps(store)
+    scores = sweep.summary.set_index("candidate")["median"]
+    with server(folder, VXLAB_REPORTS=str(tmp_path / "reports")) as url, browser() as opened:
+        tab = Tab(opened.new_page(viewport={"width": 1000, "height": 1250}), url, "sweep.ipynb")
+        tab.run_all()
+        tab.until("document.querySelectorAll('.js-plotly-plot .scatterlayer path.js-line').length > 4", timeout=60)
+        for presses, name in ((0, "LoRA r=1"), (1, "LoRA r=8")):
+            tab.move_slider(presses=presses)
+            _until_it_shows(tab, name, scores[name])
+        _mouse(tab, "VeRA", click=False)
+        tab.until("document.querySelector('.js-plotly-plot').layout.annotations[0].text.includes('VeRA r=1')")
+        _mouse(tab, "VeRA", click=True)
+        _until_it_shows(tab, "VeRA r=1", scores["VeRA r=1"])
+        tab.page.get_by_text("Filter runs: all 16 runs shown").click()
+        tab.page.get_by_label("LoRA", exact=True).click()
+        tab.until("document.body.innerText.includes('8 of 16 runs shown')")
+        tab.page.get_by_role("button", name="runs as CSV").click()
+        tab.until("document.body.innerText.includes('written: ')")
+        tab.page.screenshot(path=tmp_path / "sweep.png")
+        assert tab.errors == []
+        overflow = "e => e.scrollWidth - e.clientWidth"
+        assert tab.page.locator(".jp-OutputArea-output").first.evaluate(overflow) <= 1
+    (written,) = (tmp_path / "reports" / "exports").glob("*.csv")
+    assert set(pd.read_csv(written)["label"]) == {"VeRA r=1", "VeRA r=8"}
+
+
+def _until_it_shows(tab, name, score):
+    """Wait until words, the ring and the curves' title are a candidate's."""
+    said = json.dumps(f"{name}: test accuracy {score:.3f}")
+    tab.until(f"document.body.innerText.includes({said})")
+    ring = "data.find(t => (t.name ?? '').startsWith('chosen')).y[0]"
+    tab.until(f"Math.abs(document.querySelector('.js-plotly-plot').{ring} - {score}) < 1e-3")
+    tab.until(f"document.querySelector('.js-plotly-plot').layout.annotations[0].text.includes({json.dumps(name)})")
+
+
+def _mouse(tab, name, click):
+    """Bring the pointer to the first point of a series."""
+    x, y = tab.page.evaluate(
+        """name => {
+          const plot = document.querySelector('.js-plotly-plot'), box = plot.getBoundingClientRect();
+          const {xaxis, yaxis} = plot._fullLayout;
+          const own = plot._fullData.find(t => t.name === name && (t.mode ?? '').startsWith('lines'));
+          return [box.x + xaxis._offset + xaxis.d2p(own.x[0]), box.y + yaxis._offset + yaxis.d2p(own.y[0])];
+        }""",
+        name,
+    )
+    tab.page.mouse.move(x - 30, y - 30)
+    tab.page.mouse.move(x, y, steps=4)
+    if click:
+        tab.page.mouse.down()
+        tab.page.mouse.up()

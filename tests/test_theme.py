@@ -2,7 +2,6 @@
 
 import base64
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 from gallery import every_figure, overlapping
@@ -28,8 +27,8 @@ TEXTS = """() => [...document.querySelector('main').children].flatMap((figure, n
   const edge = figure.getBoundingClientRect();
   return [...figure.querySelectorAll('.main-svg text')].map(text => {
     const {left, right, top, bottom} = text.getBoundingClientRect();
-    return {text: text.textContent.trim(), figure: number, left: left - edge.left, right: right - edge.left, top, bottom,
-            above: top - edge.top, below: edge.bottom - bottom, fill: getComputedStyle(text).fill};
+    return {text: text.textContent.trim(), figure: number, left: left - edge.left, right: right - edge.left,
+            top, bottom, above: top - edge.top, below: edge.bottom - bottom, fill: getComputedStyle(text).fill};
   }).filter(text => text.text && text.right > text.left); })"""
 # WCAG 2.2's contrast ratio of every text to the most frequent colour of the pixels where it stands.
 CONTRAST = """async ([png, texts]) => {
@@ -42,15 +41,16 @@ CONTRAST = """async ([png, texts]) => {
     const [x, y] = [Math.max(0, left), Math.max(0, top)].map(Math.floor);
     const pixels = canvas.getImageData(x, y, Math.ceil(right - x), Math.ceil(bottom - y)).data, counts = {};
     for (let i = 0; i < pixels.length; i += 4) {
-      const rgb = [...pixels.slice(i, i + 3)].join(); counts[rgb] = (counts[rgb] || 0) + 1; }
-    const behind = Object.keys(counts).reduce((a, b) => counts[a] >= counts[b] ? a : b).split(',').map(Number);
-    const [a, b] = [light(fill.match(/[\\d.]+/g).map(Number).slice(0, 3)), light(behind)];
+      const rgb = pixels[i] << 16 | pixels[i + 1] << 8 | pixels[i + 2]; counts[rgb] = (counts[rgb] || 0) + 1; }
+    const behind = Object.keys(counts).reduce((a, b) => counts[a] >= counts[b] ? a : b);
+    const [a, b] = [fill.match(/[\\d.]+/g).map(Number).slice(0, 3), [behind >> 16, behind >> 8 & 255, behind & 255]]
+      .map(light);
     return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05); }); }"""
 
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory):
-    return every_figure(tmp_path_factory.mktemp("runs"))
+def figures():
+    return every_figure()
 
 
 @pytest.fixture(scope="module")
@@ -122,14 +122,15 @@ def test_in_a_dark_jupyterlab_figures_of_the_house_are_dark_and_your_own_are_lef
     with server(folder, dark=True) as url, browser() as opened:
         tab = Tab(opened.new_page(viewport={"width": 1000, "height": 1600}, accept_downloads=True), url, "dark.ipynb")
         tab.run_all()
-        tab.until("document.querySelectorAll('.js-plotly-plot .xtitle, .js-plotly-plot .gtitle').length > 1", timeout=60)
+        tab.until("document.querySelectorAll('.js-plotly-plot :is(.xtitle, .gtitle)').length > 1", timeout=60)
         tab.until("document.querySelector('.vx-table td')", timeout=60)
         house, own = tab.page.locator(".js-plotly-plot").nth(0), tab.page.locator(".js-plotly-plot").nth(1)
         assert [_style(house, part, "fill") for part in (".xtitle", ".legendtext")] == ["rgb(230, 230, 230)"] * 2
         assert _style(house, ".main-svg", "backgroundColor") == "rgba(0, 0, 0, 0)"
         assert _style(own, ".gtitle", "fill") == "rgb(42, 63, 95)"
         assert _style(own, ".main-svg", "backgroundColor") == "rgb(255, 255, 255)"
-        assert tab.page.locator("style.vx-theme").first.evaluate("e => e.closest('.jp-OutputArea-child').offsetHeight") == 0
+        sheet = tab.page.locator(".jp-OutputArea-child:has(> * > style.vx-theme)").first
+        assert sheet.evaluate("e => e.offsetHeight") == 0
         table = tab.page.locator(".vx-table")
         assert _style(table, "tbody td", "color") == "rgb(230, 230, 230)"
         assert _style(table, "tbody td", "backgroundColor") == "rgb(34, 56, 76)"

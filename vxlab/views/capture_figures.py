@@ -20,7 +20,8 @@ def capture_against_parameters(table: pd.DataFrame, by_role: bool = False) -> go
     """Draw the captured share of the gradient's energy against trained parameters, both logarithmic, a line a family.
 
     A point is the mean over layers. Its whisker is the mean of the layers' 95 % intervals over batches, which is wider
-    than the mean's own. Dotted lines are the best at the same rank, dashed ones chance, in the family's colour.
+    than the mean's own. Dotted lines are the best at the same rank, dashed ones chance, in the family's colour and
+    with its symbols, small and hollow.
 
     Args:
         table: from ``capture_table``.
@@ -50,12 +51,13 @@ def _add_panel(figure: go.Figure, layers: pd.DataFrame, legend: bool, place: dic
     lowest = 1.0
     for i, (family, own) in enumerate(layers.groupby("family", sort=False)):
         points = _points(own)
-        colour = look(i)["line"]["color"]
+        colour, symbol = look(i)["line"]["color"], look(i)["marker"]["symbol"]
+        small = {"color": colour, "symbol": f"{symbol}-open", "size": 6}
         for bound, dash, _ in _BOUNDS:
             line = {"color": colour, "dash": dash, "width": 1.5}
             figure.add_scatter(
-                x=points["parameters"], y=points[bound], mode="lines", line=line, legendgroup=family, showlegend=False,
-                hoverinfo="skip", **place,
+                x=points["parameters"], y=points[bound], mode="lines+markers", line=line, marker=small,
+                legendgroup=family, showlegend=False, hoverinfo="skip", **place,
             )  # fmt: skip
         figure.add_scatter(
             x=points["parameters"], y=points["share"], mode="lines+markers", name=str(family), legendgroup=family,

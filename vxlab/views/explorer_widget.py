@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vxlab.views.explorer import Choice, Explorer, View, same
-from vxlab.views.look import theme_style
+from vxlab.views.look import plotly_config, theme_style
 
 _WRAPPED = widgets.Layout(flex_flow="row wrap", align_items="center")
 
@@ -32,9 +32,12 @@ class ExplorerWidget(widgets.VBox):  # type: ignore[misc] # ipywidgets says noth
             options=list(first), description=explorer.slider, style=described, layout=widgets.Layout(width="480px")
         )
         self.words, self.table = widgets.HTML(), widgets.HTML()
-        self.figure = go.FigureWidget(explorer.frame())
+        self.figure = explorer.frame()
         self._drawn: list[Mapping[str, Any]] = [{} for _ in [*self.figure.data, self.figure.layout]]
         self._settle()
+        # A widget that is changed before the page has drawn it loses there what the change does not name.
+        self.figure = go.FigureWidget(self.figure)
+        self.figure._config = {**self.figure._config, **plotly_config(self.figure.to_dict())}
         for control in (*self.menus, self.slider):
             control.observe(self._take_choice, names="value")
         controls = widgets.HBox([*self.menus, self.slider], layout=_WRAPPED)

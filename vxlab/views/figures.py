@@ -134,9 +134,9 @@ def costs(table: pd.DataFrame) -> go.Figure:
 
 def _add_run(figure: go.Figure, i: int, name: str, record: "RunRecord", metric: str) -> None:
     curve, scored = record.curve_table(), _validation(record, metric)
-    line = look(i)["line"]
+    line, marker = look(i)["line"], look(i)["marker"] | {"size": 7, "maxdisplayed": 8}  # symbols here and there
     figure.add_scatter(
-        x=curve["step"], y=curve["loss"], mode="lines", line=line, name=name, legendgroup=name,
+        x=curve["step"], y=curve["loss"], mode="lines+markers", line=line, marker=marker, name=name, legendgroup=name,
         showlegend=scored.empty, row=1, col=1,
     )  # fmt: skip
     figure.add_scatter(

@@ -29,5 +29,6 @@ class HouseRenderer(PlotlyRenderer):  # type: ignore[misc] # plotly says nothing
 
             # With every figure: a sheet shown once would go with its cell's output.
             display(HTML(theme_style()))
-            bundle["application/vnd.plotly.v1+json"]["config"] |= plotly_config(fig_dict)
+            drawing = bundle["application/vnd.plotly.v1+json"]
+            drawing["config"] = {**drawing.get("config", {}), **plotly_config(fig_dict)}
         return bundle

@@ -15,7 +15,7 @@ from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store import Store, Where
 from vxlab.views.figures import epochs_shown, learning_curves, lowest_score
 from vxlab.views.live_run_state import SoFar, ended, failed
-from vxlab.views.look import theme_style
+from vxlab.views.look import plotly_config, theme_style
 
 _PAUSE = 0.5
 """Seconds between two drawings: whatever came in between is in the next one, so that nothing queues up."""
@@ -54,6 +54,7 @@ class LiveRun(widgets.VBox):  # type: ignore[misc] # ipywidgets says nothing of 
         )  # fmt: skip
         self.button.on_click(lambda _: self.stop())
         self.figure = go.FigureWidget(learning_curves({self._name: self._record or so_far.as_record()}))
+        self.figure._config = {**self.figure._config, **plotly_config(self.figure.to_dict())}
         self.figure.data[0].showlegend, self.figure.data[1].showlegend = True, False
         controls = widgets.HBox([self.bar, self.button], layout=widgets.Layout(align_items="center"))
         super().__init__([widgets.HTML(theme_style()), self.words, controls, self.figure])

@@ -39,7 +39,7 @@ _SCOPES = {
     "page": "@media screen and (prefers-color-scheme: dark) {{ body {{ {} }} }}",
 }
 _OURS = ".main-svg[style*='rgb(255, 255, 254)']"
-"""A figure with PAPER behind it; plotly keeps legends and menus in a second drawing beside the first."""
+"""A figure with PAPER behind it; plotly keeps its legend and menus in a second drawing beside the first."""
 
 
 def look(i: int) -> dict[str, Any]:
@@ -126,9 +126,9 @@ def _swaps() -> str:
     rules += [_rule("stroke", "#444444", "#a0a0a0"), _rule("stroke", "#333333", "#a0a0a0")]
     rules += [_rule("stroke", "#ffffff", "var(--vx-look-paper)")]
     behind = f"& {_OURS} {{ background: transparent !important; }}"
-    return "\n".join([behind, *rules])
+    return "\n".join(["", behind, f"& :is({_OURS}, {_OURS} ~ *) {{", *rules, "}"])
 
 
 def _rule(kind: str, light: str, dark: str) -> str:
     rgb = ", ".join(str(int(light[i : i + 2], 16)) for i in (1, 3, 5))
-    return f"& :is({_OURS}, {_OURS} ~ *) [style*='{kind}: rgb({rgb})'] {{ {kind}: {dark} !important; }}"
+    return f"& [style*='{kind}: rgb({rgb})'] {{ {kind}: {dark} !important; }}"

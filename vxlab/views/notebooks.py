@@ -1,10 +1,12 @@
 """Notebook files: where they lie and what they say of themselves."""
 
 import re
+import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vxlab.errors import VxlabError
 from vxlab.paths import shipped
@@ -44,15 +46,26 @@ def load(path: Path) -> "NotebookNode":
     Raises:
         VxlabError: the file is not a Jupyter notebook.
     """
-    import nbformat
-
+    nbformat = import_nbformat()
     try:
-        notebook: NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+        notebook: NotebookNode = nbformat.read(path, as_version=4)
     except (ValueError, nbformat.ValidationError, AttributeError, KeyError, TypeError) as error:
         # nbformat takes other JSON for one of its old formats, and then stumbles over what it lacks.
         reason = str(error).strip().partition("\n")[0][:120]
         raise VxlabError(f"{path} is not a Jupyter notebook: {reason}") from error
     return notebook
+
+
+def import_nbformat() -> Any:
+    """Import nbformat, but not the grammar of web addresses that jsonschema would compile for it: two seconds."""
+    grammar = "rfc3987_syntax"
+    if grammar not in sys.modules:
+        sys.modules[grammar] = None  # type: ignore[assignment] # Python's way to say that it is not there
+        try:
+            import_module("jsonschema")
+        finally:
+            del sys.modules[grammar]
+    return import_module("nbformat")
 
 
 def heading(notebook: "NotebookNode") -> str:

@@ -79,7 +79,8 @@ def environment(notebook: "NotebookNode") -> dict[str, str]:
 
 def versions(notebook: "NotebookNode") -> str:
     """Return names and versions, vxlab's own first, in one line."""
-    return " · ".join(f"{name} {found}" for name, found in note(notebook).get("versions", {}).items())
+    noted = note(notebook).get("versions", {})  # nbformat writes them in alphabetical order
+    return " · ".join(f"{name} {noted[name]}" for name in ("vxlab", "Python", *_PACKAGES) if name in noted)
 
 
 def finished(notebook: "NotebookNode") -> str:

@@ -80,6 +80,7 @@ class _BandExplorer:
     def __init__(self, tables: Whereabouts, update: str, live: bool) -> None:
         self._update, self._live = update, live
         self.menus = ("role", "band", "block") if live else ("role", "band")
+        self._drawn: dict[tuple[str, str], list[dict[str, Any]]] = {}
         own = [table[table[name] == update] for table, name in zip(tables[1:], ("update", "update"), strict=True)]
         self._spectra = dict(iter(tables.spectra.groupby(["of", "role"], sort=False)))
         at = ["role", "band", "fraction"]
@@ -128,6 +129,12 @@ class _BandExplorer:
         return View(traces, self._told(choice, stop, chosen, angles), self._marks(choice, stop))
 
     def _curves(self, role: str, block: str) -> list[dict[str, Any]]:
+        """Return the spectra of W and of the update, computed once: every band and rank shows them."""
+        if (role, block) not in self._drawn:
+            self._drawn[role, block] = self._spectra_of(role, block)
+        return self._drawn[role, block]
+
+    def _spectra_of(self, role: str, block: str) -> list[dict[str, Any]]:
         curves = []
         for of in ("W", self._update):
             rows = self._spectra[of, role]

@@ -99,7 +99,7 @@ def energy_spectra(spectra: pd.DataFrame) -> go.Figure:
             figure.add_scatter(x=mean["position"], y=mean["energy"], mode="lines", name=role, line=line, **place)
         flat = np.geomspace(own["position"].min(), 1, 40)
         figure.add_scatter(
-            x=flat, y=flat, mode="lines", name="a flat spectrum", line={"color": GREY, "dash": "dash"}, **place
+            x=flat, y=flat, mode="lines", name="a flat spectrum", line={"color": GREY, "dash": "2px,5px"}, **place
         )
     _name_once(figure)
     figure.update_xaxes(type="log", title="share of the triplets, the largest first", tickformat="~%", dtick=1)

@@ -44,7 +44,8 @@ class Tables:
 
     def __init__(self, sweep: SweepTables) -> None:
         self.sweep, summary, runs = sweep, sweep.summary, sweep.runs
-        self.rows = {row.candidate: row for row in summary.itertuples(index=False)}
+        every: list[Any] = list(summary.itertuples(index=False))
+        self.rows: dict[str, Any] = {row.candidate: row for row in every}
         self.tuning = {str(name): rows for name, rows in sweep.tuning.groupby("candidate", sort=False)}
         reported = runs[runs["stage"] == "report"]
         self.reported = {str(name): list(keys) for name, keys in reported.groupby("candidate")["key"]}
@@ -70,7 +71,7 @@ def beside_neighbours(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         metric: whose scores they are.
     """
     scale, unit = difference_unit(metric)
-    several = list(rows.itertuples())
+    several: list[Any] = list(rows.itertuples())
     return pd.DataFrame(
         {
             "": rows["relation"],

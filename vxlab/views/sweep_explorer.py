@@ -190,14 +190,14 @@ class _Nothing:
         self._told = told
 
     def offered(self) -> dict[Choice, list[Stop]]:
-        return {(): [("none", None)]}
+        return {(): [("none", "")]}
 
     def frame(self) -> go.Figure:
         figure = styled(go.Figure(), height=200, legend=False, name="sweep")
         figure.update_xaxes(title="trained parameters", showticklabels=False)
         return figure.update_yaxes(title="test score", showticklabels=False)
 
-    def view(self, choice: Choice, stop: Any) -> View:
+    def view(self, choice: Choice, stop: str) -> View:
         return View([], self._told)
 
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from vxlab.experiments.labels import family_name
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.pareto import gain_per_thousand
-from vxlab.views.look import DASHES, GREY, look, styled
+from vxlab.views.look import DASHES, GREY, label, look, styled
 
 _FAMILIES = ("LoRA", "VeRA", "LoRA-XS")
 """The three that keep their look in every figure; what else a sweep holds takes the looks after theirs."""
@@ -47,7 +47,7 @@ def score_against_parameters(
     for i, name, rows in series(points):
         figure.add_scatter(
             x=rows["backbone"], y=rows["median"], mode="lines+markers+text", name=name, legendgroup=name,
-            text=end_ranks(rows), textposition=_beside(i), textfont={"color": look(i)["line"]["color"]}, **look(i),
+            text=end_ranks(rows), textposition=_beside(i), textfont=label(i), **look(i),
             error_y=_quartiles(rows, i), hovertemplate="%{customdata}<extra></extra>", customdata=told(rows, metric),
         )  # fmt: skip
     if published is not None:
@@ -56,7 +56,7 @@ def score_against_parameters(
     figure.update_xaxes(type="log", title=_PARAMETERS, dtick=1, tickformat="~s")
     title = f"test {in_words(metric)}, median over seeds"
     figure.update_yaxes(title=title, tickformat=".2f", autorangeoptions=possible(summary["q1"]))
-    styled(figure, height=560 if published is None else 600)
+    styled(figure, height=560 if published is None else 600, name="scores by parameters")
     return figure if published is None else figure.update_layout(margin_b=90)
 
 
@@ -78,14 +78,14 @@ def gain_per_parameter(summary: pd.DataFrame, head_score: float, *, metric: str)
     for i, name, rows in series(points):
         figure.add_scatter(
             x=rows["backbone"], y=rows["gain"], mode="lines+markers+text", name=name, text=end_ranks(rows), **look(i),
-            textposition="bottom left" if i == 2 else "top right", textfont={"color": look(i)["line"]["color"]},
+            textposition="bottom left" if i == 2 else "top right", textfont=label(i),
             cliponaxis=False, hovertemplate="%{customdata}<br>%{y:.3g} % a thousand parameters<extra></extra>",
             customdata=told(rows, metric),
         )  # fmt: skip
     figure.update_xaxes(type="log", title=_PARAMETERS, dtick=1, tickformat="~s")
     title = f"test {in_words(metric)} ÷ the head's alone,<br>% a thousand parameters"
     figure.update_yaxes(type="log", title=title, dtick=1)
-    return styled(figure, height=440)
+    return styled(figure, height=440, name="gain per parameter")
 
 
 def series(table: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:
@@ -155,7 +155,7 @@ def _add_runs(figure: go.Figure, points: pd.DataFrame, runs: pd.DataFrame) -> No
         own = reported[reported["candidate"].isin(rows["candidate"])]
         figure.add_scatter(
             x=own["backbone"], y=own["test"], mode="markers", name=name, legendgroup=name, showlegend=False,
-            marker={"color": look(i)["line"]["color"], "size": 5, "opacity": 0.5},
+            marker=look(i)["marker"] | {"size": 5, "opacity": 0.5},
             customdata=own[["candidate", "seed"]],
             hovertemplate="%{customdata[0]}, seed %{customdata[1]}: %{y:.3f}<extra></extra>",
         )  # fmt: skip

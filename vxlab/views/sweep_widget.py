@@ -10,7 +10,6 @@ import ipywidgets as widgets
 from vxlab.errors import VxlabError
 from vxlab.views.explorer_widget import ExplorerWidget
 from vxlab.views.exports import export_figure, export_table
-from vxlab.views.look import plotly_config
 from vxlab.views.sweep_explorer import SweepExplorer
 from vxlab.views.sweep_filter import Filter, everything
 
@@ -38,8 +37,7 @@ class SweepWidget(ExplorerWidget):
         self.saved = widgets.HTML()
         row = [_button(name, partial(self._export, save)) for name, save in self.buttons.items()]
         self.exports = widgets.HBox([*row, self.saved], layout=_WRAPPED)
-        self.children = (self.filters, *self.children, self.exports)
-        self.figure._config = {**self.figure._config, **plotly_config(self.figure.to_dict())}
+        self.children: Any = (self.filters, *self.children, self.exports)
         for i, trace in enumerate(self.figure.data[: len(explorer.drawn(self.choice).names)]):
             trace.on_hover(partial(self._point_at, i))
             trace.on_unhover(self._leave)
@@ -67,14 +65,18 @@ class SweepWidget(ExplorerWidget):
         self.filters.say(f"all {total} runs shown" if left == total else f"{left} of {total} runs shown")
 
     def _point_at(self, which: int, trace: Any, points: Any, state: Any) -> None:
-        self._show_beside(self._candidate(which, points))
+        if candidate := self._candidate(which, points):
+            self._show_beside(candidate)
 
     def _leave(self, trace: Any, points: Any, state: Any) -> None:
-        self._show_beside(self.slider.value)
+        if points.point_inds:
+            self._show_beside(self.slider.value)
 
-    def _candidate(self, which: int, points: Any) -> str:
+    def _candidate(self, which: int, points: Any) -> str | None:
+        """Return whose point it is; None where it is another trace's: plotly tells every trace of every event."""
         explorer: Any = self._explorer
-        return str(explorer.drawn(self.choice).names[which][points.point_inds[0]])
+        names = explorer.drawn(self.choice).names[which]
+        return names[points.point_inds[0]] if points.point_inds else None
 
     def _show_beside(self, candidate: str) -> None:
         explorer: Any = self._explorer
@@ -84,6 +86,8 @@ class SweepWidget(ExplorerWidget):
 
     def _choose(self, which: int, trace: Any, points: Any, state: Any) -> None:
         candidate, (*before, _, cost) = self._candidate(which, points), self.choice
+        if candidate is None:
+            return
         for choice, stops in self._offered.items():
             if choice[-1] == cost and list(choice[:-2]) == before and candidate in [stop for _, stop in stops]:
                 self.menus[-2].value = choice[-2]

@@ -81,7 +81,7 @@ def tuning_of(tuning: pd.DataFrame, colour: str) -> list[dict[str, Any]]:
         tuning: its rows.
         colour: of its line.
     """
-    rows = sorted(tuning.itertuples(index=False), key=_rate)
+    rows: list[Any] = sorted(tuning.itertuples(index=False), key=_rate)
     at_head_rate = _at_chosen_head_rate(rows)
     scored = [(row, own) for row, own in zip(rows, at_head_rate, strict=True) if pd.notna(row.median)]
     line, others = ([row for row, own in scored if own is which] for which in (True, False))

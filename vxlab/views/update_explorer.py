@@ -1,6 +1,8 @@
 """The update explorer: what a run learnt in each layer, alone or beside another run."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -48,7 +50,7 @@ def explore_updates(
     records = [run] if other is None else [run, other]
     pairs = None if other is None else pair_table(run, other, store=store)
     tables = [update_tables(record, store=store) for record in records]
-    return explore(_UpdateExplorer(dict(zip(_names(records), tables, strict=True)), records, pairs, live), live)
+    return explore(_UpdateExplorer(records, tables, pairs, live), live)
 
 
 class _UpdateExplorer:
@@ -57,25 +59,26 @@ class _UpdateExplorer:
     menus, slider = ("role",), "block"
 
     def __init__(
-        self, tables: Mapping[str, UpdateTables], records: Sequence[RunRecord], pairs: pd.DataFrame | None, live: bool
+        self, records: Sequence[RunRecord], tables: Sequence[UpdateTables], pairs: pd.DataFrame | None, live: bool
     ) -> None:
-        self._names, self._methods = list(tables), [dict(record.spec["method"]) for record in records]
+        self._names, self._methods = _names(records), [dict(record.spec["method"]) for record in records]
         shown = None if pairs is None else set(pairs["layer"])
         layers = [each.layers if shown is None else each.layers[each.layers["layer"].isin(shown)]
-                  for each in tables.values()]  # fmt: skip
+                  for each in tables]  # fmt: skip
         self._layers = layers
         self._rows = [_records(table) for table in layers]
-        self._points = [_by_line(each.points) for each in tables.values()]
+        self._points = [_by_line(each.points) for each in tables]
         self._pairs = None if pairs is None else _records(pairs)
         self._live, self._kinds = live, [kind_of(points) for points in self._points]
         self._still: list[dict[str, Any]] = [{} for _ in range(len(layers) * layers[0]["role"].nunique())]
 
     def offered(self) -> dict[Choice, list[Stop]]:
         found: dict[Choice, list[Stop]] = {}
+        seen: Counter[tuple[str, int]] = Counter()
         for layer, block, role in self._layers[0][["layer", "block", "role"]].itertuples(index=False):
-            stops = found.setdefault((role,), [])
-            again = sum(said.split("·")[0] == str(block) for said, _ in stops)
-            stops.append((f"{block}·{again + 1}" if again else str(block), layer))
+            seen[role, block] += 1  # a decoder may have two attentions in a block
+            again = seen[role, block]
+            found.setdefault((role,), []).append((f"{block}·{again}" if again > 1 else str(block), layer))
         most = len(self._layers[0]) if self._live else _VIEWS // len(self._names) // len(found)
         return {role: spread(stops, max(most, 2)) for role, stops in found.items()}
 
@@ -115,25 +118,31 @@ class _UpdateExplorer:
         if self._pairs is not None:
             lines += alike_words(self._pairs[layer])
             lines.append(f"Solid lines and filled marks: {self._names[0]}; dashed and hollow: {self._names[1]}.")
-        return lines + self._left_out()
+        return lines + self._left_out
 
+    @cached_property
     def _left_out(self) -> list[str]:
         shown, there = sum(len(stops) for stops in self.offered().values()), len(self._layers[0])
         return [] if shown == there else [f"{shown} of {there} layers can be chosen here, and all in a live notebook."]
 
 
 def _names(records: Sequence[RunRecord]) -> list[str]:
-    """Name runs by their methods; those of one method by what else they differ in."""
+    """Name runs by their methods; those of one label by the first setting in which they differ."""
     names = [label(record.spec["method"]) for record in records]
-    for what in ("seed", "learning_rate"):
-        if len(set(names)) < len(names):
-            names = [
-                f"{name}, {what.split('_')[-1]} {record.spec[what]}"
-                for name, record in zip(names, records, strict=True)
-            ]
-    if len(set(names)) < len(names):
-        names = [f"{name}, run {record.key[:6]}" for name, record in zip(names, records, strict=True)]
-    return names
+    if len(set(names)) == len(names):
+        return names
+    first, second = map(_settings, records)
+    apart = next((name for name in first if first[name] != second.get(name)), None)
+    if apart is None:
+        return [f"{names[0]} (first)", f"{names[1]} (second)"]
+    told = [f"{each:g}" if isinstance(each, float) else str(each) for each in (first[apart], second.get(apart))]
+    return [f"{name}, {apart.replace('_', ' ')} {value}" for name, value in zip(names, told, strict=True)]
+
+
+def _settings(record: RunRecord) -> dict[str, Any]:
+    """Return a run's settings, the method's first; its seed is of the frozen matrices."""
+    method = {"matrix seed" if name == "seed" else name: value for name, value in record.spec["method"].items()}
+    return method | {name: value for name, value in record.spec.items() if name != "method"}
 
 
 def _records(table: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -143,8 +143,10 @@ def _add_map(figure: go.Figure, rank: int, i: int) -> None:
         "tickvals": [-1, 0, 1],
         "tickfont": SMALL,
     }
+    # A widget forgets the places of a map that it first meets without values.
     figure.add_heatmap(
-        x=numbers, y=numbers, zmin=-1, zmax=1, colorscale=DIVERGING, colorbar=bar, row=2, col=1 + i,
+        x=numbers, y=numbers, z=[[0.0] * len(numbers)] * len(numbers), zmin=-1, zmax=1, colorscale=DIVERGING,
+        colorbar=bar, row=2, col=1 + i,
         hovertemplate="output %{y}, input %{x}: %{z} of the largest<extra></extra>",
     )  # fmt: skip
     figure.update_xaxes(title="input direction", showgrid=False, zeroline=False, row=2, col=1 + i)
