@@ -36,13 +36,14 @@ def test_an_installed_packages_notebooks_are_copied_and_yours_left_alone(
     assert (tmp_path / "notebooks" / "02_spectra.ipynb").is_file()
 
 
-def test_the_first_notebook_is_opened_where_it_exists(tmp_path: Path) -> None:
+def test_the_index_is_opened_where_it_exists(tmp_path: Path) -> None:
     folder = tmp_path / "notebooks"
     folder.mkdir()
     rooted = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={tmp_path}", "--no-browser"]
     assert lab.lab_arguments(folder, ["--no-browser"]) == rooted
-    toy.write(folder / "01_fine_tune.ipynb")
-    assert lab.lab_arguments(folder, ["--no-browser"]) == [*rooted, str(folder / "01_fine_tune.ipynb")]
+    toy.write(folder / "00_start.ipynb")
+    assert lab.lab_arguments(folder, ["--no-browser"]) == [*rooted, str(folder / "00_start.ipynb")]
+    assert (lab.working_notebooks() / "00_start.ipynb").is_file()
 
 
 def test_jupyterlab_answers_on_loopback_and_only_with_its_token(tmp_path: Path) -> None:

@@ -141,7 +141,8 @@ def test_a_choice_shows_score_price_and_verdicts_in_words(explorer):
     assert rows.loc["LoRA r=1", "verdict"] == "no difference seen"
     assert rows.loc["full fine-tuning", "this − that, points (95 %)"].startswith("−")
     assert rows.loc["VeRA r=1024", "test accuracy (quartiles)"].endswith(", 1 not finished")
-    assert view.words[0].startswith("<b>VeRA r=256</b>: test accuracy 0.801 (0.796–0.804) of 3 runs. On the front")
+    assert view.words[0] == "<b>VeRA r=256</b>: test accuracy 0.801 (0.796–0.804) of 3 runs."
+    assert view.words[1] == "On the front: nothing shown scores as high for less (parameters)."
     assert all(len(line) <= 120 for line in view.words)
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
-import plotly.graph_objects as go
 
 from vxlab.views.explorer import Choice, Explorer, View, same
-from vxlab.views.look import plotly_config, theme_style
+from vxlab.views.fit_width import FitWidth
+from vxlab.views.look import theme_style
+from vxlab.views.whole_figure import WholeFigure
 
 _WRAPPED = widgets.Layout(flex_flow="row wrap", align_items="center")
 
@@ -36,12 +37,11 @@ class ExplorerWidget(widgets.VBox):  # type: ignore[misc] # ipywidgets says noth
         self._drawn: list[Mapping[str, Any]] = [{} for _ in [*self.figure.data, self.figure.layout]]
         self._settle()
         # A widget that is changed before the page has drawn it loses there what the change does not name.
-        self.figure = go.FigureWidget(self.figure)
-        self.figure._config = {**self.figure._config, **plotly_config(self.figure.to_dict())}
+        self.figure = WholeFigure(self.figure)
         for control in (*self.menus, self.slider):
             control.observe(self._take_choice, names="value")
         controls = widgets.HBox([*self.menus, self.slider], layout=_WRAPPED)
-        super().__init__([widgets.HTML(theme_style()), controls, self.words, self.figure, self.table])
+        super().__init__([widgets.HTML(theme_style()), FitWidth(), controls, self.words, self.figure, self.table])
 
     @property
     def choice(self) -> Choice:

@@ -28,7 +28,7 @@ class HouseRenderer(PlotlyRenderer):  # type: ignore[misc] # plotly says nothing
             from IPython.display import HTML, display
 
             # With every figure: a sheet shown once would go with its cell's output.
-            display(HTML(theme_style()))
+            display(HTML(theme_style()))  # type: ignore[no-untyped-call]
             drawing = bundle["application/vnd.plotly.v1+json"]
             drawing["config"] = {**drawing.get("config", {}), **plotly_config(fig_dict)}
         return bundle

@@ -2,6 +2,7 @@
 
 import html
 import threading
+from copy import deepcopy
 
 import ipywidgets as widgets
 import plotly.graph_objects as go
@@ -14,8 +15,10 @@ from vxlab.experiments.record import RunRecord
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store import Store, Where
 from vxlab.views.figures import epochs_shown, learning_curves, lowest_score
+from vxlab.views.fit_width import FitWidth
 from vxlab.views.live_run_state import SoFar, ended, failed
-from vxlab.views.look import plotly_config, theme_style
+from vxlab.views.look import theme_style
+from vxlab.views.whole_figure import WholeFigure
 
 _PAUSE = 0.5
 """Seconds between two drawings: whatever came in between is in the next one, so that nothing queues up."""
@@ -53,11 +56,9 @@ class LiveRun(widgets.VBox):  # type: ignore[misc] # ipywidgets says nothing of 
             tooltip="End after the current step; the checkpoint with the best validation score is kept",
         )  # fmt: skip
         self.button.on_click(lambda _: self.stop())
-        self.figure = go.FigureWidget(learning_curves({self._name: self._record or so_far.as_record()}))
-        self.figure._config = {**self.figure._config, **plotly_config(self.figure.to_dict())}
-        self.figure.data[0].showlegend, self.figure.data[1].showlegend = True, False
+        self.figure = WholeFigure(_frame(self._name, self._record or so_far.as_record()))
         controls = widgets.HBox([self.bar, self.button], layout=widgets.Layout(align_items="center"))
-        super().__init__([widgets.HTML(theme_style()), self.words, controls, self.figure])
+        super().__init__([widgets.HTML(theme_style()), FitWidth(), self.words, controls, self.figure])
         if self._record is not None:
             self._ended.set()
         self._draw()
@@ -131,6 +132,16 @@ class LiveRun(widgets.VBox):  # type: ignore[misc] # ipywidgets says nothing of 
                 self.figure.layout.xaxis.range = [0, 1.02 * self._so_far.steps]
             self.figure.layout.xaxis2.range = epochs_shown(record)
             self.figure.layout.yaxis2.autorangeoptions.clipmin = lowest_score(record)
+        # A page that is loaded again draws what is in these two, which plotly fills when a figure is made.
+        self.figure._widget_data = deepcopy(self.figure._data)
+        self.figure._widget_layout = deepcopy(self.figure._layout_obj._props)
+
+
+def _frame(name: str, record: RunRecord) -> go.Figure:
+    figure = learning_curves({name: record})
+    # As they come, the loss is there before the scores: the legend names the one.
+    figure.data[0].showlegend, figure.data[1].showlegend = True, False
+    return figure
 
 
 def curves(record: RunRecord) -> list[tuple[list[float], list[float]]]:

@@ -81,7 +81,7 @@ class _BandExplorer:
         self._update, self._live = update, live
         self.menus = ("role", "band", "block") if live else ("role", "band")
         self._drawn: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        own = [table[table[name] == update] for table, name in zip(tables[1:], ("update", "update"), strict=True)]
+        own = [table[table["update"] == update] for table in (tables.energies, tables.angles)]
         self._spectra = dict(iter(tables.spectra.groupby(["of", "role"], sort=False)))
         at = ["role", "band", "fraction"]
         # Layers of one role in one block, as in a decoder with two attentions, count as one.
@@ -89,7 +89,8 @@ class _BandExplorer:
         self._energies: dict[Any, pd.DataFrame] = {
             key: rows.sort_values("block") for key, rows in places.groupby(at, sort=False)
         }
-        self._angles = dict(iter(own[1].groupby(at, sort=False)))
+        self._angles = _by_place(own[1], at)
+        self._angles_in = _by_place(own[1], [*at, "block"]) if live else {}
         self._roles = [str(role) for role in own[0]["role"].unique()]
         self._blocks = sorted(int(block) for block in own[0]["block"].unique())
         self._maps = {key: _times_chance(rows, self._roles, self._shown) for key, rows in
@@ -122,7 +123,9 @@ class _BandExplorer:
         role, band, block = choice
         rows = self._energies[role, band, stop]
         chosen = rows if block == MEAN else rows[rows["block"] == int(block)]
-        angles = self._chosen_angles(choice, stop)
+        angles = self._angles if block == MEAN else self._angles_in
+        place = (role, band, stop) if block == MEAN else (role, band, stop, int(block))
+        angles = angles.get(place, _NO_ANGLES)
         drawn = rows[rows["block"].isin(self._shown)]
         lines = [{"x": drawn["block"].tolist(), "y": _rounded(drawn[column])} for column in _NUMBERS]
         traces = [*self._curves(role, block), *_angle_lines(angles), *lines, self._map(band, stop)]
@@ -142,14 +145,6 @@ class _BandExplorer:
             mean = rows.groupby("position", as_index=False)["energy"].mean()
             curves.append({"x": [0.0, *_rounded(mean["position"])], "y": [0.0, *_rounded(mean["energy"])]})
         return curves
-
-    def _chosen_angles(self, choice: Choice, fraction: float) -> pd.DataFrame:
-        """Return by side and number the mean angle, and between which levels chance puts it."""
-        role, band, block = choice
-        rows = self._angles.get((role, band, fraction), _NO_ANGLES)
-        rows = rows if block == MEAN else rows[rows["block"] == int(block)]
-        how = {"degrees": "mean", "chance": "mean", "chance_low": "min", "chance_high": "max"}
-        return rows.groupby(["side", "number"]).agg(how)
 
     def _map(self, band: str, fraction: float) -> dict[str, Any]:
         ratios = self._maps[band, fraction]
@@ -194,7 +189,15 @@ class _BandExplorer:
         return [f"A live notebook also shows every block by itself.{few}"]
 
 
-_NO_ANGLES = pd.DataFrame(columns=["side", "number", "degrees", "chance", "chance_low", "chance_high", "block"])
+_LEVELS = {"degrees": "mean", "chance": "mean", "chance_low": "min", "chance_high": "max"}
+"""The mean angle over layers, and between which levels chance puts that of any."""
+_NO_ANGLES = pd.DataFrame(columns=[*_LEVELS], index=pd.MultiIndex.from_arrays([[], []], names=["side", "number"]))
+
+
+def _by_place(angles: pd.DataFrame, at: list[str]) -> dict[Any, pd.DataFrame]:
+    """Return for each place the angles by side and number."""
+    levels = angles.groupby([*at, "side", "number"]).agg(_LEVELS)
+    return {key: rows.droplevel(at) for key, rows in levels.groupby(at)}
 
 
 def spread(items: list[Any], most: int) -> list[Any]:

@@ -98,9 +98,9 @@ def words(tables: Tables, candidate: str, cost: str, front: Container[str]) -> l
     """
     own, sweep = tables.rows[candidate], tables.sweep
     place = _place(tables, own, cost, candidate in front)
-    said = f"<b>{candidate}</b>: test {in_words(sweep.metric)} {_score(own)}{_of_runs(own)}. {place}"
+    said = f"<b>{candidate}</b>: test {in_words(sweep.metric)} {_score(own)}{_of_runs(own)}."
     tuned = _tuned(tables.tuning.get(candidate))
-    return [line for text in (said, tuned, *sweep.notes) for line in _lines(text)]
+    return [line for text in (said, place, tuned, *sweep.notes) for line in _lines(text)]
 
 
 def _of_runs(own: Any) -> str:

@@ -18,7 +18,7 @@ _NARROW = widgets.Layout(width="auto", margin="0 14px 0 0")
 
 
 class SweepWidget(ExplorerWidget):
-    """An :class:`ExplorerWidget` with filters above it and exports below.
+    """An :class:`ExplorerWidget` with filters above its figure, and exports below.
 
     Pointing at a candidate shows its curves and tuning until the pointer leaves it; a click chooses it.
 
@@ -37,7 +37,8 @@ class SweepWidget(ExplorerWidget):
         self.saved = widgets.HTML()
         row = [_button(name, partial(self._export, save)) for name, save in self.buttons.items()]
         self.exports = widgets.HBox([*row, self.saved], layout=_WRAPPED)
-        self.children: Any = (self.filters, *self.children, self.exports)
+        before = [child for child in self.children if child not in (self.figure, self.table)]
+        self.children: Any = (*before, self.filters, self.figure, self.table, self.exports)
         for i, trace in enumerate(self.figure.data[: len(explorer.drawn(self.choice).names)]):
             trace.on_hover(partial(self._point_at, i))
             trace.on_unhover(self._leave)

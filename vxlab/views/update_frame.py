@@ -140,7 +140,7 @@ def _add_map(figure: go.Figure, rank: int, i: int) -> None:
         "len": 0.4,
         "y": 0.19,
         "x": 0.425 if i == 0 else 1.01,
-        "tickvals": [-1, 0, 1],
+        "tickvals": [-1, 1],
         "tickfont": SMALL,
     }
     # A widget forgets the places of a map that it first meets without values.
