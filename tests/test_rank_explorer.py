@@ -226,6 +226,7 @@ def test_in_jupyterlab_the_slider_moves_figure_and_numbers(tiny_model, tmp_path)
         for presses, rank in ((0, 1), (3, 8)):
             tab.move_slider(presses=presses)
             tab.until(f"document.body.innerText.includes('LoRA r={rank} on query-value')")
+            tab.until(f"document.querySelector('.js-plotly-plot').data.at(-1).y[0] === {256 * rank}")
             shown = tab.page.evaluate("() => document.querySelector('.js-plotly-plot').data.map(t => [...(t.y ?? [])])")
             wanted = [energies["query-value", rank, "query", block] for block in (0, 1)]
             assert shown[0] == pytest.approx(wanted, rel=1e-3)

@@ -168,7 +168,7 @@ def test_a_run_is_shown_by_its_own_tables(lora, tmp_path):
     tables = run_bands(lora, store=tmp_path)
     row = tables.energies.query("role == 'query' and band == 'top' and fraction == 0.0625")
     assert live.figure.data[BOTH].y == pytest.approx(row["both"], abs=1e-4)
-    assert live.figure.data[1].name == "ΔW of LoRA r=3"
+    assert "ΔW is LoRA r=3's" in live.words.value
     with pytest.raises(vxlab.VxlabError, match="run is None"):
         explore_subspaces(None, store=tmp_path)
 

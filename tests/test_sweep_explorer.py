@@ -168,7 +168,7 @@ def test_moving_the_slider_shows_that_rank(live):
     score = toy.summary().set_index("candidate").loc["VeRA r=256", "median"]
     assert (ring.x[0], ring.y[0]) == (7_680, pytest.approx(score, abs=1e-4))
     assert ring.marker.size[0] > ring.marker.size[1]
-    assert live.figure.layout.annotations[0].text == "<b>VeRA r=256</b>: 3 runs"
+    assert live.figure.layout.annotations[0].text == "<b>VeRA r=256</b>, training loss, 3 runs"
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_papers_are_hollow_marked_and_have_their_own_place_in_the_legend():
     recalled = names["published [recalled, not verified]"]
     assert all(symbol.endswith("-open") for symbol in recalled.marker.symbol)
     assert all("[recalled, not verified]" in told for told in recalled.hovertext)
-    assert "RoBERTa-large; rte" in live.figure.layout.annotations[1].text
+    assert "RoBERTa-large; rte" in live.figure.layout.annotations[3].text
     live.menus[1].value = "bytes"
     assert len(recalled.x) == 0
 
@@ -443,7 +443,7 @@ def test_diverged_runs_alone_are_told_in_words_and_curves(tmp_path, interactive)
         face = explore_sweep(store, interactive=interactive)
     said = face.words.value if interactive else face.layout.annotations[-1].text
     assert "<b>LoRA r=8</b>: test accuracy none: no run finished" in said
-    title = "<b>LoRA r=8</b>: 2 runs, 2 diverged (dotted)"
+    title = "<b>LoRA r=8</b>, training loss, 2 runs, 2 diverged (dotted)"
     assert (
         face.layout.annotations[0].text == title if not interactive else face.figure.layout.annotations[0].text == title
     )
@@ -459,7 +459,7 @@ def test_several_tasks_are_several_sweeps_of_one_menu(tmp_path):
     assert live.menus[0].options == ("rotten_tomatoes, minilm", "sst2, minilm")
     live.menus[0].value = "sst2, minilm"
     assert live.slider.value == "LoRA r=8"
-    assert "sst2" in live.figure.layout.annotations[1].text  # the papers have this task
+    assert "sst2" in live.figure.layout.annotations[3].text  # the papers have this task
     labels = [button.label for button in still.layout.updatemenus[0].buttons]
     assert "sst2, minilm, LoRA, parameters" in labels
 
@@ -484,9 +484,10 @@ def test_a_comparison_is_shown_with_the_records_that_lie_here(kept):
     assert [each for each in live.figure.data[-8].y if each is not None] == [0.7, 0.6, 0.5, 0.45, 0.4, 0.42] * 2
     gone = dataclasses.replace(result, runs=result.runs.assign(folder="/nowhere"))
     title = explore_sweep(gone, interactive=False).layout.annotations[0].text
-    assert title == "<b>LoRA r=1</b>: no learning curves here"
+    assert title == "<b>LoRA r=1</b>, no learning curves here"
 
 
+TITLE = "document.querySelector('.js-plotly-plot').layout.annotations[0].text"
 NOTEBOOK = "import vxlab\nvxlab.explore_sweep({store!r})"
 
 
@@ -504,9 +505,15 @@ def test_in_jupyterlab_the_slider_a_click_and_a_filter_move_figure_and_numbers(k
         for presses, name in ((0, "LoRA r=1"), (1, "LoRA r=8")):
             tab.move_slider(presses=presses)
             _until_it_shows(tab, name, scores[name])
-        _mouse(tab, "VeRA", click=False)
-        tab.until("document.querySelector('.js-plotly-plot').layout.annotations[0].text.includes('VeRA r=1')")
-        _mouse(tab, "VeRA", click=True)
+        place = _place(tab, "VeRA")
+        tab.page.mouse.move(*place)
+        tab.until(f"{TITLE}.includes('VeRA r=1')")
+        tab.page.mouse.move(5, 5)
+        tab.until(f"{TITLE}.includes('LoRA r=8')")
+        tab.page.mouse.move(*place)
+        tab.until(f"{TITLE}.includes('VeRA r=1')")
+        tab.page.mouse.down()
+        tab.page.mouse.up()
         _until_it_shows(tab, "VeRA r=1", scores["VeRA r=1"])
         tab.page.get_by_text("Filter runs: all 16 runs shown").click()
         tab.page.get_by_label("LoRA", exact=True).click()
@@ -527,22 +534,18 @@ def _until_it_shows(tab, name, score):
     tab.until(f"document.body.innerText.includes({said})")
     ring = "data.find(t => (t.name ?? '').startsWith('chosen')).y[0]"
     tab.until(f"Math.abs(document.querySelector('.js-plotly-plot').{ring} - {score}) < 1e-3")
-    tab.until(f"document.querySelector('.js-plotly-plot').layout.annotations[0].text.includes({json.dumps(name)})")
+    tab.until(f"{TITLE}.includes({json.dumps(name)})")
 
 
-def _mouse(tab, name, click):
-    """Bring the pointer to the first point of a series."""
-    x, y = tab.page.evaluate(
+def _place(tab, name):
+    """Return where the first point of a series is in the window."""
+    return tab.page.evaluate(
         """name => {
-          const plot = document.querySelector('.js-plotly-plot'), box = plot.getBoundingClientRect();
-          const {xaxis, yaxis} = plot._fullLayout;
+          const plot = document.querySelector('.js-plotly-plot');
+          plot.scrollIntoView({block: 'center'});
+          const box = plot.getBoundingClientRect(), {xaxis, yaxis} = plot._fullLayout;
           const own = plot._fullData.find(t => t.name === name && (t.mode ?? '').startsWith('lines'));
           return [box.x + xaxis._offset + xaxis.d2p(own.x[0]), box.y + yaxis._offset + yaxis.d2p(own.y[0])];
         }""",
         name,
     )
-    tab.page.mouse.move(x - 30, y - 30)
-    tab.page.mouse.move(x, y, steps=4)
-    if click:
-        tab.page.mouse.down()
-        tab.page.mouse.up()

@@ -25,13 +25,15 @@ def record(folder: Path, method: vxlab.LoRA | vxlab.VeRA) -> vxlab.RunRecord:
 
 def test_the_line_says_what_is_done_running_failed_and_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with SweepProgress(3, description="tuning") as show:
-        show.running(2)
+        show.running(3)
         show.done(job(0), "finished", lambda: record(tmp_path, vxlab.LoRA(rank=8)))
         show.done(job(1), "failed", lambda: None, "RuntimeError: no such luck")
+        assert "1 running, 1 failed, best" in str(show._bar)
         show.done(job(2), "diverged", lambda: None)
     told = capsys.readouterr().out
     assert "tuning: 100%" in told
-    assert "2 running, 1 diverged, 1 failed, best (validation) LoRA r=8 0.810" in told
+    assert ", 1 diverged, 1 failed, best (validation) LoRA r=8 0.810" in told
+    assert "running" not in told.splitlines()[0].rpartition("\r")[2]
     assert "failed: LoRA r=4, learning rate 0.01, seed 1: RuntimeError: no such luck" in told
 
 

@@ -69,7 +69,7 @@ def test_a_layer_shows_its_own_numbers_in_figure_and_words(runs, store, name):
 @pytest.mark.parametrize(
     ("name", "whats", "names", "told"),
     [
-        ("lora", ["outputs", "inputs"], ["ΔW's rows (outputs)", "ΔW's columns (inputs)"], "stable rank"),
+        ("lora", ["outputs", "inputs"], ["rows (outputs)", "columns (inputs)"], "stable rank"),
         ("vera", ["d", "b"], ["|d|", "|b|"], "(0.224 before training), ‖b‖ = "),
         ("d", ["d"], ["|d|"], "(0 before training)."),
     ],
@@ -88,7 +88,7 @@ def test_a_core_is_a_map_around_zero_with_its_scale_in_the_title(runs, store):
     heat, row = live.figure.data[DETAIL], _row(runs["xs"], store, live.slider.value)
     assert (heat.type, heat.zmin, heat.zmax) == ("heatmap", -1, 1)
     assert np.ravel(heat.z) == pytest.approx(_line(runs["xs"], store, live.slider.value, "R"), abs=0.006)
-    assert live.figure.layout.annotations[2].text == f"<b>R (colours: ±{row['core_largest']:.2g})</b>"
+    assert live.figure.layout.annotations[2].text == f"<b>R (±{row['core_largest']:.2g})</b>"
     assert f"R is 4 × 4: ‖R‖ = {row['core_norm']:.3g}" in live.words.value
 
 

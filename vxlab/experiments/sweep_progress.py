@@ -62,6 +62,7 @@ class SweepProgress:
     ) -> None:
         """Count a run as ``finished``, ``diverged`` or ``failed``; ``here`` where it was trained by this sweep now."""
         self.counts[status] += 1
+        self._running -= 1 if here and self._running else 0
         if status == "failed":
             self.errors[f"{label(job.spec.method)}, learning rate {job.spec.learning_rate:g}, seed {job.spec.seed}"] = (
                 error

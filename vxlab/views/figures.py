@@ -22,16 +22,16 @@ def learning_curves(records: Mapping[str, "RunRecord"]) -> go.Figure:
         records: runs on one task, by the name to show.
     """
     task = next(iter(records.values())).task
-    figure = make_subplots(cols=2, horizontal_spacing=0.12)
+    figure = make_subplots(cols=2, horizontal_spacing=0.18)  # at 470 pixels too, a title fits between
     for i, (name, record) in enumerate(records.items()):
         shown = name if record.status == "finished" else f"{name} ({record.status})"
         _add_run(figure, i, shown, record, task["metrics"][0])
     _ring_the_chosen(figure, records, task["metrics"][0])
     loss = "cross-entropy" if task["num_labels"] > 1 else "squared error"
     figure.update_xaxes(title="optimizer step", rangemode="tozero", row=1, col=1)
-    figure.update_yaxes(title=f"training loss ({loss})", row=1, col=1)
+    figure.update_yaxes(title=f"training loss ({loss})", autorangeoptions={"clipmin": 0}, row=1, col=1)
     first, last = zip(*(epochs_shown(record) for record in records.values()), strict=True)
-    ticks = {"dtick": math.ceil((max(last) - 0.5) / 10), "range": [min(first), max(last)]}
+    ticks = {"dtick": math.ceil((max(last) - 0.5) / 8), "range": [min(first), max(last)]}
     figure.update_xaxes(title="epoch", **ticks, row=1, col=2)
     lowest = min(lowest_score(record) for record in records.values())
     possible = {"clipmin": lowest, "clipmax": 1.02}  # plotly draws one point amid [-0.5, 1.5]

@@ -10,6 +10,7 @@ from vxlab.views.look import styled
 DIVERGING = [[0.0, "#5aa0d0"], [0.5, "#f7f7f7"], [1.0, "#f08a5d"]]
 """A map's blue, white and orange: black figures are readable on all of it."""
 SMALL = {"size": 11}
+_LEGEND = 40  # pixels from a panel up to its title
 
 
 def four_panels() -> go.Figure:
@@ -26,17 +27,26 @@ def headed(figure: go.Figure, titles: Sequence[str]) -> go.Figure:
         figure: from :func:`four_panels`, with its traces and axes' titles.
         titles: in plotly's HTML, from the top left to the bottom right.
     """
-    styled(figure, height=640)
-    figure.update_layout(margin={"t": 62, "r": 70}, font_size=12)
+    styled(figure, height=650)
+    figure.update_layout(margin={"t": 78, "r": 70}, font_size=12)
     figure.for_each_xaxis(lambda axis: axis.title.update(font_size=12, standoff=8))
     figure.for_each_yaxis(lambda axis: axis.title.update(font_size=12, standoff=4))
+    inner = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
     right, lower = figure.layout.xaxis2.domain[0], figure.layout.yaxis3.domain[1]
     for i, title in enumerate(titles):
         x, y = (right if i % 2 else 0.0), (lower if i > 1 else 1.0)
         figure.add_annotation(
-            text=f"<b>{title}</b>", x=x, y=y, xref="paper", yref="paper", xanchor="left", yanchor="bottom", yshift=22,
-            showarrow=False, font_size=13,
+            text=f"<b>{title}</b>", x=x, y=y, xref="paper", yref="paper", xanchor="left", yanchor="bottom",
+            yshift=_LEGEND, showarrow=False, font_size=13,
         )  # fmt: skip
-        place = {"orientation": "h", "x": x, "y": y, "yanchor": "bottom", "xanchor": "left", "font": SMALL}
+        # Under its title, with room for a second row in a narrow window.
+        place = {
+            "orientation": "h",
+            "x": x,
+            "y": y + _LEGEND / inner,
+            "yanchor": "top",
+            "xanchor": "left",
+            "font": SMALL,
+        }
         figure.update_layout({"legend" if i == 0 else f"legend{i + 1}": place})
     return figure

@@ -1,6 +1,6 @@
 """The subspace explorer: how much of a weight, and of what was learnt, lies in a band of the weight's spectrum."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from vxlab.experiments.subspace_study import SIZES, Whereabouts
 from vxlab.experiments.subspace_tables import SIDES
 from vxlab.views.explorer import Choice, Stop, View, explore
 from vxlab.views.subspace_frame import CHANCE, MEASURED, colours, framed
+from vxlab.views.subspace_words import angle_words, energy_words
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -83,7 +84,7 @@ class _BandExplorer:
         self._drawn: dict[tuple[str, str], list[dict[str, Any]]] = {}
         own = [table[table["update"] == update] for table in (tables.energies, tables.angles)]
         self._spectra = dict(iter(tables.spectra.groupby(["of", "role"], sort=False)))
-        at = ["role", "band", "fraction"]
+        at: list[Hashable] = ["role", "band", "fraction"]
         # Layers of one role in one block, as in a decoder with two attentions, count as one.
         places = own[0].groupby([*at, "block", "rank"], sort=False, as_index=False)[_NUMBERS].mean()
         self._energies: dict[Any, pd.DataFrame] = {
@@ -116,16 +117,15 @@ class _BandExplorer:
         }
 
     def frame(self) -> "go.Figure":
-        return framed(self._update, self._roles, self._shown)
+        return framed(self._roles, self._shown)
 
     def view(self, choice: Choice, stop: float) -> View:
         choice = (*choice, MEAN)[:3]
         role, band, block = choice
         rows = self._energies[role, band, stop]
         chosen = rows if block == MEAN else rows[rows["block"] == int(block)]
-        angles = self._angles if block == MEAN else self._angles_in
         place = (role, band, stop) if block == MEAN else (role, band, stop, int(block))
-        angles = angles.get(place, _NO_ANGLES)
+        angles = (self._angles if block == MEAN else self._angles_in).get(place, _NO_ANGLES)
         drawn = rows[rows["block"].isin(self._shown)]
         lines = [{"x": drawn["block"].tolist(), "y": _rounded(drawn[column])} for column in _NUMBERS]
         traces = [*self._curves(role, block), *_angle_lines(angles), *lines, self._map(band, stop)]
@@ -168,13 +168,12 @@ class _BandExplorer:
         role, band, block = choice
         where = f"mean of {len(rows)} blocks" if block == MEAN else f"block {block}"
         where = "its only block" if len(self._blocks) == 1 else where
-        head = (
-            f"<b>{role}, {where}: {band} {100 * fraction:.3g} % of the singular triplets (r={rows['rank'].iloc[0]})</b>"
-        )
+        size = f"{band} {100 * fraction:.3g} % of the singular triplets (r={rows['rank'].iloc[0]})"
+        head = f"<b>{role}, {where}: {size}</b>; ΔW is {self._update}'s"
         return [
             head,
-            *_energy_words(rows[_NUMBERS].mean(), self._update),
-            *_angle_words(angles, band),
+            *energy_words(rows[_NUMBERS].mean(), self._update),
+            *angle_words(angles),
             *self._left_out(),
         ]
 
@@ -194,7 +193,7 @@ _LEVELS = {"degrees": "mean", "chance": "mean", "chance_low": "min", "chance_hig
 _NO_ANGLES = pd.DataFrame(columns=[*_LEVELS], index=pd.MultiIndex.from_arrays([[], []], names=["side", "number"]))
 
 
-def _by_place(angles: pd.DataFrame, at: list[str]) -> dict[Any, pd.DataFrame]:
+def _by_place(angles: pd.DataFrame, at: list[Hashable]) -> dict[Any, pd.DataFrame]:
     """Return for each place the angles by side and number."""
     levels = angles.groupby([*at, "side", "number"]).agg(_LEVELS)
     return {key: rows.droplevel(at) for key, rows in levels.groupby(at)}
@@ -228,28 +227,6 @@ def _angle_lines(angles: pd.DataFrame) -> list[dict[str, Any]]:
         lines.append({"x": [*numbers, *numbers[::-1]], "y": area})
         lines += [{"x": numbers, "y": _rounded(own[column])} for column in ("chance", "degrees")]
     return lines
-
-
-def _energy_words(mean: "pd.Series[float]", update: str) -> list[str]:
-    if np.isnan(mean["both"]):
-        return [f"The update of {update} is zero here: there is nothing to find in the band."]
-    held = f"The band holds {mean['weight']:.1%} of W's energy ‖W‖² and {mean['both']:.1%} of the update's"
-    outputs = f"{mean['output']:.1%} of the update's outputs lie in the band (chance {mean['chance_output']:.1%})"
-    inputs = f"{mean['input']:.1%} of its inputs (chance {mean['chance_input']:.1%})"
-    return [
-        f"{held}, {mean['both'] / mean['chance_both']:.2g} times what chance puts into it.",
-        f"Side by side: {outputs}, {inputs}.",
-    ]
-
-
-def _angle_words(angles: pd.DataFrame, band: str) -> list[str]:
-    if angles.empty:
-        return []
-    first = angles.xs(1, level="number")
-    told = [
-        f"{row.degrees:.0f}° at the {side}s (chance {row.chance:.0f}°)" for side, row in first.loc[[*SIDES]].iterrows()
-    ]
-    return [f"Smallest angle of the update's strongest directions to the band: {', '.join(told)}."]
 
 
 def _rounded(values: Any) -> list[float]:

@@ -9,33 +9,32 @@ import plotly.graph_objects as go
 
 from vxlab.experiments.subspace_tables import SIDES
 from vxlab.views.look import COLOURS, DASHES, INK, SYMBOLS
-from vxlab.views.panels import DIVERGING, SMALL, four_panels, headed
+from vxlab.views.panels import DIVERGING, four_panels, headed
 
 MEASURED = (
     ("weight", "W"),
-    ("output", "ΔW's outputs"),
-    ("input", "ΔW's inputs"),
-    ("both", "ΔW, both"),
+    ("output", "outputs"),
+    ("input", "inputs"),
+    ("both", "both"),
 )
 """Columns of the energies, and what their lines are called."""
 CHANCE = (("chance_output", 1), ("chance_input", 2), ("chance_both", 3))
 """Columns of what chance would put there, and the place among the measured of what it is chance for."""
 _MOST = 4
-"""log₂ of the ratios at the ends of the colours: 16 times chance, and a 16th."""
+"""log₂ of the ratios at the ends of the colours: 16 times chance, and a 16th. A bar beside would not fit a narrow page."""
 _SHADE = {"fillcolor": COLOURS[4], "opacity": 0.25, "line_width": 0, "layer": "below"}
 
 
-def framed(update: str, roles: Sequence[str], blocks: Sequence[int]) -> go.Figure:
+def framed(roles: Sequence[str], blocks: Sequence[int]) -> go.Figure:
     """Return the four panels with empty lines, in the order: spectra, angles (area, chance, angle a side), energies
     and their chance, map; and the shapes: the band's shade, the chosen block, the chosen layers of the map.
 
     Args:
-        update: whose ΔW.
         roles: of the map's rows, from the top.
         blocks: of the map's columns.
     """
     figure = four_panels()
-    _add_spectra(figure, update)
+    _add_spectra(figure)
     _add_angles(figure)
     _add_energies(figure, len(blocks))
     _add_map(figure, roles, blocks)
@@ -44,15 +43,19 @@ def framed(update: str, roles: Sequence[str], blocks: Sequence[int]) -> go.Figur
         type="line", xref="x3", yref="y3 domain", x0=0, x1=0, y0=0, y1=1, line={"color": INK, "dash": "dot"}
     )
     figure.add_shape(type="rect", xref="x4", yref="y4", x0=0, x1=0, y0=0, y1=0, line={"color": INK, "width": 3})
-    return headed(
+    headed(
         figure,
         (
-            "Where the band lies in the spectra",
-            "Angles of ΔW's strongest directions to the band",
-            "Energy in the band (dotted: by chance)",
-            "ΔW's energy in the band, both sides",
+            "The band in the spectra",
+            "ΔW's angles to the band",
+            "Energy in it (dotted: chance)",
+            "Both, in multiples of chance",
         ),
     )
+    # Inside its panel: angles are seldom small, and a row above would not hold it in a narrow window.
+    x, y = figure.layout.xaxis2.domain[1], figure.layout.yaxis2.domain[0]
+    inside = {"orientation": "v", "x": x, "y": y, "xanchor": "right", "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}
+    return figure.update_layout(legend2=inside)
 
 
 def colours(ratios: np.ndarray[Any, Any]) -> list[list[float | None]]:
@@ -62,8 +65,8 @@ def colours(ratios: np.ndarray[Any, Any]) -> list[list[float | None]]:
     return [[None if np.isnan(value) else round(float(value), 2) for value in row] for row in scaled]
 
 
-def _add_spectra(figure: go.Figure, update: str) -> None:
-    for i, name in ((0, "W"), (3, f"ΔW of {update}")):
+def _add_spectra(figure: go.Figure) -> None:
+    for i, name in ((0, "W"), (3, "ΔW")):
         line = {"color": COLOURS[i], "dash": DASHES[min(i, 1)], "width": 2.5}
         figure.add_scatter(mode="lines", name=name, line=line, legend="legend", row=1, col=1)
     figure.update_xaxes(title="share of the triplets, largest first", tickformat=".0%", range=[0, 1], row=1, col=1)
@@ -75,7 +78,7 @@ def _add_angles(figure: go.Figure) -> None:
     for i, side in enumerate(SIDES, 1):
         figure.add_scatter(
             fill="toself", fillcolor="rgba(120,120,120,0.25)", line_width=0, mode="lines", hoverinfo="skip",
-            name="95 % of random bands", showlegend=i == 1, **place,
+            name="95 % of chance", showlegend=i == 1, **place,
         )  # fmt: skip
         line = {"color": COLOURS[i], "dash": "dot", "width": 1.5}
         figure.add_scatter(mode="lines", name=f"chance, {side}s", line=line, showlegend=False, **place)
@@ -97,16 +100,11 @@ def _add_energies(figure: go.Figure, blocks: int) -> None:
 
 
 def _add_map(figure: go.Figure, roles: Sequence[str], blocks: Sequence[int]) -> None:
-    ticks = list(range(-_MOST, _MOST + 1, 2))
-    few = len(blocks) <= 6
+    few = len(blocks) <= 12
     figure.add_heatmap(
         x=list(range(len(blocks))), y=list(range(len(roles))), zmin=-_MOST, zmax=_MOST, colorscale=DIVERGING,
-        texttemplate="%{text}" if few else None, textfont={"size": 11, "color": "#000"}, xgap=1, ygap=1,
-        hovertemplate="%{text} times chance<extra></extra>", row=2, col=2,
-        colorbar={
-            "title": {"text": "times<br>chance", "font": SMALL}, "tickvals": ticks, "thickness": 12, "x": 1.01,
-            "ticktext": [_power(tick) for tick in ticks], "tickfont": SMALL, "len": 0.42, "y": 0.19,
-        },
+        texttemplate="%{text}" if few else None, textfont={"size": 10, "color": "#000"}, xgap=1, ygap=1,
+        hovertemplate="%{text} times chance<extra></extra>", row=2, col=2, showscale=False,
     )  # fmt: skip
     every = math.ceil(len(blocks) / 12)
     places = list(range(0, len(blocks), every))
@@ -121,11 +119,6 @@ def _add_map(figure: go.Figure, roles: Sequence[str], blocks: Sequence[int]) -> 
     figure.update_yaxes(
         tickvals=list(range(len(roles))), ticktext=list(roles), autorange="reversed", showgrid=False, row=2, col=2
     )
-
-
-def _power(exponent: int) -> str:
-    end = {-_MOST: "≤", _MOST: "≥"}.get(exponent, "")
-    return end + (f"1/{2**-exponent}" if exponent < 0 else str(2**exponent))
 
 
 def _mark(i: int) -> dict[str, Any]:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 _MOST = 160
 """views of the figure without a kernel; of a larger sweep it has parameters alone, and of a store the first sweeps"""
 _HEIGHT, _LEGEND_WIDTH, _ROW = 530, 780, 20
-_SPLIT, _KEPT, _TUNED = 0.69, 0.69, 0.26
+_HEADING = {"text": "", "showarrow": False, "xref": "paper", "yref": "paper"}
+_SPLIT, _KEPT, _TUNED = 0.66, 0.69, 0.26
 """where the small panels begin, and where the second and the third have their tops"""
 
 
@@ -122,13 +123,10 @@ class SweepExplorer:
         top = 40 + _ROW * _rows(self.panel.names())
         figure.update_layout(height=_HEIGHT + top, margin={"t": top, "b": 70}, **_axes())
         figure.update_layout(legend={"y": 1 + 26 / (_HEIGHT - 70), "font_size": 12})
-        bold = {"showarrow": False, "xref": "paper", "yref": "paper", "font_size": 13}
-        figure.add_annotation(x=_SPLIT, y=1, xanchor="left", yanchor="bottom", text="", **bold)
-        small = bold | {"font_size": 11}
+        for y, size in ((1, 13), (_KEPT, 11), (_TUNED, 11)):
+            figure.add_annotation(x=_SPLIT, y=y, xanchor="left", yanchor="bottom", font_size=size, **_HEADING)
         if self._published:
-            figure.add_annotation(x=0, y=0, xanchor="left", yanchor="top", yshift=-50, text="", **small)
-        for y, text in ((_KEPT, "rings: epochs kept"), (_TUNED, "ring: rate chosen; ×: a run diverged")):
-            figure.add_annotation(x=_SPLIT, y=y, xanchor="left", yanchor="bottom", text=text, **small)
+            figure.add_annotation(x=0, y=0, xanchor="left", yanchor="top", yshift=-50, font_size=11, **_HEADING)
         return figure
 
     def view(self, choice: Choice, stop: str) -> View:
@@ -136,7 +134,7 @@ class SweepExplorer:
         beside, layout = self.beside(choice, stop)
         if self._published:
             papers = self._published.get(tables.sweep.name)
-            layout["annotations[1].text"] = "" if papers is None else published_caption(papers)
+            layout["annotations[3].text"] = "" if papers is None else published_caption(papers)
         rows = tables.neighbours(stop)
         traces = [*drawn.traces, rings(list(rows["candidate"]), drawn.places), *beside]
         told = [*words(tables, stop, choice[-1], drawn.front), *self._left_out()]
@@ -167,10 +165,11 @@ class SweepExplorer:
         colour = self._colours[tables.rows[candidate].series]
         tuning = tables.tuning.get(candidate, tables.sweep.tuning.iloc[:0])
         runs = len(tables.reported.get(candidate, []))
+        score = f"validation {in_words(metric)}"
         layout = _ticks(tuning) | {
-            "annotations[0].text": f"<b>{candidate}</b>: {_counted(records, runs)}",
-            "yaxis3.title.text": f"validation<br>{in_words(metric)}",
-            "yaxis4.title.text": f"validation<br>{in_words(metric)}",
+            "annotations[0].text": f"<b>{candidate}</b>, {_counted(records, runs)}",
+            "annotations[1].text": f"{score} (ring: epoch kept)",
+            "annotations[2].text": f"{score} (ring: rate chosen; ×: lost)",
         }
         return [*curves_of(records, metric, colour), *tuning_of(tuning, colour)], layout
 
@@ -253,13 +252,13 @@ def _axes() -> dict[str, Any]:
         return {"title": {"text": text, "font": {"size": size}, "standoff": 8}}
 
     return {
-        "xaxis": {"domain": (0, 0.57), **titled("", 14)},
+        "xaxis": {"domain": (0, 0.58), **titled("", 14)},
         "xaxis2": small | titled("training step") | {"domain": (_SPLIT, 1), "anchor": "y3", "rangemode": "tozero"},
         "xaxis3": small | titled("learning rate") | {"domain": (_SPLIT, 1), "anchor": "y4", "type": "log"},
         "yaxis": {"tickformat": ".2f", **titled("", 14)},
-        "yaxis2": small | titled("training<br>loss") | {"domain": (0.75, 1), "anchor": "x2"},
-        "yaxis3": small | titled("") | {"domain": (0.43, _KEPT), "anchor": "x2"},
-        "yaxis4": small | titled("") | {"domain": (0, _TUNED), "anchor": "x3"},
+        "yaxis2": small | {"domain": (0.75, 1), "anchor": "x2"},
+        "yaxis3": small | {"domain": (0.43, _KEPT), "anchor": "x2"},
+        "yaxis4": small | {"domain": (0, _TUNED), "anchor": "x3"},
     }
 
 
@@ -278,7 +277,9 @@ def _rows(names: Iterable[str]) -> int:
 
 
 def _counted(records: Sequence[RunRecord], runs: int) -> str:
+    """Head the training losses with how many runs they are of."""
     if not records:
         return "no learning curves here" if runs else "no reported run"
     lost = sum(record.status != "finished" for record in records)
-    return f"{len(records)} run{'s' if len(records) > 1 else ''}" + (f", {lost} diverged (dotted)" if lost else "")
+    said = f"training loss, {len(records)} run{'s' if len(records) > 1 else ''}"
+    return said + (f", {lost} diverged (dotted)" if lost else "")

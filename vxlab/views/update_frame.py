@@ -9,12 +9,12 @@ import plotly.graph_objects as go
 
 from vxlab.experiments.update_table import CELLS, LEADING, THRESHOLD
 from vxlab.views.look import COLOURS, DASHES, GREY, INK, SYMBOLS
-from vxlab.views.panels import DIVERGING, SMALL, four_panels, headed
+from vxlab.views.panels import DIVERGING, four_panels, headed
 
 Lines = Mapping[tuple[str, str], tuple[list[float], list[float]]]
 """The points of every line, by layer and what it shows."""
 _KINDS = (("R",), ("d", "b"), ("d",), ("b",), ("outputs", "inputs"))
-_NAMES = {"d": "|d|", "b": "|b|", "outputs": "ΔW's rows (outputs)", "inputs": "ΔW's columns (inputs)"}
+_NAMES = {"d": "|d|", "b": "|b|", "outputs": "rows (outputs)", "inputs": "columns (inputs)"}
 _SHARE = "share of the entries, largest first"
 
 
@@ -34,7 +34,7 @@ def titles(names: Sequence[str], kinds: Sequence[tuple[str, ...]], rows: Sequenc
     """
     own = [_own_title(kind, row) for kind, row in zip(kinds, rows, strict=True)]
     if len(names) == 1:
-        lower = [own[0][0].upper() + own[0][1:], "Are W + ΔW's leading directions W's own?"]
+        lower = [own[0], "Are W + ΔW's directions W's own?"]
     else:
         lower = [f"{name}: {title}" for name, title in zip(names, own, strict=True)]
     return ["How far W moved: ‖ΔW‖ / ‖W‖", "ΔW's singular values in this layer", *lower]
@@ -66,10 +66,8 @@ def framed(
 
 def _own_title(kind: tuple[str, ...], row: Mapping[str, Any]) -> str:
     if kind == ("R",):
-        step = math.ceil(row["core_rank"] / CELLS)
-        strongest = f", strongest of {step}×{step}" if step > 1 else ""
-        return f"R (colours: ±{row['core_largest']:.2g}{strongest})"
-    return {"outputs": "ΔW's rows and columns"}.get(kind[0], "what trained, in magnitude")
+        return f"R (±{row['core_largest']:.2g})"
+    return {"outputs": "ΔW's rows and columns"}.get(kind[0], " and ".join(_NAMES[what] for what in kind))
 
 
 def _add_norms(figure: go.Figure, names: Sequence[str], layers: Sequence[pd.DataFrame]) -> None:
@@ -135,21 +133,13 @@ def _add_lines(figure: go.Figure, kind: tuple[str, ...], i: int) -> None:
 
 def _add_map(figure: go.Figure, rank: int, i: int) -> None:
     numbers = list(range(1, rank + 1, math.ceil(rank / CELLS)))
-    bar = {
-        "thickness": 10,
-        "len": 0.4,
-        "y": 0.19,
-        "x": 0.425 if i == 0 else 1.01,
-        "tickvals": [-1, 1],
-        "tickfont": SMALL,
-    }
     # A widget forgets the places of a map that it first meets without values.
     figure.add_heatmap(
         x=numbers, y=numbers, z=[[0.0] * len(numbers)] * len(numbers), zmin=-1, zmax=1, colorscale=DIVERGING,
-        colorbar=bar, row=2, col=1 + i,
+        showscale=False, row=2, col=1 + i,
         hovertemplate="output %{y}, input %{x}: %{z} of the largest<extra></extra>",
     )  # fmt: skip
-    figure.update_xaxes(title="input direction", showgrid=False, zeroline=False, row=2, col=1 + i)
+    figure.update_xaxes(title="input direction; blue: −, orange: +", showgrid=False, zeroline=False, row=2, col=1 + i)
     figure.update_yaxes(
         title="output direction", autorange="reversed", showgrid=False, zeroline=False, row=2, col=1 + i
     )
@@ -158,8 +148,8 @@ def _add_map(figure: go.Figure, rank: int, i: int) -> None:
 def _add_similarity(figure: go.Figure) -> None:
     place = {"legend": "legend4", "row": 2, "col": 2}
     marker = {"symbol": SYMBOLS[0], "size": 8, "color": COLOURS[0]}
-    figure.add_scatter(mode="lines+markers", name="largest cosine", marker=marker, line_color=COLOURS[0], **place)
-    figure.add_scatter(mode="lines", name="by chance", line={"color": GREY, "dash": "dot", "width": 1.5}, **place)
+    figure.add_scatter(mode="lines+markers", name="cosine", marker=marker, line_color=COLOURS[0], **place)
+    figure.add_scatter(mode="lines", name="chance", line={"color": GREY, "dash": "dot", "width": 1.5}, **place)
     line = {"color": GREY, "dash": "dash", "width": 1.5}
     figure.add_scatter(
         x=[1, LEADING], y=[THRESHOLD] * 2, mode="lines", name=f"threshold {THRESHOLD}", line=line, **place

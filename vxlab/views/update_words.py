@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from vxlab.experiments.update_table import THRESHOLD
+from vxlab.experiments.update_table import CELLS, THRESHOLD
 
 
 def own_words(name: str, row: Mapping[str, Any], method: Mapping[str, Any]) -> list[str]:
@@ -48,8 +48,10 @@ def _trained_words(row: Mapping[str, Any], method: Mapping[str, Any]) -> list[st
     if not math.isnan(row["b_norm"]):
         said.append(f"‖b‖ = {row['b_norm']:.3g} (0 before)")
     if not math.isnan(row["core_norm"]):
-        said.append(f"R is {row['core_rank']:.0f} × {row['core_rank']:.0f}: ‖R‖ = {row['core_norm']:.3g}, largest "
-                    f"entry {row['core_largest']:.3g} in magnitude")  # fmt: skip
+        rank, step = int(row["core_rank"]), math.ceil(row["core_rank"] / CELLS)
+        cells = f" (a cell is the strongest of {step} × {step})" if step > 1 else ""
+        size = f"‖R‖ = {row['core_norm']:.3g}, largest entry {row['core_largest']:.3g} in magnitude"
+        said.append(f"R is {rank} × {rank}{cells}: {size}")
     return [f"{', '.join(said)}."] if said else []
 
 
