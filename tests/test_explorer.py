@@ -34,7 +34,8 @@ class Toy:
         self.seen.append((choice, stop))
         lines = [{"y": [stop**power for power in (0, 1, 2)]}, {"z": [[stop, -stop]]}]
         table = pd.DataFrame({"method": [choice[0]] * len(choice[1][:3]), "rank": stop})
-        return View(lines, [f"<b>{', '.join(choice)}</b> at {stop}"], {"title.text": str(stop)}, table if self._table else None)
+        words = [f"<b>{', '.join(choice)}</b> at {stop}"]
+        return View(lines, words, {"title.text": str(stop)}, table if self._table else None)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,7 @@ def test_a_stopped_process_keeps_the_best_and_goes_on_to_the_same_numbers(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_what_is_refused_in_the_process_is_raised_by_wait_and_leaves_nothing(
     spec: vxlab.RunSpec, tmp_path: Path
 ) -> None:
@@ -158,6 +160,20 @@ def test_what_is_refused_in_the_process_is_raised_by_wait_and_leaves_nothing(
     until(lambda: "<b>failed</b>: targets=&#x27;qury&#x27; matches no layer" in live.words.value)
     with Store(tmp_path) as store:
         assert store.table().empty
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_is_told_of_and_the_run_can_be_had_again(spec: vxlab.RunSpec, tmp_path: Path) -> None:
+    spec = toy_runs.spec(spec.model, spec.task, epochs=40)
+    live = live_run(spec, store=tmp_path, interactive=True)
+    until(lambda: live.figure.data[1].x is not None and len(live.figure.data[1].x) > 0, 120)
+    for process in active_children():
+        process.kill()
+    with pytest.raises(vxlab.VxlabError, match=r"worker killed \(SIGKILL\): often the system out of memory"):
+        live.wait(60)
+    again = live_run(spec, store=tmp_path, interactive=True)
+    assert again is not live
+    assert again.wait(300).status == "finished"
 
 
 NOTEBOOK = """

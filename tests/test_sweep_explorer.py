@@ -505,12 +505,11 @@ def test_in_jupyterlab_the_slider_a_click_and_a_filter_move_figure_and_numbers(k
         for presses, name in ((0, "LoRA r=1"), (1, "LoRA r=8")):
             tab.move_slider(presses=presses)
             _until_it_shows(tab, name, scores[name])
-        place = _place(tab, "VeRA")
-        tab.page.mouse.move(*place)
+        _point_at(tab, "VeRA")
         tab.until(f"{TITLE}.includes('VeRA r=1')")
         tab.page.mouse.move(5, 5)
         tab.until(f"{TITLE}.includes('LoRA r=8')")
-        tab.page.mouse.move(*place)
+        _point_at(tab, "VeRA")
         tab.until(f"{TITLE}.includes('VeRA r=1')")
         tab.page.mouse.down()
         tab.page.mouse.up()
@@ -537,15 +536,16 @@ def _until_it_shows(tab, name, score):
     tab.until(f"{TITLE}.includes({json.dumps(name)})")
 
 
-def _place(tab, name):
-    """Return where the first point of a series is in the window."""
-    return tab.page.evaluate(
+def _point_at(tab, name):
+    """Bring the pointer to the first point of a series."""
+    x, y = tab.page.evaluate(
         """name => {
-          const plot = document.querySelector('.js-plotly-plot');
-          plot.scrollIntoView({block: 'center'});
-          const box = plot.getBoundingClientRect(), {xaxis, yaxis} = plot._fullLayout;
+          const plot = document.querySelector('.js-plotly-plot'), box = plot.getBoundingClientRect();
           const own = plot._fullData.find(t => t.name === name && (t.mode ?? '').startsWith('lines'));
+          const {xaxis, yaxis} = plot._fullLayout;
           return [box.x + xaxis._offset + xaxis.d2p(own.x[0]), box.y + yaxis._offset + yaxis.d2p(own.y[0])];
         }""",
         name,
     )
+    tab.page.mouse.move(x - 30, y - 30)
+    tab.page.mouse.move(x, y, steps=4)

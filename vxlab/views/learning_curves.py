@@ -81,7 +81,7 @@ def _kept(record: RunRecord, scores: tuple[list[int], _Points]) -> Iterator[tupl
     """Yield the point of the epoch whose checkpoint was kept, where there were several to choose from."""
     epochs, points = scores
     if len(epochs) > 1 and record.best_epoch in epochs:
-        yield points[epochs.index(record.best_epoch)][:2]
+        yield points[epochs.index(int(record.best_epoch))][:2]
 
 
 def _joined(lines: "Sequence[_Points] | Iterator[_Points] | Any") -> dict[str, list[Any]]:

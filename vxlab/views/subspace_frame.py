@@ -21,7 +21,7 @@ MEASURED = (
 CHANCE = (("chance_output", 1), ("chance_input", 2), ("chance_both", 3))
 """Columns of what chance would put there, and the place among the measured of what it is chance for."""
 _MOST = 4
-"""log₂ of the ratios at the ends of the colours: 16 times chance, and a 16th. A bar beside would not fit a narrow page."""
+"""log₂ of the ratios at the ends of the colours: 16 times chance, and a 16th. A narrow page has no room for a bar."""
 _SHADE = {"fillcolor": COLOURS[4], "opacity": 0.25, "line_width": 0, "layer": "below"}
 
 
@@ -109,7 +109,7 @@ def _add_map(figure: go.Figure, roles: Sequence[str], blocks: Sequence[int]) -> 
     every = math.ceil(len(blocks) / 12)
     places = list(range(0, len(blocks), every))
     figure.update_xaxes(
-        title="transformer block",
+        title="block; blue: below chance, orange: above",
         tickvals=places,
         ticktext=[str(blocks[i]) for i in places],
         showgrid=False,

@@ -167,7 +167,7 @@ def _add_published(figure: go.Figure, rows: pd.DataFrame, measured: list[str]) -
     looks = looks_of([*measured, *names])
     for (name, mark), own in rows.groupby([names, "mark"], sort=False):
         figure.add_scatter(
-            x=own["parameters"], y=own["fraction"], mode="markers", marker=hollow(looks[name]),
+            x=own["parameters"], y=own["fraction"], mode="markers", marker=hollow(looks[str(name)]),
             name=f"{name}, published" + (f" [{mark}]" if mark else ""),
             customdata=[cited(row) for row in own.itertuples()], hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
@@ -179,7 +179,7 @@ def _add_published(figure: go.Figure, rows: pd.DataFrame, measured: list[str]) -
 
 def hollow(i: int) -> dict[str, Any]:
     """Return the marker of a published point of the i-th series."""
-    style = look(i)["marker"]
+    style: dict[str, Any] = look(i)["marker"]
     return style | {"symbol": f"{style['symbol']}-open", "size": 11, "line": {"width": 2}}
 
 

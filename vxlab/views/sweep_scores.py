@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -120,7 +120,7 @@ class ScorePanel:
         placed = papers if said == "parameters" else papers.iloc[:0]  # of their other costs nothing is known
         (left, right), axis = _axis([*table.loc[~table["level"], "x"], *placed["parameters"]], cost)
         reported = sweep.runs[sweep.runs["stage"] == "report"].dropna(subset=["test"])
-        traces, names = [_front(table, left, right)], [[]]
+        traces, names = [_front(table, left, right)], cast("list[list[str]]", [[]])
         for name in self._names:
             rows = table[table["series"] == name].sort_values("backbone")
             own = reported[reported["candidate"].isin(rows["candidate"])]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -58,7 +58,7 @@ def framed(
         _add_map(figure, int(layers[i]["core_rank"].max()), i) if kind == ("R",) else _add_lines(figure, kind, i)
     if len(names) == 1:
         _add_similarity(figure)
-    headed(figure, titles(names, kinds, [table.iloc[0].to_dict() for table in layers]))
+    headed(figure, titles(names, kinds, [cast("Mapping[str, Any]", table.iloc[0].to_dict()) for table in layers]))
     # Inside its panel, where a falling spectrum leaves room: the roles' names beside it take the width above.
     inside = {"orientation": "v", "x": 1, "y": 1, "xanchor": "right", "yanchor": "top", "bgcolor": "rgba(0,0,0,0)"}
     return figure.update_layout(legend2=inside)
