@@ -33,6 +33,7 @@ class ExplorerWidget(widgets.VBox):  # type: ignore[misc] # ipywidgets says noth
             options=list(first), description=explorer.slider, style=described, layout=widgets.Layout(width="480px")
         )
         self.words, self.table = widgets.HTML(), widgets.HTML()
+        self.words.add_class("vx-words")
         self.figure = explorer.frame()
         self._drawn: list[Mapping[str, Any]] = [{} for _ in [*self.figure.data, self.figure.layout]]
         self._settle()

@@ -82,10 +82,10 @@ class SoFar:
         if not self.steps:
             return _WAITS if self._waits else "loading the model and the texts"
         done = f"step {self.step:,} of {self.steps:,}"
-        if self.stop_asked():
-            return f"{done} · stopping: what was trained since the last validation is validated"
         if self.step == self.steps:
             return f"{done} · validating, and testing the best checkpoint"
+        if self.stop_asked():
+            return f"{done} · stopping: what was trained since the last validation is validated"
         epochs = self.spec["epochs"]
         parts = [done, f"epoch {epochs * self.step / self.steps:.1f} of {epochs}", self._time_left(), self._scores()]
         return " · ".join(part for part in parts if part)

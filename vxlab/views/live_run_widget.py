@@ -50,9 +50,9 @@ class LiveRun(widgets.VBox):  # type: ignore[misc] # ipywidgets says nothing of 
         self._ended, self._error = threading.Event(), ""
         self._record = results.record(job.key)
         self.words = widgets.HTML()
-        self.bar = widgets.IntProgress(layout=widgets.Layout(width="320px"))
+        self.bar = widgets.IntProgress(layout=widgets.Layout(flex="0 1 320px"))
         self.button = widgets.Button(
-            description="Stop and keep the best", icon="stop", layout=widgets.Layout(width="auto"),
+            description="Stop and keep the best", icon="stop", layout=widgets.Layout(width="auto", flex="0 0 auto"),
             tooltip="End after the current step; the checkpoint with the best validation score is kept",
         )  # fmt: skip
         self.button.on_click(lambda _: self.stop())

@@ -168,8 +168,8 @@ class SweepExplorer:
         score = f"validation {in_words(metric)}"
         layout = _ticks(tuning) | {
             "annotations[0].text": f"<b>{candidate}</b>, {_counted(records, runs)}",
-            "annotations[1].text": f"{score} (ring: epoch kept)",
-            "annotations[2].text": f"{score} (ring: rate chosen; ×: lost)",
+            "annotations[1].text": f"{score} (○ epoch kept)",
+            "annotations[2].text": f"{score} (○ chosen, × lost)",
         }
         return [*curves_of(records, metric, colour), *tuning_of(tuning, colour)], layout
 
