@@ -383,9 +383,8 @@ def test_candidates_of_one_label_in_a_store_show_what_differs(tmp_path):
             spec = toy_records.toy_spec(method=vxlab.LoRAXS(rank=8, basis=basis), epochs=2 + number)
             put(store, number, logits, spec=spec)
         (sweep,) = stored_sweeps(store)
-    names = list(sweep.summary["candidate"])
-    assert len(set(names)) == 2
-    assert all("basis=" in name and "epochs=" in name and name.startswith("LoRA-XS r=8") for name in names)
+    assert set(sweep.summary["candidate"]) == {"LoRA-XS r=8, epochs=2", "LoRA-XS r=8, epochs=3, basis=bottom"}
+    assert set(sweep.summary["method"]) == {"LoRA-XS, epochs=2", "LoRA-XS, epochs=3, basis=bottom"}
     assert sweep.notes == ("Not like with like: these runs differ in epochs 2 and 3.",)
 
 

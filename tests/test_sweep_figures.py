@@ -8,7 +8,7 @@ import pytest
 import toy_tables as toy
 
 from vxlab.experiments.published import published_table
-from vxlab.views.sweep_figures import gain_per_parameter, score_against_parameters
+from vxlab.views.sweep_figures import gain_per_parameter, looks_of, score_against_parameters, series_names
 
 RTE = published_table("glue").query("task == 'rte' and model == 'RoBERTa-large'")
 LINES = ["LoRA", "VeRA", "LoRA-XS", "DoRA (PEFT)"]
@@ -154,3 +154,15 @@ def test_gain_is_percent_of_the_heads_score_a_thousand_parameters():
     assert [trace.name for trace in figure.data] == LINES
     assert figure.layout.yaxis.type == figure.layout.xaxis.type == "log"
     assert "a thousand parameters" in figure.layout.yaxis.title.text
+
+
+def test_lines_are_named_by_targets_where_these_differ_and_what_adapts_no_layer_never_is():
+    summary = toy.summary()
+    assert list(series_names(summary).unique()) == list(summary["method"].unique())
+    mixed = summary.assign(targets=["mlp"] + ["query-value"] * (len(summary) - 1))
+    names = set(series_names(mixed))
+    assert {"LoRA, mlp", "LoRA, query-value", "head only", "full fine-tuning"} <= names
+
+
+def test_the_three_families_keep_their_looks_whatever_comes_beside():
+    assert looks_of(["BitFit", "VeRA"]) == {"LoRA": 0, "VeRA": 1, "LoRA-XS": 2, "BitFit": 3}

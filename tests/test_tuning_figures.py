@@ -2,10 +2,11 @@
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 import toy_tables as toy
 
-from vxlab.views.tuning_figures import tuning_curves
+from vxlab.views.tuning_figures import add_tuning, tuning_curves, tuning_of
 
 CHOSEN, LOW, HIGH, LOST = (
     "chosen",
@@ -107,3 +108,36 @@ def test_a_method_with_the_heads_rate_alone_is_drawn_over_that():
     table = toy.tuning().query("candidate == 'head only'")
     table = table.assign(head_learning_rate=table["learning_rate"], learning_rate=np.nan)
     assert list(_drawn(tuning_curves(table, metric="accuracy"), "no rank")[0].x) == list(toy.OTHER_RATES)
+
+
+def test_one_candidates_panel_has_its_line_the_chosen_rate_and_crosses_below_it():
+    rows = toy.tuning().query("candidate == 'LoRA r=16'")
+    figure = go.Figure()
+    add_tuning(figure, xaxis="x2", yaxis="y2")
+    changes = tuning_of(rows, "#123456")
+    assert len(figure.data) == len(changes) == 4
+    line, others, ring, crosses = changes
+    assert line["x"] == list(toy.RATES["LoRA"])
+    assert line["y"] == pytest.approx(list(rows["median"]), abs=1e-4)
+    assert line["error_y.array"] == pytest.approx([0.006] * 4)
+    assert others["x"] == []
+    assert ring["x"] == list(rows.loc[rows["chosen"], "learning_rate"])
+    assert crosses["x"] == [8e-3]
+    assert crosses["y"][0] < rows["low"].min()
+
+
+def test_one_candidates_panel_draws_other_rates_of_the_head_apart():
+    rows = toy.tuning().query("candidate == 'VeRA r=16'")
+    other = rows.assign(head_learning_rate=1e-3, chosen=False, edge="")
+    line, others, ring, _ = tuning_of(pd.concat([rows, other]), "#123456")
+    assert line["x"] == others["x"] == list(toy.RATES["VeRA"])
+    assert "head 0.001" in others["customdata"][0]
+    assert len(ring["x"]) == 1
+
+
+def test_one_candidates_panel_of_lost_runs_alone_or_of_none_is_empty_but_for_crosses():
+    rows = toy.tuning().query("candidate == 'LoRA r=1'")
+    lost = rows.assign(median=np.nan, low=np.nan, high=np.nan, n=0, diverged=2, chosen=False, edge="")
+    line, _, ring, crosses = tuning_of(lost, "#123456")
+    assert (line["x"], ring["x"], crosses["x"]) == ([], [], list(toy.RATES["LoRA"]))
+    assert all(change["x"] == [] for change in tuning_of(rows.iloc[:0], "#123456"))

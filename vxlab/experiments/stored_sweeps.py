@@ -1,5 +1,6 @@
 """The sweeps that a store holds: its runs of one task and model, in a comparison's tables."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from vxlab.adapters.methods import METHODS
 from vxlab.experiments.comparison import Comparison, summary_table
 from vxlab.experiments.labels import family_name, label, rank_of
 from vxlab.experiments.pairs import Pair, pairs_table
@@ -114,31 +116,38 @@ def _with_candidates(rows: "pd.DataFrame", records: Mapping[str, RunRecord]) -> 
     apart = _telling(described)
     names, methods = [], []
     for key, said, method in zip(rows["key"], rows["label"], rows["method"], strict=True):
-        settings = described.get(key)
-        if settings is None:
-            names.append(said)
-            methods.append(family_name({"name": method}))
-            continue
-        told = [f"{name}={value}" for name, value in settings.items() if name in apart[method] - {"targets"}]
-        family = ", ".join([family_name({"name": method}), *told])
-        places = [str(settings["targets"])] if "targets" in apart[method] else []
-        methods.append(family)
+        settings = described.get(key, {})
+        told = [f"{name}={settings[name]}" for name in settings if name in apart.get(method, set()) - {"targets"}]
+        if len(apart.get(method, set()) - {"targets"}) > 1:  # many would hide what is unusual
+            told = [each for each in told if each not in _usual(method)]
+        places = [settings["targets"]] if settings and "targets" in apart[method] else []
+        methods.append(", ".join([family_name({"name": method}), *told]))
         names.append(", ".join([said, *told, *places]))
     return rows.assign(candidate=names, method=methods)
 
 
-def _settings(record: RunRecord) -> dict[str, Any]:
+def _usual(method: str) -> set[str]:
+    """Return a method's own defaults, as a name would show them."""
+    fields = dataclasses.fields(METHODS[method]) if method in METHODS else ()
+    return {f"{each.name}={_text(each.default)}" for each in fields if each.default is not dataclasses.MISSING}
+
+
+def _settings(record: RunRecord) -> dict[str, str]:
     """Return all that makes a candidate, as text: settings of the method and of the run, without rates and seed."""
     spec = record.spec
     plain = {name: value for name, value in spec.items() if name not in _NO_SETTING}
     own = {**plain, **spec["method"], "label": label(spec["method"]), "rank": rank_of(spec["method"])}
     own["targets"] = own["targets"] if isinstance(own.get("targets"), str) else ", ".join(own.get("targets", ()))
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in own.items()}
+    return {name: _text(value) for name, value in own.items()}
 
 
-def _telling(described: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _telling(described: Mapping[str, Mapping[str, str]]) -> dict[str, set[str]]:
     """Return for each method the settings in which candidates of one label differ."""
-    by_label: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    by_label: dict[tuple[str, str], list[Mapping[str, str]]] = {}
     for settings in described.values():
         by_label.setdefault((settings["name"], settings["label"]), []).append(settings)
     telling: dict[str, set[str]] = {name: set() for name, _ in by_label}

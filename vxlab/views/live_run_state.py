@@ -119,8 +119,8 @@ def ended(record: "RunRecord") -> str:
     metric = record.task["metrics"][0]
     chosen = f"{in_words(metric)} {record.score(split='validation'):.3f} on validation, epoch {record.best_epoch:.3g}"
     if record.status == "stopped":
-        folder = html.escape(str(record.folder / "adapter"))
-        return f"stopped after {took}; the best checkpoint ({chosen}) is kept in<br><code>{folder}</code><br>{_GOES_ON}"
+        folder = f"<code style='overflow-wrap:anywhere'>{html.escape(str(record.folder / 'adapter'))}</code>"
+        return f"stopped after {took}; the best checkpoint ({chosen}) is kept in<br>{folder}<br>{_GOES_ON}"
     return f"finished after {took}: test {in_words(metric)} <b>{record.score():.3f}</b> ({chosen})"
 
 

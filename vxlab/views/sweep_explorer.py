@@ -22,7 +22,7 @@ from vxlab.views.look import look, styled
 from vxlab.views.sweep_beside import Tables, beside_neighbours, choices, words
 from vxlab.views.sweep_figures import published_caption, series_names
 from vxlab.views.sweep_filter import Filter, shown
-from vxlab.views.sweep_scores import COSTS, Drawn, ScorePanel, rings
+from vxlab.views.sweep_scores import COSTS, Drawn, ScorePanel, rings, span
 from vxlab.views.tuning_figures import add_tuning, tuning_of
 
 if TYPE_CHECKING:
@@ -166,12 +166,17 @@ class SweepExplorer:
         tuning = tables.tuning.get(candidate, tables.sweep.tuning.iloc[:0])
         runs = len(tables.reported.get(candidate, []))
         score = f"validation {in_words(metric)}"
+        curves, tuned = curves_of(records, metric, colour), tuning_of(tuning, colour)
+        tried = [*tuning["low"], *tuning["high"], *tuned[-1]["y"]]
+        short = candidate if len(candidate) < 26 else f"{candidate[:24]}…"
         layout = _ticks(tuning) | {
-            "annotations[0].text": f"<b>{candidate}</b>, {_counted(records, runs)}",
+            "annotations[0].text": f"<b>{short}</b>, {_counted(records, runs)}",
             "annotations[1].text": f"{score} (○ epoch kept)",
             "annotations[2].text": f"{score} (○ chosen, × lost)",
+            "yaxis3.range": span(curves[2]["y"]),
+            "yaxis4.range": span(tried),
         }
-        return [*curves_of(records, metric, colour), *tuning_of(tuning, colour)], layout
+        return [*curves, *tuned], layout
 
     def _left_out(self) -> list[str]:
         said = [] if len(self._costs) > 1 else ["Bytes, step time and memory as costs: in JupyterLab."]

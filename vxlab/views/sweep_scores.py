@@ -134,7 +134,7 @@ class ScorePanel:
         traces += [_paper(papers[papers["mark"] == mark], self.looks, bool(len(placed))) for mark in self._marks]
         shown = [*table["median"], *table["q1"], *table["q3"], *placed["fraction"], sweep.trivial]
         shown += list(reported.loc[reported["candidate"].isin(table["candidate"]), "test"])
-        layout = axis | {"yaxis.range": _span(shown), "yaxis.title.text": f"test {in_words(sweep.metric)}"}
+        layout = axis | {"yaxis.range": span(shown), "yaxis.title.text": f"test {in_words(sweep.metric)}"}
         xs = table["x"].mask(table["level"], right)
         places = {name: (x, y) for name, x, y in zip(table["candidate"], xs, table["median"], strict=True)}
         return Drawn(traces, layout, names, places, set(table.loc[table["front"], "candidate"]))
@@ -203,7 +203,8 @@ def _counted(number: float) -> str:
     return f"{number / 1000**thousands:g}{['', 'k', 'M', 'G', 'T'][thousands]}"
 
 
-def _span(scores: Sequence[Any]) -> list[float]:
+def span(scores: Sequence[Any]) -> list[float]:
+    """Return the ends of an axis that has these scores a little inside; 0 to 1 where there is none."""
     known = [float(score) for score in scores if pd.notna(score)]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     pad = max(0.08 * (high - low), 0.01)

@@ -70,7 +70,9 @@ def add_tuning(figure: go.Figure, **place: Any) -> None:
     figure.add_scatter(mode="lines+markers", marker={"size": 7}, error_y=bars, **shown)
     figure.add_scatter(mode="markers", marker={"size": 7, "color": GREY}, opacity=0.3, **shown)
     ring = {"size": 17, "line": {"width": 2}}
-    figure.add_scatter(mode="markers", marker=ring, **shown | {"hoverinfo": "skip", "hovertemplate": None})
+    figure.add_scatter(
+        mode="markers", marker=ring, cliponaxis=False, **shown | {"hoverinfo": "skip", "hovertemplate": None}
+    )
     figure.add_scatter(mode="markers", marker=_LOST, **shown)
 
 
