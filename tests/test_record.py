@@ -140,3 +140,10 @@ def test_predictions_are_those_of_the_split(tmp_path: Path) -> None:
         record.predictions("train")
     with pytest.raises(vxlab.VxlabError, match=r"\(diverged\) holds no predictions for split='test'"):
         _record(tmp_path, status="diverged").predictions()
+
+
+def test_what_a_notebook_prints_of_a_record_fits_a_screen(tmp_path: Path) -> None:
+    rows = [{"step": i, "epoch": 1.0, "loss": 0.7, "learning_rate": 1e-3} for i in range(500)]
+    shown = repr(_record(tmp_path, curve=rows))
+    assert "status='finished'" in shown
+    assert len(shown) < 700

@@ -27,11 +27,11 @@ class RunRecord:
     """the RunSpec's fields"""
     status: str
     """``finished``, ``diverged``, or ``stopped`` by whoever listened to it"""
-    task: dict[str, Any]
+    task: dict[str, Any] = field(repr=False)
     """name, num_labels, label_names, metrics (the first chose the checkpoint), rows by split, source"""
-    metrics: list[dict[str, Any]]
+    metrics: list[dict[str, Any]] = field(repr=False)
     """rows of epoch, split, metric, value; the test split at the chosen epoch only"""
-    curve: list[dict[str, Any]]
+    curve: list[dict[str, Any]] = field(repr=False)
     """rows of step, epoch, loss (mean over the steps since the row before), learning_rate"""
     best_epoch: float | None
     """the epoch whose checkpoint had the best first metric on validation; of a stopped run perhaps no whole number"""
@@ -51,13 +51,13 @@ class RunRecord:
     """bytes: allocated on the GPU, or resident in the process on the CPU beyond what was there before the run"""
     precision: str
     """in force"""
-    hardware: dict[str, Any]
-    versions: dict[str, str]
+    hardware: dict[str, Any] = field(repr=False)
+    versions: dict[str, str] = field(repr=False)
     finished_at: str
     """UTC, ISO 8601"""
     folder: Path = field(compare=False)
     """where the record, the adapter and the predictions are"""
-    identity: dict[str, str] = field(default_factory=dict)
+    identity: dict[str, str] = field(default_factory=dict, repr=False)
     """what the key holds beside the spec: fingerprints of model and task, the precision in force, the version; empty
     in a record from before there were sweeps"""
 
