@@ -10,7 +10,7 @@ report: $(INSTALLED)  ## train MiniLM on film reviews, sweep ranks, fit matrices
 	$(BIN)/vxlab report 01_fine_tune 02_rank_sweep 05_expressivity
 
 test: $(INSTALLED)  ## lint, types, doctests, unit tests, and every notebook at smoke scale
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile -m "not slow and not gpu and not alone"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not alone"
 	$(BIN)/python -m pytest -m "alone and not slow and not gpu" tests
 
 test-slow: $(INSTALLED)  ## what takes longer: large downloads, full-size scores

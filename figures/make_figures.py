@@ -1,5 +1,5 @@
-"""Make the README's figures: from the small recipes of notebooks 01 and 02, found in the store or trained now, and
-from the reports of the others.
+"""Make the README's figures: from the small recipes of notebooks 01 and 02, found in the store or trained now, those of
+the explorers among them, and from the reports of the others.
 
     vxlab report 04_weight_similarity && vxlab report 07_cost
     python figures/make_figures.py [NAME ...] [--store reports/runs.db] [--reports reports]
@@ -40,12 +40,13 @@ def main() -> None:
     parser.add_argument("--store", default="reports/runs.db", help="where finished runs are kept, and found again")
     parser.add_argument("--reports", default="reports", help="where the executed notebooks are")
     arguments = parser.parse_args()
-    wanted = arguments.names or ["01_fine_tune", "02_rank_sweep", *REPORTS]
+    own = {"01_fine_tune": fine_tuning, "02_rank_sweep": rank_sweep, "explorers": explorers}
+    wanted = arguments.names or [*own, *REPORTS]
     for name in wanted:
         if name in REPORTS:
             of_report(Path(arguments.reports) / f"{name}.ipynb", REPORTS[name])
         else:
-            {"01_fine_tune": fine_tuning, "02_rank_sweep": rank_sweep}[name](arguments.store)
+            own[name](arguments.store)
 
 
 def fine_tuning(store: str) -> None:
@@ -89,6 +90,24 @@ def rank_sweep(store: str) -> None:
     }
     text = json.dumps(made_with, indent=1, ensure_ascii=False)
     (HERE / "02_rank_sweep.json").write_text(text + "\n", encoding="utf-8")
+
+
+def explorers(store: str) -> None:
+    """Draw each explorer's figure of the runs of notebooks 01 and 02, at a choice that shows something."""
+    fair = vxlab.fair_recipe("small", others=["head"])
+    result = vxlab.compare(fair, store=store, engine="processes")
+    run = vxlab.run(vxlab.recipe("vera"), store=store)
+    choices = {
+        "rank": (vxlab.explore_rank("minilm", store=store, interactive=True), {}, 3),
+        "subspaces": (vxlab.explore_subspaces(run, store=store, interactive=True), {}, 3),
+        "updates": (vxlab.explore_updates(run, store=store, interactive=True), {}, 4),
+        "sweep": (vxlab.explore_sweep(result, interactive=True), {}, 1),
+    }
+    for name, (explorer, menus, stop) in choices.items():
+        for i, value in menus.items():
+            explorer.menus[i].value = value
+        explorer.slider.index = stop
+        _write(go.Figure(explorer.figure), f"explorer_{name}")
 
 
 def of_report(report: Path, figures_of: dict[str, int]) -> None:
