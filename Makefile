@@ -16,8 +16,8 @@ test: $(INSTALLED)  ## lint, types, doctests, unit tests, and every notebook at 
 test-slow: $(INSTALLED)  ## what takes longer: large downloads, full-size scores
 	$(BIN)/python -m pytest -m slow
 
-bench: $(INSTALLED)  ## step time and memory against PEFT, rounding, SVDs, analyses: 40 minutes on two cores, or on the GPU there is
-	for each in precision svd steps ways analysis; do $(BIN)/python benchmarks/$$each.py || exit 1; done
+bench: $(INSTALLED)  ## step time and memory against PEFT, rounding, SVDs, analyses, explorers: 40 minutes on two cores, or on the GPU there is
+	for each in precision svd steps ways analysis explorers; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 
 lab: $(INSTALLED)  ## open JupyterLab on the notebooks
 	$(BIN)/vxlab lab
