@@ -129,7 +129,7 @@ def test_pictures_that_would_make_the_index_too_large_are_left_out_and_said_so(
 
 def test_the_headline_is_the_tagged_figure_or_the_last_before_the_conclusion(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(headline, "_png", lambda drawing: seen.append(drawing["layout"]["meta"]["name"]) or b"png")
+    monkeypatch.setattr(headline, "drawn", lambda figure, *_: seen.append(figure["layout"]["meta"]["name"]) or b"png")
     plain = [_cell(_drawn("a")), _cell(_drawn("b")), toy.text("## Conclusion"), _cell(_drawn("c"))]
     tagged = [_cell(_drawn("d"), _drawn("e"), tags=("headline",)), *plain]
     only_later = [toy.text("## Conclusion"), _cell(_drawn("f"))]
@@ -143,15 +143,15 @@ def test_the_headline_is_the_tagged_figure_or_the_last_before_the_conclusion(mon
 
 
 def test_without_a_browser_the_picture_is_skipped_with_a_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def no_browser(_: object) -> bytes:
-        raise RuntimeError("Chrome is not installed\nlong advice")
-
-    monkeypatch.setattr(headline, "_png", no_browser)
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
     notebook = nbformat.v4.new_notebook(cells=[_cell(_drawn("a"))])
     headline.add_picture(notebook)
-    assert capsys.readouterr().err == "no picture of the headline figure: Chrome is not installed\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "no picture of the headline figure: drawing a PNG needs a Chromium or Chrome on this machine: "
+    )
     assert headline.picture(notebook) == ""
 
 

@@ -320,7 +320,7 @@ def test_without_a_browser_no_image_is_drawn_and_one_line_says_so(live, tmp_path
     monkeypatch.setenv("VXLAB_REPORTS", str(tmp_path))
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
     live.exports.children[1].click()
-    assert live.saved.value.startswith("no PNG: drawing needs kaleido and a Chromium")
+    assert live.saved.value.startswith("drawing a PNG needs a Chromium or Chrome on this machine: ")
     assert not (tmp_path / "exports").exists()
 
 

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from vxlab.errors import VxlabError
 from vxlab.experiments.store_table import write
 from vxlab.paths import reports_folder
+from vxlab.views.image import drawn
 
 _WIDTH, _SCALE = 1000, 2
 
@@ -41,13 +42,7 @@ def export_figure(figure: go.Figure, name: str, kind: Literal["png", "svg"]) -> 
         VxlabError: there is no Chromium or Chrome to draw it, or the file cannot be written.
     """
     path = _new(name, kind)
-    try:
-        image = figure.to_image(format=kind, width=_WIDTH, height=figure.layout.height, scale=_SCALE)
-    except (RuntimeError, ValueError, ImportError, OSError) as error:
-        raise VxlabError(
-            f"no {kind.upper()}: drawing needs kaleido and a Chromium or Chrome on this machine; the camera above the "
-            "figure saves it from your browser"
-        ) from error
+    image = drawn(figure.to_dict(), kind, _WIDTH, _SCALE)
     _write(path, image)
     return path
 

@@ -4,6 +4,8 @@ import base64
 import sys
 from typing import TYPE_CHECKING, Any
 
+from vxlab.errors import VxlabError
+from vxlab.views.image import drawn
 from vxlab.views.notebooks import section_start
 
 if TYPE_CHECKING:
@@ -23,11 +25,11 @@ def add_picture(notebook: "NotebookNode") -> None:
     output = _headline(notebook)
     if output is None:
         return
+    drawing = output.data[PLOTLY]
     try:
-        png = _png(output.data[PLOTLY])
-    except Exception as error:  # kaleido and what it starts fail in many ways, and none may cost a finished report
-        reason = str(error).strip().partition("\n")[0][:120] or type(error).__name__
-        print(f"no picture of the headline figure: {reason}", file=sys.stderr)
+        png = drawn({"data": drawing["data"], "layout": drawing.get("layout", {})}, "png", _WIDTH, _SCALE)
+    except VxlabError as error:
+        print(f"no picture of the headline figure: {error}", file=sys.stderr)
         return
     output.data[_PICTURE] = base64.b64encode(png).decode("ascii")
 
@@ -50,14 +52,3 @@ def _headline(notebook: "NotebookNode") -> "NotebookNode | None":
 def _figures(cells: list[Any]) -> list[Any]:
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     return [output for output in outputs if PLOTLY in output.get("data", {})]
-
-
-def _png(drawing: dict[str, Any]) -> bytes:
-    import kaleido
-
-    figure = {key: drawing[key] for key in ("data", "layout") if key in drawing}
-    height = figure.get("layout", {}).get("height") or 450
-    # Without MathJax, which kaleido would fetch. The server stays, for the next figure of this process.
-    kaleido.start_sync_server(n=1, silence_warnings=True, page_generator=kaleido.PageGenerator(mathjax=False))
-    options = {"format": "png", "width": _WIDTH, "height": height, "scale": _SCALE}
-    return bytes(kaleido.calc_fig_sync(figure, opts=options))
