@@ -1,136 +1,110 @@
-"""Make the README's figures: from the small recipes of notebooks 01 and 02, found in the store or trained now, those of
-the explorers among them, and from the reports of the others.
+"""Make what the README shows: a page with figures for each report, and an image of each explorer.
 
-    vxlab report 04_weight_similarity && vxlab report 07_cost
-    python figures/make_figures.py [NAME ...] [--store reports/runs.db] [--reports reports]
+    vxlab report all
+    python figures/make_figures.py [NAME ...] [--reports reports]
 
-Needs Chromium or Chrome, which draws the images.
+Needs Chromium or Chrome, which draws the images. The explorers show runs of notebooks 01 and 02, from the store.
 """
 
 import argparse
-import json
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
+from bs4 import BeautifulSoup
+from nbformat import NotebookNode
 
 import vxlab
-from vxlab.experiments.hardware import describe_hardware, resolve_device, versions
-from vxlab.experiments.scores import score_table
-from vxlab.experiments.trained import layer_updates, load_trained
-from vxlab.views import figures, notebooks, parameters
-from vxlab.views.sweep_figures import score_against_parameters
-from vxlab.views.verdict_figures import differences
+from vxlab.views import notebooks, provenance
+from vxlab.views.headline import PLOTLY
+from vxlab.views.image import drawn
 
 HERE = Path(__file__).parent
-SCALE = 2
-PLOTLY = "application/vnd.plotly.v1+json"
-
-
-REPORTS = {
-    "04_weight_similarity": {"cosines": 0},
-    "07_cost": {"step_time": 0},
+WIDTH, SCALE = 900, 2
+FIGURES = {
+    "01_fine_tune": ("scores accuracy", "d_norm by block"),
+    "02_rank_sweep": ("scores by parameters", "differences matched parameters"),
+    "03_subspaces": ("kept by role", "captured gradient"),
+    "04_weight_similarity": ("cosines by block",),
+    "05_expressivity": ("mean squared error of the best fit by parameters",),
+    "06_start_and_parts": ("changed parts",),
+    "07_cost": ("step time",),
 }
-"""By notebook: which of its figures is shown, counted from 0, under which name."""
+"""By report: the names of the figures that are shown, the headline first."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", help="of notebooks; all where none is given")
-    parser.add_argument("--store", default="reports/runs.db", help="where finished runs are kept, and found again")
-    parser.add_argument("--reports", default="reports", help="where the executed notebooks are")
+    parser.add_argument("names", nargs="*", help=f"of {', '.join([*FIGURES, 'explorers'])}; all where none is given")
+    parser.add_argument(
+        "--reports", default="reports", type=Path, help="where the executed notebooks and their runs are"
+    )
     arguments = parser.parse_args()
-    own = {"01_fine_tune": fine_tuning, "02_rank_sweep": rank_sweep, "explorers": explorers}
-    wanted = arguments.names or [*own, *REPORTS]
-    for name in wanted:
-        if name in REPORTS:
-            of_report(Path(arguments.reports) / f"{name}.ipynb", REPORTS[name])
+    for name in arguments.names or [*FIGURES, "explorers"]:
+        if name == "explorers":
+            explorers(str(arguments.reports / "runs.db"))
         else:
-            own[name](arguments.store)
+            page(notebooks.load(arguments.reports / f"{name}.ipynb"), name)
 
 
-def fine_tuning(store: str) -> None:
-    """Draw one run's test score, and the norms that VeRA learnt."""
-    spec = vxlab.recipe("vera")
-    vera = vxlab.run(spec, store=store)
-    head = vxlab.run(replace(spec, method=vxlab.Head(), learning_rate=spec.head_learning_rate), store=store)
-    table = score_table({"VeRA r=256": vera, "head only": head})
-    _write(figures.scores(table, vera.task["metrics"][0], vera.task["rows"]["test"]), "01_fine_tune_scores")
-    start = spec.method.settings()["d_initial"] * 256**0.5  # type: ignore[operator]
-    updates = layer_updates(load_trained(vera))
-    _write(figures.layer_norms(updates, "d_norm", "‖d‖₂", start=start), "01_fine_tune_vera_d")
-    made_with = {name: getattr(vera, name) for name in ("spec", "hardware", "versions", "finished_at")}
-    scores = {
-        "vera": vera.score(),
-        "head": head.score(),
-        **{f"majority_{k}": v for k, v in vera.task["majority"]["test"].items()},
-    }
-    text = json.dumps({"command": "python figures/make_figures.py", "test": scores, **made_with}, indent=1)
-    (HERE / "01_fine_tune.json").write_text(text + "\n", encoding="utf-8")
+def page(report: NotebookNode, name: str) -> None:
+    """Write a report's question, figures, answer, parameters and environment as Markdown beside its images."""
+    outputs = [
+        output for cell in report.cells for output in cell.get("outputs", []) if PLOTLY in output.get("data", {})
+    ]
+    figures = {output.data[PLOTLY]["layout"].get("meta", {}).get("name"): output.data[PLOTLY] for output in outputs}
+    images = []
+    for shown in FIGURES[name]:
+        images.append(f"{name}_{shown.replace(' ', '_')}.png")
+        _draw({"data": figures[shown]["data"], "layout": figures[shown]["layout"]}, images[-1])
+    parameters = [[f"`{row['name']}`", row["value"], row["help"]] for row in provenance.parameters(report)]
+    parts = [
+        f"# {notebooks.heading(report)}",
+        notebooks.question(report),
+        *(f"![{shown}]({image})" for shown, image in zip(FIGURES[name], images, strict=True)),
+        "## Conclusion",
+        *_conclusion(report),
+        f"## What `vxlab report {name}` made it with",
+        _table([["parameter", "value", "meaning"], *parameters]),
+        _table([["", ""], *provenance.environment(report).items()]),
+    ]
+    (HERE / f"{name}.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def rank_sweep(store: str) -> None:
-    """Draw score against trained parameters, and the verdicts at matched parameters, of notebook 02's small sweep."""
-    fair = vxlab.fair_recipe("small", others=["head"])
-    result = vxlab.compare(fair, store=store, engine="processes")
-    drawn = score_against_parameters(result.summary, metric=result.metric, runs=result.runs, majority=result.trivial)
-    _write(drawn, "02_rank_sweep_scores")
-    _write(differences(result.pairs, "matched parameters", metric=result.metric), "02_rank_sweep_differences")
-    columns = ["candidate", "backbone", "bytes_stored", "step_seconds", "median", "q1", "q3", "n", "diverged"]
-    columns += ["learning_rate", "edge"]
-    made_with = {
-        "command": "python figures/make_figures.py",
-        "settings": {**fair.settings, "targets": "query-value"},
-        "rates": {name: fair.rates(candidate) for name, candidate in fair.names.items()},
-        "runs": fair.runs(),
-        "summary": json.loads(result.summary[columns].to_json(orient="records")),
-        "verdict": result.verdict().splitlines(),
-        "hardware": describe_hardware(resolve_device("auto")),
-        "versions": versions(),
-    }
-    text = json.dumps(made_with, indent=1, ensure_ascii=False)
-    (HERE / "02_rank_sweep.json").write_text(text + "\n", encoding="utf-8")
+def _conclusion(report: NotebookNode) -> list[str]:
+    found = [
+        output.get("data", {}) for cell in notebooks.section(report, "Conclusion") for output in cell.get("outputs", [])
+    ]
+    texts = ["".join(data["text/markdown"]) for data in found if "text/markdown" in data]
+    tables = [BeautifulSoup("".join(data["text/html"]), "html.parser") for data in found if "text/html" in data]
+    rows = [[[cell.get_text(" ", strip=True) for cell in row(["th", "td"])] for row in table("tr")] for table in tables]
+    return texts + [_table(each) for each in rows if each]
+
+
+def _table(rows: list[Any]) -> str:
+    lines = [f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
 def explorers(store: str) -> None:
     """Draw each explorer's figure of the runs of notebooks 01 and 02, at a choice that shows something."""
-    fair = vxlab.fair_recipe("small", others=["head"])
-    result = vxlab.compare(fair, store=store, engine="processes")
+    sweep = vxlab.compare(vxlab.fair_recipe("small", others=["head"]), store=store, engine="processes")
     run = vxlab.run(vxlab.recipe("vera"), store=store)
     choices = {
         "rank": (vxlab.explore_rank("minilm", store=store, interactive=True), {}, 3),
         "subspaces": (vxlab.explore_subspaces(run, store=store, interactive=True), {}, 3),
         "updates": (vxlab.explore_updates(run, store=store, interactive=True), {}, 4),
-        "sweep": (vxlab.explore_sweep(result, interactive=True), {}, 1),
+        "sweep": (vxlab.explore_sweep(sweep, interactive=True), {}, 1),
     }
     for name, (explorer, menus, stop) in choices.items():
         for i, value in menus.items():
             explorer.menus[i].value = value
         explorer.slider.index = stop
-        _write(go.Figure(explorer.figure), f"explorer_{name}")
+        _draw(go.Figure(explorer.figure).to_dict(), f"explorer_{name}.png")
 
 
-def of_report(report: Path, figures_of: dict[str, int]) -> None:
-    """Draw a report's headline figures as its small scale has them, and write down its parameters and conclusion."""
-    notebook = json.loads(report.read_text(encoding="utf-8"))
-    outputs = [output["data"] for cell in notebook["cells"] for output in cell.get("outputs", []) if "data" in output]
-    drawn = [data[PLOTLY] for data in outputs if PLOTLY in data]
-    for name, which in figures_of.items():
-        _write(go.Figure(data=drawn[which]["data"], layout=drawn[which]["layout"]), f"{report.stem}_{name}")
-    said = [data["text/markdown"] for data in outputs if "text/markdown" in data]
-    made_with = {
-        "command": f"vxlab report {report.stem}",
-        "parameters": {name: each.default for name, each in parameters.read(notebooks.find(report.stem)).items()},
-        "conclusion": "".join(said[-1]).splitlines() if said else [],
-        "hardware": describe_hardware(resolve_device("auto")),
-        "versions": versions(),
-    }
-    text = json.dumps(made_with, indent=1, ensure_ascii=False)
-    (HERE / f"{report.stem}.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _write(figure: go.Figure, name: str) -> None:
-    figure.write_image(HERE / f"{name}.png", width=820, height=figure.layout.height, scale=SCALE)
+def _draw(figure: dict[str, Any], image: str) -> None:
+    (HERE / image).write_bytes(drawn(figure, "png", WIDTH, SCALE))
 
 
 if __name__ == "__main__":
