@@ -136,6 +136,13 @@ def test_the_index_is_linked_where_there_is_one(notebook: nbformat.NotebookNode)
     assert to_html(notebook, "a", index="index.html").count('<a href="index.html">← All reports</a>') == 3
 
 
+def test_links_to_notebooks_lead_to_their_pages() -> None:
+    text = "# Map\n\n[sweep](02_rank_sweep.ipynb), [far](https://example.org/a.ipynb)"
+    html = to_html(new_notebook(cells=[toy.text(text)]), "a")
+    assert 'href="02_rank_sweep.html"' in html
+    assert 'href="https://example.org/a.ipynb"' in html
+
+
 def test_contents_lead_to_every_heading_even_of_one_name() -> None:
     text = "# Title\n\n## Loss & *score*\n\ntext\n\n### By <sub>x</sub>\n\n#### Too deep\n\n## Loss & *score*"
     html = to_html(new_notebook(cells=[toy.text(text)]), "a")

@@ -24,6 +24,7 @@ _STYLE_BLOCK = re.compile(r"<style\b.*?</style\s*>", re.IGNORECASE | re.DOTALL)
 _PLACE = re.compile(r"<!-- (contents|plotly\.js|figure \d+) -->")
 _HEADING = re.compile(r"<h([1-6]) id=\"[^\"]*\"[^>]*>(.*?)</h\1>", re.DOTALL)
 _PARTS = ("data", "layout", "frames")  # of a figure
+_NOTEBOOK_LINK = re.compile(r"(<a\b[^>]*\bhref=\"[^\":/]+)\.ipynb\"")
 _DEEPEST = 3  # level of heading among the contents
 _REMOTE_RULE = re.compile(r"@import[^;{}<]*//[^;{}<]*;|url\(\s*[\"']?(?:https?:)?//[^)]*\)", re.IGNORECASE)
 
@@ -33,7 +34,7 @@ def to_html(notebook: "NotebookNode", title: str, *, failure: str = "", index: s
 
     Plotly figures stay interactive: plotly.js (5 MB) is put into the page once, and only where there is a figure.
     Remote scripts, styles, fonts and images are taken out; links that a reader follows stay. Contents stand at the side
-    of a wide page, folded above a narrow one; parameters and environment, as far as they were noted, at the end.
+    of a wide page, folded above a narrow one; parameters and environment, as far as they were noted, at the end. A link to a notebook beside this one leads to its page.
 
     Args:
         notebook: executed, format 4; not changed.
@@ -46,6 +47,7 @@ def to_html(notebook: "NotebookNode", title: str, *, failure: str = "", index: s
     rows, facts = provenance.parameters(notebook), provenance.environment(notebook)
     shown = {"failure": failure, "index": index, "parameters": rows, "environment": facts, "theme": theme_css("page")}
     body, headings = _with_own_anchors(_without_remote(_export(page, shown)))
+    body = _NOTEBOOK_LINK.sub(r'\1.html"', body)
     # nbconvert would send the figures' data through two parsers, so they are put in place at the end.
     fillings = {"contents": _contents(headings), "plotly.js": _plotly_script() if figures else ""}
     fillings |= {f"figure {number}": _figure(drawing, number) for number, drawing in enumerate(figures, start=1)}
