@@ -1,5 +1,6 @@
 """What the tests of runs share: a tiny encoder in a folder, and tasks that it learns in seconds."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,12 @@ _LONG = ("test_notebooks_run.py",)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files of the longest tests: each is one process's work, and the last one begun ends alone."""
     items.sort(key=lambda item: item.path.name not in _LONG)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what was imported: every run of a training loop collects all, twice."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

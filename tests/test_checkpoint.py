@@ -52,20 +52,18 @@ def test_loading_gives_the_same_logits_bit_for_bit(name: str, method: Method, tm
 
 
 def test_loading_in_a_new_process_gives_the_same_logits_bit_for_bit(tmp_path: Path) -> None:
-    for method in METHODS[:4]:
-        model = trained("bert", method)
-        folder = vxlab.save_adapter(model, tmp_path / method.name)
-        program = (
-            "import sys, torch, vxlab; sys.path.insert(0, sys.argv[1])\n"
-            "from architectures import ARCHITECTURES, inputs\n"
-            "model = vxlab.load_adapter(ARCHITECTURES['bert'](), sys.argv[2]).eval()\n"
-            "with torch.no_grad(): print(model(**inputs('bert')).logits.numpy().tobytes().hex())\n"
-        )
-        here = str(Path(__file__).parent)
-        done = subprocess.run(
-            [sys.executable, "-c", program, here, str(folder)], capture_output=True, text=True, check=True
-        )
-        assert done.stdout.strip() == logits(model, "bert").numpy().tobytes().hex()
+    models = {method.name: trained("bert", method) for method in METHODS[:4]}
+    folders = [str(vxlab.save_adapter(model, tmp_path / name)) for name, model in models.items()]
+    program = (
+        "import sys, torch, vxlab; sys.path.insert(0, sys.argv[1])\n"
+        "from architectures import ARCHITECTURES, inputs\n"
+        "for folder in sys.argv[2:]:\n"
+        "    model = vxlab.load_adapter(ARCHITECTURES['bert'](), folder).eval()\n"
+        "    with torch.no_grad(): print(model(**inputs('bert')).logits.numpy().tobytes().hex())\n"
+    )
+    command = [sys.executable, "-c", program, str(Path(__file__).parent), *folders]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [logits(model, "bert").numpy().tobytes().hex() for model in models.values()]
 
 
 @pytest.mark.parametrize("method", [*METHODS[:5], *METHODS[6:]], ids=str)

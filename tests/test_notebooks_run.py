@@ -8,19 +8,31 @@ import pytest
 from vxlab.views import notebooks
 from vxlab.views.report import report
 
-_VARIANTS = {"01_fine_tune": [{"method": name} for name in ("vera", "lora", "lora_xs", "head", "full")]}
+_OWN_MODEL = "a model of one's own"
+_VARIANTS = {
+    "01_fine_tune": [
+        {"method": "vera"},
+        *({"method": name, "model": _OWN_MODEL} for name in ("lora", "lora_xs", "head", "full")),
+    ],
+    # Dozens of runs each: of a tiny model, and in the kernel, these take half as long.
+    **{
+        name: [{"engine": "inline", "model": _OWN_MODEL}]
+        for name in ("03_subspaces", "04_weight_similarity", "06_start_and_parts")
+    },
+}
 _RUNS = [(name, values) for name in notebooks.names() for values in _VARIANTS.get(name, [{}])]
 
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all: the run of the head alone, which every method is compared with, is trained once."""
+    """One folder for all: the run of the head alone, which every method is compared with, is trained once a model."""
     return tmp_path_factory.mktemp("reports")
 
 
 @pytest.mark.parametrize(("name", "values"), _RUNS, ids=["-".join([name, *v.values()]) for name, v in _RUNS])
-def test_notebook_runs_at_smoke_scale(name: str, values: dict[str, object], reports: Path) -> None:
-    page = report(name, {"scale": "smoke", **values}, folder=reports)
+def test_notebook_runs_at_smoke_scale(name: str, values: dict[str, str], reports: Path, tiny_model: str) -> None:
+    own = {"model": tiny_model} if "model" in values else {}
+    page = report(name, {"scale": "smoke", **values, **own}, folder=reports)
     html = page.read_text(encoding="utf-8")
     assert "<strong>Smoke run.</strong>" in html
     assert "Its numbers mean nothing." in html
