@@ -235,6 +235,7 @@ def test_two_drivers_share_a_sweep(whole: pd.DataFrame, tiny_model: str, toy_tas
     _two_drivers(whole, tiny_model, toy_task, str(tmp_path))
 
 
+@pytest.mark.slow  # claims on Postgres are tried in test_store.py
 def test_two_drivers_share_a_sweep_on_postgres(
     whole: pd.DataFrame, tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
