@@ -1,12 +1,14 @@
-"""Measure each explorer's first view of a model and its slider's ticks, on mpnet with its spectra in the cache.
+"""Measure each explorer's first view and its slider's ticks, on mpnet with its spectra in the cache.
 
     python benchmarks/explorers.py
 
 A tick is the callback from a slider's move to the changed figure, words and table; the first visit computes the view,
-the second finds it. The spectra are computed before, if need be: a minute on two cores.
+the second finds it. Before, if need be, the spectra are computed, two adapters trained for a few steps on all linear
+layers of mpnet, and notebook 02's smoke sweep for the sweep explorer: minutes on two cores.
 """
 
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,14 +21,11 @@ from vxlab.experiments.hardware import describe_hardware, versions
 
 RESULTS = Path(__file__).parent / "results" / "explorers.json"
 MODEL = "mpnet"
-EXPLORERS: dict[str, Callable[[], Any]] = {
-    "rank": lambda: vxlab.explore_rank(MODEL, interactive=True),
-}
-"""What makes each explorer's widget, spectra cached."""
 
 
 def main() -> None:
-    rows = [measured(name, make) for name, make in EXPLORERS.items()]
+    with tempfile.TemporaryDirectory() as store:
+        rows = [measured(name, make) for name, make in explorers(store).items()]
     for row in rows:
         ticks = ", ".join(
             f"{visit} visit {row[visit][0]:.0f} / {row[visit][1]:.0f} ms" for visit in ("first", "second")
@@ -36,6 +35,21 @@ def main() -> None:
         )
     found = {"model": MODEL, "hardware": describe_hardware("cpu"), "versions": versions(), "explorers": rows}
     RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def explorers(store: str) -> dict[str, Callable[[], Any]]:
+    """Return what makes each explorer's widget, by its name."""
+    few = {"model": MODEL, "targets": "all-linear", "train_examples": 64, "eval_examples": 32, "epochs": 1}
+    one, other = (vxlab.run(vxlab.recipe("lora", seed=seed, **few), store=store) for seed in (0, 1))
+    sweep = vxlab.compare(vxlab.fair_recipe("smoke"), store=store)
+    shown = {"store": store, "interactive": True}
+    return {
+        "rank": lambda: vxlab.explore_rank(MODEL, interactive=True),
+        "subspaces": lambda: vxlab.explore_subspaces(one, **shown),
+        "updates": lambda: vxlab.explore_updates(one, **shown),
+        "updates of two": lambda: vxlab.explore_updates(one, other, **shown),
+        "sweep": lambda: vxlab.explore_sweep(sweep, interactive=True),
+    }
 
 
 def measured(name: str, make: Callable[[], Any]) -> dict[str, Any]:

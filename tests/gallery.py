@@ -12,13 +12,17 @@ import plotly.graph_objects as go
 import torch
 import toy_costs
 import toy_records
+import toy_runs
 import toy_tables
 from test_explorer import Toy
+from toy_updates import moved_run
 
+import vxlab
 from vxlab.experiments.parts_results import published_differences
 from vxlab.experiments.published import published_table
 from vxlab.experiments.scores import score_table
 from vxlab.experiments.start_and_parts import variants
+from vxlab.experiments.stored_sweeps import SweepTables
 from vxlab.experiments.subspace_tables import band_angles, band_energies, decomposed, spectra_table
 from vxlab.experiments.truncation import REMOVED, UNTOUCHED
 from vxlab.experiments.weight_similarity import MEASURES
@@ -35,6 +39,7 @@ from vxlab.views import (
     verdict_figures,
 )
 from vxlab.views.explorer import explore
+from vxlab.views.sweep_explorer import SweepExplorer
 
 LABELS = np.arange(200) % 2
 ROLES = ("query", "key", "value", "attention-output", "up", "down")
@@ -48,7 +53,7 @@ COSTS = pd.DataFrame(
 def every_figure() -> dict[str, go.Figure]:
     """Return figures by what they show."""
     with TemporaryDirectory() as folder:
-        of_runs = _of_runs(Path(folder))
+        of_runs = _of_runs(Path(folder)) | _of_explorers(Path(folder))
     return {
         **of_runs,
         "norms": figures.layer_norms(updates(6, ROLES[:2]), "d_norm", "‖d‖₂", start=1.6),
@@ -109,6 +114,21 @@ def _of_runs(folder: Path) -> dict[str, go.Figure]:
         "scores": figures.scores(score_table(runs), "accuracy", 200),
         "scores of a diverged run": figures.scores(score_table(diverged), "accuracy", 200),
         "negative scores": figures.scores(score_table({"vera": regression(folder / "n", -1.0)}), "pearson", 300),
+    }
+
+
+def _of_explorers(folder: Path) -> dict[str, go.Figure]:
+    model = toy_runs.write_model(folder / "model")
+    one, other = (moved_run(folder / method.name, model, method) for method in (vxlab.LoRA(rank=3), vxlab.VeRA(rank=5)))
+    plain = {"store": folder / "store", "interactive": False}
+    sweep = [toy_tables.runs(), toy_tables.tuning(), toy_tables.summary(), toy_tables.pairs()]
+    tables = SweepTables("rte, minilm", "rte", "accuracy", 0.5, *sweep, {})
+    return {
+        "rank explorer": vxlab.explore_rank(model, **plain),
+        "subspace explorer": vxlab.explore_subspaces(one, **plain),
+        "update explorer": vxlab.explore_updates(one, **plain),
+        "explorer of two updates": vxlab.explore_updates(one, other, **plain),
+        "sweep explorer": explore(SweepExplorer([tables], {}), interactive=False),
     }
 
 

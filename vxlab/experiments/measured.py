@@ -12,7 +12,7 @@ from vxlab.experiments.pareto import pareto_front
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.statistics import summarise
 from vxlab.experiments.store import ENDED, Store, Where, opened
-from vxlab.experiments.tuning import tuning_table
+from vxlab.experiments.tuning import with_stages
 from vxlab.paths import reports_folder
 
 if TYPE_CHECKING:
@@ -26,20 +26,9 @@ MEASURED_COLUMNS = [
 _FREE = {"rank", "alpha", "seed"}
 """Settings of a method that make no other method of it: the size, the step's scale, and what is drawn."""
 _OWN = {
-    "method",
-    "targets",
-    "learning_rate",
-    "head_learning_rate",
-    "seed",
-    "model",
-    "device",
-    "precision",
-    "task_folder",
-}
+    "method", "targets", "learning_rate", "head_learning_rate", "seed", "model", "device", "precision", "task_folder",
+}  # fmt: skip
 """Fields of a spec in which runs under one protocol may differ."""
-
-
-_RATES = ["learning_rate", "head_learning_rate"]
 
 
 class Measured(NamedTuple):
@@ -192,13 +181,9 @@ def _checked(metric: str | None, record: RunRecord) -> str:
 
 
 def _summary(own: "pd.DataFrame", metric: str, results: Store) -> dict[str, Any]:
-    """Return a candidate's row: seeds that ran at several rates chose, and the others report, where there are any."""
-    several = own.groupby("seed")["learning_rate"].transform("nunique") > 1
-    tried = own[several] if several.any() else own
-    tuning = tuning_table(tried.assign(method=own["family"]), int(tried.groupby(_RATES).size().max()))
-    best = tuning[tuning["chosen"]] if tuning["chosen"].any() else tuning.head(1)
-    there = (own[_RATES] == best[_RATES].iloc[0]).all(axis="columns")
-    runs = own[there & ~several] if (there & ~several).any() else own[there]
+    """Return a candidate's row, of its reported runs."""
+    staged, tuning = with_stages(own.assign(method=own["family"]))
+    runs = staged[staged["stage"] == "report"]
     told = summarise([record.score(metric) for record in runs["record"]])
     low, high = told["q1"], told["q3"]
     if told["n"] == 1:
@@ -210,7 +195,7 @@ def _summary(own: "pd.DataFrame", metric: str, results: Store) -> dict[str, Any]
         **{name: told[name] for name in ("n", "diverged", "median")},
         "low": low,
         "high": high,
-        "edge": best["edge"].iloc[0],
+        "edge": tuning["edge"].max(),  # "" but for the chosen rate
     }
 
 

@@ -14,12 +14,11 @@ from vxlab.experiments.labels import family_name, label, rank_of
 from vxlab.experiments.pairs import Pair, pairs_table
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.store import ENDED, Store
-from vxlab.experiments.tuning import COLUMNS, tuning_table
+from vxlab.experiments.tuning import COLUMNS, with_stages
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_RATES = ["learning_rate", "head_learning_rate"]
 _NO_SETTING = ("learning_rate", "head_learning_rate", "seed", "device", "model", "task", "method")
 _SHARED = ("epochs", "batch_size", "train_examples", "precision")
 
@@ -98,7 +97,7 @@ def _sweep(name: str, rows: "pd.DataFrame", records: Mapping[str, RunRecord], re
     trivial = float(first.task["majority"]["test"][metric])
     runs = _with_candidates(rows, own)
     done = runs[runs["status"].isin([*ENDED, "failed"])]
-    parts = [_staged(each) for _, each in done.groupby("candidate", sort=False)]
+    parts = [with_stages(each) for _, each in done.groupby("candidate", sort=False)]
     staged = pd.concat([part for part, _ in parts])
     tuned = [table for _, table in parts if len(table)]
     tuning = pd.concat(tuned, ignore_index=True) if tuned else pd.DataFrame(columns=COLUMNS)
@@ -155,24 +154,6 @@ def _telling(described: Mapping[str, Mapping[str, str]]) -> dict[str, set[str]]:
         keys = set().union(*same)
         telling[name] |= {key for key in keys if len({settings.get(key) for settings in same}) > 1}
     return telling
-
-
-def _staged(own: "pd.DataFrame") -> tuple["pd.DataFrame", "pd.DataFrame"]:
-    """Return one candidate's ended runs with their stage, and its tuning table."""
-    import pandas as pd
-
-    rates = own[_RATES].apply(tuple, axis="columns")
-    tuned = rates.groupby(own["seed"]).transform("nunique") > 1
-    candidates = own[tuned] if tuned.any() else own
-    needed = int(candidates.groupby(_RATES, dropna=False).size().max())
-    tuning = tuning_table(candidates, needed)
-    chosen = tuning[tuning["chosen"]]
-    if chosen.empty:  # nothing finished: all of it is what there is to report
-        return own.assign(stage="report"), tuning
-    there = rates == tuple(chosen[_RATES].iloc[0])
-    fresh = there & ~tuned
-    reported = fresh if fresh.any() else there
-    return own.assign(stage=pd.Series(np.where(reported, "report", "tuning"), index=own.index)), tuning
 
 
 def _pairs(

@@ -12,7 +12,8 @@ COLUMNS = [
     "failed", "chosen", "edge", "head_edge",
 ]  # fmt: skip
 
-_OF_RATES = ["candidate", "method", "rank", "learning_rate", "head_learning_rate"]
+_RATES = ["learning_rate", "head_learning_rate"]
+_OF_RATES = ["candidate", "method", "rank", *_RATES]
 
 
 def tuning_table(runs: "pd.DataFrame", tuning_seeds: int) -> "pd.DataFrame":
@@ -42,6 +43,32 @@ def tuning_table(runs: "pd.DataFrame", tuning_seeds: int) -> "pd.DataFrame":
             table.loc[best, ["chosen", "edge", "head_edge"]] = True, *edges
     order = {name: i for i, name in enumerate(dict.fromkeys(runs["candidate"]))}
     return table.sort_values("candidate", key=lambda names: names.map(order), kind="stable", ignore_index=True)[COLUMNS]
+
+
+def with_stages(runs: "pd.DataFrame") -> tuple["pd.DataFrame", "pd.DataFrame"]:
+    """Tell apart, of runs that nobody planned, those that chose the learning rate and those that are reported.
+
+    Seeds that ran at several rates are tuning runs, and validation chooses; the other seeds at the chosen rate are
+    reported, or all there where there are no others. Where nothing finished, all are reported.
+
+    Args:
+        runs: one candidate's that ended, as :func:`tuning_table` takes them.
+
+    Returns:
+        The runs with their ``stage`` (tuning or report), and the tuning table.
+    """
+    import pandas as pd
+
+    rates = runs[_RATES].apply(tuple, axis="columns")
+    several = rates.groupby(runs["seed"]).transform("nunique") > 1
+    tried = runs[several] if several.any() else runs
+    tuning = tuning_table(tried, int(tried.groupby(_RATES, dropna=False).size().max()))
+    chosen = tuning[tuning["chosen"]]
+    if chosen.empty:
+        return runs.assign(stage="report"), tuning
+    there = rates == tuple(chosen[_RATES].iloc[0])
+    reported = there & ~several if (there & ~several).any() else there
+    return runs.assign(stage=pd.Series(np.where(reported, "report", "tuning"), index=runs.index)), tuning
 
 
 def finalists(runs: "pd.DataFrame", most: int) -> "dict[str, list[tuple[float, float]]]":

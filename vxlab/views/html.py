@@ -33,8 +33,9 @@ def to_html(notebook: "NotebookNode", title: str, *, failure: str = "", index: s
     """Render an executed notebook as one HTML page that asks the network for nothing.
 
     Plotly figures stay interactive: plotly.js (5 MB) is put into the page once, and only where there is a figure.
-    Remote scripts, styles, fonts and images are taken out; links that a reader follows stay. Contents stand at the side
-    of a wide page, folded above a narrow one; parameters and environment, as far as they were noted, at the end. A link to a notebook beside this one leads to its page.
+    Remote scripts, styles, fonts and images are taken out; links that a reader follows stay, and one to a notebook
+    beside this one leads to its page. Contents stand at the side of a wide page, folded above a narrow one; parameters
+    and environment, as far as they were noted, at the end.
 
     Args:
         notebook: executed, format 4; not changed.
