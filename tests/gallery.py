@@ -16,6 +16,7 @@ import toy_runs
 import toy_tables
 from test_explorer import Toy
 from toy_updates import moved_run
+from transformers import BertConfig, BertModel
 
 import vxlab
 from vxlab.experiments.parts_results import published_differences
@@ -120,11 +121,12 @@ def _of_runs(folder: Path) -> dict[str, go.Figure]:
 def _of_explorers(folder: Path) -> dict[str, go.Figure]:
     model = toy_runs.write_model(folder / "model")
     one, other = (moved_run(folder / method.name, model, method) for method in (vxlab.LoRA(rank=3), vxlab.VeRA(rank=5)))
+    wide = BertConfig(vocab_size=8, hidden_size=256, num_hidden_layers=3, num_attention_heads=4, intermediate_size=512)
     plain = {"store": folder / "store", "interactive": False}
     sweep = [toy_tables.runs(), toy_tables.tuning(), toy_tables.summary(), toy_tables.pairs()]
     tables = SweepTables("rte, minilm", "rte", "accuracy", 0.5, *sweep, {})
     return {
-        "rank explorer": vxlab.explore_rank(model, **plain),
+        "rank explorer": vxlab.explore_rank(BertModel(wide), **plain),
         "subspace explorer": vxlab.explore_subspaces(one, **plain),
         "update explorer": vxlab.explore_updates(one, **plain),
         "explorer of two updates": vxlab.explore_updates(one, other, **plain),
