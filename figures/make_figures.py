@@ -10,7 +10,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
 from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 
@@ -87,20 +86,19 @@ def _table(rows: list[Any]) -> str:
 
 
 def explorers(store: str) -> None:
-    """Draw each explorer's figure of the runs of notebooks 01 and 02, at a choice that shows something."""
+    """Draw each explorer, as a page without a kernel shows it, of the runs of notebooks 01 and 02."""
     sweep = vxlab.compare(vxlab.fair_recipe("small", others=["head"]), store=store, engine="processes")
     run = vxlab.run(vxlab.recipe("vera"), store=store)
-    choices = {
-        "rank": (vxlab.explore_rank("minilm", store=store, interactive=True), {}, 3),
-        "subspaces": (vxlab.explore_subspaces(run, store=store, interactive=True), {}, 3),
-        "updates": (vxlab.explore_updates(run, store=store, interactive=True), {}, 4),
-        "sweep": (vxlab.explore_sweep(sweep, interactive=True), {}, 1),
+    still = {"store": store, "interactive": False}
+    shown = {
+        "rank": vxlab.explore_rank("minilm", **still),
+        "subspaces": vxlab.explore_subspaces(run, **still),
+        "updates": vxlab.explore_updates(run, **still),
+        "sweep": vxlab.explore_sweep(sweep, interactive=False),
+        "live_run": vxlab.live_run(vxlab.recipe("vera"), **still),
     }
-    for name, (explorer, menus, stop) in choices.items():
-        for i, value in menus.items():
-            explorer.menus[i].value = value
-        explorer.slider.index = stop
-        _draw(go.Figure(explorer.figure).to_dict(), f"explorer_{name}.png")
+    for name, figure in shown.items():
+        _draw(figure.to_dict(), f"explorer_{name}.png")
 
 
 def _draw(figure: dict[str, Any], image: str) -> None:

@@ -102,6 +102,16 @@ def test_every_step_of_the_figure_shows_what_the_widgets_show(still, live):
             assert traces["cells.values"][2][1][0] == f"<b>{rank}</b>"
 
 
+def test_long_words_are_broken_for_a_page_of_900_pixels(still, monkeypatch):
+    long, shown = "<b>" + "of the layers " * 20 + "</b>end", Toy.view
+    monkeypatch.setattr(Toy, "view", lambda *given: shown(*given)._replace(words=["short", long]))
+    figure = explore(Toy(), interactive=False)
+    first, *others = figure.layout.annotations[-1].text.split("<br>")
+    assert (first, " ".join(others)) == ("short", long)
+    assert max(map(len, others)) <= 112 + len("<b></b>")
+    assert figure.layout.margin.t > still.layout.margin.t + 40
+
+
 def test_the_menu_brings_the_slider_of_its_choice(still):
     (menu,) = still.layout.updatemenus
     assert [button.label for button in menu.buttons] == [", ".join(choice) for choice in SIZES]

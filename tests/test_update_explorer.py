@@ -142,7 +142,8 @@ def test_every_step_of_the_figure_shows_what_the_widgets_show(runs, store, names
                     assert [list(row) for row in trace.z] == [list(row) for row in traces["z"][i]]
                 else:
                     assert list(trace.y) == list(traces["y"][i])
-            assert layout[f"annotations[{words}].text"] == live.words.value
+            told = layout[f"annotations[{words}].text"]  # long lines are broken there
+            assert told.replace("<br>", " ") == live.words.value.replace("<br>", " ")
             assert layout["annotations[2].text"] == live.figure.layout.annotations[2].text
 
 

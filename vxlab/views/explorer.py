@@ -28,7 +28,7 @@ class View(NamedTuple):
     """Of every trace of the frame, in its order, what differs from choice to choice, such as ``{"y": [...]}`` or
     ``{"marker.size": [...]}``. A trace has the same keys in every view."""
     words: Sequence[str]
-    """Lines of at most 120 characters, in plotly's HTML (b, i, sub, sup)."""
+    """Lines in plotly's HTML (b, i, sub, sup); a page breaks the long ones."""
     layout: Mapping[str, Any] = {}
     """Changes to the layout by path, such as ``{"shapes[0].x0": 0.25}``; the same keys in every view."""
     table: pd.DataFrame | None = None

@@ -1,5 +1,6 @@
 """An explorer as one plotly figure, every choice computed before, for pages without a kernel."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from vxlab.views.look import CHOSEN, PAPER
 
 # Pixels, from the top down: menu and slider, a line of words, the frame, and the table's head and rows.
 _CONTROLS, _LINE, _HEAD, _ROW = 84, 20, 44, 44
+_WIDEST = 112
+"""Characters of a line of words that a page of 900 pixels has room for."""
 _Step = tuple[str, list[Any]]
 """What a stop says, and the changes to the traces and to the layout that show it."""
 
@@ -26,7 +29,7 @@ def explorer_figure(explorer: Explorer) -> go.Figure:
     tables = [view.table for view in every if view.table is not None]
     if any(map(len, tables)):
         _add_table(figure, max(map(len, tables)), _widths(tables))
-    top = _add_words(figure, max(len(view.words) for view in every))
+    top = _add_words(figure, max(len(_lines(view.words)) for view in every))
     change = _Changes(figure, every)
     steps = {choice: [(said, change.of(view)) for said, view in several] for choice, several in views.items()}
     change.apply(next(iter(views.values()))[0][1])
@@ -71,7 +74,23 @@ class _Changes:
 
     def _layout(self, view: View) -> dict[str, Any]:
         words = len(self._figure.layout.annotations) - 1  # they were added last
-        return dict(view.layout) | {f"annotations[{words}].text": "<br>".join(view.words)}
+        return dict(view.layout) | {f"annotations[{words}].text": "<br>".join(_lines(view.words))}
+
+
+def _lines(words: Sequence[str]) -> list[str]:
+    """Break what is too long for a line between its words; tags take no room."""
+    lines: list[str] = []
+    for sentence in words:
+        room = 0
+        for word in sentence.split(" "):
+            size = len(re.sub(r"<[^>]*>", "", word)) + 1
+            if size <= room:
+                lines[-1] += f" {word}"
+            else:
+                lines.append(word)
+                room = _WIDEST
+            room -= size
+    return lines
 
 
 def _property(trace: Any, path: str) -> Any:
