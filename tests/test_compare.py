@@ -240,6 +240,7 @@ def test_the_plan_says_what_has_changed(tiny_model: str, toy_task: str, tmp_path
     assert "2 were trained before with other data, and are new runs." in told
 
 
+@pytest.mark.slow  # half a minute; test_sweep.py has two drivers of one sweep
 def test_two_drivers_of_one_comparison_train_each_run_once_and_tell_the_same(
     tiny_model: str, toy_task: str, tmp_path: Path
 ) -> None:

@@ -169,6 +169,7 @@ def test_jobs_of_a_node_that_dies_are_done_elsewhere(
     gone(on_node)
 
 
+@pytest.mark.slow  # half a minute; the tests above kill a worker and a node of plain jobs
 def test_a_sweep_completes_though_a_worker_and_a_node_are_killed(
     engine: Engine, tiny_model: str, toy_task: str, tmp_path: Path
 ) -> None:

@@ -17,7 +17,14 @@ _VARIANTS = {
     "05_expressivity": [_OWN],
     "06_start_and_parts": [{"engine": "inline", **_OWN}],
 }
-_RUNS = [(name, values) for name in notebooks.names() for values in _VARIANTS.get(name, [{}])]
+_SLOW = ("lora", "lora_xs")  # they show what VeRA's report shows
+_RUNS = [
+    pytest.param(
+        name, values, id="-".join([name, *values.values()]), marks=[pytest.mark.slow] * (values.get("method") in _SLOW)
+    )
+    for name in notebooks.names()
+    for values in _VARIANTS.get(name, [{}])
+]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +33,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("reports")
 
 
-@pytest.mark.parametrize(("name", "values"), _RUNS, ids=["-".join([name, *v.values()]) for name, v in _RUNS])
+@pytest.mark.parametrize(("name", "values"), _RUNS)
 def test_notebook_runs_at_smoke_scale(name: str, values: dict[str, str], reports: Path, tiny_model: str) -> None:
     own = {"model": tiny_model} if "model" in values else {}
     page = report(name, {"scale": "smoke", **values, **own}, folder=reports)

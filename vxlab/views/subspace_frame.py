@@ -80,11 +80,16 @@ def _add_angles(figure: go.Figure) -> None:
             fill="toself", fillcolor="rgba(120,120,120,0.25)", line_width=0, mode="lines", hoverinfo="skip",
             name="95 % of chance", showlegend=i == 1, **place,
         )  # fmt: skip
-        line = {"color": COLOURS[i], "dash": "dot", "width": 1.5}
-        figure.add_scatter(mode="lines", name=f"chance, {side}s", line=line, showlegend=False, **place)
+        figure.add_scatter(name=f"chance, {side}s", **_of_chance(i), **place)
         figure.add_scatter(mode="lines+markers", name=f"{side}s", marker=_mark(i), line_color=COLOURS[i], **place)
     figure.update_xaxes(title="principal angle, smallest first", dtick=1, row=1, col=2)
     figure.update_yaxes(title="degrees", range=[0, 92], dtick=30, row=1, col=2)
+
+
+def _of_chance(i: int) -> dict[str, Any]:
+    """Return the look of what chance would give in place of a series: dotted, with the series' own mark, small."""
+    line = {"color": COLOURS[i], "dash": "dot", "width": 1.5}
+    return {"mode": "lines+markers", "line": line, "marker": _mark(i) | {"size": 4}, "showlegend": False}
 
 
 def _add_energies(figure: go.Figure, blocks: int) -> None:
@@ -92,8 +97,7 @@ def _add_energies(figure: go.Figure, blocks: int) -> None:
     for i, (_, name) in enumerate(MEASURED):
         figure.add_scatter(mode="lines+markers", name=name, marker=_mark(i), line_color=COLOURS[i], **place)
     for column, i in CHANCE:
-        line = {"color": COLOURS[i], "dash": "dot", "width": 1.5}
-        figure.add_scatter(mode="lines", name=column.replace("_", ", "), line=line, showlegend=False, **place)
+        figure.add_scatter(name=column.replace("_", ", "), **_of_chance(i), **place)
     every = math.ceil(blocks / 12)
     figure.update_xaxes(title="transformer block, from the input", dtick=every, row=2, col=1)
     figure.update_yaxes(title="share of the energy", tickformat=".0%", rangemode="tozero", row=2, col=1)

@@ -87,7 +87,7 @@ class ScorePanel:
             )  # fmt: skip
             figure.add_scatter(
                 mode="markers", name=name, legendgroup=name, showlegend=False,
-                marker={"color": look(i)["line"]["color"], "size": 5, "opacity": 0.5},
+                marker=look(i)["marker"] | {"size": 5, "opacity": 0.5},
                 hovertemplate="%{hovertext}: %{y:.3f}<extra></extra>",
             )  # fmt: skip
         dot = {"color": GREY, "size": 5, "opacity": 0.5}
