@@ -11,7 +11,7 @@ report: $(INSTALLED)  ## train MiniLM on film reviews, sweep ranks, fit matrices
 
 test: $(INSTALLED)  ## lint, types, doctests, unit tests, and every notebook at smoke scale
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not alone"
-	$(BIN)/python -m pytest -m "alone and not slow and not gpu" tests
+	$(BIN)/python -m pytest -m "alone and not slow and not gpu" $$(grep -l "mark.alone" tests/*.py)
 
 test-slow: $(INSTALLED)  ## what takes longer: large downloads, full-size scores
 	$(BIN)/python -m pytest -m slow
@@ -26,7 +26,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "vxlab needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[notebooks,test]'
+	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --editable '.[notebooks,test]'
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib > /dev/null || true  # on all cores; some packages hold templates
 	touch $@
 
 clean:  ## remove the virtual environment and all reports

@@ -197,14 +197,14 @@ def test_ctrl_c_waits_for_what_is_being_written() -> None:
     assert written == ["all of it"]
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_sweep_killed_again_and_again_loses_and_repeats_nothing(
     whole: pd.DataFrame, tiny_model: str, toy_task: str, tmp_path: Path, kills: int
 ) -> None:
     random_moment = random.Random(kills)
     seen: Counter[str] = Counter()
     for kill in range(kills):
-        where = tmp_path / str(kill if kills > 3 else 0)
+        where = tmp_path / str(kill if kills > 2 else 0)
         process = start(tiny_model, toy_task, str(where))
         assert process.stdout is not None
         process.stdout.readline()
@@ -215,9 +215,9 @@ def test_a_sweep_killed_again_and_again_loses_and_repeats_nothing(
             before = store.table()
         finished = before[before["status"] == "finished"].set_index("key")["finished_at"]
         seen[len(finished)] += 1
-        if kills > 3:
+        if kills > 2:
             _finish_and_compare(whole, tiny_model, toy_task, where, finished)
-    if kills == 3:
+    if kills == 2:
         _finish_and_compare(whole, tiny_model, toy_task, tmp_path / "0", finished)
     print("runs finished at the kill:", dict(seen))
 
