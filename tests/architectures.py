@@ -3,7 +3,10 @@
 Built from configs, without a download: width 32, two blocks, rectangular MLPs.
 """
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -175,3 +178,16 @@ HEADS = {
     **dict.fromkeys(("gpt2", "llama"), ("score",)),
     **dict.fromkeys(("gpt2-lm", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3"), ()),
 }
+
+
+def loaded_in_a_new_process(folders: Sequence[Path]) -> list[str]:
+    """Return the logits' bytes, in hexadecimal, of BERT with each folder's adapter, as another process has them."""
+    program = (
+        "import sys, torch, vxlab; sys.path.insert(0, sys.argv[1])\n"
+        "from architectures import ARCHITECTURES, inputs\n"
+        "for folder in sys.argv[2:]:\n"
+        "    model = vxlab.load_adapter(ARCHITECTURES['bert'](), folder).eval()\n"
+        "    with torch.no_grad(): print(model(**inputs('bert')).logits.numpy().tobytes().hex())\n"
+    )
+    command = [sys.executable, "-c", program, str(Path(__file__).parent), *map(str, folders)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

@@ -1,13 +1,11 @@
 """Saved adapters: small, exact, and refused wherever they would compute something else."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, inputs
+from architectures import ARCHITECTURES, inputs, loaded_in_a_new_process
 from torch import nn
 
 import vxlab
@@ -53,17 +51,9 @@ def test_loading_gives_the_same_logits_bit_for_bit(name: str, method: Method, tm
 
 def test_loading_in_a_new_process_gives_the_same_logits_bit_for_bit(tmp_path: Path) -> None:
     models = {method.name: trained("bert", method) for method in METHODS[:4]}
-    folders = [str(vxlab.save_adapter(model, tmp_path / name)) for name, model in models.items()]
-    program = (
-        "import sys, torch, vxlab; sys.path.insert(0, sys.argv[1])\n"
-        "from architectures import ARCHITECTURES, inputs\n"
-        "for folder in sys.argv[2:]:\n"
-        "    model = vxlab.load_adapter(ARCHITECTURES['bert'](), folder).eval()\n"
-        "    with torch.no_grad(): print(model(**inputs('bert')).logits.numpy().tobytes().hex())\n"
-    )
-    command = [sys.executable, "-c", program, str(Path(__file__).parent), *folders]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [logits(model, "bert").numpy().tobytes().hex() for model in models.values()]
+    folders = [vxlab.save_adapter(model, tmp_path / name) for name, model in models.items()]
+    expected = [logits(model, "bert").numpy().tobytes().hex() for model in models.values()]
+    assert loaded_in_a_new_process(folders) == expected
 
 
 @pytest.mark.parametrize("method", [*METHODS[:5], *METHODS[6:]], ids=str)

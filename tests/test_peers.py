@@ -3,14 +3,12 @@
 import copy
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, inputs
+from architectures import ARCHITECTURES, inputs, loaded_in_a_new_process
 from torch import nn
 
 import vxlab
@@ -111,19 +109,8 @@ def test_few_bytes_give_the_same_logits_bit_for_bit(method: vxlab.PEFT, tmp_path
 def test_loading_in_a_new_process_gives_the_same_logits_bit_for_bit(tmp_path: Path) -> None:
     drawn = [vxlab.PEFT(config, SETTINGS[config]) for config in ("vera", "tinylora", "randlora", "fourierft")]
     expected = [logits(trained(method)).numpy().tobytes().hex() for method in drawn]
-    for method in drawn:
-        vxlab.save_adapter(trained(method), tmp_path / method.config)
-    program = (
-        "import sys, torch, vxlab; sys.path.insert(0, sys.argv[1])\n"
-        "from architectures import ARCHITECTURES, inputs\n"
-        "for folder in sys.argv[2:]:\n"
-        "    model = vxlab.load_adapter(ARCHITECTURES['bert'](), folder).eval()\n"
-        "    with torch.no_grad(): print(model(**inputs('bert')).logits.numpy().tobytes().hex())\n"
-    )
-    folders = [str(tmp_path / method.config) for method in drawn]
-    command = [sys.executable, "-c", program, str(Path(__file__).parent), *folders]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == expected
+    folders = [vxlab.save_adapter(trained(method), tmp_path / method.config) for method in drawn]
+    assert loaded_in_a_new_process(folders) == expected
 
 
 def test_what_peft_draws_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
