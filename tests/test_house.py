@@ -181,7 +181,8 @@ def test_conda_asks_for_the_same_python_as_the_package():
 
 def test_conda_and_make_install_the_same_extras_under_the_same_constraints():
     _, for_pip = _environment()
-    (install,) = re.findall(r"pip install (?:--no-compile )?(.*--editable.*)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (install,) = re.findall(r"pip install (?:--no-compile )?(.*--editable.*)", makefile)
     assert " ".join(for_pip).split() == install.replace("'", "").split()
     (extras,) = re.findall(r"\.\[([\w,]+)\]", install)
     assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
