@@ -127,6 +127,7 @@ def _of_explorers(folder: Path) -> dict[str, go.Figure]:
     tables = SweepTables("rte, minilm", "rte", "accuracy", 0.5, *sweep, {})
     return {
         "rank explorer": vxlab.explore_rank(BertModel(wide), **plain),
+        "rank explorer of a tiny model": vxlab.explore_rank(model, **plain),
         "subspace explorer": vxlab.explore_subspaces(one, **plain),
         "update explorer": vxlab.explore_updates(one, **plain),
         "explorer of two updates": vxlab.explore_updates(one, other, **plain),

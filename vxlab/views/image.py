@@ -17,14 +17,14 @@ def drawn(figure: dict[str, Any], kind: Literal["png", "svg"], width: int, scale
     Raises:
         VxlabError: there is no Chromium or Chrome here, or it did not draw.
     """
-    import kaleido
-
     options = {"format": kind, "width": width, "height": figure["layout"].get("height") or 450, "scale": scale}
-    # A browser for each image: kaleido's shared server waits for ever where the browser does not start, and makes
-    # plotly's own drawing warn. Without MathJax, which kaleido would fetch.
-    browser = {"n": 1, "page_generator": kaleido.PageGenerator(mathjax=False)}
     try:
+        import kaleido
+
+        # A browser for each image: kaleido's shared server waits for ever where the browser does not start, and makes
+        # plotly's own drawing warn. Without MathJax, which kaleido would fetch.
+        browser = {"n": 1, "page_generator": kaleido.PageGenerator(mathjax=False)}
         return bytes(kaleido.calc_fig_sync(figure, opts=options, kopts=browser))
-    except Exception as error:  # kaleido and what it starts fail in many ways
+    except Exception as error:  # kaleido and what it starts fail in many ways, and none may cost a report
         reason = str(error).strip().partition("\n")[0].partition(". ")[0] or type(error).__name__
         raise VxlabError(f"drawing a {kind.upper()} needs a Chromium or Chrome on this machine: {reason}") from error

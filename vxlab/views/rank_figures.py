@@ -14,7 +14,7 @@ from vxlab.views.rank_words import Lines
 _ENERGY = "energy of W in its first r triplets"
 _GRADIENT = "energy of the first gradient in reach"
 _COST = "what each method trains"
-_BESIDE = {"LiDB": "top center"}
+_BESIDE = {"LiDB": "top left"}
 """Where a method's name stands at its line's end: LiDB's ends early, amid the others."""
 _BARE: dict[str, Sequence[float]] = {"block": (), "share": (), "chance": ()}
 _EVERY_BLOCK = 24
