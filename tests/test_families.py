@@ -1,7 +1,9 @@
 """Every family: its factors, initial values, parameter counts and refusals."""
 
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -241,11 +243,43 @@ def test_adapters_on_half_precision_weights_train_in_float32(dtype: torch.dtype)
     assert layer(torch.randn(2, IN, dtype=dtype)).dtype is dtype
 
 
-@pytest.mark.parametrize("rank", [0, -1, 2.5, True, "8"])
+@pytest.mark.parametrize(
+    ("rank", "message"),
+    [
+        (0, "is not a positive integer; choose 1"),
+        (-1, "is not a positive integer; choose 1"),
+        (2.5, "is a float; it must be a whole number"),
+        (True, "is a bool; it must be a whole number"),
+        ("8", "is a text; it must be a whole number: write rank=8, without quotes"),
+        (None, "is a NoneType; it must be a whole number"),
+    ],
+)
 @pytest.mark.parametrize("family", [vxlab.LoRA, vxlab.VeRA, vxlab.LoRAXS, vxlab.LiDB])
-def test_a_rank_that_is_no_positive_integer_is_refused(family: type[Family], rank: object) -> None:
-    with pytest.raises(vxlab.VxlabError, match=rf"{family.__name__} rank={rank!r} is not a positive integer; choose 1"):
+def test_a_rank_that_is_no_positive_integer_is_refused(family: type[Family], rank: object, message: str) -> None:
+    with pytest.raises(vxlab.VxlabError, match=rf"{family.__name__} rank={rank!r} {message}"):
         family(rank=rank)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("refused", "message"),
+    [
+        (lambda: vxlab.LoRA(rank_stabilised="false"), "rank_stabilised='false' .* True or False: write .*=False"),
+        (lambda: vxlab.VeRA(unique="no"), "VeRA unique='no' is a text; .*: write unique=False"),
+        (lambda: vxlab.LoRA(alpha="16"), "LoRA alpha='16' is a text; .*: write alpha=16, without quotes"),
+        (lambda: vxlab.LoRA(dropout=None), "LoRA dropout=None is a NoneType; it must be a number"),
+        (lambda: vxlab.VeRA(d_initial=float("nan")), "VeRA d_initial=nan is not finite"),
+        (lambda: vxlab.LoRAXS(basis=3), "LoRAXS basis=3 is an int; it must be a text"),
+    ],
+)
+def test_a_setting_of_another_kind_is_refused_by_name(refused: Callable[[], object], message: str) -> None:
+    with pytest.raises(vxlab.VxlabError, match=message):
+        refused()
+
+
+def test_numpys_numbers_are_settings_like_pythons() -> None:
+    method = vxlab.LoRA(rank=np.int64(8), alpha=np.float32(0.1), rank_stabilised=np.True_)  # type: ignore[arg-type]
+    assert method == vxlab.LoRA(rank=8, alpha=0.1, rank_stabilised=True)
+    assert [type(value) for value in method.settings().values()] == [int, float, bool, float]
 
 
 def test_a_rank_above_the_smaller_side_is_refused_for_lora_xs_only() -> None:

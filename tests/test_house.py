@@ -21,7 +21,15 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 # What the modules of each room may import beside the standard library; of vxlab itself, by the start of the name.
 MAY_IMPORT = {
-    "adapters": {"torch", "safetensors", "vxlab.adapters", "vxlab.errors", "vxlab.spectra", "vxlab._version"},
+    "adapters": {
+        "torch",
+        "safetensors",
+        "vxlab.adapters",
+        "vxlab.checks",
+        "vxlab.errors",
+        "vxlab.spectra",
+        "vxlab._version",
+    },
     "analysis": {"torch", "numpy", "scipy", "vxlab.analysis", "vxlab.errors", "vxlab.spectra", "vxlab.svd"},
 }
 MAY_NOT_IMPORT = {
@@ -43,7 +51,7 @@ HEAVY = (
     "accelerate",
 )
 # The bottom of the house: what every room may stand on, and what these modules need themselves.
-BOTTOM = ("_version", "errors", "paths", "spectra", "spectra_cache", "svd")
+BOTTOM = ("_version", "checks", "errors", "paths", "spectra", "spectra_cache", "svd")
 
 
 def imported(source: str) -> Iterator[str]:

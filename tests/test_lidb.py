@@ -105,7 +105,7 @@ def test_it_attaches_without_a_change_and_merges_exactly(name: str) -> None:
         ({"aux_out": 7, "aux_in": 9}, r"LiDB aux_in=9 is more than in_features=8 of `1`; choose 1-8"),
         ({"rank": 6, "aux_out": 7, "aux_in": 5}, r"LiDB rank=6 is more than min\(aux_out, aux_in\)=5; choose 1-5"),
         ({"aux_out": 0}, "LiDB aux_out=0 is not a positive integer; choose 1 or more"),
-        ({"aux_in": 2.5}, "LiDB aux_in=2.5 is not a positive integer"),
+        ({"aux_in": 2.5}, "LiDB aux_in=2.5 is a float; it must be a whole number"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(settings: dict[str, Any], message: str) -> None:

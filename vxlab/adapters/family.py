@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor, nn
 
 from vxlab.adapters.fingerprint import basis_probe, weights_fingerprint
+from vxlab.checks import settle_fields
 from vxlab.errors import VxlabError
 
 Shape = tuple[int, int]
@@ -32,6 +33,9 @@ class Method(ABC):
         What it makes of them is then saved with the adapter: nothing else reproduces it.
         """
         return False
+
+    def __post_init__(self) -> None:
+        settle_fields(self, f"{type(self).__name__} ")
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
@@ -86,7 +90,8 @@ class Family(Method):
     rank: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 1:
+        super().__post_init__()
+        if self.rank < 1:
             raise VxlabError(f"{type(self).__name__} rank={self.rank!r} is not a positive integer; choose 1 or more")
 
     def check(self, shape: Shape, layer: str) -> None:

@@ -47,8 +47,7 @@ class LiDB(Family):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("aux_out", "aux_in"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if (value := getattr(self, name)) < 1:
                 raise VxlabError(f"LiDB {name}={value!r} is not a positive integer; choose 1 or more")
         if self.rank > min(self.aux_out, self.aux_in):
             raise VxlabError(

@@ -1,0 +1,151 @@
+"""Check settings at the door: every field of a dataclass is what its annotation says, or the error names it."""
+
+import dataclasses
+import functools
+import math
+import os
+from collections.abc import Collection, Mapping
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from vxlab.errors import VxlabError
+
+_WORDS = {
+    bool: ("True or False", "a list of them", "True"),
+    int: ("a whole number", "a list of whole numbers", "8"),
+    float: ("a number", "a list of numbers", "0.001"),
+    str: ("a text", "a list of texts", "'name'"),
+    NoneType: ("None", "", "None"),
+}
+"""What each kind is called, a list of them, and an example."""
+_UNFIT = object()
+
+
+def settle_fields(settings: Any, owner: str = "") -> None:
+    """Turn the fields of a dataclass into plain values of their annotated types, in place, or refuse one by its name.
+
+    A NumPy scalar becomes Python's number or bool (a float32 the shortest decimal that stands for it), a path where a
+    text is wanted a string, one value or any list where a tuple is wanted a tuple. A text is no number, a number no
+    bool, and NaN and infinity are no numbers. Fields with other annotations (a mapping, a class) are left alone.
+
+    Args:
+        settings: an instance of a dataclass, frozen or not.
+        owner: goes before the field's name in a message, such as ``"LoRA "``.
+
+    Raises:
+        VxlabError: a field is of another kind; the message names it, its value and what is wanted.
+    """
+    for name, annotation in _annotations(settings.__class__).items():
+        value = settle(f"{owner}{name}", getattr(settings, name), annotation)
+        object.__setattr__(settings, name, value)
+
+
+def settle(name: str, value: Any, annotation: Any) -> Any:
+    """Return one value as its annotation says, or refuse it by its name, as :func:`settle_fields` does.
+
+    >>> settle("text_columns", "review", tuple[str, ...])
+    ('review',)
+    """
+    value = _plain(value)
+    kinds = _alternatives(annotation)
+    for kind in kinds:
+        settled = _as(kind, value)
+        if settled is not _UNFIT:
+            return settled
+    raise VxlabError(f"{name}={value!r} {_fault(value, kinds)}{_repair(name, value, kinds)}")
+
+
+@functools.cache
+def _annotations(cls: type) -> dict[str, Any]:
+    """Return the annotations that can be checked; those of a class whose names cannot be looked up are none."""
+    try:
+        hints = get_type_hints(cls)
+    except NameError:  # a class in a function, with annotations that are texts
+        return {}
+    fields = {field.name for field in dataclasses.fields(cls)}
+    return {name: each for name, each in hints.items() if name in fields and all(map(_is_known, _alternatives(each)))}
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _is_known(kind: Any) -> bool:
+    return _item(kind) in _WORDS and get_args(kind)[1:] in ((), (...,))
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy scalar as Python's own; ``float32(0.001)`` means 0.001 and not its binary neighbour."""
+    if type(value).__module__ != "numpy" or getattr(value, "ndim", None) != 0:
+        return value
+    plain = value.item()
+    return float(str(value)) if isinstance(plain, float) else plain
+
+
+def _as(kind: Any, value: Any) -> Any:
+    """Return a value as one kind, or _UNFIT."""
+    if get_origin(kind) is tuple:
+        return _as_tuple(get_args(kind)[0], value)
+    if kind in (bool, NoneType):
+        return value if isinstance(value, kind) else _UNFIT
+    if kind is str:
+        return _as_text(value)
+    if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real):
+        return _UNFIT
+    return int(value) if isinstance(value, Integral) else _finite(float(value))
+
+
+def _as_text(value: Any) -> Any:
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    return str(path) if isinstance(path, str) else _UNFIT
+
+
+def _finite(value: float) -> Any:
+    return value if math.isfinite(value) else _UNFIT
+
+
+def _as_tuple(kind: Any, value: Any) -> Any:
+    """Return the items of a list, tuple, array or the like; one item alone is a tuple of it."""
+    alone = _as(kind, value)
+    if alone is not _UNFIT:
+        return (alone,)
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if not isinstance(value, Collection) or isinstance(value, str | bytes | Mapping):
+        return _UNFIT
+    items = tuple(_as(kind, _plain(item)) for item in value)
+    return _UNFIT if any(item is _UNFIT for item in items) else items
+
+
+def _fault(value: Any, kinds: tuple[Any, ...]) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        found = "not finite"
+    else:
+        name = "text" if isinstance(value, str) else type(value).__name__
+        found = f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    wanted = [word for kind in kinds for word in _WORDS[_item(kind)][: 1 if kind is _item(kind) else 2]]
+    return f"is {found}; it must be {' or '.join(dict.fromkeys(wanted))}"
+
+
+def _repair(name: str, value: Any, kinds: tuple[Any, ...]) -> str:
+    field, text = name.rpartition(" ")[2], str(value).strip().lower()
+    items = {_item(kind) for kind in kinds}
+    if isinstance(value, str) and any(_reads_as(kind, text) for kind in items & {int, float}):
+        return f": write {field}={text}, without quotes"
+    if bool in items and text in ("false", "no", "off", "0", "true", "yes", "on", "1"):
+        return f": write {field}={text in ('true', 'yes', 'on', '1')}"
+    example = _WORDS[_item(kinds[0])][2]
+    return f", such as {field}={example if kinds[0] in items else f'[{example}]'}"
+
+
+def _item(kind: Any) -> Any:
+    """Return what a tuple holds, and any other kind as it is."""
+    return get_args(kind)[0] if get_origin(kind) is tuple else kind
+
+
+def _reads_as(kind: Any, text: str) -> bool:
+    try:
+        return math.isfinite(kind(text))
+    except ValueError:
+        return False
