@@ -12,6 +12,7 @@ import toy_runs
 
 import vxlab
 from vxlab.experiments.materials import Materials
+from vxlab.experiments.spec import settings_key
 
 CHOSEN: dict[str, Any] = {"method": vxlab.VeRA(rank=8), "learning_rate": 2e-2, "head_learning_rate": 5e-3}
 OTHERS: dict[str, Any] = {
@@ -58,6 +59,44 @@ def test_nearly_equal_values_are_two_keys() -> None:
     assert vxlab.RunSpec(**CHOSEN | {"seed": 2}).key() != vxlab.RunSpec(**CHOSEN | {"seed": 3}).key()
     close = vxlab.RunSpec(**CHOSEN | {"learning_rate": 2.0000001e-2})
     assert close.key() != vxlab.RunSpec(**CHOSEN).key()
+
+
+@pytest.mark.parametrize("seed", [2**40, 10**12 + 1, 2**53, 2**63, 2**64 - 2])
+def test_large_integers_are_exact_in_the_key(seed: int) -> None:
+    """A seed of 13 digits brought another run's record back."""
+    one, next_one = (vxlab.RunSpec(**CHOSEN | {"method": vxlab.VeRA(rank=8, seed=each)}) for each in (seed, seed + 1))
+    assert one.key() != next_one.key()
+    assert settings_key(one.settings()) != settings_key(next_one.settings())
+    ours, theirs = (vxlab.PEFT("vera", {"projection_prng_key": each}) for each in (seed, seed + 1))
+    assert vxlab.RunSpec(**CHOSEN | {"method": ours}).key() != vxlab.RunSpec(**CHOSEN | {"method": theirs}).key()
+
+
+@pytest.mark.parametrize(
+    ("fields", "key", "of_settings"),
+    [
+        (CHOSEN, "4978c604eac00a85", "535785655b62c3f1"),
+        (
+            {
+                "method": vxlab.LoRA(rank=8, alpha=16.0, dropout=0.1), "learning_rate": 1, "warmup": 0,
+                "head_learning_rate": 0.1 + 0.2, "seed": 2**32 - 1, "targets": ("query", "key"),
+            },
+            "73f2a1a8f65c7943", "25ec4921fdadcbf7",
+        ),
+        (
+            CHOSEN | {"method": vxlab.VeRA(rank=8, seed=10**12 - 1), "learning_rate": 1e-3 / 3,
+                      "text_columns": ("a", "b")},
+            "41643056608f13f5", "b03a2dbb11803747",
+        ),
+        (
+            {"method": vxlab.BitFit(), "learning_rate": 1e15, "head_learning_rate": 123456789012345.0},
+            "3f2f011a4a61ca31", "a01de29df0874cf2",
+        ),
+    ],
+)  # fmt: skip
+def test_keys_of_runs_in_stores_stay(fields: dict[str, Any], key: str, of_settings: str) -> None:
+    spec = vxlab.RunSpec(**fields)
+    assert spec.key(model="a", task="b", precision="float32").startswith(key)
+    assert settings_key(spec.settings()).startswith(of_settings)
 
 
 def _key(model: object, task: object, **changes: Any) -> str:

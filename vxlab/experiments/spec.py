@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from vxlab.adapters import Method
@@ -152,12 +152,14 @@ def _sampled(rows: "datasets.Dataset", size: int) -> "datasets.Dataset":
 
 
 def _canonical(value: Any) -> Any:
-    """Make 8, 8.0 and NumPy's 8 one value, and forget digits beyond the twelfth."""
+    """Make 8, 8.0 and NumPy's 8 one value; forget a fraction's digits beyond the twelfth, and none of an integer's."""
     if isinstance(value, dict):
         return {key: _canonical(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]
     if isinstance(value, bool | str) or value is None:
         return value
+    if isinstance(value, Integral):
+        return int(value)
     number = float(f"{float(value):.12g}")
     return int(number) if number.is_integer() else number
