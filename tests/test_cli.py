@@ -120,6 +120,54 @@ def test_bad_input_is_one_line_and_code_2(notebook: str, capsys: pytest.CaptureF
     assert "no notebook 'nowhere.ipynb'" in _refused(capsys, "report", "nowhere.ipynb")
 
 
+@pytest.mark.parametrize(
+    ("given", "rank", "learning_rate", "sizes"),
+    [
+        (["-p", "rank", "-3", "-p", "learning_rate", "-1e-3", "-p", "sizes", "-1,2"], -3, -1e-3, [-1, 2]),
+        (["-p", "rank=-3", "-p", "learning_rate=-1e-3", "-psizes=-1,2"], -3, -1e-3, [-1, 2]),
+    ],
+)
+def test_a_value_may_begin_with_a_minus_sign(  # type: ignore[no-untyped-def]
+    given, rank, learning_rate, sizes, notebook: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vxlab.views import report
+
+    made: list[dict[str, object]] = []
+    monkeypatch.setattr(report, "report", lambda name, values: made.append(values))
+    assert cli.main(["report", notebook, *given]) == 0
+    assert made == [{"rank": rank, "learning_rate": learning_rate, "sizes": sizes}]
+
+
+def test_options_of_an_engine_may_begin_with_a_minus_sign(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("candidates: [{method: lora}]")
+    refused = _refused(capsys, "sweep", str(tmp_path / "a.yaml"), "--engine", "ray", "-o", "gpus_per_run", "-0.5e0")
+    assert "gpus_per_run=-0.5" in refused
+
+
+@pytest.mark.parametrize("given", [["-p", "rank"], ["-p", "rank", "--list"], ["-p", "=8"], ["-p"]])
+def test_a_name_without_a_value_is_refused(given: list[str], notebook: str, capsys) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["report", notebook, *given])
+    assert "argument -p" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_reader_that_leaves_ends_a_listing_quietly(tmp_path: Path) -> None:
+    """As in ``vxlab report --list | head``: no traceback, and the code that a shell knows a broken pipe by."""
+    with _start(tmp_path, "report", "--list") as process:
+        process.stdout.close()  # type: ignore[union-attr]
+        said = process.stderr.read()  # type: ignore[union-attr]
+    assert (process.wait(), said) == (141, "")
+
+
+def test_a_broken_pipe_of_another_kind_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise BrokenPipeError(32, "a worker's")
+
+    monkeypatch.setattr(assets, "status", broken)
+    with pytest.raises(BrokenPipeError, match="a worker's"):
+        cli.main(["assets"])
+
+
 def test_several_reports_end_in_the_index_and_in_1_where_one_failed(
     notebook: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +311,13 @@ def test_a_grid_ends_in_its_counts_and_fails_with_its_runs(
         (["FILE", "--engine", "threads"], "engine='threads' is unknown"),
         (["FILE", "--store", "mysql://host/db"], "mysql"),
         (["FILE", "--export", "runs.xlsx"], "ends in '.xlsx'; choose .parquet or .csv"),
+        (["FILE", "--export", "FILE/runs.csv"], "sweep.yaml is no folder"),
+        (["FILE", "--export", "TMP.csv"], "it is a folder; name a file"),
+        (["FILE", "--workers", "0"], "workers=0"),
+        (["FILE", "--engine", "rya"], "engine='rya' is unknown; did you mean 'ray'?"),
+        (["FILE", "-o", "gpus_per_run", "0.5"], "engine='inline' has no option 'gpus_per_run'"),
+        (["FILE", "-o", "a=1", "-o", "a", "2"], "a is given twice"),
+        (["TMP.csv"], "cannot be read: Is a directory"),
     ],
 )
 def test_sweep_refuses_what_it_cannot_do(
@@ -272,8 +327,12 @@ def test_sweep_refuses_what_it_cannot_do(
     toy_task: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("vxlab.experiments.compare.compare", None)  # refused before anything trains
     file = _sweep_file(tiny_model, toy_task, tmp_path, FAIR)
+    (tmp_path / "folder.csv").mkdir()
+    named = [each.replace("FILE", file).replace("TMP.csv", str(tmp_path / "folder.csv")) for each in arguments]
     store = [] if "--store" in arguments else ["--store", str(tmp_path / "runs.db")]
-    assert cli.main(["sweep", *(file if each == "FILE" else each for each in arguments), *store]) == 2
+    assert cli.main(["sweep", *named, *store]) == 2
     assert message in capsys.readouterr().err

@@ -5,6 +5,7 @@ Imports that take time stand inside the commands, so that ``vxlab --help`` answe
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -14,11 +15,43 @@ from typing import Any
 
 from vxlab.errors import VxlabError
 
+_PAIRS = {"report": "-p", "sweep": "-o"}
+"""A command's option that takes a name and a value."""
+
+_PIPE_CLOSED = 141
+"""What a shell says of a program that the end of its reader, such as ``head``, has stopped."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code: 0, 1 where one of several failed, 2 for refused input, 130 after Ctrl-C."""
+    """Run a command and return the exit code.
+
+    0, 1 where one of several failed, 2 for refused input, 130 after Ctrl-C, 141 where what reads the output has gone.
+    """
+    try:
+        try:
+            return _run(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where a reader that has gone can be told from a defect
+    except BrokenPipeError:
+        if not _output_has_ended():
+            raise
+        return _PIPE_CLOSED
+
+
+def _output_has_ended() -> bool:
+    """Say whether nobody reads the output any more: a worker's pipe may have broken as well."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left when it ends
+        return True
+    return False
+
+
+def _run(argv: list[str]) -> int:
     parser = _parser()
-    arguments, others = parser.parse_known_args(argv)
+    arguments, others = parser.parse_known_args(_joined(argv))
     arguments.others = others
     if others and not arguments.passes_on:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
@@ -30,6 +63,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("vxlab: stopped by Ctrl-C", file=sys.stderr)
         return 130
+
+
+def _joined(argv: list[str]) -> list[str]:
+    """Write ``-p KEY VALUE`` as one argument: argparse takes a value such as -1e-3 or -1,2 for an option."""
+    flag, joined, rest = _PAIRS.get(argv[0] if argv else ""), [], list(argv)
+    while rest:
+        argument = rest.pop(0)
+        if argument == flag and rest and not _is_option(rest[0]):
+            argument += rest.pop(0)
+            if "=" not in argument and rest and not _is_option(rest[0]):
+                argument += "=" + rest.pop(0)
+        joined.append(argument)
+    return joined
+
+
+def _is_option(argument: str) -> bool:
+    return argument in ("-h", *_PAIRS.values()) or (argument.startswith("--") and argument[2:3].isalpha())
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is a name without a value; write KEY VALUE or KEY=VALUE")
+    return name, value
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,7 +153,7 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser = commands.add_parser("report", help=about, description=about)
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help="a shipped notebook, or the path of your own; all: every shipped one")  # fmt: skip
-    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), dest="pairs",
+    parser.add_argument("-p", type=_pair, action="append", default=[], metavar="KEY VALUE", dest="pairs",
                         help="set a parameter where a notebook has it; a list's items have commas between")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="list the notebooks and what each asks")
     parser.add_argument("--parameters", action="store_true", help="list NAME's parameters instead of running it")
@@ -123,7 +180,7 @@ def _report(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _once(pairs: Sequence[Sequence[str]]) -> dict[str, str]:
+def _once(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for name, text in pairs:
         if name in texts:
@@ -152,7 +209,7 @@ def _add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("--engine", default="inline", help="inline, processes or ray (default: %(default)s)")
     parser.add_argument("--workers", type=int, metavar="N", help="runs at a time, where the engine runs several")
-    parser.add_argument("-o", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), dest="pairs",
+    parser.add_argument("-o", type=_pair, action="append", default=[], metavar="KEY VALUE", dest="pairs",
                         help="set an option of the engine, such as gpus_per_run 0.5; may be repeated")  # fmt: skip
     parser.add_argument("--export", metavar="PATH", help="write the table of runs as .csv or .parquet")
     parser.add_argument("--plan", action="store_true", help="say how many runs, how long and how many bytes, and stop")
@@ -166,12 +223,12 @@ def _sweep(arguments: argparse.Namespace) -> int:
     from vxlab.experiments.engines import make_engine
     from vxlab.experiments.fair import FairSweep
     from vxlab.experiments.store import opened
-    from vxlab.experiments.store_table import require_suffix, write
+    from vxlab.experiments.store_table import require_export, write
     from vxlab.experiments.sweep import sweep
     from vxlab.experiments.sweep_file import read_sweep
 
     wanted = read_sweep(arguments.file)
-    export = arguments.export and require_suffix(Path(arguments.export).expanduser().absolute())
+    export = arguments.export and require_export(Path(arguments.export).expanduser().absolute())
     chosen = {name: _value(text) for name, text in _once(arguments.pairs).items()}
     engine = make_engine(arguments.engine, arguments.workers, **chosen)
     with opened(arguments.store) as store:

@@ -51,7 +51,7 @@ def write(table: "pd.DataFrame", path: Path) -> Path:
     Raises:
         VxlabError: the suffix is another, or the file cannot be written.
     """
-    require_suffix(path)
+    require_export(path)
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,10 +65,20 @@ def write(table: "pd.DataFrame", path: Path) -> Path:
     return path
 
 
-def require_suffix(path: Path) -> Path:
-    """Return a path to export to, or raise VxlabError where it names no format that is known."""
+def require_export(path: Path) -> Path:
+    """Return a path to export to, or raise VxlabError: its format is not known, or no file can be put there.
+
+    Nothing is written: folders that are lacking are made with the file.
+    """
     if path.suffix not in (".parquet", ".csv"):
         raise VxlabError(f"path={str(path)!r} ends in {path.suffix or 'nothing'!r}; choose .parquet or .csv")
+    if path.is_dir():
+        raise VxlabError(f"path={str(path)!r} cannot be written: it is a folder; name a file")
+    there = next(folder for folder in path.parents if os.path.lexists(folder))
+    if not there.is_dir():
+        raise VxlabError(f"path={str(path)!r} cannot be written: {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise VxlabError(f"path={str(path)!r} cannot be written: nothing may be put into {there}")
     return path
 
 
