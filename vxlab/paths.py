@@ -1,7 +1,11 @@
 """Where things lie: shipped files, the cache of downloads, the folder of reports."""
 
 import os
+import warnings
+from functools import lru_cache
 from pathlib import Path
+
+FIRST_NOTEBOOK = "00_start.ipynb"
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -30,5 +34,31 @@ def spectra_folder() -> Path:
 
 
 def reports_folder() -> Path:
-    """Return the folder of finished runs and reports: ``VXLAB_REPORTS``, or ``reports`` in the working directory."""
-    return Path(os.environ.get("VXLAB_REPORTS", "reports")).expanduser().absolute()
+    """Return the folder of finished runs and reports, which is the same wherever a notebook's kernel stands.
+
+    It is ``VXLAB_REPORTS``, or else ``reports`` in the working directory. From anywhere in a checkout of vxlab, and
+    from a folder of its notebooks elsewhere, it is that of the checkout or the one beside the notebooks: editors,
+    nbconvert and papermill start kernels where a notebook lies, and would find another store there. A store that was
+    made in the working directory by an earlier version is not looked at any more, which is warned of once.
+    """
+    if chosen := os.environ.get("VXLAB_REPORTS"):
+        return Path(chosen).expanduser().absolute()
+    here = Path.cwd()
+    folder = _home(here) / "reports"
+    if folder.parent != here and (left := here / "reports" / "runs.db").is_file():
+        _say_once(f"{left} is a store of before and is not looked at: runs are in {folder / 'runs.db'} now. Name it as "
+                  f"store={str(left)!r}, or set VXLAB_REPORTS to its folder")  # fmt: skip
+    return folder
+
+
+def _home(here: Path) -> Path:
+    """Return the folder that everything in it shares its reports with, which may be the given one itself."""
+    checkout = _PACKAGE.parent
+    if not (_PACKAGE / "shipped").is_dir() and (checkout / "notebooks").is_dir() and here.is_relative_to(checkout):
+        return checkout
+    return here.parent if here.name == "notebooks" and (here / FIRST_NOTEBOOK).is_file() else here
+
+
+@lru_cache
+def _say_once(message: str) -> None:
+    warnings.warn(message, stacklevel=3)

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from vxlab.paths import reports_folder, shipped
-
-_FIRST = "00_start.ipynb"
+from vxlab.paths import FIRST_NOTEBOOK, reports_folder, shipped
 
 
 def lab(arguments: Sequence[str] = ()) -> None:
@@ -27,7 +25,7 @@ def lab(arguments: Sequence[str] = ()) -> None:
 
 def lab_arguments(notebooks: Path, arguments: Sequence[str]) -> list[str]:
     """Return JupyterLab's command line: rooted above the notebooks, at the index where it exists."""
-    first = [str(notebooks / _FIRST)] if (notebooks / _FIRST).is_file() else []
+    first = [str(notebooks / FIRST_NOTEBOOK)] if (notebooks / FIRST_NOTEBOOK).is_file() else []
     return ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={notebooks.parent}", *arguments, *first]
 
 
