@@ -34,6 +34,7 @@ from vxlab.errors import VxlabError
         (1e-3, tuple[float, ...], (1e-3,)),
         (np.array([1e-3, 2e-3]), tuple[float, ...], (1e-3, 2e-3)),
         (range(2), tuple[int, ...], (0, 1)),
+        ({"value", "query", "key"}, str | tuple[str, ...], ("key", "query", "value")),
     ],
 )
 def test_what_means_a_value_becomes_it(given: Any, annotation: Any, settled: Any) -> None:
@@ -52,6 +53,8 @@ def test_what_means_a_value_becomes_it(given: Any, annotation: Any, settled: Any
         ("1e-3", float | None, "x='1e-3' is a text; it must be a number or None: write x=1e-3, without quotes"),
         (float("inf"), float, "x=inf is not finite; it must be a number, such as x=0.001"),
         (np.nan, float, "x=nan is not finite; it must be a number, such as x=0.001"),
+        (10**400, float, f"x=1{'0' * 78}… is not finite; it must be a number, such as x=0.001"),
+        (np.eye(30), float, "x=array([[1., 0., 0., "),
         ("No", bool, "x='No' is a text; it must be True or False: write x=False"),
         (1, bool, "x=1 is an int; it must be True or False: write x=True"),
         (b"a", str, "x=b'a' is a bytes; it must be a text, such as x='name'"),
@@ -65,6 +68,15 @@ def test_what_does_not_is_refused_with_the_repair(given: Any, annotation: Any, m
     with pytest.raises(VxlabError) as refused:
         settle("x", given, annotation)
     assert str(refused.value).startswith(message)
+
+
+def test_a_value_that_has_no_text_or_a_long_one_is_still_refused_on_one_line() -> None:
+    with pytest.raises(VxlabError, match="^x=<int> is not finite; it must be a number"):
+        settle("x", 10**5000, float)
+    with pytest.raises(VxlabError) as refused:
+        settle("x", np.eye(300), int)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 200
 
 
 @dataclass(frozen=True)

@@ -127,40 +127,95 @@ def test_the_key_has_the_precision_in_force(tiny_model: str, toy_task: str) -> N
     assert _key(tiny_model, toy_task, precision="bfloat16") != usual
 
 
-@pytest.mark.parametrize("field", ["epochs", "batch_size", "max_length", "train_examples", "eval_examples"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, "3", True])
-def test_counts_are_positive_whole_numbers(field: str, value: Any) -> None:
-    with pytest.raises(vxlab.VxlabError, match=f"{field}={value!r} is not a positive whole number; choose 1 or more"):
-        vxlab.RunSpec(**CHOSEN | {field: value})
+COUNTS = ["epochs", "batch_size", "max_length", "train_examples", "eval_examples"]
+
+
+@pytest.mark.parametrize("field", COUNTS)
+def test_counts_are_positive_whole_numbers(field: str) -> None:
+    for value in (0, -1):
+        refuse({field: value}, f"{field}={value} is not a positive whole number; choose 1 or more")
+    refuse({field: 2**31}, f"{field}=2147483648 is above 2,147,483,647")
+    refuse({field: 1.5}, f"{field}=1.5 is a float; it must be a whole number")
+    refuse({field: "3"}, f"{field}='3' is a text; it must be a whole number.*: write {field}=3, without quotes")
+    refuse({field: True}, f"{field}=True is a bool; it must be a whole number")
+
+
+def refuse(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(vxlab.VxlabError, match=f"^{message}"):
+        vxlab.RunSpec(**CHOSEN | fields)
 
 
 @pytest.mark.parametrize("field", ["learning_rate", "head_learning_rate"])
-@pytest.mark.parametrize("value", [0, -1e-3, float("nan"), float("inf"), "1e-3", None])
-def test_learning_rates_are_positive_numbers(field: str, value: Any) -> None:
-    with pytest.raises(vxlab.VxlabError, match=rf"^{field}={value!r} is not a positive number; try 1e-3"):
-        vxlab.RunSpec(**CHOSEN | {field: value})
+def test_learning_rates_are_positive_numbers(field: str) -> None:
+    for value in (0, -1e-3):
+        refuse({field: value}, f"{field}={value} is not a positive number; try 1e-3")
+    for value in (float("nan"), float("inf"), 10**400):
+        refuse({field: value}, rf"{field}=\S+ is not finite; it must be a number")
+    refuse({field: "1e-3"}, f"{field}='1e-3' is a text; it must be a number: write {field}=1e-3, without quotes")
+    refuse({field: None}, f"{field}=None is a NoneType; it must be a number")
 
 
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
         ("method", "vera", r"method='vera' is not a method; pass vxlab.LoRA\(rank=8\), VeRA"),
-        ("method", vxlab.VeRA, "is not a method"),
+        ("method", vxlab.VeRA, "method=.* is not a method"),
         ("warmup", 1, "warmup=1 is not a share of the steps; choose 0 to below 1"),
         ("warmup", -0.1, "warmup=-0.1 is not a share"),
-        ("warmup", "6%", "warmup='6%' is not a share"),
+        ("warmup", "6%", "warmup='6%' is a text; it must be a number"),
         ("weight_decay", -0.1, "weight_decay=-0.1 is not a number of 0 or more"),
-        ("weight_decay", float("nan"), "weight_decay=nan is not a number of 0 or more"),
+        ("weight_decay", float("nan"), "weight_decay=nan is not finite"),
         ("seed", -1, "seed=-1 is not a whole number from 0"),
         ("seed", 2**32, "seed=4294967296 is not a whole number from 0"),
-        ("seed", 0.5, "seed=0.5 is not a whole number"),
+        ("seed", 0.5, "seed=0.5 is a float; it must be a whole number"),
         ("device", "gpu", "device='gpu' is unknown; choose one of auto, cuda, mps, cpu"),
+        ("device", ["cpu"], r"device=\['cpu'\] is a list; it must be a text"),
         ("precision", "bf16", "precision='bf16' is unknown; choose one of auto, float32, bfloat16, float16"),
+        ("model", 8, "model=8 is an int; it must be a text"),
+        ("model", None, "model=None is a NoneType; it must be a text"),
+        ("model", "", "model='' names nothing"),
+        ("task", "a\0b", r"task='a\\x00b' names nothing"),
+        ("label_column", 3, "label_column=3 is an int; it must be a text or None"),
+        ("text_columns", ["a", 1], r"text_columns=\['a', 1\] is a list; it must be a text or a list of texts"),
+        ("text_columns", None, "text_columns=None is a NoneType; it must be a text or a list of texts"),
+        ("targets", [], r"targets=\(\) names no layer; try 'query-value'"),
+        ("targets", 1e-3, "targets=0.001 is a float; it must be a text or a list of texts"),
+        ("targets", {"query": 1}, "targets={'query': 1} is a dict; it must be a text or a list of texts"),
     ],
 )
 def test_what_cannot_be_a_run_is_refused(field: str, value: Any, message: str) -> None:
-    with pytest.raises(vxlab.VxlabError, match=message):
-        vxlab.RunSpec(**CHOSEN | {field: value})
+    refuse({field: value}, message)
+
+
+def test_a_long_value_is_cut_in_its_refusal() -> None:
+    with pytest.raises(vxlab.VxlabError) as refused:
+        vxlab.RunSpec(**CHOSEN | {"method": list(range(10_000))})
+    assert len(str(refused.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        ({"epochs": np.int64(3), "seed": np.uint32(7)}, {"epochs": 3, "seed": 7}),
+        ({"learning_rate": np.float32(1e-3), "warmup": np.float64(0.1)}, {"learning_rate": 1e-3, "warmup": 0.1}),
+        ({"model": Path("a") / "b", "task_folder": Path("c")}, {"model": "a/b", "task_folder": "c"}),
+        ({"text_columns": "review"}, {"text_columns": ("review",)}),
+        ({"text_columns": ["a", "b"], "targets": ["query"]}, {"text_columns": ("a", "b"), "targets": ("query",)}),
+    ],
+)
+def test_what_means_the_same_is_the_same_run(given: dict[str, Any], plain: dict[str, Any]) -> None:
+    one, same = vxlab.RunSpec(**CHOSEN | given), vxlab.RunSpec(**CHOSEN | plain)
+    assert (one, hash(one), one.key(), repr(one)) == (same, hash(same), same.key(), repr(same))
+
+
+def test_a_method_of_ones_own_must_have_settings_that_a_store_can_hold() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Ours(vxlab.LoRA):
+        extra: Any = None
+
+    for extra in ([1], {"a": 1}, object()):
+        refuse({"method": Ours(extra=extra)}, "method=.*Our.* has a setting that is neither a number, a text")
+    assert vxlab.RunSpec(**CHOSEN | {"method": Ours(extra=("a", 1))}).key()
 
 
 def test_settings_are_plain_json_values() -> None:

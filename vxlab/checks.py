@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -20,6 +20,8 @@ _WORDS = {
 }
 """What each kind is called, a list of them, and an example."""
 _UNFIT = object()
+_LONGEST = 80
+"""Characters of a value in an error."""
 
 
 def settle_fields(settings: Any, owner: str = "") -> None:
@@ -53,7 +55,20 @@ def settle(name: str, value: Any, annotation: Any) -> Any:
         settled = _as(kind, value)
         if settled is not _UNFIT:
             return settled
-    raise VxlabError(f"{name}={value!r} {_fault(value, kinds)}{_repair(name, value, kinds)}")
+    raise VxlabError(f"{name}={shown(value)} {_fault(value, kinds)}{_repair(name, value, kinds)}")
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error shows it: on one line, and cut where it is long.
+
+    >>> shown("a\\nb"), len(shown(list(range(1000))))
+    ("'a\\\\nb'", 80)
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # an integer of 5,000 digits has no text; and whatever a user's own class raises
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 @functools.cache
@@ -93,7 +108,9 @@ def _as(kind: Any, value: Any) -> Any:
         return _as_text(value)
     if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real):
         return _UNFIT
-    return int(value) if isinstance(value, Integral) else _finite(float(value))
+    if kind is float and not _is_finite(value):
+        return _UNFIT
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def _as_text(value: Any) -> Any:
@@ -101,8 +118,11 @@ def _as_text(value: Any) -> Any:
     return str(path) if isinstance(path, str) else _UNFIT
 
 
-def _finite(value: float) -> Any:
-    return value if math.isfinite(value) else _UNFIT
+def _is_finite(value: Real) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:  # an integer beyond the largest float
+        return False
 
 
 def _as_tuple(kind: Any, value: Any) -> Any:
@@ -115,11 +135,13 @@ def _as_tuple(kind: Any, value: Any) -> Any:
     if not isinstance(value, Collection) or isinstance(value, str | bytes | Mapping):
         return _UNFIT
     items = tuple(_as(kind, _plain(item)) for item in value)
-    return _UNFIT if any(item is _UNFIT for item in items) else items
+    if any(item is _UNFIT for item in items):
+        return _UNFIT
+    return tuple(sorted(items)) if isinstance(value, Set) else items  # a set of texts has another order every time
 
 
 def _fault(value: Any, kinds: tuple[Any, ...]) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, Real) and not _is_finite(value):
         found = "not finite"
     else:
         name = "text" if isinstance(value, str) else type(value).__name__
@@ -129,7 +151,7 @@ def _fault(value: Any, kinds: tuple[Any, ...]) -> str:
 
 
 def _repair(name: str, value: Any, kinds: tuple[Any, ...]) -> str:
-    field, text = name.rpartition(" ")[2], str(value).strip().lower()
+    field, text = name.rpartition(" ")[2], (value if isinstance(value, str) else shown(value)).strip().lower()
     items = {_item(kind) for kind in kinds}
     if isinstance(value, str) and any(_reads_as(kind, text) for kind in items & {int, float}):
         return f": write {field}={text}, without quotes"

@@ -4,10 +4,11 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from vxlab.adapters import Method
+from vxlab.checks import settle_fields, shown
 from vxlab.errors import VxlabError
 from vxlab.experiments.hardware import DEVICES, PRECISIONS
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _WHERE = ("device", "task_folder")
 """Fields that say where a run happens and not what it computes: not in the key."""
+_MOST = 2**31 - 1
+"""Of examples, tokens and epochs: what the libraries below count in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,24 +77,31 @@ class RunSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.method, Method):
             raise VxlabError(
-                f"method={self.method!r} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, PEFT, Head, ..."
+                f"method={shown(self.method)} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, PEFT, Head, ..."
             )
+        _require_plain(self.method)
+        settle_fields(self)
         for name in ("epochs", "batch_size", "max_length", "train_examples", "eval_examples"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise VxlabError(f"{name}={value!r} is not a positive whole number; choose 1 or more")
+            if (value := getattr(self, name)) is not None and not 1 <= value <= _MOST:
+                few = "not a positive whole number; choose 1 or more" if value < 1 else f"above {_MOST:,}"
+                raise VxlabError(f"{name}={shown(value)} is {few}")
         for name in ("learning_rate", "head_learning_rate"):
-            if not _is_number(getattr(self, name)) or not 0 < getattr(self, name) < float("inf"):
+            if getattr(self, name) <= 0:
                 raise VxlabError(f"{name}={getattr(self, name)!r} is not a positive number; try 1e-3")
-        if not _is_number(self.warmup) or not 0 <= self.warmup < 1:
+        if not 0 <= self.warmup < 1:
             raise VxlabError(f"warmup={self.warmup!r} is not a share of the steps; choose 0 to below 1")
-        if not _is_number(self.weight_decay) or not 0 <= self.weight_decay < float("inf"):
+        if self.weight_decay < 0:
             raise VxlabError(f"weight_decay={self.weight_decay!r} is not a number of 0 or more; try 0 or 0.01")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
-            raise VxlabError(f"seed={self.seed!r} is not a whole number from 0 to 2**32 - 1")
+        if not 0 <= self.seed < 2**32:
+            raise VxlabError(f"seed={shown(self.seed)} is not a whole number from 0 to 2**32 - 1")
         for name, choices in (("device", DEVICES), ("precision", PRECISIONS)):
             if getattr(self, name) not in choices:
                 raise VxlabError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(choices)}")
+        for name in ("model", "task", "label_column", "group_column", "task_folder"):
+            if (text := getattr(self, name)) is not None and (not text.strip() or "\0" in text):
+                raise VxlabError(f"{name}={text!r} names nothing; leave it out, or write a name")
+        if not self.targets:
+            raise VxlabError(f"targets={self.targets!r} names no layer; try 'query-value' or 'all-linear'")
 
     def settings(self) -> dict[str, Any]:
         """Return every field as plain JSON values."""
@@ -138,8 +148,16 @@ def settings_key(settings: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(_canonical(fields), sort_keys=True).encode()).hexdigest()
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+def _require_plain(method: Method) -> None:
+    """Raise where a method of one's own has settings that no key, table or file could hold."""
+    try:
+        hash(method)
+        json.dumps(_canonical(method.settings()))
+    except (TypeError, ValueError) as error:
+        raise VxlabError(
+            f"method={shown(method)} has a setting that is neither a number, a text, a bool, None nor a tuple of these "
+            f"({error})"
+        ) from error
 
 
 def _sampled(rows: "datasets.Dataset", size: int) -> "datasets.Dataset":
