@@ -71,7 +71,7 @@ def test_what_does_not_is_refused_with_the_repair(given: Any, annotation: Any, m
 
 
 def test_a_value_that_has_no_text_or_a_long_one_is_still_refused_on_one_line() -> None:
-    with pytest.raises(VxlabError, match="^x=<int> is not finite; it must be a number"):
+    with pytest.raises(VxlabError, match=r"^x=<int> is not finite; it must be a number"):
         settle("x", 10**5000, float)
     with pytest.raises(VxlabError) as refused:
         settle("x", np.eye(300), int)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import vxlab
@@ -73,7 +74,20 @@ def test_settings_reach_every_run_and_a_candidates_targets_win() -> None:
         ({"widen": -1}, "widen=-1 is not a whole number of 0 or more"),
         ({"spacing": 1.0}, r"spacing=1.0 is the factor between learning rates; choose 1.01 or more"),
         ({"head_learning_rates": ()}, "head_learning_rates is empty"),
-        ({"spacing": "fast"}, "spacing='fast' is the factor between learning rates"),
+        ({"spacing": "fast"}, "spacing='fast' is a text; it must be a number"),
+        ({"learning_rates": [1e-3]}, r"learning_rates=\[0.001\] is not a whole number of 1 or more \(how many are"),
+        ({"learning_rates": 1e-3}, r"their middle is named by Candidate\(method, learning_rate=1e-3\)"),
+        ({"report_seeds": range(3)}, r"report_seeds=range\(0, 3\) is not a whole number of 1 or more \(how many there"),
+        ({"report_seeds": "5"}, "report_seeds='5' is not a whole number"),
+        ({"head_learning_rates": "5e-3"}, "head_learning_rates='5e-3' is a text; it must be a number or a list"),
+        ({"head_learning_rates": (5e-3, -1)}, r"head_learning_rates=\(0.005, -1\) holds -1; a rate is above 0"),
+        ({"head_learning_rates": (5e-3, 5e-3)}, "holds a rate twice; name each once"),
+        ({"learning_rates": 640, "spacing": 10, "widen": 0}, "ask for rates that no float holds"),
+        ({"learning_rates": 4000, "spacing": 1000}, "ask for rates that no float holds"),
+        ({"settings": None}, "settings=None is not a mapping; write settings={'epochs': 1}"),
+        ({"settings": [("epochs", 1)]}, "is not a mapping"),
+        ({"settings": {1: 2}}, r"settings has no field 1 \(known: "),
+        ({"settings": {"epochs": "3"}}, "epochs='3' is a text; it must be a whole number: write epochs=3, without quo"),
         ({"settings": {"epoch": 3}}, "settings has no field 'epoch'; did you mean 'epochs'"),
         ({"settings": {"seed": 3}}, "settings has 'seed', which the protocol decides"),
         ({"settings": {"epochs": 0}}, "epochs=0 is not a positive whole number"),
@@ -98,3 +112,56 @@ def test_no_candidates_and_twice_the_same_are_refused() -> None:
         fair(LoRA(rank=8), LoRA(rank=8))
     with pytest.raises(vxlab.VxlabError, match="candidate 'lora' is not a method"):
         fair("lora")
+
+
+@pytest.mark.parametrize("candidates", ["lora", {"LoRA": LoRA(rank=8)}, None, 8])
+def test_what_is_no_list_of_candidates_is_refused(candidates: Any) -> None:
+    with pytest.raises(vxlab.VxlabError, match=r"^candidates=.* is not a list of methods; give \[vxlab.LoRA"):
+        FairSweep(candidates=candidates)
+
+
+def test_one_candidate_a_generator_and_a_list_are_candidates() -> None:
+    alone = (FairSweep(candidates=LoRA(rank=8)), FairSweep(candidates=Candidate(LoRA(rank=8))))
+    drawn = FairSweep(candidates=(LoRA(rank=rank) for rank in (8, 16)))  # type: ignore[arg-type]
+    assert [list(each.names) for each in (*alone, drawn)] == [["LoRA r=8"], ["LoRA r=8"], ["LoRA r=8", "LoRA r=16"]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ((1e-3,), r"targets=0.001 of LoRA r=2 is a number; a rate goes by its name: Candidate\(LoRA\(rank=2, "),
+        (((),), r"targets=\(\) of LoRA r=2 names no layer; None takes the sweep's"),
+        ((None, "1e-3"), "LoRA r=2: learning_rate='1e-3' is a text; it must be a number or None: write learning_rate"),
+        (({"query": 1},), "LoRA r=2: targets={'query': 1} is a dict"),
+    ],
+)
+def test_what_is_no_candidate_is_refused(fields: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(vxlab.VxlabError, match=message):
+        Candidate(LoRA(rank=2), *fields)
+
+
+def test_numpys_numbers_and_lists_are_taken() -> None:
+    sweep = fair(
+        Candidate(LoRA(rank=np.int64(8)), ["query"], np.float32(1e-3)),  # type: ignore[arg-type]
+        learning_rates=np.int64(1), head_learning_rates=np.array([1e-3]), settings={"text_columns": "review"},
+    )  # fmt: skip
+    (candidate,) = sweep.names.values()
+    assert (candidate.targets, candidate.learning_rate, sweep.learning_rates) == (("query",), 1e-3, 1)
+    assert sweep.spec(candidate, 1e-3, 1e-3, 0).text_columns == ("review",)
+    assert hash(candidate) == hash(Candidate(LoRA(rank=8), ("query",), 1e-3))
+
+
+def test_a_sweep_keeps_its_own_settings() -> None:
+    settings = {"epochs": 1}
+    sweep = fair(settings=settings)
+    settings["epochs"] = 7
+    assert sweep.spec(sweep.names["LoRA r=8"], 1e-3, 1e-3, 0).epochs == 1
+
+
+def test_a_method_that_goes_on_no_layers_shows_no_targets() -> None:
+    other = Candidate(vxlab.BitFit(), "all-linear")
+    assert list(fair(other, LoRA(rank=2), Candidate(LoRA(rank=2), "mlp")).names) == [
+        "BitFit", "LoRA r=2, query-value", "LoRA r=2, mlp"
+    ]  # fmt: skip
+    with pytest.raises(vxlab.VxlabError, match="holds BitFit twice"):
+        fair(other, vxlab.BitFit())

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import toy_tables as toy
 
+from vxlab.experiments.labels import NO_LAYERS
 from vxlab.experiments.published import published_table
 from vxlab.views.sweep_figures import gain_per_parameter, looks_of, score_against_parameters, series_names
 
@@ -159,7 +160,9 @@ def test_gain_is_percent_of_the_heads_score_a_thousand_parameters():
 def test_lines_are_named_by_targets_where_these_differ_and_what_adapts_no_layer_never_is():
     summary = toy.summary()
     assert list(series_names(summary).unique()) == list(summary["method"].unique())
-    mixed = summary.assign(targets=["mlp"] + ["query-value"] * (len(summary) - 1))
+    on_layers = ~summary["method"].isin(["head only", "full fine-tuning"])
+    targets = pd.Series(["mlp"] + ["query-value"] * (len(summary) - 1)).where(on_layers, NO_LAYERS)
+    mixed = summary.assign(targets=targets.to_numpy())
     names = set(series_names(mixed))
     assert {"LoRA, mlp", "LoRA, query-value", "head only", "full fine-tuning"} <= names
 

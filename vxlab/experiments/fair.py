@@ -1,13 +1,17 @@
 """The fair protocol: every candidate tuned with the same budget, chosen on validation, reported on fresh seeds."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from numbers import Integral, Real
 from typing import Any
 
 from vxlab.adapters import Head, Method
+from vxlab.checks import settle_fields, shown
 from vxlab.errors import VxlabError
-from vxlab.experiments.labels import label
+from vxlab.experiments.labels import label, layers
 from vxlab.experiments.spec import RunSpec
 
 CENTRES: dict[str, float] = {
@@ -39,9 +43,19 @@ class Candidate:
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, Method):
-            raise VxlabError(f"candidate {self.method!r} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, ...")
+            raise VxlabError(
+                f"candidate {shown(self.method)} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, ..."
+            )
+        if isinstance(self.targets, Real):
+            raise VxlabError(
+                f"targets={self.targets!r} of {label(self.method)} is a number; a rate goes by its name: "
+                f"Candidate({self.method!r}, learning_rate={self.targets!r})"
+            )
+        settle_fields(self, f"{label(self.method)}: ")
         rate = self.learning_rate
-        if rate is not None and not (isinstance(rate, int | float) and 0 < rate < float("inf")):
+        if self.targets is not None and not self.targets:
+            raise VxlabError(f"targets={self.targets!r} of {label(self.method)} names no layer; None takes the sweep's")
+        if rate is not None and rate <= 0:
             raise VxlabError(f"learning_rate={rate!r} of {label(self.method)} is not a positive number; try 2e-3")
         if rate is None and self.method.name not in CENTRES:
             raise VxlabError(
@@ -104,19 +118,22 @@ class FairSweep:
             ("widen", 0),
         ):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise VxlabError(f"{name}={value!r} is not a whole number of {least} or more")
-        if not (isinstance(self.spacing, int | float) and 1.01 <= self.spacing <= 1000):
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+                raise VxlabError(
+                    f"{name}={shown(value)} is not a whole number of {least} or more{_MEANT.get(name, '')}"
+                )
+        settle_fields(self)
+        if not 1.01 <= self.spacing <= 1000:
             raise VxlabError(
                 f"spacing={self.spacing!r} is the factor between learning rates; choose 1.01 or more, such as 3"
             )
-        if not self.head_learning_rates:
-            raise VxlabError("head_learning_rates is empty; give one rate or more, such as (5e-3,)")
-        _check_settings(self.settings)
-        complete = [self._completed(each) for each in self.candidates]
+        self._check_head_rates()
+        object.__setattr__(self, "settings", _checked_settings(self.settings))
+        complete = [self._completed(each) for each in _listed(self.candidates)]
         if not complete:
             raise VxlabError("candidates is empty; give methods, such as [vxlab.LoRA(rank=8), vxlab.VeRA(rank=256)]")
         for each in complete:
+            self._check_rates(each)
             self.spec(each, each.centre, self.head_learning_rates[0], 0)  # refuses what no run could have
         names = _names(complete)
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -160,19 +177,60 @@ class FairSweep:
         targets = each.targets or self.settings.get("targets", "query-value")
         return dataclasses.replace(each, targets=targets)
 
+    def _check_head_rates(self) -> None:
+        rates = self.head_learning_rates
+        if not rates:
+            raise VxlabError("head_learning_rates is empty; give one rate or more, such as (5e-3,)")
+        if low := [rate for rate in rates if rate <= 0]:
+            raise VxlabError(f"head_learning_rates={rates!r} holds {low[0]!r}; a rate is above 0, such as 5e-3")
+        if len(set(rates)) < len(rates):
+            raise VxlabError(f"head_learning_rates={rates!r} holds a rate twice; name each once")
 
-def _check_settings(settings: Mapping[str, Any]) -> None:
-    from difflib import get_close_matches
+    def _check_rates(self, candidate: Candidate) -> None:
+        """Raise where the range of learning rates goes beyond what a float holds."""
+        try:
+            rates = self.rates(candidate, self.widen, self.widen)
+        except OverflowError:
+            rates = (math.inf,)
+        if not 0 < rates[0] <= rates[-1] < math.inf:
+            raise VxlabError(
+                f"learning_rates={self.learning_rates}, widen={self.widen} and spacing={self.spacing:g} ask for rates "
+                "that no float holds; choose fewer, or a smaller spacing"
+            )
 
+
+_MEANT = {
+    "learning_rates": " (how many are tried); their middle is named by Candidate(method, learning_rate=1e-3)",
+    "tuning_seeds": " (how many there are)",
+    "report_seeds": " (how many there are)",
+}
+
+
+def _listed(candidates: Any) -> list[Any]:
+    """Return candidates as a list; one alone is a list of one."""
+    if isinstance(candidates, Candidate | Method):
+        return [candidates]
+    if isinstance(candidates, str | Mapping) or not isinstance(candidates, Iterable):
+        raise VxlabError(
+            f"candidates={shown(candidates)} is not a list of methods; give [vxlab.LoRA(rank=8), vxlab.VeRA(rank=256)]"
+        )
+    return list(candidates)
+
+
+def _checked_settings(settings: Any) -> dict[str, Any]:
+    """Return a sweep's own copy of its settings, or refuse a name; :class:`RunSpec` checks the values."""
+    if not isinstance(settings, Mapping):
+        raise VxlabError(f"settings={shown(settings)} is not a mapping; write settings={{'epochs': 1}}")
     decided = ("method", "learning_rate", "head_learning_rate", "seed")
     known = [each.name for each in dataclasses.fields(RunSpec) if each.name not in decided]
     for name in settings:
         if name in decided:
             raise VxlabError(f"settings has {name!r}, which the protocol decides; see candidates, rates and seeds")
         if name not in known:
-            near = get_close_matches(name, known, n=1)
+            near = get_close_matches(str(name), known, n=1)
             meant = f"; did you mean {near[0]!r}?" if near else ""
             raise VxlabError(f"settings has no field {name!r}{meant} (known: {', '.join(known)})")
+    return dict(settings)
 
 
 def _names(candidates: Sequence[Candidate]) -> list[str]:
@@ -207,11 +265,11 @@ def _defaults(method: Method) -> dict[str, Any]:
 
 
 def _details(candidate: Candidate) -> dict[str, Any]:
-    targets = candidate.targets if isinstance(candidate.targets, str) else "+".join(candidate.targets or ())
-    return {"targets": targets, **candidate.method.settings(), "centre": candidate.centre}
+    adapted = layers(candidate.method, candidate.targets or ())
+    return {"targets": adapted, **candidate.method.settings(), "centre": candidate.centre}
 
 
 def _shown(key: str, value: Any) -> str:
     if key == "centre":
         return f"rates around {value:g}"
-    return str(value) if key == "targets" else f"{key}={value}"
+    return str(value).replace(", ", "+") if key == "targets" else f"{key}={value}"

@@ -1,11 +1,14 @@
 """What a method is called in tables and figures."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vxlab.adapters import Method
+from vxlab.adapters import METHODS, Method
 from vxlab.adapters.peer_configs import rank_setting
+
+NO_LAYERS = "none"
+"""In a table, the targets of a method that goes on no layers."""
 
 _OURS = {
     "lora": "LoRA",
@@ -91,6 +94,18 @@ def family_name(method: Method | Mapping[str, Any]) -> str:
     'BOFT (PEFT)'
     """
     return _spelled(method) + _origin(method)
+
+
+def layers(method: Method | Mapping[str, Any], targets: str | Sequence[str]) -> str:
+    """Name the layers that a run adapted, as tables do: ``none`` where its method takes no notice of targets.
+
+    >>> layers({"name": "lora"}, ["query", "key"]), layers({"name": "bitfit"}, "query-value")
+    ('query, key', 'none')
+    """
+    kind = method if isinstance(method, Method) else METHODS.get(method["name"])
+    if kind is not None and not kind.on_layers:  # METHODS lacks PEFT's, which all go on layers
+        return NO_LAYERS
+    return targets if isinstance(targets, str) else ", ".join(targets)
 
 
 def rank_of(method: Method | Mapping[str, Any]) -> int | None:

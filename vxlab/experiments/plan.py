@@ -11,7 +11,7 @@ from vxlab.adapters import resolve_targets, trainable_parameters
 from vxlab.adapters.attach import stored_bases
 from vxlab.errors import VxlabError
 from vxlab.experiments.engines import Engine
-from vxlab.experiments.labels import label, rank_of
+from vxlab.experiments.labels import label, layers, rank_of
 from vxlab.experiments.materials import Job, Materials, shared_materials
 from vxlab.experiments.step_cost import forward_loss, timed, training_step
 from vxlab.experiments.store import ENDED, Store
@@ -52,7 +52,7 @@ def check_fit(jobs: Sequence[Job]) -> None:
         try:
             _fit(job, shared_materials())
         except VxlabError as error:
-            refused[f"{label(job.spec.method)} on {job.spec.targets}"] = str(error)
+            refused[f"{label(job.spec.method)} on {layers(job.spec.method, job.spec.targets)}"] = str(error)
     if refused:
         told = "\n".join(f"  {name}: {error}" for name, error in refused.items())
         raise VxlabError(f"{len(refused)} of {len(different)} methods do not fit, and nothing has run:\n{told}")

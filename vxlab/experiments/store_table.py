@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.labels import label, rank_of
+from vxlab.experiments.labels import label, layers, rank_of
 from vxlab.experiments.record import RunRecord
 
 if TYPE_CHECKING:
@@ -94,14 +94,14 @@ def _row(
     folder: Path,
     record: RunRecord | None,
 ) -> dict[str, Any]:
-    targets, method = spec["targets"], spec["method"]
+    method = spec["method"]
     return {
         "key": key,
         "status": status,
         "method": method["name"],
         "label": label(method),
         "rank": rank_of(method),
-        "targets": targets if isinstance(targets, str) else ", ".join(targets),
+        "targets": layers(method, spec["targets"]),
         "precision": identity.get("precision", spec["precision"]),
         "attempts": attempts,
         "error": error,

@@ -7,14 +7,13 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from vxlab.experiments.labels import family_name
+from vxlab.experiments.labels import NO_LAYERS, family_name
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.pareto import gain_per_thousand
 from vxlab.views.look import DASHES, GREY, label, look, styled
 
 _FAMILIES = ("LoRA", "VeRA", "LoRA-XS")
 """The three that keep their look in every figure; what else a sweep holds takes the looks after theirs."""
-_WITHOUT_TARGETS = ("head only", "full fine-tuning")
 _NOT_OURS = {"lora_fa": "LoRA-FA"}
 """Methods of the papers that vxlab does not have."""
 _PARAMETERS = "trained parameters in the backbone (the task head apart)"
@@ -98,9 +97,11 @@ def series(table: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:
 
 def series_names(table: pd.DataFrame) -> "pd.Series[str]":
     """Return of each candidate the name of its line: its method, and its targets where they differ in the table."""
-    several = "targets" in table and table["targets"].nunique() > 1
-    names = table["method"] + ", " + table["targets"] if several else table["method"]
-    return names.where(~table["method"].isin(_WITHOUT_TARGETS), table["method"])
+    if "targets" not in table:
+        return table["method"]
+    adapted = table["targets"] != NO_LAYERS
+    several = table.loc[adapted, "targets"].nunique() > 1
+    return (table["method"] + ", " + table["targets"]).where(adapted & several, table["method"])
 
 
 def looks_of(names: Iterable[str]) -> dict[str, int]:
