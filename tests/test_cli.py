@@ -10,7 +10,7 @@ import pytest
 import toy_notebooks as toy
 
 import vxlab
-from vxlab import cli
+from vxlab import cli, cli_shared
 from vxlab.experiments import assets
 
 CHECKOUT = Path(__file__).parents[1]
@@ -201,7 +201,7 @@ def test_errors_that_are_not_the_users_keep_their_traceback(monkeypatch: pytest.
 
 
 def test_a_missing_package_names_the_extra(notebook: str, capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "papermill" else object())
+    monkeypatch.setattr(cli_shared, "find_spec", lambda name: None if name == "papermill" else object())
     assert "papermill is not installed; run: pip install 'vxlab[notebooks]'" in _refused(capsys, "report", notebook)
 
 

@@ -19,9 +19,11 @@ from vxlab.experiments.lease import claimed
 from vxlab.experiments.materials import Materials
 from vxlab.experiments.metrics import compute
 from vxlab.experiments.plan import measure
+from vxlab.experiments.scores import score_table
 from vxlab.experiments.store import Store
-from vxlab.experiments.trained import load_trained, sample_texts
+from vxlab.experiments.trained import load_trained, sample_texts, trained_updates
 from vxlab.experiments.training import Watch
+from vxlab.views.update_explorer import explore_updates
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +82,11 @@ def test_a_finished_run_is_not_trained_again(
 def test_fresh_trains_again(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
     spec = toy_runs.spec(tiny_model, toy_task, epochs=1)
     first = _run(spec, tmp_path)
-    (first.folder / "leftover").touch()
+    (first.folder / "checkpoints" / "checkpoint-1").mkdir(parents=True)
+    (first.folder / "notes.txt").touch()
     second = _run(spec, tmp_path, fresh=True)
-    assert not (first.folder / "leftover").exists()
+    assert not (first.folder / "checkpoints").exists()
+    assert (first.folder / "notes.txt").exists()
     assert (second.metrics, second.folder) == (first.metrics, first.folder)
     assert second.train_seconds != first.train_seconds
 
@@ -115,6 +119,22 @@ def test_a_record_without_a_row_in_the_store_is_taken_up(
     assert _run(toy_runs.spec(tiny_model, toy_task), tmp_path) == record
     with Store(tmp_path) as store:
         assert store.record(record.key) == record
+
+
+def test_a_run_of_which_the_folder_was_deleted_keeps_its_numbers_and_says_what_is_lost(
+    record: vxlab.RunRecord, tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, folder = toy_runs.spec(tiny_model, toy_task), tmp_path / "runs" / record.folder.name
+    shutil.copytree(record.folder, folder)
+    monkeypatch.setattr(run_module, "_trainer", None)
+    _run(spec, tmp_path)
+    shutil.rmtree(folder)
+    again = _run(spec, tmp_path)
+    assert again == record
+    assert score_table({"again": again}).equals(score_table({"again": record}))
+    for needs in (load_trained, trained_updates, lambda run: explore_updates(run, store=tmp_path, interactive=False)):
+        with pytest.raises(vxlab.VxlabError, match=r"its adapter .* is not there(.|\n)*fresh=True"):
+            needs(again)
 
 
 def test_the_store_is_in_the_reports_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

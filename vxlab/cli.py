@@ -1,4 +1,4 @@
-"""The command line: assets, reports, sweeps and JupyterLab.
+"""The command line: assets, reports, sweeps, stored runs and JupyterLab.
 
 Imports that take time stand inside the commands, so that ``vxlab --help`` answers at once.
 """
@@ -9,10 +9,11 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from vxlab.cli_runs import add_runs
+from vxlab.cli_shared import need, print_columns
 from vxlab.errors import VxlabError
 
 _PAIRS = {"report": "-p", "sweep": "-o"}
@@ -97,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_assets(commands)
     _add_report(commands)
     _add_sweep(commands)
+    add_runs(commands)
     _add_lab(commands)
     return parser
 
@@ -117,7 +119,7 @@ def _add_assets(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _assets(arguments: argparse.Namespace) -> int:
-    _need("experiments", "platformdirs", "tqdm", "filelock")
+    need("experiments", "platformdirs", "tqdm", "filelock")
     from vxlab.experiments import assets
 
     if arguments.verify:
@@ -161,7 +163,7 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    _need("notebooks", "nbformat", "nbconvert", "papermill", "plotly")
+    need("notebooks", "nbformat", "nbconvert", "papermill", "plotly")
     if arguments.list or not arguments.names:
         return _list_notebooks()
     from vxlab.views import notebooks, parameters
@@ -174,7 +176,7 @@ def _report(arguments: argparse.Namespace) -> int:
         raise VxlabError("--parameters lists those of one notebook; name one")
     source = notebooks.find(arguments.names[0])
     if arguments.parameters:
-        _print_table([parameter.row() for parameter in parameters.read(source).values()])
+        print_columns([parameter.row() for parameter in parameters.read(source).values()])
         return 0
     print(report(arguments.names[0], parameters.from_text(source, _once(arguments.pairs))))
     return 0
@@ -218,7 +220,7 @@ def _add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def _sweep(arguments: argparse.Namespace) -> int:
     """Carry a sweep out; return 1 where a run failed."""
-    _need("experiments", "sqlalchemy", "transformers", "yaml")
+    need("experiments", "sqlalchemy", "transformers", "yaml")
     from vxlab.experiments.compare import announced, compare
     from vxlab.experiments.engines import make_engine
     from vxlab.experiments.fair import FairSweep
@@ -268,23 +270,8 @@ def _add_lab(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def _lab(arguments: argparse.Namespace) -> int:
-    _need("notebooks", "jupyterlab")
+    need("notebooks", "jupyterlab")
     from vxlab.views.lab import lab
 
     lab(arguments.others)
     return 0
-
-
-def _need(extra: str, *packages: str) -> None:
-    """Refuse to go on where a package is missing that an extra of vxlab brings."""
-    missing = next((package for package in packages if find_spec(package) is None), None)
-    if missing:
-        raise VxlabError(f"{missing} is not installed; run: pip install 'vxlab[{extra}]'")
-
-
-def _print_table(rows: Sequence[dict[str, str]]) -> None:
-    """Print rows in aligned columns, headed by their keys."""
-    lines = [list(rows[0]), *(list(row.values()) for row in rows)] if rows else []
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())

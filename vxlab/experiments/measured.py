@@ -1,7 +1,6 @@
 """What a store measured of one model's candidates: their scores under one protocol, at the rates validation chose."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vxlab.adapters import METHODS, method_from_name
@@ -12,8 +11,8 @@ from vxlab.experiments.pareto import pareto_front
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.statistics import summarise
 from vxlab.experiments.store import ENDED, Store, Where, opened
+from vxlab.experiments.store_database import is_there
 from vxlab.experiments.tuning import with_stages
-from vxlab.paths import reports_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +64,7 @@ def measured(store: Where, model: str | None, *, task: str | None = None, metric
     import pandas as pd
 
     nothing = pd.DataFrame(columns=MEASURED_COLUMNS)
-    if model is None or not is_there(store):
+    if model is None or not _is_there(store):
         return Measured(nothing, metric or "", "", 0)
     with opened(store) as results:
         table = results.table()
@@ -93,7 +92,7 @@ def best_runs(store: Where = None) -> "pd.DataFrame":
     import pandas as pd
 
     columns = ["model", "task", "method", "layers", "runs", "best", "metric", "test score"]
-    if not is_there(store):
+    if not _is_there(store):
         return pd.DataFrame(columns=columns)
     with opened(store) as results:
         table = results.table()
@@ -118,13 +117,6 @@ def store_sentence(runs: "pd.DataFrame") -> str:
     return f"The store holds **{told[0]}** that finished, of {told[1]} on {told[2]} by {told[3]}."
 
 
-def is_there(store: Where) -> bool:
-    """Say whether a store exists, without making one."""
-    if isinstance(store, Store) or (isinstance(store, str) and "://" in store):
-        return True
-    return Path(store or reports_folder() / "runs.db").expanduser().exists()
-
-
 def is_usual(settings: dict[str, Any]) -> bool:
     """Say whether a method's settings are those it comes with, but for the rank, α and seeds.
 
@@ -138,6 +130,10 @@ def is_usual(settings: dict[str, Any]) -> bool:
     chosen = {name: value for name, value in settings.items() if name in _FREE}
     usual = method_from_name(settings["name"], **chosen).settings()
     return all(usual.get(name) == value for name, value in settings.items() if name != "name")
+
+
+def _is_there(store: Where) -> bool:
+    return isinstance(store, Store) or is_there(store)
 
 
 def _plain_runs(table: "pd.DataFrame", results: Store) -> "pd.DataFrame":

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vxlab.adapters.checkpoint import SETTINGS_FILE
 from vxlab.errors import VxlabError
+from vxlab.experiments.labels import label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +62,8 @@ class RunRecord:
     identity: dict[str, str] = field(default_factory=dict, repr=False)
     """what the key holds beside the spec: fingerprints of model and task, the precision in force, the version; empty
     in a record from before there were sweeps"""
+    kept: bytes | None = field(default=None, compare=False, repr=False)
+    """the predictions file as the store has it, where the folder's is gone or cut short; None where it need not help"""
 
     def score(self, metric: str | None = None, split: str = "test") -> float:
         """Return a metric at the chosen epoch, by default the task's first on test; NaN where there is none."""
@@ -87,12 +91,40 @@ class RunRecord:
         """Return the chosen checkpoint's logits ``(rows, num_labels)`` and the labels ``(rows,)`` of a split.
 
         Raises:
-            VxlabError: the run diverged, or has no such split.
+            VxlabError: the run diverged, has no such split, or its predictions cannot be read.
         """
-        from safetensors.torch import load_file
-
-        tensors = load_file(self.folder / PREDICTIONS_FILE) if self.status == "finished" else {}
+        tensors = self._predictions() if self.status == "finished" else {}
         return predictions_in(tensors, split, self.key, self.status)
+
+    def adapter_folder(self) -> Path:
+        """Return the folder of the saved adapter, as :func:`vxlab.load_adapter` takes it.
+
+        Raises:
+            VxlabError: the adapter is gone, or the folder is another run's; scores and predictions need neither.
+        """
+        beside = RunRecord.load(self.folder)
+        adapter = self.folder / ADAPTER_FOLDER
+        if (adapter / SETTINGS_FILE).is_file() and (beside is None or beside.key == self.key):
+            return adapter
+        lost = "is not there" if beside is None or beside.key == self.key else f"is of another run, {beside.key[:12]}"
+        raise VxlabError(
+            f"run {self.key[:12]} ({label(self.spec['method'])}): its adapter {adapter} {lost}; its scores and "
+            "predictions are kept\nPut the folder back, name where it is with vxlab.Store(where, folder=...), or train "
+            "it again with vxlab.run(spec, fresh=True)"
+        )
+
+    def _predictions(self) -> "dict[str, torch.Tensor]":
+        from safetensors import SafetensorError
+        from safetensors.torch import load, load_file
+
+        file = self.folder / PREDICTIONS_FILE
+        try:
+            return load(self.kept) if self.kept else load_file(file)
+        except (OSError, SafetensorError) as error:
+            raise VxlabError(
+                f"run {self.key[:12]}: its predictions {file} cannot be read ({str(error).splitlines()[0]}); a store "
+                "that has the run has them, too: vxlab.Store(where).predictions(key)"
+            ) from error
 
     def save(self) -> None:
         """Write the record into its folder, whole or not at all."""
@@ -108,20 +140,28 @@ class RunRecord:
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
+    @classmethod
+    def whole(cls, folder: Path, key: str) -> "RunRecord | None":
+        """Read the record of a run that lies in its folder with all that it left behind, None where some is lacking."""
+        found = cls.load(folder)
+        if found is None or found.key != key or not (folder / ADAPTER_FOLDER / SETTINGS_FILE).is_file():
+            return None
+        return found if found.status != "finished" or (folder / PREDICTIONS_FILE).is_file() else None
+
     def fields(self) -> dict[str, Any]:
-        """Return every field but the folder as plain JSON values, with null where a number is NaN or infinite."""
-        fields = {name: value for name, value in dataclasses.asdict(self).items() if name != "folder"}
+        """Return all but where the files are as plain JSON values, with null for a number that is NaN or infinite."""
+        fields = {name: value for name, value in dataclasses.asdict(self).items() if name not in ("folder", "kept")}
         safe: dict[str, Any] = _without_nan(fields)
         return safe
 
     @classmethod
-    def from_fields(cls, fields: dict[str, Any], folder: Path) -> "RunRecord":
-        """Return the record that :meth:`fields` was taken from, its files in ``folder``.
+    def from_fields(cls, fields: dict[str, Any], folder: Path, kept: bytes | None = None) -> "RunRecord":
+        """Return the record that :meth:`fields` was taken from, its files in ``folder`` or ``kept``.
 
         Raises:
             TypeError, KeyError, AttributeError: these are not the fields of a record.
         """
-        return cls(**_with_nan(fields), folder=folder)
+        return cls(**{**_with_nan(fields), "folder": folder, "kept": kept})
 
 
 def predictions_in(

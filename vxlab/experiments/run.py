@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from transformers import DataCollatorWithPadding, set_seed
 
 from vxlab.errors import VxlabError
-from vxlab.experiments import hardware
+from vxlab.experiments import hardware, run_folder
 from vxlab.experiments.lease import claimed
 from vxlab.experiments.listener import Listener, Stopped, waiting
 from vxlab.experiments.materials import Job, Materials
@@ -53,7 +53,7 @@ def run(
         spec: the run.
         store: a :class:`vxlab.Store`, or where one is: an SQLite file, a folder, or a database's URL; None means
             ``runs.db`` in ``VXLAB_REPORTS``, or in ``./reports``.
-        fresh: train again although the store has the run.
+        fresh: train again although the store has the run, and replace its folder's files.
         progress: show a bar with the time left.
         listener: told of steps, losses and scores as they come, and asked whether to stop; None where torchrun started
             several processes.
@@ -70,8 +70,9 @@ def run(
     with opened(store) as results:
         folder = results.folder_of(job.key)
         if fresh:
+            results.require_idle(job.key)
             results.forget(job.key)
-            shutil.rmtree(folder, ignore_errors=True)
+            run_folder.clear(folder)
         if _processes() > 1:
             return _one_of_many(job, results, materials, progress)
         return settle(job, results, lambda: execute(job, folder, materials, progress, listener), listener)
@@ -108,7 +109,7 @@ def execute(
 
     What is needed to go on after a kill or a stop stays in the folder; no store is touched.
     """
-    if (found := RunRecord.load(folder)) is not None and found.key == job.key:
+    if (found := RunRecord.whole(folder, job.key)) is not None:
         return found
     held = hardware.reset_peak_memory(job.device)
     set_seed(job.spec.seed)
@@ -117,7 +118,7 @@ def execute(
     trainer = _trainer(job, folder, materials, watch)
     folder.mkdir(parents=True, exist_ok=True)  # only now: what the model or the targets refuse leaves nothing
     with _alone_in(folder):
-        if (found := RunRecord.load(folder)) is not None and found.key == job.key:
+        if (found := RunRecord.whole(folder, job.key)) is not None:
             return found
         return _train(job, folder, materials, trainer, watch, held)
 

@@ -5,16 +5,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, and_, case, delete, literal, or_, select
+from sqlalchemy import ColumnElement, Row, and_, case, delete, func, literal, not_, or_, select
 
+from vxlab.errors import VxlabError
+from vxlab.experiments import run_folder
 from vxlab.experiments.record import PREDICTIONS_FILE, RunRecord, predictions_in
 from vxlab.experiments.spec import settings_key
 from vxlab.experiments.store_database import Database
 from vxlab.experiments.store_errors import StoreError
-from vxlab.experiments.store_owners import is_dead, new_owner
+from vxlab.experiments.store_owners import is_dead, new_owner, place_of
 from vxlab.experiments.store_schema import clock, runs
 from vxlab.experiments.store_table import frame, write
-from vxlab.paths import reports_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,9 +49,11 @@ class Store:
 
     Args:
         where: the path of an SQLite file, or of a folder that holds ``runs.db``; or an SQLAlchemy URL such as
-            ``postgresql+psycopg://user@host/database``. None: ``runs.db`` in ``VXLAB_REPORTS``, or in ``./reports``.
+            ``postgresql+psycopg://user@host/database``. None: ``runs.db`` in the folder of
+            reports: ``VXLAB_REPORTS``, a checkout's ``reports``, or ``./reports``.
         folder: where the runs' adapters, predictions and checkpoints lie, a folder a run. None: beside the SQLite
-            file, by its name without ``.db``; for a server, ``runs`` in ``VXLAB_REPORTS``, or in ``./reports``.
+            file, by its name without its suffix, or with ``.runs`` where it has none; for a server, ``runs`` in the
+            folder of reports.
         lease_seconds: so long a claim holds unless renewed.
         patience: seconds to wait for the database.
 
@@ -134,10 +137,10 @@ class Store:
         not have been claimed: a record from an earlier store's folder may be put in.
         """
         file = record.folder / PREDICTIONS_FILE
-        has_predictions = record.status == "finished" and file.is_file()
+        predictions = record.kept or (file.read_bytes() if file.is_file() else None)
         values = {
             **_described(record.key, record.spec, record.identity), "status": record.status, "owner": owner,
-            "record": record.fields(), "predictions": file.read_bytes() if has_predictions else None,
+            "record": record.fields(), "predictions": predictions if record.status == "finished" else None,
             "at": clock(), "lease": None, "attempts": 1, "error": None, "traceback": None,
         }  # fmt: skip
         self._database.put(values, runs.c.status.not_in(ENDED), attempts=runs.c.attempts)
@@ -147,8 +150,33 @@ class Store:
         told = {"error": _storable(error), "traceback": _storable(traceback)}
         self._database.change(and_(_held_by(owner), runs.c.key == key), status="failed", at=clock(), lease=None, **told)
 
+    def remove(self, key: str) -> None:
+        """Delete a run: its row and its folder. What is trained with its spec after that is trained anew.
+
+        Raises:
+            VxlabError: a process trains it now, or its folder holds what no run writes; then nothing is deleted.
+        """
+        self.require_idle(key)
+        untaken = not_(and_(runs.c.status == "running", runs.c.lease >= clock()))
+        with run_folder.deleted(self.folder_of(key)):
+            self._database.do(lambda connection: connection.execute(delete(runs).where(runs.c.key == key, untaken)))
+
+    def require_idle(self, key: str) -> None:
+        """Raise VxlabError where a process trains a run now."""
+        self.release_dead()
+        row, now = self.status([key]).get(key), self.now()
+        if row is not None and row.status == "running" and row.owner and row.lease >= now:
+            raise VxlabError(
+                f"run {key[:12]} is being trained by {place_of(row.owner)}; wait until it ends, or end that process "
+                f"(without a sign of life its claim ends in {row.lease - now:.0f} s)"
+            )
+
     def forget(self, key: str, owner: str | None = None) -> None:
-        """Delete a run's row, with ``owner`` only where that holds its claim; its folder stays."""
+        """Delete a run's row, with ``owner`` only where that holds its claim.
+
+        Its folder stays, and a finished run that lies there is taken up again by whoever asks for it next:
+        :meth:`remove` deletes both.
+        """
         wanted = runs.c.key == key if owner is None else and_(_held_by(owner), runs.c.key == key)
         self._database.do(lambda connection: connection.execute(delete(runs).where(wanted)))
 
@@ -161,9 +189,27 @@ class Store:
         return {row.key: row for row in self._database.rows([runs.c.key, *columns], keys)}
 
     def record(self, key: str) -> RunRecord | None:
-        """Return the record of a finished or diverged run, None of any other."""
-        row = next(iter(self._database.rows([runs.c.record], [key])), None)
-        return RunRecord.from_fields(row.record, self.folder_of(key)) if row and row.record else None
+        """Return the record of a finished or diverged run, None of any other.
+
+        Its predictions are the store's own where its folder is gone or elsewhere; its adapter is then told to be lost
+        by whatever needs it.
+
+        Raises:
+            VxlabError: it is no record that this version of vxlab reads.
+        """
+        size = func.length(runs.c.predictions).label("size")
+        row = next(iter(self._database.rows([runs.c.record, size], [key])), None)
+        if not row or not row.record:
+            return None
+        folder = self.folder_of(key)
+        there = row.size is None or _size(folder / PREDICTIONS_FILE) == row.size
+        record = _read(row.record, folder, None if there else self.predictions_file(key))
+        if record is None:
+            raise VxlabError(
+                f"run {key[:12]}: its record in {self.name} cannot be read, by another version of vxlab perhaps; take "
+                f"it out with `vxlab runs rm {key[:12]}`, and train it again"
+            )
+        return record
 
     def predictions(self, key: str, split: str = "test") -> "tuple[torch.Tensor, torch.Tensor]":
         """Return a run's logits ``(rows, num_labels)`` and labels ``(rows,)`` of a split, from the database.
@@ -177,6 +223,11 @@ class Store:
         status = row.status if row else "not in the store"
         tensors = load(bytes(row.predictions)) if row and row.predictions else {}
         return predictions_in(tensors, split, key, status)
+
+    def predictions_file(self, key: str) -> bytes | None:
+        """Return a finished run's predictions as the bytes of their safetensors file, None where there are none."""
+        row = next(iter(self._database.rows([runs.c.predictions], [key])), None)
+        return bytes(row.predictions) if row and row.predictions else None
 
     def same_spec_elsewhere(self, key: str, spec: dict[str, Any]) -> dict[str, str] | None:
         """Return what the latest finished run with this spec but another key was made of, None where there is none.
@@ -209,7 +260,7 @@ class Store:
         rows = [dict(row._mapping) for row in self._database.rows([*columns, status], keys)]
         for row in rows:
             row["folder"] = self.folder_of(row["key"])
-            row["record"] = row["record"] and RunRecord.from_fields(row["record"], row["folder"])
+            row["record"] = row["record"] and _read(row["record"], row["folder"])
         return frame(rows)
 
     def export(self, path: str | Path, keys: Iterable[str] | None = None) -> Path:
@@ -234,11 +285,18 @@ class Store:
         return f"Store({self.name!r})"
 
 
-def _beside(file: Path | None) -> Path:
-    """Return the folder of the runs of a database in a file, or on a server."""
-    if file is None:
-        return reports_folder() / "runs"
-    return file.with_suffix("") if file.suffix else file.with_name(f"{file.name}.runs")
+def _read(fields: dict[str, Any], folder: Path, kept: bytes | None = None) -> RunRecord | None:
+    try:
+        return RunRecord.from_fields(fields, folder, kept)
+    except (TypeError, KeyError, AttributeError):
+        return None
+
+
+def _size(file: Path) -> int | None:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return None
 
 
 def _held_by(owner: str) -> ColumnElement[bool]:

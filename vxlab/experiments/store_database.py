@@ -39,6 +39,18 @@ PROBES = {"connect_timeout": 10, "keepalives_idle": 15, "keepalives_interval": 5
 """A server whose machine vanished answers nothing: without probing it, a driver would wait for hours."""
 
 
+def is_there(where: str | Path | None) -> bool:
+    """Say whether a store exists, without making one; a server is taken to have it."""
+    file = _file(_url(where))
+    return file is None or file.is_file()
+
+
+def place(where: str | Path | None) -> str:
+    """Return where a store is or would be, without its password."""
+    url = _url(where)
+    return str(_file(url) or _without_secrets(url))
+
+
 class Database:
     """An SQLite file or a Postgres database, with our tables in it.
 
@@ -49,9 +61,8 @@ class Database:
     def __init__(self, where: str | Path | None, folder: str | Path | None, patience: float) -> None:
         self.url = _url(where)
         self.file = _file(self.url)
-        self.name = str(self.file or _without_secrets(self.url))
-        beside = self.file.with_suffix("") if self.file else reports_folder() / "runs"
-        self.folder = Path(folder or beside).expanduser().absolute()
+        self.name = place(where)
+        self.folder = Path(folder or _beside(self.file)).expanduser().absolute()
         self.patience = patience
         self._ready = False
         self._inode = (0, 0)
@@ -148,6 +159,13 @@ def _file(url: URL) -> Path | None:
     if url.get_backend_name() != "sqlite":
         return None
     return Path((url.database or "").removeprefix("file:")).expanduser().absolute()
+
+
+def _beside(file: Path | None) -> Path:
+    """Return the folder of the runs of a database in a file, or on a server."""
+    if file is None:
+        return reports_folder() / "runs"
+    return file.with_suffix("") if file.suffix else file.with_name(f"{file.name}.runs")
 
 
 def _without_secrets(url: URL) -> str:

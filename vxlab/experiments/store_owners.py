@@ -42,6 +42,16 @@ def is_dead(owner: str) -> bool:
     return _is_gone(pid) if found is None else abs(found - start) > CLOCK_SLACK
 
 
+def place_of(owner: str) -> str:
+    """Return in words where an owner is.
+
+    >>> place_of("mine/9f5a/4026531836:123:77.50:ab12")
+    'process 123 on mine'
+    """
+    machine, *rest = owner.rsplit(":", 3)
+    return f"process {rest[0]} on {machine.partition('/')[0]}" if len(rest) == 3 else owner
+
+
 def _machine() -> str:
     """Name the machine, its boot and, under Linux, the container.
 

@@ -187,9 +187,9 @@ class _Drive:
                 self.engine.submit(key, work, job.spec, key, job.device, folder)
 
     def _claim(self, job: Job) -> bool:
-        found = RunRecord.load(self.results.folder_of(job.key))
+        found = RunRecord.whole(self.results.folder_of(job.key), job.key)
         claimed = self.results.claim(job.key, job.spec.settings(), job.identity, self.owner, failed_before=self.started)
-        if claimed and found is not None and found.key == job.key:
+        if claimed and found is not None:
             self._keep(found)  # trained before a driver could write it down
             self._leave(job.key, found.status)
             return False

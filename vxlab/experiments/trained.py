@@ -14,7 +14,7 @@ from vxlab.analysis.matrices import Update
 from vxlab.analysis.updates import relative_update_norm
 from vxlab.errors import VxlabError
 from vxlab.experiments.models import load_model, load_tokenizer, model_source
-from vxlab.experiments.record import ADAPTER_FOLDER, RunRecord
+from vxlab.experiments.record import RunRecord
 from vxlab.experiments.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -27,9 +27,10 @@ def load_trained(record: RunRecord) -> nn.Module:
     """Load a run's model with what it trained, unmerged, on the CPU in evaluation mode.
 
     Raises:
-        VxlabError: the base model is no longer the one the run trained on.
+        VxlabError: the adapter is gone, or the base model is no longer the one the run trained on.
     """
-    return load_adapter(_base(record), record.folder / ADAPTER_FOLDER).eval()
+    adapter = record.adapter_folder()  # before the base is loaded, which takes long
+    return load_adapter(_base(record), adapter).eval()
 
 
 @torch.no_grad()
