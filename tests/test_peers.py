@@ -12,7 +12,7 @@ from architectures import ARCHITECTURES, inputs, loaded_in_a_new_process
 from torch import nn
 
 import vxlab
-from vxlab.adapters import peers
+from vxlab.adapters.fingerprint import values_probe
 from vxlab.experiments.costs import cost_table
 
 peft = pytest.importorskip("peft")
@@ -217,9 +217,9 @@ def test_the_probe_sees_signs_order_and_size() -> None:
     turned, swapped, scaled = tensor.clone(), tensor.flip(0), tensor.clone()
     turned[:, 0] *= -1
     scaled[0] *= 2
-    probe = peers._probe([tensor])
-    assert all(abs(peers._probe([each]) - probe) > 2e-3 for each in (turned, swapped, scaled))
-    assert abs(peers._probe([tensor * (1 + 1e-6 * torch.rand_like(tensor))]) - probe) < 1e-5
+    probe = values_probe([tensor])
+    assert all(abs(values_probe([each]) - probe) > 2e-3 for each in (turned, swapped, scaled))
+    assert abs(values_probe([tensor * (1 + 1e-6 * torch.rand_like(tensor))]) - probe) < 1e-5
 
 
 def test_equal_settings_are_equal_methods_and_come_back_from_json() -> None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Mapping, Set
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vxlab.errors import VxlabError
 
@@ -71,15 +71,26 @@ def shown(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
+def loose_fields(cls: type) -> dict[str, Any]:
+    """Return the annotations of a dataclass's fields that :func:`settle_fields` leaves alone, but for literals."""
+    hints, known = _hints(cls), _annotations(cls)
+    return {name: each for name, each in hints.items() if name not in known and get_origin(each) is not Literal}
+
+
 @functools.cache
 def _annotations(cls: type) -> dict[str, Any]:
-    """Return the annotations that can be checked; those of a class whose names cannot be looked up are none."""
+    """Return the annotations that can be checked."""
+    return {name: each for name, each in _hints(cls).items() if all(map(_is_known, _alternatives(each)))}
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    """Return the annotations of the fields; of a class whose names cannot be looked up, none."""
     try:
         hints = get_type_hints(cls)
     except NameError:  # a class in a function, with annotations that are texts
         return {}
     fields = {field.name for field in dataclasses.fields(cls)}
-    return {name: each for name, each in hints.items() if name in fields and all(map(_is_known, _alternatives(each)))}
+    return {name: each for name, each in hints.items() if name in fields}
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:

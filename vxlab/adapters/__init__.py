@@ -16,7 +16,7 @@ from vxlab.adapters.layer import AdaptedLinear
 from vxlab.adapters.lidb import LiDB
 from vxlab.adapters.lora import LoRA
 from vxlab.adapters.lora_xs import LoRAXS
-from vxlab.adapters.methods import METHODS, method_from_name
+from vxlab.adapters.methods import METHODS, method_from_name, register
 from vxlab.adapters.operation import adapted_linear
 from vxlab.adapters.peers import PEFT
 from vxlab.adapters.roles import TARGET_SETS
@@ -45,6 +45,7 @@ __all__ = [
     "load_adapter",
     "merge",
     "method_from_name",
+    "register",
     "resolve_targets",
     "save_adapter",
     "trainable_parameters",

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +31,8 @@ from vxlab.adapters.family import Family, Method
 from vxlab.adapters.fingerprint import PROBE_TOLERANCE, weights_fingerprint
 from vxlab.adapters.gradient_start import BASIS_NAMES
 from vxlab.adapters.layer import linear_shape
-from vxlab.adapters.methods import method_from_name
+from vxlab.adapters.methods import method_from_name, require_registered
+from vxlab.adapters.own_code import code_version
 from vxlab.errors import VxlabError
 
 FORMAT = 1
@@ -58,10 +60,11 @@ def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
         The folder.
 
     Raises:
-        VxlabError: nothing is attached, or the model is merged.
+        VxlabError: nothing is attached, the method is one of your own that is not registered, or the model is merged.
         OSError: the folder cannot be written.
     """
     attachment = attachment_of(model)
+    require_registered(attachment.method)
     if any(layer.merged for layer in adapted_layers(model).values()):
         raise VxlabError("the model is merged, so its base weights cannot be fingerprinted; call unmerge(model) first")
     other = _other_trained(model)
@@ -79,6 +82,7 @@ def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
             "tensors_sha256": _sha256(new / TENSORS_FILE),
             "base": _base_fingerprints(_frozen_base(model, other)),
             **_frozen_fingerprints(model),
+            **code_version(type(attachment.method)),
             "vxlab": __version__,
             "torch": torch.__version__,
         }
@@ -107,6 +111,7 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
     saved = _read_settings(folder)
     tensors = _read_tensors(folder, saved)
     method = method_from_name(saved["method"], **saved["settings"])
+    _warn_of_other_code(method, saved, folder)
     other = tensors.keys() & base_parameters(model).keys()
     if any(layer.merged for layer in adapted_layers(model).values()):
         raise VxlabError("the model is merged, so its base weights cannot be compared; call unmerge(model) first")
@@ -127,6 +132,15 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
             detach(model)
         raise
     return model
+
+
+def _warn_of_other_code(method: Method, saved: Mapping[str, Any], folder: Path) -> None:
+    if code_version(type(method)).get("code") != saved.get("code"):
+        warnings.warn(
+            f"{folder} was saved by other code of {type(method).__name__} than is loaded here (or under another "
+            "Python), so its update may be another; compare its outputs, or train again",
+            stacklevel=3,
+        )
 
 
 def _other_trained(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -5,11 +5,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from torch import Tensor, nn
 
-from vxlab.adapters.fingerprint import basis_probe, weights_fingerprint
+from vxlab.adapters.fingerprint import frozen_probe, weights_fingerprint
+from vxlab.adapters.own_code import code_version, is_own
+from vxlab.adapters.own_home import packed
 from vxlab.checks import settle_fields
 from vxlab.errors import VxlabError
 
@@ -58,12 +60,18 @@ class Method(ABC):
         return {}
 
     def versions(self) -> dict[str, str]:
-        """Return the versions, beside vxlab's own, on which its numbers depend."""
-        return {}
+        """Return the versions, beside vxlab's own, on which its numbers depend: of a class of yours, its code's."""
+        return code_version(type(self))
 
     def schedule(self, model: nn.Module) -> "Schedule | None":
         """Return what a training loop must do for the method that is on this model, if anything."""
         return None
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return packed(self) if is_own(type(self)) else super().__reduce_ex__(protocol)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # it never changes
 
 
 class Schedule(Protocol):
@@ -106,7 +114,7 @@ class Family(Method):
     ) -> dict[str, dict[str, Tensor]]:
         """Return every layer's own frozen tensors by dotted name, all layers in one call.
 
-        A layer has none or two: that of the output side first.
+        Where there are two bases, that of the output side comes first.
 
         Args:
             weights: W ``(out, in)``, by layer.
@@ -162,11 +170,9 @@ class Family(Method):
             return {}  # saved whole, so there is nothing to reproduce
         adapted: list[Any] = list(layers.values())
         shared = dict(adapted[0].shared.named_buffers())
-        if shared:
-            return {"shared_sha256": weights_fingerprint(shared)}
         frozen = [tensors for tensors in (layer.frozen_tensors() for layer in adapted) if tensors]
-        probes = [round(basis_probe(*each.values()), 6) for each in frozen]
-        return {"basis_probes": probes} if probes else {}
+        found: dict[str, Any] = {"shared_sha256": weights_fingerprint(shared)} if shared else {}
+        return found | ({"basis_probes": [frozen_probe(list(each.values())) for each in frozen]} if frozen else {})
 
     def checked_shapes(self, layers: Mapping[str, nn.Module]) -> dict[str, Shape]:
         """Return the layers' shapes, or raise if this family cannot adapt one of them."""

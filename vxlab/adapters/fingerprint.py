@@ -2,7 +2,7 @@
 
 import ctypes
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -24,6 +24,24 @@ def weights_fingerprint(tensors: Mapping[str, Tensor], dtype: torch.dtype | None
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(_bytes(tensor))
     return digest.hexdigest()
+
+
+def frozen_probe(tensors: Sequence[Tensor]) -> float:
+    """Return one number that tells a layer's frozen tensors: the probe of a pair of bases, or of all values in turn."""
+    if len(tensors) == 2 and all(tensor.ndim == 2 for tensor in tensors):
+        return round(basis_probe(*tensors), 6)
+    return values_probe(tensors)
+
+
+def values_probe(tensors: Sequence[Tensor]) -> float:
+    """Return Σ g·t/‖t‖ for fixed Gaussian g: it moves with every sign, order and value, and little with rounding."""
+    generator = torch.Generator().manual_seed(0)
+    total = 0.0
+    for tensor in tensors:
+        values = tensor.detach().cpu().double().flatten()
+        g = torch.randn(len(values), generator=generator, dtype=torch.float64)
+        total += float(g @ values / values.norm().clamp_min(torch.finfo(torch.float64).tiny))
+    return round(total, 6)
 
 
 def basis_probe(left_basis: Tensor, right_basis: Tensor) -> float:

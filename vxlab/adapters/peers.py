@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vxlab.adapters import adalora
 from vxlab.adapters.family import Method, Schedule, replace_layer
+from vxlab.adapters.fingerprint import values_probe
 from vxlab.adapters.peer_configs import ADAPTER, checked_settings, first_line, inject, peft_config, rank_setting
 from vxlab.errors import VxlabError
 
@@ -100,7 +101,7 @@ class PEFT(Method):
         return number
 
     def fingerprints(self, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
-        probes = [_probe(_frozen_tensors(layer)) for layer in layers.values()]
+        probes = [values_probe(_frozen_tensors(layer)) for layer in layers.values()]
         return {"basis_probes": probes} if any(probes) else {}
 
     def schedule(self, model: nn.Module) -> Schedule | None:
@@ -119,14 +120,3 @@ def _frozen_tensors(layer: nn.Module) -> list[Tensor]:
     attributes = {name: value.get(ADAPTER) for name, value in vars(layer).items() if isinstance(value, dict)}
     named = {**buffers, **{name: value for name, value in attributes.items() if isinstance(value, Tensor)}}
     return [named[name].detach().cpu() for name in sorted(named)]
-
-
-def _probe(tensors: Sequence[Tensor]) -> float:
-    """Return Σ g·t/‖t‖ for fixed Gaussian g: it moves with every sign, order and value, and little with rounding."""
-    generator = torch.Generator().manual_seed(0)
-    total = 0.0
-    for tensor in tensors:
-        values = tensor.double().flatten()
-        g = torch.randn(len(values), generator=generator, dtype=torch.float64)
-        total += float(g @ values / values.norm().clamp_min(torch.finfo(torch.float64).tiny))
-    return round(total, 6)

@@ -12,6 +12,8 @@ from torch import nn
 
 from vxlab._version import __version__
 from vxlab.adapters import attach
+from vxlab.adapters.methods import require_registered
+from vxlab.adapters.own_code import code_version
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.models import ModelSource, copy_with_new_head, load_model, load_tokenizer, model_source
@@ -61,7 +63,8 @@ class Materials:
             device: of the workers, where they are not this process; None looks here.
 
         Raises:
-            VxlabError: the model, the task, the device or the precision cannot be had.
+            VxlabError: the model, the task, the device or the precision cannot be had, or nothing could load what a
+                method of your own trains, because it is not registered.
         """
         device = device or hardware.resolve_device(spec.device)
         if spec.device not in ("auto", device):
@@ -70,11 +73,13 @@ class Materials:
             )
         precision = hardware.resolve_precision(spec.precision, device)
         task = self.task(spec)
+        require_registered(spec.method)
         identity = {
             "model": self._source(spec).fingerprint,
             "task": f"{task.fingerprint} {' '.join(task.metrics)}",
             "precision": precision,
             "vxlab": __version__,
+            **code_version(type(spec.method)),
             **spec.method.versions(),
         }
         return Job(spec, spec.key(**identity), identity, device, precision)

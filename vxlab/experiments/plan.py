@@ -28,6 +28,7 @@ _WORDS = {
     "precision": "another precision",
     "vxlab": "another version of vxlab",
     "peft": "another version of peft",
+    "code": "other code of their method",
 }
 """What a difference in a run's identity means."""
 

@@ -262,8 +262,8 @@ def _same_job(spec: RunSpec, key: str, device: str) -> Job:
         job = fresh_materials().job(spec, device)
     if job.key != key:
         raise VxlabError(
-            "this worker has another model, task or version of vxlab than the driver: give both the same files "
-            f"(here {', '.join(f'{name} {value[:12]}' for name, value in job.identity.items())})"
+            "this worker has another model, task or version of vxlab than the driver, or other code of the method: "
+            f"give both the same files (here {', '.join(f'{name} {value[:12]}' for name, value in job.identity.items())})"
         )
     return job
 
