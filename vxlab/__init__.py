@@ -4,6 +4,7 @@ Importing vxlab loads torch and the adapters. What needs transformers, plotly or
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 from vxlab._version import __version__
@@ -136,3 +137,7 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+if "VXLAB_IMPORT" in os.environ:  # last, for what it imports imports vxlab
+    importlib.import_module("vxlab.experiments.own_methods").import_passed_on()

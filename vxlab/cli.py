@@ -57,6 +57,10 @@ def _run(argv: list[str]) -> int:
     if others and not arguments.passes_on:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     try:
+        if imports := getattr(arguments, "imports", None):
+            from vxlab.adapters.own_home import import_methods
+
+            import_methods(imports)
         return int(arguments.command(arguments))
     except VxlabError as error:
         print(f"vxlab: {error}", file=sys.stderr)
@@ -157,9 +161,15 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
                         help="a shipped notebook, or the path of your own; all: every shipped one")  # fmt: skip
     parser.add_argument("-p", type=_pair, action="append", default=[], metavar="KEY VALUE", dest="pairs",
                         help="set a parameter where a notebook has it; a list's items have commas between")  # fmt: skip
+    _add_import(parser)
     parser.add_argument("--list", action="store_true", help="list the notebooks and what each asks")
     parser.add_argument("--parameters", action="store_true", help="list NAME's parameters instead of running it")
     parser.set_defaults(command=_report)
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    about = "import a module, or a .py file, that registers methods of your own; may be repeated"
+    parser.add_argument("--import", action="append", metavar="MODULE", dest="imports", help=about)
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -213,6 +223,7 @@ def _add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--workers", type=int, metavar="N", help="runs at a time, where the engine runs several")
     parser.add_argument("-o", type=_pair, action="append", default=[], metavar="KEY VALUE", dest="pairs",
                         help="set an option of the engine, such as gpus_per_run 0.5; may be repeated")  # fmt: skip
+    _add_import(parser)
     parser.add_argument("--export", metavar="PATH", help="write the table of runs as .csv or .parquet")
     parser.add_argument("--plan", action="store_true", help="say how many runs, how long and how many bytes, and stop")
     parser.set_defaults(command=_sweep)

@@ -1,9 +1,10 @@
 """What a store measured of one model's candidates: their scores under one protocol, at the rates validation chose."""
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vxlab.adapters import METHODS, method_from_name
+from vxlab.adapters import METHODS
 from vxlab.errors import VxlabError
 from vxlab.experiments.labels import family_name, label
 from vxlab.experiments.metrics import interval
@@ -127,9 +128,12 @@ def is_usual(settings: dict[str, Any]) -> bool:
     """
     if settings["name"] not in METHODS:
         return True
-    chosen = {name: value for name, value in settings.items() if name in _FREE}
-    usual = method_from_name(settings["name"], **chosen).settings()
-    return all(usual.get(name) == value for name, value in settings.items() if name != "name")
+    usual = {field.name: field.default for field in dataclasses.fields(METHODS[settings["name"]])}
+    return all(
+        name in usual and (usual[name] is dataclasses.MISSING or json.loads(json.dumps(usual[name])) == value)
+        for name, value in settings.items()
+        if name not in {"name", *_FREE}
+    )
 
 
 def _is_there(store: Where) -> bool:

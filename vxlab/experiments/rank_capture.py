@@ -13,7 +13,7 @@ from vxlab.experiments.gradients import FIRST_BATCHES, first_gradients
 from vxlab.experiments.kept import kept_table
 from vxlab.experiments.materials import Materials
 from vxlab.experiments.progress import progress_bar
-from vxlab.experiments.rank_table import Targets, adapter, targets_name
+from vxlab.experiments.rank_table import FAMILIES, Targets, adapter, targets_name
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store import Where
 from vxlab.spectra_cache import entry_key
@@ -30,7 +30,9 @@ def captured_table(
     *,
     store: Where = None,
 ) -> "pd.DataFrame":
-    """Return the share of the first gradient that each method can follow before its first step, at each rank.
+    """Return the share of the first gradient that each of vxlab's families can follow before its first step.
+
+    Of a family of your own it is not known.
 
     Columns: ``family, rank, role, block``, and the means of ``share``, ``chance`` and ``best`` of
     :func:`~vxlab.experiments.capture_table.capture_table` where a block has several layers of a role.
@@ -46,7 +48,7 @@ def captured_table(
         VxlabError: a layer's gradient is missing or does not fit; or as :func:`vxlab.run`.
     """
     layers = resolve_targets(model, targets)
-    own = sizes[sizes["targets"] == targets_name(targets)]
+    own = sizes[(sizes["targets"] == targets_name(targets)) & sizes["family"].isin(FAMILIES)]
     places = [(str(family), int(rank)) for family, rank in zip(own["family"], own["rank"], strict=True)]
     origin, found = _gradients(gradients, targets, layers)
 

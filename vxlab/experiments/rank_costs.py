@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vxlab.adapters import Full, Head, Method, attach, detach, resolve_targets, save_adapter, trainable_parameters
 from vxlab.adapters.family import Family
 from vxlab.errors import VxlabError
+from vxlab.experiments.labels import family_name
 from vxlab.experiments.progress import progress_bar
 from vxlab.experiments.step_cost import StepMemory, ratio, step_memory, timed, training_step
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 FROZEN, HEAD, FULL = "frozen model", "head only", "full fine-tuning"
 """The rows that have no rank. Of the frozen model nothing trains, but its gradient flows down to the embeddings: the
 forward and backward pass that every adapter needs, and so the least a step can take."""
-
-METHOD_NAMES = {"lora": "LoRA", "vera": "VeRA", "lora_xs": "LoRA-XS", "lidb": "LiDB", "head": HEAD, "full": FULL}
 
 
 def rank_costs(
@@ -100,7 +99,7 @@ class _Candidate:
 
     @property
     def name(self) -> str:
-        return METHOD_NAMES[self.method.name] if self.method else FROZEN
+        return family_name(self.method) if self.method else FROZEN
 
     @property
     def rank(self) -> int | None:

@@ -2,13 +2,25 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor, nn
 
-from vxlab.adapters import TARGET_SETS, Family, LiDB, LoRA, LoRAXS, VeRA, resolve_targets
+from vxlab.adapters import (
+    METHODS,
+    TARGET_SETS,
+    Family,
+    LiDB,
+    LoRA,
+    LoRAXS,
+    Method,
+    VeRA,
+    method_from_name,
+    resolve_targets,
+)
 from vxlab.adapters.family import Shape
 from vxlab.adapters.layer import linear_shape, linear_weight
+from vxlab.adapters.own_code import is_own
 from vxlab.adapters.targets import head_parameters
 from vxlab.errors import VxlabError
 from vxlab.experiments.costs import BYTES
@@ -21,6 +33,7 @@ if TYPE_CHECKING:
 
 SIZE_COLUMNS = ["targets", "layers", "family", "rank", "backbone", "head", "share", "bytes"]
 FAMILIES = ("LoRA", "VeRA", "LoRA-XS", "LiDB")
+"""vxlab's own; families that were registered follow them, see :func:`known_families`."""
 
 _MOST_VERA = 1024
 _ENTRY, _SETTINGS = 3, 830
@@ -51,12 +64,14 @@ def rank_tables(
     ranks: Sequence[int] | None = None,
     further: Mapping[tuple[str, str], Iterable[int]] | None = None,
 ) -> RankTables:
-    """Return what LoRA, VeRA, LoRA-XS and LiDB cost at each rank, and how much of W its first r triplets hold.
+    """Return what each family costs at each rank, and how much of W its first r triplets hold.
+
+    The families are LoRA, VeRA, LoRA-XS, LiDB and those of your own (:func:`known_families`).
 
     ``sizes``: ``targets, layers`` (how many), ``family, rank, backbone`` (trained parameters), ``head`` (those of the
     task head), ``share`` (of the backbone's in the whole model's) and ``bytes`` (about those of the saved adapter with
     its head, in float32). LoRA and LoRA-XS go up to the layers' smallest side, VeRA up to 1,024 or the first power of
-    two that reaches their largest, LiDB up to its bases' sizes.
+    two that reaches their largest, LiDB up to its bases' sizes, and one of your own as far as it fits the layers.
 
     ``energies``: ``targets, rank, role, block, share`` (of ‖W‖²_F in the first r singular triplets, the mean where a
     block has several such layers), ``flat`` (the same if all singular values were equal).
@@ -112,18 +127,33 @@ def targets_name(targets: Targets) -> str:
     return targets if isinstance(targets, str) else ", ".join(targets)
 
 
+def known_families() -> tuple[str, ...]:
+    """Return the families by the name that tables show: vxlab's, then each registered one that a rank alone makes."""
+    return (*FAMILIES, *(name for name, cls in METHODS.items() if _is_own_family(cls)))
+
+
+def _is_own_family(cls: type[Method]) -> bool:
+    if not (is_own(cls) and issubclass(cls, Family)):
+        return False
+    try:
+        return bool(method_from_name(cls.name, rank=1))
+    except VxlabError:  # it has no such setting, or needs others
+        return False
+
+
 def adapter(family: str, rank: int, layers: Mapping[str, nn.Module]) -> Family:
     """Return a method at a rank, otherwise as it comes; LiDB's bases are as large as the layers allow.
 
     Raises:
-        VxlabError: LiDB's bases are smaller than the rank.
+        VxlabError: LiDB's bases are smaller than the rank, or a family of your own refuses it.
     """
     if family == "LiDB":
         out_features, in_features = _smallest(layers)
         usual = LiDB()
         return LiDB(rank, min(usual.aux_out, out_features), min(usual.aux_in, in_features))
-    families: dict[str, type[Family]] = {"LoRA": LoRA, "VeRA": VeRA, "LoRA-XS": LoRAXS}
-    return families[family](rank=rank)
+    families: Mapping[str, type[Any]] = {"LoRA": LoRA, "VeRA": VeRA, "LoRA-XS": LoRAXS, **METHODS}
+    made: Family = families[family](rank=rank)
+    return made
 
 
 def _sizes(
@@ -136,14 +166,23 @@ def _sizes(
     head = sum(parameter.numel() for parameter in head_parameters(model).values())
     total = sum(parameter.numel() for parameter in model.parameters())
     settings = _SETTINGS + sum(len(layer) + _ENTRY for layer in layers)
-    for family in FAMILIES:
+    for family in known_families():
         most = _highest(family, [linear_shape(layer) for layer in layers.values()])
         usual = {2**i for i in range(most.bit_length())}
         for rank in sorted(set(ranks) if ranks is not None else usual.union(further.get((name, family), ()))):
-            if rank <= most:
-                backbone = adapter(family, rank, layers).count(model, layers)
+            if rank <= most and (backbone := _count(family, rank, model, layers)):
                 row = (name, len(layers), family, rank, backbone, head, backbone / total)
                 yield dict(zip(SIZE_COLUMNS, (*row, BYTES * (backbone + head) + settings), strict=True))
+
+
+def _count(family: str, rank: int, model: nn.Module, layers: Mapping[str, nn.Module]) -> int:
+    """Return the parameters that train; 0 where a family of a user's own does not go so far."""
+    try:
+        return adapter(family, rank, layers).count(model, layers)
+    except VxlabError:
+        if family in FAMILIES:
+            raise
+        return 0
 
 
 def _highest(family: str, shapes: Sequence[Shape]) -> int:

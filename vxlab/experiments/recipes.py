@@ -6,6 +6,7 @@ from typing import Any
 
 from vxlab.adapters import method_from_name
 from vxlab.errors import VxlabError
+from vxlab.experiments.fair import CENTRES
 from vxlab.experiments.glue import glue_name
 from vxlab.experiments.spec import RunSpec
 from vxlab.paths import shipped
@@ -26,6 +27,7 @@ _BY_METHOD: dict[str, dict[str, Any]] = {
     "head": {"learning_rate": 5e-3, "head_learning_rate": 5e-3},
     "full": {"learning_rate": 1e-4, "head_learning_rate": 5e-3},
 }
+_HEAD_RATE = 5e-3
 _SMOKE_RANK = 4
 _PAPER_DEFAULTS = {
     "vera": {"model": "FacebookAI/roberta-base", "task": "sst2"},
@@ -37,13 +39,15 @@ def recipe(method: str = "vera", *, scale: str = "small", **chosen: Any) -> RunS
     """Return a run's spec: the scale's settings, overridden by what is chosen.
 
     Args:
-        method: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``head`` or ``full``.
+        method: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``head`` or ``full``; or another by its name, as it
+            comes, which names its ``learning_rate`` where no usual one is known.
         scale: ``smoke`` (64 sentences, seconds: shows that everything runs, its scores mean nothing), ``small``
             (minutes on a laptop) or ``paper`` (the published settings for the method, model and task, for a GPU).
         chosen: ``rank`` and ``alpha`` of the method, and any field of :class:`RunSpec`; None keeps the scale's.
 
     Raises:
-        VxlabError: the method or scale is unknown, or no published settings exist for this combination.
+        VxlabError: the method or scale is unknown, a method's rate is neither known nor chosen, or no published
+            settings exist for this combination.
 
     >>> recipe("lora_xs", rank=8).method
     LoRAXS(rank=8, alpha=None, sigma='input', basis='top', seed=0)
@@ -55,12 +59,21 @@ def recipe(method: str = "vera", *, scale: str = "small", **chosen: Any) -> RunS
     if scale == "paper":
         settings = _published(name, chosen)
     else:
-        settings = (_SMALL if scale == "small" else _SMOKE) | _BY_METHOD[name]
+        settings = (_SMALL if scale == "small" else _SMOKE) | _usual(name, chosen)
         if scale == "smoke" and "rank" in settings:
             settings["rank"] = _SMOKE_RANK
     settings |= chosen
     of_method = {key: settings.pop(key) for key in ("rank", "alpha") if key in settings}
     return RunSpec(method=method_from_name(name, **of_method), **settings)
+
+
+def _usual(name: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    if name in _BY_METHOD:
+        return _BY_METHOD[name]
+    rate = chosen.get("learning_rate") or CENTRES.get(name)
+    if rate is None:
+        raise VxlabError(f"method={name!r} has no usual learning rate here; give learning_rate, such as 2e-3")
+    return {"learning_rate": rate, "head_learning_rate": _HEAD_RATE}
 
 
 def _published(method: str, chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -261,9 +261,10 @@ def _same_job(spec: RunSpec, key: str, device: str) -> Job:
     if job.key != key:  # what this worker keeps may be from before a change of the data
         job = fresh_materials().job(spec, device)
     if job.key != key:
+        here = ", ".join(f"{name} {value[:12]}" for name, value in job.identity.items())
         raise VxlabError(
-            "this worker has another model, task or version of vxlab than the driver, or other code of the method: "
-            f"give both the same files (here {', '.join(f'{name} {value[:12]}' for name, value in job.identity.items())})"
+            "this worker has another model, task or version of vxlab than the driver, or other code of its method: "
+            f"give both the same files (here {here})"
         )
     return job
 

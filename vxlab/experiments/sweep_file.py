@@ -7,7 +7,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from vxlab.adapters import Method, method_from_name
+from vxlab.adapters import METHODS, Method, method_from_name
+from vxlab.adapters.own_home import import_methods
 from vxlab.errors import VxlabError
 from vxlab.experiments.fair import Candidate, FairSweep
 from vxlab.experiments.spec import RunSpec
@@ -25,17 +26,20 @@ def read_sweep(path: str | Path) -> FairSweep | list[RunSpec]:
 
     ``protocol: fair`` (the default) takes the fields of :class:`FairSweep`, ``protocol: grid`` the lists
     ``learning_rates``, ``head_learning_rates`` and ``seeds``; both take the fields of :class:`RunSpec` that all runs
-    share. A candidate names a method and its settings; a list means one candidate for each of its items::
+    share. A candidate names a method and its settings; a list means one candidate for each of its items. ``imports``
+    names modules, or .py files, that register methods of your own, looked for beside the file first::
 
         model: minilm
         task: rotten_tomatoes
         epochs: 1
         learning_rates: 3
         report_seeds: 5
+        imports: my_methods.py
         candidates:
           - {method: lora, rank: [2, 8, 32]}
           - {method: vera, rank: [16, 256], learning_rate: 2e-2}
           - {method: "peft:dora", r: 8}
+          - {method: my_method, learning_rate: 2e-3}
 
     Raises:
         VxlabError: the file cannot be read, a key is unknown (the nearest is named), or a value is out of its range.
@@ -56,9 +60,17 @@ def read_sweep(path: str | Path) -> FairSweep | list[RunSpec]:
     if not isinstance(content, dict) or "candidates" not in content:
         raise VxlabError(f"{path} names no candidates; write candidates: and below it - {{method: lora, rank: [2, 8]}}")
     try:
+        import_methods(_imports(content.pop("imports", [])), Path(path).expanduser().parent)
         return _sweep({str(key): _number(value) for key, value in content.items()})
     except (VxlabError, TypeError) as error:
         raise VxlabError(f"{path}: {error}") from error
+
+
+def _imports(names: Any) -> list[str]:
+    listed = _listed(names)
+    if not all(isinstance(name, str) for name in listed):
+        raise VxlabError(f"imports={names!r} is no list of modules; write imports: [my_methods], or my_methods.py")
+    return listed
 
 
 def _sweep(content: dict[str, Any]) -> FairSweep | list[RunSpec]:
@@ -99,13 +111,9 @@ def _candidates(entry: dict[str, Any]) -> list[Candidate]:
     """Return a candidate for every combination of the lists in an entry; a list of targets is one target set."""
     entry = {str(name): _number(value) for name, value in entry.items()}
     if "method" not in entry:
-        raise VxlabError(
-            f"candidate {entry!r} names no method; add method: lora, vera, lora_xs, head, full, bitfit or peft:NAME"
-        )
+        raise VxlabError(f"candidate {entry!r} names no method; add method: {_known()}")
     if not isinstance(entry["method"], str | list):
-        raise VxlabError(
-            f"method={entry['method']!r} is not a name; write lora, vera, lora_xs, head, full, bitfit or peft:NAME"
-        )
+        raise VxlabError(f"method={entry['method']!r} is not a name; write {_known()}")
     targets, rate = _hashable(entry.pop("targets", None)), entry.pop("learning_rate", None)
     names, lists = list(entry), [_listed(value) for value in entry.values()]
     return [Candidate(_method(dict(zip(names, values, strict=True))), targets, rate) for values in product(*lists)]
@@ -113,6 +121,10 @@ def _candidates(entry: dict[str, Any]) -> list[Candidate]:
 
 def _method(settings: dict[str, Any]) -> Method:
     return method_from_name(settings.pop("method"), **settings)
+
+
+def _known() -> str:
+    return f"{', '.join(METHODS)} or peft:NAME"
 
 
 def _refuse_repeated_keys(node: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from vxlab.adapters import adapted_layers, load_adapter, merge, resolve_targets, unmerge
+from vxlab.adapters import VeRA, adapted_layers, load_adapter, merge, resolve_targets, unmerge
 from vxlab.adapters.layer import linear_weight
 from vxlab.adapters.roles import role_of
 from vxlab.analysis.matrices import Update
@@ -44,7 +44,7 @@ def trained_updates(record: RunRecord) -> dict[str, Update]:
     if not layers:
         raise VxlabError(
             f"run {record.key[:12]} ({record.spec['method']['name']}) has no updates in factors; "
-            "give a run of LoRA, VeRA, LoRA-XS or LiDB, or take full_updates of a full fine-tuning"
+            "give a run of LoRA, VeRA, LoRA-XS, LiDB or a family of yours, or take full_updates of a full fine-tuning"
         )
     return {name: _double(layer.factors()) for name, layer in layers.items()}
 
@@ -113,7 +113,7 @@ def layer_updates(model: nn.Module) -> "pd.DataFrame":
     rows = []
     for name, layer in adapted_layers(model).items():
         block, role = place(name)
-        trained = layer.trained_tensors()
+        trained = layer.trained_tensors() if isinstance(layer.family, VeRA) else {}
         norms = {
             column: float(trained[key].detach().norm()) if key in trained else float("nan")
             for column, key in (("d_norm", "lambda_d"), ("b_norm", "lambda_b"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from vxlab.adapters import adapted_layers
+from vxlab.adapters import AdaptedLinear, LoRAXS, VeRA, adapted_layers
 from vxlab.analysis.intruders import intruder_dimensions
 from vxlab.analysis.matrices import Update, rounding_of
 from vxlab.analysis.spectrum import effective_rank, stable_rank, update_singular_values
@@ -100,12 +100,17 @@ def trained_layers(record: RunRecord) -> dict[str, TrainedLayer]:
     if not layers:
         raise VxlabError(
             f"run {record.key[:12]} ({label(record.spec['method'])}) trained no updates of weights that can be shown; "
-            "give a run of LoRA, VeRA, LoRA-XS, LiDB or of full fine-tuning"
+            "give a run of LoRA, VeRA, LoRA-XS, LiDB, of a family of yours or of full fine-tuning"
         )
     return {
-        name: TrainedLayer(layer.base_weight(), _double(layer.factors()), _detached(layer.trained_tensors()))
+        name: TrainedLayer(layer.base_weight(), _double(layer.factors()), _shown_tensors(layer))
         for name, layer in layers.items()
     }
+
+
+def _shown_tensors(layer: AdaptedLinear) -> dict[str, Tensor]:
+    # By their names: a family of a user's own may call anything R.
+    return _detached(layer.trained_tensors()) if isinstance(layer.family, VeRA | LoRAXS) else {}
 
 
 class _Computed:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.own_methods import environment
 from vxlab.experiments.progress import HEADLESS
 from vxlab.views.terminal import CellLines, last_line
 
@@ -85,7 +86,7 @@ def _kernel(reports: Path) -> Iterator[tuple[dict[str, Any], Path]]:
 def _manager_class(log: int, reports: Path) -> type:
     from jupyter_client.manager import AsyncKernelManager
 
-    inherited = {
+    inherited = environment() | {
         "VXLAB_REPORTS": str(reports),
         HEADLESS: "1",
         "PLOTLY_RENDERER": "plotly_mimetype",  # some editors' terminals would make plotly choose another

@@ -41,7 +41,7 @@ def explore_rank(
     metric: str | None = None,
     interactive: bool | None = None,
 ) -> "go.Figure | ExplorerWidget":
-    """Show what LoRA, VeRA, LoRA-XS or LiDB costs on a model at a rank, and what is known of its worth.
+    """Show what LoRA, VeRA, LoRA-XS, LiDB or a registered family costs on a model at a rank, and its known worth.
 
     Choose the method, the layers and the rank. Shown are the trained parameters, the bytes and how many adapters 10⁹
     of them hold; the share of W's energy in its first r singular triplets, by block and role; where gradients are
@@ -101,6 +101,7 @@ class RankExplorer:
         self._sizes: dict[str, list[Any]] = {}
         for size in tables.sizes.itertuples():
             self._sizes.setdefault(str(size.targets), []).append(size)
+        self._families = tuple(dict.fromkeys(tables.sizes["family"]))
         self._first, self._roles = next(iter(self._sizes)), list(dict.fromkeys(tables.energies["role"]))
         self._energies = by_role(tables.energies, ["targets", "rank"], ["share", "flat"])
         self._captured = (
@@ -109,7 +110,7 @@ class RankExplorer:
         self._lowest = None if captured is None else _lowest(captured)
         self._blocks = int(tables.energies["block"].nunique())
         self._scores = {(row.targets, row.family, int(row.rank)): row for row in _ranked(runs)}
-        everything = _choices(self._sizes)
+        everything = _choices(self._sizes, self._families)
         self._offered = everything if whole else _thinned(everything, self._room())
         self._missing = _missing(everything, self._offered, tables.too_large)
 
@@ -119,7 +120,7 @@ class RankExplorer:
     def frame(self) -> go.Figure:
         metric = in_words(self._runs.metric) if len(self._runs.table) else ""
         most = max(row.rank for rows in self._sizes.values() for row in rows)
-        return rank_frame(self._roles, FAMILIES, self._blocks, most, lowest=self._lowest, metric=metric)
+        return rank_frame(self._roles, self._families, self._blocks, most, lowest=self._lowest, metric=metric)
 
     def view(self, choice: Choice, stop: int) -> View:
         family, targets = choice
@@ -129,21 +130,28 @@ class RankExplorer:
         traces = [role_line(energies, role, "share") for role in self._roles] + [flat_line(energies)]
         if self._captured is not None:
             traces += [role_line(captured, role, column) for column in ("share", "chance") for role in self._roles]
-        traces += [cost_line(sizes, each, family) for each in FAMILIES]
+        traces += [cost_line(sizes, each, family) for each in self._families]
         traces += [self._candidates(targets, on_front) for on_front in (True, False)]
         traces.append({"x": [size.rank], "y": [size.backbone]})
-        words = [*told_costs(size), told_energy(stop, energies), self._of_gradient(captured), self._of_score(size)]
+        words = [
+            *told_costs(size),
+            told_energy(stop, energies),
+            self._of_gradient(captured, family),
+            self._of_score(size),
+        ]
         return View(traces, words + self._missing, {}, beside(sizes, size, self._scores, self._runs))
 
     def _captured_by(self, family: str, targets: str, rank: int) -> Lines:
         known = self._captured if targets == self._first else None
         return (known or {}).get((family, rank), {})
 
-    def _of_gradient(self, captured: Lines) -> str:
+    def _of_gradient(self, captured: Lines, family: str) -> str:
         if captured:
             return told_gradient(captured)
         if self._captured is None:
             return "Of the first gradient: not computed; give explore_rank a run, such as gradients=vxlab.recipe()"
+        if family not in FAMILIES:
+            return f"Of the first gradient: not known for {family}, a family of your own"
         return f"Of the first gradient: computed for {self._first} alone, the targets of this call"
 
     def _of_score(self, size: Any) -> str:
@@ -170,10 +178,10 @@ class RankExplorer:
         return max(1, min(_VIEWS, _PAGE_BYTES // (_VIEW_BYTES + _POINT_BYTES * shown)))
 
 
-def _choices(sizes: Mapping[str, Sequence[Any]]) -> dict[Choice, list[Stop]]:
+def _choices(sizes: Mapping[str, Sequence[Any]], families: Sequence[str]) -> dict[Choice, list[Stop]]:
     stops = {
         (family, targets): [(f"r={row.rank}", row.rank) for row in rows if row.family == family]
-        for family in FAMILIES
+        for family in families
         for targets, rows in sizes.items()
     }
     return {choice: several for choice, several in stops.items() if several}

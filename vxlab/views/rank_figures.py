@@ -130,8 +130,9 @@ def _add_gradient(figure: go.Figure, roles: Sequence[str], lowest: float) -> Non
 
 def _add_cost(figure: go.Figure, families: Sequence[str], metric: str, place: dict[str, int]) -> None:
     for i, family in enumerate(families):
+        line = {"color": INK, "dash": DASHES[i % len(DASHES)]}
         figure.add_scatter(
-            mode="lines+text", name=family, showlegend=False, line={"color": INK, "dash": DASHES[i]}, cliponaxis=False,
+            mode="lines+text", name=family, showlegend=False, line=line, cliponaxis=False,
             textposition=_BESIDE.get(family, "middle right"), textfont={"color": INK}, **place,
             hovertemplate=f"{family} r=%{{x}}: %{{y:,}} parameters<extra></extra>",
         )  # fmt: skip
