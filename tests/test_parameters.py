@@ -4,7 +4,7 @@ import pytest
 import toy_notebooks as toy
 
 from vxlab import VxlabError
-from vxlab.views.parameters import Parameter, as_text, check, from_text, parse, read
+from vxlab.views.parameters import Parameter, as_text, check, from_text, parse, read, shared_from_text
 
 
 @pytest.fixture
@@ -134,3 +134,21 @@ def test_from_text_names_the_parameter_that_it_refuses(notebook: Path) -> None:
     assert from_text(notebook, {"seed": "none", "method": "007"}) == {"seed": None, "method": "007"}
     with pytest.raises(VxlabError, match="parameter rank: 'many' is not of type int; give a whole number such as 8"):
         from_text(notebook, {"rank": "many"})
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:s3cret@host/db", "postgresql://me@host/db?password=s3cret"])
+def test_a_value_with_a_password_is_refused_and_not_shown(url: str, tmp_path: Path) -> None:
+    notebook = toy.write(tmp_path / "a.ipynb")
+    for refused in (
+        lambda: check(notebook, {"method": url}),
+        lambda: check(notebook, {"kinds": ["query", url]}),
+        lambda: check(notebook, {"rank": url}),
+        lambda: from_text(notebook, {"method": url}),
+        lambda: from_text(notebook, {"rank": url}),
+        lambda: shared_from_text([notebook], {"kinds": f"query,{url}"}),
+    ):
+        with pytest.raises(VxlabError) as said:
+            refused()
+        assert "s3cret" not in f"{said.value} {said.value.__cause__}"
+    with pytest.raises(VxlabError, match=r"parameter method holds a password .* PGPASSWORD or ~/\.pgpass"):
+        check(notebook, {"method": url})

@@ -8,10 +8,12 @@ from pathlib import Path
 import postgres
 import pytest
 import store_drivers
+import toy_notebooks
 from toy_records import IDENTITY, key_of, stored_record, toy_spec
 
 import vxlab
 from vxlab.experiments.store import Store, StoreError
+from vxlab.views.report import report
 
 pytest.importorskip("psycopg", reason="needs psycopg")
 import psycopg
@@ -120,8 +122,52 @@ def test_a_server_that_refuses_is_an_error_at_once_without_the_password(
 
 def test_no_password_is_shown_or_exported(store: Store, server: postgres.Server, tmp_path: Path) -> None:
     assert postgres.SECRET in server.url()
-    assert postgres.SECRET not in f"{store!r} {store.name}"
+    inside = store._database
+    shown = f"{store!r} {store.name} {inside.url!r} {inside.url.render_as_string(hide_password=False)} {vars(inside)}"
+    assert postgres.SECRET not in shown
     assert postgres.SECRET not in store.export(tmp_path / "table.csv").read_text()
+
+
+def test_a_password_in_the_query_opens_the_store_and_is_shown_nowhere(server: postgres.Server, tmp_path: Path) -> None:
+    plain = server.emptied().replace(f":{postgres.SECRET}@", "@")
+    with Store(f"{plain}?password={postgres.SECRET}&application_name=x", folder=tmp_path) as store:
+        assert _claim(store)
+        assert store._database.url.query == {"application_name": "x"}
+        assert postgres.SECRET not in f"{store!r} {store.name} {vars(store._database)}"
+
+
+PEEK = """\
+import os
+from vxlab.experiments.store import Store
+with_password = store.replace("@", ":" + os.environ["PGPASSWORD"] + "@")
+print(with_password, os.environ["PGPASSWORD"])
+with Store(store) as opened:
+    print(len(opened.table()), "run", opened)
+raise RuntimeError(f"{with_password} failed with {opened._database._engine!r}")"""
+
+
+def test_a_report_on_a_server_reads_the_store_and_writes_the_password_nowhere(
+    store: Store,
+    server: postgres.Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", postgres.SECRET)
+    source = toy_notebooks.write(
+        tmp_path / "peek.ipynb",
+        toy_notebooks.code(PEEK),
+        parameters='store: str = "reports"  # of runs\nseed: int = 0  # of nothing',
+    )
+    url = server.url().replace(f":{postgres.SECRET}@", "@")
+    with pytest.raises(vxlab.VxlabError, match=r"RuntimeError: .*tester:\*\*\*@127") as said:
+        report(source, {"store": url}, folder=tmp_path / "made")
+    made = [path for path in (tmp_path / "made").iterdir() if path.is_file()]
+    assert {path.suffix for path in made} == {".ipynb", ".html"}
+    assert any("1 run Store(" in path.read_text() for path in made)
+    written = [path.name.encode() + path.read_bytes() for path in made]
+    shown = f"{said.value} {capfd.readouterr()}".encode()
+    assert [each for each in (*written, shown) if postgres.SECRET.encode() in each] == []
 
 
 def test_a_user_who_may_not_write_is_told_so(store: Store, server: postgres.Server) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from vxlab.cli_runs import add_runs
 from vxlab.cli_shared import need, print_columns
 from vxlab.errors import VxlabError
+from vxlab.redact import redact, refuse_secret
 
 _PAIRS = {"report": "-p", "sweep": "-o"}
 """A command's option that takes a name and a value."""
@@ -51,19 +52,23 @@ def _output_has_ended() -> bool:
 
 
 def _run(argv: list[str]) -> int:
-    parser = _parser()
-    arguments, others = parser.parse_known_args(_joined(argv))
-    arguments.others = others
-    if others and not arguments.passes_on:
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
     try:
+        # Before anything is parsed or said: whoever lists this machine's processes reads a command line, the shell
+        # keeps it, and Ray shows it among a cluster's jobs.
+        for text in argv:
+            refuse_secret("the command line", text)
+        parser = _parser()
+        arguments, others = parser.parse_known_args(_joined(argv))
+        arguments.others = others
+        if others and not arguments.passes_on:
+            parser.error(f"unrecognized arguments: {' '.join(others)}")
         if imports := getattr(arguments, "imports", None):
             from vxlab.adapters.own_home import import_methods
 
             import_methods(imports)
         return int(arguments.command(arguments))
     except VxlabError as error:
-        print(f"vxlab: {error}", file=sys.stderr)
+        print(f"vxlab: {redact(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("vxlab: stopped by Ctrl-C", file=sys.stderr)

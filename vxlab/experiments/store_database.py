@@ -26,6 +26,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.store_errors import StoreError, patiently, trouble
 from vxlab.experiments.store_schema import prepare, runs
 from vxlab.paths import reports_folder
+from vxlab.redact import redact
 
 Result = TypeVar("Result")
 
@@ -34,6 +35,9 @@ LOCK_SECONDS = 5.0
 
 CHUNK = 500
 """Keys in one query: databases limit the number of its values."""
+
+_SECRETS = ("password", "sslpassword")
+"""Options of a connection that nobody may see."""
 
 PROBES = {"connect_timeout": 10, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 """A server whose machine vanished answers nothing: without probing it, a driver would wait for hours."""
@@ -48,7 +52,7 @@ def is_there(where: str | Path | None) -> bool:
 def place(where: str | Path | None) -> str:
     """Return where a store is or would be, without its password."""
     url = _url(where)
-    return str(_file(url) or _without_secrets(url))
+    return str(_file(url) or _without_query(url))
 
 
 class Database:
@@ -59,14 +63,14 @@ class Database:
     """
 
     def __init__(self, where: str | Path | None, folder: str | Path | None, patience: float) -> None:
-        self.url = _url(where)
+        self.url, secrets = _parted(_url(where))
         self.file = _file(self.url)
         self.name = place(where)
         self.folder = Path(folder or _beside(self.file)).expanduser().absolute()
         self.patience = patience
         self._ready = False
         self._inode = (0, 0)
-        self._engine = _engine(self.url, patience, self.name)
+        self._engine = _engine(self.url, secrets, patience, self.name)
         try:
             if refused := self.do(prepare):
                 raise StoreError(f"store {self.name} {refused}")
@@ -86,7 +90,7 @@ class Database:
         except (DBAPIError, OSError) as error:
             found = trouble(error)
             waited = f" (waited {self.patience:g} s)" if found.passes else ""
-            raise StoreError(f"store {self.name} {found.says}{waited}{self._comfort()}") from error
+            raise StoreError(redact(f"store {self.name} {found.says}{waited}{self._comfort()}")) from error
 
     def rows(self, columns: Iterable[ColumnElement[Any]], keys: Iterable[str] | None) -> list[Row[Any]]:
         """Return columns of the runs with these keys; None: of all."""
@@ -147,7 +151,7 @@ def _url(where: str | Path | None) -> URL:
             raise VxlabError("store: this URL cannot be read; write postgresql+psycopg://user@host/database") from None
         if url.get_backend_name() not in ("sqlite", "postgresql") or not url.database:
             raise VxlabError(
-                f"store={_without_secrets(url)!r} is neither the URL of an SQLite file nor of a Postgres database; "
+                f"store={_without_query(url)!r} is neither the URL of an SQLite file nor of a Postgres database; "
                 "write a path, or postgresql+psycopg://user@host/database"
             )
         return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
@@ -168,18 +172,25 @@ def _beside(file: Path | None) -> Path:
     return file.with_suffix("") if file.suffix else file.with_name(f"{file.name}.runs")
 
 
-def _without_secrets(url: URL) -> str:
-    """Show a URL without its password, which may stand in the query, too."""
-    shown = URL.create(url.drivername, url.username, None, url.host, url.port, url.database)
-    return shown.render_as_string()
+def _parted(url: URL) -> tuple[URL, dict[str, str]]:
+    """Part a URL from its passwords, which may stand in the query, too: whatever shows the URL shows none."""
+    secrets = {name: str(url.query[name]) for name in _SECRETS if name in url.query}
+    if url.password:
+        secrets["password"] = str(url.password)
+    plain = URL.create(url.drivername, url.username, None, url.host, url.port, url.database, url.query)
+    return plain.difference_update_query(_SECRETS), secrets
 
 
-def _engine(url: URL, patience: float, name: str) -> Engine:
+def _without_query(url: URL) -> str:
+    return URL.create(url.drivername, url.username, None, url.host, url.port, url.database).render_as_string()
+
+
+def _engine(url: URL, secrets: dict[str, str], patience: float, name: str) -> Engine:
     """Return an engine that waits a while for locks, finds dead connections and writes no NaN into JSON."""
     seconds, file = min(LOCK_SECONDS, patience), url.get_backend_name() == "sqlite"
-    probes = {option: value for option, value in PROBES.items() if option not in url.query}
+    probes: dict[str, Any] = {option: value for option, value in PROBES.items() if option not in url.query}
     options = {
-        "connect_args": {"timeout": seconds} if file else probes,
+        "connect_args": {"timeout": seconds} if file else probes | secrets,
         "pool_pre_ping": not file,
         "json_serializer": partial(json.dumps, allow_nan=False),
         "hide_parameters": True,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vxlab.errors import VxlabError
 from vxlab.experiments.own_methods import environment
 from vxlab.experiments.progress import HEADLESS
+from vxlab.redact import redact
 from vxlab.views.terminal import CellLines, last_line
 
 if TYPE_CHECKING:
@@ -51,14 +52,14 @@ def execute(source: Path, parameters: Mapping[str, object], reports: Path) -> tu
                 **lines.hooks(),
             )
         except papermill.PapermillExecutionError as error:
-            return lines.notebook, f"{lines.where()}: {_one_line(error.ename, error.evalue)}"
+            return lines.notebook, f"{lines.where()}: {redact(_one_line(error.ename, error.evalue))}"
         except DeadKernelError:
             return lines.notebook, f"{lines.where()}: the kernel died, most often for want of memory"
         except RuntimeError as error:
             if lines.number:
                 raise
             words = last_line(log.read_text(errors="replace")) or error
-            raise VxlabError(f"the kernel of {source.name} did not start: {words}") from error
+            raise VxlabError(redact(f"the kernel of {source.name} did not start: {words}")) from error
     return executed, ""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vxlab.errors import VxlabError
 from vxlab.paths import shipped
+from vxlab.redact import redact
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -68,6 +69,12 @@ def import_nbformat() -> Any:
     return import_module("nbformat")
 
 
+def redact_notebook(notebook: "NotebookNode") -> None:
+    """Take passwords and tokens out of all that a notebook says: sources, outputs and metadata."""
+    for name in list(notebook):
+        notebook[name] = _redacted(notebook[name])
+
+
 def heading(notebook: "NotebookNode") -> str:
     """Return the first Markdown heading as plain text, or an empty string."""
     return next((found for cell in notebook.cells if (found := cell_heading(cell))), "")
@@ -106,6 +113,17 @@ def section(notebook: "NotebookNode", title: str) -> "list[NotebookNode]":
             break
         taken.append(cell)
     return list(taken)
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        for name in value:
+            value[name] = _redacted(value[name])
+    if isinstance(value, list):
+        value[:] = map(_redacted, value)
+    return value
 
 
 def _level(cell: "NotebookNode") -> int:

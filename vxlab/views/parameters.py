@@ -1,12 +1,14 @@
 """A notebook's parameters: read from its tagged cell, and checked before anything runs.
 
 A notebook declares them in the one code cell tagged ``parameters``, a line each:
-``name: type = literal  # what it is, with its unit``.
+``name: type = literal  # what it is, with its unit``. A type that may be None is written ``Optional[int]`` (as
+papermill's own help reads it) or ``int | None``.
 """
 
 import ast
 import io
 import math
+import re
 import tokenize
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from numbers import Integral, Real
 from pathlib import Path
 
 from vxlab.errors import VxlabError
+from vxlab.redact import redact, refuse_secret
 from vxlab.views.notebooks import load
 
 _ACCEPTED: dict[str, type] = {"str": str, "bool": bool, "int": Integral, "float": Real}
@@ -28,6 +31,8 @@ _WANTED = {
     "list[str]": "names with commas between, such as query,value",
 }
 _HINTS = (*_WANTED, "int | None", "float | None", "str | None")
+_OPTIONAL = re.compile(r"Optional\[(\w+)\]")
+"""``Optional[int]`` is ``int | None``, in the words that papermill reads, too."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ def check(notebook: Path, given: Mapping[str, object]) -> dict[str, object]:
     A whole number is fine for ``float``; a bool is no number; a tuple is fine for a list.
 
     Raises:
-        VxlabError: an unknown name, with the nearest named and all listed, or a value of another type.
+        VxlabError: an unknown name, with the nearest named and all listed, a value of another type, or a text that
+            holds a password or a token: a report keeps its parameters.
     """
     known = read(notebook)
     for name in given:
@@ -85,6 +91,7 @@ def from_text(notebook: Path, texts: Mapping[str, str]) -> dict[str, object]:
     values: dict[str, object] = {}
     for name, text in texts.items():
         _refuse_unknown(name, known, notebook.name)
+        refuse_secret(f"parameter {name}", text)
         try:
             values[name] = parse(text, known[name].hint)
         except VxlabError as error:
@@ -162,9 +169,13 @@ _READERS: dict[str, Callable[[str], object]] = {"str": str, "bool": _true_or_fal
 
 def _checked(name: str, value: object, hint: str) -> object:
     try:
-        return _convert(value, hint)
+        converted = _convert(value, hint)
     except TypeError:
-        raise VxlabError(f"parameter {name}={value!r} is not of type {hint}; give {_wanted(hint)}") from None
+        told = redact(f"{name}={value!r}")
+        raise VxlabError(f"parameter {told} is not of type {hint}; give {_wanted(hint)}") from None
+    for each in converted if isinstance(converted, list) else [converted]:
+        refuse_secret(f"parameter {name}", each if isinstance(each, str) else "")
+    return converted
 
 
 def _convert(value: object, hint: str) -> object:
@@ -219,6 +230,7 @@ def _parameter(statement: ast.stmt, comments: Mapping[int, str], notebook: str) 
     except (ValueError, TypeError, SyntaxError):
         raise VxlabError(f"{where} has no literal default; write `{target.id}: type = literal  # help`") from None
     hint = ast.unparse(statement.annotation) if isinstance(statement, ast.AnnAssign) else type(default).__name__
+    hint = _OPTIONAL.sub(r"\1 | None", hint)
     if hint not in _HINTS:
         raise VxlabError(f"{where} has type {hint}; use one of {', '.join(_HINTS)}")
     help_text = comments.get(statement.end_lineno or 0, "")

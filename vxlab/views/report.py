@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from vxlab.errors import VxlabError
 from vxlab.paths import reports_folder
+from vxlab.redact import redact
 from vxlab.views import notebooks
 from vxlab.views.execution import execute
 from vxlab.views.headline import add_picture
@@ -68,6 +69,7 @@ def report(
     target = (Path(folder).absolute() if folder else reports_folder()) / file_stem(source, values)
     with _scratch_beside(target) as scratch:
         executed, failure = execute(source, values, target.parent)
+        notebooks.redact_notebook(executed)
         add_note(executed, source, values, failure, target.parent)
         add_picture(executed)
         return _publish(executed, failure, source, target, scratch)
@@ -99,7 +101,7 @@ def report_each(
             print(report(source, values, folder=folder), flush=True)
         except VxlabError as error:
             failed.append(source.stem)
-            _say(f"vxlab: {error}")
+            _say(f"vxlab: {redact(str(error))}")
     made = f"{len(wanted) - len(failed)} of {len(wanted)} reports made in {elapsed(time.monotonic() - began)}"
     _say(made + (f"; failed: {', '.join(failed)}" if failed else "") + ". The index of all that lie there:")
     print((Path(folder).absolute() if folder else reports_folder()) / INDEX, flush=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from vxlab.redact import redact
 from vxlab.views.notebooks import cell_heading
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class CellLines:
 
     def _line(self) -> str:
         seconds = time.monotonic() - (self._started or 0.0)
-        last = last_line(self._printed)
+        last = redact(last_line(self._printed))
         parts = (f"{self.number:>2}/{self.total}", self.heading, elapsed(seconds), last)
         return " · ".join(part for part in parts if part)
 
