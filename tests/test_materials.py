@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import toy_runs
+from classifiers import write_classifier
 from transformers import set_seed
 
 import vxlab
@@ -24,6 +25,22 @@ def test_a_copys_new_head_is_the_one_that_loading_again_draws(tiny_model: str, s
     assert torch.equal(after_loading, after_copying)  # what is drawn next is the same too
     assert not torch.equal(copied.classifier.weight, base.classifier.weight)
     assert copied.training == loaded.training
+
+
+@pytest.mark.parametrize(("name", "copies"), [("bert", True), ("t5", True), ("diffllama", False)])
+def test_a_model_that_a_copy_would_not_draw_alike_is_loaded_again(
+    name: str, copies: bool, toy_task: str, tmp_path: Path
+) -> None:
+    spec = toy_runs.spec(write_classifier(name, tmp_path), toy_task)
+    sharing, alone = Materials(), Materials(reuse=False)
+    assert sharing.base(spec).vxlab_copies is copies
+    for materials in (sharing, alone):
+        torch.manual_seed(4)
+        drawn = [materials.model(spec).state_dict(), torch.rand(1)]
+        if materials is sharing:
+            expected = drawn
+    assert all(torch.equal(tensor, drawn[0][key]) for key, tensor in expected[0].items())
+    assert torch.equal(drawn[1], expected[1])
 
 
 def test_a_head_that_the_weights_brought_is_kept(tiny_model: str, tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
+import classifiers
 import pytest
 import torch
+import toy_runs
 import transformers
 from architectures import ARCHITECTURES, HEADS, TEXT
 from safetensors.torch import load_file, save_file
@@ -13,7 +15,15 @@ from safetensors.torch import load_file, save_file
 import vxlab
 from vxlab.adapters.targets import head_parameters
 from vxlab.experiments import assets
-from vxlab.experiments.models import load_tokenizer, model_source, quiet_transformers
+from vxlab.experiments.materials import Materials
+from vxlab.experiments.models import (
+    copy_with_new_head,
+    load_tokenizer,
+    loading_of,
+    model_source,
+    quiet_transformers,
+)
+from vxlab.experiments.training import parameter_groups
 
 
 @pytest.fixture
@@ -64,6 +74,7 @@ def test_half_precision_weights_load_in_float32(folder: Path) -> None:
 def _save(folder: Path, model: transformers.PreTrainedModel) -> str:
     with quiet_transformers():
         model.save_pretrained(folder)
+    classifiers.tokenizer(pad=0).save_pretrained(folder)
     return str(folder)
 
 
@@ -87,9 +98,91 @@ def test_a_head_for_other_labels_is_replaced_and_one_of_this_size_is_kept(folder
     assert torch.equal(vxlab.load_model(path, 3).classifier.weight, trained.classifier.weight)
 
 
-def test_a_language_model_without_pooler_is_taken(folder: Path) -> None:
-    path = _save(folder, transformers.BertForMaskedLM(transformers.BertConfig(**TEXT)))
-    assert vxlab.load_model(path, 2).num_labels == 2
+@pytest.fixture
+def without_pooler(tmp_path: Path) -> str:
+    """Return the folder of a BERT saved as a language model."""
+    torch.manual_seed(0)
+    return _save(tmp_path / "mlm", transformers.BertForMaskedLM(transformers.BertConfig(**TEXT)))
+
+
+@pytest.mark.parametrize("method", [vxlab.LoRA(rank=2), vxlab.Full(), vxlab.Head(), vxlab.BitFit()])
+def test_a_pooler_that_the_weights_lack_trains_and_is_saved_with_the_head(
+    method: vxlab.adapters.Method, without_pooler: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    model = vxlab.attach(vxlab.load_model(without_pooler, 2), method)
+    pooler = model.bert.pooler.dense
+    assert set(head_parameters(model)) == {
+        f"{layer}.{kind}" for layer in ("bert.pooler.dense", "classifier") for kind in ("weight", "bias")
+    }
+    assert vxlab.trainable_parameters(model).head == 32 * 32 + 32 + 2 * 32 + 2
+    assert pooler.weight.requires_grad
+    rates = {id(p): group["lr"] for group in parameter_groups(model, 1e-3, 1e-2, 0.0) for p in group["params"]}
+    assert rates[id(pooler.weight)] == rates[id(pooler.bias)] == 1e-2
+    saved = vxlab.save_adapter(model, tmp_path / "adapter")
+    torch.manual_seed(2)
+    again = vxlab.load_adapter(vxlab.load_model(without_pooler, 2), saved)
+    batch = load_tokenizer(without_pooler)(list(classifiers.TEXTS), padding=True, return_tensors="pt")
+    with torch.no_grad():
+        assert torch.equal(again(**batch).logits, model(**batch).logits)
+    assert torch.equal(again.bert.pooler.dense.weight, pooler.weight)
+
+
+def test_a_new_pooler_is_no_target_and_the_weights_own_one_is_no_head(without_pooler: str, tiny_model: str) -> None:
+    with pytest.raises(vxlab.VxlabError, match=r"'pooler\.dense' is in the task head of BertForSequenceClassification"):
+        vxlab.attach(vxlab.load_model(without_pooler, 2), vxlab.LoRA(rank=2), targets="pooler.dense")
+    whole = vxlab.load_model(tiny_model, 2)
+    assert set(head_parameters(whole)) == {"classifier.weight", "classifier.bias"}
+    assert vxlab.adapted_layers(vxlab.attach(whole, vxlab.LoRA(rank=2), targets="pooler.dense"))
+
+
+def test_a_copys_new_pooler_is_drawn_anew(without_pooler: str) -> None:
+    base = vxlab.load_model(without_pooler, 2)
+    torch.manual_seed(3)
+    copied = copy_with_new_head(base)
+    torch.manual_seed(3)
+    loaded = vxlab.load_model(without_pooler, 2)
+    assert all(map(torch.equal, copied.parameters(), loaded.parameters()))
+
+
+def test_what_loading_does_otherwise_than_the_files_say_is_in_the_key(
+    without_pooler: str, tiny_model: str, toy_task: str, folder: Path
+) -> None:
+    assert [loading_of(name, 2) for name in (tiny_model, "minilm")] == ["", ""]
+    identity = Materials().job(toy_runs.spec(tiny_model, toy_task)).identity
+    assert identity.keys() == {"model", "task", "precision", "vxlab"}
+    assert loading_of(without_pooler, 2) == "new bert.pooler.dense.bias bert.pooler.dense.weight"
+    config = json.loads((folder / "config.json").read_text())
+    for changed, told in (
+        ({"pad_token_id": 3}, "padding 0"),
+        ({"problem_type": "regression"}, "single_label_classification"),
+        ({"problem_type": "single_label_classification"}, ""),
+        ({"pad_token_id": None}, ""),
+    ):
+        (folder / "config.json").write_text(json.dumps(config | changed))
+        assert loading_of(str(folder), 2) == told
+        assert Materials().job(toy_runs.spec(str(folder), toy_task)).identity.get("loading", "") == told
+    before = torch.get_rng_state()
+    loading_of(str(folder), 2)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("saved", ["regression", "multi_label_classification", "single_label_classification"])
+def test_the_loss_is_the_tasks_whatever_the_config_was_saved_for(saved: str, folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"problem_type": saved}))
+    batch = load_tokenizer(str(folder))(["good", "bad film"], padding=True, return_tensors="pt")
+    for labels, task in ((torch.tensor([2, 0]), 3), (torch.tensor([0.5, -1.0]), 1)):
+        model = vxlab.load_model(str(folder), task)
+        told = model(**batch, labels=labels)
+        meant = torch.nn.functional.cross_entropy if task > 1 else torch.nn.functional.mse_loss
+        assert torch.allclose(told.loss, meant(told.logits.squeeze(-1), labels))
+
+
+def test_the_config_names_the_tasks_classes(tiny_model: str, toy_task: str) -> None:
+    for materials in (Materials(), Materials(reuse=False)):
+        config = materials.model(toy_runs.spec(tiny_model, toy_task)).config
+        assert (config.id2label, config.label2id) == ({0: "bad", 1: "good"}, {"bad": 0, "good": 1})
 
 
 def test_a_tokenizer_without_padding_pads_with_the_end_of_text(folder: Path) -> None:
@@ -168,3 +261,81 @@ def test_a_folder_may_start_at_home(folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HOME", str(folder.parent))
     assert model_source("~/mine").fingerprint == model_source(str(folder)).fingerprint
     assert vxlab.load_model("~/mine", 2).num_labels == 2
+
+
+def test_the_packaged_models_keep_their_fingerprints() -> None:
+    # Every run that users have is kept under these.
+    known = "09c360e9429a780f6942b4622e2007bb93830f65028a13f6a6ed2cff46ca0a76"
+    assert model_source("minilm").fingerprint == known
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "added_tokens.json",
+     "special_tokens_map.json"],
+)  # fmt: skip
+def test_what_decides_the_numbers_is_in_the_fingerprint(file: str, folder: Path) -> None:
+    before = model_source(str(folder)).fingerprint
+    path = folder / file
+    path.write_bytes((path.read_bytes() if path.exists() else b"{}") + b" ")
+    assert model_source(str(folder)).fingerprint != before
+
+
+@pytest.mark.parametrize(
+    "file", ["README.md", "chat_template.jinja", "generation_config.json", "spiece.model", "x.index"]
+)
+def test_what_decides_no_number_is_not_in_the_fingerprint(file: str, folder: Path) -> None:
+    before, reads = model_source(str(folder)).fingerprint, load_tokenizer(str(folder))("A lovely film")
+    (folder / file).write_text("{}")
+    assert model_source(str(folder)).fingerprint == before
+    assert load_tokenizer(str(folder))("A lovely film") == reads
+    assert vxlab.load_model(str(folder), 2) is not None
+
+
+def test_vocabularies_of_any_name_count_where_there_is_no_tokenizer_json(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / "spiece.model").write_text("one")  # of ALBERT, T5 and XLNet
+    before = model_source(str(folder)).fingerprint
+    (folder / "spiece.model").write_text("two")
+    assert model_source(str(folder)).fingerprint != before
+
+
+def test_weights_in_several_files_are_taken_and_their_index_counts(folder: Path) -> None:
+    whole, before = load_file(folder / "model.safetensors"), model_source(str(folder)).fingerprint
+    (folder / "model.safetensors").unlink()
+    (folder / "below").mkdir()
+    parts = {"a.safetensors": sorted(whole)[::2], "below/b.safetensors": sorted(whole)[1::2]}
+    for part, keys in parts.items():
+        save_file({key: whole[key] for key in keys}, folder / part, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": {key: part for part, keys in parts.items() for key in keys}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    found = [model_source(str(folder)).fingerprint]
+    loaded = vxlab.load_model(str(folder), 2).base_model.state_dict()
+    assert all(torch.equal(tensor, whole[key]) for key, tensor in loaded.items())
+    save_file({key: whole[key] + 1 for key in parts["below/b.safetensors"]}, folder / "below" / "b.safetensors")
+    found.append(model_source(str(folder)).fingerprint)
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index | {"metadata": {"total_size": 1}}))
+    found.append(model_source(str(folder)).fingerprint)
+    assert len({before, *found}) == 4
+
+
+def test_an_adapter_beside_the_base_is_refused(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("{}")
+    for load in (lambda name: vxlab.load_model(name, 2), load_tokenizer, model_source):
+        with pytest.raises(
+            vxlab.VxlabError, match=r"holds adapter_config\.json, an adapter that transformers would put"
+        ):
+            load(str(folder))
+
+
+def test_code_that_comes_with_a_model_is_refused_and_transformers_own_is_taken(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    theirs = {"AutoConfig": "configuration_bert.BertConfig", "AutoTokenizer": ["tokenization_bert.BertTokenizer", None]}
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": theirs}))
+    assert vxlab.load_model(str(folder), 2).num_labels == 2
+    own = theirs | {"AutoModel": "modeling_bert.JinaBertModel"}
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": own}))
+    with pytest.raises(
+        vxlab.VxlabError, match=r"brings code of its own \(JinaBertModel\), which is not run, and transf"
+    ):
+        vxlab.load_model(str(folder), 2)

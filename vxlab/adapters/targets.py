@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -79,7 +79,9 @@ def backbone_and_head(model: nn.Module) -> tuple[nn.Module, dict[str, nn.Paramet
 
     The backbone of a transformers model is the child named by `base_model_prefix`, or the only child that is a
     transformers model itself (CLIP's image classifier has its vision model there). Any other model is all backbone. The
-    head is every parameter outside the backbone, except in a language model: its output layer is pretrained.
+    head is every parameter outside the backbone, except in a language model: its output layer is pretrained. What
+    :func:`vxlab.load_model` drew inside the backbone (a pooler that the weights lack) is of the head too: frozen, it
+    would be other random numbers at every loading.
 
     Args:
         model: a torch model, with adapters or without.
@@ -91,7 +93,9 @@ def backbone_and_head(model: nn.Module) -> tuple[nn.Module, dict[str, nn.Paramet
     if _is_language_model(model):
         return backbone, {}
     inside = {id(parameter) for parameter in backbone.parameters()}
-    return backbone, {name: each for name, each in model.named_parameters() if id(each) not in inside}
+    drawn: Container[str] = getattr(model, "vxlab_drawn", ())
+    own = {name: each for name, each in model.named_parameters() if id(each) not in inside or name in drawn}
+    return backbone, own
 
 
 def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -123,8 +127,13 @@ def _outside_the_head(model: nn.Module) -> dict[str, nn.Module]:
     return {
         name: module
         for name, module in model.named_modules()
-        if name and (id(module) in inside or not any(id(each) in head for each in module.parameters()))
+        if name and not _of_the_head(module, head, any if id(module) not in inside else all)
     }
+
+
+def _of_the_head(module: nn.Module, head: Container[int], how_many: Callable[[Iterable[bool]], bool]) -> bool:
+    of_the_head = [id(each) in head for each in module.parameters()]
+    return bool(of_the_head) and how_many(of_the_head)
 
 
 def _items(targets: object) -> list[str]:

@@ -16,7 +16,16 @@ from vxlab.adapters.methods import require_registered
 from vxlab.adapters.own_code import code_version
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
-from vxlab.experiments.models import ModelSource, copy_with_new_head, load_model, load_tokenizer, model_source
+from vxlab.experiments.models import (
+    ModelSource,
+    copy_with_new_head,
+    load_model,
+    load_tokenizer,
+    loading_of,
+    model_source,
+    name_labels,
+)
+from vxlab.experiments.padding import position_limit, require_embedding
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.tasks import Task
 
@@ -50,6 +59,7 @@ class Materials:
     def __init__(self, reuse: bool = True) -> None:
         self.reuse = reuse
         self._sources: _Last[ModelSource] = _Last(4)
+        self._loading: _Last[str] = _Last(4)
         self._models: _Last[nn.Module] = _Last(1)
         self._tokenizers: _Last[Any] = _Last(4)
         self._tasks: _Last[Task] = _Last(4)
@@ -82,6 +92,8 @@ class Materials:
             **code_version(type(spec.method)),
             **spec.method.versions(),
         }
+        if loading := self._loading.get((spec.model, task.num_labels), lambda: loading_of(spec.model, task.num_labels)):
+            identity["loading"] = loading
         return Job(spec, spec.key(**identity), identity, device, precision)
 
     def task(self, spec: RunSpec) -> Task:
@@ -96,9 +108,7 @@ class Materials:
         """
         tokenizer = self._tokenizers.get(spec.model, lambda: load_tokenizer(spec.model))
         if spec.max_length > (most := tokenizer.model_max_length):
-            raise VxlabError(
-                f"max_length={spec.max_length}: {spec.model} reads {most} tokens at most; choose 1 to {most}"
-            )
+            raise _too_long(spec, most)
         return tokenizer
 
     def splits(self, spec: RunSpec) -> dict[str, datasets.Dataset]:
@@ -111,8 +121,16 @@ class Materials:
         return self._splits.get((spec.model, spec.max_length, _task_of(spec)), tokenised)
 
     def model(self, spec: RunSpec) -> nn.Module:
-        """Return the base model with a new head from torch's global generator, the caller's own to change."""
-        return copy_with_new_head(self.base(spec)) if self.reuse else self._loaded(spec)
+        """Return the base model with a new head from torch's global generator, the caller's own to change.
+
+        Raises:
+            VxlabError: the model has no position or embedding for what it would be given.
+        """
+        base = self.base(spec) if self.reuse else None
+        model = copy_with_new_head(base) if base is not None and base.vxlab_copies else self._loaded(spec)
+        largest = max(_largest_token(split) for split in self.splits(spec).values())
+        require_embedding(spec.model, model, self.tokenizer(spec), largest)
+        return name_labels(model, self.task(spec).label_names)
 
     def adapted(self, job: Job) -> nn.Module:
         """Return a job's model with its method on it, where the method asks for gradients on the job's device."""
@@ -129,10 +147,25 @@ class Materials:
         with torch.random.fork_rng(
             devices=[]
         ):  # whether a run finds it here or has to load it, its own draws are the same
-            return self._models.get((spec.model, self.task(spec).num_labels), lambda: self._loaded(spec))
+            kept = self._models.get((spec.model, self.task(spec).num_labels), lambda: self._to_copy(spec))
+        _require_positions(kept, spec)
+        return kept
+
+    def _to_copy(self, spec: RunSpec) -> nn.Module:
+        """Load a base model, and find out whether a copy's new head is what loading again would draw."""
+        before = torch.get_rng_state()
+        model = self._loaded(spec)
+        after = torch.get_rng_state()
+        torch.set_rng_state(before)
+        copied = copy_with_new_head(model) if self.reuse else model
+        alike = all(map(torch.equal, copied.state_dict().values(), model.state_dict().values()))
+        model.vxlab_copies = alike and torch.equal(torch.get_rng_state(), after)  # type: ignore[assignment]
+        return model
 
     def _loaded(self, spec: RunSpec) -> nn.Module:
-        return load_model(spec.model, self.task(spec).num_labels)
+        model = load_model(spec.model, self.task(spec).num_labels)
+        _require_positions(model, spec)
+        return model
 
     def _source(self, spec: RunSpec) -> ModelSource:
         return self._sources.get(spec.model, lambda: model_source(spec.model))
@@ -173,11 +206,31 @@ def _task_of(spec: RunSpec) -> tuple[Any, ...]:
     return tuple(getattr(spec, field) for field in _TASK_FIELDS)
 
 
+def _require_positions(model: nn.Module, spec: RunSpec) -> None:
+    most = position_limit(model)
+    if most is not None and spec.max_length > most:
+        raise _too_long(spec, most)
+
+
+def _too_long(spec: RunSpec, most: int) -> VxlabError:
+    return VxlabError(f"max_length={spec.max_length}: {spec.model} reads {most} tokens at most; choose 1 to {most}")
+
+
+def _largest_token(split: datasets.Dataset) -> int:
+    tokens: np.ndarray[Any, Any] = split.data.column("input_ids").combine_chunks().flatten().to_numpy()
+    return int(tokens.max())
+
+
 def _tokenised(split: datasets.Dataset, tokenizer: Any, max_length: int, name: str) -> datasets.Dataset:
     """Return input ids, labels and lengths; evaluation splits sorted by length, so that batches waste no padding."""
     texts = [list(split[column]) for column in ("text", "text_pair") if column in split.column_names]
     encoded = dict(tokenizer(*texts, truncation=True, max_length=max_length))
     lengths = [len(ids) for ids in encoded["input_ids"]]
+    if 0 in lengths:
+        row = lengths.index(0)
+        raise VxlabError(
+            f"row {row} of the {name} split holds {texts[0][row]!r}, in which its tokenizer sees no token; take it out"
+        )
     columns = {**encoded, "label": list(split["label"]), "length": lengths, "row": list(range(len(lengths)))}
     tokenised = datasets.Dataset.from_dict(columns)
     return tokenised if name == "train" else tokenised.select(np.argsort(lengths, kind="stable"))

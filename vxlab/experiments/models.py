@@ -1,47 +1,43 @@
 """Pretrained models by packaged name, hub id or folder."""
 
-import contextlib
 import copy
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from difflib import get_close_matches
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from vxlab.adapters.targets import head_parameters
 from vxlab.errors import VxlabError
-from vxlab.experiments import assets
-
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "vocab.txt",
-    "vocab.json",
-    "spm.model",
-    "sentencepiece.bpe.model",
+from vxlab.experiments.model_files import (
+    ModelPlace,
+    ModelSource,
+    explained,
+    find_model,
+    model_source,
+    quiet_transformers,
+    read_config,
 )
+from vxlab.experiments.padding import check_padding
 
-
-@dataclass(frozen=True)
-class ModelSource:
-    """Where a model's files are."""
-
-    name: str
-    path: str
-    """a folder, or a hub id"""
-    fingerprint: str
-    """sha256 over weights, config and tokenizer, or the hub's commit: other content behind a name is another run"""
+__all__ = [
+    "ModelSource",
+    "copy_with_new_head",
+    "load_model",
+    "load_tokenizer",
+    "loading_of",
+    "model_source",
+    "name_labels",
+    "quiet_transformers",
+]
 
 
 def load_model(name: str, num_labels: int) -> nn.Module:
     """Load a pretrained model for sequence classification, or regression with one label, in float32.
 
     The head is new, with initial values from torch's global generator, unless the model brings one of just this shape.
+    So is a pooler that the weights lack; it counts as part of the head. Whatever the config says of padding, of the
+    loss and of what is returned, the model pads as its tokenizer does, takes the loss of the task and returns logits.
 
     Args:
         name: a packaged model (``minilm``, ``mpnet``), a hub id (``org/name``), or a folder with config.json,
@@ -52,29 +48,23 @@ def load_model(name: str, num_labels: int) -> nn.Module:
         A transformers model on the CPU, in evaluation mode.
 
     Raises:
-        VxlabError: the name is neither of these, or the folder lacks a file or some of the backbone's weights.
-            Pickled weights and remote code are refused.
-    """
-    from transformers import AutoModelForSequenceClassification
+        VxlabError: the name is neither of these, the folder lacks a file or some of the backbone's weights, an adapter
+            lies beside them, or the model cannot read what its tokenizer writes. Pickled weights and code that comes
+            with a model are refused.
 
+    Warns:
+        UserWarning: a text's logits depend on how far it is padded.
+    """
     if num_labels < 1:
         raise VxlabError(f"num_labels={num_labels} is not a number of classes; choose 2 or more, or 1 for regression")
-    source = model_source(name)
-    with quiet_transformers(), _explained(name):
-        model, loaded = AutoModelForSequenceClassification.from_pretrained(
-            source.path,
-            num_labels=num_labels,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-    _require_backbone(name, model, loaded)
-    model.vxlab_drawn = _absent(loaded)
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = load_tokenizer(name).pad_token_id
-    return model  # type: ignore[no-any-return]
+    place = find_model(name)
+    tokenizer = load_tokenizer(name)
+    model, drawn = _from_pretrained(name, place, num_labels)
+    _require_backbone(name, model, drawn)
+    model.vxlab_drawn = drawn  # type: ignore[assignment]
+    _settle_config(model, tokenizer, num_labels)
+    check_padding(name, model, tokenizer)
+    return model
 
 
 def copy_with_new_head(model: nn.Module) -> nn.Module:
@@ -84,95 +74,93 @@ def copy_with_new_head(model: nn.Module) -> nn.Module:
     """
     fresh: Any = copy.deepcopy(model)
     drawn: frozenset[str] = fresh.vxlab_drawn
-    for path, module in fresh.named_modules():
-        names = {name: f"{path}.{name}".lstrip(".") for name, _ in module.named_parameters(recurse=False)}
-        if drawn.isdisjoint(names.values()):
-            continue
-        # transformers draws what is not marked: parameters that the weights brought are, and modules once drawn.
+    # As after loading: transformers asks every module to draw, which passes over the tensors that are marked.
+    for module in fresh.modules():
         module._is_hf_initialized = False
-        for name, parameter in module.named_parameters(recurse=False):
-            parameter._is_hf_initialized = names[name] not in drawn
+    for name, tensor in fresh.state_dict(keep_vars=True).items():
+        tensor._is_hf_initialized = name not in drawn
     fresh.initialize_weights()
     return fresh  # type: ignore[no-any-return]
+
+
+def name_labels(model: nn.Module, names: Sequence[str]) -> nn.Module:
+    """Write a task's class names, in the order of their ids, into a model's config; of a regression there are none."""
+    if names:
+        config: Any = model.config
+        config.id2label = dict(enumerate(names))
+        config.label2id = {name: number for number, name in enumerate(names)}
+    return model
 
 
 def load_tokenizer(name: str) -> Any:
     """Load a model's tokenizer; where it has no padding token, the end-of-text token pads.
 
     Raises:
-        VxlabError: as :func:`load_model`.
+        VxlabError: as :func:`load_model`, or it has neither of these tokens.
     """
     from transformers import AutoTokenizer
 
-    source = model_source(name)
-    with quiet_transformers(), _explained(name):
-        tokenizer = AutoTokenizer.from_pretrained(source.path, trust_remote_code=False)
+    place = find_model(name)
+    with quiet_transformers(), explained(name):
+        tokenizer = AutoTokenizer.from_pretrained(place.path, revision=place.commit, trust_remote_code=False)
     if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise VxlabError(
+                f"model={name!r}: its tokenizer has no padding token, and no end-of-text token to pad with; "
+                "name one of its tokens as pad_token in tokenizer_config.json"
+            )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def model_source(name: str) -> ModelSource:
-    """Find a model: fetch a packaged one, check a folder's files, or ask the hub for an id's commit.
+def loading_of(name: str, num_labels: int) -> str:
+    """Return what :func:`load_model` does otherwise than the model's files say, for the run's key; mostly nothing.
+
+    No weights are read.
 
     Raises:
         VxlabError: as :func:`load_model`.
     """
-    packaged = {key for key, asset in assets.manifest().items() if asset.kind == "model"}
-    if name in packaged:
-        folder = assets.fetch(name)
-        return ModelSource(name, str(folder), _content_sha256(folder))
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        _check_folder(folder)
-        return ModelSource(name, str(folder), _content_sha256(folder))
-    return ModelSource(name, name, _hub_commit(name, packaged))
+    place = find_model(name)
+    saved = read_config(name, place)
+    model, drawn = _from_pretrained(name, place, num_labels, device_map="meta")
+    told = []
+    padding, pads = saved.get_text_config().pad_token_id, load_tokenizer(name).pad_token_id
+    if padding is not None and padding != pads:
+        told.append(f"padding {pads}")
+    if saved.problem_type is not None and saved.problem_type != _problem_type(num_labels):
+        told.append(_problem_type(num_labels))
+    if pooler := sorted(drawn - head_parameters(model).keys()):
+        told.append(f"new {' '.join(pooler)}")
+    return ", ".join(told)
 
 
-@contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Hold back transformers' loading bars and its report of the head that is new by design."""
-    from transformers.utils import logging
+def _from_pretrained(name: str, place: ModelPlace, num_labels: int, **more: Any) -> tuple[nn.Module, frozenset[str]]:
+    """Return a model, and the parameters that its weights lack or have in another shape: these were drawn."""
+    from transformers import AutoModelForSequenceClassification
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _check_folder(folder: Path) -> None:
-    names = {path.name for path in folder.iterdir()}
-    if "config.json" not in names:
-        raise VxlabError(f"model={str(folder)!r} is a folder without config.json; name one written by save_pretrained")
-    if not any(name.endswith(".safetensors") for name in names):
-        pickled = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth")))
-        what = f"only pickled weights ({pickled[0]}), which are not loaded" if pickled else "no weights"
-        raise VxlabError(f"model={str(folder)!r} holds {what}; save it with save_pretrained, which writes safetensors")
-    if not names.intersection(_TOKENIZER_FILES):
-        raise VxlabError(
-            f"model={str(folder)!r} holds no tokenizer ({', '.join(_TOKENIZER_FILES[:4])}); save it there too"
+    config = read_config(name, place)
+    config.num_labels, config.problem_type = num_labels, _problem_type(num_labels)
+    with quiet_transformers(), explained(name):
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(
+            place.path,
+            revision=place.commit,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **more,
         )
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise VxlabError(f"model={name!r} is an adapter on another model, not a base; name the base itself")
+    return model, frozenset(loaded["missing_keys"]) | {key for key, *_ in loaded["mismatched_keys"]}
 
 
-def _content_sha256(folder: Path) -> str:
-    """Hash what decides a run's numbers, whatever the folder's own name and the other files in it."""
-    decisive = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "merges.txt", *_TOKENIZER_FILES)
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix == ".safetensors" or path.name in decisive:
-            with path.open("rb") as file:
-                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _require_backbone(name: str, model: nn.Module, loaded: dict[str, Any]) -> None:
+def _require_backbone(name: str, model: nn.Module, drawn: frozenset[str]) -> None:
     """Refuse a backbone that transformers filled with random values; a new head and pooler are no surprise."""
-    absent = _absent(loaded) & (dict(model.named_parameters()).keys() - head_parameters(model).keys())
+    absent = drawn & (dict(model.named_parameters()).keys() - head_parameters(model).keys())
     lost = sorted(key for key in absent if "pooler" not in key.split("."))
     if lost:
         raise VxlabError(
@@ -181,28 +169,26 @@ def _require_backbone(name: str, model: nn.Module, loaded: dict[str, Any]) -> No
         )
 
 
-def _absent(loaded: dict[str, Any]) -> frozenset[str]:
-    """Return the parameters that the weights lack, or have in another shape: transformers drew them at random."""
-    return frozenset(loaded["missing_keys"]) | {key for key, *_ in loaded["mismatched_keys"]}
+def _settle_config(model: nn.Module, tokenizer: Any, num_labels: int) -> None:
+    """Let no setting that was saved for another use decide the numbers."""
+    for config in _configs(model):
+        config.pad_token_id = tokenizer.pad_token_id
+        config.problem_type = _problem_type(num_labels)
+        config.output_hidden_states = config.output_attentions = False
+        config.return_dict = True
 
 
-def _hub_commit(name: str, packaged: set[str]) -> str:
-    from transformers import AutoConfig
-
-    with quiet_transformers(), _explained(name, packaged):
-        return str(AutoConfig.from_pretrained(name, trust_remote_code=False)._commit_hash)
+def _problem_type(num_labels: int) -> str:
+    return "regression" if num_labels == 1 else "single_label_classification"
 
 
-@contextlib.contextmanager
-def _explained(name: str, packaged: set[str] = frozenset()) -> Iterator[None]:  # type: ignore[assignment]
-    """Turn what transformers raises for a model it cannot load into one line that says what to do."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        if isinstance(error, VxlabError):
-            raise
-        near = get_close_matches(name, packaged, n=1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
-        known = f"Packaged: {', '.join(sorted(packaged))}. " if packaged else ""
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise VxlabError(f"model={name!r} cannot be loaded: {meant}{known}{reason}") from error
+def _configs(model: nn.Module) -> Iterator[Any]:
+    """Yield every config of a model and its parts once: some read their parent's, some a copy."""
+    found: dict[int, Any] = {}
+    waiting: list[Any] = [module.config for module in model.modules() if hasattr(module, "config")]
+    while waiting:
+        config = waiting.pop()
+        if id(config) not in found and hasattr(config, "sub_configs"):
+            found[id(config)] = config
+            waiting += [getattr(config, name, None) for name in config.sub_configs]
+    yield from found.values()

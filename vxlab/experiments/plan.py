@@ -25,6 +25,8 @@ _SETTINGS_BYTES = 20_000
 _WORDS = {
     "model": "other weights",
     "task": "other data",
+    "loading": "the model as it was saved",
+    "processes": "another number of processes",
     "precision": "another precision",
     "vxlab": "another version of vxlab",
     "peft": "another version of peft",

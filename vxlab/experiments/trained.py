@@ -13,7 +13,7 @@ from vxlab.adapters.roles import role_of
 from vxlab.analysis.matrices import Update
 from vxlab.analysis.updates import relative_update_norm
 from vxlab.errors import VxlabError
-from vxlab.experiments.models import load_model, load_tokenizer, model_source
+from vxlab.experiments.models import load_model, load_tokenizer, model_source, name_labels
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.spec import RunSpec
 
@@ -163,7 +163,7 @@ def _base(record: RunRecord) -> nn.Module:
             f"run {record.key[:12]} trained on another base: {name!r} has other weights now; put the model back that "
             "it was trained on, or train again"
         )
-    return load_model(name, record.task["num_labels"])
+    return name_labels(load_model(name, record.task["num_labels"]), record.task["label_names"])
 
 
 def _double(update: Update) -> Update:

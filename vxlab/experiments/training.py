@@ -51,6 +51,13 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
             self.optimizer = torch.optim.AdamW(groups, lr=self.args.learning_rate)
         return self.optimizer
 
+    def compute_loss(self, model: nn.Module, inputs: Any, return_outputs: bool = False, **more: Any) -> Any:
+        # Predictions are all that a model returns beside the loss: with BART's or T5's hidden states, a tuple.
+        if not return_outputs:
+            return super().compute_loss(model, inputs, **more)
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **more)
+        return loss, {"loss": loss, "logits": outputs["logits"]}
+
     def _get_eval_sampler(self, eval_dataset: Any) -> SequentialSampler | None:
         # Trainer would shuffle by length here too, by the run's seed, and hand predictions back in that order.
         return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
