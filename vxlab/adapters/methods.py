@@ -14,7 +14,7 @@ from vxlab.adapters.own_code import code_version, is_own
 from vxlab.adapters.own_home import Home, home_of
 from vxlab.adapters.peers import PEFT
 from vxlab.adapters.vera import VeRA
-from vxlab.checks import loose_fields
+from vxlab.checks import loose_fields, settle
 from vxlab.errors import VxlabError
 
 METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (LoRA, VeRA, LoRAXS, LiDB, BitFit, Head, Full)}
@@ -56,7 +56,7 @@ def register(cls: Own) -> Own:
     return cls
 
 
-def method_from_name(name: str, **settings: object) -> Method:
+def method_from_name(name: str, /, **settings: object) -> Method:
     """Return a method by its name and settings.
 
     Args:
@@ -71,6 +71,7 @@ def method_from_name(name: str, **settings: object) -> Method:
     >>> method_from_name("elora", rank=64) == VeRA(rank=64)
     True
     """
+    name = settle("method", name, str)
     if name.startswith("peft:"):
         return PEFT(name.removeprefix("peft:"), settings)
     cls = METHODS.get(_ALIASES.get(name, name))

@@ -9,8 +9,10 @@ from typing import Any
 
 from vxlab.adapters import METHODS, Method, method_from_name
 from vxlab.adapters.own_home import import_methods
+from vxlab.checks import settle, shown
 from vxlab.errors import VxlabError
 from vxlab.experiments.fair import Candidate, FairSweep
+from vxlab.experiments.plain_yaml import read_yaml
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.sweep import grid
 
@@ -44,32 +46,25 @@ def read_sweep(path: str | Path) -> FairSweep | list[RunSpec]:
     Raises:
         VxlabError: the file cannot be read, a key is unknown (the nearest is named), or a value is out of its range.
     """
-    import yaml
-
+    path = settle("path", path, str)
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise VxlabError(
-            f"sweep file {str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}"
-        ) from error
-    try:
-        _refuse_repeated_keys(yaml.compose(text, yaml.SafeLoader))
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise VxlabError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except (OSError, ValueError, RuntimeError) as error:  # no UTF-8, a NUL in the path, the home of nobody
+        raise VxlabError(f"sweep file {path!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    content = read_yaml(text, path)
     if not isinstance(content, dict) or "candidates" not in content:
         raise VxlabError(f"{path} names no candidates; write candidates: and below it - {{method: lora, rank: [2, 8]}}")
     try:
         import_methods(_imports(content.pop("imports", [])), Path(path).expanduser().parent)
-        return _sweep({str(key): _number(value) for key, value in content.items()})
-    except (VxlabError, TypeError) as error:
+        return _sweep({str(key): value for key, value in content.items()})
+    except VxlabError as error:
         raise VxlabError(f"{path}: {error}") from error
 
 
 def _imports(names: Any) -> list[str]:
     listed = _listed(names)
     if not all(isinstance(name, str) for name in listed):
-        raise VxlabError(f"imports={names!r} is no list of modules; write imports: [my_methods], or my_methods.py")
+        raise VxlabError(f"imports={shown(names)} is no list of modules; write imports: [my_methods], or my_methods.py")
     return listed
 
 
@@ -79,14 +74,12 @@ def _sweep(content: dict[str, Any]) -> FairSweep | list[RunSpec]:
         raise VxlabError(f"protocol={protocol!r} is unknown; choose fair or grid")
     known = _OF_FAIR if protocol == "fair" else _OF_GRID
     _require_known(content, (*known, *_OF_RUN, "protocol"), "")
-    settings = {name: _hashable(content.pop(name)) for name in _OF_RUN if name in content}
+    settings = {name: content.pop(name) for name in _OF_RUN if name in content}
     entries = content.pop("candidates")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise VxlabError(f"candidates={entries!r} is not a list of mappings such as - {{method: lora, rank: [2, 8]}}")
+        raise VxlabError(f"candidates={shown(entries)} is not a list of mappings such as - {{method: lora, rank: [2, 8]}}")
     candidates = [each for entry in entries for each in _candidates(entry)]
     if protocol == "fair":
-        if "head_learning_rates" in content:
-            content["head_learning_rates"] = tuple(_listed(content["head_learning_rates"]))
         return FairSweep(candidates=candidates, settings=settings, **content)
     return _grid(candidates, settings, content)
 
@@ -109,12 +102,12 @@ def _grid(candidates: list[Candidate], settings: dict[str, Any], content: dict[s
 
 def _candidates(entry: dict[str, Any]) -> list[Candidate]:
     """Return a candidate for every combination of the lists in an entry; a list of targets is one target set."""
-    entry = {str(name): _number(value) for name, value in entry.items()}
+    entry = {str(name): value for name, value in entry.items()}
     if "method" not in entry:
-        raise VxlabError(f"candidate {entry!r} names no method; add method: {_known()}")
-    if not isinstance(entry["method"], str | list):
-        raise VxlabError(f"method={entry['method']!r} is not a name; write {_known()}")
-    targets, rate = _hashable(entry.pop("targets", None)), entry.pop("learning_rate", None)
+        raise VxlabError(f"candidate {shown(entry)} names no method; add method: {_known()}")
+    if not all(isinstance(each, str) for each in _listed(entry["method"])):
+        raise VxlabError(f"method={shown(entry['method'])} is not a name; write {_known()}")
+    targets, rate = entry.pop("targets", None), entry.pop("learning_rate", None)
     names, lists = list(entry), [_listed(value) for value in entry.values()]
     return [Candidate(_method(dict(zip(names, values, strict=True))), targets, rate) for values in product(*lists)]
 
@@ -127,17 +120,6 @@ def _known() -> str:
     return f"{', '.join(METHODS)} or peft:NAME"
 
 
-def _refuse_repeated_keys(node: Any) -> None:
-    """Raise where a mapping has a key twice: YAML would silently keep the last."""
-    for child in node.value if node is not None and not isinstance(node.value, str) else []:
-        for each in child if isinstance(child, tuple) else [child]:
-            _refuse_repeated_keys(each)
-    if node is not None and node.id == "mapping":
-        keys = [key.value for key, _ in node.value]
-        if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
-            raise VxlabError(f"key {twice[0]!r} stands twice in one mapping; write it once")
-
-
 def _require_known(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
     for key in content:
         if key not in known:
@@ -146,21 +128,5 @@ def _require_known(content: Mapping[str, Any], known: tuple[str, ...], where: st
             raise VxlabError(f"unknown key {key!r}{where}{meant} (known: {', '.join(known)})")
 
 
-def _number(value: Any) -> Any:
-    """Read ``1e-3``, which YAML takes for a text, as the number that is meant."""
-    if isinstance(value, list):
-        return [_number(item) for item in value]
-    if isinstance(value, str) and value[:1].isdigit():
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
