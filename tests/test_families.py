@@ -165,6 +165,14 @@ def test_veras_matrices_are_drawn_as_asked() -> None:
         assert 0 <= matrix.min() < 1e-4 < 0.0999 < matrix.max() <= 0.1
 
 
+def test_seeds_that_torch_takes_are_taken_and_others_refused() -> None:
+    drawn = [vxlab.VeRA(rank=2, seed=seed).shared([(3, 3)])["A"] for seed in (-1, 0, 2**63, 2**64 - 2)]
+    assert not any(torch.equal(one, other) for i, one in enumerate(drawn) for other in drawn[:i])
+    for seed in (2**64, -(2**63) - 1, 10**5000):
+        with pytest.raises(vxlab.VxlabError, match=r"VeRA seed=.* is no seed of torch's; choose 0 to 2\*\*64 - 1"):
+            vxlab.VeRA(rank=2, seed=seed)
+
+
 def test_unique_pairs_differ_between_layers_and_follow_seed_and_layer_alone() -> None:
     family = vxlab.VeRA(rank=4, unique=True)
     weights = {"a": torch.ones(6, 9), "b": torch.ones(6, 9), "c": torch.ones(8, 5)}

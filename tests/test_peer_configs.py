@@ -26,8 +26,18 @@ pytest.importorskip("peft")
         ("adalora", {"total_step": 100}, "takes no setting 'total_step': it is the run's number of steps"),
         ("adalora", {"target_r": 12}, "target_r=12 is not below init_r=12.*choose init_r above it"),
         ("lora", {"init_lora_weights": "pissa"}, "init_lora_weights='pissa' rewrites the base's weights"),
-        ("lora", {"r": object()}, "r=<object.* is no plain value; give a number"),
-        ("lora", {"lora_alpha": float("nan")}, "lora_alpha=nan is no plain value"),
+        ("lora", {"r": object()}, "r=<object.* is an object; it must be a whole number"),
+        ("lora", {"rank_pattern": object()}, "rank_pattern=<object.* is no plain value; give a number"),
+        ("lora", {"lora_alpha": float("nan")}, "lora_alpha=nan is not finite; it must be a number"),
+        ("lora", {"r": "8"}, r"PEFT\('lora'\) r='8' is a text; it must be a whole number: write r=8, without quotes"),
+        ("lora", {"r": 8.0}, "r=8.0 is a float; it must be a whole number"),
+        ("lora", {"r": 0}, "r=0 is not a positive whole number; choose 1 or more"),
+        ("lora", {"r": None}, "r=None is a NoneType; it must be a whole number"),
+        ("lora", {"use_rslora": "no"}, "use_rslora='no' is a text; it must be True or False: write use_rslora=False"),
+        ("lora", {"lora_dropout": [0.1]}, r"lora_dropout=\[0.1\] is a list; it must be a number"),
+        ("lora", {1: 2}, r"PEFT\('lora'\) has no setting 1; known: r, lora_alpha"),
+        ("lora", [("r", 8)], r"PEFT\('lora'\) settings=\[\('r', 8\)\] is not a mapping; write {'r': 8}"),
+        (3, {}, "PEFT config=3 is unknown"),
         ("boft", {"boft_block_size": 0}, r"peft refuses 'boft' with \{'boft_block_size': 0\}: .*"),
         ("prefix_tuning", {}, "peft's 'prefix_tuning' changes the model's input, so no target layers carry it; choose"),
         ("prompt_tuning", {}, "peft's 'prompt_tuning' changes the model's input"),
@@ -36,10 +46,10 @@ pytest.importorskip("peft")
     ],
 )
 def test_what_cannot_be_used_is_refused_before_anything_is_built(
-    config: str, settings: dict[str, Any], message: str
+    config: Any, settings: Any, message: str
 ) -> None:
     with pytest.raises(vxlab.VxlabError, match=message):
-        vxlab.method_from_name(f"peft:{config}", **settings)
+        vxlab.PEFT(config, settings)
 
 
 def test_numpy_numbers_are_plain_and_the_rank_is_written_out() -> None:
@@ -47,6 +57,8 @@ def test_numpy_numbers_are_plain_and_the_rank_is_written_out() -> None:
     assert method.settings() == {"lora_dropout": 0.5, "r": 4, "rank_pattern": {"query": 2}}
     assert vxlab.PEFT("vera").settings() == {"r": 256}
     assert vxlab.PEFT("fourierft").settings() == {}
+    # Its annotation says int: peft checks nothing, and any number does. A float32 is the decimal it stands for.
+    assert vxlab.PEFT("lora", {"lora_alpha": np.float32(0.1)}).settings() == {"lora_alpha": 0.1, "r": 8}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A sweep in a YAML file: readable, and refused with the nearest word where it cannot be meant."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,10 +74,30 @@ def test_peft_methods_are_named_with_their_settings(tmp_path: Path) -> None:
         ("candidates:", "candidate:", "names no candidates"),
         ("epochs: 1", "epochs: [1", "is not YAML"),
         ("epochs: 1", "epochs: 0", "epochs=0 is not a positive whole number"),
-        ("report_seeds: 4", "report_seeds: many", "report_seeds='many' is not a whole number"),
+        ("report_seeds: 4", "report_seeds: many", "report_seeds='many' is not a whole number of 1 or more"),
         ("  - {method: head}", "  - head", "is not a list of mappings"),
         ("  - {method: head}", "  - {method: 8}", "method=8 is not a name; write lora"),
         ("epochs: 1", "epochs: 1\nepochs: 2", "key 'epochs' stands twice"),
+        ("epochs: 1", "epochs: '1'", "epochs='1' is a text; it must be a whole number: write epochs=1, without quotes"),
+        ("epochs: 1", "epochs: 1:30", "epochs='1:30' is a text; it must be a whole number"),
+        ("epochs: 1", "epochs: 010", "010 begins with a 0, which is octal to some; write 10"),
+        ("epochs: 1", "epochs: 2024-01-01", "epochs='2024-01-01' is a text"),
+        ("epochs: 1", "\tepochs: 1", "is not YAML: while scanning .* found character"),
+        ("epochs: 1", "label_column: no", "label_column=False is a bool; it must be a text"),
+        ("epochs: 1", "? [a, b]\n: 1", "is not YAML: .* found unhashable key"),
+        ("epochs: 1", "epochs: !!int x", "is not YAML: invalid literal"),
+        ("epochs: 1", "epochs: !!bool x", "is not YAML: 'x'"),
+        ("epochs: 1", "epochs: !!timestamp x", "is not YAML: 'NoneType'"),
+        ("epochs: 1", "label_column: !!binary aGVsbG8=", "label_column=b'hello' is a bytes; it must be a text"),
+        ("epochs: 1", "epochs: " + "9" * 5000, "is not YAML: Exceeds the limit"),
+        ("epochs: 1", "epochs: &a [*a]", "is not YAML: found unconstructable recursive node"),
+        ("epochs: 1", "epochs: " + "[" * 3000 + "]" * 3000, "is not YAML: it is nested too deeply"),
+        ("learning_rates: 3", "learning_rates: [1e-3]", r"learning_rates=\[0.001\] is not a whole number"),
+        ("rank: [2, 8]", "rank: [[2]]", r"LoRA rank=\[2\] is a list; it must be a whole number"),
+        ("rank: [2, 8]", "name: x", "method 'lora' has no setting 'name'"),
+        ("method: lora,", "method: [lora, 8],", r"method=\['lora', 8\] is not a name"),
+        ("[query, value]", "{query: 1}", "targets={'query': 1} is a dict; it must be a text or a list of texts"),
+        ("learning_rate: 2e-2", "learning_rate: [2e-2]", r"learning_rate=\[0.02\] is a list; it must be a number"),
         ("{method: head}", "{method: head, method: full}", "key 'method' stands twice"),
     ],
 )
@@ -93,9 +114,61 @@ def test_a_grid_needs_its_rates(tmp_path: Path) -> None:
         read(GRID + "report_seeds: 3\n", tmp_path)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(vxlab.VxlabError, match=r"nowhere.yaml' cannot be read: No such file"):
-        read_sweep(tmp_path / "nowhere.yaml")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "names no candidates"),
+        (b"# nothing\n", "names no candidates"),
+        (b"- a\n", "names no candidates"),
+        (b"candidates:\n", "candidates=None is not a list of mappings"),
+        (b"task: caf\xe9\n", "cannot be read: 'utf-8' codec"),
+        (bytes(range(256)), "cannot be read: 'utf-8' codec"),
+        (b"a\0b", "is not YAML: unacceptable character"),
+        (b"a: 1\n---\nb: 1\n", "is not YAML: expected a single document"),
+    ],
+)
+def test_what_is_no_sweep_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_bytes(content)
+    with pytest.raises(vxlab.VxlabError, match=message) as refused:
+        read_sweep(tmp_path / "sweep.yaml")
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_what_stands_for_billions_is_refused_at_once(tmp_path: Path) -> None:
+    """Nine aliases of nine aliases ...: a kilobyte that would fill every memory, if anything walked through it."""
+    lines = ["x0: &x0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9)}]" for i in range(1, 10)]
+    with pytest.raises(vxlab.VxlabError, match="holds more than 100,000 values"):
+        read("\n".join([*lines, "candidates: *x9"]), tmp_path)
+
+
+@pytest.mark.parametrize("rate", ["1e-3", "+1e-3", "1.e-3", "1E-3", "0.001", ".001"])
+def test_a_number_is_read_as_it_is_written(rate: str, tmp_path: Path) -> None:
+    fair = read(f"{{train_examples: 1_000, task: 2024-01-01, label_column: '1e3', candidates: [{{method: lora, "
+                f"learning_rate: {rate}, rank_stabilised: on}}]}}", tmp_path)  # fmt: skip
+    assert isinstance(fair, vxlab.FairSweep)
+    (candidate,) = fair.names.values()
+    assert (candidate.learning_rate, candidate.method.settings()["rank_stabilised"]) == (1e-3, True)
+    assert fair.settings == {"train_examples": 1000, "task": "2024-01-01", "label_column": "1e3"}
+
+
+def test_aliases_and_merged_mappings_are_read(tmp_path: Path) -> None:
+    fair = read("candidates:\n- &one {method: lora, rank: 2, targets: &t [query]}\n- {<<: *one, rank: 4}\n"
+                "- {method: vera, targets: *t}\ntext_columns: review\n", tmp_path)  # fmt: skip
+    assert isinstance(fair, vxlab.FairSweep)
+    assert {name: each.targets for name, each in fair.names.items()} == dict.fromkeys(
+        ["LoRA r=2", "LoRA r=4", "VeRA r=256"], ("query",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("nowhere.yaml", "nowhere.yaml' cannot be read: No such file"), ("", "cannot be read: Is a directory"),
+     ("a\0b", "cannot be read: embedded null byte"), (8, "path=8 is an int; it must be a text")],
+)  # fmt: skip
+def test_a_file_that_is_not_there_is_named(path: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(vxlab.VxlabError, match=message):
+        read_sweep(tmp_path / path if isinstance(path, str) else path)
 
 
 def test_objects_of_python_are_not_made(tmp_path: Path) -> None:

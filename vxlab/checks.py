@@ -38,7 +38,7 @@ def settle_fields(settings: Any, owner: str = "") -> None:
     Raises:
         VxlabError: a field is of another kind; the message names it, its value and what is wanted.
     """
-    for name, annotation in _annotations(settings.__class__).items():
+    for name, annotation in annotations(settings.__class__).items():
         value = settle(f"{owner}{name}", getattr(settings, name), annotation)
         object.__setattr__(settings, name, value)
 
@@ -73,13 +73,13 @@ def shown(value: Any) -> str:
 
 def loose_fields(cls: type) -> dict[str, Any]:
     """Return the annotations of a dataclass's fields that :func:`settle_fields` leaves alone, but for literals."""
-    hints, known = _hints(cls), _annotations(cls)
+    hints, known = _hints(cls), annotations(cls)
     return {name: each for name, each in hints.items() if name not in known and get_origin(each) is not Literal}
 
 
 @functools.cache
-def _annotations(cls: type) -> dict[str, Any]:
-    """Return the annotations that can be checked."""
+def annotations(cls: type) -> dict[str, Any]:
+    """Return the annotations of a dataclass's fields that :func:`settle` knows."""
     return {name: each for name, each in _hints(cls).items() if all(map(_is_known, _alternatives(each)))}
 
 

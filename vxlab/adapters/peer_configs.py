@@ -12,6 +12,7 @@ from torch import nn
 
 from vxlab.adapters.family import nearest
 from vxlab.adapters.roles import role_of
+from vxlab.checks import annotations, settle, shown
 from vxlab.errors import VxlabError
 
 ADAPTER = "default"
@@ -66,12 +67,17 @@ def checked_settings(config: str, settings: Mapping[str, object]) -> dict[str, A
         VxlabError: peft is not installed, the kind or a setting is unknown or cannot be used here, or a value is one
             that peft refuses.
     """
-    kind, given = _config_class(config), _plain(config, settings)
-    _check_names(config, kind, given)
+    kind = _config_class(config)
+    if not isinstance(settings, Mapping):
+        raise VxlabError(f"PEFT({config!r}) settings={shown(settings)} is not a mapping; write {{'r': 8}}")
+    _check_names(config, kind, settings)
+    given = _plain(config, kind, settings)
     _check_values(config, kind, given)
     rank = rank_setting(config)
     default = {field.name: field.default for field in dataclasses.fields(kind)}.get(rank)
     whole = {rank: default, **given} if isinstance(default, int) else given
+    if isinstance(default, int) and whole[rank] < min(default, 1):
+        raise VxlabError(f"PEFT({config!r}) {rank}={whole[rank]} is not a positive whole number; choose 1 or more")
     peft_config(config, whole, {})
     return whole
 
@@ -129,7 +135,7 @@ def _config_class(config: str) -> Any:
     if config in classes:
         why = _NOT_ON_LINEAR_LAYERS.get(config, "changes the model's input")
         raise VxlabError(f"peft's {config!r} {why}, so no target layers carry it; choose one of {', '.join(usable)}")
-    raise VxlabError(f"PEFT config={config!r} is unknown{nearest(str(config), usable)}")
+    raise VxlabError(f"PEFT config={shown(config)} is unknown{nearest(str(config), usable)}")
 
 
 def _check_names(config: str, kind: Any, given: Mapping[str, object]) -> None:
@@ -142,7 +148,7 @@ def _check_names(config: str, kind: Any, given: Mapping[str, object]) -> None:
         if setting in known and setting in _SET_HERE:
             raise VxlabError(f"PEFT({config!r}) takes no setting {setting!r}: {_SET_HERE[setting]}")
         if setting not in free:
-            raise VxlabError(f"PEFT({config!r}) has no setting {setting!r}{nearest(setting, free)}")
+            raise VxlabError(f"PEFT({config!r}) has no setting {setting!r}{nearest(str(setting), free)}")
 
 
 def _check_values(config: str, kind: Any, given: Mapping[str, Any]) -> None:
@@ -162,15 +168,19 @@ def _has(cls: Any, field: str) -> bool:
     return field in {each.name for each in dataclasses.fields(cls)}
 
 
-def _plain(config: str, settings: Mapping[str, object]) -> dict[str, Any]:
-    """Return settings as JSON would give them back, with NumPy's numbers as Python's."""
-    plain = {}
+def _plain(config: str, kind: Any, settings: Mapping[str, object]) -> dict[str, Any]:
+    """Return settings as JSON would give them back, of the kinds that peft's config says, which peft does not check."""
+    known, plain = annotations(kind), {}
     for name, value in settings.items():
+        if name in known:  # peft calls an alpha, a λ and the like whole numbers, and takes any
+            loose = known[name] is int and name != rank_setting(config)
+            value = settle(f"PEFT({config!r}) {name}", value, float if loose else known[name])
         try:
             plain[name] = json.loads(json.dumps(value, default=lambda number: number.item(), allow_nan=False))
         except (TypeError, ValueError, AttributeError) as error:
             raise VxlabError(
-                f"PEFT({config!r}) {name}={value!r} is no plain value; give a number, a string, a list or a mapping"
+                f"PEFT({config!r}) {name}={shown(value)} is no plain value; give a number, a string, a list or a "
+                "mapping"
             ) from error
     return plain
 

@@ -42,7 +42,7 @@ class PEFT(Method):
     """the settings as sorted JSON, so that equal ones compare and hash alike"""
 
     def __init__(self, config: str, settings: Mapping[str, object] | None = None) -> None:
-        checked = checked_settings(config, settings or {})
+        checked = checked_settings(config, {} if settings is None else settings)
         object.__setattr__(self, "config", config)
         object.__setattr__(self, "canonical", json.dumps(checked, sort_keys=True))
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from vxlab.adapters.basis import layer_generator
 from vxlab.adapters.family import Family, Shape, one_of, positive
+from vxlab.checks import shown
+from vxlab.errors import VxlabError
 
 VECTORS = ("both", "d", "b")
 MATRICES = ("kaiming-uniform", "kaiming-normal", "uniform")
@@ -62,6 +64,8 @@ class VeRA(Family):
         positive("VeRA", "d_initial", self.d_initial)
         one_of("VeRA", "vectors", self.vectors, VECTORS)
         one_of("VeRA", "matrices", self.matrices, MATRICES)
+        if not -(2**63) <= self.seed < 2**64:
+            raise VxlabError(f"VeRA seed={shown(self.seed)} is no seed of torch's; choose 0 to 2**64 - 1")
 
     def shared(self, shapes: Sequence[Shape]) -> dict[str, Tensor]:
         """Return A ``(r, largest in)`` and B ``(largest out, r)``, drawn on the CPU in float32, A first."""
