@@ -45,9 +45,7 @@ pytest.importorskip("peft")
         ("poly", {}, "peft's 'poly' needs the number of a task"),
     ],
 )
-def test_what_cannot_be_used_is_refused_before_anything_is_built(
-    config: Any, settings: Any, message: str
-) -> None:
+def test_what_cannot_be_used_is_refused_before_anything_is_built(config: Any, settings: Any, message: str) -> None:
     with pytest.raises(vxlab.VxlabError, match=message):
         vxlab.PEFT(config, settings)
 

@@ -1,6 +1,7 @@
 """VeRA, first published as ELoRA: two trained vectors around a frozen random pair."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -32,7 +33,8 @@ class VeRA(Family):
     Args:
         rank: r, 1 or more; it may exceed in and out (the paper uses 1024 on a 768-wide model).
         d_initial: the start of every entry of d, above 0; the paper's 0.1. Without effect where d alone trains.
-        seed: of the frozen pair; the same number as PEFT's ``projection_prng_key`` gives the same pair.
+        seed: of the frozen pair; the same number as PEFT's ``projection_prng_key`` gives the same pair. torch's
+            generator takes 32 bits of it: 0 to 2**32 - 1 are all the pairs there are.
         vectors: what trains: ``both``, ``d`` or ``b`` alone. The paper's ablation does not state how the other is
             fixed; here d stays at ``d_initial`` where b alone trains (out parameters), and where d alone trains
             (r parameters) b is 1 and d starts at 0, so that ΔW = 0 at the start all the same.
@@ -65,7 +67,10 @@ class VeRA(Family):
         one_of("VeRA", "vectors", self.vectors, VECTORS)
         one_of("VeRA", "matrices", self.matrices, MATRICES)
         if not -(2**63) <= self.seed < 2**64:
-            raise VxlabError(f"VeRA seed={shown(self.seed)} is no seed of torch's; choose 0 to 2**64 - 1")
+            raise VxlabError(f"VeRA seed={shown(self.seed)} is no seed of torch's; choose 0 to 2**32 - 1")
+        if (same := self.seed % 2**32) != self.seed and not self.unique:
+            told = f"VeRA seed={self.seed} draws the matrices of seed={same}: torch's generator takes 32 bits of a seed"
+            warnings.warn(f"{told}; choose 0 to 2**32 - 1", stacklevel=3)
 
     def shared(self, shapes: Sequence[Shape]) -> dict[str, Tensor]:
         """Return A ``(r, largest in)`` and B ``(largest out, r)``, drawn on the CPU in float32, A first."""

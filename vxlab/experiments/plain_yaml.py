@@ -47,11 +47,6 @@ def _loader() -> Any:
     import yaml
 
     class Plain(yaml.SafeLoader):
-        yaml_implicit_resolvers = {
-            first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT, _DATE)]
-            for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             keys = [str(key.value) for key, _ in node.value]
             if twice := sorted({key for key in keys if keys.count(key) > 1}):
@@ -64,6 +59,10 @@ def _loader() -> Any:
                 raise VxlabError(f"{text} begins with a 0, which is octal to some; write {int(text)}, or 0o10 for 8")
             return int(text, 0)
 
+    Plain.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT, _DATE)]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
     Plain.add_implicit_resolver(_INT, _WHOLE, list("-+0123456789"))
     Plain.add_implicit_resolver(_FLOAT, _REAL, list("-+.0123456789"))
     Plain.add_constructor(_INT, Plain.whole)

@@ -46,12 +46,12 @@ def read_sweep(path: str | Path) -> FairSweep | list[RunSpec]:
     Raises:
         VxlabError: the file cannot be read, a key is unknown (the nearest is named), or a value is out of its range.
     """
-    path = settle("path", path, str)
+    name: str = settle("path", path, str)
     try:
-        text = Path(path).expanduser().read_text(encoding="utf-8")
+        text = Path(name).expanduser().read_text(encoding="utf-8")
     except (OSError, ValueError, RuntimeError) as error:  # no UTF-8, a NUL in the path, the home of nobody
-        raise VxlabError(f"sweep file {path!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    content = read_yaml(text, path)
+        raise VxlabError(f"sweep file {name!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    content = read_yaml(text, name)
     if not isinstance(content, dict) or "candidates" not in content:
         raise VxlabError(f"{path} names no candidates; write candidates: and below it - {{method: lora, rank: [2, 8]}}")
     try:
@@ -77,7 +77,8 @@ def _sweep(content: dict[str, Any]) -> FairSweep | list[RunSpec]:
     settings = {name: content.pop(name) for name in _OF_RUN if name in content}
     entries = content.pop("candidates")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise VxlabError(f"candidates={shown(entries)} is not a list of mappings such as - {{method: lora, rank: [2, 8]}}")
+        given = f"candidates={shown(entries)}"
+        raise VxlabError(f"{given} is not a list of mappings such as - {{method: lora, rank: [2, 8]}}")
     candidates = [each for entry in entries for each in _candidates(entry)]
     if protocol == "fair":
         return FairSweep(candidates=candidates, settings=settings, **content)
