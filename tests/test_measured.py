@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from toy_records import key_of, metric_rows, stored_record, toy_spec
+from toy_records import IDENTITY, key_of, metric_rows, stored_record, toy_spec
 
 import vxlab
 from vxlab.errors import VxlabError
@@ -26,11 +26,23 @@ def add(store):
     """Return a function that puts a run into the store."""
     added = []
 
-    def add(method=LORA, *, seed=0, rate=1e-3, test=0.8, validation=0.8, backbone=1000, status="finished", **spec):
+    def add(
+        method=LORA,
+        *,
+        seed=0,
+        rate=1e-3,
+        test=0.8,
+        validation=0.8,
+        backbone=1000,
+        status="finished",
+        identity=(),
+        **spec,
+    ):
         settings = toy_spec(method=method, seed=seed, learning_rate=rate, **spec)
         rows = metric_rows({"accuracy": test, "f1": test - 0.1}, (validation - 0.1, validation, validation - 0.2))
         key = key_of(len(added))
         changed = {"parameters": {"backbone": backbone, "head": 10, "total": 10_000}, "metrics": rows, "spec": settings}
+        changed["identity"] = IDENTITY | dict(identity)
         record = dataclasses.replace(stored_record(store.folder, key), **changed, status=status)
         store.finish(record, "host:1:0.0:me")
         added.append(key)
@@ -122,6 +134,67 @@ def test_no_run_is_an_empty_table_and_no_store_is_made(store, add, tmp_path, mon
     for where in (None, tmp_path / "absent" / "runs.db", str(tmp_path / "absent")):
         assert len(measured(where, "minilm").table) == len(best_runs(where)) == 0
     assert not (tmp_path / "absent").exists()
+
+
+OTHERS = {
+    "model": ({"model": "ffff"}, "weights ffff"),
+    "task": ({"task": "eeee accuracy f1"}, "data eeee"),
+    "precision": ({"precision": "bfloat16"}, "bfloat16"),
+    "vxlab": ({"vxlab": "2.0"}, "vxlab 2.0"),
+    "processes": ({"processes": "2"}, ""),
+}
+
+
+@pytest.mark.parametrize(("other", "told"), OTHERS.values(), ids=OTHERS)
+def test_runs_of_one_name_that_are_others_are_never_one_candidates(store, add, other, told):
+    for seed in range(3):
+        add(seed=seed, test=0.6)
+    for seed in range(3):
+        add(seed=seed, test=0.9, identity=other)
+    add(VERA, test=0.9, identity=other)  # so that these are the protocol with most candidates
+    found = measured(store, "minilm")
+    row = _row(found, "LoRA r=8")
+    assert (row["n"], row["median"], found.others) == (3, 0.9, 3)
+    assert told in found.protocol
+
+
+def test_a_librarys_version_is_its_own_methods_candidate(store, add):
+    for version, test in (("0.17.0", 0.6), ("0.18.0", 0.8)):
+        add(vxlab.PEFT("dora", {"r": 8}), test=test, identity={"peft": version})
+    add(LORA, test=0.7)
+    table = measured(store, "minilm").table
+    assert dict(zip(table["label"], table["median"], strict=True)) == {
+        "DoRA r=8 (PEFT), peft 0.17.0": 0.6, "DoRA r=8 (PEFT), peft 0.18.0": 0.8, "LoRA r=8": 0.7
+    }  # fmt: skip
+
+
+def test_only_runs_on_the_weights_that_the_model_has_are_its_scores(store, add):
+    for seed in range(2):
+        add(seed=seed, test=0.6)
+    add(test=0.9, identity={"model": "ffff"})
+    found = measured(store, "minilm", weights="ffff")
+    assert (_row(found, "LoRA r=8")["median"], found.others, found.elsewhere) == (0.9, 2, 2)
+    assert len(measured(store, "minilm", weights="eeee").table) == 0
+    assert measured(store, "minilm", weights="eeee").elsewhere == 3
+
+
+def test_the_overview_mixes_no_runs_of_one_name(store, add):
+    add(test=0.6)
+    add(test=0.7, identity={"model": "ffff"})
+    add(VERA, test=0.8, identity={"model": "ffff"})
+    add(VERA, test=0.9, identity={"model": "ffff", "vxlab": "2.0"})
+    assert best_runs(store)[["model", "method", "runs", "test score"]].to_numpy().tolist() == [
+        ["minilm, weights 0a1b", "LoRA", 1, 0.6],
+        ["minilm, weights ffff", "LoRA", 1, 0.7],
+        ["minilm, weights ffff", "VeRA, vxlab 1.0", 1, 0.8],
+        ["minilm, weights ffff", "VeRA, vxlab 2.0", 1, 0.9],
+    ]
+
+
+def test_more_training_examples_are_no_other_data(store, add):
+    add(test=0.6, train_examples=100)
+    add(test=0.7, train_examples=200, identity={"task": "eeee accuracy f1"})
+    assert set(best_runs(store)["model"]) == {"minilm"}
 
 
 def test_the_overview_shows_the_run_that_validation_chose(store, add):

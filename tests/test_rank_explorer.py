@@ -9,12 +9,15 @@ import pytest
 import torch
 from jupyterlab import Tab, browser, server, write_notebook
 from test_rank_table import Blocks
+from toy_records import IDENTITY, key_of, stored_record, toy_spec
 
 import vxlab
 from vxlab.errors import VxlabError
 from vxlab.experiments.measured import MEASURED_COLUMNS, Measured
+from vxlab.experiments.models import model_source
 from vxlab.experiments.rank_capture import captured_table
 from vxlab.experiments.rank_table import FAMILIES, rank_tables
+from vxlab.experiments.store import Store
 from vxlab.spectra import singular_values
 from vxlab.views.explorer import explore
 from vxlab.views.rank_explorer import RankExplorer
@@ -208,6 +211,19 @@ def test_what_cannot_be_shown_is_refused_in_words(model):
         vxlab.explore_rank(model, targets="quary")
     with pytest.raises(VxlabError, match="ranks="):
         vxlab.explore_rank(model, ranks=[0])
+
+
+def test_scores_on_other_weights_of_one_name_are_not_shown(tiny_model, tmp_path):
+    weights = {"now": model_source(tiny_model).fingerprint, "before": "ffff"}
+    with Store(tmp_path) as store:
+        for number, fingerprint in enumerate(weights.values()):
+            spec = toy_spec(model=tiny_model, method=vxlab.LoRA(rank=4 + number))
+            record = stored_record(store.folder, key_of(number), spec=spec, identity=IDENTITY | {"model": fingerprint})
+            store.finish(record, "host:1:0.0:me")
+        live = vxlab.explore_rank(tiny_model, ranks=[4, 5], store=store, interactive=True)
+    assert "<b>Test accuracy" in live.words.value
+    live.slider.index = 1
+    assert "not measured yet</b> on these weights, though 1 run on others of this name" in live.words.value
 
 
 NOTEBOOK = "import vxlab\nvxlab.explore_rank({model!r}, store={store!r})"

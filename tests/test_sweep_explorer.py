@@ -388,6 +388,65 @@ def test_candidates_of_one_label_in_a_store_show_what_differs(tmp_path):
     assert sweep.notes == ("Not like with like: these runs differ in epochs 2 and 3.",)
 
 
+def _both(folder, **other):
+    """Return a store of three runs, and of three more of the same names with another identity."""
+    with Store(folder) as store:
+        for number in range(6):
+            logits = toy_records.logits_with(np.arange(len(TRUTH)) < (120 if number < 3 else 180), TRUTH)
+            own = toy_records.metric_rows({"accuracy": float((logits.argmax(1) == TRUTH).mean())})
+            identity = toy_records.IDENTITY | (other if number > 2 else {})
+            put(store, number, logits, spec=toy_records.toy_spec(seed=number % 3), metrics=own, identity=identity)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("other", "told"), [({"model": "ffff"}, "weights ffff"), ({"task": "eeee accuracy"}, "data eeee")]
+)
+def test_other_weights_or_data_of_one_name_are_a_sweep_of_their_own(tmp_path, other, told):
+    with Store(_both(tmp_path, **other)) as store:
+        sweeps = {sweep.name: sweep for sweep in stored_sweeps(store)}
+        menu = explore_sweep(store, interactive=True).menus[0].options
+    assert [sweep.summary["n"].tolist() for sweep in sweeps.values()] == [[3], [3]]
+    assert sorted(sweep.summary["median"].iloc[0] for sweep in sweeps.values()) == [0.6, 0.9]
+    assert f"rotten_tomatoes, minilm, {told}" in sweeps
+    assert len(menu) == 2
+
+
+@pytest.mark.parametrize(
+    ("other", "told", "note"),
+    [
+        ({"precision": "bfloat16"}, "precision=auto (bfloat16)", "precision bfloat16 and float32"),
+        ({"vxlab": "2.0"}, "vxlab=2.0", "vxlab 1.0 and 2.0"),
+        ({"peft": "0.18"}, "peft=0.18", ""),
+    ],
+)
+def test_another_precision_or_version_is_another_candidate(tmp_path, other, told, note):
+    with Store(_both(tmp_path, **other)) as store:
+        (sweep,) = stored_sweeps(store)
+    assert sweep.summary["n"].tolist() == [3, 3]
+    assert f"LoRA r=8, {told}" in list(sweep.summary["candidate"])
+    assert len(sweep.pairs) == 1
+    assert any(note in each for each in sweep.notes) or not note
+
+
+def test_where_the_data_lay_makes_no_candidate(tmp_path):
+    logits = toy_records.logits_with(TRUTH == 1, TRUTH)
+    with Store(tmp_path) as store:
+        for number, folder in enumerate(("/here", "/there")):
+            put(store, number, logits, spec=toy_records.toy_spec(task="rte", task_folder=folder, seed=number))
+        (sweep,) = stored_sweeps(store)
+    assert sweep.summary["n"].tolist() == [2]
+
+
+def test_folders_of_one_name_are_two_sweeps(tmp_path):
+    logits = toy_records.logits_with(TRUTH == 1, TRUTH)
+    with Store(tmp_path) as store:
+        for number, place in enumerate(("/a/mine", "/b/mine")):
+            put(store, number, logits, spec=toy_records.toy_spec(task=place))
+        assert sorted(sweep.name for sweep in stored_sweeps(store)) == ["mine, minilm", "mine, minilm (2)"]
+        assert len(explore_sweep(store, interactive=True).menus[0].options) == 2
+
+
 def test_a_store_without_report_runs_says_that_the_scores_flatter(tmp_path):
     with Store(fill(tmp_path, ranks=(8,), seeds=(0,))) as store:
         live = explore_sweep(store, interactive=True)
@@ -484,6 +543,8 @@ def test_a_comparison_is_shown_with_the_records_that_lie_here(kept):
     gone = dataclasses.replace(result, runs=result.runs.assign(folder="/nowhere"))
     title = explore_sweep(gone, interactive=False).layout.annotations[0].text
     assert title == "<b>LoRA r=1</b>, no learning curves here"
+    kept_there = dataclasses.replace(gone, records=sweep.records)
+    assert "2 runs" in explore_sweep(kept_there, interactive=False).layout.annotations[0].text
 
 
 TITLE = "document.querySelector('.js-plotly-plot').layout.annotations[0].text"

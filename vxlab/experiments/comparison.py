@@ -1,6 +1,7 @@
 """What a fair sweep showed, as tables and sentences."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,12 +11,14 @@ from vxlab.experiments.fair import FairSweep
 from vxlab.experiments.labels import family_name
 from vxlab.experiments.pairs import pairs_table
 from vxlab.experiments.statistics import summarise
+from vxlab.experiments.store import ENDED
 from vxlab.experiments.verdicts import verdict
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from vxlab.experiments.record import RunRecord
     from vxlab.experiments.store import Store
 
 
@@ -38,6 +41,8 @@ class Comparison:
     """one row a candidate: test scores over the report seeds, parameters, bytes, times, the rates, the budget"""
     pairs: "pd.DataFrame"
     """one row a pair of candidates: the difference with its 95 % interval, and whether it is told apart"""
+    records: "Mapping[str, RunRecord]" = field(default_factory=dict, repr=False)
+    """of the runs that ended, by key, as the store has them"""
 
     def verdict(self) -> str:
         """Return what the sweep showed, in sentences computed from the tables (Markdown)."""
@@ -72,11 +77,11 @@ def gathered(fair: FairSweep, runs: "pd.DataFrame", tuning: "pd.DataFrame", resu
     summary = summary_table(shown, tuning)
     predictions, labels = _predictions(finished[finished["stage"] == "report"], results)
     metric = str(finished["metric"].iloc[0])
-    record = results.record(finished["key"].iloc[0])
-    assert record is not None
-    trivial = float(record.task["majority"]["test"][metric])
+    found = {key: results.record(key) for key in runs.loc[runs["status"].isin(ENDED), "key"]}
+    records = {key: record for key, record in found.items() if record is not None}
+    trivial = float(records[finished["key"].iloc[0]].task["majority"]["test"][metric])
     pairs = pairs_table(predictions, labels, metric, summary)
-    return Comparison(fair, metric, trivial, len(labels), runs, tuning, summary, pairs)
+    return Comparison(fair, metric, trivial, len(labels), runs, tuning, summary, pairs, records)
 
 
 def summary_table(runs: "pd.DataFrame", tuning: "pd.DataFrame") -> "pd.DataFrame":

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vxlab.adapters import METHODS
 from vxlab.errors import VxlabError
+from vxlab.experiments.identities import own_identity, shared_identity, tell_apart
 from vxlab.experiments.labels import family_name, label
 from vxlab.experiments.metrics import interval
 from vxlab.experiments.pareto import pareto_front
@@ -41,11 +43,24 @@ class Measured(NamedTuple):
     protocol: str
     """task, training examples and epochs, in words; "" where there is no run"""
     others: int
-    """runs of this model that are not among them: other tasks or protocols, and methods with a part changed"""
+    """runs of this model's name that are not among them: other tasks, protocols or versions, and methods with a part
+    changed"""
+    elsewhere: int = 0
+    """of those, how many were on other weights than the model has now"""
 
 
-def measured(store: Where, model: str | None, *, task: str | None = None, metric: str | None = None) -> Measured:
+def measured(
+    store: Where,
+    model: str | None,
+    *,
+    task: str | None = None,
+    metric: str | None = None,
+    weights: str | None = None,
+) -> Measured:
     """Return the candidates that a store's runs of a model make, under the protocol that most of them share.
+
+    A protocol is a task with its data, the model's weights, the precision and the version of vxlab, beside what the
+    runs were told: what differs in one of them is never one candidate's, though the names are the same.
 
     A candidate is a method at its usual settings (α and seeds may be any), a rank and targets. Seeds that ran at
     several learning rates choose the rate, by the median of validation; the test scores of the other seeds at that
@@ -58,6 +73,8 @@ def measured(store: Where, model: str | None, *, task: str | None = None, metric
         model: its name in the runs; None has none.
         task: whose runs; None takes the task with the most candidates.
         metric: one of the task's; None takes its first.
+        weights: the fingerprint of the model's weights as they are now, whose runs alone count; None takes any, though
+            only those on the same ones together.
 
     Raises:
         VxlabError: the metric was not scored on the task.
@@ -71,16 +88,20 @@ def measured(store: Where, model: str | None, *, task: str | None = None, metric
         table = results.table()
         ours = table[(table["model"] == model) & table["status"].isin(ENDED)]
         runs = ours if ours.empty else _plain_runs(ours, results)
+        strange = 0 if weights is None or runs.empty else int((runs["model_weights"] != weights).sum())
+        if strange:
+            runs = runs[runs["model_weights"] == weights]
         if task is not None:
             runs = runs[runs["task"] == task]
         if runs.empty:
-            return Measured(nothing, metric or "", "", len(ours))
-        runs = _largest_study(runs)
+            return Measured(nothing, metric or "", "", len(ours), strange)
+        runs, apart = _largest_study(runs)
         metric = _checked(metric, runs["record"].iloc[0])
         rows = [_summary(own, metric, results) for _, own in runs.groupby("candidate", sort=False)]
     summary = pd.DataFrame(rows).astype({"rank": "Int64", "backbone": "Int64"})
     summary["front"] = pareto_front(summary)
-    return Measured(summary[MEASURED_COLUMNS], metric, _in_words(runs.iloc[0]), len(ours) - len(runs))
+    protocol = _in_words(runs.iloc[0], apart)
+    return Measured(summary[MEASURED_COLUMNS], metric, protocol, len(ours) - len(runs), strange)
 
 
 def best_runs(store: Where = None) -> "pd.DataFrame":
@@ -99,6 +120,7 @@ def best_runs(store: Where = None) -> "pd.DataFrame":
         table = results.table()
     finished = table[(table["status"] == "finished") & table["validation"].notna()]
     finished = finished.assign(family=[family_name({"name": name}) for name in finished["method"]])
+    finished = finished if finished.empty else _with_apart(finished)
     rows = []
     for (model, task, family, targets), own in finished.groupby(["model", "task", "family", "targets"], sort=True):
         best = own.sort_values("validation", kind="stable").iloc[-1]
@@ -136,23 +158,45 @@ def is_usual(settings: dict[str, Any]) -> bool:
     )
 
 
+def _with_apart(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Add to the names of models and methods what they do not tell: weights, data, precision and versions."""
+    computed = ["precision", "versions"]
+    several = table.groupby(["model", "task", "family", "targets"])[computed].transform("nunique") > 1
+    shown = table[computed].where(several, "")
+    return table.assign(
+        family=_joined(table["family"], *(shown[name] for name in computed)),
+        model=_joined(table["model"], tell_apart(table)),
+    )
+
+
+def _joined(*columns: Iterable[str]) -> list[str]:
+    return [", ".join(filter(None, each)) for each in zip(*columns, strict=True)]
+
+
 def _is_there(store: Where) -> bool:
     return isinstance(store, Store) or is_there(store)
 
 
 def _plain_runs(table: "pd.DataFrame", results: Store) -> "pd.DataFrame":
     """Return the runs of usual methods with their records, candidates and protocols."""
+    import pandas as pd
+
     found: list[Any] = [results.record(key) for key in table["key"]]
     known = [record is not None and is_usual(record.spec["method"]) for record in found]
     records = [record for record, keep in zip(found, known, strict=True) if keep]
-    labels = [_label(record.spec["method"]) for record in records]
     runs = table[known]
+    labels = [_label(record.spec["method"]) for record in records]
+    own = [", ".join(map(" ".join, own_identity(record.identity).items())) for record in records]
+    several = pd.Series(own, dtype=object).groupby(labels).transform("nunique") > 1
+    labels = [f"{name}, {each}" if more else name for name, each, more in zip(labels, own, several, strict=True)]
     return runs.assign(
         record=records,
         family=[family_name(record.spec["method"]) for record in records],
         label=labels,
         candidate=[f"{name}, {targets}" for name, targets in zip(labels, runs["targets"], strict=True)],
-        protocol=[_protocol(record.spec) for record in records],
+        protocol=[_protocol(record) for record in records],
+        computed_by=[f"vxlab {record.identity.get('vxlab', 'of before')}" for record in records],
+        model_weights=[record.identity.get("model", "") for record in records],
     )
 
 
@@ -161,16 +205,24 @@ def _label(settings: dict[str, Any]) -> str:
     return label({"name": settings["name"], "rank": settings["rank"]} if settings["name"] == "lidb" else settings)
 
 
-def _protocol(spec: dict[str, Any]) -> str:
-    return json.dumps({name: value for name, value in spec.items() if name not in _OWN}, sort_keys=True)
+def _protocol(record: RunRecord) -> str:
+    told = {name: value for name, value in record.spec.items() if name not in _OWN}
+    return json.dumps(told | {"identity": shared_identity(record.identity)}, sort_keys=True)
 
 
-def _largest_study(runs: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the runs under the protocol with the most candidates; of several, the one that ran last."""
+def _largest_study(runs: "pd.DataFrame") -> "tuple[pd.DataFrame, str]":
+    """Return the runs under the protocol with the most candidates, of several the one that ran last.
+
+    With them comes what tells them apart from others that their names do not.
+    """
     studies = runs.groupby("protocol").agg(candidates=("candidate", "nunique"), last=("finished_at", "max"))
     largest = studies.sort_values(["candidates", "last"]).index[-1]
     same: pd.DataFrame = runs[runs["protocol"] == largest]
-    return same.reset_index(drop=True)
+    first = same.iloc[0]
+    alike = runs[runs["task"] == first["task"]]
+    computed = [str(first[name]) for name in ("precision", "computed_by") if alike[name].nunique() > 1]
+    told = filter(None, [tell_apart(runs)[same.index[0]], *computed])
+    return same.reset_index(drop=True), ", ".join(told)
 
 
 def _checked(metric: str | None, record: RunRecord) -> str:
@@ -204,8 +256,9 @@ def _over_items(key: str, metric: str, results: Store) -> tuple[float, float]:
     return interval(metric, logits, labels)
 
 
-def _in_words(run: "pd.Series[Any]") -> str:
+def _in_words(run: "pd.Series[Any]", apart: str) -> str:
     import pandas as pd
 
     examples = "all" if pd.isna(run["train_examples"]) else f"{run['train_examples']:,}"
-    return f"{run['task']} ({examples} training examples, {run['epochs']} epoch{'s' if run['epochs'] > 1 else ''})"
+    told = f"{examples} training examples, {run['epochs']} epoch{'s' if run['epochs'] > 1 else ''}"
+    return f"{run['task']} ({', '.join([told, *filter(None, [apart])])})"

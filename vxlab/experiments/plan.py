@@ -124,7 +124,9 @@ def _changed(jobs: Sequence[Job], results: Store) -> list[str]:
     reasons: Counter[str] = Counter()
     for job in jobs:
         if (before := results.same_spec_elsewhere(job.key, job.spec.settings())) and results.record(job.key) is None:
-            reasons[" and ".join(_WORDS[name] for name in _WORDS if before.get(name) != job.identity.get(name))] += 1
+            parts = dict.fromkeys([*_WORDS, *before, *job.identity])
+            differing = [name for name in parts if before.get(name) != job.identity.get(name)]
+            reasons[" and ".join(_WORDS.get(name, f"another {name}") for name in differing)] += 1
     return [f"{count} were trained before with {reason}, and are new runs." for reason, count in reasons.items()]
 
 

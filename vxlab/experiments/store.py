@@ -246,9 +246,11 @@ class Store:
         """Return one row a run, sorted by task, model, method, rank, targets, rates and seed.
 
         Columns: ``key, status, model, task, method, label, rank, targets, learning_rate, head_learning_rate, seed,
-        epochs, batch_size, train_examples, precision, metric, validation, test, backbone, head, bytes_stored, steps,
-        step_seconds, train_seconds, peak_memory, attempts, error, finished_at, folder``. ``validation`` and ``test``
-        are of the task's first metric at the chosen epoch, as fractions. ``status`` is ``finished``, ``diverged``,
+        epochs, batch_size, train_examples, precision, weights, data, versions, metric, validation, test, backbone,
+        head, bytes_stored, steps, step_seconds, train_seconds, peak_memory, attempts, error, finished_at, folder``.
+        ``weights`` and ``data`` are the first digits of fingerprints of what ``model`` and ``task`` stood for: group by
+        them, too, for a name may stand for several. ``validation`` and ``test`` are of the task's first metric at the
+        chosen epoch, as fractions. ``status`` is ``finished``, ``diverged``,
         ``failed``, ``running``, or ``stopped``: claimed, and given up or left by its driver.
 
         Args:

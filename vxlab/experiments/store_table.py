@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.identities import identity_columns
 from vxlab.experiments.labels import label, layers, rank_of
 from vxlab.experiments.record import RunRecord
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 COLUMNS = {
     "key": "string", "status": "string", "model": "string", "task": "string", "method": "string", "label": "string",
     "rank": "Int64", "targets": "string", "learning_rate": "float64", "head_learning_rate": "float64", "seed": "Int64",
-    "epochs": "Int64", "batch_size": "Int64", "train_examples": "Int64", "precision": "string", "metric": "string",
+    "epochs": "Int64", "batch_size": "Int64", "train_examples": "Int64", "precision": "string",
+    "weights": "string", "data": "string", "versions": "string", "metric": "string",
     "validation": "float64", "test": "float64", "backbone": "Int64", "head": "Int64", "bytes_stored": "Int64",
     "steps": "Int64", "step_seconds": "float64", "train_seconds": "float64", "peak_memory": "Int64",
     "attempts": "Int64", "error": "string", "finished_at": "string", "folder": "string",
@@ -103,6 +105,7 @@ def _row(
         "rank": rank_of(method),
         "targets": layers(method, spec["targets"]),
         "precision": identity.get("precision", spec["precision"]),
+        **identity_columns(identity),
         "attempts": attempts,
         "error": error,
         "finished_at": at and datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="seconds"),

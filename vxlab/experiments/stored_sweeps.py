@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from vxlab.adapters.methods import METHODS
 from vxlab.experiments.comparison import Comparison, summary_table
+from vxlab.experiments.identities import tell_apart, varied, versions_of
 from vxlab.experiments.labels import family_name, label, rank_of
 from vxlab.experiments.pairs import Pair, pairs_table
 from vxlab.experiments.record import RunRecord
@@ -19,7 +21,7 @@ from vxlab.experiments.tuning import COLUMNS, with_stages
 if TYPE_CHECKING:
     import pandas as pd
 
-_NO_SETTING = ("learning_rate", "head_learning_rate", "seed", "device", "model", "task", "method")
+_NO_SETTING = ("learning_rate", "head_learning_rate", "seed", "device", "model", "task", "task_folder", "method")
 _SHARED = ("epochs", "batch_size", "train_examples", "precision")
 
 
@@ -44,10 +46,11 @@ class SweepTables(NamedTuple):
 
 
 def tables_of(result: Comparison) -> SweepTables:
-    """Return a comparison's tables, with the records of its runs that lie on this machine."""
+    """Return a comparison's tables, with the records that it has, or else those that lie on this machine."""
     runs = result.runs
-    found = {key: RunRecord.load(Path(folder)) for key, folder in zip(runs["key"], runs["folder"], strict=True)}
-    records = {key: record for key, record in found.items() if record is not None}
+    folders = {} if result.records else dict(zip(runs["key"], runs["folder"], strict=True))
+    found = {key: RunRecord.load(Path(folder)) for key, folder in folders.items()}
+    records = result.records or {key: record for key, record in found.items() if record is not None}
     task, model = (str(runs[column].iloc[0]) for column in ("task", "model"))
     return SweepTables(
         _named(task, model), task, result.metric, result.trivial, runs, result.tuning, result.summary, result.pairs,
@@ -57,6 +60,9 @@ def tables_of(result: Comparison) -> SweepTables:
 
 def stored_sweeps(results: Store) -> list[SweepTables]:
     """Return a store's sweeps, one for each task, model and test split, the one with most runs first.
+
+    Runs on other weights or data under the same name are sweeps of their own, and runs at another precision or by other
+    versions are candidates of their own: no score is of a mixture.
 
     A candidate is a method with all its settings, on its targets. Where it ran at several learning rates, the seeds
     that ran at more than one of them are its tuning runs, and validation chooses; its other seeds at the chosen rate
@@ -74,14 +80,27 @@ def stored_sweeps(results: Store) -> list[SweepTables]:
     found = {key: results.record(key) for key in ended}
     records = {key: record for key, record in found.items() if record is not None}
     table["items"] = [records[key].task["rows"].get("test", 0) if key in records else 0 for key in table["key"]]
-    groups = []
-    for (task, model), own in table.groupby(["task", "model"], sort=False):
+    table["apart"] = tell_apart(table)
+    sweeps = []
+    for (task, model, apart), own in table.groupby(["task", "model", "apart"], sort=False):
         sizes = sorted(set(own["items"]) - {0})
         for items in sizes:
             rows = own[own["items"].isin([items, 0] if items == sizes[0] else [items])]
             several = f", {items:,} test items" if len(sizes) > 1 else ""
-            groups.append(_sweep(_named(str(task), str(model)) + several, rows, records, results))
-    return sorted(groups, key=lambda sweep: -len(sweep.runs))
+            name = _named(str(task), str(model)) + (f", {apart}" if apart else "") + several
+            sweeps.append(_sweep(name, rows, records, results))
+    return _with_own_names(sorted(sweeps, key=lambda sweep: -len(sweep.runs)))
+
+
+def _with_own_names(sweeps: list[SweepTables]) -> list[SweepTables]:
+    """Number the sweeps of one name, which folders of one name have, where their content is the same."""
+    seen: Counter[str] = Counter()
+    told = []
+    for sweep in sweeps:
+        seen[sweep.name] += 1
+        again = f" ({seen[sweep.name]})" if seen[sweep.name] > 1 else ""
+        told.append(sweep._replace(name=sweep.name + again))
+    return told
 
 
 def _named(task: str, model: str) -> str:
@@ -105,7 +124,7 @@ def _sweep(name: str, rows: "pd.DataFrame", records: Mapping[str, RunRecord], re
     pairs, doubts = _pairs(staged, summary, metric, results)
     unended = runs[~runs["key"].isin(staged["key"])].assign(stage="")
     every = pd.concat([staged, unended]).reset_index(drop=True) if len(unended) else staged.reset_index(drop=True)
-    notes = (*_unlike(done), *_reused(staged), *doubts)
+    notes = (*_unlike(done, [each.identity for each in own.values()]), *_reused(staged), *doubts)
     return SweepTables(name, str(rows["task"].iloc[0]), metric, trivial, every, tuning, summary, pairs, own, notes)
 
 
@@ -132,12 +151,21 @@ def _usual(method: str) -> set[str]:
 
 
 def _settings(record: RunRecord) -> dict[str, str]:
-    """Return all that makes a candidate, as text: settings of the method and of the run, without rates and seed."""
+    """Return all that makes a candidate, as text: settings of the method and of the run, without rates and seed.
+
+    Numbers at another precision, or by another version of what computes them, are another candidate's.
+    """
     spec = record.spec
     plain = {name: value for name, value in spec.items() if name not in _NO_SETTING}
     own = {**plain, **spec["method"], "label": label(spec["method"]), "rank": rank_of(spec["method"])}
+    own |= versions_of(record.identity) | {"precision": _precision(spec, record.identity)}
     own["targets"] = own["targets"] if isinstance(own.get("targets"), str) else ", ".join(own.get("targets", ()))
     return {name: _text(value) for name, value in own.items()}
+
+
+def _precision(spec: Mapping[str, Any], identity: Mapping[str, str]) -> str:
+    asked = str(spec.get("precision", "auto"))
+    return f"{asked} ({identity['precision']})" if asked == "auto" and "precision" in identity else asked
 
 
 def _text(value: Any) -> str:
@@ -176,9 +204,9 @@ def _pairs(
     return pairs_table(predictions, labels, metric, summary), ()
 
 
-def _unlike(runs: "pd.DataFrame") -> tuple[str, ...]:
-    varied = {name: sorted(map(str, runs[name].dropna().unique())) for name in _SHARED}
-    told = [f"{name.replace('_', ' ')} {_listed(values)}" for name, values in varied.items() if len(values) > 1]
+def _unlike(runs: "pd.DataFrame", identities: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
+    values = {name: sorted(map(str, runs[name].dropna().unique())) for name in _SHARED} | varied(identities)
+    told = [f"{name.replace('_', ' ')} {_listed(each)}" for name, each in values.items() if len(each) > 1]
     return (f"Not like with like: these runs differ in {'; '.join(told)}.",) if told else ()
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vxlab.errors import VxlabError
 from vxlab.experiments.measured import Measured, measured
 from vxlab.experiments.metrics import in_words
-from vxlab.experiments.models import load_model
+from vxlab.experiments.models import load_model, model_source
 from vxlab.experiments.progress import in_live_notebook
 from vxlab.experiments.rank_capture import captured_table
 from vxlab.experiments.rank_table import FAMILIES, RankTables, rank_tables
@@ -67,7 +67,8 @@ def explore_rank(
         raise VxlabError(
             f"gradients is a run on {gradients.model!r}, and the model is {name!r}; give a run on {name!r}"
         )
-    runs = measured(store, name, task=task, metric=metric)
+    weights = None if name is None else model_source(name).fingerprint
+    runs = measured(store, name, task=task, metric=metric, weights=weights)
     bare = model if isinstance(model, nn.Module) else load_model(str(model), num_labels=2)
     tables = rank_tables(bare, targets, ranks, _measured_ranks(runs))
     captured = None if gradients is None else captured_table(bare, gradients, tables.sizes, targets, store=store)
@@ -163,7 +164,10 @@ class RankExplorer:
         chosen = {"model": self._model, "targets": size.targets}
         usual = {"model": "minilm", "targets": "query-value"}
         told = "".join(f" -p {name} {value}" for name, value in chosen.items() if value != usual[name])
-        return f"<b>Test score: not measured yet</b>; to measure: vxlab report 02_rank_sweep{told}"
+        strange = self._runs.elsewhere
+        runs = f"{strange} run{'s' if strange > 1 else ''}"
+        other = f" on these weights, though {runs} on others of this name" if strange else ""
+        return f"<b>Test score: not measured yet</b>{other}; to measure: vxlab report 02_rank_sweep{told}"
 
     def _candidates(self, targets: str, on_front: bool) -> dict[str, Any]:
         rows = [row for place, row in self._scores.items() if place[0] == targets and row.front == on_front and row.n]

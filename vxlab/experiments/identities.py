@@ -1,0 +1,83 @@
+"""What tells apart runs of one name: the weights and the data behind the names, and what computed the numbers."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_DIGITS = 12
+_OWN_COLUMN = ("model", "task", "precision")
+_OF_ALL = ("model", "task", "precision", "vxlab", "processes")
+"""Parts of an identity that every run has, whatever its method; others are what its own numbers depend on."""
+
+
+def identity_columns(identity: Mapping[str, str]) -> dict[str, str]:
+    """Return a run's identity as columns of a table: ``weights``, ``data`` and ``versions``, "" where not known.
+
+    The first two are the first digits of fingerprints of what the names of model and task stood for.
+
+    >>> identity_columns({"model": "0a1b", "task": "2c3d accuracy", "precision": "float32", "vxlab": "1.0"})
+    {'weights': '0a1b', 'data': '2c3d', 'versions': 'vxlab 1.0'}
+    """
+    data = identity.get("task", "").partition(" ")[0]
+    versions = ", ".join(f"{name} {value}" for name, value in versions_of(identity).items())
+    return {"weights": identity.get("model", "")[:_DIGITS], "data": data[:_DIGITS], "versions": versions}
+
+
+def versions_of(identity: Mapping[str, str]) -> dict[str, str]:
+    """Return what computed a run beside model, task and precision: vxlab's version, and libraries' of its method."""
+    names = sorted(identity.keys() - set(_OWN_COLUMN), key=lambda name: (name != "vxlab", name))
+    return {name: str(identity[name])[:_DIGITS] for name in names}
+
+
+def shared_identity(identity: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of a run's identity in which runs of all methods can be alike."""
+    return {name: identity[name] for name in _OF_ALL if name in identity}
+
+
+def own_identity(identity: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of a run's identity that is its method's own, such as the version of a library."""
+    return {name: value for name, value in versions_of(identity).items() if name not in _OF_ALL}
+
+
+def tell_apart(table: "pd.DataFrame") -> "pd.Series[str]":
+    """Return for each run the weights and the data in which runs of its model's and task's names differ; "" for none.
+
+    A task's data have another fingerprint at another number of training examples. So data tell runs apart where runs
+    with the same number differ in them: a name then stands for several.
+
+    Args:
+        table: the store's, or rows of it.
+
+    >>> import pandas as pd
+    >>> runs = pd.DataFrame({"task": "sst2", "model": "minilm", "train_examples": 10, "data": "2c3d",
+    ...                      "weights": ["0a", "0a", "1b"]})
+    >>> list(tell_apart(runs))
+    ['weights 0a', 'weights 0a', 'weights 1b']
+    """
+    import pandas as pd
+
+    told: dict[Any, str] = {}
+    for _, own in table.groupby(["task", "model"], sort=False):
+        several = {
+            "weights": own["weights"].nunique() > 1,
+            "data": own.groupby("train_examples", dropna=False)["data"].nunique().max() > 1,
+        }
+        parts = [part for part, differs in several.items() if differs]
+        words = [_in_words(row) for row in own[parts].to_dict("records")]
+        told |= dict(zip(own.index, words, strict=True))
+    return pd.Series([told[each] for each in table.index], index=table.index, dtype=object)
+
+
+def varied(identities: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the versions in which runs differ, with their values; of a method's own, among the runs that have it."""
+    values: dict[str, set[str]] = {}
+    for identity in identities:
+        for name, value in versions_of(identity).items():
+            values.setdefault(name, set()).add(value)
+    return {name: sorted(found) for name, found in values.items() if len(found) > 1}
+
+
+def _in_words(parts: Mapping[Any, str]) -> str:
+    return ", ".join(f"{name} {value or 'unknown'}" for name, value in parts.items())
