@@ -12,6 +12,7 @@ from pathlib import Path
 
 import vxlab
 from vxlab.experiments.metrics import interval
+from vxlab.paths import without_folders
 
 RESULTS = Path(__file__).parent / "results" / "scores.json"
 
@@ -60,7 +61,7 @@ def _row(name: str, record: "vxlab.RunRecord") -> dict[str, object]:
         "step_seconds": record.step_seconds,
         "train_seconds": record.train_seconds,
         "peak_memory": record.peak_memory,
-        "spec": record.spec,
+        "spec": without_folders(record.spec),
         "hardware": record.hardware,
         "versions": record.versions,
     }

@@ -2,8 +2,10 @@
 
 import os
 import warnings
+from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from typing import Any
 
 FIRST_NOTEBOOK = "00_start.ipynb"
 
@@ -62,3 +64,27 @@ def _home(here: Path) -> Path:
 @lru_cache
 def _say_once(message: str) -> None:
     warnings.warn(message, stacklevel=3)
+
+
+def without_folders(value: Any) -> Any:
+    """Return a value as it may be published: absolute paths in it, however deep, by their last part.
+
+    >>> without_folders({"task": "sst2", "task_folder": "/home/me/glue", "store": "sqlite:////home/me/runs.db"})
+    {'task': 'sst2', 'task_folder': 'glue', 'store': 'sqlite:///runs.db'}
+    """
+    if isinstance(value, Mapping):
+        return {name: without_folders(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(each) for each in value]
+    if isinstance(value, Path):
+        return value.name
+    return _last_part(value) if isinstance(value, str) else value
+
+
+def _last_part(text: str) -> str:
+    scheme, _, place = text.rpartition("://")  # of an SQLite file's URL, or none
+    windows = PureWindowsPath(place)
+    if not (place.startswith(("/", "~/")) or (windows.drive and windows.root)):
+        return text
+    last = windows.name  # both kinds of slashes part its names
+    return f"{scheme}:///{last}" if scheme else last

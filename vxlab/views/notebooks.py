@@ -1,5 +1,6 @@
 """Notebook files: where they lie and what they say of themselves."""
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ def import_nbformat() -> Any:
 
 
 def redact_notebook(notebook: "NotebookNode") -> None:
-    """Take passwords and tokens out of all that a notebook says: sources, outputs and metadata."""
+    """Take passwords, tokens and the path of your home folder (``~``) out of a notebook's sources and outputs."""
     for name in list(notebook):
         notebook[name] = _redacted(notebook[name])
 
@@ -117,7 +118,8 @@ def section(notebook: "NotebookNode", title: str) -> "list[NotebookNode]":
 
 def _redacted(value: Any) -> Any:
     if isinstance(value, str):
-        return redact(value)
+        home = str(Path.home())
+        return redact(value if len(home) < 2 else value.replace(f"{home}{os.sep}", f"~{os.sep}"))
     if isinstance(value, dict):
         for name in value:
             value[name] = _redacted(value[name])

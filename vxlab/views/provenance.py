@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vxlab._version import __version__
 from vxlab.experiments.hardware import describe_hardware, resolve_device
+from vxlab.paths import without_folders
 from vxlab.views.parameters import as_text, read
 from vxlab.views.terminal import elapsed
 
@@ -96,7 +97,7 @@ def duration(notebook: "NotebookNode") -> str:
 
 
 def _shown(value: object) -> str:
-    return as_text(value) or "(empty)"
+    return as_text(without_folders(value)) or "(empty)"  # a page may be published
 
 
 def _versions() -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vxlab.errors import VxlabError
-from vxlab.paths import reports_folder
+from vxlab.paths import reports_folder, without_folders
 from vxlab.redact import redact
 from vxlab.views import notebooks
 from vxlab.views.execution import execute
@@ -115,14 +115,18 @@ def _say(line: str) -> None:
 def file_stem(source: Path, values: Mapping[str, object]) -> str:
     """Return a report's file name without its ending: the notebook's, and each value that is not its default.
 
-    Values that a file name cannot show as they are end in a hash, so that two of them never share a name.
+    Values that a file name cannot show as they are end in a hash, so that two of them never share a name. Of a path
+    the last part is shown.
     """
     defaults = read(source)
     changed = {name: value for name, value in values.items() if value != defaults[name].default}
-    shown = {name: value if isinstance(value, str) else json.dumps(value) for name, value in changed.items()}
+    named = {name: without_folders(value) for name, value in changed.items()}
+    shown = {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
     parts = [source.stem, *(f"{name}-{text}" for name, text in shown.items())]
     stem = "--".join(parts)
-    safe = all(re.fullmatch(r"\w[\w.]*(-[\w.]+)*", text, flags=re.ASCII) for text in shown.values())
+    safe = named == changed and all(
+        re.fullmatch(r"\w[\w.]*(-[\w.]+)*", text, flags=re.ASCII) for text in shown.values()
+    )
     if safe and len(stem) <= _LONGEST:
         return stem
     digest = hashlib.sha256(json.dumps(changed).encode()).hexdigest()[:10]
