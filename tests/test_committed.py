@@ -12,12 +12,12 @@ from vxlab.paths import without_folders
 ROOT = Path(__file__).parents[1]
 
 # The rule. An absolute path below a folder that is a user's or a machine's own is none of a reader's business; those
-# that every system of its kind has (/usr/bin/env, /dev/null, /proc/self, /etc/hosts, /tmp/ray) are, as are examples (/home/me, /data). A part of a longer
-# path, a URL or an expression (reports/root/x, https://host/home, 1/data/2) is no absolute path.
+# that every system of its kind has (/usr/bin/env, /dev/null, /proc/self, /etc/hosts, /tmp/ray) are, and so are examples
+# (/home/me, /data). A part of a longer path, a URL or an expression (reports/root/x, https://host/home, 1/data/2) is no
+# absolute path.
 _BEFORE = r"(?<![\w.~$}>)\]*<:/-])"
 MACHINES = re.compile(
-    _BEFORE
-    + r"/(?:home(?!/me\b)|Users|root|work|workspaces?|mnt|scratch|srv|private|repos?|opt|var|nix|content|kaggle)/[\w.-]+"
+    _BEFORE + r"/(?:home(?!/me\b)|Users|root|work|workspaces?|mnt|scratch|srv|private|repo|opt|var|nix|kaggle)/[\w.-]+"
     r"|[A-Za-z]:\\{1,2}Users\\|file:///(?!\{)\w"
 )
 # Where packages come from is the reader's choice: no index, no mirror, no address inside a network.

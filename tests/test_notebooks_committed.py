@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 
 from vxlab.paths import shipped
@@ -47,8 +48,20 @@ def test_one_cell_holds_parameters_that_parse_and_say_what_they_are(path):
     assert len(tagged) == 1
     parameters = read(path)
     assert [name for name, parameter in parameters.items() if not parameter.help] == []
-    lines = [line for line in tagged[0].source.splitlines() if line.strip() and not line.startswith("#")]
+    needless = "#", "from typing import Optional"
+    lines = [line for line in tagged[0].source.splitlines() if line.strip() and not line.startswith(needless)]
     assert len(lines) == len(parameters), "the parameters cell holds something else, or a parameter of several lines"
+
+
+@each_notebook
+def test_papermill_lists_every_parameter_as_we_do_and_warns_of_none(path, caplog):
+    ours = read(path)
+    theirs = papermill.inspect_notebook(path)
+    assert {name: each["help"] for name, each in theirs.items()} == {name: each.help for name, each in ours.items()}
+    assert [name for name, each in theirs.items() if each["inferred_type_name"] == "None"] == []
+    values = {name: each.default for name, each in ours.items()}
+    papermill.execute_notebook(path, None, values, prepare_only=True)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 @each_notebook

@@ -21,6 +21,16 @@ def test_read_finds_name_type_default_and_help(notebook: Path) -> None:
     assert found["kinds"].default == ["query", "value"]
 
 
+def test_a_type_that_may_be_none_is_written_either_way(tmp_path: Path) -> None:
+    cell = "from typing import Optional\n\na: Optional[int] = None\nb: int | None = None\nc: Optional[str] = 'x'"
+    found = read(toy.write(tmp_path / "a.ipynb", parameters=cell))
+    assert {name: each.hint for name, each in found.items()} == {
+        "a": "int | None",
+        "b": "int | None",
+        "c": "str | None",
+    }
+
+
 def test_read_takes_the_type_from_the_default_where_there_is_no_hint(tmp_path: Path) -> None:
     found = read(toy.write(tmp_path / "a.ipynb", parameters="import os\n'words'\nshift = -3\nname = 'a # b'  # a name"))
     assert list(found.values()) == [Parameter("shift", "int", -3, ""), Parameter("name", "str", "a # b", "a name")]
