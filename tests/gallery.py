@@ -249,7 +249,11 @@ def _kept() -> pd.DataFrame:
 def _of_sweeps() -> dict[str, go.Figure]:
     summary, pairs = toy_tables.summary(), toy_tables.pairs()
     known = published_table("glue").query("task == 'rte' and model == 'RoBERTa-large'")
+    near = summary.copy()
+    near[["median", "q1", "q3"]] = 0.54 + 0.05 * (near[["median", "q1", "q3"]] - 0.7)
     return {
+        "nearly equal scores": sweep_figures.score_against_parameters(near, metric="accuracy"),
+        "fronts of nearly equal scores": verdict_figures.pareto_figures(near, metric="accuracy"),
         "scores by parameters": sweep_figures.score_against_parameters(
             summary, metric="accuracy", runs=toy_tables.runs(), majority=0.5
         ),

@@ -20,7 +20,9 @@ from vxlab.views.look import (
     LABELS,
     ON_HEAT,
     PAPER,
+    SCORES,
     SEQUENTIAL,
+    SHARES,
     SYMBOLS,
     label,
     look,
@@ -185,3 +187,21 @@ def test_nothing_is_changed_where_no_one_sits_at_a_notebook(shown):
     pio.renderers.default = "plotly_mimetype"
     styled(go.Figure(), 300)
     assert pio.renderers.default == "plotly_mimetype"
+
+
+@pytest.mark.parametrize("step", [0.2, 0.05, 0.01, 0.005, 0.001, 0.0005, 0.0001, 0.00005])
+@pytest.mark.parametrize("axis", [SCORES, SHARES], ids=["scores", "shares"])
+def test_an_axis_has_as_many_decimals_as_its_step_needs(axis, step):
+    ends = [(stop, *stop["dtickrange"]) for stop in axis["tickformatstops"]]
+    form = next(stop["value"] for stop, low, high in ends if (low or 0) <= step <= (high or 1))
+    assert len({format(0.5 + i * step, form) for i in range(4)}) == 4
+
+
+def test_no_axis_that_plotly_scales_has_a_fixed_number_of_decimals():
+    fixed = [
+        (name, axis.plotly_name, axis.tickformat)
+        for name, figure in every_figure().items()
+        for axis in (*figure.select_xaxes(), *figure.select_yaxes())
+        if re.fullmatch(r"\.\d[f%]", axis.tickformat or "") and axis.range is None
+    ]
+    assert fixed == []

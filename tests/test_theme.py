@@ -28,6 +28,7 @@ TEXTS = """() => [...document.querySelector('main').children].flatMap((figure, n
   return [...figure.querySelectorAll('.main-svg text')].map(text => {
     const {left, right, top, bottom} = text.getBoundingClientRect();
     return {text: text.textContent.trim(), figure: number, left: left - edge.left, right: right - edge.left,
+            axis: (/(?:^| )([xy]\\d*)tick( |$)/.exec(text.parentNode.getAttribute('class')) || [])[1],
             top, bottom, above: top - edge.top, below: edge.bottom - bottom, fill: getComputedStyle(text).fill};
   }).filter(text => text.text && text.right > text.left); })"""
 # WCAG 2.2's contrast ratio of every text to the most frequent colour of the pixels where it stands.
@@ -90,6 +91,16 @@ def test_every_figure_is_drawn_with_all_its_text_inside_and_apart(figures, drawn
         over[name] = list(overlapping(texts))
     assert {name: texts for name, texts in clipped.items() if texts} == {}
     assert {name: pairs for name, pairs in over.items() if pairs} == {}
+
+
+def test_no_two_ticks_of_an_axis_say_the_same(figures, drawn):
+    said = defaultdict(list)
+    for name in figures:
+        for text in drawn[name, "light"]:
+            said[name, text["axis"]].append(text["text"])
+    axes = {place: texts for place, texts in said.items() if place[1]}
+    assert len(axes) > 2 * len(figures)
+    assert {place: texts for place, texts in axes.items() if len(set(texts)) < len(texts)} == {}
 
 
 @pytest.mark.parametrize("scheme", BACKGROUND)

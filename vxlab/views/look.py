@@ -4,7 +4,7 @@ Figures are drawn for a light page, and exported so. A page's style sheet (:func
 and no others, where the page is dark; :data:`PAPER` marks the figures that it may touch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,12 @@ SEQUENTIAL = ((0.0, "#f7fbff"), (0.5, "#b3d2e8"), (1.0, "#4393c3"))
 """Colour scales of heat maps: black text is readable on all of them."""
 ON_HEAT = "#000000"
 
+_STEPS = ((0.01, None), (0.001, 0.01), (0.0001, 0.001), (None, 0.0001))
+"""Between one tick and the next."""
+SCORES = {"tickformatstops": [{"dtickrange": [*step], "value": f".{2 + i}f"} for i, step in enumerate(_STEPS)]}
+SHARES = {"tickformatstops": [{"dtickrange": [*step], "value": f".{i}%"} for i, step in enumerate(_STEPS)]}
+"""An axis of scores, or of shares in percent: as many decimals as its step needs, so that no two ticks say the same."""
+
 _SERIES_AT_NIGHT = ("#4c9be0", "#f07f3c", "#2ec49a", "#eba3cc", "#f5c542", "#a5e3ff", "#b8b8b8")
 _NIGHT = {"ink": "#e6e6e6", "paper": "var(--jp-layout-color0, #111111)", "chosen": "#22384c", "line": "#6b7480"}
 _DAY = {"ink": INK, "paper": "#ffffff", "chosen": CHOSEN, "line": AXIS}
@@ -54,6 +60,17 @@ def look(i: int) -> dict[str, Any]:
 def label(i: int) -> dict[str, str]:
     """Return the font of words that stand beside the i-th series, in its hue."""
     return {"color": LABELS[i % len(LABELS)]}
+
+
+def tick_labels(values: Sequence[float], digits: int = 2) -> list[str]:
+    """Return numbers as text, of so many significant digits or of as many as tell them apart.
+
+    >>> tick_labels([0.001, 0.00316]), tick_labels([0.00101, 0.00102])
+    (['0.001', '0.0032'], ['0.00101', '0.00102'])
+    """
+    several = (f"{{:.{each}g}}" for each in range(digits, 17))
+    written = [[form.format(value) for value in values] for form in several]
+    return next((labels for labels in written if len(set(labels)) == len(set(values))), written[-1])
 
 
 def styled(figure: go.Figure, height: int, legend: bool = True, name: str = "figure") -> go.Figure:

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.subspace_tables import SIDES
 from vxlab.experiments.truncation import REMOVED, UNTOUCHED
-from vxlab.views.look import COLOURS, DIVERGING, GREY, INK, ON_HEAT, SHADE, look, styled
+from vxlab.views.look import COLOURS, DIVERGING, GREY, INK, ON_HEAT, SCORES, SHADE, SHARES, look, styled, tick_labels
 from vxlab.views.sweep_figures import possible
 
 BANDS = ("top", "middle", "bottom", "random")
@@ -45,11 +45,11 @@ def truncation_by_role(scores: pd.DataFrame, *, metric: str, trivial: float | No
             _level(figure, trivial, f"trivial answer: {trivial:.3f}", "dot", len(sizes), place)
     _name_once(figure)
     kept = "update's" if whole["what"] == "update" else "weight's"
-    ticks = [f"{100 * size:.2g}%" if size < 0.1 else f"{100 * size:.3g}%" for size in sizes]
+    ticks = [f"{label}%" for label in tick_labels([100 * size for size in sizes], digits=3)]
     figure.update_xaxes(tickvals=list(range(len(sizes))), ticktext=ticks, showticklabels=True)
     for place in places[-_COLUMNS:]:
         figure.update_xaxes(title=f"share of the {kept} triplets kept", **place)
-    figure.update_yaxes(title=f"test {in_words(metric)}", tickformat=".2f", col=1)
+    figure.update_yaxes(title=f"test {in_words(metric)}", col=1, **SCORES)
     figure.update_yaxes(autorangeoptions=possible(scores["low"]))
     return _titled(figure, 170 + 260 * math.ceil(len(roles) / _COLUMNS), "truncated by role")
 
@@ -78,7 +78,7 @@ def kept_by_role(shares: pd.DataFrame, fraction: float) -> go.Figure:
         figure.add_vline(x=x, line={"color": GREY, "dash": dash, "width": 1.5})
     what = "update" if (shares["what"] == "update").all() else "weight"
     title = f"share of the gain of fine-tuning that is left when a role's {what}s are cut"
-    figure.update_xaxes(title=title, tickformat=".0%")
+    figure.update_xaxes(title=title, **SHARES)
     figure.update_yaxes(tickvals=list(range(len(roles))), ticktext=roles, range=[-0.6, len(roles) - 0.4])
     return styled(figure, height=150 + 70 * len(roles), name="kept by role")
 

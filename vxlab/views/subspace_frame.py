@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from vxlab.experiments.subspace_tables import SIDES
-from vxlab.views.look import COLOURS, DASHES, INK, SYMBOLS
+from vxlab.views.look import COLOURS, DASHES, INK, SHARES, SYMBOLS
 from vxlab.views.panels import DIVERGING, four_panels, headed
 
 MEASURED = (
@@ -100,7 +100,7 @@ def _add_energies(figure: go.Figure, blocks: int) -> None:
         figure.add_scatter(name=column.replace("_", ", "), **_of_chance(i), **place)
     every = math.ceil(blocks / 12)
     figure.update_xaxes(title="transformer block, from the input", dtick=every, row=2, col=1)
-    figure.update_yaxes(title="share of the energy", tickformat=".0%", rangemode="tozero", row=2, col=1)
+    figure.update_yaxes(title="share of the energy", rangemode="tozero", **SHARES, row=2, col=1)
 
 
 def _add_map(figure: go.Figure, roles: Sequence[str], blocks: Sequence[int]) -> None:

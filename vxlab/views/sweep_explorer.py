@@ -18,7 +18,7 @@ from vxlab.experiments.store import Store, Where, opened
 from vxlab.experiments.stored_sweeps import SweepTables, stored_sweeps, tables_of
 from vxlab.views.explorer import Choice, Stop, View, explore
 from vxlab.views.learning_curves import add_curves, curves_of
-from vxlab.views.look import look, styled
+from vxlab.views.look import SCORES, look, styled, tick_labels
 from vxlab.views.sweep_beside import Tables, beside_neighbours, choices, words
 from vxlab.views.sweep_figures import published_caption, series_names
 from vxlab.views.sweep_filter import Filter, shown
@@ -260,7 +260,7 @@ def _axes() -> dict[str, Any]:
         "xaxis": {"domain": (0, 0.58), **titled("", 14)},
         "xaxis2": small | titled("training step") | {"domain": (_SPLIT, 1), "anchor": "y3", "rangemode": "tozero"},
         "xaxis3": small | titled("learning rate") | {"domain": (_SPLIT, 1), "anchor": "y4", "type": "log"},
-        "yaxis": {"tickformat": ".2f", **titled("", 14)},
+        "yaxis": {**SCORES, **titled("", 14)},
         "yaxis2": small | {"domain": (0.75, 1), "anchor": "x2"},
         "yaxis3": small | {"domain": (0.43, _KEPT), "anchor": "x2"},
         "yaxis4": small | {"domain": (0, _TUNED), "anchor": "x3"},
@@ -271,7 +271,7 @@ def _ticks(tuning: pd.DataFrame) -> dict[str, Any]:
     """Return the ticks of the tuning panel: every rate, of which four at most say what they are."""
     rates = sorted(tuning["learning_rate"].fillna(tuning["head_learning_rate"]).unique())
     stride = math.ceil(len(rates) / 4) or 1
-    said = [f"{rate:.2g}" if i % stride == 0 else "" for i, rate in enumerate(rates)]
+    said = [label if i % stride == 0 else "" for i, label in enumerate(tick_labels(rates))]
     return {"xaxis3.tickvals": [float(rate) for rate in rates], "xaxis3.ticktext": said}
 
 

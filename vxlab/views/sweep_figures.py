@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from vxlab.experiments.labels import NO_LAYERS, family_name
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.pareto import gain_per_thousand
-from vxlab.views.look import DASHES, GREY, label, look, styled
+from vxlab.views.look import DASHES, GREY, SCORES, label, look, styled
 
 _FAMILIES = ("LoRA", "VeRA", "LoRA-XS")
 """The three that keep their look in every figure; what else a sweep holds takes the looks after theirs."""
@@ -54,7 +54,7 @@ def score_against_parameters(
     _add_levels(figure, levels, majority)
     figure.update_xaxes(type="log", title=_PARAMETERS, dtick=1, tickformat="~s")
     title = f"test {in_words(metric)}, median over seeds"
-    figure.update_yaxes(title=title, tickformat=".2f", autorangeoptions=possible(summary["q1"]))
+    figure.update_yaxes(title=title, **SCORES, autorangeoptions=possible(summary["q1"]))
     styled(figure, height=560 if published is None else 600, name="scores by parameters")
     return figure if published is None else figure.update_layout(margin_b=90)
 

@@ -11,7 +11,7 @@ from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from vxlab.experiments.metrics import in_words
-from vxlab.views.look import COLOURS, DASHES, GREY, INK, SYMBOLS, styled
+from vxlab.views.look import COLOURS, DASHES, GREY, INK, SCORES, SYMBOLS, styled, tick_labels
 from vxlab.views.sweep_figures import possible
 
 _COLUMNS = 3
@@ -50,9 +50,9 @@ def tuning_curves(tuning: pd.DataFrame, *, metric: str) -> go.Figure:
             _add_candidate(figure, candidate.sort_values("rate"), looks, place)
         _add_marks(figure, own, _floor(table), place)
         rates = sorted(own["rate"].unique())
-        ticks = {"tickvals": rates, "ticktext": [f"{rate:.2g}" for rate in rates], "tickfont_size": 12}
+        ticks = {"tickvals": rates, "ticktext": tick_labels(rates), "tickfont_size": 12}
         figure.update_xaxes(type="log", title=f"{method}<br>learning rate", **ticks, **place)
-    figure.update_yaxes(title=f"validation {in_words(metric)}", tickformat=".2f", col=1)
+    figure.update_yaxes(title=f"validation {in_words(metric)}", col=1, **SCORES)
     figure.update_yaxes(autorangeoptions=possible(tuning["low"]))
     _name_once(figure)
     return styled(figure, height=150 + 290 * rows)

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.pairs import IN_POINTS
 from vxlab.experiments.pareto import pareto_front
-from vxlab.views.look import COLOURS, GREY, INK, look, styled
+from vxlab.views.look import COLOURS, GREY, INK, SCORES, look, styled
 from vxlab.views.sweep_figures import possible, series, told
 
 _COSTS = (
@@ -38,7 +38,7 @@ def pareto_figures(summary: pd.DataFrame, *, metric: str) -> go.Figure:
             shown["x"], axis = _logarithmic(shown["x"].astype(float))
             figure.update_xaxes(**axis, **place)
         _add_panel(figure, shown.dropna(subset=["x"]), metric, panel == 0, place)
-    figure.update_yaxes(title=f"test {in_words(metric)}", tickformat=".2f", col=1)
+    figure.update_yaxes(title=f"test {in_words(metric)}", col=1, **SCORES)
     figure.update_yaxes(autorangeoptions=possible(table["median"]))
     return styled(figure, height=780, name="fronts")
 
