@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import store_drivers
@@ -62,6 +63,14 @@ def _unprivileged() -> Iterator[None]:
         ("new", "new/runs.db", "new/runs"),
         ("deep/new/mine.sqlite", "deep/new/mine.sqlite", "deep/new/mine"),
         ("sqlite:///mine.db", "mine.db", "mine"),
+        ("sqlite:///mine", "mine", "mine.runs"),
+        ("sqlite:///deep/new/mine", "deep/new/mine", "deep/new/mine.runs"),
+        ("sqlite:///there", "there/runs.db", "there/runs"),
+        ("SQLite+pysqlite:///mine.db", "mine.db", "mine"),
+        ("sqlite:///with%20space.db", "with space.db", "with space"),
+        ("100%.db", "100%.db", "100%"),
+        ("why?.db", "why?.db", "why?"),
+        ("file.txt", "file.txt", "file"),
         (Path("there"), "there/runs.db", "there/runs"),
         (None, "reports/runs.db", "reports/runs"),
     ],
@@ -87,6 +96,51 @@ def test_other_databases_are_refused_without_showing_a_password(where: str) -> N
     with pytest.raises(vxlab.VxlabError, match=r"neither the URL of an SQLite file nor of a Postgres database") as said:
         Store(where)
     assert "s3cret" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("sqlite:///:memory:", "would be lost with this process"),
+        ("sqlite:///file::memory:?uri=true", "would be lost with this process"),
+        ("sqlite:///file:x?mode=memory&uri=true", "would be lost with this process"),
+        ("sqlite:///why?.db", "has a \\?, which begins a URL's options; write the path itself, or %3F"),
+        ("sqlite:mine.db", "store='sqlite:mine.db' is neither a path nor a URL; write sqlite:///runs.db"),
+        ("sqlite:/mine.db", "is neither a path nor a URL"),
+        ("sqlite+aiosqlite:///mine.db", "is neither the URL of an SQLite file nor of a Postgres database"),
+        ("postgresql+asyncpg://host/db", "is neither the URL of an SQLite file nor of a Postgres database"),
+        ("a\0b.db", "store='a\\\\x00b.db' is no path: embedded null byte"),
+        ("x" * 300 + ".db", "is no path: .*File name too long"),
+        ("~nobody_here/x.db", "is no path: Could not determine home directory"),
+        (3, "store=3 is an int; it must be a text or None"),
+        (["a.db"], r"store=\['a.db'\] is a list; it must be a text or None"),
+    ],
+)
+def test_what_is_no_place_for_a_store_is_refused_and_nothing_is_made(
+    where: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(vxlab.VxlabError, match=message) as said:
+        Store(where)
+    assert "\n" not in str(said.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patience": "60"}, "patience='60' is a text; it must be a number: write patience=60, without quotes"),
+        ({"patience": -1}, "patience=-1 is no time to wait; choose 0 seconds or more"),
+        ({"lease_seconds": None}, "lease_seconds=None is a NoneType; it must be a number"),
+        ({"folder": 3}, "folder=3 is an int; it must be a text or None"),
+        ({"folder": __file__}, "test_store_database.py' is a file; name the folder of the runs"),
+        ({"folder": "a\0b"}, "is no path: embedded null byte"),
+    ],
+)
+def test_options_of_a_store_are_checked(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(vxlab.VxlabError, match=message):
+        Store(tmp_path / "runs.db", **options)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_url_that_is_none_is_not_shown() -> None:

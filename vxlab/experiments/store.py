@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Row, and_, case, delete, func, literal, not_, or_, select
 
+from vxlab.checks import settle
 from vxlab.errors import VxlabError
 from vxlab.experiments import run_folder
 from vxlab.experiments.record import PREDICTIONS_FILE, RunRecord, predictions_in
@@ -75,12 +76,12 @@ class Store:
         lease_seconds: float = 60.0,
         patience: float = 60.0,
     ) -> None:
-        self._database = Database(where, folder, patience)
+        self.lease_seconds = _seconds("lease_seconds", lease_seconds)
+        self._database = Database(where, folder, _seconds("patience", patience))
         self.name = self._database.name
         """where it is, without password"""
         self.folder = self._database.folder
         """where the runs' folders are"""
-        self.lease_seconds = lease_seconds
 
     def folder_of(self, key: str) -> Path:
         """Return the folder of a run's files."""
@@ -299,6 +300,13 @@ def _size(file: Path) -> int | None:
         return file.stat().st_size
     except OSError:
         return None
+
+
+def _seconds(name: str, value: float) -> float:
+    seconds: float = settle(name, value, float)
+    if seconds < 0:
+        raise VxlabError(f"{name}={value!r} is no time to wait; choose 0 seconds or more")
+    return seconds
 
 
 def _held_by(owner: str) -> ColumnElement[bool]:

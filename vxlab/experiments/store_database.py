@@ -1,6 +1,7 @@
 """The database under a results store: where it is, and statements that wait for it."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from vxlab.checks import settle, shown
 from vxlab.errors import VxlabError
 from vxlab.experiments.store_errors import StoreError, patiently, trouble
 from vxlab.experiments.store_schema import prepare, runs
@@ -35,6 +37,15 @@ LOCK_SECONDS = 5.0
 
 CHUNK = 500
 """Keys in one query: databases limit the number of its values."""
+
+_SCHEMES = {
+    "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+"""What a store's URL may begin with, and the driver that it asks for."""
 
 _SECRETS = ("password", "sslpassword")
 """Options of a connection that nobody may see."""
@@ -66,7 +77,9 @@ class Database:
         self.url, secrets = _parted(_url(where))
         self.file = _file(self.url)
         self.name = place(where)
-        self.folder = Path(folder or _beside(self.file)).expanduser().absolute()
+        self.folder = _path("folder", settle("folder", folder, str | None) or _beside(self.file))
+        if self.folder.is_file():
+            raise VxlabError(f"folder={str(self.folder)!r} is a file; name the folder of the runs")
         self.patience = patience
         self._ready = False
         self._inode = (0, 0)
@@ -144,19 +157,52 @@ class Database:
 
 
 def _url(where: str | Path | None) -> URL:
-    if isinstance(where, str) and "://" in where:
-        try:
-            url = make_url(where)
-        except (ArgumentError, ValueError):
-            raise VxlabError("store: this URL cannot be read; write postgresql+psycopg://user@host/database") from None
-        if url.get_backend_name() not in ("sqlite", "postgresql") or not url.database:
-            raise VxlabError(
-                f"store={_without_query(url)!r} is neither the URL of an SQLite file nor of a Postgres database; "
-                "write a path, or postgresql+psycopg://user@host/database"
-            )
-        return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
-    path = Path(where or reports_folder()).expanduser().absolute()
-    return URL.create("sqlite", database=str(path / "runs.db" if path.is_dir() or not path.suffix else path))
+    path = settle("store", where, str | None)
+    if path and "://" in path:
+        return _read_url(path)
+    if path and re.match(r"(sqlite|postgres\w*)(\+\w+)?:", path):
+        raise VxlabError(f"store={redact(path)!r} is neither a path nor a URL; write sqlite:///runs.db")
+    return URL.create("sqlite", database=str(_in_folder(_path("store", path or reports_folder()))))
+
+
+def _read_url(where: str) -> URL:
+    scheme, _, rest = where.partition("://")
+    scheme = _SCHEMES.get(scheme.lower(), scheme.lower())
+    try:
+        url = make_url(f"{scheme}://{rest}")
+    except (ArgumentError, ValueError):
+        raise VxlabError("store: this URL cannot be read; write postgresql+psycopg://user@host/database") from None
+    if scheme not in _SCHEMES.values() or not url.database:
+        raise VxlabError(
+            f"store={_without_query(url)!r} is neither the URL of an SQLite file nor of a Postgres database; "
+            "write a path, or postgresql+psycopg://user@host/database"
+        )
+    if scheme != "sqlite":
+        return url
+    if ":memory:" in url.database or url.query.get("mode") == "memory":
+        raise VxlabError(f"store={where!r} would be lost with this process, and workers could not see it; name a file")
+    if "?" in where and not url.query:
+        raise VxlabError(f"store={where!r} has a ?, which begins a URL's options; write the path itself, or %3F")
+    if url.database.startswith("file:"):
+        return url
+    return url.set(database=str(_in_folder(_path("store", url.database), named=True)))
+
+
+def _path(argument: str, path: str | Path) -> Path:
+    """Return an absolute path, or refuse what no file system takes."""
+    try:
+        absolute = Path(path).expanduser().absolute()
+        absolute.stat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return absolute  # what is not there yet; whether it can be made, its opening says
+    except (ValueError, RuntimeError, OSError) as error:  # a NUL, the home of nobody, a name of 300 characters
+        raise VxlabError(f"{argument}={shown(str(path))} is no path: {error}") from error
+    return absolute
+
+
+def _in_folder(path: Path, named: bool = False) -> Path:
+    """Return the file of a store: ``runs.db`` in a folder, or in what has no suffix and is not ``named`` as a file."""
+    return path / "runs.db" if path.is_dir() or not (named or path.suffix) else path
 
 
 def _file(url: URL) -> Path | None:
