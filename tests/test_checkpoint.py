@@ -9,7 +9,7 @@ from architectures import ARCHITECTURES, inputs, loaded_in_a_new_process
 from torch import nn
 
 import vxlab
-from vxlab.adapters import checkpoint
+from vxlab.adapters import adapter_files
 from vxlab.adapters.family import Method
 
 METHODS = [
@@ -115,6 +115,14 @@ def assert_refused(model: nn.Module, folder: Path, message: str) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def altered(folder: Path, **fields: object) -> Path:
+    """Write other fields into an adapter's settings file, as an earlier vxlab would have: without a checksum."""
+    path = folder / "adapter.json"
+    kept = {name: value for name, value in json.loads(path.read_text()).items() if name != "settings_sha256"}
+    path.write_text(json.dumps(kept | fields))
+    return folder
+
+
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     return vxlab.save_adapter(trained("bert", vxlab.LoRAXS(rank=4)), tmp_path / "a")
@@ -177,9 +185,7 @@ def test_random_matrices_that_do_not_reproduce_are_refused(tmp_path: Path, monke
 
 def test_tensors_of_another_rank_are_refused(tmp_path: Path) -> None:
     folder = vxlab.save_adapter(trained("bert", vxlab.LoRA(rank=4)), tmp_path / "a")
-    settings = json.loads((folder / "adapter.json").read_text())
-    settings["settings"]["rank"] = 3
-    (folder / "adapter.json").write_text(json.dumps(settings))
+    altered(folder, settings={"rank": 3})
     assert_refused(ARCHITECTURES["bert"](), folder, r"does not fit the model: A\.3x32.* missing or unexpected")
 
 
@@ -196,8 +202,8 @@ def test_a_failed_save_leaves_the_earlier_adapter_whole(saved: Path, monkeypatch
     def full_disk(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(adapter_files, "save_file", full_disk)
+    with pytest.raises(vxlab.VxlabError, match=r"cannot be saved in .*No space left"):
         vxlab.save_adapter(trained("bert", vxlab.LoRA(rank=2)), saved)
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
     assert [path.name for path in saved.parent.iterdir()] == ["a"]

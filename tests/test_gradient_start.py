@@ -1,5 +1,6 @@
 """LoRA-XS from gradients: told what to start from, and saved with what nothing else reproduces."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import pytest
 import torch
 from architectures import ARCHITECTURES, inputs
 from safetensors.torch import load_file, save_file
+from test_checkpoint import altered
 from torch import Tensor, nn
 
 import vxlab
 from vxlab.adapters import checkpoint
-from vxlab.adapters.attach import stored_bases
+from vxlab.adapters.attach import attachment_of, stored_bases
 from vxlab.adapters.layer import linear_shape
 from vxlab.spectra import SubspaceWarning
 
@@ -120,10 +122,9 @@ def test_the_bases_count_among_the_bytes_that_are_stored(tmp_path: Path) -> None
 
 def test_a_file_without_the_bases_is_refused_and_the_model_left_bare(tmp_path: Path) -> None:
     folder = vxlab.save_adapter(trained(), tmp_path / "a")
-    path, settings = folder / checkpoint.TENSORS_FILE, folder / checkpoint.SETTINGS_FILE
-    old = json.loads(settings.read_text())
+    path = folder / checkpoint.TENSORS_FILE
     save_file({key: each for key, each in load_file(path).items() if not key.endswith("right_basis")}, path)
-    settings.write_text(json.dumps(old | {"tensors_sha256": checkpoint._sha256(path)}))
+    altered(folder, tensors_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     model = ARCHITECTURES["bert"]()
     with pytest.raises(vxlab.VxlabError, match=r"lacks the bases of `bert.encoder.layer.0.*`; save the adapter again"):
         vxlab.load_adapter(model, folder)
@@ -133,10 +134,9 @@ def test_a_file_without_the_bases_is_refused_and_the_model_left_bare(tmp_path: P
 @pytest.mark.parametrize(("key", "shape"), [("left_basis", (32, 3)), ("right_basis", (32, 4)), ("left_basis", (4,))])
 def test_a_file_with_bases_of_another_rank_or_side_is_refused(key: str, shape: tuple[int, ...], tmp_path: Path) -> None:
     folder = vxlab.save_adapter(trained(), tmp_path / "a")
-    path, settings = folder / checkpoint.TENSORS_FILE, folder / checkpoint.SETTINGS_FILE
-    old, tensors = json.loads(settings.read_text()), load_file(path)
-    save_file(tensors | {f"{old['layers'][0]}.{key}": torch.ones(shape)}, path)
-    settings.write_text(json.dumps(old | {"tensors_sha256": checkpoint._sha256(path)}))
+    path, layers = folder / checkpoint.TENSORS_FILE, attachment_of(trained()).layers
+    save_file(load_file(path) | {f"{layers[0]}.{key}": torch.ones(shape)}, path)
+    altered(folder, tensors_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     model = ARCHITECTURES["bert"]()
     with pytest.raises(vxlab.VxlabError, match=rf"{key}` is .*, and rank 4 on this layer takes \(.*; save the adapter"):
         vxlab.load_adapter(model, folder)

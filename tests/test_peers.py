@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from architectures import ARCHITECTURES, inputs, loaded_in_a_new_process
+from test_checkpoint import altered
 from torch import nn
 
 import vxlab
@@ -115,9 +116,7 @@ def test_loading_in_a_new_process_gives_the_same_logits_bit_for_bit(tmp_path: Pa
 
 def test_what_peft_draws_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = vxlab.save_adapter(trained(METHODS[3]), tmp_path / "a")
-    settings = json.loads((folder / "adapter.json").read_text())
-    settings["settings"]["projection_prng_key"] = 4
-    (folder / "adapter.json").write_text(json.dumps(settings))
+    altered(folder, settings=METHODS[3].settings() | {"projection_prng_key": 4})
     model = ARCHITECTURES["bert"]()
     with pytest.raises(vxlab.VxlabError, match=r"the frozen basis of `bert.encoder.*` does not reproduce here"):
         vxlab.load_adapter(model, folder)

@@ -6,8 +6,9 @@ import transformers
 from architectures import ARCHITECTURES, CLIP, GPT2, HEADS, LAYERS, TEXT, inputs
 from torch import nn
 
+from vxlab.adapters.plain import is_linear
 from vxlab.adapters.roles import ROLES, TARGET_SETS
-from vxlab.adapters.targets import backbone_and_head, head_parameters, is_linear, resolve_targets
+from vxlab.adapters.targets import backbones, head_parameters, resolve_targets
 from vxlab.errors import VxlabError
 
 # Layers per block: query-value, attention, mlp, all-linear, lora-xs-paper, lora-xs-released.
@@ -78,7 +79,7 @@ def test_all_linear_is_every_linear_layer_of_the_blocks(name):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_head_is_the_parameters_outside_the_backbone(name):
     model = ARCHITECTURES[name]()
-    backbone, head = backbone_and_head(model)
+    (backbone,), head = backbones(model), head_parameters(model)
     expected = [n for n, _ in model.named_parameters() if n.startswith(tuple(f"{layer}." for layer in HEADS[name]))]
     assert list(head) == expected
     assert bool(head) == bool(HEADS[name])
@@ -118,16 +119,16 @@ def test_models_without_a_task_head_are_all_backbone():
     text = transformers.CLIPTextModel(config.text_config)
     both = transformers.CLIPModel(config)
     for model in (text, both, nn.Sequential(nn.Linear(4, 4)), transformers.BertModel(transformers.BertConfig(**TEXT))):
-        backbone, head = backbone_and_head(model)
-        assert backbone is model
-        assert head == {}
+        assert backbones(model) == [model]
+        assert head_parameters(model) == {}
     assert list(resolve_targets(text, "up")) == [f"encoder.layers.{index}.mlp.fc1" for index in (0, 1)]
     assert len(resolve_targets(both, "query-value")) == 8
 
 
 def test_masked_language_model_head_is_not_trained():
     model = transformers.BertForMaskedLM(transformers.BertConfig(**TEXT))
-    assert backbone_and_head(model) == (model.bert, {})
+    assert backbones(model) == [model.bert]
+    assert head_parameters(model) == {}
     assert len(resolve_targets(model, "all-linear")) == 12
     assert list(resolve_targets(model, "transform.dense")) == ["cls.predictions.transform.dense"]
 

@@ -1,42 +1,45 @@
 """Save and load adapters: a folder with the trained tensors and the settings, and nothing that can be rebuilt."""
 
-import contextlib
-import hashlib
-import json
 import math
 import os
-import shutil
-import tempfile
 import warnings
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vxlab._version import __version__
+from vxlab.adapters.adapter_files import (
+    CHECKSUM,
+    FORMAT,
+    SETTINGS_FILE,
+    TENSORS_FILE,
+    read_settings,
+    read_tensors,
+    write_adapter,
+)
 from vxlab.adapters.attach import (
     adapted_layers,
     adapter_parameters,
     attach_layers,
     attachment_of,
+    base_buffers,
     base_parameters,
     detach,
     stored_bases,
 )
+from vxlab.adapters.buffers import persistent_buffers
 from vxlab.adapters.family import Family, Method
-from vxlab.adapters.fingerprint import PROBE_TOLERANCE, weights_fingerprint
+from vxlab.adapters.fingerprint import PROBE_TOLERANCE, base_fingerprints, check_fingerprints
 from vxlab.adapters.gradient_start import BASIS_NAMES
 from vxlab.adapters.layer import linear_shape
 from vxlab.adapters.methods import method_from_name, require_registered
 from vxlab.adapters.own_code import code_version
+from vxlab.adapters.plain import is_linear
+from vxlab.adapters.wrappers import bare, require_before_sharing_out
 from vxlab.errors import VxlabError
-
-FORMAT = 1
-SETTINGS_FILE, TENSORS_FILE = "adapter.json", "adapter.safetensors"
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -45,48 +48,44 @@ def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
     """Save what was trained, with all that is needed to put it on the same base again.
 
     ``adapter.safetensors`` holds the trained tensors only: an adapter's, stacked over layers of one shape (key
-    ``R.16x16``: ``(layers, 16, 16)``, in the order of ``layers``), and the head's, under their own names.
-    ``adapter.json`` holds the method and its settings (with the seed of frozen random matrices), the layers, sha256
-    fingerprints of the tensors file, the frozen base weights and the shared random matrices, and one probe for each
-    layer's own frozen tensors (LoRA-XS's basis, what PEFT draws or decomposes). The bases of
+    ``R.16x16``: ``(layers, 16, 16)``, in the order of ``layers``), and the head's, under their own names, with the
+    buffers that training moved (BatchNorm's statistics). ``adapter.json`` holds the method and its settings (with the
+    seed of frozen random matrices), the layers, sha256 fingerprints of the tensors file, the frozen base weights and
+    buffers and the shared random matrices, one probe for each layer's own frozen tensors (LoRA-XS's basis, what PEFT
+    draws or decomposes), and a checksum of all this. The bases of
     ``LoRAXS(basis="gradient")``, which nothing here reproduces, are stored themselves, by layer: r·(in + out) numbers
     each, many times what trains.
 
     Args:
         model: a model with a method attached, not merged.
-        folder: written as a whole or not at all; an earlier adapter there is replaced.
+        folder: both files are written or neither; an earlier adapter there is replaced, and all else there stays.
 
     Returns:
         The folder.
 
     Raises:
-        VxlabError: nothing is attached, the method is one of your own that is not registered, or the model is merged.
-        OSError: the folder cannot be written.
+        VxlabError: nothing is attached, the method is one of your own that is not registered, the model is merged, or
+            the folder cannot be written or has files of these names that are no adapter of vxlab's.
     """
     attachment = attachment_of(model)
     require_registered(attachment.method)
     if any(layer.merged for layer in adapted_layers(model).values()):
         raise VxlabError("the model is merged, so its base weights cannot be fingerprinted; call unmerge(model) first")
-    other = _other_trained(model)
-    tensors = {
-        **_stack(adapter_parameters(model)),
-        **{name: each.detach().cpu().contiguous() for name, each in (other | stored_bases(model)).items()},
+    other, (moved, still) = _other_trained(model), base_buffers(model)
+    tensors = {**_stack(adapter_parameters(model)), **separate(other | moved | stored_bases(model))}
+    settings = {
+        "format": FORMAT,
+        "method": attachment.method.name,
+        "settings": attachment.method.settings(),
+        "layers": list(attachment.layers),
+        "base": base_fingerprints(_frozen_base(model, other)),
+        **({"buffers": base_fingerprints(still)} if still else {}),
+        **attachment.fingerprints,
+        **code_version(type(attachment.method)),
+        "vxlab": __version__,
+        "torch": torch.__version__,
     }
-    with _written_whole(Path(folder)) as new:
-        save_file(tensors, new / TENSORS_FILE)
-        settings = {
-            "format": FORMAT,
-            "method": attachment.method.name,
-            "settings": attachment.method.settings(),
-            "layers": list(attachment.layers),
-            "tensors_sha256": _sha256(new / TENSORS_FILE),
-            "base": _base_fingerprints(_frozen_base(model, other)),
-            **_frozen_fingerprints(model),
-            **code_version(type(attachment.method)),
-            "vxlab": __version__,
-            "torch": torch.__version__,
-        }
-        (new / SETTINGS_FILE).write_text(json.dumps(settings, separators=(",", ":")) + "\n", encoding="utf-8")
+    write_adapter(Path(folder), settings, tensors)
     return Path(folder)
 
 
@@ -97,7 +96,8 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
     must match what was saved. Bases from gradients are the saved ones.
 
     Args:
-        model: the base model, either bare or with the same method on the same layers; changed in place.
+        model: the base model, either bare or with the same method on the same layers; changed in place. In another
+            precision than at saving it is recognised too, but gives its own logits.
         folder: what :func:`save_adapter` wrote.
 
     Returns:
@@ -107,31 +107,52 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
         VxlabError: the folder holds no adapter or a damaged one, the model has another method attached, its base
             weights are others than at saving, or frozen matrices do not reproduce here. The model is then as it was.
     """
-    folder = Path(folder)
-    saved = _read_settings(folder)
-    tensors = _read_tensors(folder, saved)
-    method = method_from_name(saved["method"], **saved["settings"])
+    folder, inside = Path(folder), bare(model)
+    saved = read_settings(folder)
+    tensors = read_tensors(folder, saved)
+    method = _saved_method(saved, folder)
     _warn_of_other_code(method, saved, folder)
-    other = tensors.keys() & base_parameters(model).keys()
     if any(layer.merged for layer in adapted_layers(model).values()):
         raise VxlabError("the model is merged, so its base weights cannot be compared; call unmerge(model) first")
-    _check_base(model, saved, other, folder)
-    already = getattr(model, "vxlab_attachment", None)
+    other = tensors.keys() & base_parameters(inside).keys()
+    moved = tensors.keys() & persistent_buffers(inside).keys()
+    _check_base(inside, saved, other, moved, folder)
+    already = getattr(inside, "vxlab_attachment", None)
     if already is None:
+        require_before_sharing_out(model)
         with torch.random.fork_rng(devices=[]):  # the initial values are overwritten: leave the caller's generator be
-            _attach_saved(model, method, saved["layers"], tensors, folder)
+            _attach_saved(inside, method, saved, tensors, folder)
     elif (already.method, list(already.layers)) != (method, saved["layers"]):
         raise VxlabError(
             f"{folder} holds {method}, but the model has {already.method} attached; call detach(model) first"
         )
     try:
-        _check_frozen(model, saved, folder)
-        _copy_trained(model, tensors, other, folder)
+        _check_frozen(inside, saved, folder)
+        _copy_saved(inside, tensors, other, moved, folder)
     except VxlabError:
         if already is None:
-            detach(model)
+            detach(inside)
         raise
     return model
+
+
+def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors on the CPU in memory of their own each, as safetensors takes them."""
+    alone, taken = {}, set()
+    for name, tensor in tensors.items():
+        here = tensor.detach().cpu().contiguous()
+        alone[name] = here.clone() if here.untyped_storage().data_ptr() in taken else here
+        taken.add(here.untyped_storage().data_ptr())
+    return alone
+
+
+def _saved_method(saved: Mapping[str, Any], folder: Path) -> Method:
+    try:
+        return method_from_name(saved["method"], **saved["settings"])
+    except VxlabError as error:
+        raise VxlabError(f"{folder / SETTINGS_FILE} cannot be used: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise VxlabError(f"{folder / SETTINGS_FILE} is damaged: {error}; save the adapter again") from error
 
 
 def _warn_of_other_code(method: Method, saved: Mapping[str, Any], folder: Path) -> None:
@@ -165,69 +186,30 @@ def _frozen_base(model: nn.Module, other: Container[str]) -> dict[str, nn.Parame
     return {name: parameter for name, parameter in base_parameters(model).items() if name not in other}
 
 
-def _base_fingerprints(base: Mapping[str, Tensor]) -> dict[str, str]:
-    return {
-        "dtype": _dtype(base),
-        "sha256": weights_fingerprint(base),
-        "sha256_bfloat16": weights_fingerprint(base, torch.bfloat16),
-    }
-
-
-def _dtype(base: Mapping[str, Tensor]) -> str:
-    return ",".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in base.values()}))
-
-
-def _frozen_fingerprints(model: nn.Module) -> dict[str, Any]:
-    attachment = attachment_of(model)
-    return attachment.method.fingerprints({name: model.get_submodule(name) for name in attachment.layers})
-
-
-def _read_settings(folder: Path) -> dict[str, Any]:
-    path = folder / SETTINGS_FILE
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise VxlabError(f"{folder} holds no adapter: {SETTINGS_FILE} cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise VxlabError(f"{path} is damaged: not JSON ({error}); save the adapter again") from error
-    needed = {"format", "method", "settings", "layers", "tensors_sha256", "base"}
-    if not isinstance(saved, dict) or not needed <= saved.keys():
-        raise VxlabError(f"{path} is not a vxlab adapter: it lacks {', '.join(sorted(needed - set(saved)))}")
-    if saved["format"] != FORMAT:
-        raise VxlabError(f"{path} has format {saved['format']!r}; this vxlab reads format {FORMAT}; upgrade vxlab")
-    return saved
-
-
-def _read_tensors(folder: Path, saved: Mapping[str, Any]) -> dict[str, Tensor]:
-    path = folder / TENSORS_FILE
-    try:
-        intact = _sha256(path) == saved["tensors_sha256"]
-        tensors: dict[str, Tensor] = load_file(path) if intact else {}
-    except (OSError, SafetensorError) as error:
-        raise VxlabError(f"{path} cannot be read ({error}); save the adapter again") from error
-    if not intact:
-        raise VxlabError(f"{path} is truncated or altered: its sha256 is not the one in {SETTINGS_FILE}; save it again")
-    return tensors
-
-
-def _check_base(model: nn.Module, saved: Mapping[str, Any], other: set[str], folder: Path) -> None:
-    base = _frozen_base(model, other)
-    same_dtype = _dtype(base) == saved["base"]["dtype"]
-    key, dtype = ("sha256", None) if same_dtype else ("sha256_bfloat16", torch.bfloat16)
-    if weights_fingerprint(base, dtype) != saved["base"][key]:
-        raise VxlabError(
-            f"the adapter in {folder} was trained on another base: this {type(model).__name__}'s frozen weights have "
-            f"another fingerprint; load the model it was trained on"
-        )
+def _check_base(
+    model: nn.Module, saved: Mapping[str, Any], other: Collection[str], moved: Collection[str], folder: Path
+) -> None:
+    what = f"the adapter in {folder} was trained on another base: this {type(model).__name__}'s frozen"
+    check_fingerprints(_frozen_base(model, other), saved["base"], f"{what} weights")
+    if "buffers" in saved:
+        still = {name: each for name, each in persistent_buffers(model).items() if name not in moved}
+        known = attachment.buffers if (attachment := getattr(model, "vxlab_attachment", None)) else still
+        check_fingerprints({k: t for k, t in still.items() if k in known}, saved["buffers"], f"{what} buffers")
 
 
 def _attach_saved(
-    model: nn.Module, method: Method, layers: list[str], tensors: Mapping[str, Tensor], folder: Path
+    model: nn.Module, method: Method, saved: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path
 ) -> None:
-    modules = dict(model.named_modules())
-    missing = [name for name in layers if name not in modules]
+    modules, layers = dict(model.named_modules()), saved["layers"]
+    missing = [name for name in layers if name not in modules or not is_linear(modules[name])]
     if missing or (method.on_layers and not layers):
-        raise VxlabError(f"{folder} adapts `{(missing or ['no layer'])[0]}`, which this {type(model).__name__} lacks")
+        raise VxlabError(
+            f"{folder} adapts {f'`{missing[0]}`' if missing else 'no layer'}, which this {type(model).__name__} lacks, "
+            "or has as no linear layer"
+        )
+    # Rows of the tensors belong to layers by their order, which nothing else shows where there is no checksum.
+    if CHECKSUM not in saved and layers != [name for name in modules if name in layers]:
+        raise VxlabError(f"{folder / SETTINGS_FILE} is damaged: its layers are not in the model's order; save it again")
     bases = None
     if isinstance(method, Family) and method.needs_gradients:
         bases = {name: _bases_of(name, modules[name], method.rank, tensors, folder) for name in layers}
@@ -252,7 +234,7 @@ def _bases_of(
 
 
 def _check_frozen(model: nn.Module, saved: Mapping[str, Any], folder: Path) -> None:
-    here, layers = _frozen_fingerprints(model), attachment_of(model).layers
+    here, layers = attachment_of(model).fingerprints, attachment_of(model).layers
     if here.get("shared_sha256") != saved.get("shared_sha256"):
         raise VxlabError(
             f"the frozen random matrices of {folder} do not reproduce from their seed: this torch {torch.__version__} "
@@ -264,16 +246,19 @@ def _check_frozen(model: nn.Module, saved: Mapping[str, Any], folder: Path) -> N
         first = layers[same.index(False)] if False in same else layers[0]
         raise VxlabError(
             f"the frozen basis of `{first}` does not reproduce here, so {folder} would act on other directions; "
-            f"load the base in the precision it was trained in"
+            f"load the base in the precision that it had when the method was attached, and cast it afterwards"
         )
 
 
 @torch.no_grad()
-def _copy_trained(model: nn.Module, tensors: Mapping[str, Tensor], other: set[str], folder: Path) -> None:
-    layers, own = adapter_parameters(model), base_parameters(model)
+def _copy_saved(
+    model: nn.Module, tensors: Mapping[str, Tensor], other: Collection[str], moved: Collection[str], folder: Path
+) -> None:
+    layers, own, buffers = adapter_parameters(model), base_parameters(model), persistent_buffers(model)
     stacked = _stack(layers)
     bases = stored_bases(model)
-    expected = {key: tensor.shape for key, tensor in {**stacked, **bases, **{n: own[n] for n in other}}.items()}
+    whole = bases | {name: buffers[name] for name in moved} | {name: own[name] for name in other}
+    expected = {key: tensor.shape for key, tensor in {**stacked, **whole}.items()}
     found = {key: tensor.shape for key, tensor in tensors.items()}
     if found != expected:
         differing = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
@@ -284,33 +269,7 @@ def _copy_trained(model: nn.Module, tensors: Mapping[str, Tensor], other: set[st
     for parameters in layers.values():
         for name, parameter in parameters.items():
             parameter.copy_(next(rows[_group(name, parameter)]))
-    for name, basis in bases.items():
-        basis.copy_(tensors[name])
+    for name, tensor in whole.items():
+        tensor.copy_(tensors[name])
     for name, parameter in own.items():  # what was trained then is what trains now
         parameter.requires_grad_(name in other)
-        if name in other:
-            parameter.copy_(tensors[name])
-
-
-@contextlib.contextmanager
-def _written_whole(folder: Path) -> Iterator[Path]:
-    """Give a temporary neighbour to write into; put it in the folder's place when all went well."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield new
-        new.chmod(0o755)
-        if folder.exists():
-            old = new.with_name(new.name + "-old")
-            folder.rename(old)
-            new.rename(folder)
-            shutil.rmtree(old)
-        else:
-            new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

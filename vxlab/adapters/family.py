@@ -1,15 +1,18 @@
 """What a way to fine-tune is, and what a family of adapters adds: the two thin factors whose product is the update."""
 
 import dataclasses
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar, Protocol, Self
 
+import torch
 from torch import Tensor, nn
 
 from vxlab.adapters.fingerprint import frozen_probe, weights_fingerprint
+from vxlab.adapters.hooks import exchange_hooks
 from vxlab.adapters.own_code import code_version, is_own
 from vxlab.adapters.own_home import packed
 from vxlab.checks import settle_fields
@@ -149,8 +152,10 @@ class Family(Method):
         from vxlab.adapters.layer import AdaptedLinear, SharedTensors, linear_weight  # which stand on this file
 
         shapes = self.checked_shapes(layers)
-        weight: Tensor = next(iter(layers.values())).get_parameter("weight")
-        shared = SharedTensors(self.shared(list(shapes.values()))).to(weight.device)
+        weights = [module.get_parameter("weight") for module in layers.values()]
+        # In the widest precision of the layers, as their own tensors are in the layer's.
+        dtype = functools.reduce(torch.promote_types, [weight.dtype for weight in weights], torch.float32)
+        shared = SharedTensors(self.shared(list(shapes.values()))).to(weights[0].device, dtype)
         frozen = frozen or self.frozen({name: linear_weight(module) for name, module in layers.items()})
         adapted = {name: AdaptedLinear(module, self, shared, frozen[name], name) for name, module in layers.items()}
         for name, layer in adapted.items():
@@ -171,7 +176,8 @@ class Family(Method):
         adapted: list[Any] = list(layers.values())
         shared = dict(adapted[0].shared.named_buffers())
         frozen = [tensors for tensors in (layer.frozen_tensors() for layer in adapted) if tensors]
-        found: dict[str, Any] = {"shared_sha256": weights_fingerprint(shared)} if shared else {}
+        # As they were drawn, whatever the layers' precision.
+        found: dict[str, Any] = {"shared_sha256": weights_fingerprint(shared, torch.float32)} if shared else {}
         return found | ({"basis_probes": [frozen_probe(list(each.values())) for each in frozen]} if frozen else {})
 
     def checked_shapes(self, layers: Mapping[str, nn.Module]) -> dict[str, Shape]:
@@ -185,7 +191,8 @@ class Family(Method):
 
 
 def replace_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
-    """Put a layer in the place of the one with this dotted name."""
+    """Put a layer in the place of the one with this dotted name, under that one's hooks."""
+    exchange_hooks(layer, model.get_submodule(name))
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, layer)
 

@@ -7,8 +7,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from vxlab.errors import VxlabError
+
 PROBE_TOLERANCE = 1e-3
 """Largest difference of two probes of one basis; rounding moves a probe by 1e-6, a flipped sign by about 1/√r."""
+
+_PRECISIONS = (torch.bfloat16, torch.float16, torch.float32)
 
 
 def weights_fingerprint(tensors: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> str:
@@ -44,6 +48,41 @@ def values_probe(tensors: Sequence[Tensor]) -> float:
     return round(total, 6)
 
 
+def base_fingerprints(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return by what frozen tensors are recognised: as they are, and rounded to every precision below."""
+    narrower = [dtype for dtype in _PRECISIONS if dtype != torch.float32 or "float64" in _dtypes(tensors)]
+    rounded = {f"sha256_{_name(dtype)}": weights_fingerprint(tensors, dtype) for dtype in narrower}
+    return {"dtype": _dtypes(tensors), "sha256": weights_fingerprint(tensors), **rounded}
+
+
+def check_fingerprints(tensors: Mapping[str, Tensor], saved: Mapping[str, str], what: str) -> None:
+    """Raise unless these are the tensors that were fingerprinted, or rounded from them, or the other way round.
+
+    Args:
+        tensors: those here.
+        saved: what :func:`base_fingerprints` returned for those there.
+        what: the beginning of the error, whose subject is the tensors.
+
+    Raises:
+        VxlabError: they are others, or in two precisions that cannot be compared.
+    """
+    here, there = _dtypes(tensors), saved["dtype"]
+    dtype = None if here == there else _common({*here.split(","), *there.split(",")})
+    known = saved.get(f"sha256_{_name(dtype)}") if dtype and _name(dtype) != there else saved["sha256"]
+    neither = {here, there} == {"float16", "bfloat16"}
+    if neither or known is None:
+        raise VxlabError(f"{what} are in {here} and were saved in {there}: not comparable, so load it in {there}")
+    if weights_fingerprint(tensors, dtype) != known:
+        raise VxlabError(f"{what} have another fingerprint; load the model it was trained on")
+
+
+def _common(precisions: set[str]) -> torch.dtype:
+    """Return the precision to which the tensors of both sides are rounded."""
+    if precisions == {"float64", "float32"}:
+        return torch.float32
+    return torch.float16 if "float16" in precisions else torch.bfloat16
+
+
 def basis_probe(left_basis: Tensor, right_basis: Tensor) -> float:
     """Return one number that changes with any direction, order or sign in a pair of bases, and little with rounding.
 
@@ -59,6 +98,14 @@ def basis_probe(left_basis: Tensor, right_basis: Tensor) -> float:
     u, v = left.T @ g, right @ h
     tiny = torch.finfo(torch.float64).tiny
     return float((u / u.norm().clamp_min(tiny)) @ G @ (v / v.norm().clamp_min(tiny)))
+
+
+def _dtypes(tensors: Mapping[str, Tensor]) -> str:
+    return ",".join(sorted({_name(tensor.dtype) for tensor in tensors.values()}))
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _bytes(tensor: Tensor) -> ctypes.Array[ctypes.c_char]:

@@ -100,7 +100,10 @@ class AdaptedLinear(nn.Module):
         return self._factors_of(*self._all_tensors().values())
 
     def _all_tensors(self) -> dict[str, Tensor]:
-        return {**dict(self.shared.named_buffers()), **self.frozen_tensors(), **self.trained_tensors()}
+        trained = self.trained_tensors()
+        dtype = next(iter(trained.values())).dtype  # of this layer, where layers of several precisions share tensors
+        shared = {name: tensor.to(dtype) for name, tensor in self.shared.named_buffers()}
+        return {**shared, **self.frozen_tensors(), **trained}
 
     def _factors_of(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         # Factors are made in the adapter's own precision: autocast rounds them once, when they meet the tokens.
@@ -137,11 +140,18 @@ class AdaptedLinear(nn.Module):
         )
 
     @torch.no_grad()
-    def merge(self) -> None:
-        """Add ΔW to the weight, keeping a copy of it."""
+    def merge(self) -> float:
+        """Add ΔW to the weight, keeping a copy of it; return ‖(W′ - W) - ΔW‖ / ‖ΔW‖, the share that rounding lost.
+
+        It is measured where W is in half precision, and 0 otherwise.
+        """
         self._original_weight = self.weight.detach().clone()
-        wide = self.delta_weight() + self.oriented(self.weight)  # summed in float32 at least, rounded once
-        self.oriented(self.weight).copy_(wide)
+        delta = self.delta_weight()
+        self.oriented(self.weight).copy_(delta + self.oriented(self.weight))  # summed in float32 at least, rounded once
+        if self.weight.dtype.itemsize >= 4 or not delta.any():
+            return 0.0
+        lost = self.oriented(self.weight).to(delta.dtype) - self.base_weight() - delta
+        return float(lost.norm() / delta.norm())
 
     @torch.no_grad()
     def unmerge(self) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vxlab.adapters import adalora
 from vxlab.adapters.family import Method, Schedule, replace_layer
 from vxlab.adapters.fingerprint import values_probe
+from vxlab.adapters.hooks import exchange_hooks
 from vxlab.adapters.peer_configs import ADAPTER, checked_settings, first_line, inject, peft_config, rank_setting
 from vxlab.errors import VxlabError
 
@@ -74,9 +75,11 @@ class PEFT(Method):
         try:
             tuner = inject(config, model, layers)
         except Exception as error:  # whatever it was, the model has to be as before
+            _hooks_outwards(model, layers)
             self.take_off(model, list(layers))
             _restore(trains)
             raise VxlabError(f"peft cannot put {self} on these layers: {first_line(error)}") from error
+        _hooks_outwards(model, layers)
         hooks = [adalora.regularise(model)] if self.config == "adalora" else []
         # In a tuple, so that the tuner, which holds the model, is not registered as a part of it.
         model.vxlab_peft = (tuner, hooks)  # type: ignore[assignment]
@@ -107,6 +110,13 @@ class PEFT(Method):
     def schedule(self, model: nn.Module) -> Schedule | None:
         tuner, _ = model.__dict__["vxlab_peft"]
         return adalora.RankSchedule(tuner) if self.config == "adalora" else None
+
+
+def _hooks_outwards(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
+    """Move the hooks of layers that peft has wrapped to what wraps them: they are for the adapted layer's output."""
+    for name, base in layers.items():
+        if (wrapper := model.get_submodule(name)) is not base:
+            exchange_hooks(wrapper, base)
 
 
 def _restore(trains: Mapping[nn.Parameter, bool]) -> None:

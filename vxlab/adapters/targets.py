@@ -2,15 +2,19 @@
 
 import difflib
 import re
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Any
 
 from torch import nn
 
+from vxlab.adapters.bypass import readers
+from vxlab.adapters.plain import is_conv1d, is_linear, why_not_plain
 from vxlab.adapters.roles import ROLES, TARGET_SETS, role_of
+from vxlab.adapters.shared_memory import Holder, weight_holders
 from vxlab.errors import VxlabError
 
-# In evaluation these read their children's weights without calling the children: an adapter there would be skipped.
-_BYPASSING = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
+# In evaluation alone this reads its children's weights without calling them.
+_BYPASSING = (nn.TransformerEncoderLayer,)
 _SUPPORTED = "an adapter needs a plain torch.nn.Linear, or GPT-2's Conv1D, with a floating-point weight"
 
 
@@ -27,7 +31,7 @@ def resolve_targets(model: nn.Module, targets: str | Sequence[str]) -> dict[str,
     expression takes the linear layers among its matches.
 
     Args:
-        model: any torch model; transformers' backbones and heads are told apart (`backbone_and_head`).
+        model: any torch model; transformers' backbones and heads are told apart (`backbones`).
         targets: what to adapt, as above.
 
     Returns:
@@ -43,7 +47,7 @@ def resolve_targets(model: nn.Module, targets: str | Sequence[str]) -> dict[str,
     ['0.q_proj', '0.v_proj']
     """
     chosen: set[str] = set()
-    candidates, holders = _outside_the_head(model), _weight_holders(model)
+    candidates, holders = _outside_the_head(model), weight_holders(model)
     for item in _items(targets):
         found = _by_role(model, candidates, item)
         if found is None:
@@ -58,58 +62,56 @@ def resolve_targets(model: nn.Module, targets: str | Sequence[str]) -> dict[str,
     return {name: module for name, module in candidates.items() if name in chosen}
 
 
-def is_linear(module: nn.Module) -> bool:
-    """Tell whether an adapter can wrap this layer: y = x·Wᵀ + bias with a floating-point W, and nothing else.
-
-    That is torch.nn.Linear itself, W being (out, in), and transformers' Conv1D, which stores W as (in, out). Subclasses
-    of Linear compute something of their own or are quantised, so they do not count.
-
-    >>> is_linear(nn.Linear(4, 2)), is_linear(nn.Embedding(4, 2))
-    (True, False)
-    """
-    if type(module) is not nn.Linear and not _is_conv1d(module):
-        return False
-    weight = module.weight
-    # Quantised weights hide in subclasses of Parameter or in one-byte floats.
-    return type(weight) is nn.Parameter and weight.is_floating_point() and weight.element_size() > 1
-
-
-def backbone_and_head(model: nn.Module) -> tuple[nn.Module, dict[str, nn.Parameter]]:
-    """Part a model into its pretrained backbone and the parameters of its task head.
-
-    The backbone of a transformers model is the child named by `base_model_prefix`, or the only child that is a
-    transformers model itself (CLIP's image classifier has its vision model there). Any other model is all backbone. The
-    head is every parameter outside the backbone, except in a language model: its output layer is pretrained. What
-    :func:`vxlab.load_model` drew inside the backbone (a pooler that the weights lack) is of the head too: frozen, it
-    would be other random numbers at every loading.
-
-    Args:
-        model: a torch model, with adapters or without.
-
-    Returns:
-        The backbone and the head's parameters by their dotted name in `model`, in the model's order.
-    """
-    backbone = _backbone(model)
-    if _is_language_model(model):
-        return backbone, {}
-    inside = {id(parameter) for parameter in backbone.parameters()}
-    drawn: Container[str] = getattr(model, "vxlab_drawn", ())
-    own = {name: each for name, each in model.named_parameters() if id(each) not in inside or name in drawn}
-    return backbone, own
-
-
 def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the task head's parameters by dotted name, in the model's order; none where the model has no task head.
+
+    The head is every parameter outside the :func:`backbones`, except in a language model: its output layer is
+    pretrained. What :func:`vxlab.load_model` drew inside a backbone (a pooler that the weights lack) is of the head
+    too: frozen, it would be other random numbers at every loading.
 
     >>> head_parameters(nn.Linear(2, 2))
     {}
     """
-    return backbone_and_head(model)[1]
+    inside = {id(parameter) for owner, backbone in _parts(model) for parameter in _pretrained(owner, backbone)}
+    return {name: each for name, each in model.named_parameters() if id(each) not in inside}
+
+
+def backbones(model: nn.Module) -> list[nn.Module]:
+    """Return the pretrained parts of a model, with adapters or without: one for each model of transformers' in it.
+
+    The backbone of a transformers model is the child named by `base_model_prefix`, or the only child that is a
+    transformers model itself (CLIP's image classifier has its vision model there). Any other module holds the
+    backbones of the transformers models in it, such as the two encoders in a module of one's own, or the one that
+    DataParallel wraps; where there are none, it is all backbone.
+    """
+    return [backbone for _, backbone in _parts(model)]
+
+
+def _parts(model: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
+    """Return the outermost transformers models in a model, each with its backbone."""
+    if getattr(model, "base_model_prefix", ""):
+        return [(model, _backbone(model))]
+    # A PreTrainedModel without a prefix is of the user's own: it may hold others, or be one itself.
+    inner = [part for child in model.children() for part in _transformers_parts(child)]
+    return inner or [(model, model)]
+
+
+def _pretrained(owner: nn.Module, backbone: nn.Module) -> list[nn.Parameter]:
+    if _is_language_model(owner):
+        return list(owner.parameters())
+    drawn: Container[str] = getattr(owner, "vxlab_drawn", ())
+    new = {id(parameter) for name, parameter in owner.named_parameters() if name in drawn}
+    return [parameter for parameter in backbone.parameters() if id(parameter) not in new]
+
+
+def _transformers_parts(module: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
+    parts = _parts(module)
+    return parts if hasattr(module, "base_model_prefix") or parts != [(module, module)] else []
 
 
 def _backbone(model: nn.Module) -> nn.Module:
-    prefix = getattr(model, "base_model_prefix", "")
-    named = getattr(model, prefix, None) if prefix else None
+    prefix: Any = model.base_model_prefix
+    named = getattr(model, prefix, None)
     if isinstance(named, nn.Module):
         return named
     own = [child for child in model.children() if hasattr(child, "base_model_prefix")]
@@ -123,7 +125,7 @@ def _is_language_model(model: nn.Module) -> bool:
 
 def _outside_the_head(model: nn.Module) -> dict[str, nn.Module]:
     head = {id(parameter) for parameter in head_parameters(model).values()}
-    inside = {id(module) for module in _backbone(model).modules()}
+    inside = {id(module) for backbone in backbones(model) for module in backbone.modules()}
     return {
         name: module
         for name, module in model.named_modules()
@@ -153,7 +155,7 @@ def _by_role(model: nn.Module, candidates: dict[str, nn.Module], item: str) -> l
     """Return the layers of a set or role, or None where `item` is neither."""
     if item not in TARGET_SETS and item not in ROLES:
         return None
-    in_backbone = {id(module) for module in _backbone(model).modules()}
+    in_backbone = {id(module) for backbone in backbones(model) for module in backbone.modules()}
     linear = [name for name, each in candidates.items() if _looks_linear(each) and id(each) in in_backbone]
     if item == "all-linear":
         return [name for name in linear if any(part.isdigit() for part in name.split("."))]
@@ -179,39 +181,23 @@ def _by_regex(candidates: dict[str, nn.Module], pattern: str) -> list[str]:
 def _looks_linear(module: nn.Module) -> bool:
     """Tell a layer that its owner would call linear, fit or not, so that an unfit one is refused and never left out."""
     named_so = "Linear" in type(module).__name__ and next(module.children(), None) is None
-    return isinstance(module, nn.Linear) or named_so or _is_conv1d(module)
+    return isinstance(module, nn.Linear) or named_so or is_conv1d(module)
 
 
-def _is_conv1d(module: nn.Module) -> bool:
-    weight = getattr(module, "weight", None)
-    if type(module).__name__ != "Conv1D" or not isinstance(weight, nn.Parameter) or weight.dim() != 2:
-        return False
-    return bool(weight.shape[1] == getattr(module, "nf", None))
-
-
-def _refuse_unfit(
-    model: nn.Module, name: str, module: nn.Module, item: str, holders: Mapping[int, Sequence[str]]
-) -> None:
+def _refuse_unfit(model: nn.Module, name: str, module: nn.Module, item: str, holders: Sequence[Holder]) -> None:
     what = f"targets={item!r} matches `{name}`"
-    parent = model.get_submodule(name.rpartition(".")[0])
-    if isinstance(parent, _BYPASSING):
-        holder = f"torch.nn.{type(parent).__name__}"
-        raise VxlabError(f"{what} inside {holder}, which reads the weight without calling the layer; choose others")
+    for _, reader, called in readers(model, name):
+        if not called or isinstance(reader, _BYPASSING):
+            owner = ("torch.nn." if type(reader).__module__.startswith("torch.") else "") + type(reader).__name__
+            raise VxlabError(f"{what} inside {owner}, which reads the weight without calling the layer; choose others")
     if not is_linear(module):
         hint = f"; it holds {_quoted(_layer_ends(module, name))}" if _layer_ends(module, name) else ""
-        raise VxlabError(f"{what} ({type(module).__name__}): {_SUPPORTED}{hint}")
-    twins = [holder for holder in holders[id(module.get_parameter("weight"))] if holder != f"{name}.weight"]
+        raise VxlabError(f"{what} ({type(module).__name__}): {why_not_plain(module) or _SUPPORTED}{hint}")
+    own = next(each for each in holders if each.name == f"{name}.weight")
+    twins = [each.name for each in holders if each is not own and each.overlaps(own)]
     if twins:
         twin = twins[0].removesuffix(".weight")
         raise VxlabError(f"{what}, whose weight `{twin}` shares; merging would change both, so choose other layers")
-
-
-def _weight_holders(model: nn.Module) -> dict[int, list[str]]:
-    """Return the names under which the model holds each parameter, by its id."""
-    holders: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        holders.setdefault(id(parameter), []).append(name)
-    return holders
 
 
 def _nothing_found(model: nn.Module, candidates: dict[str, nn.Module], item: str) -> str:

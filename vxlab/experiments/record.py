@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vxlab.adapters.checkpoint import SETTINGS_FILE
+from vxlab.adapters.adapter_files import SETTINGS_FILE
 from vxlab.errors import VxlabError
 from vxlab.experiments.labels import label
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from vxlab.adapters.checkpoint import SETTINGS_FILE, TENSORS_FILE
+from vxlab.adapters.adapter_files import SETTINGS_FILE, TENSORS_FILE
 from vxlab.errors import VxlabError
 from vxlab.experiments.record import ADAPTER_FOLDER, PREDICTIONS_FILE, RECORD_FILE
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vxlab.adapters.checkpoint import SETTINGS_FILE, TENSORS_FILE
+from vxlab.adapters.adapter_files import SETTINGS_FILE, TENSORS_FILE
 from vxlab.errors import VxlabError
 from vxlab.experiments import run_folder
 from vxlab.experiments.labels import family_name

@@ -16,6 +16,8 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers.trainer_utils import get_last_checkpoint
 
 from vxlab.adapters.attach import attachment_of, stored_bases
+from vxlab.adapters.buffers import persistent_buffers
+from vxlab.adapters.checkpoint import separate
 from vxlab.adapters.family import Schedule
 from vxlab.adapters.targets import head_parameters
 from vxlab.errors import VxlabError
@@ -66,9 +68,10 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         # The frozen base would be written at every epoch otherwise. Trainer loads this file with strict=False.
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        trained = {name: p.detach().cpu().contiguous() for name, p in self.model.named_parameters() if p.requires_grad}
-        bases = {name: basis.detach().cpu().contiguous() for name, basis in stored_bases(self.model).items()}
-        save_file(trained | bases, folder / "model.safetensors", metadata={"format": "pt"})
+        trained = {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        # With every buffer of its state: one that has not moved yet may move before this checkpoint is loaded.
+        state = separate(trained | persistent_buffers(self.model) | stored_bases(self.model))
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
         if self.schedule is not None:
             save_file(self.schedule.state(), folder / SCHEDULE_FILE)
 

@@ -1,0 +1,121 @@
+"""Layers whose weight is read without a call are no targets, or raise where it happens; others are left in peace."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+import transformers
+from architectures import ARCHITECTURES, GROUPED, TEXT, inputs
+from torch import nn
+
+import vxlab
+from vxlab.adapters.bypass import readers
+
+SSM = {**TEXT, "state_size": 4, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+TOKENS = torch.tensor([[3, 4, 5, 6]])
+
+
+def mamba() -> nn.Module:
+    return transformers.MambaForCausalLM(transformers.MambaConfig(**SSM)).eval()
+
+
+def falcon_mamba() -> nn.Module:
+    return transformers.FalconMambaForCausalLM(transformers.FalconMambaConfig(**SSM)).eval()
+
+
+def mamba2() -> nn.Module:
+    sizes = {"num_heads": 4, "head_dim": 16, "n_groups": 1, "chunk_size": 4}
+    return transformers.Mamba2ForCausalLM(transformers.Mamba2Config(**SSM, **sizes)).eval()
+
+
+def jamba() -> nn.Module:
+    layers = {"attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1}
+    own = {"num_experts": 2, "mamba_d_state": 4, "use_mamba_kernels": False}
+    return transformers.JambaForCausalLM(transformers.JambaConfig(**GROUPED, **layers, **own)).eval()
+
+
+def test_mambas_dt_proj_is_refused() -> None:
+    with pytest.raises(vxlab.VxlabError, match=r"dt_proj` inside MambaMixer, which reads the weight without calling"):
+        vxlab.attach(mamba(), vxlab.LoRA(rank=2), targets="all-linear")
+
+
+@pytest.mark.parametrize("method", [vxlab.LoRA(rank=2), vxlab.PEFT("lora", {"r": 2})], ids=str)
+@pytest.mark.parametrize("build", [falcon_mamba, jamba])
+def test_a_layer_that_is_called_elsewhere_raises_where_it_was_not(build, method) -> None:
+    model = build()
+    with torch.no_grad():
+        before = model(TOKENS).logits
+    vxlab.attach(model, method, targets="dt_proj")
+    for each in (model, pickle.loads(pickle.dumps(copy.deepcopy(model)))):
+        with pytest.raises(
+            vxlab.VxlabError, match=r"\w+Mixer read the weight of `.*dt_proj` without calling the layer"
+        ):
+            each(TOKENS)
+    vxlab.detach(model)
+    with torch.no_grad():
+        assert torch.equal(model(TOKENS).logits, before)
+
+
+@pytest.mark.parametrize(
+    ("build", "targets"),
+    [
+        (mamba, ["in_proj", "x_proj", "out_proj"]),
+        (falcon_mamba, ["in_proj", "x_proj", "out_proj"]),
+        (mamba2, ["in_proj", "out_proj"]),
+        (jamba, ["in_proj", "x_proj", "out_proj", "q_proj", "v_proj"]),
+    ],
+)
+def test_layers_that_are_called_here_train(build, targets) -> None:
+    model = vxlab.attach(build(), vxlab.LoRA(rank=2), targets=targets)
+    model(TOKENS, labels=TOKENS).loss.backward()
+    layers = vxlab.adapted_layers(model)
+    assert layers
+    assert all(bool(layer.B.grad.any()) for layer in layers.values())
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_no_layer_of_the_known_architectures_is_suspected_but_debertas(name: str) -> None:
+    model = ARCHITECTURES[name]()
+    layers = vxlab.resolve_targets(model, "all-linear")
+    suspected = {layer.rpartition(".")[2] for layer in layers if list(readers(model, layer))}
+    assert suspected == ({"in_proj"} if name == "deberta" else set())
+
+
+def test_debertas_fused_projection_trains_under_guard_and_compiles() -> None:
+    torch._dynamo.reset()
+    model = vxlab.attach(ARCHITECTURES["deberta"](), vxlab.LoRA(rank=2), targets="fused-qkv")
+    model(**inputs("deberta")).logits.sum().backward()
+    assert any(hook for layer in vxlab.adapted_layers(model).values() for hook in layer._forward_pre_hooks.values())
+    vxlab.detach(model)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+class Product(nn.Module):
+    """Reads its layers' weights in several ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.ModuleDict({"deep": nn.Linear(4, 4)})])
+        self.asked, self.aliased, self.product = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if isinstance(self.asked.weight, nn.Parameter):
+            x = self.asked(x.to(self.asked.weight.dtype))
+        for block in self.blocks:
+            x = torch.nn.functional.linear(x, self.blocks[0].deep.weight) + block["deep"].bias
+        weight = self.aliased.weight
+        return x @ weight.T @ self.product.weight
+
+
+def test_every_way_of_reading_is_found_and_asking_for_a_dtype_is_none() -> None:
+    model = nn.Sequential(Product())
+    assert list(vxlab.resolve_targets(model, "asked")) == ["0.asked"]
+    for layer in ("aliased", "product", "deep"):
+        with pytest.raises(vxlab.VxlabError, match=rf"{layer}` inside Product, which reads the weight without calling"):
+            vxlab.resolve_targets(model, layer)
+
+
+def test_layers_in_torchs_own_attention_stay_refused() -> None:
+    with pytest.raises(vxlab.VxlabError, match=r"`out_proj` inside torch\.nn\.MultiheadAttention, which reads"):
+        vxlab.resolve_targets(nn.MultiheadAttention(4, 2), "out_proj")
