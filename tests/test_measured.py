@@ -141,7 +141,8 @@ OTHERS = {
     "task": ({"task": "eeee accuracy f1"}, "data eeee"),
     "precision": ({"precision": "bfloat16"}, "bfloat16"),
     "vxlab": ({"vxlab": "2.0"}, "vxlab 2.0"),
-    "processes": ({"processes": "2"}, ""),
+    "processes": ({"processes": "2"}, "processes 2"),
+    "loading": ({"loading": "padding 0"}, "loading padding 0"),
 }
 
 

@@ -147,3 +147,13 @@ def test_what_a_notebook_prints_of_a_record_fits_a_screen(tmp_path: Path) -> Non
     shown = repr(_record(tmp_path, curve=rows))
     assert "status='finished'" in shown
     assert len(shown) < 700
+
+
+def test_another_training_of_a_run_has_another_digest_wherever_it_lies(tmp_path: Path) -> None:
+    record = _record(tmp_path)
+    record.save()
+    found = RunRecord.load(tmp_path)
+    assert found is not None
+    moved = dataclasses.replace(found, folder=tmp_path / "elsewhere", kept=b"predictions")
+    assert record.digest == found.digest == moved.digest
+    assert dataclasses.replace(record, train_seconds=record.train_seconds + 1).digest != record.digest

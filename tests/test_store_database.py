@@ -89,6 +89,12 @@ def test_a_store_is_a_file_with_the_runs_folders_beside_it(
         assert store.folder == tmp_path / "elsewhere"
 
 
+def test_a_reports_folder_may_have_a_dot_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VXLAB_REPORTS", str(tmp_path / "v1.2"))
+    with Store() as store:
+        assert (store.name, store.folder) == (str(tmp_path / "v1.2" / "runs.db"), tmp_path / "v1.2" / "runs")
+
+
 @pytest.mark.parametrize(
     "where", ["mysql://me:s3cret@host/db", "sqlite://", "postgresql://me:s3cret@host?password=s3cret"]
 )

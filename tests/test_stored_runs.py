@@ -290,14 +290,15 @@ def littered(store):
     fail(store, OTHER)
     store.claim(key_of(2), toy_spec(), IDENTITY, ME, failed_before=None)
     store.release(ME)
-    orphan = put(store, key_of(3)).folder
+    put(store, key_of(3))
     store.forget(key_of(3))
+    (store.folder / f"{run_folder.REMOVED}{'0' * 16}-00000000" / "adapter").mkdir(parents=True)
     (store.folder / "tables").mkdir()
     (store.folder / "0123456789abcdef.bak").mkdir()
-    return orphan
 
 
-KINDS = {"failed": OTHER, "stopped": key_of(2), "orphans": key_of(3), "checkpoints": KEY}
+KINDS = {"failed": OTHER, "stopped": key_of(2), "orphans": ".removed-" + "0" * 7, "unlisted": key_of(3),
+         "checkpoints": KEY}  # fmt: skip
 
 
 def test_pruning_says_what_would_go_and_deletes_nothing(store, littered, capsys):
@@ -306,9 +307,9 @@ def test_pruning_says_what_would_go_and_deletes_nothing(store, littered, capsys)
     told = capsys.readouterr().out
     for kind, key in KINDS.items():
         assert f"{kind:<12}{key[:16]}" in told
-    assert "4 would go, " in told
+    assert "5 would go, " in told
     assert run(store, "prune", "--yes") == 2
-    assert "add some of --failed, --stopped, --orphans, --checkpoints" in capsys.readouterr().err
+    assert "add some of --failed, --stopped, --orphans, --unlisted, --checkpoints" in capsys.readouterr().err
     assert (sorted(store.folder.rglob("*")), len(store.table())) == (before, 3)
 
 
@@ -341,3 +342,21 @@ def test_what_a_killed_removal_left_is_an_orphan(store):
     (found,) = leftovers(store)
     delete(store, found)
     assert list(store.folder.iterdir()) == []
+
+
+def test_a_run_of_a_store_beside_this_one_is_left(store, tmp_path):
+    put(store)
+    with Store(tmp_path / "runs.sqlite") as beside:
+        assert beside.folder == store.folder
+        (found,) = leftovers(beside)
+        assert (found.kind, found.kept) == ("unlisted", f"the store {store.name} has it")
+        with pytest.raises(VxlabError, match=r"runs\.db has it"):
+            delete(beside, found)
+
+
+def test_a_run_that_ended_before_the_store_heard_of_it_is_left(store):
+    put(store)
+    store.forget(KEY)
+    fail(store, KEY)
+    (found,) = leftovers(store)
+    assert "holds the run as it ended" in found.kept

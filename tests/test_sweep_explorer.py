@@ -461,6 +461,7 @@ def test_an_empty_store_says_what_to_do(tmp_path, interactive):
     said = face.words.value if interactive else face.layout.annotations[0].text
     assert "has no runs yet" in said
     assert "vxlab.compare" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_store_of_runs_that_have_not_ended_says_so(tmp_path):

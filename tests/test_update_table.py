@@ -70,6 +70,14 @@ def test_what_a_family_trained_is_there_and_what_it_lacks_is_not(runs, store):
     assert {*update_tables(runs["lora"], store=store).points["what"]} == {"spectrum", "similarity", "outputs", "inputs"}
 
 
+def test_kept_tables_outlive_the_runs_folder_and_are_not_those_of_another_training(runs, store, tmp_path):
+    tables = update_tables(runs["lora"], store=store)
+    lost = dataclasses.replace(runs["lora"], folder=tmp_path / "gone")
+    assert update_tables(lost, store=store).layers.equals(tables.layers)
+    with pytest.raises(vxlab.VxlabError, match=r"its adapter .* is not there"):
+        update_tables(dataclasses.replace(lost, train_seconds=lost.train_seconds + 1), store=store)
+
+
 def test_rows_and_columns_are_in_units_of_an_even_spread(runs, store):
     tables = update_tables(runs["lora"], store=store)
     layer, (left, right) = next(iter(trained_updates(runs["lora"]).items()))

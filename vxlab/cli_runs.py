@@ -22,7 +22,8 @@ _FILTERS = {
 _KINDS = {
     "failed": "runs that failed, with their folders",
     "stopped": "runs that were stopped or killed, with the checkpoints from which they would go on",
-    "orphans": "folders of no run in this store",
+    "orphans": "folders of no run in this store, in which none ended",
+    "unlisted": "ended runs that this store has no row of; another that shares its folder may have them",
     "checkpoints": "checkpoints of runs that have ended",
 }
 _NOTHING = "Nothing was deleted."

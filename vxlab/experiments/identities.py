@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 _DIGITS = 12
 _OWN_COLUMN = ("model", "task", "precision")
-_OF_ALL = ("model", "task", "precision", "vxlab", "processes")
+_OF_ALL = ("model", "task", "precision", "vxlab", "loading", "processes")
 """Parts of an identity that every run has, whatever its method; others are what its own numbers depend on."""
 
 
@@ -34,6 +34,11 @@ def versions_of(identity: Mapping[str, str]) -> dict[str, str]:
 def shared_identity(identity: Mapping[str, str]) -> dict[str, str]:
     """Return the part of a run's identity in which runs of all methods can be alike."""
     return {name: identity[name] for name in _OF_ALL if name in identity}
+
+
+def shared_versions(identity: Mapping[str, str]) -> dict[str, str]:
+    """Return of a run's versions those that do not depend on its method."""
+    return {name: value for name, value in versions_of(identity).items() if name in _OF_ALL}
 
 
 def own_identity(identity: Mapping[str, str]) -> dict[str, str]:

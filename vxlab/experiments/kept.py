@@ -26,7 +26,8 @@ def kept_table(
 
     Args:
         name: what the table is, in letters, digits, - and _; the start of the file's name.
-        identity: all that decides its numbers, such as keys of runs, settings and seeds, as JSON values.
+        identity: all that decides its numbers, such as digests of records, settings and seeds, as JSON values. A run's
+            key does not decide them: it may be trained again.
         compute: makes the table; its columns hold numbers, booleans or text.
         store: as :func:`vxlab.run` takes it.
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vxlab.adapters import METHODS
 from vxlab.errors import VxlabError
-from vxlab.experiments.identities import own_identity, shared_identity, tell_apart
+from vxlab.experiments.identities import own_identity, shared_identity, shared_versions, tell_apart
 from vxlab.experiments.labels import family_name, label
 from vxlab.experiments.metrics import interval
 from vxlab.experiments.pareto import pareto_front
@@ -186,7 +186,7 @@ def _plain_runs(table: "pd.DataFrame", results: Store) -> "pd.DataFrame":
     records = [record for record, keep in zip(found, known, strict=True) if keep]
     runs = table[known]
     labels = [_label(record.spec["method"]) for record in records]
-    own = [", ".join(map(" ".join, own_identity(record.identity).items())) for record in records]
+    own = [_in_a_row(own_identity(record.identity)) for record in records]
     several = pd.Series(own, dtype=object).groupby(labels).transform("nunique") > 1
     labels = [f"{name}, {each}" if more else name for name, each, more in zip(labels, own, several, strict=True)]
     return runs.assign(
@@ -195,9 +195,13 @@ def _plain_runs(table: "pd.DataFrame", results: Store) -> "pd.DataFrame":
         label=labels,
         candidate=[f"{name}, {targets}" for name, targets in zip(labels, runs["targets"], strict=True)],
         protocol=[_protocol(record) for record in records],
-        computed_by=[f"vxlab {record.identity.get('vxlab', 'of before')}" for record in records],
+        computed_by=[_in_a_row(shared_versions(record.identity)) for record in records],
         model_weights=[record.identity.get("model", "") for record in records],
     )
+
+
+def _in_a_row(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in versions.items())
 
 
 def _label(settings: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What a run leaves behind: one record, its adapter and its test predictions."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -125,6 +126,12 @@ class RunRecord:
                 f"run {self.key[:12]}: its predictions {file} cannot be read ({str(error).splitlines()[0]}); a store "
                 "that has the run has them, too: vxlab.Store(where).predictions(key)"
             ) from error
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the whole record: of what is computed from a run, since ``fresh=True`` trains one key again."""
+        text = json.dumps(self.fields(), sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def save(self) -> None:
         """Write the record into its folder, whole or not at all."""

@@ -66,7 +66,7 @@ def run_bands(
     wanted = targets or ("all-linear" if whole else record.spec.get("targets", "all-linear"))
     tables = _Tables(record, wanted, sizes, directions)
     named = wanted if isinstance(wanted, str) else list(wanted)
-    identity = {"run": record.key, "targets": named, "fractions": sizes, "directions": directions}
+    identity = {"run": record.digest, "targets": named, "fractions": sizes, "directions": directions}
     return Whereabouts(
         kept_table("run-spectra", identity, lambda: tables.found.spectra, store=store),
         kept_table("run-band-energies", identity, lambda: tables.found.energies, store=store),

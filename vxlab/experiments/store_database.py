@@ -162,7 +162,7 @@ def _url(where: str | Path | None) -> URL:
         return _read_url(path)
     if path and re.match(r"(sqlite|postgres\w*)(\+\w+)?:", path):
         raise VxlabError(f"store={redact(path)!r} is neither a path nor a URL; write sqlite:///runs.db")
-    return URL.create("sqlite", database=str(_in_folder(_path("store", path or reports_folder()))))
+    return URL.create("sqlite", database=str(_in_folder(_path("store", path or reports_folder() / "runs.db"))))
 
 
 def _read_url(where: str) -> URL:

@@ -18,9 +18,9 @@ from vxlab.experiments.store import ENDED, Store
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = ("failed", "stopped", "orphans", "checkpoints")
-"""What :func:`leftovers` finds: failed runs, runs that were stopped or killed, folders of no run in the store, and
-checkpoints of runs that have ended."""
+KINDS = ("failed", "stopped", "orphans", "unlisted", "checkpoints")
+"""What :func:`leftovers` finds: failed runs; runs that were stopped or killed; folders of no run in the store, those in
+which no run ended, and those that hold one that ended; and checkpoints of runs that have ended."""
 
 _NAME = re.compile(r"[0-9a-f]{16}")
 
@@ -106,17 +106,13 @@ def leftovers(store: Store, kinds: Sequence[str] = KINDS) -> list[Leftover]:
     found = []
     for key, status, path in zip(table["key"], table["status"], map(Path, table["folder"]), strict=True):
         if status in ("failed", "stopped") and status in kinds:
-            found.append(Leftover(status, key[:16], path, run_folder.size(path), key, _kept(path)))
+            found.append(Leftover(status, key[:16], path, run_folder.size(path), key, _kept(path) or _whole(path, key)))
         checkpoints = path / run_folder.CHECKPOINTS
         if status in ENDED and "checkpoints" in kinds and checkpoints.is_dir():
             found.append(Leftover("checkpoints", key[:16], checkpoints, run_folder.size(checkpoints), kept=_kept(path)))
-    if "orphans" in kinds:
-        names = _folder_names(table)
-        found += [
-            Leftover("orphans", path.name, path, run_folder.size(path), kept=_kept(path) or _recent(path))
-            for path in _folders(store, removed=True)
-            if path.name not in names
-        ]
+    names = _folder_names(table)
+    found += [each for path in _folders(store, removed=True) if path.name not in names
+              for each in [_without_row(path, store)] if each.kind in kinds]  # fmt: skip
     return sorted(found, key=lambda each: (KINDS.index(each.kind), -each.size, each.name))
 
 
@@ -135,6 +131,34 @@ def delete(store: Store, leftover: Leftover) -> None:
     else:
         with run_folder.deleted(leftover.path):
             pass
+
+
+def _without_row(path: Path, store: Store) -> Leftover:
+    ended = RunRecord.load(path) if _NAME.fullmatch(path.name) else None
+    kind = "orphans" if ended is None else "unlisted"
+    kept = _kept(path) or (_recent(path) if ended is None else _of_a_neighbour(ended.key, store))
+    return Leftover(kind, path.name, path, run_folder.size(path), kept=kept)
+
+
+def _of_a_neighbour(key: str, store: Store) -> str:
+    """Return why an ended run of no row here is left: stores beside each other may share their runs' folder."""
+    for file in sorted(store.folder.parent.glob(f"{store.folder.name}.*")):
+        if str(file) == store.name or not file.is_file() or file.suffix.endswith(("-wal", "-shm")):
+            continue
+        try:
+            with Store(file, folder=store.folder, patience=1) as other:
+                if other.status([key]):
+                    return f"the store {file} has it"
+        except VxlabError:  # no store
+            continue
+    return ""
+
+
+def _whole(folder: Path, key: str) -> str:
+    """Return why the folder of a run that did not end is left."""
+    if RunRecord.whole(folder, key) is None:
+        return ""
+    return f"{folder} holds the run as it ended; ask for it again, and the store takes it up"
 
 
 def _other_names(column: str, name: str) -> tuple[str, ...]:
@@ -210,8 +234,8 @@ def _kept(folder: Path) -> str:
 
 
 def _recent(folder: Path) -> str:
-    """Return why a folder without a row is left: one in which something was written of late may be at work."""
-    if folder.name.startswith(run_folder.REMOVED) or RunRecord.load(folder) is not None:
+    """Return why a folder without a row is left: torchrun's processes claim a run when it ends."""
+    if folder.name.startswith(run_folder.REMOVED):
         return ""
     latest = max((path.lstat().st_mtime for path in (folder, *folder.rglob("*"))), default=0.0)
     hours = (time.time() - latest) / 3600

@@ -184,7 +184,7 @@ def whereabouts(
     if len({record.spec["model"] for record in records.values()}) != 1:
         raise VxlabError("records must be of runs from one base model, whose weights their updates are laid against")
     runs = _Loaded(records)
-    identity = {"runs": [[name, record.key] for name, record in records.items()]}
+    identity = {"runs": [[name, record.digest] for name, record in records.items()]}
     sizes = sorted({*SIZES, fraction})
     settings = {"directions": directions, "fraction": fraction, "seed": seed}
     return Whereabouts(

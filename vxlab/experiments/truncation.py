@@ -88,7 +88,7 @@ def truncated_answers(
 
         return pd.DataFrame(_answered(_Subject(record, items, device), **wanted), columns=ANSWERS)
 
-    return kept_table("truncated", {"run": record.key, "items": items, **wanted}, compute, store=store)
+    return kept_table("truncated", {"run": record.digest, "items": items, **wanted}, compute, store=store)
 
 
 class _Band(NamedTuple):

@@ -43,7 +43,7 @@ def pair_table(first: RunRecord, second: RunRecord, *, store: Where = None) -> "
     require_trained(first)
     require_trained(second, "other")
     require_same_base(first, second)
-    identity = {"runs": [first.key, second.key]}
+    identity = {"runs": [first.digest, second.digest]}
     return kept_table("update-pairs", identity, lambda: _pairs(first, second), store=store)
 
 

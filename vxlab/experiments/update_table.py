@@ -71,7 +71,7 @@ def update_tables(record: RunRecord, *, store: Where = None) -> UpdateTables:
     """
     require_trained(record)
     computed = _Computed(record)
-    identity = {"run": record.key}
+    identity = {"run": record.digest}
     return UpdateTables(
         kept_table("update-layers", identity, lambda: computed.tables.layers, store=store),
         kept_table("update-points", identity, lambda: computed.tables.points, store=store),

@@ -15,6 +15,7 @@ from vxlab.experiments.progress import in_live_notebook
 from vxlab.experiments.published import published_table
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.store import Store, Where, opened
+from vxlab.experiments.store_database import is_there, place
 from vxlab.experiments.stored_sweeps import SweepTables, stored_sweeps, tables_of
 from vxlab.views.explorer import Choice, Stop, View, explore
 from vxlab.views.learning_curves import add_curves, curves_of
@@ -213,19 +214,22 @@ def _sweeps(given: "Comparison | Where") -> tuple[list[SweepTables], list[str]]:
         raise VxlabError(
             f"result_or_store is a {type(given).__name__}; give what vxlab.compare returned, a vxlab.Store or its path"
         )
-    if isinstance(given, str | Path) and "://" not in str(given) and not Path(given).expanduser().exists():
-        raise VxlabError(f"result_or_store={str(given)!r}: there is no such store; vxlab.Store().name is the usual one")
+    if not isinstance(given, Store) and not is_there(given):  # looking at a store makes none
+        if given and not Path(given).expanduser().exists():
+            raise VxlabError(
+                f"result_or_store={place(given)!r}: there is no such store; vxlab.Store().name is the usual"
+            )
+        return [], _nothing(place(given), {})
     with opened(given) as results:
         found = stored_sweeps(results)
-        return found, [] if found else _nothing(results)
+        return found, [] if found else _nothing(results.name, results.table()["status"].value_counts().to_dict())
 
 
-def _nothing(results: Store) -> list[str]:
-    counts = results.table()["status"].value_counts()
+def _nothing(store: str, counts: Mapping[Any, int]) -> list[str]:
     runs = ", ".join(f"{count} {status}" for status, count in counts.items())
     there = f"has no run that ended yet ({runs})" if runs else "has no runs yet"
     return [
-        f"<b>Nothing to show:</b> the store {results.name}",
+        f"<b>Nothing to show:</b> the store {store}",
         f"{there}. Train some, then run this cell again:",
         "vxlab.compare(vxlab.fair_recipe('smoke')) takes a minute; notebook 02_rank_sweep asks the whole question.",
     ]
