@@ -214,6 +214,53 @@ def test_the_plan_says_how_many_how_long_and_how_much(tiny_model: str, toy_task:
         assert store.table().empty
 
 
+def test_the_plan_of_a_finished_comparison_leaves_nothing(
+    learnt: vxlab.Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vxlab.experiments import plan as plan_module
+
+    monkeypatch.setattr(plan_module, "measure", None)
+    told = announced(learnt.fair, store=Path(learnt.runs["folder"][0]).parents[1])
+    assert told.startswith("8 runs: 2 to tune and 6 to report; all of them are in ")
+    assert told.endswith("runs.db already, and nothing is left to train.")
+
+
+def test_the_plan_says_what_is_left_of_a_comparison(
+    learnt: vxlab.Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stage by stage: what the store's runs decide is counted exactly, and failed runs are tried again."""
+    from vxlab.experiments import plan as plan_module
+
+    monkeypatch.setattr(plan_module, "measure", lambda job: plan_module.Pace(100.0, 10**6))
+    with Store(Path(learnt.runs["folder"][0]).parents[1]) as done, Store(tmp_path) as store:
+        records = {stage: [done.record(key) for key in own["key"]] for stage, own in learnt.runs.groupby("stage")}
+        _put(records["tuning"][:1], store)
+        assert _told(learnt, store) == (
+            "8 runs: 2 to tune and 6 to report; 1 of them is in STORE already, 7 to train. "
+            "At most about 12 min to go, and 7.0 MB to be kept in RUNS."
+        )
+        _put(records["tuning"], store)
+        _put(records["report"][:4], store)
+        assert _told(learnt, store) == (
+            "8 runs: 2 to tune and 6 to report; 6 of them are in STORE already, 2 to train. "
+            "About 3 min to go, and 2.0 MB to be kept in RUNS."
+        )
+        failed = records["report"][4]
+        store.claim(failed.key, failed.spec, failed.identity, "host:1:0.0:me", failed_before=None)
+        assert "6 of them are in STORE already, 2 to train" in _told(learnt, store)
+        store.fail(failed.key, "host:1:0.0:me", "no luck", "")
+        assert "6 of them are in STORE already, 1 failed before and is tried again, 2 to train" in _told(learnt, store)
+
+
+def _put(records: list[Any], store: Store) -> None:
+    for record in records:
+        store.finish(record, "host:1:0.0:me")
+
+
+def _told(learnt: vxlab.Comparison, store: Store) -> str:
+    return announced(learnt.fair, store=store).replace(store.name, "STORE").replace(str(store.folder), "RUNS")
+
+
 def test_a_measurement_that_fails_stops_nothing(
     tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

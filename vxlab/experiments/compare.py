@@ -1,5 +1,6 @@
 """Carry out a fair sweep: tune, widen, report, gather."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -95,6 +96,13 @@ def announced(
         return plan(jobs, results, pool)
 
 
+class _Undecided(Exception):
+    """Runs of a stage are not done, so those after it cannot be known yet."""
+
+    def __init__(self, description: str) -> None:
+        self.widens = description in ("tuning", "tuning, wider ranges")
+
+
 class _Stages:
     """The stages of one comparison: each a list of runs that follows from the one before."""
 
@@ -103,13 +111,34 @@ class _Stages:
     ) -> None:
         self.fair, self.results, self.engine, self.progress, self.owner = fair, results, engine, progress, owner
         self.may_train = train
+        self.foresees = False
         self.placed: dict[tuple[str, str, str], Placed] = {}
 
     def announced(self) -> str:
         """Refuse what does not fit, and return what is to come."""
-        jobs = jobs_of([spec for _, spec in self._grid({})], self.engine)
-        check_fit(jobs)
-        return plan(jobs, self.results, self.engine, self.fair.runs()) if self.progress else ""
+        check_fit(jobs_of([spec for _, spec in self._grid({})], self.engine))
+        if not self.progress:
+            return ""
+        ahead = _Stages(self.fair, self.results, self.engine, progress=False, owner="")
+        expected = ahead.foresee()
+        return plan([each.job for each in ahead.placed.values()], self.results, self.engine, expected)
+
+    def foresee(self) -> dict[str, int]:
+        """Go through the stages as far as the store's runs decide them, and return how many runs each has.
+
+        ``widening`` is what may be added yet; 0 where that is settled.
+        """
+        self.foresees = True
+        try:
+            self.report(self.tune())
+        except _Undecided as undecided:
+            if undecided.widens:
+                grown = len(self.placed) - len(self._grid({}))
+                expected = self.fair.runs()
+                more = max(0, expected["widening"] - grown)
+                return {**expected, "tuning": expected["tuning"] + grown, "widening": more}
+        stages = Counter(each.stage for each in self.placed.values())
+        return {"tuning": stages["tuning"], "report": stages["report"] or self.fair.runs()["report"], "widening": 0}
 
     def tune(self) -> "pd.DataFrame":
         """Try every candidate's rates, wider ranges for all while a best is on an edge, and return the choice."""
@@ -169,6 +198,12 @@ class _Stages:
         named = list(specs)
         jobs = jobs_of([spec for _, spec in named], self.engine)
         new = {(name, stage, job.key): Placed(name, stage, job) for (name, _), job in zip(named, jobs, strict=True)}
+        if self.foresees:
+            self.placed |= new
+            states = self.results.status({job.key for job in jobs})
+            if any(job.key not in states or states[job.key].status == "running" for job in jobs):
+                raise _Undecided(description)
+            return
         lacking = [each.job for place, each in new.items() if place not in self.placed]
         if not self.may_train:
             require_trained(lacking, self.results)

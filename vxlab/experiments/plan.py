@@ -70,30 +70,38 @@ def plan(jobs: Sequence[Job], results: Store, engine: Engine, more: Mapping[str,
         jobs: the runs.
         results: the store.
         engine: which will train them.
-        more: runs that follow from these, by stage; None where these are all.
+        more: how many there are by stage, these and those that follow from them; None where these are all.
     """
     unique = {job.key: job for job in jobs}
-    done = sum(state.status in ENDED for state in results.status(unique).values())
+    states = {key: state.status for key, state in results.status(unique).items()}
+    ahead = [job for key, job in unique.items() if states.get(key) not in ENDED]
+    done = len(unique) - len(ahead)
     total = sum(more.values()) - more.get("widening", 0) if more else len(unique)
-    told = [
-        f"{total} runs{_stages(more)}; {done} of them {'is' if done == 1 else 'are'} in {results.name} already."
-        if done
-        else f"{total} runs{_stages(more)}."
-    ]
+    told = [f"{total} runs{_stages(more)}{_so_far(done, total, list(states.values()).count('failed'), results)}"]
     told += _changed(list(unique.values()), results)
-    if done == len(unique):
+    if not ahead:
         return " ".join(told)
-    paces, unknown = _paces(list(unique.values()), engine)
+    paces, unknown = _paces(ahead, engine)
     told += [f"{name} could not be tried out: {error}." for name, error in unknown.items()]
-    per_run = [paces[_kind(job)] for job in unique.values() if _kind(job) in paces]
+    per_run = [paces[_kind(job)] for job in ahead if _kind(job) in paces]
     if not per_run:
         return " ".join(told)
     left = total - done
     seconds = left * sum(pace.seconds for pace in per_run) / len(per_run) / max(1, engine.slots)
     stored = left * sum(pace.stored for pace in per_run) / len(per_run)
-    most = "At most a" if more and done else "A"
+    most = "At most a" if more and done and left > len(ahead) else "A"
     told.append(f"{most}bout {_duration(seconds)} to go, and {_size(stored)} to be kept in {results.folder}.")
     return " ".join(told)
+
+
+def _so_far(done: int, total: int, failed: int, results: Store) -> str:
+    """Return the end of the sentence that says how many runs there are."""
+    if not done:
+        return f"; {failed} failed before and are tried again." if failed else "."
+    if done == total:
+        return f"; all of them are in {results.name} already, and nothing is left to train."
+    again = f", {failed} failed before and {'is' if failed == 1 else 'are'} tried again" if failed else ""
+    return f"; {done} of them {'is' if done == 1 else 'are'} in {results.name} already{again}, {total - done} to train."
 
 
 def measure(job: Job) -> Pace:
