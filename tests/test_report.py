@@ -229,6 +229,18 @@ def test_a_kernel_that_dies_is_a_failed_run(workplace: Path) -> None:
     assert (workplace / "dead" / "dies.failed.html").is_file()
 
 
+@pytest.mark.parametrize("name", ["mine.ipynb", "rank.ipynb", "index.html"])
+def test_files_of_ones_own_are_not_written_over(name: str, tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    source = toy.write(tmp_path / "reports" / name if name == "mine.ipynb" else tmp_path / "rank.ipynb")
+    if name != "mine.ipynb":
+        (tmp_path / "reports" / name).write_text("my own")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(VxlabError, match=rf"would be written over {name} in .*; give another folder"):
+        report(source, folder=tmp_path / "reports")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_a_folder_that_cannot_be_written_is_named(workplace: Path) -> None:
     (workplace / "a file").touch()
     with pytest.raises(VxlabError, match=r"cannot write the report rank into .*a file.*; free some space, or set VXL"):

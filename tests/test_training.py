@@ -52,6 +52,15 @@ def test_checkpoints_hold_the_trained_tensors_only(tiny_model: str, toy_task: st
     assert size < sum(p.numel() * p.element_size() for p in trainer.model.parameters()) / 30
 
 
+def test_a_checkpoint_brings_back_buffers_that_training_moves(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
+    trainer = trainer_of(toy_runs.spec(tiny_model, toy_task), tmp_path)
+    trainer.model.bert.register_buffer("mean", torch.tensor([1.0, 2.0]))  # as BatchNorm's, of what it has seen
+    trainer._save(str(tmp_path / "checkpoint-1"))
+    trainer.model.bert.mean += 5
+    trainer._load_from_checkpoint(str(tmp_path / "checkpoint-1"))
+    assert trainer.model.bert.mean.tolist() == [1.0, 2.0]
+
+
 def test_a_checkpoint_of_other_tensors_is_refused(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
     trainer = trainer_of(toy_runs.spec(tiny_model, toy_task), tmp_path)
     loaded = torch.nn.Linear(2, 2).load_state_dict({"weight": torch.zeros(2, 2), "other": torch.zeros(1)}, strict=False)

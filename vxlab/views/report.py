@@ -21,7 +21,7 @@ from vxlab.views.execution import execute
 from vxlab.views.headline import add_picture
 from vxlab.views.html import to_html
 from vxlab.views.index import NAME as INDEX
-from vxlab.views.index import write_index
+from vxlab.views.index import is_index, is_report, write_index
 from vxlab.views.parameters import check, read, shared_from_text
 from vxlab.views.provenance import add_note
 from vxlab.views.terminal import elapsed
@@ -60,13 +60,14 @@ def report(
         The page's path.
 
     Raises:
-        VxlabError: an unknown notebook or parameter, a value of another type, a folder that cannot be written, or a
-            cell that failed. What a failed run had reached is kept as ``<report>.failed.ipynb`` and ``.html``; an
-            earlier good report stays.
+        VxlabError: an unknown notebook or parameter, a value of another type, a folder that cannot be written or has
+            a notebook or an index of your own under these names, or a cell that failed. What a failed run had reached
+            is kept as ``<report>.failed.ipynb`` and ``.html``; an earlier good report stays.
     """
     source = notebooks.find(name)
     values = check(source, parameters or {})
     target = (Path(folder).absolute() if folder else reports_folder()) / file_stem(source, values)
+    _require_free(target, source)
     with _scratch_beside(target) as scratch:
         executed, failure = execute(source, values, target.parent)
         notebooks.redact_notebook(executed)
@@ -132,6 +133,21 @@ def file_stem(source: Path, values: Mapping[str, object]) -> str:
     digest = hashlib.sha256(json.dumps(changed).encode()).hexdigest()[:10]
     slug = "--".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part) for part in parts)
     return f"{slug[:_LONGEST].rstrip('-')}--{digest}"
+
+
+def _require_free(target: Path, source: Path) -> None:
+    """Refuse to write over a notebook of somebody's own, the source above all, or an index."""
+    index, notebook = target.parent / INDEX, target.parent / f"{target.name}.ipynb"
+    if notebook.exists() and (notebook.samefile(source) or not is_report(notebook)):
+        mine = notebook
+    elif index.is_file() and not is_index(index):
+        mine = index
+    else:
+        return
+    raise VxlabError(
+        f"the report would be written over {mine.name} in {target.parent}, which is no report of vxlab's; give another "
+        "folder, or move that file"
+    )
 
 
 @contextmanager
