@@ -226,11 +226,15 @@ def test_a_class_that_is_defined_again_replaces_itself(tmp_path: Path) -> None:
     vxlab.save_adapter(trained(first(rank=2)), tmp_path / "of the first")
 
 
-def test_one_file_read_under_two_names_is_one_class() -> None:
-    source = textwrap.dedent(SOURCE)
+def test_one_file_read_under_two_names_is_one_class(tmp_path: Path) -> None:
+    """A script is ``__main__`` here and ``__mp_main__`` in its workers."""
+    wrapped = "import functools\n\ndef plainly(f):\n    return functools.wraps(f)(lambda *given: f(*given))\n\n"
+    source = wrapped + SOURCE.replace("    def trained", "    @plainly\n    def trained").replace("frozen_a", "mine_a")
+    first = module(tmp_path, source).FrozenA
     scope: dict[str, Any] = {"__name__": "another_name"}
     exec(compile(source, "toy_methods.py", "exec"), scope)
-    assert METHODS["frozen_a"] is scope["FrozenA"]
+    assert METHODS["mine_a"] is scope["FrozenA"] is not first
+    assert scope["FrozenA"]().versions() == first().versions()
 
 
 def test_methods_of_vxlab_have_no_code_in_their_identity() -> None:

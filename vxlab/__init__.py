@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from vxlab.experiments.fair import Candidate, FairSweep
     from vxlab.experiments.fair_recipes import fair_recipe
     from vxlab.experiments.models import load_model
+    from vxlab.experiments.own_loops import AdapterCallback, save_adapters_only
     from vxlab.experiments.recipes import recipe
     from vxlab.experiments.record import RunRecord
     from vxlab.experiments.run import run
@@ -57,6 +58,7 @@ ELoRA = VeRA
 """VeRA's first name."""
 
 _LAZY = {
+    "AdapterCallback": "vxlab.experiments.own_loops",
     "Candidate": "vxlab.experiments.fair",
     "Comparison": "vxlab.experiments.comparison",
     "FairSweep": "vxlab.experiments.fair",
@@ -77,12 +79,14 @@ _LAZY = {
     "read_sweep": "vxlab.experiments.sweep_file",
     "recipe": "vxlab.experiments.recipes",
     "run": "vxlab.experiments.run",
+    "save_adapters_only": "vxlab.experiments.own_loops",
     "sweep": "vxlab.experiments.sweep",
 }
 
 __all__ = [
     "PEFT",
     "AdaptedLinear",
+    "AdapterCallback",
     "BitFit",
     "Candidate",
     "Comparison",
@@ -123,6 +127,7 @@ __all__ = [
     "resolve_targets",
     "run",
     "save_adapter",
+    "save_adapters_only",
     "sweep",
     "trainable_parameters",
     "unmerge",

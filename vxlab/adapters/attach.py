@@ -12,6 +12,7 @@ from vxlab.adapters.bypass import guard_calls, lift_guards
 from vxlab.adapters.family import Family, Method
 from vxlab.adapters.gradient_start import bases_from_gradients
 from vxlab.adapters.layer import AdaptedLinear
+from vxlab.adapters.save_pretrained import give_checkpoints_back, take_checkpoints
 from vxlab.adapters.targets import head_parameters, resolve_targets
 from vxlab.adapters.wrappers import bare, require_before_sharing_out
 from vxlab.errors import VxlabError
@@ -117,6 +118,8 @@ def attach_layers(
     prints = _fingerprints(method, {name: model.get_submodule(name) for name in layers})
     attachment = Attachment(method, tuple(layers), before, own, buffers, prints)
     model.vxlab_attachment = attachment  # type: ignore[assignment]
+    if layers:
+        take_checkpoints(model)
     return model
 
 
@@ -132,6 +135,7 @@ def detach(model: Model) -> Model:
     """
     attachment, inside = attachment_of(model), bare(model)
     lift_guards(inside)
+    give_checkpoints_back(inside)
     attachment.method.take_off(inside, attachment.layers)
     del inside.vxlab_attachment
     _train_only(inside, attachment.trainable_before)

@@ -136,6 +136,13 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
     return model
 
 
+def trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return what no start reproduces, under the names of the model's own state dict, on the CPU."""
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    # With every buffer of its state: one that has not moved yet may move before this is loaded.
+    return separate(trained | persistent_buffers(model) | stored_bases(model))
+
+
 def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors on the CPU in memory of their own each, as safetensors takes them."""
     alone, taken = {}, set()

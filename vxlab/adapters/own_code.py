@@ -92,7 +92,7 @@ class _Walk:
         if _is_written_by_dataclasses(getattr(inner, "__code__", function.__code__)):
             return
         if inner is not function:  # a decorator's: what it is matters, and what it wraps
-            self.parts.add(f"{function.__module__}.{function.__qualname__} around {inner.__qualname__}")
+            self.parts.add(f"{function.__qualname__} around {inner.__qualname__}")
             self.add("", inner)
         if not self._owns(function):
             return

@@ -15,10 +15,10 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from vxlab.adapters.attach import attachment_of, stored_bases
-from vxlab.adapters.buffers import persistent_buffers
-from vxlab.adapters.checkpoint import separate
+from vxlab.adapters.attach import attachment_of
+from vxlab.adapters.checkpoint import trained_state
 from vxlab.adapters.family import Schedule
+from vxlab.adapters.save_pretrained import RESUME_FILE
 from vxlab.adapters.targets import head_parameters
 from vxlab.errors import VxlabError
 from vxlab.experiments.listener import Listener, Stopped, tell
@@ -68,10 +68,7 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         # The frozen base would be written at every epoch otherwise. Trainer loads this file with strict=False.
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        trained = {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
-        # With every buffer of its state: one that has not moved yet may move before this checkpoint is loaded.
-        state = separate(trained | persistent_buffers(self.model) | stored_bases(self.model))
-        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(trained_state(self.model), folder / RESUME_FILE, metadata={"format": "pt"})
         if self.schedule is not None:
             save_file(self.schedule.state(), folder / SCHEDULE_FILE)
 
