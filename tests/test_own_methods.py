@@ -136,6 +136,25 @@ def test_frozen_tensors_of_any_number_and_shape_are_checked(tmp_path: Path, monk
         vxlab.load_adapter(bert(), tmp_path / "a")
 
 
+def test_a_family_that_breaks_its_promises_is_refused_and_leaves_the_model() -> None:
+    class Turned(FrozenA):
+        def factors(self, tensors: Any, shape: Any) -> Any:
+            return tensors["B"].T, tensors["A"]
+
+    class Miscounted(FrozenA):
+        def parameter_count(self, shape: Any) -> int:
+            return 7
+
+    model = bert()
+    before = logits(model)
+    with pytest.raises(vxlab.VxlabError, match=r"Turned.factors gives left \(2, 32\) and right \(2, 32\) on `bert"):
+        vxlab.attach(model, Turned(rank=2))
+    with pytest.raises(vxlab.VxlabError, match=r"Miscounted.parameter_count gives 7 for .* trained gives 64"):
+        vxlab.attach(model, Miscounted(rank=2))
+    assert not hasattr(model, "vxlab_attachment")
+    assert torch.equal(logits(model), before)
+
+
 class _Bare(FrozenA):
     name = "bare"
 

@@ -158,6 +158,9 @@ class Family(Method):
         shared = SharedTensors(self.shared(list(shapes.values()))).to(weights[0].device, dtype)
         frozen = frozen or self.frozen({name: linear_weight(module) for name, module in layers.items()})
         adapted = {name: AdaptedLinear(module, self, shared, frozen[name], name) for name, module in layers.items()}
+        if is_own(type(self)):
+            for layer in {layer.shape: layer for layer in adapted.values()}.values():
+                self._check_promises(layer)
         for name, layer in adapted.items():
             replace_layer(model, name, layer)
         return {f"{name}.{tensor}" for name, layer in adapted.items() for tensor in layer.trained_tensors()}
@@ -179,6 +182,21 @@ class Family(Method):
         # As they were drawn, whatever the layers' precision.
         found: dict[str, Any] = {"shared_sha256": weights_fingerprint(shared, torch.float32)} if shared else {}
         return found | ({"basis_probes": [frozen_probe(list(each.values())) for each in frozen]} if frozen else {})
+
+    def _check_promises(self, layer: Any) -> None:
+        """Raise where a family of a user's own does not do on a layer what :class:`Family` asks of it."""
+        (out_features, in_features), cls = layer.shape, type(self).__name__
+        left, right = (tuple(factor.shape) for factor in layer.factors())
+        if len(left) != 2 or len(right) != 2 or (left[0], left[1], right[1]) != (out_features, right[0], in_features):
+            raise VxlabError(
+                f"{cls}.factors gives left {left} and right {right} on `{layer.layer}`; they must be (out, r) and "
+                f"(r, in) with (out, in) = {layer.shape}"
+            )
+        told, found = self.parameter_count(layer.shape), sum(each.numel() for each in layer.trained_tensors().values())
+        if told != found:
+            raise VxlabError(
+                f"{cls}.parameter_count gives {told:,} for (out, in) = {layer.shape}; trained gives {found:,}"
+            )
 
     def checked_shapes(self, layers: Mapping[str, nn.Module]) -> dict[str, Shape]:
         """Return the layers' shapes, or raise if this family cannot adapt one of them."""
