@@ -8,8 +8,8 @@ from torch import nn
 from transformers import TrainerCallback
 
 from vxlab.adapters import load_adapter, save_adapter
+from vxlab.adapters.adapter_files import SETTINGS_FILE
 from vxlab.adapters.attach import attachment_of
-from vxlab.adapters.checkpoint import SETTINGS_FILE
 from vxlab.adapters.save_pretrained import RESUME_FILE, give_checkpoints_back, save_for_resuming, take_checkpoints
 from vxlab.errors import VxlabError
 
