@@ -20,7 +20,7 @@ from vxlab.experiments.materials import Materials
 from vxlab.experiments.metrics import compute
 from vxlab.experiments.plan import measure
 from vxlab.experiments.scores import score_table
-from vxlab.experiments.store import Store
+from vxlab.experiments.store import Store, new_owner
 from vxlab.experiments.trained import load_trained, sample_texts, trained_updates
 from vxlab.experiments.training import Watch
 from vxlab.views.update_explorer import explore_updates
@@ -89,6 +89,17 @@ def test_fresh_trains_again(tiny_model: str, toy_task: str, tmp_path: Path) -> N
     assert (first.folder / "notes.txt").exists()
     assert (second.metrics, second.folder) == (first.metrics, first.folder)
     assert second.train_seconds != first.train_seconds
+
+
+def test_fresh_takes_nothing_from_under_a_process_that_trains(
+    record: vxlab.RunRecord, tiny_model: str, toy_task: str, tmp_path: Path
+) -> None:
+    with Store(tmp_path) as store:
+        folder = shutil.copytree(record.folder, store.folder_of(record.key))
+        store.claim(record.key, record.spec, record.identity, new_owner(), failed_before=None)
+        with pytest.raises(vxlab.VxlabError, match="is being trained by process"):
+            _run(toy_runs.spec(tiny_model, toy_task), tmp_path, fresh=True)
+    assert len(list(folder.iterdir())) == len(list(record.folder.iterdir()))
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "of another run"])

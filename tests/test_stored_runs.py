@@ -1,6 +1,5 @@
 """What a store says of its runs: what is lost, what would be deleted, and that nothing else ever is."""
 
-import hashlib
 import json
 import os
 import re
@@ -14,6 +13,7 @@ from toy_records import IDENTITY, key_of, stored_record, toy_spec
 
 import vxlab
 from vxlab import cli
+from vxlab.adapters.adapter_files import write_adapter
 from vxlab.errors import VxlabError
 from vxlab.experiments import run_folder
 from vxlab.experiments.record import RunRecord
@@ -34,11 +34,8 @@ def store(tmp_path):
 def put(store, key=KEY, **changed):
     """Put a finished run into a store, with all its files."""
     record = stored_record(store.folder, key, **changed)
-    adapter = record.folder / "adapter"
-    adapter.mkdir()
-    (adapter / "adapter.safetensors").write_bytes(b"tensors of " + key.encode())
-    digest = hashlib.sha256((adapter / "adapter.safetensors").read_bytes()).hexdigest()
-    (adapter / "adapter.json").write_text(json.dumps({"tensors_sha256": digest}))
+    settings = {"format": 1, "method": "lora", "settings": {}, "layers": ["a"], "base": {"dtype": "", "sha256": ""}}
+    write_adapter(record.folder / "adapter", settings, {"a": torch.zeros(3)})
     record.save()
     store.finish(record, ME)
     return record
@@ -114,9 +111,9 @@ def test_a_record_of_another_version_is_named_and_hides_no_other_run(store):
         (lambda folder: (folder / "record.json").unlink(), "record.json is missing or damaged"),
         (lambda folder: (folder / "predictions.safetensors").unlink(), "predictions.safetensors cannot be read"),
         (lambda folder: (folder / "predictions.safetensors").write_bytes(b""), "is not what the store has"),
-        (lambda folder: (folder / "adapter/adapter.safetensors").write_bytes(b"other"), "has another sha256"),
-        (lambda folder: (folder / "adapter/adapter.json").write_text("{"), "adapter.json is damaged"),
-        (lambda folder: (folder / "adapter/adapter.json").unlink(), "adapter.json, No such file"),
+        (lambda folder: (folder / "adapter/adapter.safetensors").write_bytes(b"other"), "is truncated or altered"),
+        (lambda folder: (folder / "adapter/adapter.json").write_text("{"), "adapter.json is damaged: not JSON"),
+        (lambda folder: (folder / "adapter/adapter.json").unlink(), "holds no adapter: adapter.json cannot be read"),
         (lambda folder: folder.rename(folder.with_name("0" * 16)), "has no row in the store"),
     ],
 )  # fmt: skip
@@ -154,6 +151,9 @@ def test_runs_are_listed_by_what_they_are_with_their_size(store, capsys):
     told = capsys.readouterr().out
     assert KEY[:12] in told
     assert OTHER[:12] not in told
+    shutil.rmtree(store.folder_of(KEY))
+    assert run(store, "list") == 0
+    assert capsys.readouterr().out.count("lost\n") == 1
     assert run(store, "list", "--method", "dora") == 2
     assert "method='dora' is of no run" in capsys.readouterr().err
 
@@ -275,7 +275,7 @@ def test_a_database_that_fails_meanwhile_leaves_the_folder(store, monkeypatch):
 def test_clearing_for_a_new_training_leaves_what_others_laid_there(store):
     folder = put(store).folder
     (folder / "checkpoints" / "checkpoint-3").mkdir(parents=True)
-    (folder / ".adapter-half").mkdir()
+    (folder / "adapter" / ".adapter-half").mkdir()
     _notes(folder)
     run_folder.clear(folder)
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]

@@ -83,7 +83,7 @@ def _list(arguments: argparse.Namespace, store: "Store") -> int:
             "key": row["key"][:12], "status": row["status"], "task": Path(row["task"]).name,
             "model": Path(row["model"]).name, "method": row["label"], "layers": row["targets"],
             "rate": f"{row['learning_rate']:g}", "seed": str(row["seed"]), "test": _score(row["test"]),
-            "size": _bytes(row["size"]),
+            "size": _bytes(row["size"]) if row["size"] or row["status"] not in ("finished", "diverged") else "lost",
         }
         for row in table.to_dict("records")
     ]  # fmt: skip
@@ -103,7 +103,7 @@ def _show(arguments: argparse.Namespace, store: "Store") -> int:
     told: dict[str, Any] = {str(name): value for name, value in row.items() if not _is_empty(value)}
     if record is not None:
         told |= {"identity": record.identity, "spec": record.spec, "scores": _scores(record.metrics)}
-        told |= {"task": record.task, "hardware": record.hardware, "versions": record.versions}
+        told |= {"data read": record.task, "hardware": record.hardware, "libraries": record.versions}
     for name, value in told.items():
         print(f"{name}: {value if isinstance(value, str) else json.dumps(value, default=str)}")
     if state.traceback:
@@ -124,7 +124,7 @@ def _verify(arguments: argparse.Namespace, store: "Store") -> int:
         print(f"{name[:16]}  {said}")
     ended = int(store.table()["status"].isin(["finished", "diverged"]).sum())
     wrong = len({name for name, _ in found})
-    print(f"{store.name}: {ended} runs that ended; " + (f"{wrong} are not as they were" if wrong else "all are whole"))
+    print(f"{store.name}: {ended} runs that ended; " + (f"not as it was: {wrong}" if wrong else "all are whole"))
     return int(bool(found))
 
 

@@ -19,12 +19,13 @@ REMOVED = ".removed-"
 """Begins the name that a folder has while it is being deleted."""
 
 _FILES = {RECORD_FILE, PREDICTIONS_FILE, LOCK, f".{RECORD_FILE}", f".{PREDICTIONS_FILE}"}
-_WITHIN = {
-    ADAPTER_FOLDER: re.compile(rf"\.?({re.escape(SETTINGS_FILE)}|{re.escape(TENSORS_FILE)})(\.\w+)*"),
-    CHECKPOINTS: re.compile(r"(tmp-)?checkpoint-\d+"),
-}
 _HALF = re.compile(rf"\.{ADAPTER_FOLDER}-.*")
 """What a killed process leaves of an adapter that it was writing."""
+
+_WITHIN = {
+    ADAPTER_FOLDER: re.compile(rf"{re.escape(SETTINGS_FILE)}|{re.escape(TENSORS_FILE)}|\.{ADAPTER_FOLDER}-.*"),
+    CHECKPOINTS: re.compile(r"(tmp-)?checkpoint-\d+"),
+}
 
 
 def size(path: Path) -> int:

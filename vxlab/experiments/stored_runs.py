@@ -1,14 +1,12 @@
 """The runs of a store to look after: which are there, whether they are whole, and what may be deleted."""
 
-import hashlib
-import json
 import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vxlab.adapters.adapter_files import SETTINGS_FILE, TENSORS_FILE
+from vxlab.adapters.adapter_files import read_settings, read_tensors
 from vxlab.errors import VxlabError
 from vxlab.experiments import run_folder
 from vxlab.experiments.labels import family_name
@@ -194,14 +192,9 @@ def _problems(store: Store, key: str) -> Iterator[str]:
 
 def _adapter_problems(folder: Path) -> Iterator[str]:
     try:
-        wanted = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))["tensors_sha256"]
-        with (folder / TENSORS_FILE).open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
-                yield f"{ADAPTER_FOLDER}/{TENSORS_FILE} has another sha256 than {SETTINGS_FILE} says"
-    except OSError as error:
-        yield f"the adapter cannot be read: {Path(error.filename or folder).name}, {error.strerror}"
-    except (ValueError, KeyError, TypeError):
-        yield f"{ADAPTER_FOLDER}/{SETTINGS_FILE} is damaged"
+        read_tensors(folder, read_settings(folder))
+    except VxlabError as error:
+        yield str(error)
 
 
 def _predictions_problems(file: Path, kept: bytes) -> Iterator[str]:
