@@ -96,7 +96,7 @@ def announced(
         return plan(jobs, results, pool)
 
 
-class _Undecided(Exception):
+class _UndecidedError(Exception):
     """Runs of a stage are not done, so those after it cannot be known yet."""
 
     def __init__(self, description: str) -> None:
@@ -131,7 +131,7 @@ class _Stages:
         self.foresees = True
         try:
             self.report(self.tune())
-        except _Undecided as undecided:
+        except _UndecidedError as undecided:
             if undecided.widens:
                 grown = len(self.placed) - len(self._grid({}))
                 expected = self.fair.runs()
@@ -202,7 +202,7 @@ class _Stages:
             self.placed |= new
             states = self.results.status({job.key for job in jobs})
             if any(job.key not in states or states[job.key].status == "running" for job in jobs):
-                raise _Undecided(description)
+                raise _UndecidedError(description)
             return
         lacking = [each.job for place, each in new.items() if place not in self.placed]
         if not self.may_train:
