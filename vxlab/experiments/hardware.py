@@ -6,6 +6,7 @@ import gc
 import importlib.metadata
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -15,6 +16,9 @@ from vxlab.errors import VxlabError
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+_PARTED = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
 
 
 def resolve_device(device: str) -> str:
@@ -44,6 +48,59 @@ def own_device(device: str) -> str:
     """
     rank = os.environ.get("LOCAL_RANK")
     return f"cuda:{int(rank) % torch.cuda.device_count()}" if device == "cuda" and rank else device
+
+
+def processes() -> int:
+    """Return how many processes train a run together: as many as torchrun started, else 1.
+
+    Raises:
+        VxlabError: the environment names several processes, or this one's place among them, as torchrun does, but not
+            all that is needed to meet them (a batch system's script may: torch would wait for ever); or accelerate is
+            asked to part a model among them.
+    """
+    for part in _PARTED:
+        if os.environ.get(part, "").lower() in ("true", "1"):
+            raise VxlabError(
+                f"{part}={os.environ[part]} parts a model among processes, and a run's are whole; unset it"
+            )
+    missing = [name for name in _TORCHRUN if name not in os.environ]
+    if not missing:
+        return int(os.environ["WORLD_SIZE"])
+    told = [name for name in _SIZES if os.environ.get(name, "1") != "1"] + ["LOCAL_RANK"] * ("LOCAL_RANK" in os.environ)
+    if told:
+        raise VxlabError(
+            f"{told[0]}={os.environ[told[0]]} is in the environment, and {missing[0]} is not: start the processes of "
+            f"one run by torchrun, or unset {told[0]} to train in this one alone"
+        )
+    return 1
+
+
+def require_one_process(what: str) -> None:
+    """Refuse to work on many runs in several processes of torchrun: each would wait for the others in a run they lack.
+
+    Raises:
+        VxlabError: torchrun started more than one process, or :func:`processes` raises.
+    """
+    if (count := processes()) > 1:
+        raise VxlabError(
+            f"{what} was started by torchrun in {count} processes; start it once, and choose engine='processes' to "
+            "train several runs at a time"
+        )
+
+
+@contextlib.contextmanager
+def by_the_spec_alone() -> Iterator[None]:
+    """Hide what accelerate reads from the environment: its precision or device would take the spec's place unseen."""
+    hidden = _taken_out("ACCELERATE_")
+    try:
+        yield
+    finally:
+        _taken_out("ACCELERATE_")
+        os.environ.update(hidden)
+
+
+def _taken_out(prefix: str) -> dict[str, str]:
+    return {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(prefix)}
 
 
 def resolve_precision(precision: str, device: str) -> str:

@@ -92,6 +92,13 @@ class Materials:
             **code_version(type(spec.method)),
             **spec.method.versions(),
         }
+        if (processes := hardware.processes()) > 1:
+            if spec.batch_size % processes:
+                raise VxlabError(
+                    f"batch_size={spec.batch_size} does not divide among {processes} processes; choose a multiple of "
+                    f"{processes}"
+                )
+            identity["processes"] = str(processes)
         if loading := self._loading.get((spec.model, task.num_labels), lambda: loading_of(spec.model, task.num_labels)):
             identity["loading"] = loading
         return Job(spec, spec.key(**identity), identity, device, precision)

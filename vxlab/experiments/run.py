@@ -63,7 +63,8 @@ def run(
 
     Raises:
         VxlabError: the model, the task, the targets, the device or the precision cannot be had, or the store fails; or
-            the listener stopped the run while another process trained it.
+            the listener stopped the run while another process trained it; or the environment names processes that
+            torchrun did not start.
     """
     materials = Materials(reuse=False)
     job = materials.job(spec)
@@ -73,7 +74,7 @@ def run(
             results.require_idle(job.key)
             results.forget(job.key)
             run_folder.clear(folder)
-        if _processes() > 1:
+        if hardware.processes() > 1:
             return _one_of_many(job, results, materials, progress)
         return settle(job, results, lambda: execute(job, folder, materials, progress, listener), listener)
 
@@ -102,6 +103,7 @@ def settle(job: Job, results: Store, train: Callable[[], RunRecord], listener: L
     return _required(results.record(job.key), job)
 
 
+@hardware.by_the_spec_alone()
 def execute(
     job: Job, folder: Path, materials: Materials, progress: bool = False, listener: Listener | None = None
 ) -> RunRecord:
@@ -149,18 +151,13 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
     The processes of torchrun share one folder by intent.
     """
-    if _processes() > 1:
+    if hardware.processes() > 1:
         yield
         return
     lock = FileLock(folder / ".lock")
     with lock:
         yield
     (folder / ".lock").unlink(missing_ok=True)
-
-
-def _processes() -> int:
-    """Return how many processes torchrun started for this run."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _one_of_many(job: Job, results: Store, materials: Materials, progress: bool) -> RunRecord:

@@ -48,7 +48,8 @@ class RunSpec:
     epochs: int = 2
     """passes over the training split, 1 or more"""
     batch_size: int = 32
-    """training examples a step and device, 1 or more"""
+    """training examples a step, 1 or more; divided among the processes where torchrun starts several, whose number is
+    then in the run's key: the steps are as many, but rounding and dropout differ"""
     max_length: int = 128
     """tokens; longer texts are cut"""
     warmup: float = 0.06

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vxlab.adapters import Method
 from vxlab.errors import VxlabError
+from vxlab.experiments import hardware
 from vxlab.experiments.engines import Engine, Outcome, make_engine
 from vxlab.experiments.labels import described
 from vxlab.experiments.lease import POLL_SECONDS, renewed
@@ -115,7 +116,12 @@ def grid(
 
 
 def jobs_of(specs: Sequence[RunSpec], engine: Engine) -> list[Job]:
-    """Look up what the specs name."""
+    """Look up what the specs name.
+
+    Raises:
+        VxlabError: as :func:`sweep`, or torchrun started several processes, of which each would train other runs.
+    """
+    hardware.require_one_process("a sweep")
     return [shared_materials().job(spec, engine.device) for spec in specs]
 
 

@@ -21,6 +21,7 @@ from vxlab.adapters.family import Schedule
 from vxlab.adapters.save_pretrained import RESUME_FILE
 from vxlab.adapters.targets import head_parameters
 from vxlab.errors import VxlabError
+from vxlab.experiments.hardware import processes
 from vxlab.experiments.listener import Listener, Stopped, tell
 from vxlab.experiments.progress import progress_bar
 from vxlab.experiments.spec import RunSpec
@@ -190,7 +191,7 @@ def training_arguments(
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=spec.epochs,
-        per_device_train_batch_size=spec.batch_size,
+        per_device_train_batch_size=spec.batch_size // processes(),
         per_device_eval_batch_size=max(2 * spec.batch_size, EVAL_BATCH),
         learning_rate=spec.learning_rate,
         weight_decay=spec.weight_decay,
@@ -207,6 +208,7 @@ def training_arguments(
         metric_for_best_model=metric,
         greater_is_better=True,
         logging_nan_inf_filter=False,
+        average_tokens_across_devices=False,  # it takes the loss for a sum: a mean is multiplied by the processes
         train_sampling_strategy="group_by_length",
         length_column_name="length",
         dataloader_pin_memory=device == "cuda",
@@ -215,7 +217,7 @@ def training_arguments(
     )
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # a batch is of one process: Trainer would spread it over all GPUs, N times as large
-    steps = spec.epochs * math.ceil(rows / (spec.batch_size * arguments.world_size))
+    steps = spec.epochs * math.ceil(rows / spec.batch_size)
     arguments.logging_steps = max(1, steps // LOGS_PER_RUN)
     return arguments
 
