@@ -1,8 +1,10 @@
 """Several processes for one run: the batch is the spec's, the key tells, and nothing waits for who does not come."""
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,12 @@ import vxlab
 from vxlab.experiments import hardware
 from vxlab.experiments.materials import Materials
 from vxlab.experiments.metrics import compute
+from vxlab.experiments.run import execute
 from vxlab.experiments.training import training_arguments
 
 TORCHRUN = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29501"}
+
+SHORT: dict[str, Any] = {"epochs": 1, "train_examples": 40, "eval_examples": 10}
 
 
 @pytest.fixture(autouse=True)
@@ -108,19 +113,63 @@ def test_a_sweep_in_processes_of_torchrun_is_refused(
         vxlab.sweep([toy_runs.spec(tiny_model, toy_task)], store=tmp_path, progress=False)
 
 
-def test_what_accelerate_reads_from_the_environment_moves_no_number(
-    tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+ACCELERATE = {
+    "ACCELERATE_MIXED_PRECISION": "bf16", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
+    "ACCELERATE_DYNAMO_BACKEND": "EAGER", "ACCELERATE_USE_CPU": "true",
+}  # fmt: skip
+
+
+def _setters() -> dict[str, Callable[[pytest.MonkeyPatch, contextlib.ExitStack], Any]]:
+    """Return, by name, what a process may have set before it trains; undone at the end of the stack."""
+
+    def of_torch(name: str, value: Any, before: Any) -> Callable[[pytest.MonkeyPatch, contextlib.ExitStack], Any]:
+        def put(patch: pytest.MonkeyPatch, stack: contextlib.ExitStack) -> None:
+            stack.callback(getattr(torch, name), before)
+            getattr(torch, name)(value)
+
+        return put
+
+    return {
+        "accelerate": lambda patch, stack: _set(patch, ACCELERATE),
+        "dtype": of_torch("set_default_dtype", torch.float64, torch.float32),
+        "products": of_torch("set_float32_matmul_precision", "medium", "highest"),
+        "gradients": of_torch("set_grad_enabled", False, True),
+        "inference": lambda patch, stack: stack.enter_context(torch.inference_mode()),
+        "autocast": lambda patch, stack: stack.enter_context(torch.autocast("cpu", dtype=torch.bfloat16)),
+        "device": lambda patch, stack: stack.enter_context(torch.device("meta")),
+    }
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_model: str, toy_task: str, tmp_path_factory: pytest.TempPathFactory) -> vxlab.RunRecord:
+    spec = toy_runs.spec(tiny_model, toy_task, **SHORT)
+    return vxlab.run(spec, store=tmp_path_factory.mktemp("plain"), progress=False)
+
+
+@pytest.mark.parametrize("name", _setters())
+def test_what_a_process_had_set_moves_no_number(
+    name: str, plain: vxlab.RunRecord, tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = toy_runs.spec(tiny_model, toy_task, epochs=1, train_examples=40)
-    plain = vxlab.run(spec, store=tmp_path / "plain", progress=False)
-    variables = {
-        "ACCELERATE_MIXED_PRECISION": "bf16", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
-        "ACCELERATE_DYNAMO_BACKEND": "EAGER", "ACCELERATE_USE_CPU": "true",
-    }  # fmt: skip
-    _set(monkeypatch, variables)
-    told = vxlab.run(spec, store=tmp_path / "told", progress=False)
+    materials = Materials(reuse=False)
+    job = materials.job(toy_runs.spec(tiny_model, toy_task, **SHORT))
+    with contextlib.ExitStack() as stack:
+        _setters()[name](monkeypatch, stack)
+        before = _state()
+        told = execute(job, tmp_path / "run", materials)
+        assert _state() == before
     assert (told.key, told.curve, told.metrics) == (plain.key, plain.curve, plain.metrics)
-    assert {name: os.environ.get(name) for name in variables} == variables
+
+
+def _state() -> list[Any]:
+    return [
+        {name: value for name, value in os.environ.items() if name.startswith("ACCELERATE")},
+        torch.get_default_dtype(),
+        torch.get_float32_matmul_precision(),
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.is_autocast_enabled("cpu"),
+        torch.get_default_device(),
+    ]
 
 
 @pytest.mark.slow

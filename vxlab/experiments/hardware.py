@@ -90,13 +90,27 @@ def require_one_process(what: str) -> None:
 
 @contextlib.contextmanager
 def by_the_spec_alone() -> Iterator[None]:
-    """Hide what accelerate reads from the environment: its precision or device would take the spec's place unseen."""
-    hidden = _taken_out("ACCELERATE_")
-    try:
+    """Set apart what the caller's process would decide in the spec's place, unseen; it is as before afterwards.
+
+    That is what accelerate reads from the environment, and torch's state: the default dtype and device, the precision
+    of float32 products, autocast, and whether gradients are recorded.
+    """
+    hidden, dtype, products = _taken_out("ACCELERATE_"), torch.get_default_dtype(), torch.get_float32_matmul_precision()
+    with contextlib.ExitStack() as plain:
+        plain.callback(os.environ.update, hidden)
+        plain.callback(_taken_out, "ACCELERATE_")
+        plain.callback(torch.set_default_dtype, dtype)
+        plain.callback(torch.set_float32_matmul_precision, products)
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
+        plain.enter_context(torch.inference_mode(False))
+        plain.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                plain.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            plain.enter_context(torch.device("cpu"))
         yield
-    finally:
-        _taken_out("ACCELERATE_")
-        os.environ.update(hidden)
 
 
 def _taken_out(prefix: str) -> dict[str, str]:
