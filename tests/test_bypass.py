@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -87,6 +88,11 @@ def test_debertas_fused_projection_trains_under_guard_and_compiles() -> None:
     model = vxlab.attach(ARCHITECTURES["deberta"](), vxlab.LoRA(rank=2), targets="fused-qkv")
     model(**inputs("deberta")).logits.sum().backward()
     assert any(hook for layer in vxlab.adapted_layers(model).values() for hook in layer._forward_pre_hooks.values())
+    expected = model(**inputs("deberta")).logits
+    with warnings.catch_warnings():  # torch's own, while it traces
+        warnings.simplefilter("ignore", DeprecationWarning)
+        compiled = torch.compile(model, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(**inputs("deberta")).logits, expected)
     vxlab.detach(model)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 

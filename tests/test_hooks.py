@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import accelerate
 import pytest
 import torch
 from torch import nn
@@ -135,6 +136,18 @@ ADDED: list[tuple[Callable[[nn.Linear], object], str]] = [
     (lambda layer: layer.add_module("probe", nn.Identity()), "it holds 'probe' beside"),
     (_own_forward, "its forward was replaced on this one layer"),
 ]
+
+
+def test_what_moves_inputs_to_a_device_is_no_hindrance_and_offloading_is() -> None:
+    net, offloaded = model(), model()
+    accelerate.hooks.add_hook_to_module(net[0], accelerate.hooks.AlignDevicesHook("cpu"))
+    vxlab.detach(vxlab.attach(net, vxlab.LoRA(rank=2), targets="all-linear"))
+    assert hasattr(net[0], "_hf_hook")
+    accelerate.hooks.add_hook_to_module(offloaded[0], accelerate.hooks.AlignDevicesHook("cpu", offload=True))
+    with pytest.raises(
+        vxlab.VxlabError, match=r"its forward was replaced on this one layer \(by offloading, for example"
+    ):
+        vxlab.attach(offloaded, vxlab.LoRA(rank=2), targets="all-linear")
 
 
 @pytest.mark.parametrize("method", [METHODS[0], METHODS[2]], ids=str)

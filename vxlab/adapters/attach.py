@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
-from vxlab.adapters.buffers import buffer_prints, part_buffers
+from vxlab.adapters.buffers import buffer_prints, part_buffers, persistent_buffers
 from vxlab.adapters.bypass import guard_calls, lift_guards
 from vxlab.adapters.family import Family, Method
 from vxlab.adapters.gradient_start import bases_from_gradients
@@ -234,6 +234,12 @@ def stored_bases(model: nn.Module) -> dict[str, Tensor]:
     """Return the frozen tensors that are saved, by dotted name: those that came from gradients."""
     own = {name: layer for name, layer in adapted_layers(model).items() if layer.family.needs_gradients}
     return {f"{name}.{key}": basis for name, layer in own.items() for key, basis in layer.frozen_tensors().items()}
+
+
+def own_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """Return the persistent buffers of the bare model, with adapters on it or without."""
+    buffers, attachment = persistent_buffers(bare(model)), _attachment(model)
+    return {name: each for name, each in buffers.items() if attachment is None or name in attachment.buffers}
 
 
 def base_buffers(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

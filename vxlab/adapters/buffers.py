@@ -1,6 +1,6 @@
 """Buffers of a model that belong to its state and that training may move, such as BatchNorm's statistics."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from torch import Tensor, nn
 
@@ -26,7 +26,12 @@ def part_buffers(model: nn.Module, before: Mapping[str, str]) -> tuple[dict[str,
     """Return the buffers that moved since ``before``, and those that did not; buffers of an adapter are neither."""
     buffers = {name: buffer for name, buffer in persistent_buffers(model).items() if name in before}
     moved = {name: buffer for name, buffer in buffers.items() if _print(buffer) != before[name]}
-    return moved, {name: buffer for name, buffer in buffers.items() if name not in moved}
+    return moved, unmoved(buffers, moved)
+
+
+def unmoved(buffers: Mapping[str, Tensor], moved: Container[str]) -> dict[str, Tensor]:
+    """Return the floating-point buffers outside ``moved``: counters and indices decide no number unless they move."""
+    return {name: each for name, each in buffers.items() if name not in moved and each.is_floating_point()}
 
 
 def _print(buffer: Tensor) -> str:

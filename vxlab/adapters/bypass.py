@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from types import FunctionType
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from vxlab.errors import VxlabError
@@ -75,20 +76,26 @@ class _Watch:
 
     def __init__(self, layer: str, reader: str) -> None:
         self.layer, self.reader = layer, reader
-        self.called: dict[int, bool] = {}  # by thread: DataParallel runs its copies in several
+        self.called: dict[int, bool] = {}
+        """by thread: DataParallel runs its copies in several"""
 
     def begin(self, module: nn.Module, args: Any) -> None:
-        self.called[threading.get_ident()] = False
+        self.called[_thread()] = False
 
     def note(self, module: nn.Module, args: Any) -> None:
-        self.called[threading.get_ident()] = True
+        self.called[_thread()] = True
 
     def end(self, module: nn.Module, args: Any, output: Any) -> None:
-        if not self.called.pop(threading.get_ident(), True):
+        if not self.called.pop(_thread(), True):
             raise VxlabError(
                 f"{self.reader} read the weight of `{self.layer}` without calling the layer, so its adapter had no "
                 "effect; choose other targets"
             )
+
+
+def _thread() -> int:
+    # While torch.compile traces there is one, and no way to ask which.
+    return 0 if torch.compiler.is_compiling() else threading.get_ident()
 
 
 def _uses(cls: Any) -> Uses:

@@ -28,9 +28,10 @@ from vxlab.adapters.attach import (
     base_buffers,
     base_parameters,
     detach,
+    own_buffers,
     stored_bases,
 )
-from vxlab.adapters.buffers import persistent_buffers
+from vxlab.adapters.buffers import unmoved
 from vxlab.adapters.family import Family, Method
 from vxlab.adapters.fingerprint import PROBE_TOLERANCE, base_fingerprints, check_fingerprints
 from vxlab.adapters.gradient_start import BASIS_NAMES
@@ -115,7 +116,7 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
     if any(layer.merged for layer in adapted_layers(model).values()):
         raise VxlabError("the model is merged, so its base weights cannot be compared; call unmerge(model) first")
     other = tensors.keys() & base_parameters(inside).keys()
-    moved = tensors.keys() & persistent_buffers(inside).keys()
+    moved = tensors.keys() & own_buffers(inside).keys()
     _check_base(inside, saved, other, moved, folder)
     already = getattr(inside, "vxlab_attachment", None)
     if already is None:
@@ -199,9 +200,8 @@ def _check_base(
     what = f"the adapter in {folder} was trained on another base: this {type(model).__name__}'s frozen"
     check_fingerprints(_frozen_base(model, other), saved["base"], f"{what} weights")
     if "buffers" in saved:
-        still = {name: each for name, each in persistent_buffers(model).items() if name not in moved}
-        known = attachment.buffers if (attachment := getattr(model, "vxlab_attachment", None)) else still
-        check_fingerprints({k: t for k, t in still.items() if k in known}, saved["buffers"], f"{what} buffers")
+        still = unmoved(own_buffers(model), moved)
+        check_fingerprints(still, saved["buffers"], f"{what} buffers")
 
 
 def _attach_saved(
@@ -261,7 +261,7 @@ def _check_frozen(model: nn.Module, saved: Mapping[str, Any], folder: Path) -> N
 def _copy_saved(
     model: nn.Module, tensors: Mapping[str, Tensor], other: Collection[str], moved: Collection[str], folder: Path
 ) -> None:
-    layers, own, buffers = adapter_parameters(model), base_parameters(model), persistent_buffers(model)
+    layers, own, buffers = adapter_parameters(model), base_parameters(model), own_buffers(model)
     stacked = _stack(layers)
     bases = stored_bases(model)
     whole = bases | {name: buffers[name] for name in moved} | {name: own[name] for name in other}
