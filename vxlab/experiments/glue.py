@@ -6,7 +6,8 @@ from pathlib import Path
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.hub_data import hub_rows, hub_splits
-from vxlab.experiments.labelled import Columns, Labels, Reading
+from vxlab.experiments.label_kinds import Labels
+from vxlab.experiments.labelled import Columns, Reading
 from vxlab.experiments.tabular import Rows, read_tsv
 
 _HUB = "nyu-mll/glue"
@@ -162,7 +163,8 @@ def read_glue(name: str, folder: str | Path | None = None) -> Reading:
         citation=f"{task.citation}; {_GLUE}",
         labels=Labels(task.classes) if task.classes else Labels(bounds=_SIMILARITY),
         metrics=task.metrics,
-        advice=f"{task.folder} needs {', '.join((*columns.text, str(columns.label)))}",
+        published=True,
+        advice=f"{task.folder} needs {', '.join((*columns.text_columns, str(columns.label_column)))}",
     )
 
 

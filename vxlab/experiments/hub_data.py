@@ -3,7 +3,8 @@
 from typing import Any
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.labelled import Columns, Labels, Reading
+from vxlab.experiments.label_kinds import Labels
+from vxlab.experiments.labelled import Columns, Reading
 from vxlab.experiments.tabular import Rows
 
 _SPLITS = (
@@ -18,18 +19,22 @@ _SPLITS = (
 def read_hub(name: str, columns: Columns) -> Reading:
     """Read a hub data set, ``org/name`` or ``org/name:configuration``, with its own names of the classes.
 
-    Splits train, validation (or dev, valid) and test are used; one without labels (all -1, as in GLUE's test) is
-    left out. Downloads lie in the hub's own cache (``HF_HOME``), shared with the user's other tools.
+    Splits train, validation (or dev, valid) and test are used. Downloads lie in the hub's own cache (``HF_HOME``),
+    shared with the user's other tools.
 
     Raises:
         VxlabError: the hub cannot be reached, has no such data set, or the data set has no train split.
     """
     path, _, configuration = name.partition(":")
     found = hub_splits(path, configuration or None)
-    label = columns.label or next((usual for usual in ("label", "score") if usual in found["train"].column_names), None)
+    usual = (name for name in ("label", "score") if name in found["train"].column_names)
+    label = columns.label_column or next(usual, None)
     splits = {ours: hub_rows(found[theirs], f"{name} {theirs}") for theirs, ours in _SPLITS if theirs in found}
-    labelled = {split: rows for split, rows in splits.items() if split == "train" or not _unlabelled(rows, label)}
-    return Reading(labelled, columns, f"Hugging Face hub, {name}", labels=_class_names(found["train"], label))
+    names = _class_names(found["train"], label) if columns.label_kind != "numbers" else ()
+    if names:
+        for rows in splits.values():
+            rows.frame[label] = [_name(number, names) for number in rows.frame[label].tolist()]
+    return Reading(splits, columns, f"Hugging Face hub, {name}", labels=Labels(names) if names else None)
 
 
 def hub_splits(path: str, configuration: str | None) -> Any:
@@ -60,10 +65,10 @@ def _load(path: str, configuration: str | None) -> Any:
     return datasets.load_dataset(path, configuration)
 
 
-def _class_names(split: Any, label: str | None) -> Labels | None:
-    names = getattr(split.features.get(label), "names", None)
-    return Labels(tuple(names)) if names else None
+def _class_names(split: Any, label: str | None) -> tuple[str, ...]:
+    return tuple(getattr(split.features.get(label), "names", None) or ())
 
 
-def _unlabelled(rows: Rows, label: str | None) -> bool:
-    return label in rows.frame.columns and bool((rows.frame[label] == -1).all())
+def _name(number: Any, names: tuple[str, ...]) -> Any:
+    """Return a class by its name: a hub data set holds the numbers, also where the names are other numbers."""
+    return names[int(number)] if isinstance(number, int | float) and 0 <= number < len(names) else number

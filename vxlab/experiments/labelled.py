@@ -1,13 +1,27 @@
 """Turn rows as they were read into texts and checked labels."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from vxlab.checks import settle_fields
 from vxlab.errors import VxlabError
+from vxlab.experiments.delimited import list_names
+from vxlab.experiments.label_kinds import (
+    KINDS,
+    UNLABELLED,
+    Labels,
+    check_present,
+    find_missing,
+    has_negative,
+    infer_labels,
+    read_number,
+    show_value,
+    spell_labels,
+)
 from vxlab.experiments.tabular import Rows
 
 _TEXT_COLUMNS = (
@@ -26,19 +40,19 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class Columns:
-    """Name the columns to use; what is left empty is found by its usual name."""
+    """Name the columns to use, and say what the label is; what is left empty is found."""
 
-    text: tuple[str, ...] = ()
-    label: str | None = None
-    group: str | None = None
+    text_columns: tuple[str, ...] = ()
+    label_column: str | None = None
+    group_column: str | None = None
+    label_kind: str | None = None
 
-
-@dataclass(frozen=True)
-class Labels:
-    """Say which labels there are: classes by name, in the order of their ids, or (no names) numbers within bounds."""
-
-    names: tuple[str, ...] = ()
-    bounds: tuple[float, float] = (-math.inf, math.inf)
+    def __post_init__(self) -> None:
+        settle_fields(self)
+        if len(self.text_columns) > 2:
+            raise VxlabError(f"text_columns={self.text_columns}: name one column, or two for pairs of texts")
+        if self.label_kind not in (None, *KINDS):
+            raise VxlabError(f"label_kind={self.label_kind!r} is unknown; choose {' or '.join(KINDS)}, or leave it out")
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,8 @@ class Reading:
         labels: the labels, or None to infer them from the training rows.
         metrics: the metrics, or () for the usual ones of the kind of label.
         advice: what an error about a lacking column tells the user to do.
+        published: a benchmark with its own splits and labels, taken as it is: no row is left out, its copies part as
+            rows do, and nothing is said of them.
     """
 
     splits: dict[str, Rows]
@@ -62,18 +78,18 @@ class Reading:
     labels: Labels | None = None
     metrics: tuple[str, ...] = ()
     advice: str = "Name the columns to use with text_columns=, label_column="
+    published: bool = False
 
 
-def label_rows(reading: Reading) -> tuple[dict[str, pd.DataFrame], Labels]:
+def label_rows(reading: Reading) -> tuple[dict[str, pd.DataFrame], Labels, tuple[str, ...]]:
     """Select, check and rename the columns of every split.
 
-    Texts are strings, an empty one included. Labels that are all integers are class ids 0..n-1, n being the number
-    of distinct labels in train; other numbers are targets of a regression; anything else is a class name, numbered in
-    sorted order of the names in train.
+    Texts are strings, an empty one included. Which labels there are, the training rows say, as
+    :func:`vxlab.experiments.label_kinds.infer_labels` reads them. Rows that are marked as unlabelled are left out.
 
     Returns:
         Each split's rows with the columns text, text_pair (for pairs), label (class id, or float) and group (where
-        named), and the labels.
+        named), the labels, and what the user should know, in sentences.
 
     Raises:
         VxlabError: no rows; a column that is lacking; a missing text or label; a label out of range. The message
@@ -82,112 +98,145 @@ def label_rows(reading: Reading) -> tuple[dict[str, pd.DataFrame], Labels]:
     for rows in reading.splits.values():
         if rows.frame.empty:
             raise VxlabError(f"{rows.place}: no rows; a split needs some to train or score on")
-    columns = _found(reading)
+    columns, label = _found(reading)
     for rows in reading.splits.values():
-        _check_columns(rows, columns, reading.advice)
-    assert columns.label is not None
-    labels = reading.labels or _inferred(reading.splits["train"], columns.label)
-    return {split: _labelled(rows, columns, labels) for split, rows in reading.splits.items()}, labels
+        _check_columns(rows, columns, label, reading.advice)
+    splits, labels = reading.splits, reading.labels
+    notes = tuple(note for rows in splits.values() for note in rows.notes)
+    if labels is None:
+        labels, doubts = infer_labels(splits["train"], label, columns.label_kind)
+        notes += doubts
+    if not reading.published:
+        splits, dropped = _drop_unlabelled(splits, label, labels, inferred=reading.labels is None)
+        notes += dropped
+    return {split: _labelled(rows, columns, label, labels) for split, rows in splits.items()}, labels, notes
 
 
-def _found(reading: Reading) -> Columns:
-    """Complete the columns by their usual names in train."""
+def _found(reading: Reading) -> tuple[Columns, str]:
+    """Complete the columns by their usual names in train, and name that of the label."""
     rows, named = reading.splits["train"], reading.columns
-    if len(named.text) > 2:
-        raise VxlabError(f"text_columns={named.text}: name one column, or two for pairs of texts")
-    here = set(rows.frame.columns) - {named.label, named.group}
-    text = named.text or next((usual for usual in _TEXT_COLUMNS if here.issuperset(usual)), ())
-    label = named.label or next((usual for usual in _LABEL_COLUMNS if usual in here - set(text)), None)
+    here = set(rows.frame.columns) - {named.label_column, named.group_column}
+    text = named.text_columns or next((usual for usual in _TEXT_COLUMNS if here.issuperset(usual)), ())
+    label = named.label_column or next((usual for usual in _LABEL_COLUMNS if usual in here - set(text)), None)
     if not text or label is None:
         what = "text" if not text else "label"
-        raise VxlabError(f"{rows.place}: no column known to hold the {what} among {_listed(rows)}. {reading.advice}")
-    return Columns(text, label, named.group)
+        known = list_names(list(rows.frame)) or "no columns"
+        raise VxlabError(f"{rows.place}: no column known to hold the {what} among {known}. {reading.advice}")
+    return replace(named, text_columns=text), label
 
 
-def _check_columns(rows: Rows, columns: Columns, advice: str) -> None:
+def _check_columns(rows: Rows, columns: Columns, label: str, advice: str) -> None:
     here = list(rows.frame.columns)
-    for name in filter(None, (*columns.text, columns.label, columns.group)):
+    for name in filter(None, (*columns.text_columns, label, columns.group_column)):
         if name not in here:
-            raise VxlabError(f"{rows.place}: no column {name!r} among {_listed(rows)}. {advice}")
+            raise VxlabError(f"{rows.place}: no column {name!r} among {list_names(here)}. {advice}")
         if here.count(name) > 1:
             raise VxlabError(f"{rows.place}: several columns are named {name!r}; keep one")
 
 
-def _inferred(rows: Rows, column: str) -> Labels:
+def _drop_unlabelled(
+    splits: dict[str, Rows], column: str, labels: Labels, inferred: bool
+) -> tuple[dict[str, Rows], tuple[str, ...]]:
+    """Leave out the rows that say -1 for no label, and splits without any label, and say so.
+
+    -1 is a label like others where the training rows have one below 0. Where the labels were inferred from these,
+    they are all labelled. Among the numbers of a regression, -1 means no label where a whole split says so.
+    """
+    if has_negative(labels.names or splits["train"].frame[column]):
+        return splits, ()
+    kept, notes = {}, []
+    for split, rows in splits.items():
+        marked = _find_unlabelled(rows, column, whole=not labels.names) if split != "train" or not inferred else None
+        if marked is None or not marked.any():
+            kept[split] = rows
+        elif marked.all():
+            notes.append(f"{rows.place}: none of its {len(marked)} rows has a label; the split is left out")
+        else:
+            notes.append(f"{rows.place}: {marked.sum()} of {len(marked)} rows have no label (-1) and are left out")
+            kept[split] = replace(rows, frame=rows.frame[~marked])
+    if "train" not in kept:
+        raise VxlabError(f"{splits['train'].place}: no row has a label (all are missing or -1); nothing to learn")
+    return kept, tuple(notes)
+
+
+def _find_unlabelled(rows: Rows, column: str, whole: bool) -> Any:
+    """Find the rows with -1 for a label; missing ones count where they are a whole split's."""
     values = rows.frame[column]
-    _check_present(rows, column)
-    numbers = pd.to_numeric(values.astype(str), errors="coerce")  # str(True) is no number: booleans are names
-    if numbers.isna().any():
-        fractions = numbers.notna() & (numbers % 1 != 0)
-        if fractions.any():
-            odd = int(numbers.isna().to_numpy().argmax())
-            raise VxlabError(
-                f"{rows.where(odd)}: label {values.iloc[odd]!r} is no number, and other labels are decimals"
-            )
-        return Labels(tuple(sorted(set(values.astype(str)))))
-    if pd.api.types.is_integer_dtype(numbers):
-        return Labels(tuple(map(str, range(numbers.nunique()))))
-    return Labels()
+    marked = np.array([read_number(label) == UNLABELLED for label in map(str, values.tolist())], dtype=bool)
+    nothing = marked | find_missing(values)
+    if nothing.all():
+        return nothing
+    return marked & (not whole)
 
 
-def _labelled(rows: Rows, columns: Columns, labels: Labels) -> pd.DataFrame:
+def _labelled(rows: Rows, columns: Columns, label: str, labels: Labels) -> pd.DataFrame:
     """Build one split's checked frame."""
-    assert columns.label is not None
-    frame = {name: _texts(rows, column) for name, column in zip(("text", "text_pair"), columns.text, strict=False)}
-    _check_present(rows, columns.label)
-    values = rows.frame[columns.label].tolist()
-    frame["label"] = _class_ids(rows, values, labels.names) if labels.names else _targets(rows, values, labels.bounds)
-    if columns.group is not None:
-        _check_present(rows, columns.group)
-        frame["group"] = list(map(str, rows.frame[columns.group]))
+    named = zip(("text", "text_pair"), columns.text_columns, strict=False)
+    # dtype=object: strings as pandas' own type would be converted there and back
+    frame: dict[str, Any] = {name: pd.Series(_texts(rows, column), dtype=object) for name, column in named}
+    spelled = spell_labels(rows, label)
+    frame["label"] = _class_ids(rows, label, spelled, labels.names) if labels.names else _targets(rows, label, labels)
+    if columns.group_column is not None:
+        check_present(rows, columns.group_column)
+        frame["group"] = list(map(str, rows.frame[columns.group_column]))
     return pd.DataFrame(frame)
 
 
-def _texts(rows: Rows, column: str) -> list[Any]:
+def _texts(rows: Rows, column: str) -> list[str]:
     texts = rows.frame[column].tolist()
     for position, text in enumerate(texts):
         if not isinstance(text, str):
-            shown = "missing" if text is None or text != text else repr(text)
+            shown = "missing" if pd.api.types.is_scalar(text) and pd.isna(text) else show_value(text)
             raise VxlabError(f"{rows.where(position)}: the text in column {column!r} is {shown}; it must be a string")
+        if not text.isascii() and _is_broken(text):
+            raise VxlabError(
+                f"{rows.where(position)}: the text in column {column!r} holds half of a character (a lone surrogate)"
+            )
     return texts
 
 
-def _class_ids(rows: Rows, values: Sequence[Any], names: tuple[str, ...]) -> list[Any]:
-    ids = {name: number for number, name in enumerate(names)}
-    if not any(name.isdigit() for name in names):  # files write a class by its name or by its number
-        ids |= {str(number): number for number in range(len(names))}
-    for position, value in enumerate(values):
-        if str(value) not in ids:
+def _is_broken(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _class_ids(rows: Rows, column: str, spelled: list[str], names: tuple[str, ...]) -> list[int]:
+    """Return class ids; files write a class by its name, a whole number in whatever way, or a name by its number."""
+    ids: dict[int | float | str | None, int] = {name: number for number, name in enumerate(names)}
+    numbers = {read_number(name): number for number, name in enumerate(names)}
+    numbers = numbers if numbers.keys() != {None} else dict(zip(range(len(names)), range(len(names)), strict=True))
+    for label in set(spelled) - ids.keys():
+        number = read_number(label)
+        if number is not None and number in numbers:
+            ids[label] = numbers[number]
+    for position, label in enumerate(spelled):
+        if label not in ids:
+            value = rows.frame[column].iloc[position]
             raise VxlabError(
-                f"{rows.where(position)}: label {value!r} is outside the {len(names)} classes {_told(names)}"
+                f"{rows.where(position)}: label {show_value(value)} is outside the {len(names)} classes {_told(names)}"
             )
-    return [ids[str(value)] for value in values]
+    return [ids[label] for label in spelled]
 
 
 def _told(names: tuple[str, ...]) -> str:
     if names == tuple(map(str, range(len(names)))):
-        return f"0..{len(names) - 1} (integer labels count from 0; write other labels as names)"
-    shown = ", ".join(f"{number} ({name})" for number, name in enumerate(names[:_SHOWN]))
+        return f"0..{len(names) - 1} of the training rows"
+    shown = ", ".join(f"{number} ({name:.40})" for number, name in enumerate(names[:_SHOWN]))
     return shown + (", ..." if len(names) > _SHOWN else "")
 
 
-def _targets(rows: Rows, values: Sequence[Any], bounds: tuple[float, float]) -> list[Any]:
-    numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").astype(float).tolist()
-    low, high = bounds
+def _targets(rows: Rows, column: str, labels: Labels) -> list[float]:
+    values = rows.frame[column].tolist()
+    try:
+        numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").astype(float).tolist()
+    except OverflowError:  # a whole number beyond all floating-point numbers
+        numbers = [float(str(value)) for value in values]
+    low, high = labels.bounds
     for position, number in enumerate(numbers):
         if not (math.isfinite(number) and low <= number <= high):
             allowed = "a finite number" if math.isinf(low) else f"a number from {low:g} to {high:g}"
-            raise VxlabError(f"{rows.where(position)}: label {values[position]!r} is not {allowed}")
+            raise VxlabError(f"{rows.where(position)}: label {show_value(values[position])} is not {allowed}")
     return numbers
-
-
-def _check_present(rows: Rows, column: str) -> None:
-    missing = rows.frame[column].isna().to_numpy()
-    if missing.any():
-        raise VxlabError(
-            f"{rows.where(int(missing.argmax()))}: column {column!r} is missing a value; every row needs one"
-        )
-
-
-def _listed(rows: Rows) -> str:
-    return ", ".join(map(str, rows.frame.columns)) or "no columns"

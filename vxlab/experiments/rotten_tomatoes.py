@@ -6,7 +6,8 @@ import pandas as pd
 
 from vxlab.errors import VxlabError
 from vxlab.experiments import assets
-from vxlab.experiments.labelled import Columns, Labels, Reading
+from vxlab.experiments.label_kinds import Labels
+from vxlab.experiments.labelled import Columns, Reading
 from vxlab.experiments.manifest import manifest
 from vxlab.experiments.tabular import Rows
 
@@ -40,4 +41,5 @@ def read_rotten_tomatoes(folder: str | Path | None = None) -> Reading:
         citation=listed.citation,
         labels=Labels(("rotten", "fresh")),
         metrics=("accuracy", "f1"),
+        published=True,
     )

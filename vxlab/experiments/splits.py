@@ -3,9 +3,11 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.copies import join_groups
 
 Indices = NDArray[np.int64]
 
@@ -13,26 +15,36 @@ _BINS = 10  # quantile bins that stand in for classes when the label is a number
 _DRAWS = 64  # orders of the groups tried; the best balanced one is kept
 
 
-def carve(labels: NDArray[Any], groups: NDArray[Any] | None, fraction: float, seed: int) -> tuple[Indices, Indices]:
+def carve(
+    labels: NDArray[Any],
+    groups: NDArray[Any] | None,
+    fraction: float,
+    seed: int,
+    copies: NDArray[Any] | None = None,
+    keep: int = 1,
+) -> tuple[Indices, Indices]:
     """Split rows into those kept and those held out, with the same mix of labels in both.
 
-    Without groups, every class gives its share to within one row (class sizes times ``fraction``, rounded), and a
-    class of one row stays with the kept rows while ``fraction`` is below one half. Floating-point labels are
-    stratified by ten quantile bins. With groups, whole groups are held out: of 64 seeded orders of the groups, the
-    one whose first groups come nearest to ``fraction`` of every class is taken, so the share is met only as closely
-    as the sizes of the groups allow.
+    Without groups, every class gives its share to within one row (class sizes times ``fraction``, rounded) or one
+    set of copies, and a class of one text stays with the kept rows while ``fraction`` is below one half.
+    Floating-point labels are stratified by ten quantile bins. With groups, whole groups are held out: of 64 seeded
+    orders of the groups, the one whose first groups come nearest to ``fraction`` of every class is taken, so the
+    share is met only as closely as the sizes of the groups allow.
 
     Args:
         labels: (rows,) class ids (integer) or targets (floating point).
         groups: (rows,) the group of each row, such as the film a review is about; None when rows are independent.
         fraction: share of the rows to hold out, above 0 and below 1. At least one row (group) lands on each side.
         seed: the same labels, groups, fraction and seed give the same rows, on every machine.
+        copies: (rows,) a number for each text; rows with one number stay together, and join the groups that they are
+            in. None when no text occurs twice, which gives the same rows as all different numbers.
+        keep: units (rows, sets of copies, or groups) to keep at the least, where more is to be carved out of them.
 
     Returns:
         Two ascending index arrays, kept and held out, which together hold every row once.
 
     Raises:
-        VxlabError: ``fraction`` outside (0, 1), or fewer than two rows, or than two groups.
+        VxlabError: ``fraction`` outside (0, 1), or too few rows, texts or groups.
 
     >>> kept, held = carve(np.array([0, 0, 0, 0, 1, 1, 1, 1]), None, fraction=0.25, seed=0)
     >>> len(kept), len(held)
@@ -40,15 +52,17 @@ def carve(labels: NDArray[Any], groups: NDArray[Any] | None, fraction: float, se
     """
     if not 0 < fraction < 1:
         raise VxlabError(f"fraction={fraction}: the share of rows to hold out must lie between 0 and 1")
-    units = len(labels) if groups is None else len(np.unique(groups))
-    if units < 2:
-        what = "row" if groups is None else "group"
-        raise VxlabError(f"cannot carve {units} {what}(s) in two: at least two {what}s are needed")
+    if groups is not None and copies is not None:
+        groups = join_groups(groups, copies)
+    units = count_units(len(labels), groups, None if groups is not None else copies)
+    if units < 1 + keep:
+        what = "row" if len(labels) <= keep else "group" if groups is not None else "text"
+        few = "two" if keep == 1 else keep + 1
+        raise VxlabError(f"cannot carve {units} {what}(s) in two: at least {few} {what}s are needed")
     if groups is None:
-        size = min(max(round(fraction * len(labels)), 1), len(labels) - 1)
-        held = sample(labels, size, seed)
+        held = _whole_copies(labels, copies, fraction, seed, keep)
     else:
-        held = _whole_groups(labels, groups, fraction, seed)
+        held = _whole_groups(labels, groups, fraction, seed, keep)
     return np.setdiff1d(np.arange(len(labels)), held), held
 
 
@@ -87,17 +101,40 @@ def stratified_order(labels: NDArray[Any], seed: int) -> Indices:
     >>> int((stratified_order(np.array([0] * 50 + [1] * 50), seed=0)[:10] < 50).sum())
     5
     """
+    return _weighted_order(labels, np.ones(len(labels), dtype=np.int64), seed)
+
+
+def count_units(rows: int, groups: NDArray[Any] | None, copies: NDArray[Any] | None) -> int:
+    """Count what carving cannot part: groups, joined where they share a text, else texts, else rows."""
+    if groups is None:
+        return rows if copies is None else len(np.unique(copies))
+    return len(np.unique(groups if copies is None else join_groups(groups, copies)))
+
+
+def _weighted_order(labels: NDArray[Any], sizes: Indices, seed: int) -> Indices:
+    """Order units of several rows by the place of their middle row in their stratum."""
     # RandomState, not default_rng: NumPy keeps its stream frozen, so the rows stay the same for ever.
     order = np.random.RandomState(seed).permutation(len(labels))
-    strata = _strata(labels)[order]
+    strata, weights = _strata(labels)[order], sizes[order]
     position = np.empty(len(order))
     for stratum in np.unique(strata):
-        rows = np.flatnonzero(strata == stratum)
-        position[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+        units = np.flatnonzero(strata == stratum)
+        until = weights[units].cumsum()
+        position[units] = (until - weights[units] / 2) / until[-1]
     return order[np.argsort(position, kind="stable")].astype(np.int64)
 
 
-def _whole_groups(labels: NDArray[Any], groups: NDArray[Any], fraction: float, seed: int) -> Indices:
+def _whole_copies(labels: NDArray[Any], copies: NDArray[Any] | None, fraction: float, seed: int, keep: int) -> Indices:
+    """Hold out the first texts of the stratified order, each with the label of its first row."""
+    copies = np.arange(len(labels)) if copies is None else pd.factorize(copies)[0]
+    first, sizes = np.unique(copies, return_index=True, return_counts=True)[1:]
+    order = _weighted_order(labels[first], sizes, seed)
+    wanted = min(max(round(fraction * len(labels)), 1), len(labels) - 1)
+    cut = int(np.abs(sizes[order].cumsum()[:-keep] - wanted).argmin())
+    return np.flatnonzero(np.isin(copies, order[: cut + 1])).astype(np.int64)
+
+
+def _whole_groups(labels: NDArray[Any], groups: NDArray[Any], fraction: float, seed: int, keep: int) -> Indices:
     """Hold out the first groups of the seeded order that keeps the mix of labels best."""
     group_of_row, strata = np.unique(groups, return_inverse=True)[1], _strata(labels)
     counts = np.zeros((group_of_row.max() + 1, strata.max() + 1))
@@ -106,7 +143,7 @@ def _whole_groups(labels: NDArray[Any], groups: NDArray[Any], fraction: float, s
     best, best_error = np.array([], dtype=np.int64), np.inf
     for _ in range(_DRAWS):
         order = random.permutation(len(counts))
-        taken = counts[order].cumsum(axis=0)[:-1]  # the last group always stays
+        taken = counts[order].cumsum(axis=0)[:-keep]  # the last groups always stay
         cut = int(np.abs(taken.sum(axis=1) - wanted.sum()).argmin())
         error = np.abs(taken[cut] - wanted).sum()
         if error < best_error:

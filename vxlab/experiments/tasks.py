@@ -4,28 +4,35 @@ import difflib
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from vxlab.checks import settle
 from vxlab.errors import VxlabError
+from vxlab.experiments.copies import Ids, Texts, count_conflicts, count_overlap, number_texts
 from vxlab.experiments.glue import GLUE_TASKS, glue_name, read_glue
 from vxlab.experiments.hub_data import read_hub
-from vxlab.experiments.labelled import Columns, Labels, Reading, label_rows
+from vxlab.experiments.label_kinds import Labels
+from vxlab.experiments.labelled import Columns, Reading, label_rows
 from vxlab.experiments.rotten_tomatoes import read_rotten_tomatoes
-from vxlab.experiments.splits import carve, sample
+from vxlab.experiments.splits import sample
 from vxlab.experiments.tabular import SUFFIXES, read_splits
+from vxlab.experiments.task_notes import tell_classes, tell_conflicts, tell_overlap
+from vxlab.experiments.three_splits import complete_splits, tell_replaced
 
 if TYPE_CHECKING:
     import datasets
 
 _NAMES = ("rotten_tomatoes", *GLUE_TASKS)
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(:[\w.-]+)?")
-_TEST = 0.2
-_VALIDATION = 0.1
-_MOST_VALIDATION_ROWS = 2000  # the standard error of an accuracy is then about one point: enough to choose by
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class Task:
         fingerprint: sha256 over the content of every split: other rows are another task.
         source: where the rows came from.
         citation: what to cite, or "".
+        notes: what was said when a data set of your own was loaded: rows left out, texts in two splits, labels that
+            disagree.
     """
 
     name: str
@@ -52,15 +61,39 @@ class Task:
     fingerprint: str
     source: str
     citation: str
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def overlap(self) -> dict[str, dict[str, int]]:
+        """Rows of each split whose text an earlier split has too, such as ``{"test": {"train": 5, ...}, ...}``.
+
+        Texts are compared in Unicode's composed form, without the white space around them; pairs by both texts.
+        """
+        return count_overlap(self._copies)
+
+    @cached_property
+    def conflicts(self) -> tuple[int, int]:
+        """Texts that have more than one label, and their rows, over all splits."""
+        ids, labels = (np.concatenate(list(each.values())) for each in (self._copies, self._labels))
+        return count_conflicts(ids, labels)
+
+    @cached_property
+    def _copies(self) -> dict[str, Ids]:
+        return number_texts({split: _texts(rows) for split, rows in self.splits.items()})
+
+    @cached_property
+    def _labels(self) -> dict[str, NDArray[Any]]:
+        return {split: np.asarray(rows["label"][:]) for split, rows in self.splits.items()}
 
 
 def load_task(
-    name: str,
+    name: str | Path,
     *,
     folder: str | Path | None = None,
-    text_columns: tuple[str, ...] = (),
+    text_columns: str | Sequence[str] = (),
     label_column: str | None = None,
     group_column: str | None = None,
+    label_kind: str | None = None,
     train_examples: int | None = None,
     seed: int = 0,
 ) -> Task:
@@ -68,7 +101,9 @@ def load_task(
 
     Data that has a validation split but no labelled test (all of GLUE) lends its validation split as our test. What
     is then lacking is carved: test out of train (20 %), and validation out of train (10 %, at most 2,000 rows),
-    stratified by label and never through a group. The carving has its own seed, so that all runs see the same rows.
+    stratified by label, and never through a group or between rows with the same text. The carving has its own seed,
+    so that all runs see the same rows. Of your own data, rows marked as unlabelled (-1) are left out. What you should
+    know of it is warned of and kept in ``notes``.
 
     Args:
         name: ``rotten_tomatoes``; a task of GLUE (``sst2``, ``STS-B``, ...); a file, or a folder of files named
@@ -80,6 +115,8 @@ def load_task(
         text_columns: of a task of your own, one column, or two for pairs; by default found by their usual names.
         label_column: of a task of your own; by default ``label``, or ``score``.
         group_column: of a task of your own; rows of one group stay in one carved split.
+        label_kind: of a task of your own, "classes" or "numbers" (a regression); by default whole numbers and words are
+            classes, other numbers a regression.
         train_examples: train on a seeded, stratified sample of so many rows; None takes all.
         seed: of the carving and of the sample, not of the run.
 
@@ -93,43 +130,67 @@ def load_task(
     Example:
         ``load_task("sst2", folder="glue").splits["train"][0]["text"]``
     """
-    columns = Columns(tuple(text_columns), label_column, group_column)
-    known = glue_name(name) or name
-    reading = _read(known, None if folder is None else Path(folder).expanduser(), columns)
-    frames, labels = label_rows(reading)
-    frames = _three_splits(frames, seed)
-    if train_examples is not None:
-        frames["train"] = _sampled(known, frames["train"], train_examples, seed)
-    _check_varied(known, frames["train"], labels)
-    return Task(
+    asked, given = settle("name", name, str), settle("folder", folder, str | None)
+    size, seed = settle("train_examples", train_examples, int | None), settle("seed", seed, int)
+    if not 0 <= seed < 2**32:
+        raise VxlabError(f"seed={seed} is not a whole number from 0 to 2**32 - 1")
+    columns = Columns(text_columns, label_column, group_column, label_kind)  # type: ignore[arg-type]  # settles them
+    known = glue_name(asked) or asked
+    reading = _read(known, None if given is None else _expand("folder", given), columns)
+    frames, labels, notes = label_rows(reading)
+    copies = None if reading.published else _number_copies(frames["train"])
+    splits = complete_splits(known, frames, seed, copies)
+    if size is not None:
+        splits["train"] = _sampled(known, splits["train"], size, seed)
+    _check_varied(known, splits["train"], labels)
+    if len(frames) == 1:
+        _check_repeated(known, frames["train"], labels)
+    task = Task(
         name=known,
-        splits={split: _dataset(frame) for split, frame in frames.items()},
+        splits={split: _dataset(frame) for split, frame in splits.items()},
         num_labels=len(labels.names) or 1,
         label_names=labels.names,
         metrics=reading.metrics or _usual_metrics(labels),
-        fingerprint=_fingerprint(frames, labels),
+        fingerprint=_fingerprint(splits, labels),
         source=reading.source,
         citation=reading.citation,
+        notes=notes + tell_replaced(reading.splits, frames),
     )
+    return task if reading.published else _warn_of(task, carved=len(frames) == 1, distinct=copies is None)
 
 
 def _read(name: str, folder: Path | None, columns: Columns) -> Reading:
     """Find the reader that a name calls for. Known names come first: write ./rte for a folder of that name."""
     if name in _NAMES:
         if columns != Columns():
-            raise VxlabError(f"{name} has its own columns: leave out text_columns, label_column and group_column")
+            named = "leave out text_columns, label_column, group_column and label_kind"
+            raise VxlabError(f"{name} has its own columns: {named}")
         return read_rotten_tomatoes(folder) if name == "rotten_tomatoes" else read_glue(name, folder)
-    path = folder or Path(name).expanduser()
-    if path.exists() and (folder or name):  # the empty name is no task, though Path('') is this folder
+    path = folder or _expand("task", name)
+    if _exists(path) and (folder or name):  # the empty name is no task, though Path('') is this folder
         return Reading(read_splits(path), columns, f"local files, {path.name}")
     if folder is not None:
         raise VxlabError(f"folder={folder}: no such file or folder{_nearest(name)}")
     if _HUB_ID.fullmatch(name) and path.suffix not in SUFFIXES:
         return read_hub(name, columns)
     raise VxlabError(
-        f"unknown task {name!r}{_nearest(name)}\n"
+        f"unknown task {name!r:.200}{_nearest(name)}\n"
         f"Name one of {', '.join(_NAMES)}; a file or folder that exists; or a hub data set as org/name."
     )
+
+
+def _expand(argument: str, path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise VxlabError(f"{argument}={path!r}: there is no such user's home folder") from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for a file
+        return False
 
 
 def _nearest(name: str) -> str:
@@ -137,26 +198,16 @@ def _nearest(name: str) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _three_splits(frames: dict[str, pd.DataFrame], seed: int) -> dict[str, pd.DataFrame]:
-    """Complete train, validation and test, in this order, with further test splits after them."""
-    given = dict(frames)
-    train, rows = given.pop("train"), len(frames["train"])
-    test = given.pop("test", None)
-    if test is None:
-        test = given.pop("validation", None)
-    if test is None:
-        train, test = _carved(train, _TEST, seed)
-    validation = given.pop("validation", None)
-    if validation is None:
-        wanted = max(1, min(_VALIDATION * rows, _MOST_VALIDATION_ROWS))
-        train, validation = _carved(train, min(wanted / len(train), 0.5), seed)
-    return {"train": train, "validation": validation, "test": test, **given}
+def _number_copies(frame: pd.DataFrame) -> Ids | None:
+    """Number the texts of rows that are to be carved, or return None where no text occurs twice."""
+    ids = number_texts({"train": _texts(frame)})["train"]
+    return ids if ids.max() + 1 < len(ids) else None
 
 
-def _carved(frame: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    groups = frame["group"].to_numpy(dtype=str) if "group" in frame else None
-    kept, held = carve(frame["label"].to_numpy(), groups, fraction, seed)
-    return frame.iloc[kept], frame.iloc[held]
+def _texts(rows: "pd.DataFrame | datasets.Dataset") -> Texts:
+    if isinstance(rows, pd.DataFrame):
+        return tuple(rows[column].tolist() for column in ("text", "text_pair") if column in rows)
+    return tuple(rows[column][:] for column in ("text", "text_pair") if column in rows.column_names)
 
 
 def _sampled(name: str, train: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
@@ -170,8 +221,29 @@ def _sampled(name: str, train: pd.DataFrame, size: int, seed: int) -> pd.DataFra
 def _check_varied(name: str, train: pd.DataFrame, labels: Labels) -> None:
     if train["label"].nunique() < 2:
         only = train["label"].iloc[0]
-        told = f"{labels.names[only]!r}" if labels.names else f"{only:g}"
+        told = f"{labels.names[only]!r:.60}" if labels.names else f"{only:g}"
         raise VxlabError(f"{name}: every one of the {len(train)} training rows has the label {told}; nothing to learn")
+
+
+def _check_repeated(name: str, rows: pd.DataFrame, labels: Labels) -> None:
+    if labels.names and rows["label"].is_unique:
+        raise VxlabError(
+            f"{name}: every one of the {len(rows)} rows has a class of its own; is label_column= the right one? "
+            "For a regression pass label_kind='numbers'"
+        )
+
+
+def _warn_of(task: Task, carved: bool, distinct: bool) -> Task:
+    """Complete the task's notes and warn of them."""
+    notes = task.notes
+    if not (carved and distinct):  # then no text stands in two splits, and looking for one takes time
+        notes += tell_overlap(task.overlap, {split: len(rows) for split, rows in task.splits.items()})
+        notes += tell_conflicts(*task.conflicts)
+    if task.label_names:
+        notes += tell_classes(task.label_names, task._labels, carved)
+    if notes:
+        warnings.warn("\n- ".join((f"the data set {Path(task.name).name}, as it was loaded:", *notes)), stacklevel=3)
+    return replace(task, notes=notes)
 
 
 def _dataset(frame: pd.DataFrame) -> "datasets.Dataset":

@@ -1,0 +1,81 @@
+"""Complete train, validation and test: what a data set lacks is carved out of its training rows."""
+
+from collections.abc import Collection
+from typing import Any
+
+import pandas as pd
+from numpy.typing import NDArray
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.copies import Ids
+from vxlab.experiments.splits import carve, count_units
+
+_TEST = 0.2
+_VALIDATION = 0.1
+_MOST_VALIDATION_ROWS = 2000  # the standard error of an accuracy is then about one point: enough to choose by
+
+
+def complete_splits(
+    name: str, frames: dict[str, pd.DataFrame], seed: int, copies: Ids | None = None
+) -> dict[str, pd.DataFrame]:
+    """Complete train, validation and test, in this order, with further test splits after them.
+
+    Args:
+        name: the task, in the words of an error.
+        frames: train at the least, with the columns label and (where there are groups) group.
+        seed: of the carving.
+        copies: a number for the text of each training row; rows with one text stay in one split.
+
+    Raises:
+        VxlabError: too few rows, texts or groups to carve what is lacking.
+    """
+    given = dict(frames)
+    train, test, validation = given.pop("train"), given.pop("test", None), given.pop("validation", None)
+    if test is None:
+        test, validation = validation, None
+    _check_enough(name, train, copies, [test is None, validation is None])
+    wanted = max(1, min(_VALIDATION * len(train), _MOST_VALIDATION_ROWS))
+    if test is None:
+        train, test, copies = _carve(train, copies, _TEST, seed, keep=2)
+    if validation is None:
+        train, validation, _ = _carve(train, copies, min(wanted / len(train), 0.5), seed, keep=1)
+    return {"train": train, "validation": validation, "test": test, **given}
+
+
+def tell_replaced(found: Collection[str], labelled: Collection[str]) -> tuple[str, ...]:
+    """Say what stands in for a split that was found and has no labels.
+
+    >>> tell_replaced(["train", "test"], ["train"])
+    ('the test split is carved out of train',)
+    """
+    if "test" in found and "test" not in labelled:
+        if "validation" in labelled:
+            return ("the validation split is the test split, and another validation split is carved out of train",)
+        return ("the test split is carved out of train",)
+    if "validation" in found and "validation" not in labelled:
+        return ("the validation split is carved out of train",)
+    return ()
+
+
+def _check_enough(name: str, train: pd.DataFrame, copies: Ids | None, lacking: list[bool]) -> None:
+    needed = 1 + sum(lacking)
+    units = count_units(len(train), _groups(train), copies) if needed > 1 else needed
+    if units < needed:
+        what = "group" if "group" in train else "text"
+        found = f"{len(train)} row(s)" + (f" of {units} different {what}(s)" if units < len(train) else "")
+        parts = " and ".join(split for split, lacks in zip(("test", "validation"), lacking, strict=True) if lacks)
+        raise VxlabError(
+            f"{name}: {parts} cannot be carved out of {found}: at least {needed} {what}s are needed; "
+            f"add rows, or files for {parts}"
+        )
+
+
+def _carve(
+    train: pd.DataFrame, copies: Ids | None, fraction: float, seed: int, keep: int
+) -> tuple[pd.DataFrame, pd.DataFrame, Ids | None]:
+    kept, held = carve(train["label"].to_numpy(), _groups(train), fraction, seed, copies, keep)
+    return train.iloc[kept], train.iloc[held], None if copies is None else copies[kept]
+
+
+def _groups(train: pd.DataFrame) -> NDArray[Any] | None:
+    return train["group"].to_numpy(dtype=str) if "group" in train else None
