@@ -196,3 +196,19 @@ def test_the_real_files_are_read_whole(name, train, test, first):
     assert len(task.splits["validation"]) == min(round(train / 10), 2000)
     assert len(task.splits["test"]) == test
     assert task.splits["test"][0]["text"].startswith(first)
+
+
+@pytest.mark.skipif(not GLUE.is_dir(), reason="GLUE's own files are not here")
+@pytest.mark.parametrize(
+    ("name", "fingerprint", "overlap", "conflicts"),
+    [
+        ("sst2", "e46024361a8e1e34", {"validation": {"train": 20}, "test": {"train": 0, "validation": 0}}, (5, 10)),
+        ("stsb", "ca9b01fd40360e23", {"validation": {"train": 5}, "test": {"train": 5, "validation": 1}}, (5, 10)),
+        ("rte", "c927e1eac5cb706e", {"validation": {"train": 0}, "test": {"train": 0, "validation": 0}}, (0, 0)),
+        ("mrpc", "daaf973c1b7d3d34", {"validation": {"train": 0}, "test": {"train": 0, "validation": 0}}, (0, 0)),
+    ],
+)
+def test_glues_splits_stay_as_they_are_published_and_their_copies_are_counted(name, fingerprint, overlap, conflicts):
+    task = load_task(name, folder=GLUE)
+    assert task.fingerprint[:16] == fingerprint
+    assert (task.overlap, task.conflicts, task.notes) == (overlap, conflicts, ())

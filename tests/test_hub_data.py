@@ -10,6 +10,7 @@ import pytest
 from vxlab.errors import VxlabError
 from vxlab.experiments import hub_data
 from vxlab.experiments.labelled import Columns
+from vxlab.experiments.tasks import load_task
 
 
 def _split(texts, labels, names=("bad", "good")):
@@ -38,10 +39,35 @@ def test_class_names_and_splits_are_the_hubs_own(hub):
     assert reading.source == "Hugging Face hub, org/reviews:small"
 
 
-def test_a_test_split_without_labels_is_left_out(hub):
-    dev, test = _split(["c"], [1]), _split(["d", "e"], [-1, -1])
-    hub["org/reviews", None] = datasets.DatasetDict({"train": _split(["a"], [0]), "dev": dev, "test": test})
-    assert set(hub_data.read_hub("org/reviews", Columns()).splits) == {"train", "validation"}
+def test_a_test_split_without_labels_is_left_out_and_said(hub):
+    texts = [str(row) for row in range(20)]
+    train, dev, test = (_split([f"{kind} {text}" for text in texts], [0, 1] * 10) for kind in ("a", "b", "c"))
+    unlabelled = test.map(lambda row: {"label": -1})
+    hub["org/reviews", None] = datasets.DatasetDict({"train": train, "dev": dev, "test": unlabelled})
+    with pytest.warns(UserWarning, match=r"reviews, as it was loaded:\n- org/reviews test: none of its 20 rows has a"):
+        task = load_task("org/reviews")
+    assert set(task.splits["test"]["text"]) == set(dev["text"])
+    assert (
+        task.notes[1] == "the validation split is the test split, and another validation split is carved out of train"
+    )
+
+
+def test_a_few_rows_without_labels_are_left_out_of_every_split_and_counted(hub):
+    train, test = (_split([f"{kind} {row}" for row in range(20)], [0, 1, -1, 1] * 5) for kind in ("a", "b"))
+    hub["org/reviews", None] = datasets.DatasetDict({"train": train, "test": test})
+    with pytest.warns(UserWarning, match="train: 5 of 20 rows have no label"):
+        task = load_task("org/reviews")
+    assert {split: len(rows) for split, rows in task.splits.items()} == {"train": 13, "validation": 2, "test": 15}
+    assert task.notes[1] == "org/reviews test: 5 of 20 rows have no label (-1) and are left out"
+
+
+def test_the_hubs_numbers_are_places_also_where_the_names_are_other_numbers(hub):
+    names, labels = ("1", "0"), [0, 1, 1, 1] * 5
+    train = _split([f"a {row}" for row in range(20)], labels, names)
+    hub["org/reviews", None] = datasets.DatasetDict({"train": train, "test": _split(["b", "c"], [0, 1], names)})
+    assert load_task("org/reviews").splits["test"]["label"] == [0, 1]
+    numbers = load_task("org/reviews", label_kind="numbers")
+    assert (numbers.label_names, numbers.splits["test"]["label"]) == ((), [0.0, 1.0])
 
 
 def test_a_data_set_without_train_is_refused(hub):

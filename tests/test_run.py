@@ -372,7 +372,7 @@ def test_three_classes_by_name(tiny_model: str, tmp_path: Path) -> None:
 
 def test_a_regression_of_numbers(tiny_model: str, tmp_path: Path) -> None:
     task = toy_runs.write_task(tmp_path / "numbers", (-0.5, 0.75, 0.1))
-    record = _run(toy_runs.spec(tiny_model, task, head_learning_rate=5e-2), tmp_path / "runs")
+    record = _run(toy_runs.spec(tiny_model, task, head_learning_rate=5e-2, label_kind="numbers"), tmp_path / "runs")
     logits, labels = record.predictions()
     assert (logits.shape, labels.dtype) == ((40, 1), torch.float32)
     assert record.score() == pytest.approx(np.corrcoef(logits[:, 0], labels)[0, 1], abs=1e-5)

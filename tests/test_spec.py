@@ -19,7 +19,7 @@ OTHERS: dict[str, Any] = {
     "method": vxlab.VeRA(rank=8, d_initial=0.2), "learning_rate": 1e-2, "head_learning_rate": 1e-3, "model": "mpnet",
     "task": "sst2", "targets": "all-linear", "epochs": 3, "batch_size": 16, "max_length": 64, "warmup": 0.1,
     "weight_decay": 0.01, "train_examples": 100, "eval_examples": 100, "seed": 1, "text_columns": ("a", "b"),
-    "label_column": "mark", "group_column": "film", "precision": "bfloat16",
+    "label_column": "mark", "group_column": "film", "label_kind": "numbers", "precision": "bfloat16",
 }  # fmt: skip
 ELSEWHERE = {"device": "cpu", "task_folder": "somewhere"}
 
@@ -53,6 +53,12 @@ def test_every_setting_of_the_method_is_in_the_key(other: Any) -> None:
 def test_equal_values_are_one_key(one: dict[str, Any], same: dict[str, Any]) -> None:
     assert vxlab.RunSpec(**CHOSEN | one).key() == vxlab.RunSpec(**CHOSEN | same).key()
     assert vxlab.RunSpec(**CHOSEN | one).key() != vxlab.RunSpec(**CHOSEN).key() or one == {"weight_decay": 0}
+
+
+def test_a_field_that_is_left_out_leaves_the_key_of_a_run_without_it() -> None:
+    usual = vxlab.RunSpec(method=vxlab.Head(), learning_rate=1e-3, head_learning_rate=5e-3)
+    assert "label_kind" not in usual.settings()
+    assert usual.key() == "dc12d4218fbba9a4328dd5e88d5fce6b055bc37f91aa3b08e9829dd612db5a2c"  # from before the field
 
 
 def test_nearly_equal_values_are_two_keys() -> None:
@@ -173,6 +179,7 @@ def test_learning_rates_are_positive_numbers(field: str) -> None:
         ("device", "gpu", "device='gpu' is unknown; choose one of auto, cuda, mps, cpu"),
         ("device", ["cpu"], r"device=\['cpu'\] is a list; it must be a text"),
         ("precision", "bf16", "precision='bf16' is unknown; choose one of auto, float32, bfloat16, float16"),
+        ("label_kind", "regression", "label_kind='regression' is unknown; choose one of None, classes, numbers"),
         ("model", 8, "model=8 is an int; it must be a text"),
         ("model", None, "model=None is a NoneType; it must be a text"),
         ("model", "", "model='' names nothing"),

@@ -109,6 +109,41 @@ def test_one_row_or_one_group_cannot_be_carved():
         carve(np.array([0, 1, 0]), np.array(["a", "a", "a"]), 0.5, 0)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_rows_with_the_same_text_stay_together(seed):
+    labels, _, _ = _random_case(seed)
+    copies = np.random.default_rng(seed).integers(0, len(labels) * 2 // 3, size=len(labels))
+    kept, held = carve(labels, None, 0.2, seed, copies=copies)
+    assert np.array_equal(np.sort(np.concatenate([kept, held])), np.arange(len(labels)))
+    assert not set(copies[kept]) & set(copies[held])
+    assert abs(len(held) - 0.2 * len(labels)) <= np.bincount(copies).max()
+
+
+def test_texts_that_are_all_different_leave_the_rows_as_they_were():
+    for seed in range(20):
+        labels, _, fraction = _random_case(seed)
+        plain, told = (carve(labels, None, fraction, seed, ids) for ids in (None, np.arange(len(labels)) * 7))
+        assert np.array_equal(plain[1], told[1])
+
+
+def test_copies_are_held_out_with_the_mix_of_classes():
+    random = np.random.default_rng(0)
+    copies = random.integers(0, 1000, size=2000)
+    labels = (random.random(1000) < 0.1).astype(int)[copies]
+    held = carve(labels, None, 0.2, 0, copies)[1]
+    assert len(held) == pytest.approx(400, abs=3)
+    assert labels[held].mean() == pytest.approx(labels.mean(), abs=0.005)
+
+
+def test_enough_is_kept_for_another_carving():
+    groups = np.repeat(["a", "b", "c"], [1, 1, 98])
+    for seed in range(20):
+        kept, _ = carve(np.arange(100) % 2, groups, 0.2, seed, keep=2)
+        assert len(set(groups[kept])) == 2
+    with pytest.raises(VxlabError, match=r"cannot carve 1 text\(s\) in two: at least two texts are needed"):
+        carve(np.arange(4) % 2, None, 0.2, 0, copies=np.zeros(4, dtype=int))
+
+
 def test_a_sample_larger_than_the_rows_is_refused():
     with pytest.raises(VxlabError, match="cannot draw 11 of 10 rows: ask for 1 to 10"):
         sample(np.arange(10) % 2, 11, 0)

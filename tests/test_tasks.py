@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from vxlab.errors import VxlabError
@@ -167,3 +168,179 @@ def test_loading_leaves_no_files_behind(tmp_path, monkeypatch):
     path = _write(tmp_path / "mine.jsonl", 50)
     load_task(str(path))
     assert [entry.name for entry in tmp_path.iterdir()] == ["mine.jsonl"]
+
+
+def _lines(path, rows):
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def test_rows_with_the_same_text_stay_in_one_split(tmp_path):
+    texts = [f"text {row % 40}" for row in range(120)]
+    texts[5], texts[45] = "  caf\u00e9", "cafe\u0301\n"  # the same in Unicode's composed form, without the space around
+    rows = [{"text": text, "label": row % 40 % 2} for row, text in enumerate(texts)]
+    task = load_task(_lines(tmp_path / "mine.jsonl", rows))
+    assert sum(map(len, task.splits.values())) == 120
+    assert {split: len(rows) for split, rows in task.splits.items()} == {"train": 84, "validation": 12, "test": 24}
+    assert task.overlap == {"validation": {"train": 0}, "test": {"train": 0, "validation": 0}}
+    assert task.notes == ()
+
+
+def test_a_pair_is_the_same_where_both_of_its_texts_are(tmp_path):
+    rows = [{"text": "a", "text_pair": f"b {row // 2}", "label": row // 2 % 2} for row in range(80)]
+    task = load_task(_lines(tmp_path / "mine.jsonl", rows))
+    assert len(task.splits["test"]) == 16
+    assert not any(count for counts in task.overlap.values() for count in counts.values())
+
+
+def test_groups_that_share_a_text_stay_in_one_split(tmp_path):
+    rows = [{"text": f"{row}", "label": row % 2, "film": row // 4} for row in range(200)]
+    rows[0]["text"] = rows[50]["text"] = rows[101]["text"] = "the same"
+    rows[50]["label"] = rows[101]["label"] = 0
+    splits = load_task(_lines(tmp_path / "mine.jsonl", rows), group_column="film").splits
+    films = [set(rows["group"]) for rows in splits.values()]
+    assert sum(map(len, films)) == 50
+    assert any({"0", "12", "25"} <= each for each in films)
+
+
+def test_a_common_text_does_not_join_most_groups_and_its_copies_are_counted(tmp_path):
+    rows = [{"text": "ok" if row % 4 == 0 else f"{row}", "label": row // 4 % 2, "film": row // 4} for row in range(200)]
+    path = _lines(tmp_path / "mine.jsonl", [row | {"label": 0} if row["text"] == "ok" else row for row in rows])
+    with pytest.warns(UserWarning, match="10 of the 40 rows of test"):
+        splits = load_task(path, group_column="film").splits
+    films = [set(rows["group"]) for rows in splits.values()]
+    assert sum(map(len, films)) == 50
+
+
+def test_splits_that_share_texts_are_told_of_once(tmp_path):
+    _write(tmp_path / "train.jsonl", 100)
+    _write(tmp_path / "validation.jsonl", 10)
+    rows = [{"text": f"train {row}", "label": row % 2} for row in range(6)] + [{"text": "validation 0", "label": 0}]
+    _lines(tmp_path / "test.jsonl", [*rows, {"text": "new", "label": 1}])
+    with pytest.warns(
+        UserWarning, match=r"two splits: 6 of the 8 rows of test \(75.0 %\) are in train too, 1 of the 8 r"
+    ) as told:
+        task = load_task(tmp_path)
+    assert len(told) == len(task.notes) == 1
+    assert told[0].filename == __file__
+    assert task.overlap == {"validation": {"train": 0}, "test": {"train": 6, "validation": 1}}
+    assert task.conflicts == (0, 0)
+
+
+def test_different_labels_on_the_same_text_are_counted(tmp_path):
+    rows = [{"text": f"text {row // 2}" if row < 8 else f"{row}", "label": row % 2} for row in range(60)]
+    with pytest.warns(UserWarning, match=r"- different labels on the same text: 4 text\(s\), 8 rows"):
+        task = load_task(_lines(tmp_path / "mine.jsonl", rows))
+    assert task.conflicts == (4, 8)
+
+
+def test_a_class_that_cannot_be_learnt_or_tested_is_named(tmp_path):
+    path = _write(tmp_path / "mine.jsonl", 60, label=lambda row: "rare" if row == 7 else "ab"[row % 2])
+    with pytest.warns(
+        UserWarning, match="classes with one row, which is in train, so that they are never tested: rare"
+    ):
+        load_task(path)
+    with pytest.warns(UserWarning, match="classes in test without a row in train, which cannot be learnt: [ab]"):
+        load_task(_write(tmp_path / "few.jsonl", 60, label=lambda row: "abc"[row % 3]), train_examples=2)
+
+
+@pytest.mark.parametrize("dev", [False, True])
+def test_a_test_split_without_labels_is_as_if_it_were_not_there(tmp_path, dev):
+    _write(tmp_path / "train.jsonl", 100)
+    if dev:
+        _write(tmp_path / "dev.jsonl", 10)
+    alone = load_task(tmp_path)
+    _write(tmp_path / "test.jsonl", 10, label=lambda row: -1)
+    with pytest.warns(UserWarning, match="none of its 10 rows has a label; the split is left out"):
+        task = load_task(tmp_path)
+    assert task.fingerprint == alone.fingerprint
+    assert task.notes[1].startswith("the validation split is the test split" if dev else "the test split is carved")
+
+
+def test_a_validation_split_without_labels_is_carved(tmp_path):
+    _write(tmp_path / "train.jsonl", 100)
+    _write(tmp_path / "test.jsonl", 10)
+    _write(tmp_path / "dev.jsonl", 10, label=lambda row: None)
+    with pytest.warns(UserWarning, match="the validation split is carved out of train"):
+        assert len(load_task(tmp_path).splits["validation"]) == 10
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_too_few_rows_to_carve_are_said(tmp_path, rows):
+    path = _write(tmp_path / "mine.jsonl", rows)
+    with pytest.raises(
+        VxlabError, match=rf"test and validation cannot be carved out of {rows} row\(s\): at least 3 texts"
+    ):
+        load_task(path)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_too_few_groups_or_texts_to_carve_are_said(tmp_path, groups):
+    rows = [{"text": str(row), "label": row // 2 % 2, "film": row % groups} for row in range(40)]
+    path = _lines(tmp_path / "mine.jsonl", rows)
+    with pytest.raises(VxlabError, match=rf"out of 40 row\(s\) of {groups} different group\(s\): at least 3 groups"):
+        load_task(path, group_column="film")
+    _lines(path, [row | {"text": str(row["film"])} for row in rows])
+    with pytest.raises(VxlabError, match=rf"out of 40 row\(s\) of {groups} different text\(s\): at least 3 texts"):
+        load_task(path)
+
+
+def test_three_groups_are_one_for_each_split(tmp_path):
+    rows = [{"text": str(row), "label": row // 3 % 2, "film": min(row, 2)} for row in range(60)]
+    splits = load_task(_lines(tmp_path / "mine.jsonl", rows), group_column="film", seed=3).splits
+    assert sorted(len(rows) for rows in splits.values()) == [1, 1, 58]
+
+
+def test_a_class_for_every_row_is_refused(tmp_path):
+    path = _write(tmp_path / "mine.jsonl", 40, label=lambda row: f"id {row}")
+    with pytest.raises(
+        VxlabError, match="every one of the 40 rows has a class of its own; is label_column= the right one"
+    ):
+        load_task(path)
+
+
+def test_a_training_row_for_each_class_is_enough_where_test_is_given(tmp_path):
+    _write(tmp_path / "train.jsonl", 2)
+    _write(tmp_path / "validation.jsonl", 6)
+    _write(tmp_path / "test.jsonl", 6)
+    assert len(load_task(tmp_path).splits["train"]) == 2
+
+
+def test_whole_decimals_are_classes_and_label_kind_makes_them_numbers(tmp_path):
+    path = _write(tmp_path / "mine.jsonl", 60, label=lambda row: float(row % 2))
+    assert load_task(path).metrics == ("accuracy", "f1")
+    numbers = load_task(path, label_kind="numbers")
+    assert (numbers.metrics, numbers.num_labels) == (("pearson", "spearman"), 1)
+
+
+def test_arguments_are_taken_as_they_are_meant(tmp_path):
+    path = _write(tmp_path / "mine.jsonl", 60, text="review")
+    first = load_task(str(path), text_columns=("review",), train_examples=10, seed=1)
+    for columns in ("review", ["review"], np.array(["review"])):
+        same = load_task(path, text_columns=columns, train_examples=np.int64(10), seed=np.int32(1))
+        assert same.fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": 3}, "name=3 is an int; it must be a text"),
+        ({"folder": 3}, "folder=3 is an int; it must be a text or None"),
+        ({"text_columns": 3}, "text_columns=3 is an int; it must be a text or a list of texts"),
+        ({"label_column": 3}, "label_column=3 is an int; it must be a text or None"),
+        ({"group_column": ["g"]}, r"group_column=\['g'\] is a list"),
+        ({"label_kind": "regression"}, "label_kind='regression' is unknown; choose classes or numbers"),
+        ({"train_examples": "10"}, "train_examples='10' is a text; .* write train_examples=10"),
+        ({"train_examples": 1.5}, "train_examples=1.5 is a float; it must be a whole number or None"),
+        ({"train_examples": True}, "train_examples=True is a bool"),
+        ({"seed": -1}, r"seed=-1 is not a whole number from 0 to 2\*\*32 - 1"),
+        ({"seed": 2**32}, "seed=4294967296 is not a whole number from 0"),
+        ({"seed": None}, "seed=None is a NoneType; it must be a whole number"),
+        ({"name": "x" * 300}, "unknown task 'xxx"),
+        ({"name": "~no-such-user/mine.csv"}, "there is no such user's home folder"),
+    ],
+)
+def test_a_bad_argument_is_named(tmp_path, arguments, message):
+    path = _write(tmp_path / "mine.jsonl", 60)
+    with pytest.raises(VxlabError, match=message):
+        load_task(**{"name": str(path)} | arguments)

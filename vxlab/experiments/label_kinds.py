@@ -6,14 +6,18 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from vxlab.checks import shown
 from vxlab.errors import VxlabError
-from vxlab.experiments.tabular import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vxlab.experiments.tabular import Rows
 
 KINDS = ("classes", "numbers")
 
@@ -36,7 +40,7 @@ class Labels:
     bounds: tuple[float, float] = (-math.inf, math.inf)
 
 
-def spell_labels(rows: Rows, column: str) -> list[str]:
+def spell_labels(rows: "Rows", column: str) -> list[str]:
     """Return every row's label as it is written.
 
     Raises:
@@ -47,12 +51,12 @@ def spell_labels(rows: Rows, column: str) -> list[str]:
     if not all(issubclass(kind, _SCALARS) for kind in kinds):
         check_present(rows, column)
         odd = next(place for place, value in enumerate(values) if not isinstance(value, _SCALARS))
-        raise VxlabError(f"{rows.where(odd)}: label {show_value(values[odd])} {_refuse(values[odd])}")
+        raise VxlabError(f"{rows.where(odd)}: label {shown(values[odd])} {_refuse(values[odd])}")
     check_present(rows, column)
     return list(map(str, values))
 
 
-def check_present(rows: Rows, column: str) -> None:
+def check_present(rows: "Rows", column: str) -> None:
     """Raise a VxlabError where a value is missing."""
     missing = find_missing(rows.frame[column])
     if missing.any():
@@ -64,6 +68,7 @@ def check_present(rows: Rows, column: str) -> None:
 def find_missing(values: "pd.Series[Any]") -> NDArray[np.bool_]:
     """Find None, NaN and the like, and texts of nothing but white space.
 
+    >>> import pandas as pd
     >>> find_missing(pd.Series([None, float("nan"), " ", "a", 0], dtype=object)).tolist()
     [True, True, True, False, False]
     """
@@ -86,7 +91,7 @@ def read_number(label: str) -> int | float | None:
     return int(number) if number.is_integer() else number
 
 
-def infer_labels(rows: Rows, column: str, kind: str | None) -> tuple[Labels, tuple[str, ...]]:
+def infer_labels(rows: "Rows", column: str, kind: str | None) -> tuple[Labels, tuple[str, ...]]:
     """Tell from the training rows which labels there are.
 
     Whole numbers (1, 1.0, "1") are classes by number, other numbers targets of a regression, and anything else is a
@@ -110,7 +115,7 @@ def infer_labels(rows: Rows, column: str, kind: str | None) -> tuple[Labels, tup
     decimals = [label for label, number in numbers.items() if isinstance(number, float)]
     if words and (kind == "numbers" or (decimals and kind is None)):
         raise VxlabError(
-            f"{rows.where(spelled.index(words[0]))}: label {words[0]!r:.60} is no number, "
+            f"{rows.where(spelled.index(words[0]))}: label {shown(words[0])} is no number, "
             + ("as label_kind='numbers' asks" if kind else "and other labels are decimals; for classes pass ")
             + ("" if kind else "label_kind='classes'")
         )
@@ -134,12 +139,6 @@ def has_negative(labels: Iterable[Any]) -> bool:
     return any(number is not None and number < 0 for number in numbers)
 
 
-def show_value(value: Any) -> str:
-    """Show a value in one short line."""
-    shown = repr(value).replace("\n", " ")
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
-
-
 def _in_order(numbers: dict[str, int | float | None], decimals: Sequence[str]) -> tuple[str, ...]:
     """Return the classes' names by their numbers: whole ones are spelled alike however they are written."""
     if decimals:
@@ -147,7 +146,7 @@ def _in_order(numbers: dict[str, int | float | None], decimals: Sequence[str]) -
     return tuple(map(str, sorted({number for number in numbers.values() if number is not None})))
 
 
-def _refuse_unclear_mark(rows: Rows, spelled: list[str], numbers: dict[str, int | float | None]) -> None:
+def _refuse_unclear_mark(rows: "Rows", spelled: list[str], numbers: dict[str, int | float | None]) -> None:
     marks = [label for label, number in numbers.items() if number == UNLABELLED]
     others = set(numbers.values()) - {UNLABELLED}
     if not marks or others == {1} or any(number is not None and number < 0 for number in others):
@@ -162,9 +161,9 @@ def _refuse_unclear_mark(rows: Rows, spelled: list[str], numbers: dict[str, int 
 def _doubts(column: str, counts: Counter[str], numbers: dict[str, int | float | None]) -> tuple[str, ...]:
     """Say where the rule's reading may not be what is meant."""
     values = set(numbers.values()) - {None}
-    shown = ", ".join(list(dict.fromkeys(counts))[:_SHOWN])
+    some = ", ".join(f"{label:.40}" for label in list(counts)[:_SHOWN])
     if len(values) < len(set(numbers.values())):
-        return (*_mixed(column, values, shown), *_alike(column, counts))
+        return (*_mixed(column, values, some), *_alike(column, counts))
     if all(isinstance(value, int) for value in values):
         if len(values) <= _MANY:
             return ()
@@ -175,16 +174,16 @@ def _doubts(column: str, counts: Counter[str], numbers: dict[str, int | float | 
     if len(values) > _FEW or counts.total() < 4 * len(values):
         return ()
     return (
-        f"column {column!r} holds {len(values)} different numbers ({shown}), read as targets of a regression; "
+        f"column {column!r} holds {len(values)} different numbers ({some}), read as targets of a regression; "
         "label_kind='classes' makes them classes, label_kind='numbers' ends this warning",
     )
 
 
-def _mixed(column: str, values: set[Any], shown: str) -> tuple[str, ...]:
+def _mixed(column: str, values: set[Any], some: str) -> tuple[str, ...]:
     if not values:
         return ()
     return (
-        f"column {column!r} mixes numbers and words ({shown}), each a class of its own; label_kind='classes' ends this",
+        f"column {column!r} mixes numbers and words ({some}), each a class of its own; label_kind='classes' ends this",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vxlab.checks import settle_fields
+from vxlab.checks import settle_fields, shown
 from vxlab.errors import VxlabError
 from vxlab.experiments.delimited import list_names
 from vxlab.experiments.label_kinds import (
@@ -19,7 +19,6 @@ from vxlab.experiments.label_kinds import (
     has_negative,
     infer_labels,
     read_number,
-    show_value,
     spell_labels,
 )
 from vxlab.experiments.tabular import Rows
@@ -186,8 +185,8 @@ def _texts(rows: Rows, column: str) -> list[str]:
     texts = rows.frame[column].tolist()
     for position, text in enumerate(texts):
         if not isinstance(text, str):
-            shown = "missing" if pd.api.types.is_scalar(text) and pd.isna(text) else show_value(text)
-            raise VxlabError(f"{rows.where(position)}: the text in column {column!r} is {shown}; it must be a string")
+            found = "missing" if pd.api.types.is_scalar(text) and pd.isna(text) else shown(text)
+            raise VxlabError(f"{rows.where(position)}: the text in column {column!r} is {found}; it must be a string")
         if not text.isascii() and _is_broken(text):
             raise VxlabError(
                 f"{rows.where(position)}: the text in column {column!r} holds half of a character (a lone surrogate)"
@@ -216,7 +215,7 @@ def _class_ids(rows: Rows, column: str, spelled: list[str], names: tuple[str, ..
         if label not in ids:
             value = rows.frame[column].iloc[position]
             raise VxlabError(
-                f"{rows.where(position)}: label {show_value(value)} is outside the {len(names)} classes {_told(names)}"
+                f"{rows.where(position)}: label {shown(value)} is outside the {len(names)} classes {_told(names)}"
             )
     return [ids[label] for label in spelled]
 
@@ -224,19 +223,16 @@ def _class_ids(rows: Rows, column: str, spelled: list[str], names: tuple[str, ..
 def _told(names: tuple[str, ...]) -> str:
     if names == tuple(map(str, range(len(names)))):
         return f"0..{len(names) - 1} of the training rows"
-    shown = ", ".join(f"{number} ({name:.40})" for number, name in enumerate(names[:_SHOWN]))
-    return shown + (", ..." if len(names) > _SHOWN else "")
+    listed = ", ".join(f"{number} ({name:.40})" for number, name in enumerate(names[:_SHOWN]))
+    return listed + (", ..." if len(names) > _SHOWN else "")
 
 
 def _targets(rows: Rows, column: str, labels: Labels) -> list[float]:
     values = rows.frame[column].tolist()
-    try:
-        numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").astype(float).tolist()
-    except OverflowError:  # a whole number beyond all floating-point numbers
-        numbers = [float(str(value)) for value in values]
+    numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").astype(float).tolist()
     low, high = labels.bounds
     for position, number in enumerate(numbers):
         if not (math.isfinite(number) and low <= number <= high):
             allowed = "a finite number" if math.isinf(low) else f"a number from {low:g} to {high:g}"
-            raise VxlabError(f"{rows.where(position)}: label {show_value(values[position])} is not {allowed}")
+            raise VxlabError(f"{rows.where(position)}: label {shown(values[position])} is not {allowed}")
     return numbers

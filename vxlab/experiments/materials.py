@@ -32,7 +32,8 @@ from vxlab.experiments.tasks import Task
 Kept = TypeVar("Kept")
 
 _TASK_FIELDS = (
-    "task", "task_folder", "text_columns", "label_column", "group_column", "train_examples", "eval_examples",
+    "task", "task_folder", "text_columns", "label_column", "group_column", "label_kind",
+    "train_examples", "eval_examples",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from vxlab.adapters import Method
 from vxlab.checks import settle_fields, shown
 from vxlab.errors import VxlabError
 from vxlab.experiments.hardware import DEVICES, PRECISIONS
+from vxlab.experiments.label_kinds import KINDS
 
 if TYPE_CHECKING:
     import datasets
@@ -68,6 +69,8 @@ class RunSpec:
     """of a task of your own; None means ``label``"""
     group_column: str | None = None
     """of a task of your own: rows of one group stay in one split"""
+    label_kind: str | None = None
+    """of a task of your own: ``classes``, or ``numbers`` (a regression); None tells it from the labels"""
     task_folder: str | None = None
     """where a GLUE task's files are (None: ``VXLAB_GLUE``, else the hub), or data of your own that ``task`` names"""
     device: str = "auto"
@@ -95,9 +98,11 @@ class RunSpec:
             raise VxlabError(f"weight_decay={self.weight_decay!r} is not a number of 0 or more; try 0 or 0.01")
         if not 0 <= self.seed < 2**32:
             raise VxlabError(f"seed={shown(self.seed)} is not a whole number from 0 to 2**32 - 1")
-        for name, choices in (("device", DEVICES), ("precision", PRECISIONS)):
+        for name, choices in (("device", DEVICES), ("precision", PRECISIONS), ("label_kind", (None, *KINDS))):
             if getattr(self, name) not in choices:
-                raise VxlabError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(choices)}")
+                raise VxlabError(
+                    f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(map(str, choices))}"
+                )
         for name in ("model", "task", "label_column", "group_column", "task_folder"):
             if (text := getattr(self, name)) is not None and (not text.strip() or "\0" in text):
                 raise VxlabError(f"{name}={text!r} names nothing; leave it out, or write a name")
@@ -105,11 +110,13 @@ class RunSpec:
             raise VxlabError(f"targets={self.targets!r} names no layer; try 'query-value' or 'all-linear'")
 
     def settings(self) -> dict[str, Any]:
-        """Return every field as plain JSON values."""
+        """Return every field as plain JSON values, ``label_kind`` only where it is set: runs of before had none."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["method"] = {"name": self.method.name, **self.method.settings()}
         fields["targets"] = self.targets if isinstance(self.targets, str) else list(self.targets)
         fields["text_columns"] = list(self.text_columns)
+        if self.label_kind is None:
+            del fields["label_kind"]
         return fields
 
     def load_task(self) -> "Task":
@@ -122,6 +129,7 @@ class RunSpec:
             text_columns=self.text_columns,
             label_column=self.label_column,
             group_column=self.group_column,
+            label_kind=self.label_kind,
             train_examples=self.train_examples,
         )
         if self.eval_examples is None:

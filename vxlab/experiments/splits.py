@@ -7,7 +7,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.copies import join_groups
 
 Indices = NDArray[np.int64]
 
@@ -36,8 +35,8 @@ def carve(
         groups: (rows,) the group of each row, such as the film a review is about; None when rows are independent.
         fraction: share of the rows to hold out, above 0 and below 1. At least one row (group) lands on each side.
         seed: the same labels, groups, fraction and seed give the same rows, on every machine.
-        copies: (rows,) a number for each text; rows with one number stay together, and join the groups that they are
-            in. None when no text occurs twice, which gives the same rows as all different numbers.
+        copies: (rows,) a number for each text, where there are no groups; rows with one number stay together. None
+            when no text occurs twice, which gives the same rows as all different numbers.
         keep: units (rows, sets of copies, or groups) to keep at the least, where more is to be carved out of them.
 
     Returns:
@@ -52,11 +51,10 @@ def carve(
     """
     if not 0 < fraction < 1:
         raise VxlabError(f"fraction={fraction}: the share of rows to hold out must lie between 0 and 1")
-    if groups is not None and copies is not None:
-        groups = join_groups(groups, copies)
-    units = count_units(len(labels), groups, None if groups is not None else copies)
+    together = copies if groups is None else groups
+    units = len(labels) if together is None else len(np.unique(together))
     if units < 1 + keep:
-        what = "row" if len(labels) <= keep else "group" if groups is not None else "text"
+        what = "row" if together is None else "text" if groups is None else "group"
         few = "two" if keep == 1 else keep + 1
         raise VxlabError(f"cannot carve {units} {what}(s) in two: at least {few} {what}s are needed")
     if groups is None:
@@ -102,13 +100,6 @@ def stratified_order(labels: NDArray[Any], seed: int) -> Indices:
     5
     """
     return _weighted_order(labels, np.ones(len(labels), dtype=np.int64), seed)
-
-
-def count_units(rows: int, groups: NDArray[Any] | None, copies: NDArray[Any] | None) -> int:
-    """Count what carving cannot part: groups, joined where they share a text, else texts, else rows."""
-    if groups is None:
-        return rows if copies is None else len(np.unique(copies))
-    return len(np.unique(groups if copies is None else join_groups(groups, copies)))
 
 
 def _weighted_order(labels: NDArray[Any], sizes: Indices, seed: int) -> Indices:

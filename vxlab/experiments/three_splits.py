@@ -3,12 +3,16 @@
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.copies import Ids
-from vxlab.experiments.splits import carve, count_units
+from vxlab.experiments.copies import Ids, join_groups
+from vxlab.experiments.splits import carve
+
+Units = NDArray[Any]
+"""For each training row the group, or else the text, that stays in one split."""
 
 _TEST = 0.2
 _VALIDATION = 0.1
@@ -24,7 +28,8 @@ def complete_splits(
         name: the task, in the words of an error.
         frames: train at the least, with the columns label and (where there are groups) group.
         seed: of the carving.
-        copies: a number for the text of each training row; rows with one text stay in one split.
+        copies: a number for the text of each training row; rows with one text stay in one split, and with them their
+            groups, unless a few common texts would so join most of the rows.
 
     Raises:
         VxlabError: too few rows, texts or groups to carve what is lacking.
@@ -33,12 +38,14 @@ def complete_splits(
     train, test, validation = given.pop("train"), given.pop("test", None), given.pop("validation", None)
     if test is None:
         test, validation = validation, None
-    _check_enough(name, train, copies, [test is None, validation is None])
+    grouped = "group" in train
+    units = _join(train["group"].to_numpy(dtype=str), copies) if grouped else copies
+    _check_enough(name, len(train), units, grouped, [test is None, validation is None])
     wanted = max(1, min(_VALIDATION * len(train), _MOST_VALIDATION_ROWS))
     if test is None:
-        train, test, copies = _carve(train, copies, _TEST, seed, keep=2)
+        train, test, units = _carve(train, units, grouped, _TEST, seed, keep=2)
     if validation is None:
-        train, validation, _ = _carve(train, copies, min(wanted / len(train), 0.5), seed, keep=1)
+        train, validation, _ = _carve(train, units, grouped, min(wanted / len(train), 0.5), seed, keep=1)
     return {"train": train, "validation": validation, "test": test, **given}
 
 
@@ -57,25 +64,31 @@ def tell_replaced(found: Collection[str], labelled: Collection[str]) -> tuple[st
     return ()
 
 
-def _check_enough(name: str, train: pd.DataFrame, copies: Ids | None, lacking: list[bool]) -> None:
-    needed = 1 + sum(lacking)
-    units = count_units(len(train), _groups(train), copies) if needed > 1 else needed
-    if units < needed:
-        what = "group" if "group" in train else "text"
-        found = f"{len(train)} row(s)" + (f" of {units} different {what}(s)" if units < len(train) else "")
-        parts = " and ".join(split for split, lacks in zip(("test", "validation"), lacking, strict=True) if lacks)
-        raise VxlabError(
-            f"{name}: {parts} cannot be carved out of {found}: at least {needed} {what}s are needed; "
-            f"add rows, or files for {parts}"
-        )
+def _join(groups: Units, copies: Ids | None) -> Units:
+    """Join groups that share a text, but not most of the rows by way of a few common texts."""
+    if copies is None:
+        return groups
+    joined = join_groups(groups, copies)
+    most, most_before = (np.unique(each, return_counts=True)[1].max() for each in (joined, groups))
+    return joined if most <= max(most_before, len(groups) / 2) else groups
+
+
+def _check_enough(name: str, rows: int, units: Units | None, grouped: bool, lacking: list[bool]) -> None:
+    needed, found = 1 + sum(lacking), rows if units is None else len(np.unique(units))
+    if needed == 1 or found >= needed:
+        return
+    what = "group" if grouped else "text"
+    few = f"{rows} row(s)" + (f" of {found} different {what}(s)" if found < rows else "")
+    parts = " and ".join(split for split, lacks in zip(("test", "validation"), lacking, strict=True) if lacks)
+    raise VxlabError(
+        f"{name}: {parts} cannot be carved out of {few}: at least {needed} {what}s are needed; "
+        f"add rows, or files for {parts}"
+    )
 
 
 def _carve(
-    train: pd.DataFrame, copies: Ids | None, fraction: float, seed: int, keep: int
-) -> tuple[pd.DataFrame, pd.DataFrame, Ids | None]:
-    kept, held = carve(train["label"].to_numpy(), _groups(train), fraction, seed, copies, keep)
-    return train.iloc[kept], train.iloc[held], None if copies is None else copies[kept]
-
-
-def _groups(train: pd.DataFrame) -> NDArray[Any] | None:
-    return train["group"].to_numpy(dtype=str) if "group" in train else None
+    train: pd.DataFrame, units: Units | None, grouped: bool, fraction: float, seed: int, keep: int
+) -> tuple[pd.DataFrame, pd.DataFrame, Units | None]:
+    groups, copies = (units, None) if grouped else (None, units)
+    kept, held = carve(train["label"].to_numpy(), groups, fraction, seed, copies, keep)
+    return train.iloc[kept], train.iloc[held], None if units is None else units[kept]
