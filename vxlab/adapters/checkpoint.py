@@ -31,7 +31,7 @@ from vxlab.adapters.attach import (
     own_buffers,
     stored_bases,
 )
-from vxlab.adapters.buffers import unmoved
+from vxlab.adapters.buffers import persistent_buffers, unmoved
 from vxlab.adapters.family import Family, Method
 from vxlab.adapters.fingerprint import PROBE_TOLERANCE, base_fingerprints, check_fingerprints
 from vxlab.adapters.gradient_start import BASIS_NAMES
