@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import classifiers
 import pytest
@@ -14,8 +15,9 @@ from safetensors.torch import load_file, save_file
 
 import vxlab
 from vxlab.adapters.targets import head_parameters
-from vxlab.experiments import assets
+from vxlab.experiments import assets, model_files, models
 from vxlab.experiments.materials import Materials
+from vxlab.experiments.model_files import ModelPlace
 from vxlab.experiments.models import (
     copy_with_new_head,
     load_tokenizer,
@@ -339,3 +341,27 @@ def test_code_that_comes_with_a_model_is_refused_and_transformers_own_is_taken(f
         vxlab.VxlabError, match=r"brings code of its own \(JinaBertModel\), which is not run, and transf"
     ):
         vxlab.load_model(str(folder), 2)
+
+
+def test_an_adapter_that_only_loading_finds_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from peft import LoraConfig
+
+    with quiet_transformers():
+        base = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+        base.add_adapter(LoraConfig(r=2, target_modules=["query"]))
+        base.save_pretrained(folder)
+    assert (folder / "adapter_config.json").exists()
+    monkeypatch.setattr(models, "find_model", lambda name: ModelPlace(str(folder)))  # as on the hub
+    with pytest.raises(vxlab.VxlabError, match="model='org/name' is an adapter on another model, not a base; name the"):
+        vxlab.load_model("org/name", 2)
+
+
+def test_a_hub_ids_commit_is_its_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = SimpleNamespace(_commit_hash="c0ffee", auto_map=None)
+    monkeypatch.setattr(model_files, "read_config", lambda *_: config)
+    assert model_source("org/name").fingerprint == model_files.find_model("org/name").commit == "c0ffee"
+    config._commit_hash = None
+    with pytest.raises(
+        vxlab.VxlabError, match="model='org/name': the hub names no commit of it; download it, and name"
+    ):
+        model_source("org/name")

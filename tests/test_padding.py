@@ -146,6 +146,22 @@ def test_a_text_without_tokens_is_refused(toy_task: str, tmp_path: Path) -> None
         Materials().splits(toy_runs.spec(folder, str(rows)))
 
 
+@pytest.mark.parametrize(("name", "refused"), [("bart", True), ("t5", True), ("gpt2", False)])
+def test_a_text_with_the_end_of_texts_in_it_is_refused_where_that_is_looked_for(
+    name: str, refused: bool, tmp_path: Path
+) -> None:
+    folder, rows = write_classifier(name, tmp_path), tmp_path / "rows.csv"
+    rows.write_text("text,label\n" + "".join(f"w{i} w{i % 7} film,{i % 2}\n" for i in range(40)) + "w1 </s> w2,1\n")
+    spec = toy_runs.spec(folder, str(rows))
+    if not refused:
+        assert Materials().model(spec) is not None
+        return
+    with pytest.raises(
+        vxlab.VxlabError, match=r"row \d+ of the \w+ split holds '</s>' in its text, by which the model"
+    ):
+        Materials().model(spec)
+
+
 @pytest.mark.parametrize("name", ["bart", "t5", "gpt2"])
 def test_a_run_takes_the_logits_of_whatever_a_model_returns(name: str, toy_task: str, tmp_path: Path) -> None:
     returns = {"output_hidden_states": True, "output_attentions": name == "bart", "return_dict": False}

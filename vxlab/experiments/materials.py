@@ -132,12 +132,15 @@ class Materials:
         """Return the base model with a new head from torch's global generator, the caller's own to change.
 
         Raises:
-            VxlabError: the model has no position or embedding for what it would be given.
+            VxlabError: the model has no position or embedding for what it would be given, or cannot find its end.
         """
         base = self.base(spec) if self.reuse else None
         model = copy_with_new_head(base) if base is not None and base.vxlab_copies else self._loaded(spec)
-        largest = max(_largest_token(split) for split in self.splits(spec).values())
+        splits = self.splits(spec)
+        largest = max(int(_tokens(split).max()) for split in splits.values())
         require_embedding(spec.model, model, self.tokenizer(spec), largest)
+        if getattr(model.config, "is_encoder_decoder", False):
+            _require_one_end(splits, self.tokenizer(spec))
         return name_labels(model, self.task(spec).label_names)
 
     def adapted(self, job: Job) -> nn.Module:
@@ -224,9 +227,22 @@ def _too_long(spec: RunSpec, most: int) -> VxlabError:
     return VxlabError(f"max_length={spec.max_length}: {spec.model} reads {most} tokens at most; choose 1 to {most}")
 
 
-def _largest_token(split: datasets.Dataset) -> int:
+def _require_one_end(splits: dict[str, datasets.Dataset], tokenizer: Any) -> None:
+    """Refuse a text that holds the token by whose last place BART and T5 find the end: all must hold it as often."""
+    for name, split in splits.items():
+        starts = np.concatenate([[0], np.cumsum(split.data.column("length").to_numpy())[:-1]])
+        ends = np.add.reduceat(_tokens(split) == tokenizer.eos_token_id, starts, dtype=int)
+        if len(other := np.flatnonzero(ends != np.median(ends))):
+            raise VxlabError(
+                f"row {other[0]} of the {name} split holds {tokenizer.eos_token!r} in its text, by which the model "
+                "finds a text's end; take it out"
+            )
+
+
+def _tokens(split: datasets.Dataset) -> "np.ndarray[Any, Any]":
+    """Return all token ids of a split in one, in the order of its file."""
     tokens: np.ndarray[Any, Any] = split.data.column("input_ids").combine_chunks().flatten().to_numpy()
-    return int(tokens.max())
+    return tokens
 
 
 def _tokenised(split: datasets.Dataset, tokenizer: Any, max_length: int, name: str) -> datasets.Dataset:
