@@ -322,8 +322,8 @@ with make_engine("processes", workers=1) as engine:
         ("dask", None, {}, r"engine='dask' is unknown; choose one of inline, processes, ray"),
         ("inline", 2, {}, r"workers=2: engine='inline' runs one job at a time; choose engine='processes'"),
         ("processes", 0, {}, r"workers=0 is not a number of workers; choose 1 or more"),
-        ("processes", 1.5, {}, r"workers=1.5 is not a number of workers"),
-        ("processes", True, {}, r"workers=True is not a number of workers"),
+        ("processes", 1.5, {}, r"workers=1.5 is a float; it must be a whole number"),
+        ("processes", True, {}, r"workers=True is a bool; it must be a whole number"),
         ("processes", 1, {"gpus_per_run": 1}, r"engine='processes' has no option 'gpus_per_run'; its options: none"),
     ],
 )

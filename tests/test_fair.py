@@ -110,13 +110,13 @@ def test_no_candidates_and_twice_the_same_are_refused() -> None:
         FairSweep(candidates=[])
     with pytest.raises(vxlab.VxlabError, match="holds LoRA r=8 twice"):
         fair(LoRA(rank=8), LoRA(rank=8))
-    with pytest.raises(vxlab.VxlabError, match="candidate 'lora' is not a method"):
+    with pytest.raises(vxlab.VxlabError, match="candidates holds 'lora'; give methods, such as"):
         fair("lora")
 
 
 @pytest.mark.parametrize("candidates", ["lora", {"LoRA": LoRA(rank=8)}, None, 8])
 def test_what_is_no_list_of_candidates_is_refused(candidates: Any) -> None:
-    with pytest.raises(vxlab.VxlabError, match=r"^candidates=.* is not a list of methods; give \[vxlab.LoRA"):
+    with pytest.raises(vxlab.VxlabError, match=r"^candidates=.* is no list; give methods, such as \[vxlab.LoRA"):
         FairSweep(candidates=candidates)
 
 

@@ -4,7 +4,8 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from difflib import get_close_matches
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -69,6 +70,41 @@ def shown(value: Any) -> str:
     except Exception:  # an integer of 5,000 digits has no text; and whatever a user's own class raises
         return f"<{type(value).__name__}>"
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def listed(name: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> list[Any]:
+    """Return the items of a list, or of whatever can be gone through, if all are of a kind; one alone is a list of it.
+
+    Args:
+        name: the argument's, for the error.
+        value: what was given.
+        kind: what every item must be.
+        wanted: in words, for the error.
+
+    Raises:
+        VxlabError: it is no such list.
+
+    >>> listed("ranks", (r for r in (2, 8)), int, "whole numbers")
+    [2, 8]
+    """
+    if isinstance(value, kind):
+        return [value]
+    if isinstance(value, str | bytes | Mapping | type) or not isinstance(value, Iterable):
+        raise VxlabError(f"{name}={shown(value)} is no list; give {wanted}")
+    items = list(value)
+    for item in items:
+        if not isinstance(item, kind):
+            raise VxlabError(f"{name} holds {shown(item)}; give {wanted}")
+    return items
+
+
+def require_known(names: Iterable[Any], known: Collection[str], where: str) -> None:
+    """Raise where a name is not known, with the nearest that is."""
+    for name in names:
+        if name not in known:
+            near = get_close_matches(str(name), known, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise VxlabError(f"{where} {name!r}{meant} (known: {', '.join(known)})")
 
 
 def loose_fields(cls: type) -> dict[str, Any]:
@@ -143,6 +179,8 @@ def _as_tuple(kind: Any, value: Any) -> Any:
         return (alone,)
     if hasattr(value, "tolist"):
         value = value.tolist()
+    if isinstance(value, Iterator):
+        value = tuple(value)
     if not isinstance(value, Collection) or isinstance(value, str | bytes | Mapping):
         return _UNFIT
     items = tuple(_as(kind, _plain(item)) for item in value)

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from vxlab.checks import settle, shown
+from vxlab.errors import VxlabError
 from vxlab.experiments.comparison import Comparison, gathered
 from vxlab.experiments.engines import Engine, make_engine
 from vxlab.experiments.fair import FairSweep
@@ -13,7 +15,7 @@ from vxlab.experiments.materials import Job, fresh_materials
 from vxlab.experiments.plan import check_fit, plan
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store import Store, Where, opened
-from vxlab.experiments.sweep import drive, jobs_of, require_trained
+from vxlab.experiments.sweep import all_specs, drive, jobs_of, require_trained
 from vxlab.experiments.sweep_progress import SweepProgress
 from vxlab.experiments.tuning import finalists, sides, tuning_table
 
@@ -58,6 +60,9 @@ def compare(
     Raises:
         VxlabError: as :func:`vxlab.sweep`; a rank that does not fit its layers is refused before anything runs.
     """
+    if not isinstance(fair, FairSweep):
+        raise VxlabError(f"fair={shown(fair)} is no vxlab.FairSweep; for a list of runs call vxlab.sweep")
+    progress, train = settle("progress", progress, bool), settle("train", train, bool)
     with opened(store) as results, renewed(results) as owner, make_engine(engine, workers=workers) as pool:
         fresh_materials()
         stages = _Stages(fair, results, pool, progress, owner, train)
@@ -91,7 +96,7 @@ def announced(
         fresh_materials()
         if isinstance(wanted, FairSweep):
             return _Stages(wanted, results, pool, progress=True, owner="").announced()
-        jobs = jobs_of(wanted, pool)
+        jobs = jobs_of(all_specs(wanted), pool)
         check_fit(jobs)
         return plan(jobs, results, pool)
 

@@ -2,14 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
 
 from vxlab.adapters import Head, Method
-from vxlab.checks import settle_fields, shown
+from vxlab.checks import listed, require_known, settle_fields, shown
 from vxlab.errors import VxlabError
 from vxlab.experiments.labels import label, layers
 from vxlab.experiments.spec import RunSpec
@@ -129,7 +128,7 @@ class FairSweep:
             )
         self._check_head_rates()
         object.__setattr__(self, "settings", _checked_settings(self.settings))
-        complete = [self._completed(each) for each in _listed(self.candidates)]
+        complete = [self._completed(each) for each in all_candidates(self.candidates)]
         if not complete:
             raise VxlabError("candidates is empty; give methods, such as [vxlab.LoRA(rank=8), vxlab.VeRA(rank=256)]")
         for each in complete:
@@ -172,8 +171,7 @@ class FairSweep:
         counts = {"tuning": self.learning_rates * sum(rates) + more, "report": len(rates) * self.report_seeds}
         return {**counts, "widening": sum(rates) * self.widen if self.learning_rates > 1 else 0}
 
-    def _completed(self, candidate: Candidate | Method) -> Candidate:
-        each = candidate if isinstance(candidate, Candidate) else Candidate(candidate)
+    def _completed(self, each: Candidate) -> Candidate:
         targets = each.targets or self.settings.get("targets", "query-value")
         return dataclasses.replace(each, targets=targets)
 
@@ -206,15 +204,10 @@ _MEANT = {
 }
 
 
-def _listed(candidates: Any) -> list[Any]:
-    """Return candidates as a list; one alone is a list of one."""
-    if isinstance(candidates, Candidate | Method):
-        return [candidates]
-    if isinstance(candidates, str | Mapping) or not isinstance(candidates, Iterable):
-        raise VxlabError(
-            f"candidates={shown(candidates)} is not a list of methods; give [vxlab.LoRA(rank=8), vxlab.VeRA(rank=256)]"
-        )
-    return list(candidates)
+def all_candidates(candidates: Any) -> list[Candidate]:
+    """Return candidates, which may be methods alone, as a list; refuse what holds anything else."""
+    found = listed("candidates", candidates, (Candidate, Method), "methods, such as [vxlab.LoRA(rank=8)]")
+    return [each if isinstance(each, Candidate) else Candidate(each) for each in found]
 
 
 def _checked_settings(settings: Any) -> dict[str, Any]:
@@ -222,14 +215,11 @@ def _checked_settings(settings: Any) -> dict[str, Any]:
     if not isinstance(settings, Mapping):
         raise VxlabError(f"settings={shown(settings)} is not a mapping; write settings={{'epochs': 1}}")
     decided = ("method", "learning_rate", "head_learning_rate", "seed")
-    known = [each.name for each in dataclasses.fields(RunSpec) if each.name not in decided]
     for name in settings:
         if name in decided:
             raise VxlabError(f"settings has {name!r}, which the protocol decides; see candidates, rates and seeds")
-        if name not in known:
-            near = get_close_matches(str(name), known, n=1)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
-            raise VxlabError(f"settings has no field {name!r}{meant} (known: {', '.join(known)})")
+    known = [each.name for each in dataclasses.fields(RunSpec) if each.name not in decided]
+    require_known(settings, known, "settings has no field")
     return dict(settings)
 
 

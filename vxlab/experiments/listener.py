@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from vxlab.checks import shown
+from vxlab.errors import VxlabError
+
 CURVE = ("step", "epoch", "loss", "learning_rate")
 """What a row of the training curve holds."""
 _OF_THE_CLOCK = ("runtime", "samples_per_second", "steps_per_second")
@@ -32,6 +35,14 @@ class Listener(Protocol):
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong
     """A listener asked the run to stop."""
+
+
+def require_listener(listener: Any) -> None:
+    """Raise unless this is a listener, or None."""
+    lacking = [name for name in vars(Listener) if not name.startswith("_") and not callable(getattr(listener, name, 0))]
+    if listener is not None and (lacking or isinstance(listener, type)):
+        what = f"lacks {', '.join(lacking)}" if lacking else "is a class; make one of it"
+        raise VxlabError(f"listener={shown(listener)} {what}; see vxlab.experiments.listener.Listener")
 
 
 def tell(listener: Listener, row: Mapping[str, Any]) -> None:

@@ -2,9 +2,11 @@
 
 import csv
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from vxlab.adapters import method_from_name
+from vxlab.checks import require_known, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments.fair import CENTRES
 from vxlab.experiments.glue import glue_name
@@ -28,6 +30,7 @@ _BY_METHOD: dict[str, dict[str, Any]] = {
     "full": {"learning_rate": 1e-4, "head_learning_rate": 5e-3},
 }
 _HEAD_RATE = 5e-3
+_FIELDS = [each.name for each in fields(RunSpec) if each.name != "method"]
 _SMOKE_RANK = 4
 _PAPER_DEFAULTS = {
     "vera": {"model": "FacebookAI/roberta-base", "task": "sst2"},
@@ -56,6 +59,7 @@ def recipe(method: str = "vera", *, scale: str = "small", **chosen: Any) -> RunS
         raise VxlabError(f"scale={scale!r} is unknown; choose one of {', '.join(SCALES)}")
     name = method_from_name(method).name
     chosen = {key: value for key, value in chosen.items() if value is not None}
+    require_known(chosen, ["rank", "alpha", *_FIELDS], "a recipe has no field")
     if scale == "paper":
         settings = _published(name, chosen)
     else:
@@ -80,7 +84,8 @@ def _published(method: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
     if method not in _PAPER_DEFAULTS:
         known = ", ".join(_PAPER_DEFAULTS)
         raise VxlabError(f"scale='paper' has no published settings for method={method!r}; they are there for {known}")
-    wanted = {**_PAPER_DEFAULTS[method], **{key: chosen[key] for key in ("model", "task") if key in chosen}}
+    usual = _PAPER_DEFAULTS[method]
+    wanted = {key: settle(key, chosen.get(key, usual[key]), str) for key in ("model", "task")}
     wanted["task"] = glue_name(wanted["task"]) or wanted["task"]
     with shipped("data", "published_recipes.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["method"] == method]

@@ -15,10 +15,11 @@ from filelock import FileLock
 from safetensors.torch import save_file
 from transformers import DataCollatorWithPadding, set_seed
 
+from vxlab import checks
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware, run_folder
 from vxlab.experiments.lease import claimed
-from vxlab.experiments.listener import Listener, Stopped, waiting
+from vxlab.experiments.listener import Listener, Stopped, require_listener, waiting
 from vxlab.experiments.materials import Job, Materials
 from vxlab.experiments.metrics import compute
 from vxlab.experiments.models import quiet_transformers
@@ -66,6 +67,10 @@ def run(
             the listener stopped the run while another process trained it; or the environment names processes that
             torchrun did not start.
     """
+    if not isinstance(spec, RunSpec):
+        raise VxlabError(f"spec={checks.shown(spec)} is no vxlab.RunSpec; many runs are for vxlab.sweep or compare")
+    fresh, progress = checks.settle("fresh", fresh, bool), checks.settle("progress", progress, bool)
+    require_listener(listener)
     materials = Materials(reuse=False)
     job = materials.job(spec)
     with opened(store) as results:

@@ -6,12 +6,14 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vxlab.adapters import Method
+from vxlab.checks import listed, require_known, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.engines import Engine, Outcome, make_engine
@@ -65,8 +67,8 @@ def sweep(
             nothing has run. Or the store lacks a run that is not to be trained. Or the store fails: then what has
         finished is kept.
     """
-    if not specs:
-        raise VxlabError("specs is empty; give one RunSpec or more")
+    specs = all_specs(specs)
+    progress, train = settle("progress", progress, bool), settle("train", train, bool)
     # The claims are released last, when no worker trains any more.
     with opened(store) as results, renewed(results) as owner, make_engine(engine, workers=workers) as pool:
         fresh_materials()
@@ -108,11 +110,32 @@ def grid(
     >>> len(grid([LoRA(rank=2), LoRA(rank=8)], learning_rates=[1e-3, 1e-2], seeds=range(5)))
     20
     """
-    rates = product(methods, targets, learning_rates, head_learning_rates, seeds)
+    decided = ("method", "learning_rate", "head_learning_rate", "seed", "targets")
+    require_known(settings, [each.name for each in fields(RunSpec) if each.name not in decided], "grid has no field")
+    each_method = listed("methods", methods, Method, "methods, such as [vxlab.LoRA(rank=8)]")
+    rates, heads = (
+        settle(name, given, tuple[float, ...])
+        for name, given in (("learning_rates", learning_rates), ("head_learning_rates", head_learning_rates))
+    )
+    every = product(each_method, _target_sets(targets), rates, heads, settle("seeds", seeds, tuple[int, ...]))
     return [
         RunSpec(method=method, targets=layers, learning_rate=rate, head_learning_rate=head, seed=seed, **settings)
-        for method, layers, rate, head, seed in rates
+        for method, layers, rate, head, seed in every
     ]
+
+
+def _target_sets(targets: Any) -> list[Any]:
+    """Return target sets: each item of a list is one, and a text alone."""
+    several = isinstance(targets, Iterable) and not isinstance(targets, str | Mapping)
+    return [settle("targets", each, str | tuple[str, ...]) for each in (targets if several else [targets])]
+
+
+def all_specs(specs: Any) -> list[RunSpec]:
+    """Return runs as a list, one or more; refuse what holds anything else."""
+    found = listed("specs", specs, RunSpec, "runs, vxlab.RunSpec(...); a FairSweep is for vxlab.compare")
+    if not found:
+        raise VxlabError("specs is empty; give one RunSpec or more")
+    return found
 
 
 def jobs_of(specs: Sequence[RunSpec], engine: Engine) -> list[Job]:

@@ -1,15 +1,13 @@
 """A sweep as a YAML file: the fair protocol, or a plain grid of runs."""
 
-from collections.abc import Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from vxlab.adapters import METHODS, Method, method_from_name
 from vxlab.adapters.own_home import import_methods
-from vxlab.checks import settle, shown
+from vxlab.checks import require_known, settle, shown
 from vxlab.errors import VxlabError
 from vxlab.experiments.fair import Candidate, FairSweep
 from vxlab.experiments.plain_yaml import read_yaml
@@ -73,7 +71,7 @@ def _sweep(content: dict[str, Any]) -> FairSweep | list[RunSpec]:
     if protocol not in ("fair", "grid"):
         raise VxlabError(f"protocol={protocol!r} is unknown; choose fair or grid")
     known = _OF_FAIR if protocol == "fair" else _OF_GRID
-    _require_known(content, (*known, *_OF_RUN, "protocol"), "")
+    require_known(content, (*known, *_OF_RUN, "protocol"), "unknown key")
     settings = {name: content.pop(name) for name in _OF_RUN if name in content}
     entries = content.pop("candidates")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -119,14 +117,6 @@ def _method(settings: dict[str, Any]) -> Method:
 
 def _known() -> str:
     return f"{', '.join(METHODS)} or peft:NAME"
-
-
-def _require_known(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    for key in content:
-        if key not in known:
-            near = get_close_matches(key, known, n=1)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
-            raise VxlabError(f"unknown key {key!r}{where}{meant} (known: {', '.join(known)})")
 
 
 def _listed(value: Any) -> list[Any]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from vxlab.checks import settle, shown
+from vxlab.errors import VxlabError
 from vxlab.experiments.engines.failures import described, traced
 
 
@@ -65,6 +67,18 @@ class Engine(Protocol):
         Returns:
             Outcomes, each once; none when the time is up, or at once when no job is under way.
         """
+
+
+MOST_WORKERS = 10_000
+"""More were meant for something else."""
+
+
+def require_workers(workers: Any) -> int | None:
+    """Return the number of workers, None where it is left open; raise where it is none."""
+    number: int | None = settle("workers", workers, int | None)
+    if number is not None and not 1 <= number <= MOST_WORKERS:
+        raise VxlabError(f"workers={shown(workers)} is not a number of workers; choose 1 or more, or None")
+    return number
 
 
 def attempt(key: str, function: Callable[..., Any], args: tuple[Any, ...], workers: int = 1) -> Outcome:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.engines.base import Outcome, attempt
+from vxlab.experiments.engines.base import Outcome, attempt, require_workers
 
 
 class InlineEngine:
@@ -32,7 +32,7 @@ class InlineEngine:
     retries = False
 
     def __init__(self, workers: int | None = None) -> None:
-        if workers not in (None, 1):
+        if require_workers(workers) not in (None, 1):
             raise VxlabError(f"workers={workers!r}: engine='inline' runs one job at a time; choose engine='processes'")
         self._waiting: deque[tuple[str, Callable[..., Any], tuple[Any, ...]]] = deque()
 

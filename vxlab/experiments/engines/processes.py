@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.engines.base import Outcome, failed, unpacked
+from vxlab.experiments.engines.base import Outcome, failed, require_workers, unpacked
 from vxlab.experiments.engines.failures import death
 from vxlab.experiments.engines.worker import READY, packed_job, serve
 
@@ -191,13 +191,6 @@ def visible_gpus() -> list[str]:
         return []
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
-
-
-def require_workers(workers: int | None) -> int | None:
-    """Return the number; raise where it is none."""
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise VxlabError(f"workers={workers!r} is not a number of workers; choose 1 or more")
-    return workers
 
 
 @contextlib.contextmanager

@@ -10,10 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from vxlab.checks import settle
 from vxlab.errors import VxlabError
-from vxlab.experiments.engines.base import Outcome, failed, perform, unpacked
+from vxlab.experiments.engines.base import Outcome, failed, perform, require_workers, unpacked
 from vxlab.experiments.engines.failures import memory_advice, one_line
-from vxlab.experiments.engines.processes import cores, default_workers, require_workers
+from vxlab.experiments.engines.processes import cores, default_workers
 
 _RETRIES = 3  # by Ray, of a job whose worker or node died
 _STARTS = 2  # Ray gives its own helpers 15 s to come up, which a busy machine or a cold disk exceeds
@@ -55,13 +56,12 @@ class RayEngine:
 
         self._ray: Any = ray
         self._workers = require_workers(workers)
-        self._cpus, self._gpus = cpus_per_run, gpus_per_run
-        self._shared_files = shared_files
+        self._cpus = _share("cpus_per_run", cpus_per_run, int, at_least=1)
+        self._gpus = _share("gpus_per_run", gpus_per_run, float, at_least=0)
+        self._shared_files: bool | None = settle("shared_files", shared_files, bool | None)
         self._jobs: dict[Any, str] = {}
         self._unsent: list[Outcome] = []
         self._ours = False
-        _check_share("cpus_per_run", cpus_per_run, at_least=1)
-        _check_share("gpus_per_run", gpus_per_run, at_least=0)
 
     @property
     def slots(self) -> int:
@@ -229,9 +229,13 @@ def _require_answer(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
-def _check_share(name: str, value: float | None, at_least: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < at_least):
-        raise VxlabError(f"{name}={value!r} is not what a run can occupy; choose {at_least} or more")
+def _share(name: str, value: Any, kind: type, at_least: int) -> Any:
+    number = settle(name, value, kind | None)
+    if number is not None and (number < at_least or (number > 1 and number != int(number))):
+        raise VxlabError(
+            f"{name}={value!r} is not what a run can occupy; choose {at_least} or more, and above 1 a whole number"
+        )
+    return number
 
 
 def _keep_token_private() -> None:
