@@ -120,6 +120,8 @@ def test_a_checkpoint_is_never_taken_for_the_base(whole: tuple[Trainer, Path]) -
         transformers.AutoModel.from_pretrained(folder / "checkpoint-12")
     with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
         transformers.BertForSequenceClassification.from_pretrained(folder / "checkpoint-12", config=bert().config)
+    with pytest.raises(vxlab.VxlabError, match="holds an adapter of vxlab's and no model; name the model that it was"):
+        vxlab.load_model(str(folder / "checkpoint-12"), 2)
 
 
 @pytest.mark.parametrize("named", [True, False])

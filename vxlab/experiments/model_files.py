@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from vxlab.adapters.adapter_files import SETTINGS_FILE
 from vxlab.errors import VxlabError
 from vxlab.experiments import assets
 
@@ -151,6 +152,11 @@ def _check_folder(folder: Path) -> None:
         raise VxlabError(
             f"model={str(folder)!r} holds adapter_config.json, an adapter that transformers would put on silently; "
             "name the base's own folder, or take the adapter's files out of this one"
+        )
+    if "config.json" not in names and SETTINGS_FILE in names:
+        raise VxlabError(
+            f"model={str(folder)!r} holds an adapter of vxlab's and no model; name the model that it was trained on, "
+            "and put it on by vxlab.load_adapter"
         )
     if "config.json" not in names:
         raise VxlabError(f"model={str(folder)!r} is a folder without config.json; name one written by save_pretrained")
