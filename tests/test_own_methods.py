@@ -243,6 +243,9 @@ def test_a_class_that_is_defined_again_replaces_itself(tmp_path: Path) -> None:
     second = module(tmp_path, SOURCE.replace('"frozen_a"', '"mine_a"') + "\nSPREAD = 1\n").FrozenA
     assert METHODS["mine_a"] is second is not first
     vxlab.save_adapter(trained(first(rank=2)), tmp_path / "of the first")
+    third = module(tmp_path, SOURCE.replace('"frozen_a"', '"mine_b"')).FrozenA
+    assert METHODS["mine_b"] is third
+    assert "mine_a" not in METHODS
 
 
 def test_one_file_read_under_two_names_is_one_class(tmp_path: Path) -> None:

@@ -107,6 +107,15 @@ def test_the_rank_table_has_its_own_count(folder: Path, tiny_model: str) -> None
     assert dict(zip(own["rank"], own["backbone"], strict=True)) == {1: 4 * 32, 8: 4 * 32 * 8}
 
 
+def test_the_rank_explorer_says_what_it_does_not_know_of_it(folder: Path, tiny_model: str) -> None:
+    model = vxlab.load_model(tiny_model, 2)
+    gradients = {name: layer.weight.detach() for name, layer in vxlab.resolve_targets(model, "query-value").items()}
+    shown: Any = vxlab.explore_rank(model, ranks=[1], gradients=gradients, interactive=False)
+    told = shown.to_json()
+    assert "Of the first gradient: not known for frozen_a, a family of your own" in told
+    assert "is in reach at the start" in told
+
+
 def test_names_and_usual_settings_are_known(folder: Path) -> None:
     settings = {"name": "frozen_a", "rank": 3, "seed": 1}
     assert (label(settings), family_name(settings)) == ("frozen_a r=3", "frozen_a")

@@ -52,6 +52,8 @@ def register(cls: Own) -> Own:
     _check_class(cls)
     _check_name(cls)
     _check_fields(cls)
+    for name in [name for name, known in METHODS.items() if name != cls.name and _is_again(known, cls)]:
+        del METHODS[name]  # it has another name now
     METHODS[cls.name] = cls
     return cls
 
@@ -137,9 +139,13 @@ def _check_name(cls: type[Method]) -> None:
 
 def _is_same(known: type[Method], cls: type[Method]) -> bool:
     """Say whether two classes are one, defined again or read from one file under two names of its module."""
-    if known.__qualname__ != cls.__qualname__ or not is_own(known):
-        return known is cls
-    return known.__module__ == cls.__module__ or code_version(known) == code_version(cls)
+    if known is cls or _is_again(known, cls):
+        return True
+    return known.__qualname__ == cls.__qualname__ and is_own(known) and code_version(known) == code_version(cls)
+
+
+def _is_again(known: type[Method], cls: type[Method]) -> bool:
+    return is_own(known) and (known.__module__, known.__qualname__) == (cls.__module__, cls.__qualname__)
 
 
 def _check_fields(cls: type[Method]) -> None:
