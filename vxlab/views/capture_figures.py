@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from vxlab.views.look import GREY, look, styled
+from vxlab.views.plain import draws_text
 
 _COLUMNS = 3
 _BOUNDS = (
@@ -16,6 +17,7 @@ _BOUNDS = (
 )
 
 
+@draws_text
 def capture_against_parameters(table: pd.DataFrame, by_role: bool = False) -> go.Figure:
     """Draw the captured share of the gradient's energy against trained parameters, both logarithmic, a line a family.
 

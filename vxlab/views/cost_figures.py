@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from vxlab.experiments.cost_conclusions import measured
 from vxlab.experiments.rank_costs import FROZEN, FULL, HEAD
 from vxlab.views.look import COLOURS, GREY, INK, PAPER, label, look, styled
+from vxlab.views.plain import draws_text
 
 PARTS = (
     ("adapter", "adapter, frozen parts too"),
@@ -21,6 +22,7 @@ _PATTERNS = ("", "/", "x", ".", "\\")
 _FAMILIES = ("LoRA", "VeRA", "LoRA-XS")
 
 
+@draws_text
 def step_time_by_rank(table: pd.DataFrame) -> go.Figure:
     """Draw step time over the frozen model's against rank: quartiles as bars; lines where no rank is."""
     rows = measured(table)
@@ -45,6 +47,7 @@ def step_time_by_rank(table: pd.DataFrame) -> go.Figure:
     return styled(figure, height=470, name="step time")
 
 
+@draws_text
 def memory_by_category(table: pd.DataFrame) -> go.Figure:
     """Draw what a step holds beside the model's weights: one bar a method and rank, a diamond at the step's peak."""
     rows = measured(table)[::-1]
@@ -64,6 +67,7 @@ def memory_by_category(table: pd.DataFrame) -> go.Figure:
     return styled(figure, height=150 + 26 * len(rows), name="memory")
 
 
+@draws_text
 def storage_against_time(table: pd.DataFrame) -> go.Figure:
     """Draw the trade: bytes of a saved adapter against step time, a line for each method, its end ranks beside it."""
     rows = measured(table)

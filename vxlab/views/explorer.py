@@ -26,13 +26,13 @@ class View(NamedTuple):
 
     traces: Sequence[Mapping[str, Any]]
     """Of every trace of the frame, in its order, what differs from choice to choice, such as ``{"y": [...]}`` or
-    ``{"marker.size": [...]}``. A trace has the same keys in every view."""
+    ``{"marker.size": [...]}``. A trace has the same keys in every view. Texts are in plotly's HTML."""
     words: Sequence[str]
-    """Lines in plotly's HTML (b, i, sub, sup); a page breaks the long ones."""
+    """Lines in plotly's HTML (b, i, sub, sup), names in them escaped; a page breaks the long ones."""
     layout: Mapping[str, Any] = {}
     """Changes to the layout by path, such as ``{"shapes[0].x0": 0.25}``; the same keys in every view."""
     table: pd.DataFrame | None = None
-    """Rows in words; the first is the chosen one's own."""
+    """Rows in words, as plain text; the first is the chosen one's own."""
 
 
 class Explorer(Protocol):

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from vxlab.views.explorer import Choice, Explorer, View, same
 from vxlab.views.look import CHOSEN, PAPER
+from vxlab.views.plain import escape, escaped
 
 # Pixels, from the top down: menu and slider, a line of words, the frame, and the table's head and rows.
 _CONTROLS, _LINE, _HEAD, _ROW = 84, 20, 44, 44
@@ -102,6 +103,7 @@ def _property(trace: Any, path: str) -> Any:
 def _cells(table: pd.DataFrame | None) -> dict[str, Any]:
     if table is None:
         return {"header.values": [], "cells.values": []}
+    table = escaped(table)
     bold = [[f"<b>{value}</b>" if i == 0 else value for i, value in enumerate(table[column])] for column in table]
     return {"header.values": [f"<b>{column}</b>" for column in table], "cells.values": bold}
 
@@ -162,7 +164,7 @@ def _sliders(name: str, steps: Mapping[Choice, Sequence[_Step]], y: float) -> li
     """Return a slider over each choice's stops, of which the menu shows one."""
     return [
         {
-            "steps": [{"label": said, "method": "update", "args": change} for said, change in several],
+            "steps": [{"label": escape(said), "method": "update", "args": change} for said, change in several],
             "active": 0, "visible": i == 0, "x": 0.3 if len(steps) > 1 else 0, "len": 0.7 if len(steps) > 1 else 1,
             "currentvalue": {"prefix": f"{name}: ", "font": {"size": 13}, "offset": 6}, "pad": {"t": 0, "b": 0},
             "y": y, "yanchor": "top",
@@ -177,5 +179,5 @@ def _menu(steps: Mapping[Choice, Sequence[_Step]], y: float) -> dict[str, Any]:
     for i, (choice, several) in enumerate(steps.items()):
         traces, layout = several[0][1]
         sliders = {f"sliders[{j}].visible": i == j for j in range(len(steps))} | {f"sliders[{i}].active": 0}
-        buttons.append({"label": ", ".join(choice), "method": "update", "args": [traces, layout | sliders]})
+        buttons.append({"label": escape(", ".join(choice)), "method": "update", "args": [traces, layout | sliders]})
     return {"buttons": buttons, "x": 0, "xanchor": "left", "y": y, "yanchor": "top", "direction": "down"}

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from vxlab.views.look import GREY, INK, SHADE, look, styled
+from vxlab.views.plain import draws_text
 
 _FAMILIES = ("LoRA", "VeRA", "LoRA-XS", "LiDB, rank 1", "full")
 """Every figure gives a family the same look."""
@@ -16,6 +17,7 @@ _AXES = {
 }
 
 
+@draws_text
 def error_against(summary: pd.DataFrame, axis: str = "parameters", *, title: str, of: str = "shape") -> go.Figure:
     """Draw mean errors by size, a line a family and a panel for each of ``of``, with 95 % intervals.
 
@@ -45,6 +47,7 @@ def error_against(summary: pd.DataFrame, axis: str = "parameters", *, title: str
     return figure.update_layout(legend_y=1.03 + 0.08 / rows, margin_t=80) if len(panels) > 1 else figure
 
 
+@draws_text
 def equal_parameter_ratios(table: pd.DataFrame, *, of: str = "shape", within: float = 0.05) -> go.Figure:
     """Draw VeRA's error ÷ LoRA's at equal trained parameters, with 95 % intervals.
 

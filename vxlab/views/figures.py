@@ -10,11 +10,13 @@ from plotly.subplots import make_subplots
 
 from vxlab.experiments.metrics import in_words
 from vxlab.views.look import COLOURS, GREY, INK, SYMBOLS, look, styled
+from vxlab.views.plain import draws_text
 
 if TYPE_CHECKING:
     from vxlab.experiments.record import RunRecord
 
 
+@draws_text
 def learning_curves(records: Mapping[str, "RunRecord"]) -> go.Figure:
     """Draw training loss by step, and the validation score by epoch with the chosen checkpoint ringed.
 
@@ -51,6 +53,7 @@ def lowest_score(record: "RunRecord") -> float:
     return -1.02 if any(row["value"] < 0 for row in record.metrics) else -0.02
 
 
+@draws_text
 def scores(table: pd.DataFrame, metric: str, items: int) -> go.Figure:
     """Draw a score table: one bar an answer, its 95 % interval as a whisker, its value beside it.
 
@@ -79,6 +82,7 @@ def scores(table: pd.DataFrame, metric: str, items: int) -> go.Figure:
     return styled(figure, height=110 + 50 * len(table), legend=False, name=f"scores {metric}")
 
 
+@draws_text
 def layer_norms(table: pd.DataFrame, column: str, title: str, start: float | None = None) -> go.Figure:
     """Draw a norm by block, a line for each role; where it started, a dashed line says so.
 
@@ -103,6 +107,7 @@ def layer_norms(table: pd.DataFrame, column: str, title: str, start: float | Non
     return styled(figure, height=400, name=f"{column} by block")
 
 
+@draws_text
 def costs(table: pd.DataFrame) -> go.Figure:
     """Draw a cost table: trained parameters of each method on a logarithmic axis, backbone and head apart.
 

@@ -1,6 +1,7 @@
 """One self-contained page of an executed notebook: figures live, no network, code folded."""
 
 import re
+import secrets
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ _REMOTE_TAG = re.compile(
     r"[\"']?(?:https?:)?//[^>]*>",
     re.IGNORECASE,
 )
+_SCRIPT = re.compile(r"<script\b", re.IGNORECASE)
 _STYLE_BLOCK = re.compile(r"<style\b.*?</style\s*>", re.IGNORECASE | re.DOTALL)
 _PLACE = re.compile(r"<!-- (contents|plotly\.js|figure \d+) -->")
 _HEADING = re.compile(r"<h([1-6]) id=\"[^\"]*\"[^>]*>(.*?)</h\1>", re.DOTALL)
@@ -46,12 +48,15 @@ def to_html(notebook: "NotebookNode", title: str, *, failure: str = "", index: s
     page, figures = _with_places_for_figures(notebook)
     page.metadata["title"] = title
     rows, facts = provenance.parameters(notebook), provenance.environment(notebook)
+    # Scripts of the notebook's own outputs run; a handler or a javascript: address that slipped into one does not.
+    nonce = secrets.token_urlsafe(16)
     shown = {"failure": failure, "index": index, "parameters": rows, "environment": facts, "theme": theme_css("page")}
+    shown |= {"nonce": nonce}
     body, headings = _with_own_anchors(_without_remote(_export(page, shown)))
-    body = _NOTEBOOK_LINK.sub(r'\1.html"', body)
+    body = _SCRIPT.sub(f'<script nonce="{nonce}"', _NOTEBOOK_LINK.sub(r'\1.html"', body))
     # nbconvert would send the figures' data through two parsers, so they are put in place at the end.
-    fillings = {"contents": _contents(headings), "plotly.js": _plotly_script() if figures else ""}
-    fillings |= {f"figure {number}": _figure(drawing, number) for number, drawing in enumerate(figures, start=1)}
+    fillings = {"contents": _contents(headings), "plotly.js": _plotly_script(nonce) if figures else ""}
+    fillings |= {f"figure {number}": _figure(drawing, number, nonce) for number, drawing in enumerate(figures, start=1)}
     return _PLACE.sub(lambda place: fillings.get(place[1], place[0]), body)
 
 
@@ -71,24 +76,23 @@ def _with_places_for_figures(notebook: "NotebookNode") -> tuple["NotebookNode", 
     return page, figures
 
 
-def _figure(drawing: dict[str, Any], number: int) -> str:
+def _figure(drawing: dict[str, Any], number: int, nonce: str) -> str:
     import plotly.io as pio
 
     figure: dict[str, Any] = {key: drawing[key] for key in _PARTS if key in drawing}
     # The kernel's plotly has validated it; validating again costs a second a figure.
-    return str(
-        pio.to_html(
-            figure,
-            config=plotly_config(figure),
-            auto_play=False,
-            include_plotlyjs=False,
-            include_mathjax=False,
-            full_html=False,
-            default_height="450px",
-            validate=False,
-            div_id=f"figure-{number}",
-        )
+    page = pio.to_html(
+        figure,
+        config=plotly_config(figure),
+        auto_play=False,
+        include_plotlyjs=False,
+        include_mathjax=False,
+        full_html=False,
+        default_height="450px",
+        validate=False,
+        div_id=f"figure-{number}",
     )
+    return _SCRIPT.sub(f'<script nonce="{nonce}"', page)
 
 
 def _export(page: "NotebookNode", shown: dict[str, Any]) -> str:
@@ -137,7 +141,8 @@ def _without_remote(page: str) -> str:
     return _STYLE_BLOCK.sub(lambda block: _REMOTE_RULE.sub("", block[0]), tags)
 
 
-def _plotly_script() -> str:
+def _plotly_script(nonce: str) -> str:
     from plotly.offline import get_plotlyjs
 
-    return f"<script>window.PlotlyConfig = {{MathJaxConfig: 'local'}};</script>\n<script>{get_plotlyjs()}</script>"
+    begin = f'<script nonce="{nonce}">'
+    return f"{begin}window.PlotlyConfig = {{MathJaxConfig: 'local'}};</script>\n{begin}{get_plotlyjs()}</script>"

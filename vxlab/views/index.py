@@ -1,6 +1,7 @@
 """The index of a folder of reports: a card for each, made from the executed notebooks alone."""
 
 import os
+import re
 import tempfile
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -18,6 +19,7 @@ NAME = "index.html"
 _TITLE = "What the notebooks found"
 _ROOM = 5_500_000  # characters of pictures: with all else the page stays under 8 MB
 _SHOWN = 700  # characters of a conclusion that are not folded
+_SCHEMES = ("http", "https", "mailto", "data")  # the page's own policy lets data be pictures alone
 _LONGEST = 60_000  # characters of a card's conclusion, or of its tables
 
 
@@ -141,13 +143,23 @@ def _from_markdown(text: str) -> str:
 
 
 def _balanced(html: str) -> str:
-    """Close what is left open, so that a card's HTML stays in its card, and drop what no card may do."""
+    """Close what is left open, so that a card's HTML stays in its card, and drop what no card may do: act, or lead off
+    to anything but pages."""
     from bs4 import BeautifulSoup
 
     soup = BeautifulSoup(html, "html.parser")
     for tag in soup(["script", "iframe", "object", "embed", "link", "meta", "base", "form"]):
         tag.decompose()
+    for tag in soup(True):
+        tag.attrs = {name: value for name, value in tag.attrs.items() if not _acts(name, str(value))}
     return str(soup)
+
+
+def _acts(name: str, value: str) -> bool:
+    """Say whether an attribute runs a script, or may: a handler, or an address of another kind than a page's."""
+    scheme = re.match(r"[\s\x00-\x20]*([a-zA-Z][\w+.-]*)\s*:", value)
+    leads = name.lower() in ("href", "src", "action", "formaction", "xlink:href", "srcset", "data", "poster")
+    return name.lower().startswith("on") or bool(leads and scheme and scheme[1].lower() not in _SCHEMES)
 
 
 def _preformatted(text: str) -> str:

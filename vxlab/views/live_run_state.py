@@ -1,6 +1,5 @@
 """What is known of a run while it trains, and the words for it."""
 
-import html
 import math
 import threading
 import time
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pandas as pd
 
 from vxlab.experiments.metrics import in_words
+from vxlab.views.plain import escape
 
 if TYPE_CHECKING:
     from vxlab.experiments.record import RunRecord
@@ -119,14 +119,14 @@ def ended(record: "RunRecord") -> str:
     metric = record.task["metrics"][0]
     chosen = f"{in_words(metric)} {record.score(split='validation'):.3f} on validation, epoch {record.best_epoch:.3g}"
     if record.status == "stopped":
-        folder = f"<code style='overflow-wrap:anywhere'>{html.escape(str(record.folder / 'adapter'))}</code>"
+        folder = f"<code style='overflow-wrap:anywhere'>{escape(str(record.folder / 'adapter'))}</code>"
         return f"stopped after {took}; the best checkpoint ({chosen}) is kept in<br>{folder}<br>{_GOES_ON}"
     return f"finished after {took}: test {in_words(metric)} <b>{record.score():.3f}</b> ({chosen})"
 
 
 def failed(error: str) -> str:
     """Say why a run failed."""
-    return f"<b>failed</b>: {html.escape(error)}<br>{_GOES_ON}"
+    return f"<b>failed</b>: {escape(error)}<br>{_GOES_ON}"
 
 
 def in_time(seconds: float) -> str:

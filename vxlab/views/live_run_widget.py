@@ -1,6 +1,5 @@
 """A run as widgets, for a live notebook."""
 
-import html
 import threading
 from copy import deepcopy
 
@@ -18,6 +17,7 @@ from vxlab.views.figures import epochs_shown, learning_curves, lowest_score
 from vxlab.views.fit_width import FitWidth
 from vxlab.views.live_run_state import SoFar, ended, failed
 from vxlab.views.look import theme_style
+from vxlab.views.plain import escape
 from vxlab.views.whole_figure import WholeFigure
 
 _PAUSE = 0.5
@@ -114,7 +114,7 @@ class LiveRun(widgets.VBox):  # type: ignore[misc] # ipywidgets says nothing of 
         so_far, record = self._so_far, self._record
         over = self._ended.is_set()
         told = (ended(record) if record else failed(self._error)) if over else so_far.words()
-        self.words.value = f"<b>{self._name} on {html.escape(so_far.task['name'])}</b><br>{told}"
+        self.words.value = f"<b>{escape(self._name)} on {escape(so_far.task['name'])}</b><br>{told}"
         self.bar.max, self.bar.value = max(so_far.steps, 1), so_far.step
         if over:
             self.button.disabled = True

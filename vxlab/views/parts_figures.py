@@ -7,11 +7,13 @@ import plotly.graph_objects as go
 
 from vxlab.experiments.metrics import in_words
 from vxlab.views.look import COLOURS, GREY, INK, styled
+from vxlab.views.plain import draws_text
 from vxlab.views.verdict_figures import difference_unit
 
 _PUBLISHED = (("diamond-open", COLOURS[0]), ("square-open", COLOURS[2]), ("triangle-up-open", COLOURS[3]))
 
 
+@draws_text
 def parts_against_unchanged(table: pd.DataFrame, published: pd.DataFrame, *, metric: str) -> go.Figure:
     """Draw how far each changed part is from the unchanged method, with 95 % intervals; hollow points are the paper's.
 

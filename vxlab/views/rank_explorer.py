@@ -19,6 +19,7 @@ from vxlab.experiments.rank_table import FAMILIES, RankTables, rank_tables
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store import Where
 from vxlab.views.explorer import Choice, Stop, View, explore
+from vxlab.views.plain import escape, escaped
 from vxlab.views.rank_figures import by_role, cost_line, flat_line, rank_frame, role_line
 from vxlab.views.rank_words import Lines, beside, score, told_costs, told_energy, told_gradient, told_score
 
@@ -140,7 +141,7 @@ class RankExplorer:
             self._of_gradient(captured, family),
             self._of_score(size),
         ]
-        return View(traces, words + self._missing, {}, beside(sizes, size, self._scores, self._runs))
+        return View(traces, words + escaped(self._missing), {}, beside(sizes, size, self._scores, self._runs))
 
     def _captured_by(self, family: str, targets: str, rank: int) -> Lines:
         known = self._captured if targets == self._first else None
@@ -152,8 +153,8 @@ class RankExplorer:
         if self._captured is None:
             return "Of the first gradient: not computed; give explore_rank a run, such as gradients=vxlab.recipe()"
         if family not in FAMILIES:
-            return f"Of the first gradient: not known for {family}, a family of your own"
-        return f"Of the first gradient: computed for {self._first} alone, the targets of this call"
+            return f"Of the first gradient: not known for {escape(family)}, a family of your own"
+        return f"Of the first gradient: computed for {escape(self._first)} alone, the targets of this call"
 
     def _of_score(self, size: Any) -> str:
         row = self._scores.get((size.targets, size.family, size.rank))
@@ -163,7 +164,7 @@ class RankExplorer:
             return "Test score: none, for runs are found by a model's name, and this model was given as it is"
         chosen = {"model": self._model, "targets": size.targets}
         usual = {"model": "minilm", "targets": "query-value"}
-        told = "".join(f" -p {name} {value}" for name, value in chosen.items() if value != usual[name])
+        told = "".join(f" -p {name} {escape(value)}" for name, value in chosen.items() if value != usual[name])
         strange = self._runs.elsewhere
         runs = f"{strange} run{'s' if strange > 1 else ''}"
         other = f" on these weights, though {runs} on others of this name" if strange else ""
@@ -174,7 +175,7 @@ class RankExplorer:
         return {
             "x": [int(row.rank) for row in rows], "y": [int(row.backbone) for row in rows],
             "text": [f"{row.median:.3f}" if on_front else "" for row in rows],  # all of them would be a thicket
-            "customdata": [f"<b>{row.label}</b><br>{in_words(self._runs.metric)} {score(row)}" for row in rows],
+            "customdata": [f"<b>{escape(row.label)}</b><br>{in_words(self._runs.metric)} {score(row)}" for row in rows],
         }  # fmt: skip
 
     def _room(self) -> int:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from vxlab.views.look import COLOURS, DASHES, INK, look, styled
+from vxlab.views.plain import draws_text, escape
 from vxlab.views.rank_words import Lines
 
 _ENERGY = "energy of W in its first r triplets"
@@ -21,6 +22,7 @@ _EVERY_BLOCK = 24
 """Up to so many blocks each has its tick."""
 
 
+@draws_text
 def rank_frame(
     roles: Sequence[str], families: Sequence[str], blocks: int, most: int, *, lowest: float | None, metric: str
 ) -> go.Figure:
@@ -82,7 +84,7 @@ def flat_line(energies: Lines) -> dict[str, Any]:
 def cost_line(sizes: Sequence[Any], family: str, chosen: str) -> dict[str, Any]:
     """Return a method's parameters by rank, its name at the end; the chosen one's is thick."""
     own = [row for row in sizes if row.family == family]
-    name = f"<b>{family}</b>" if family == chosen else family
+    name = f"<b>{escape(family)}</b>" if family == chosen else escape(family)
     names = [*[""] * (len(own) - 1), f" {name}"][: len(own)]
     width = 3.5 if family == chosen else 1.5
     return {"x": [row.rank for row in own], "y": [row.backbone for row in own], "text": names, "line.width": width}

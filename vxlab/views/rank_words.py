@@ -9,6 +9,7 @@ import pandas as pd
 from vxlab.experiments.costs import BYTES
 from vxlab.experiments.measured import Measured
 from vxlab.experiments.metrics import in_words
+from vxlab.views.plain import escape
 
 GIGABYTE = 10**9
 
@@ -30,7 +31,7 @@ def told_costs(size: Any) -> list[str]:
     trained = f"<b>{size.backbone:,}</b> trained parameters, {percent(size.share)} of the model"
     without = f", {GIGABYTE // alone:,} without the head" if size.head else ""
     return [
-        f"<b>{size.family} r={size.rank}</b> on {size.targets} ({layers}): {trained}{head}",
+        f"<b>{escape(size.family)} r={size.rank}</b> on {escape(size.targets)} ({layers}): {trained}{head}",
         f"Saved: about {in_bytes(size.bytes)}{' with the head' if size.head else ''}; "
         f"<b>{GIGABYTE // size.bytes:,}</b> such adapters fit in 1 GB (10⁹ bytes){without}",
     ]
@@ -60,12 +61,11 @@ def told_score(row: Any, runs: Measured) -> str:
         runs: what was measured.
     """
     if not row.n:
-        return f"Measured on {runs.protocol}: no run finished, at learning rate {row.learning_rate:.2g}"
+        return f"Measured on {escape(runs.protocol)}: no run finished, at learning rate {row.learning_rate:.2g}"
     edge = ", the edge of its range" if row.edge else ""
     front = "; <b>on the Pareto front</b>" if row.front else ""
-    return (
-        f"<b>Test {in_words(runs.metric)} {score(row)}</b>, {runs.protocol}, rate {row.learning_rate:.2g}{edge}{front}"
-    )
+    where = f"{escape(runs.protocol)}, rate {row.learning_rate:.2g}{edge}"
+    return f"<b>Test {in_words(runs.metric)} {score(row)}</b>, {where}{front}"
 
 
 def score(row: Any) -> str:

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 from vxlab.experiments.similarity_statistics import by_kind, by_layer
 from vxlab.experiments.weight_similarity import MEASURES
 from vxlab.views.look import AXIS, COLOURS, DIVERGING, GREY, INK, ON_HEAT, SHADE, SYMBOLS, look, styled
+from vxlab.views.plain import draws_text
 
 THOUSANDTHS = 1000
 _NORMAL = 1.96
@@ -18,6 +19,7 @@ _ASIDE = 0.12
 """How far apart, in blocks, kinds of the same block stand."""
 
 
+@draws_text
 def cosine_by_layer(table: pd.DataFrame, panels: Sequence[Sequence[str]], published: float | None = None) -> go.Figure:
     """Draw the mean cosine by block, a line a kind: the form of VeRA's Figure 5, with intervals over seeds.
 
@@ -50,6 +52,7 @@ def cosine_by_layer(table: pd.DataFrame, panels: Sequence[Sequence[str]], publis
     return styled(figure, height=480, name="cosines by block")
 
 
+@draws_text
 def cosine_map(table: pd.DataFrame, kinds: Sequence[str]) -> go.Figure:
     """Draw the mean cosine of each kind and block as a map, in standard deviations of two unrelated updates.
 
@@ -75,6 +78,7 @@ def cosine_map(table: pd.DataFrame, kinds: Sequence[str]) -> go.Figure:
     return styled(figure, height=120 + 34 * len(kinds), legend=False, name="map of cosines")
 
 
+@draws_text
 def similarity_by_kind(table: pd.DataFrame, kinds: Sequence[str], measures: Sequence[str] | None = None) -> go.Figure:
     """Draw the mean of each measure over pairs and layers, a dot a kind, with its interval over seeds.
 

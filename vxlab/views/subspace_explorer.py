@@ -14,6 +14,7 @@ from vxlab.experiments.store import Where
 from vxlab.experiments.subspace_study import SIZES, Whereabouts
 from vxlab.experiments.subspace_tables import SIDES
 from vxlab.views.explorer import Choice, Stop, View, explore
+from vxlab.views.plain import escape
 from vxlab.views.subspace_frame import CHANCE, MEASURED, colours, framed
 from vxlab.views.subspace_words import angle_words, energy_words
 
@@ -169,10 +170,10 @@ class _BandExplorer:
         where = f"mean of {len(rows)} blocks" if block == MEAN else f"block {block}"
         where = "its only block" if len(self._blocks) == 1 else where
         size = f"{band} {100 * fraction:.3g} % of the singular triplets (r={rows['rank'].iloc[0]})"
-        head = f"<b>{role}, {where}: {size}</b>; ΔW is {self._update}'s"
+        head = f"<b>{escape(role)}, {where}: {size}</b>; ΔW is {escape(self._update)}'s"
         return [
             head,
-            *energy_words(rows[_NUMBERS].mean(), self._update),
+            *energy_words(rows[_NUMBERS].mean(), escape(self._update)),
             *angle_words(angles),
             *self._left_out(),
         ]

@@ -12,6 +12,7 @@ from vxlab.experiments.metrics import in_words
 from vxlab.experiments.subspace_tables import SIDES
 from vxlab.experiments.truncation import REMOVED, UNTOUCHED
 from vxlab.views.look import COLOURS, DIVERGING, GREY, INK, ON_HEAT, SCORES, SHADE, SHARES, look, styled, tick_labels
+from vxlab.views.plain import draws_text
 from vxlab.views.sweep_figures import possible
 
 BANDS = ("top", "middle", "bottom", "random")
@@ -19,6 +20,7 @@ _COLUMNS = 3
 _TOLD = ("role", "band", "fraction", "score", "low", "high")
 
 
+@draws_text
 def truncation_by_role(scores: pd.DataFrame, *, metric: str, trivial: float | None = None) -> go.Figure:
     """Draw the score against the share of triplets that are kept: a panel a role, a line a band, 95 % intervals.
 
@@ -54,6 +56,7 @@ def truncation_by_role(scores: pd.DataFrame, *, metric: str, trivial: float | No
     return _titled(figure, 170 + 260 * math.ceil(len(roles) / _COLUMNS), "truncated by role")
 
 
+@draws_text
 def kept_by_role(shares: pd.DataFrame, fraction: float) -> go.Figure:
     """Draw what each band keeps of the gain of fine-tuning, by role, with 95 % intervals.
 
@@ -83,6 +86,7 @@ def kept_by_role(shares: pd.DataFrame, fraction: float) -> go.Figure:
     return styled(figure, height=150 + 70 * len(roles), name="kept by role")
 
 
+@draws_text
 def energy_spectra(spectra: pd.DataFrame) -> go.Figure:
     """Draw the energy in the first triplets: a panel for W and for each update, a line a role (mean over blocks).
 
@@ -107,6 +111,7 @@ def energy_spectra(spectra: pd.DataFrame) -> go.Figure:
     return _titled(figure, 170 + 300 * math.ceil(len(kinds) / _COLUMNS), "spectra")
 
 
+@draws_text
 def band_heat(energies: pd.DataFrame, update: str, fraction: float, side: str = "both") -> go.Figure:
     """Draw how much more of an update lies in each band than chance would put there: a map of roles by blocks a band.
 
@@ -144,6 +149,7 @@ def band_heat(energies: pd.DataFrame, update: str, fraction: float, side: str = 
     return styled(figure, height=160 + 40 * len(roles), legend=False, name=f"bands of {update}")
 
 
+@draws_text
 def angles_to_bands(angles: pd.DataFrame, update: str) -> go.Figure:
     """Draw the principal angles between an update's strongest directions and W's bands, less what chance would give.
 

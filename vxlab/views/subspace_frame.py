@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from vxlab.experiments.subspace_tables import SIDES
 from vxlab.views.look import COLOURS, DASHES, INK, SHARES, SYMBOLS
 from vxlab.views.panels import DIVERGING, four_panels, headed
+from vxlab.views.plain import draws_text
 
 MEASURED = (
     ("weight", "W"),
@@ -25,6 +26,7 @@ _MOST = 4
 _SHADE = {"fillcolor": COLOURS[4], "opacity": 0.25, "line_width": 0, "layer": "below"}
 
 
+@draws_text
 def framed(roles: Sequence[str], blocks: Sequence[int]) -> go.Figure:
     """Return the four panels with empty lines, in the order: spectra, angles (area, chance, angle a side), energies
     and their chance, map; and the shapes: the band's shade, the chosen block, the chosen layers of the map.

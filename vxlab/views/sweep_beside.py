@@ -10,6 +10,7 @@ from vxlab.experiments.metrics import in_words
 from vxlab.experiments.neighbours import neighbours
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.stored_sweeps import SweepTables
+from vxlab.views.plain import escape
 from vxlab.views.sweep_scores import COSTS
 from vxlab.views.verdict_figures import difference_unit
 
@@ -98,9 +99,9 @@ def words(tables: Tables, candidate: str, cost: str, front: Container[str]) -> l
     """
     own, sweep = tables.rows[candidate], tables.sweep
     place = _place(tables, own, cost, candidate in front)
-    said = f"<b>{candidate}</b>: test {in_words(sweep.metric)} {_score(own)}{_of_runs(own)}."
+    said = f"<b>{escape(candidate)}</b>: test {in_words(sweep.metric)} {_score(own)}{_of_runs(own)}."
     tuned = _tuned(tables.tuning.get(candidate))
-    return [line for text in (said, place, tuned, *sweep.notes) for line in _lines(text)]
+    return [line for text in (said, place, tuned, *map(escape, sweep.notes)) for line in _lines(text)]
 
 
 def _of_runs(own: Any) -> str:
@@ -120,7 +121,7 @@ def _place(tables: Tables, own: Any, cost: str, on_front: bool) -> str:
     others = [row for row in tables.rows.values() if row is not own and pd.notna(getattr(row, column))]
     better = [row for row in others if row.median >= own.median and getattr(row, column) <= paid]
     best = max(better, key=lambda row: (row.median, -getattr(row, column)))
-    return f"Not on the front ({cost}): {best.candidate} has {best.median:.3f} for no more."
+    return f"Not on the front ({cost}): {escape(best.candidate)} has {best.median:.3f} for no more."
 
 
 def _tuned(rows: pd.DataFrame | None) -> str:

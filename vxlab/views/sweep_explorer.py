@@ -20,6 +20,7 @@ from vxlab.experiments.stored_sweeps import SweepTables, stored_sweeps, tables_o
 from vxlab.views.explorer import Choice, Stop, View, explore
 from vxlab.views.learning_curves import add_curves, curves_of
 from vxlab.views.look import SCORES, look, styled, tick_labels
+from vxlab.views.plain import escape, escaped
 from vxlab.views.sweep_beside import Tables, beside_neighbours, choices, words
 from vxlab.views.sweep_figures import published_caption, series_names
 from vxlab.views.sweep_filter import Filter, shown
@@ -135,7 +136,7 @@ class SweepExplorer:
         beside, layout = self.beside(choice, stop)
         if self._published:
             papers = self._published.get(tables.sweep.name)
-            layout["annotations[3].text"] = "" if papers is None else published_caption(papers)
+            layout["annotations[3].text"] = "" if papers is None else published_caption(escaped(papers))
         rows = tables.neighbours(stop)
         traces = [*drawn.traces, rings(list(rows["candidate"]), drawn.places), *beside]
         told = [*words(tables, stop, choice[-1], drawn.front), *self._left_out()]
@@ -167,11 +168,11 @@ class SweepExplorer:
         tuning = tables.tuning.get(candidate, tables.sweep.tuning.iloc[:0])
         runs = len(tables.reported.get(candidate, []))
         score = f"validation {in_words(metric)}"
-        curves, tuned = curves_of(records, metric, colour), tuning_of(tuning, colour)
+        curves, tuned = curves_of(records, metric, colour), tuning_of(escaped(tuning), colour)
         tried = [*tuning["low"], *tuning["high"], *tuned[-1]["y"]]
         short = candidate if len(candidate) < 26 else f"{candidate[:24]}…"
         layout = _ticks(tuning) | {
-            "annotations[0].text": f"<b>{short}</b>, {_counted(records, runs)}",
+            "annotations[0].text": f"<b>{escape(short)}</b>, {_counted(records, runs)}",
             "annotations[1].text": f"{score} (○ epoch kept)",
             "annotations[2].text": f"{score} (○ chosen, × lost)",
             "yaxis3.range": span(curves[2]["y"]),
@@ -229,7 +230,7 @@ def _nothing(store: str, counts: Mapping[Any, int]) -> list[str]:
     runs = ", ".join(f"{count} {status}" for status, count in counts.items())
     there = f"has no run that ended yet ({runs})" if runs else "has no runs yet"
     return [
-        f"<b>Nothing to show:</b> the store {store}",
+        f"<b>Nothing to show:</b> the store {escape(store)}",
         f"{there}. Train some, then run this cell again:",
         "vxlab.compare(vxlab.fair_recipe('smoke')) takes a minute; notebook 02_rank_sweep asks the whole question.",
     ]

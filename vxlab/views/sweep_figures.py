@@ -11,6 +11,7 @@ from vxlab.experiments.labels import NO_LAYERS, family_name
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.pareto import gain_per_thousand
 from vxlab.views.look import DASHES, GREY, SCORES, label, look, styled
+from vxlab.views.plain import draws_text
 
 _FAMILIES = ("LoRA", "VeRA", "LoRA-XS")
 """The three that keep their look in every figure; what else a sweep holds takes the looks after theirs."""
@@ -20,6 +21,7 @@ _PARAMETERS = "trained parameters in the backbone (the task head apart)"
 _FAR = 10  # times the adapters' largest count: full fine-tuning is a line, or all the rest would share a corner
 
 
+@draws_text
 def score_against_parameters(
     summary: pd.DataFrame,
     published: pd.DataFrame | None = None,
@@ -59,6 +61,7 @@ def score_against_parameters(
     return figure if published is None else figure.update_layout(margin_b=90)
 
 
+@draws_text
 def gain_per_parameter(summary: pd.DataFrame, head_score: float, *, metric: str) -> go.Figure:
     """Draw the score relative to the head's alone, in percent, for each thousand trained parameters.
 

@@ -11,6 +11,7 @@ from vxlab.experiments.metrics import in_words
 from vxlab.experiments.pareto import pareto_front
 from vxlab.experiments.stored_sweeps import SweepTables
 from vxlab.views.look import DASHES, GREY, INK, label, look
+from vxlab.views.plain import escape, escaped
 from vxlab.views.sweep_figures import cited, end_ranks, hollow, looks_of, published_name, told
 
 _FAR = 10  # times the ranked candidates' largest cost: beyond, a line says the score, or all else would share a corner
@@ -81,12 +82,12 @@ class ScorePanel:
         for name in self._names:
             i = self.looks[name]
             figure.add_scatter(
-                mode="lines+markers+text", name=name, legendgroup=name, textposition=_beside(i), cliponaxis=False,
-                textfont=label(i), hovertemplate="%{hovertext}<extra></extra>", **look(i),
+                mode="lines+markers+text", name=escape(name), legendgroup=name, textposition=_beside(i),
+                cliponaxis=False, textfont=label(i), hovertemplate="%{hovertext}<extra></extra>", **look(i),
                 error_y={"type": "data", "symmetric": False, "thickness": 1.5, "width": 4},
             )  # fmt: skip
             figure.add_scatter(
-                mode="markers", name=name, legendgroup=name, showlegend=False,
+                mode="markers", name=escape(name), legendgroup=name, showlegend=False,
                 marker=look(i)["marker"] | {"size": 5, "opacity": 0.5},
                 hovertemplate="%{hovertext}: %{y:.3f}<extra></extra>",
             )  # fmt: skip
@@ -95,7 +96,11 @@ class ScorePanel:
         for i, name in enumerate([*self._levels, "majority class"]):
             line = {"color": GREY, "dash": DASHES[(i + 1) % len(DASHES)], "width": 1.5}
             figure.add_scatter(
-                mode="lines", line=line, name=name, hovertemplate="%{fullData.name}<extra></extra>", legendrank=1002
+                mode="lines",
+                line=line,
+                name=escape(name),
+                hovertemplate="%{fullData.name}<extra></extra>",
+                legendrank=1002,
             )
         for mark in self._marks:
             name, told = _paper_name(mark), "%{hovertext}<extra></extra>"
@@ -217,14 +222,14 @@ def _line(rows: pd.DataFrame, metric: str) -> dict[str, Any]:
         "x": _xs(rows["x"].mask(rows["level"])), "y": [_short(y, 4) for y in rows["median"]], "text": end_ranks(rows),
         "error_y.array": [_short(each, 3) for each in rows["q3"] - rows["median"]],
         "error_y.arrayminus": [_short(each, 3) for each in rows["median"] - rows["q1"]],
-        "hovertext": told(rows, metric),
+        "hovertext": told(escaped(rows), metric),
     }  # fmt: skip
 
 
 def _dots(rows: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
     """Return the runs, each above its candidate's cost."""
     places = rows.set_index("candidate")["x"].mask(rows["level"].to_numpy())
-    named = [f"{name}, seed {seed}" for name, seed in zip(runs["candidate"], runs["seed"], strict=True)]
+    named = [escape(f"{name}, seed {seed}") for name, seed in zip(runs["candidate"], runs["seed"], strict=True)]
     x = _xs(runs["candidate"].map(places))
     return {"x": x, "y": [_short(y, 4) for y in runs["test"]], "hovertext": named}
 
@@ -247,21 +252,21 @@ def _front(table: pd.DataFrame, left: float, right: float) -> dict[str, Any]:
 def _level(name: str, score: Any, ends: tuple[float, ...]) -> dict[str, Any]:
     """Return a line across the panel, or none where the score has a point of its own."""
     if score is None or pd.isna(score):
-        return {"x": [], "y": [], "name": name}
-    return {"x": [_short(end) for end in ends], "y": [_short(score, 4)] * 2, "name": f"{name}: {score:.3f}"}
+        return {"x": [], "y": [], "name": escape(name)}
+    return {"x": [_short(end) for end in ends], "y": [_short(score, 4)] * 2, "name": escape(f"{name}: {score:.3f}")}
 
 
 def _paper(rows: pd.DataFrame, looks: Mapping[str, int], placed: bool) -> dict[str, Any]:
     markers = [hollow(looks[published_name(method)]) for method in rows["method"]]
     return {
         "x": [int(x) for x in rows["parameters"]] if placed else [], "y": list(rows["fraction"]),
-        "hovertext": [cited(row) for row in rows.itertuples()],
+        "hovertext": [cited(row) for row in escaped(rows).itertuples()],
         "marker.symbol": [each["symbol"] for each in markers], "marker.color": [each["color"] for each in markers],
     }  # fmt: skip
 
 
 def _paper_name(mark: str) -> str:
-    return "published" + (f" [{mark}]" if mark else "")
+    return escape("published" + (f" [{mark}]" if mark else ""))
 
 
 def _beside(i: int) -> str:

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 from vxlab.errors import VxlabError
 from vxlab.views.explorer_widget import ExplorerWidget
 from vxlab.views.exports import export_figure, export_table
+from vxlab.views.plain import escape
 from vxlab.views.sweep_explorer import SweepExplorer
 from vxlab.views.sweep_filter import Filter, everything
 
@@ -103,9 +104,9 @@ class SweepWidget(ExplorerWidget):
     def _export(self, save: Callable[[], Path], _: Any) -> None:
         self.saved.value = "writing …"
         try:
-            self.saved.value = f"written: <code>{save()}</code>"
+            self.saved.value = f"written: <code>{escape(str(save()))}</code>"
         except VxlabError as error:
-            self.saved.value = str(error)
+            self.saved.value = escape(str(error))
 
 
 class _Filters(widgets.Accordion):  # type: ignore[misc] # ipywidgets says nothing of its types

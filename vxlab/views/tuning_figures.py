@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 
 from vxlab.experiments.metrics import in_words
 from vxlab.views.look import COLOURS, DASHES, GREY, INK, SCORES, SYMBOLS, styled, tick_labels
+from vxlab.views.plain import draws_text
 from vxlab.views.sweep_figures import possible
 
 _COLUMNS = 3
@@ -24,6 +25,7 @@ _LOST = {"symbol": "x-thin", "size": 10, "color": COLOURS[1], "line": {"width": 
 _NO_RANK = 0
 
 
+@draws_text
 def tuning_curves(tuning: pd.DataFrame, *, metric: str) -> go.Figure:
     """Draw validation scores against the learning rate, a panel a method and a line a rank: median, range over seeds.
 

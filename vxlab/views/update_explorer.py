@@ -14,6 +14,7 @@ from vxlab.experiments.store import Where
 from vxlab.experiments.update_pairs import pair_table
 from vxlab.experiments.update_table import UpdateTables, update_tables
 from vxlab.views.explorer import Choice, Stop, View, explore
+from vxlab.views.plain import escape, escaped
 from vxlab.views.subspace_explorer import spread
 from vxlab.views.update_frame import framed, kind_of, titles
 from vxlab.views.update_words import alike_words, own_words
@@ -90,7 +91,7 @@ class _UpdateExplorer:
         rings = [{"x": [int(row["block"])], "y": [_short(row["relative_norm"])]} for row in rows]
         spectra = [self._line(i, stop, "spectrum") for i in range(len(rows))]
         details = [trace for i in range(len(rows)) for trace in self._details(i, stop)]
-        heads = titles(self._names, self._kinds, rows)
+        heads = titles(escaped(self._names), self._kinds, rows)
         layout = {f"annotations[{i}].text": f"<b>{head}</b>" for i, head in enumerate(heads)}
         return View([*self._still, *rings, *spectra, *details], self._told(stop, rows), layout)
 
@@ -111,13 +112,14 @@ class _UpdateExplorer:
         return {"x": x, "y": y}
 
     def _told(self, layer: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        head = f"<b>{rows[0]['role']}, block {rows[0]['block']}</b> ({layer})"
+        head = f"<b>{escape(rows[0]['role'])}, block {rows[0]['block']}</b> ({escape(layer)})"
+        names = escaped(self._names)
         lines = [head]
-        for name, row, method in zip(self._names, rows, self._methods, strict=True):
+        for name, row, method in zip(names, rows, self._methods, strict=True):
             lines += own_words(name, row, method)
         if self._pairs is not None:
             lines += alike_words(self._pairs[layer])
-            lines.append(f"Solid lines and filled marks: {self._names[0]}; dashed and hollow: {self._names[1]}.")
+            lines.append(f"Solid lines and filled marks: {names[0]}; dashed and hollow: {names[1]}.")
         return lines + self._left_out
 
     @cached_property

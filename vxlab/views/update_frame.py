@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from vxlab.experiments.update_table import CELLS, LEADING, THRESHOLD
 from vxlab.views.look import COLOURS, DASHES, GREY, INK, SYMBOLS
 from vxlab.views.panels import DIVERGING, four_panels, headed
+from vxlab.views.plain import draws_text
 
 Lines = Mapping[tuple[str, str], tuple[list[float], list[float]]]
 """The points of every line, by layer and what it shows."""
@@ -40,6 +41,7 @@ def titles(names: Sequence[str], kinds: Sequence[tuple[str, ...]], rows: Sequenc
     return ["How far W moved: ‖ΔW‖ / ‖W‖", "ΔW's singular values in this layer", *lower]
 
 
+@draws_text
 def framed(
     names: Sequence[str], layers: Sequence[pd.DataFrame], points: Sequence[Lines], kinds: Sequence[tuple[str, ...]]
 ) -> go.Figure:

@@ -11,6 +11,7 @@ from vxlab.experiments.metrics import in_words
 from vxlab.experiments.pairs import IN_POINTS
 from vxlab.experiments.pareto import pareto_front
 from vxlab.views.look import COLOURS, GREY, INK, SCORES, look, styled
+from vxlab.views.plain import draws_text
 from vxlab.views.sweep_figures import possible, series, told
 
 _COSTS = (
@@ -21,6 +22,7 @@ _COSTS = (
 )
 
 
+@draws_text
 def pareto_figures(summary: pd.DataFrame, *, metric: str) -> go.Figure:
     """Draw scores against four costs; candidates that no other beats in both are filled, and joined by a line.
 
@@ -43,6 +45,7 @@ def pareto_figures(summary: pd.DataFrame, *, metric: str) -> go.Figure:
     return styled(figure, height=780, name="fronts")
 
 
+@draws_text
 def differences(pairs: pd.DataFrame, kind: str | None = None, *, metric: str) -> go.Figure:
     """Draw the difference of each pair with its 95 % interval; pairs that are told apart stand out.
 
