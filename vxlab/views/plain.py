@@ -37,7 +37,8 @@ def escaped(value: Shown) -> Shown:
     """
     if isinstance(value, pd.DataFrame):
         table = _with_cells(value)
-        return cast(Shown, table.set_axis(table.index.map(_each), axis=0).set_axis(table.columns.map(_each), axis=1))
+        table.index, table.columns = _of_axis(table.index), _of_axis(table.columns)
+        return cast(Shown, table)
     return cast(Shown, _each(value))
 
 
@@ -71,6 +72,10 @@ def _each(value: Any) -> Any:
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
         return {escape(name): _each(each) for name, each in value.items()}
     return value
+
+
+def _of_axis(axis: "pd.Index[Any]") -> "pd.Index[Any]":
+    return axis.map(_each).set_names(_each(list(axis.names)))
 
 
 def _with_cells(table: pd.DataFrame) -> pd.DataFrame:
