@@ -35,7 +35,6 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "deberta": _DISENTANGLED,
     "deberta-v2": _DISENTANGLED,
     "distilbert": {**_TEXT, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48},
-    "electra": _PLAIN,
     "modernbert": {**_PLAIN, "pad_token_id": 0, "cls_token_id": _BEGIN, "sep_token_id": _END},
     "mpnet": _PLAIN,
     "roberta": _PLAIN,
@@ -44,22 +43,18 @@ ENCODERS: dict[str, dict[str, Any]] = {
 DECODERS: dict[str, dict[str, Any]] = {
     "bloom": {**_TEXT, "hidden_size": 32, "n_layer": 2, "n_head": 4},
     "diffllama": _GROUPED,
-    "falcon": _PLAIN,
-    "gemma": _HEADS_OF_8,
     "gemma3_text": _HEADS_OF_8,
     "gpt2": _GPT2,
     "gpt_neo": {**_TEXT, "hidden_size": 32, "num_layers": 2, "num_heads": 4, "attention_types": [[["global"], 2]]},
-    "gpt_neox": _PLAIN,
     "llama": _GROUPED,
     "mistral": _GROUPED,
     "modernbert-decoder": {**_PLAIN, "pad_token_id": 0, "cls_token_id": _BEGIN, "sep_token_id": _END},
     "opt": {**_PLAIN, "ffn_dim": 48, "word_embed_proj_dim": 32},
     "phi": _PLAIN,
     "phi3": {**_GROUPED, "pad_token_id": 0},
-    "qwen2": _GROUPED,
     "qwen3": _HEADS_OF_8,
 }
-BOTH: dict[str, dict[str, Any]] = {"bart": _BART, "mbart": _BART, "mt5": _T5, "t5": _T5, "umt5": _T5}
+BOTH: dict[str, dict[str, Any]] = {"bart": _BART, "mbart": _BART, "t5": _T5, "umt5": _T5}
 CLASSIFIERS = {**ENCODERS, **DECODERS, **BOTH}
 
 
