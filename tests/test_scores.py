@@ -77,6 +77,14 @@ def test_tables_that_make_no_sense_are_refused(record, tmp_path):
         score_table({"a": record, "b": other})
 
 
+def test_runs_on_other_items_of_one_name_are_refused(record, tmp_path):
+    fewer = toy.run_record(tmp_path / "b", toy.logits_with(_hits(1)[:50], LABELS[:50]), LABELS[:50])
+    other = toy.run_record(tmp_path / "c", toy.logits_with(_hits(1), 1 - LABELS), 1 - LABELS)
+    for each, counts in ((fewer, "200 and 50"), (other, "200 and 200")):
+        with pytest.raises(VxlabError, match=rf"predicted other test items of toy \({counts}\)"):
+            score_table({"a": record, "b": each})
+
+
 def test_a_split_without_a_trivial_score_is_refused(record):
     with pytest.raises(VxlabError, match=r"split='train'.*choose one of test"):
         score_table({"vera": record}, split="train")

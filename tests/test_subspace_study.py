@@ -128,9 +128,10 @@ def test_whereabouts_are_kept_and_read_without_a_model(records, monkeypatch):
 
 def test_runs_of_several_models_are_not_laid_against_one(records):
     _, runs = records
-    other = vxlab.RunRecord(**{**vars(runs["LoRA"]), "spec": {**runs["LoRA"].spec, "model": "mpnet"}})
-    with pytest.raises(vxlab.VxlabError, match="runs from one base model"):
-        whereabouts({**runs, "other": other})
+    lora = runs["LoRA"]
+    for changed in ({"spec": {**lora.spec, "model": "mpnet"}}, {"identity": {**lora.identity, "model": "ffff"}}):
+        with pytest.raises(vxlab.VxlabError, match="runs from one base model"):
+            whereabouts({**runs, "other": vxlab.RunRecord(**{**vars(lora), **changed})})
 
 
 def test_capture_by_basis_is_best_for_the_gradients_own(records, tiny_model, toy_task):

@@ -110,12 +110,15 @@ def test_two_runs_stand_beside_each_other_with_cosine_and_overlap(runs, store):
 
 
 def test_runs_of_one_method_go_by_what_else_they_differ_in(runs, store, tiny_model, tmp_path):
-    other = dataclasses.replace(runs["lora"], key="other", spec=runs["lora"].spec | {"seed": 7})
+    other = dataclasses.replace(runs["lora"], spec=runs["lora"].spec | {"seed": 7})
     live = explore_updates(runs["lora"], other, store=store, interactive=True)
     assert [trace.name for trace in live.figure.data[6:8]] == ["LoRA r=3, seed 0", "LoRA r=3, seed 7"]
     live = explore_updates(runs["lora"], runs["lora"], store=store, interactive=True)
     assert [trace.name for trace in live.figure.data[6:8]] == ["LoRA r=3 (first)", "LoRA r=3 (second)"]
     assert "cosine is 1.000" in live.words.value
+    newer = dataclasses.replace(runs["lora"], identity=runs["lora"].identity | {"vxlab": "99"})
+    live = explore_updates(runs["lora"], newer, store=store, interactive=True)
+    assert live.figure.data[7].name == "LoRA r=3, versions vxlab 99"
     bottom = moved_run(tmp_path / "bottom", tiny_model, vxlab.LoRAXS(rank=4, basis="bottom"))
     live = explore_updates(runs["xs"], bottom, store=store, interactive=True)
     assert [trace.name for trace in live.figure.data[6:8]] == ["LoRA-XS r=4, basis top", "LoRA-XS r=4, basis bottom"]

@@ -40,7 +40,7 @@ def score_table(records: Mapping[str, RunRecord], metric: str | None = None, spl
         split: ``test``, or another that the runs predicted.
 
     Raises:
-        VxlabError: there are no runs, they are on several tasks, or the metric or the split was not scored.
+        VxlabError: there are no runs, they are on several tasks or items, or the metric or the split was not scored.
     """
     import pandas as pd
 
@@ -56,11 +56,18 @@ def score_table(records: Mapping[str, RunRecord], metric: str | None = None, spl
     rows: list[tuple[str, float, float, float]] = [
         (trivial, task["majority"][split][metric], float("nan"), float("nan"))
     ]
+    truth: Any = None
     for name, record in records.items():
         if record.status != "finished":
             rows.append((f"{name} (diverged)", *(float("nan"),) * 3))
             continue
         logits, labels = (tensor.numpy() for tensor in record.predictions(split))
+        truth = labels if truth is None else truth
+        if not np.array_equal(truth, labels):
+            raise VxlabError(
+                f"the runs predicted other {split} items of {task['name']} ({len(truth)} and {len(labels)}): its data "
+                "or the sample of it has changed; compare runs on the same"
+            )
         rows.append((name, compute([metric], logits, labels)[metric], *interval(metric, logits, labels)))
     return pd.DataFrame(rows, columns=["answer", "score", "low", "high"])
 

@@ -181,7 +181,7 @@ def whereabouts(
     for name, record in records.items():
         if record.status != "finished":
             raise VxlabError(f"the run of {name} {record.status}, so its update says nothing; lower its learning rate")
-    if len({record.spec["model"] for record in records.values()}) != 1:
+    if len({(record.spec["model"], record.identity.get("model")) for record in records.values()}) != 1:
         raise VxlabError("records must be of runs from one base model, whose weights their updates are laid against")
     runs = _Loaded(records)
     identity = {"runs": [[name, record.digest] for name, record in records.items()]}

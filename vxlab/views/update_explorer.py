@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from vxlab.experiments.identities import identity_columns
 from vxlab.experiments.labels import label
 from vxlab.experiments.progress import in_live_notebook
 from vxlab.experiments.record import RunRecord
@@ -142,9 +143,10 @@ def _names(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _settings(record: RunRecord) -> dict[str, Any]:
-    """Return a run's settings, the method's first; its seed is of the frozen matrices."""
+    """Return a run's settings, the method's first, and its identity; the method's seed is of the frozen matrices."""
     method = {"matrix seed" if name == "seed" else name: value for name, value in record.spec["method"].items()}
-    return method | {name: value for name, value in record.spec.items() if name != "method"}
+    told = method | {name: value for name, value in record.spec.items() if name != "method"}
+    return told | identity_columns(record.identity)
 
 
 def _records(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
