@@ -41,6 +41,16 @@ def test_mambas_dt_proj_is_refused() -> None:
         vxlab.attach(mamba(), vxlab.LoRA(rank=2), targets="all-linear")
 
 
+def test_wavlms_attention_is_refused() -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 48}
+    ears = {"conv_dim": (16,), "conv_kernel": (10,), "conv_stride": (5,), "num_feat_extract_layers": 1}
+    model = transformers.WavLMModel(transformers.WavLMConfig(**sizes, **ears, num_conv_pos_embedding_groups=2))
+    with pytest.raises(
+        vxlab.VxlabError, match=r"`encoder.layers.0.attention.\w_proj` inside WavLMAttention, which reads"
+    ):
+        vxlab.attach(model, vxlab.LoRA(rank=2))
+
+
 @pytest.mark.parametrize("method", [vxlab.LoRA(rank=2), vxlab.PEFT("lora", {"r": 2})], ids=str)
 @pytest.mark.parametrize("build", [falcon_mamba, jamba])
 def test_a_layer_that_is_called_elsewhere_raises_where_it_was_not(build, method) -> None:

@@ -5,40 +5,44 @@ from typing import NamedTuple
 from torch import nn
 
 
-class Holder(NamedTuple):
-    """A parameter's name in a model, and where its values lie."""
+class _Span(NamedTuple):
+    """Where a parameter's values lie, from its first to its last element, in bytes."""
 
-    name: str
     memory: tuple[str, int]
     start: int
     end: int
-    """in bytes, the first that is not of it any more"""
 
-    def overlaps(self, other: "Holder") -> bool:
-        """Tell whether the two have memory in common, as far as their first and last elements show."""
-        return self.memory == other.memory and self.start < other.end and other.start < self.end
+    def overlaps(self, other: "_Span") -> bool:
+        return self.start < other.end and other.start < self.end
 
 
-def weight_holders(model: nn.Module) -> list[Holder]:
-    """Return every name under which a model holds a parameter, and its memory.
+def shared_parameters(model: nn.Module) -> dict[str, list[str]]:
+    """Return the parameters that have memory in common with others, and those others, by dotted names.
 
     >>> first, second = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
     >>> second.weight = nn.Parameter(first.weight.data)
-    >>> one, other = weight_holders(nn.Sequential(first, second))
-    >>> one.overlaps(other)
-    True
+    >>> shared_parameters(nn.Sequential(first, second))
+    {'0.weight': ['1.weight'], '1.weight': ['0.weight']}
     """
-    return [_holder(name, parameter) for name, parameter in model.named_parameters(remove_duplicate=False)]
+    spans = {name: _span(parameter) for name, parameter in model.named_parameters(remove_duplicate=False)}
+    together: dict[tuple[str, int], list[str]] = {}
+    for name, span in spans.items():
+        together.setdefault(span.memory, []).append(name)
+    several = (names for names in together.values() if len(names) > 1)
+    twins = {
+        name: [o for o in names if o != name and spans[o].overlaps(spans[name])] for names in several for name in names
+    }
+    return {name: others for name, others in twins.items() if others}
 
 
-def _holder(name: str, parameter: nn.Parameter) -> Holder:
+def _span(parameter: nn.Parameter) -> _Span:
     try:
         address = parameter.untyped_storage().data_ptr()
     except (NotImplementedError, RuntimeError):  # a tensor of no memory of its own
         address = 0
     if not address:  # on the meta device nothing lies anywhere
-        return Holder(name, ("object", id(parameter)), 0, 1)
+        return _Span(("object", id(parameter)), 0, 1)
     size = parameter.element_size()
     start = int(parameter.storage_offset()) * size
     last = sum((length - 1) * stride for length, stride in zip(parameter.shape, parameter.stride(), strict=True))
-    return Holder(name, (str(parameter.device), address), start, start + (int(last) + 1) * size)
+    return _Span((str(parameter.device), address), start, start + (int(last) + 1) * size)

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -10,7 +10,7 @@ from torch import nn
 from vxlab.adapters.bypass import readers
 from vxlab.adapters.plain import is_conv1d, is_linear, why_not_plain
 from vxlab.adapters.roles import ROLES, TARGET_SETS, role_of
-from vxlab.adapters.shared_memory import Holder, weight_holders
+from vxlab.adapters.shared_memory import shared_parameters
 from vxlab.errors import VxlabError
 
 # In evaluation alone this reads its children's weights without calling them.
@@ -47,7 +47,7 @@ def resolve_targets(model: nn.Module, targets: str | Sequence[str]) -> dict[str,
     ['0.q_proj', '0.v_proj']
     """
     chosen: set[str] = set()
-    candidates, holders = _outside_the_head(model), weight_holders(model)
+    candidates, shared = _outside_the_head(model), shared_parameters(model)
     for item in _items(targets):
         found = _by_role(model, candidates, item)
         if found is None:
@@ -57,7 +57,7 @@ def resolve_targets(model: nn.Module, targets: str | Sequence[str]) -> dict[str,
         if not found:
             raise VxlabError(_nothing_found(model, candidates, item))
         for name in found:
-            _refuse_unfit(model, name, candidates[name], item, holders)
+            _refuse_unfit(model, name, candidates[name], item, shared)
         chosen.update(found)
     return {name: module for name, module in candidates.items() if name in chosen}
 
@@ -184,7 +184,9 @@ def _looks_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear) or named_so or is_conv1d(module)
 
 
-def _refuse_unfit(model: nn.Module, name: str, module: nn.Module, item: str, holders: Sequence[Holder]) -> None:
+def _refuse_unfit(
+    model: nn.Module, name: str, module: nn.Module, item: str, shared: Mapping[str, Sequence[str]]
+) -> None:
     what = f"targets={item!r} matches `{name}`"
     for _, reader, called in readers(model, name):
         if not called or isinstance(reader, _BYPASSING):
@@ -193,9 +195,7 @@ def _refuse_unfit(model: nn.Module, name: str, module: nn.Module, item: str, hol
     if not is_linear(module):
         hint = f"; it holds {_quoted(_layer_ends(module, name))}" if _layer_ends(module, name) else ""
         raise VxlabError(f"{what} ({type(module).__name__}): {why_not_plain(module) or _SUPPORTED}{hint}")
-    own = next(each for each in holders if each.name == f"{name}.weight")
-    twins = [each.name for each in holders if each is not own and each.overlaps(own)]
-    if twins:
+    if twins := shared.get(f"{name}.weight"):
         twin = twins[0].removesuffix(".weight")
         raise VxlabError(f"{what}, whose weight `{twin}` shares; merging would change both, so choose other layers")
 
