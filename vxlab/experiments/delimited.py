@@ -103,7 +103,8 @@ def split_lines(text: str) -> list[str]:
 
 def list_names(names: Sequence[Any]) -> str:
     """List the names of columns for a message, which a file without a header may make long."""
-    shown = [f"{name:.40}{'...' * (len(name) > 40)}" or "(no name)" for name in map(str, names[:_SHOWN])]
+    plain = [" ".join(str(name).split()) for name in names[:_SHOWN]]  # a wrong line's end may be in one
+    shown = [f"{name:.40}{'...' * (len(name) > 40)}" or "(no name)" for name in plain]
     return ", ".join(shown) + ", ..." * (len(names) > _SHOWN)
 
 
