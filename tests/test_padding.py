@@ -17,7 +17,7 @@ from vxlab.experiments.padding import position_limit
 FROM_THE_LEFT = {
     *ENCODERS, "gpt2", "gpt_neo", *BOTH,
 } - {"xlnet"}  # fmt: skip
-UNLIKE = {"diffllama"}  # it draws what the weights have too, where transformers passes over no marked tensor
+UNLIKE = {"diffllama"}  # building it draws numbers, also when it is built to be filled with weights
 UNLIMITED = {
     "bloom", "t5", "umt5", "xlnet", "modernbert", *DECODERS,
 } - {"gpt2", "gpt_neo", "opt"}  # fmt: skip

@@ -123,7 +123,8 @@ def loading_of(name: str, num_labels: int) -> str:
     """
     place = find_model(name)
     saved = read_config(name, place)
-    model, drawn = _from_pretrained(name, place, num_labels, device_map="meta")
+    with torch.random.fork_rng(devices=[]):  # some draw while they are built
+        model, drawn = _from_pretrained(name, place, num_labels, device_map="meta")
     told = []
     padding, pads = saved.get_text_config().pad_token_id, load_tokenizer(name).pad_token_id
     if padding is not None and padding != pads:
