@@ -55,6 +55,12 @@ def test_a_grid_is_every_combination(tmp_path: Path) -> None:
     assert specs[0].learning_rate == 1e-3  # which YAML alone takes for a text
 
 
+def test_the_kind_of_labels_is_a_setting_like_others(tmp_path: Path) -> None:
+    specs = read(GRID + "label_kind: numbers\n", tmp_path)
+    assert isinstance(specs, list)
+    assert {spec.label_kind for spec in specs} == {"numbers"}
+
+
 def test_peft_methods_are_named_with_their_settings(tmp_path: Path) -> None:
     fair = read('candidates: [{method: "peft:dora", r: [4, 8]}, {method: bitfit}]', tmp_path)
     assert isinstance(fair, vxlab.FairSweep)

@@ -116,6 +116,7 @@ def test_a_file_without_header_takes_the_columns_given(tmp_path):
             r"train.json: the file is one object; write a list of objects",
         ),
         ("train.jsonl", b'{"text": "a"}\n{"text": "b", "text": "c"}', r"line 2: not JSON \(key 'text' stands twice"),
+        ("train.jsonl", b'{"te\\ud800xt": "a"}', r"train.jsonl, line 1: not JSON \('utf-8' codec can't encode"),
         ("train.json", b"[" * 100_000, r"train.json: not JSON of rows \(nested too deeply\)"),
         ("train.jsonl", b'{"label": ' + b"1" * 5000 + b"}", r"train.jsonl, line 1: not JSON \(Exceeds the limit"),
         ("train.parquet", b"", r"train.parquet: not a readable Parquet file"),

@@ -329,6 +329,8 @@ def test_arguments_are_taken_as_they_are_meant(tmp_path):
         ({"text_columns": 3}, "text_columns=3 is an int; it must be a text or a list of texts"),
         ({"label_column": 3}, "label_column=3 is an int; it must be a text or None"),
         ({"group_column": ["g"]}, r"group_column=\['g'\] is a list"),
+        ({"text_columns": ""}, r"text_columns=\('',\) names nothing; leave it out, or write a name"),
+        ({"label_column": " "}, "label_column=' ' names nothing"),
         ({"label_kind": "regression"}, "label_kind='regression' is unknown; choose classes or numbers"),
         ({"train_examples": "10"}, "train_examples='10' is a text; .* write train_examples=10"),
         ({"train_examples": 1.5}, "train_examples=1.5 is a float; it must be a whole number or None"),

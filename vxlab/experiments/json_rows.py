@@ -59,4 +59,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"key {twice[:40]!r} stands twice in one object")
+    if not all(map(str.isascii, found)):
+        "".join(found).encode()  # half of a character (a lone surrogate) raises an error that is a ValueError
     return found

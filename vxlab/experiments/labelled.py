@@ -48,6 +48,10 @@ class Columns:
 
     def __post_init__(self) -> None:
         settle_fields(self)
+        for field in ("text_columns", "label_column", "group_column"):
+            value = getattr(self, field)
+            if value is not None and not all(name.strip() for name in ([value] if isinstance(value, str) else value)):
+                raise VxlabError(f"{field}={value!r} names nothing; leave it out, or write a name")
         if len(self.text_columns) > 2:
             raise VxlabError(f"text_columns={self.text_columns}: name one column, or two for pairs of texts")
         if self.label_kind not in (None, *KINDS):
