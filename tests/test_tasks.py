@@ -346,3 +346,18 @@ def test_a_bad_argument_is_named(tmp_path, arguments, message):
     path = _write(tmp_path / "mine.jsonl", 60)
     with pytest.raises(VxlabError, match=message):
         load_task(**{"name": str(path)} | arguments)
+
+
+@pytest.mark.parametrize(
+    ("label", "arguments", "fingerprint"),
+    [
+        (lambda row: row % 3, {}, "828a3d34c8e0d32d"),
+        (lambda row: row % 3, {"group_column": "film"}, "86dd1cbd07698204"),
+        (lambda row: row / 8, {}, "a5c70bc83f5eb101"),
+        (lambda row: "ab"[row % 2], {"train_examples": 20}, "8432b0e4080287fb"),
+    ],
+)
+def test_data_without_copies_is_carved_as_it_always_was(tmp_path, label, arguments, fingerprint):
+    # A change here changes the key of every run on a data set of one's own: it must be deliberate.
+    rows = [{"text": f"{row}", "label": label(row), "film": row // 4} for row in range(100)]
+    assert load_task(_lines(tmp_path / "mine.jsonl", rows), **arguments).fingerprint[:16] == fingerprint
