@@ -11,6 +11,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.measured import best_runs, is_usual, measured, store_sentence
 from vxlab.experiments.metrics import interval
 from vxlab.experiments.store import Store
+from vxlab.experiments.stored_sweeps import stored_sweeps
 
 LORA, VERA = vxlab.LoRA(rank=8), vxlab.VeRA(rank=64)
 
@@ -208,3 +209,16 @@ def test_the_overview_shows_the_run_that_validation_chose(store, add):
     ]  # fmt: skip
     assert store_sentence(runs) == "The store holds **3 runs** that finished, of 1 model on 1 task by 2 methods."
     assert "Nothing has been measured" in store_sentence(runs.head(0))
+
+
+def test_a_method_that_goes_on_no_layers_has_no_targets_and_no_run_counts_twice(store, add):
+    for seed in range(2):
+        for targets in ("query-value", "all-linear"):  # BitFit's numbers are the same under both
+            add(vxlab.BitFit(), seed=seed, targets=targets, test=0.6 + 0.1 * seed)
+    add(vxlab.LoRA(rank=8), targets="mlp")
+    row = _row(measured(store, "minilm"), "BitFit")
+    assert (row["n"], row["targets"], row["median"]) == (2, "none", pytest.approx(0.65))
+    (sweep,) = stored_sweeps(store)
+    own = sweep.runs[sweep.runs["method"] == "BitFit"]
+    assert (set(own["candidate"]), set(own["targets"]), len(own)) == ({"BitFit"}, {"none"}, 2)
+    assert best_runs(store)["layers"].tolist() == ["none", "mlp"]

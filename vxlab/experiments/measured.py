@@ -15,6 +15,7 @@ from vxlab.experiments.record import RunRecord
 from vxlab.experiments.statistics import summarise
 from vxlab.experiments.store import ENDED, Store, Where, opened
 from vxlab.experiments.store_database import is_there
+from vxlab.experiments.store_table import without_repeats
 from vxlab.experiments.tuning import with_stages
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def measured(
         if runs.empty:
             return Measured(nothing, metric or "", "", len(ours), strange)
         runs, apart = _largest_study(runs)
+        runs = without_repeats(runs)
         metric = _checked(metric, runs["record"].iloc[0])
         rows = [_summary(own, metric, results) for _, own in runs.groupby("candidate", sort=False)]
     summary = pd.DataFrame(rows).astype({"rank": "Int64", "backbone": "Int64"})

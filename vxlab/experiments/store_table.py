@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.identities import identity_columns
-from vxlab.experiments.labels import label, layers, rank_of
+from vxlab.experiments.labels import NO_LAYERS, label, layers, rank_of
 from vxlab.experiments.record import RunRecord
 
 if TYPE_CHECKING:
@@ -45,6 +45,17 @@ def frame(rows: Iterable[dict[str, Any]]) -> "pd.DataFrame":
 
     table = pd.DataFrame([_row(**row) for row in rows], columns=list(COLUMNS)).astype(COLUMNS)
     return table.sort_values(ORDER, kind="stable", ignore_index=True)
+
+
+def without_repeats(runs: "pd.DataFrame") -> "pd.DataFrame":
+    """Drop what is another's run again: a method that goes on no layers, under other targets.
+
+    Args:
+        runs: of the store's table, with ``candidate``.
+    """
+    made_of = ["candidate", "learning_rate", "head_learning_rate", "seed", "status"]
+    again = runs.duplicated(made_of) & (runs["targets"] == NO_LAYERS) & runs["status"].isin(("finished", "diverged"))
+    return runs[~again]
 
 
 def write(table: "pd.DataFrame", path: Path) -> Path:

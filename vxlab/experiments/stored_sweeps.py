@@ -12,10 +12,11 @@ import numpy as np
 from vxlab.adapters.methods import METHODS
 from vxlab.experiments.comparison import Comparison, summary_table
 from vxlab.experiments.identities import tell_apart, varied, versions_of
-from vxlab.experiments.labels import family_name, label, rank_of
+from vxlab.experiments.labels import family_name, label, layers, rank_of
 from vxlab.experiments.pairs import Pair, pairs_table
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.store import ENDED, Store
+from vxlab.experiments.store_table import without_repeats
 from vxlab.experiments.tuning import COLUMNS, with_stages
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _with_candidates(rows: "pd.DataFrame", records: Mapping[str, RunRecord]) -> 
         places = [settings["targets"]] if settings and "targets" in apart[method] else []
         methods.append(", ".join([family_name({"name": method}), *told]))
         names.append(", ".join([said, *told, *places]))
-    return rows.assign(candidate=names, method=methods)
+    return without_repeats(rows.assign(candidate=names, method=methods))
 
 
 def _usual(method: str) -> set[str]:
@@ -159,7 +160,7 @@ def _settings(record: RunRecord) -> dict[str, str]:
     plain = {name: value for name, value in spec.items() if name not in _NO_SETTING}
     own = {**plain, **spec["method"], "label": label(spec["method"]), "rank": rank_of(spec["method"])}
     own |= versions_of(record.identity) | {"precision": _precision(spec, record.identity)}
-    own["targets"] = own["targets"] if isinstance(own.get("targets"), str) else ", ".join(own.get("targets", ()))
+    own["targets"] = layers(spec["method"], spec.get("targets", ()))
     return {name: _text(value) for name, value in own.items()}
 
 
