@@ -53,15 +53,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def swept(folder: Path, tiny_model: str, toy_task: str) -> tuple[pd.DataFrame, Path]:
-    """The README's sweep, of the tiny model and short runs, in worker processes; and its store."""
+    """A run of each candidate of the README's sweep, on the tiny model, in worker processes; and their store."""
     (candidates,) = blocks("yaml")
     settings = {"model": tiny_model, "task": toy_task, "epochs": 1, "batch_size": 8, "max_length": 16, "device": "cpu"}
     budget = {"learning_rates": 1, "report_seeds": 1, "widen": 0}
     lines = [f"{name}: {value}" for name, value in (settings | budget).items()]
     (folder / "sweep.yaml").write_text("\n".join(lines) + "\n" + candidates)
     del sys.modules["my_methods"], METHODS["frozen_a"]  # the file's imports: bring it
-    result = vxlab.compare(vxlab.read_sweep(folder / "sweep.yaml"), store=folder / "runs", engine="processes")
-    return result.runs, folder / "runs"
+    fair = vxlab.read_sweep(folder / "sweep.yaml")
+    assert isinstance(fair, vxlab.FairSweep)
+    specs = [fair.spec(each, each.centre, fair.head_learning_rates[0], 0) for each in fair.names.values()]
+    return vxlab.sweep(specs, store=folder / "runs", engine="processes"), folder / "runs"
 
 
 @pytest.fixture(scope="module")
