@@ -124,12 +124,14 @@ def test_what_has_no_gradient_is_refused(model: Regression, batches: Any, names:
 
 
 def test_a_runs_first_gradients_are_those_of_a_stratified_sample_at_its_own_start(
-    tiny_model: str, toy_task: str
+    tiny_model: str, toy_task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, materials = toy_runs.spec(tiny_model, toy_task, seed=4), Materials()
     torch.manual_seed(9)
     before = torch.get_rng_state()
-    found = first_gradients(spec, materials, batches=3)
+    with monkeypatch.context() as patch:  # the generators of GPUs are the caller's, and nothing puts them back
+        patch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("a GPU's generator was seeded"))
+        found = first_gradients(spec, materials, batches=3)
     assert torch.equal(torch.get_rng_state(), before)
 
     torch.manual_seed(4)

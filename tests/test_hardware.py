@@ -1,5 +1,6 @@
 """Devices and precisions: what is there is taken, what is not is refused by name."""
 
+import importlib.metadata
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from vxlab.experiments import hardware
 def _machine(monkeypatch: pytest.MonkeyPatch, cuda: bool = False, mps: bool = False, bf16: bool = True) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+    # As torch has it: a GPU that lacks bfloat16 supports it "by emulation".
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def test_a_run_asking_for_cuda_where_there_is_none_is_refused(monkeypatch: pytes
     ("device", "bf16", "precision"),
     [("cuda", True, "bfloat16"), ("cuda", False, "float32"), ("mps", True, "float32"), ("cpu", True, "float32")],
 )
-def test_auto_precision_is_bfloat16_only_on_cuda(
+def test_auto_precision_is_bfloat16_only_on_gpus_that_have_it(
     monkeypatch: pytest.MonkeyPatch, device: str, bf16: bool, precision: str
 ) -> None:
     _machine(monkeypatch, bf16=bf16)
@@ -82,6 +84,26 @@ def test_the_hardware_is_described() -> None:
     assert "cores)" in str(described["processor"])
     assert hardware.versions()["torch"] == torch.__version__
     assert {"vxlab", "python", "transformers", "accelerate", "numpy"} <= set(hardware.versions())
+
+
+def test_versions_leave_out_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == "datasets":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return there(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert set(hardware.versions()) == {
+        "vxlab",
+        "python",
+        "torch",
+        "transformers",
+        "accelerate",
+        "scikit-learn",
+        "numpy",
+    }
 
 
 def test_the_peak_of_memory_sees_what_was_used_and_let_go() -> None:

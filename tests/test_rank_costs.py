@@ -174,3 +174,9 @@ def test_what_cannot_be_measured_at_all_is_refused(bert):
 def test_progress_is_one_bar_of_visits(bert, capsys):
     rank_costs(bert, FAMILIES[:1], random_batch(bert, 2, 7), rounds=1)
     assert "8/8" in capsys.readouterr().out
+
+
+def test_on_a_machine_with_several_gpus_nothing_is_guessed(bert, monkeypatch):
+    monkeypatch.setattr(torch.random, "_fork_rng_warned_already", False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # torch warns where none of them is named
+    assert (_measure(bert, FAMILIES[:1], rounds=1)["error"] == "").all()

@@ -1,6 +1,7 @@
 """Singular triplets and values: exact on every kind of matrix, one sign rule, bands that nest, and honest warnings."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,6 +113,23 @@ def test_a_batch_is_cut_to_what_memory_holds(monkeypatch: pytest.MonkeyPatch) ->
     assert all(found is not None for found in svd.in_batches(jobs, torch.device("cpu")))
 
 
+def test_a_gpu_that_cannot_be_had_leaves_the_work_to_the_processor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refused(*_: object) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA error: out of memory")  # what a first call says where others fill the GPU
+
+    weights = {"a": MATRICES["square"], "b": MATRICES["tall"]}
+    expected = singular_triplets(weights, 5)
+    on_cpu = svd._wide
+    monkeypatch.setenv("VXLAB_SPECTRA", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", refused)
+    monkeypatch.setattr(svd, "_wide", lambda weight, device=None: refused() if device else on_cpu(weight))
+    for name, found in singular_triplets(weights, 5).items():
+        assert all(torch.allclose(mine, theirs, atol=1e-10) for mine, theirs in zip(found, expected[name], strict=True))
+
+
 @pytest.mark.parametrize("spoilt", ["vectors", "order"])
 def test_a_slice_that_does_not_verify_is_computed_in_full(spoilt: str, monkeypatch: pytest.MonkeyPatch) -> None:
     exact = torch.linalg.eigh
@@ -220,7 +238,7 @@ def test_what_has_no_such_triplets_is_refused(weight: Tensor, rank: int, band: s
         singular_triplets({"layer": weight}, rank, band)
 
 
-ORTHOGONAL = torch.linalg.qr(gaussian(80, 80)).Q
+ORTHOGONAL = torch.linalg.qr(gaussian(80, 80).double()).Q.float()
 DEFICIENT = with_values(80, 80, torch.arange(12, 0, -1, dtype=torch.float64))
 PAIRS = with_values(80, 80, torch.arange(40, 0, -1, dtype=torch.float64).repeat_interleave(2))
 TALL = with_values(80, 40, torch.cat([torch.arange(38, 0, -1, dtype=torch.float64), torch.zeros(2)]))

@@ -163,9 +163,15 @@ def _same_shape(jobs: Sequence[tuple[Tensor, slice]], device: torch.device) -> I
         if _worth_a_slice(weight, keep):
             groups.setdefault((weight.shape, keep.start, keep.stop), []).append(i)
     for members in groups.values():
-        free = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _WORKSPACE
-        size = max(1, free // _bytes([jobs[members[0]][0]]))
+        size = max(1, _free(device) // _bytes([jobs[members[0]][0]]))
         yield from (members[i : i + size] for i in range(0, len(members), size))
+
+
+def _free(device: torch.device) -> int:
+    try:
+        return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _WORKSPACE
+    except RuntimeError:  # it cannot be had: others fill it, or hold it for themselves, or this is a forked process
+        return 0
 
 
 def _bytes(weights: Iterable[Tensor]) -> int:

@@ -54,7 +54,7 @@ def band_capture(
 
     def compute() -> "pd.DataFrame":
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(spec.seed)
+            torch.default_generator.manual_seed(spec.seed)  # the GPU's generators are not forked
             model = materials.model(spec)
         layers = resolve_targets(model, spec.targets)
         judged, fresh = _judged(spec, materials, batches)

@@ -100,7 +100,7 @@ def _starts(
     shared = method.shared(list(shapes.values()))
     frozen = method.frozen(weights, gradients)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # the GPU's generators are not forked
         trained = {layer: method.trained(shape) for layer, shape in shapes.items()}
     return {layer: _Start(shape, shared | frozen[layer] | trained[layer]) for layer, shape in shapes.items()}
 

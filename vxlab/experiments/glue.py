@@ -3,17 +3,18 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.hub_data import hub_rows, hub_splits
-from vxlab.experiments.label_kinds import Labels
-from vxlab.experiments.labelled import Columns, Reading
-from vxlab.experiments.tabular import Rows, read_tsv
+
+if TYPE_CHECKING:  # pandas, which the tasks' names do without: recipes need no more of this module
+    from vxlab.experiments.labelled import Columns, Reading
+    from vxlab.experiments.tabular import Rows
 
 _HUB = "nyu-mll/glue"
 _GLUE = "Wang et al., GLUE: A Multi-Task Benchmark and Analysis Platform for Natural Language Understanding, ICLR 2019"
 
-_Found = tuple[dict[str, Rows], str, Columns]
+_Found = tuple[dict[str, "Rows"], str, "Columns"]
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def glue_name(name: str) -> str | None:
     return plain if plain in GLUE_TASKS else None
 
 
-def read_glue(name: str, folder: str | Path | None = None) -> Reading:
+def read_glue(name: str, folder: str | Path | None = None) -> "Reading":
     """Read a task of GLUE from a folder in GLUE's TSV layout, or from the hub.
 
     The labels of GLUE's own test files are secret, so the official dev set is our test split (for MNLI the matched
@@ -151,6 +152,9 @@ def read_glue(name: str, folder: str | Path | None = None) -> Reading:
     Raises:
         VxlabError: the folder lacks a file, or the hub cannot be reached.
     """
+    from vxlab.experiments.label_kinds import Labels
+    from vxlab.experiments.labelled import Reading
+
     task, folder = GLUE_TASKS[name], folder or os.environ.get("VXLAB_GLUE")
     if folder is None:
         splits, source, columns = _from_hub(name, task)
@@ -169,6 +173,9 @@ def read_glue(name: str, folder: str | Path | None = None) -> Reading:
 
 
 def _from_hub(name: str, task: GlueTask) -> _Found:
+    from vxlab.experiments.hub_data import hub_rows, hub_splits
+    from vxlab.experiments.labelled import Columns
+
     found = hub_splits(_HUB, name)
     official = {"train": "train", **dict(task.tests)}
     splits = {ours: hub_rows(found[theirs], f"{_HUB} {name} {theirs}") for ours, theirs in official.items()}
@@ -176,6 +183,9 @@ def _from_hub(name: str, task: GlueTask) -> _Found:
 
 
 def _from_folder(task: GlueTask, folder: Path) -> _Found:
+    from vxlab.experiments.labelled import Columns
+    from vxlab.experiments.tabular import read_tsv
+
     columns = Columns(task.tsv_text or task.text, task.tsv_label)
     if (folder / _MSR["train"]).is_file():
         files, source = _MSR, "Microsoft's own files"

@@ -79,7 +79,7 @@ def first_gradients(
         raise VxlabError(f"batches={batches!r} is not a positive integer; choose 1 or more")
     if model is None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(spec.seed)
+            torch.default_generator.manual_seed(spec.seed)  # the GPU's generators are not forked
             model = materials.model(spec)
     return weight_gradients(model, first_batches(spec, materials, batches), resolve_targets(model, spec.targets))
 

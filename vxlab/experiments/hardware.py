@@ -118,7 +118,9 @@ def _taken_out(prefix: str) -> dict[str, str]:
 
 
 def resolve_precision(precision: str, device: str) -> str:
-    """Return ``float32``, ``bfloat16`` or ``float16`` (the last two by autocast); ``auto`` is bfloat16 on CUDA only.
+    """Return ``float32``, ``bfloat16`` or ``float16`` (the last two by autocast).
+
+    ``auto`` is bfloat16 on GPUs that compute in it, from Ampere on, and float32 elsewhere.
 
     Raises:
         VxlabError: the name is unknown, or the device cannot do it.
@@ -126,7 +128,9 @@ def resolve_precision(precision: str, device: str) -> str:
     if precision not in PRECISIONS:
         raise VxlabError(f"precision={precision!r} is unknown; choose one of {', '.join(PRECISIONS)}")
     if precision == "auto":
-        return "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+        # Before Ampere torch emulates it: it works there, many times slower than float32.
+        native = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bfloat16" if native else "float32"
     if precision == "float16" and device != "cuda":
         raise VxlabError(
             f"precision='float16' needs a CUDA device, and this run is on {device}; choose bfloat16 or float32"
@@ -150,13 +154,12 @@ def describe_hardware(device: str) -> dict[str, str | int]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of vxlab, Python and the libraries that numbers depend on."""
-    libraries = ("torch", "transformers", "accelerate", "datasets", "scikit-learn", "numpy")
-    return {
-        "vxlab": __version__,
-        "python": platform.python_version(),
-        **{library: importlib.metadata.version(library) for library in libraries},
-    }
+    """Return the versions of vxlab, Python and those libraries that numbers depend on and that are installed."""
+    found = {"vxlab": __version__, "python": platform.python_version()}
+    for library in ("torch", "transformers", "accelerate", "datasets", "scikit-learn", "numpy"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[library] = importlib.metadata.version(library)
+    return found
 
 
 def reset_peak_memory(device: str) -> int:

@@ -209,8 +209,9 @@ def _row(candidate: _Candidate, frozen: Sequence[float]) -> dict[str, object]:
 @contextmanager
 def _as_trained(model: nn.Module) -> Iterator[None]:
     """Put the model into training mode, and put that and torch's generator back afterwards."""
-    training = model.training
-    with torch.random.fork_rng():
+    training, device = model.training, next(model.parameters()).device
+    # Named, for torch warns where it has to guess among several GPUs.
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         model.train()
         try:

@@ -76,7 +76,7 @@ class RunSpec:
     device: str = "auto"
     """``auto``, ``cuda``, ``mps`` or ``cpu``"""
     precision: str = "auto"
-    """``auto`` (bfloat16 on CUDA, else float32), ``float32``, ``bfloat16`` or ``float16``"""
+    """``auto`` (bfloat16 on GPUs that have it, else float32), ``float32``, ``bfloat16`` or ``float16``"""
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, Method):

@@ -4,11 +4,12 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from itertools import accumulate
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from vxlab.adapters import adapted_layers
@@ -114,18 +115,39 @@ def interleaved_seconds(steps: Mapping[str, Step], rounds: int, warm_ups: int = 
 
 
 def timed(step: Callable[[], object]) -> float:
-    """Return the seconds that a call takes, with the GPU's work waited for before and after."""
-    _synchronise()
-    start = time.perf_counter()
+    """Return the seconds that a call takes, from an idle GPU to one that is done; on a GPU, by its own clock."""
+    if not torch.cuda.is_available():
+        start = time.perf_counter()
+        step()
+        return time.perf_counter() - start
+    torch.cuda.synchronize()
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    begin.record()
     step()
-    _synchronise()
-    return time.perf_counter() - start
+    end.record()
+    end.synchronize()
+    return float(begin.elapsed_time(end)) / 1000  # from milliseconds
+
+
+def kernels(step: Step) -> tuple[int, float]:
+    """Return how many kernels a call starts on the GPU, and the seconds that they run; (0, 0.0) where none are seen.
+
+    Copies and fills of memory do not count, nor do the spans that torch marks itself, such as an optimizer's step.
+    """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler writes lines of its own into the notebook
+    activity = ProfilerActivity.CUDA if torch.cuda.is_available() else ProfilerActivity.CPU
+    with profile(activities=[activity]) as profiled:
+        step()
+        _synchronise()
+    found = [event for event in profiled.profiler.kineto_results.events() if _is_kernel(event)]
+    return len(found), sum(event.duration_ns() for event in found) / 1e9
 
 
 def ratio(ours: Iterable[float], theirs: Iterable[float]) -> Ratio:
     """Return the median and quartiles of the rounds' ratios ours / theirs."""
-    low, median, high = np.quantile(np.array(list(ours)) / np.array(list(theirs)), [0.25, 0.5, 0.75])
-    return Ratio(float(median), float(low), float(high))
+    ratios = torch.tensor(list(ours), dtype=torch.float64) / torch.tensor(list(theirs), dtype=torch.float64)
+    low, median, high = ratios.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
+    return Ratio(median, low, high)
 
 
 def saved_activation_bytes(model: nn.Module, forward: Callable[[], object]) -> int:
@@ -164,7 +186,7 @@ def step_memory(
     step()
     activations = saved_activation_bytes(model, lambda: forward_loss(model, batch, precision))
     model.zero_grad(set_to_none=True)
-    peak = _peak_bytes(step, next(model.parameters()).device)
+    peak = peak_bytes(step, next(model.parameters()).device)
     adapter = _bytes(_adapter_tensors(model))
     weights = _bytes((*model.parameters(), *model.buffers())) - adapter
     gradients = _bytes(p.grad for p in model.parameters() if p.grad is not None)
@@ -174,10 +196,32 @@ def step_memory(
     return StepMemory(weights, adapter, gradients, state, activations, temporary, weights + adapter + state + peak)
 
 
+def peak_bytes(step: Step, device: torch.device) -> int:
+    """Return the most bytes allocated at once during a step, beyond what was there before it."""
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return torch.cuda.max_memory_allocated() - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler writes lines of its own into the notebook
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        step()
+    events = profiled.profiler.kineto_results.events()
+    changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+    totals: list[int] = list(accumulate(nbytes for _, nbytes in changes))
+    return max([0, *totals])
+
+
 def _autocast(model: nn.Module, precision: str) -> AbstractContextManager[object]:
     if precision == "float32":
         return nullcontext()
     return torch.autocast(next(model.parameters()).device.type, getattr(torch, precision))
+
+
+def _is_kernel(event: Any) -> bool:
+    on_gpu: bool = event.device_type() == DeviceType.CUDA and not event.is_user_annotation()
+    own: bool = event.name().startswith(("Memcpy", "Memset"))
+    return on_gpu and not own
 
 
 def _synchronise() -> None:
@@ -193,18 +237,3 @@ def _adapter_tensors(model: nn.Module) -> list[Tensor]:
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
-
-
-def _peak_bytes(step: Step, device: torch.device) -> int:
-    """Return the most bytes allocated at once during a step, beyond what was there before it."""
-    if device.type == "cuda":
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        return torch.cuda.max_memory_allocated() - before
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler writes lines of its own into the notebook
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        step()
-    events = profiled.profiler.kineto_results.events()
-    changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
-    return max(0, int(np.cumsum([nbytes for _, nbytes in changes]).max(initial=0)))
