@@ -19,7 +19,6 @@ import peers
 import peft
 import torch
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForSequenceClassification
 
 import vxlab
@@ -27,6 +26,8 @@ from vxlab.experiments.hardware import describe_hardware, versions
 from vxlab.experiments.step_cost import (
     forward_loss,
     interleaved_seconds,
+    kernels,
+    peak_bytes,
     random_batch,
     ratio,
     saved_activation_bytes,
@@ -161,8 +162,10 @@ def measure(setting: Setting, pair: Pair, batch_size: int, tokens: int, rounds: 
         "versions": {**versions(), "peft": peft.__version__},
     }
     if device == "cuda":
-        row["peak_bytes_beyond_resident"] = {name: _peak(step) for name, step in steps.items()}
-        row["kernels"] = {name: _kernels(step) for name, step in steps.items()}
+        row["peak_bytes_beyond_resident"] = {
+            name: peak_bytes(step, torch.device(device)) for name, step in steps.items()
+        }
+        row["kernels"] = {name: kernels(step)[0] for name, step in steps.items()}
     if not pair.against_frozen:
         row["kept_bytes_beyond_frozen"] = kept_beyond_frozen(setting, models, batch, device)
     del models, steps
@@ -206,25 +209,6 @@ def _seeded(model_class: type[nn.Module], config: object) -> nn.Module:
 
 def _adamw(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
-
-
-def _peak(step: Callable[[], None]) -> int:
-    """Return what a step allocates at its peak, beyond both models' weights, gradients and optimizer states."""
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    step()
-    return torch.cuda.max_memory_allocated() - before
-
-
-def _kernels(step: Callable[[], None]) -> int:
-    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
-        step()
-        torch.cuda.synchronize()
-    skipped = ("Memcpy", "Memset")
-    return sum(
-        event.device_type() == torch.autograd.DeviceType.CUDA and not event.name().startswith(skipped)
-        for event in profiled.profiler.kineto_results.events()
-    )
 
 
 if __name__ == "__main__":
