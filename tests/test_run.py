@@ -370,6 +370,16 @@ def test_three_classes_by_name(tiny_model: str, tmp_path: Path) -> None:
     assert vxlab.RunRecord.load(record.folder) == record
 
 
+def test_a_record_says_what_was_said_of_its_data(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
+    own = shutil.copytree(toy_task, tmp_path / "own")
+    shutil.copy(own / "test.csv", own / "validation.csv")
+    with pytest.warns(UserWarning, match="texts stand in two splits: 40 of the 40 rows of test"):
+        record = _run(toy_runs.spec(tiny_model, str(own), epochs=1), tmp_path)
+    assert record.task["overlap"]["test"]["validation"] == 40
+    assert any("40 of the 40 rows of test (100.0 %) are in validation too" in note for note in record.task["notes"])
+    assert vxlab.RunRecord.load(record.folder) == record
+
+
 def test_a_regression_of_numbers(tiny_model: str, tmp_path: Path) -> None:
     task = toy_runs.write_task(tmp_path / "numbers", (-0.5, 0.75, 0.1))
     record = _run(toy_runs.spec(tiny_model, task, head_learning_rate=5e-2, label_kind="numbers"), tmp_path / "runs")

@@ -31,7 +31,8 @@ class RunRecord:
     status: str
     """``finished``, ``diverged``, or ``stopped`` by whoever listened to it"""
     task: dict[str, Any] = field(repr=False)
-    """name, num_labels, label_names, metrics (the first chose the checkpoint), rows by split, source"""
+    """name, num_labels, label_names, metrics (the first chose the checkpoint), rows by split, source, overlap (rows
+    of a split whose texts another has too) and notes (what was said when the data was loaded)"""
     metrics: list[dict[str, Any]] = field(repr=False)
     """rows of epoch, split, metric, value; the test split at the chosen epoch only"""
     curve: list[dict[str, Any]] = field(repr=False)

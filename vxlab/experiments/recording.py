@@ -97,4 +97,6 @@ def _described(task: Task) -> dict[str, Any]:
         **lists,
         "rows": rows,
         "majority": {name: majority_score(task, name) for name in rows if name != "train"},
+        "overlap": task.overlap,
+        "notes": list(task.notes),
     }

@@ -42,5 +42,7 @@ def working_notebooks() -> Path:
     target.mkdir(exist_ok=True)
     for path in source.glob("*.ipynb"):
         if not (target / path.name).exists():
-            shutil.copyfile(path, target / path.name)
+            unfinished = target / f".{path.name}.{os.getpid()}"  # half a notebook would be taken for one's own later
+            shutil.copyfile(path, unfinished)
+            os.replace(unfinished, target / path.name)
     return target
