@@ -102,6 +102,20 @@ def test_no_path_of_this_machine_is_noted_in_the_notebook(good: tuple[Path, str]
     assert (noted["input_path"], noted["output_path"]) == ("rank.ipynb", "rank--rank-64.ipynb")
 
 
+def test_files_of_the_reports_and_of_your_home_are_named_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "me").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    looks = "import os\nprint(os.environ['VXLAB_REPORTS'] + '/runs.db', task, os.path.expanduser('~/x'))"
+    source = toy.write(tmp_path / "where.ipynb", toy.code(looks), parameters='task: str = "toy"\nseed: int = 0')
+    page = report(source, {"task": str(tmp_path / "me" / "data" / "glue")}, folder=tmp_path / "made")
+    assert _printed(page) == "runs.db ~/data/glue ~/x\n"
+    assert re.fullmatch(r"where--task-glue--[0-9a-f]{10}\.html", page.name)
+    assert [path.name for path in page.parent.iterdir() if str(tmp_path) in path.read_text(encoding="utf-8")] == []
+    assert "<strong>glue</strong>" in page.read_text(encoding="utf-8")
+
+
 def test_parameters_are_refused_before_anything_runs(workplace: Path) -> None:
     with pytest.raises(VxlabError, match=r"no parameter 'rnak'; did you mean rank\?"):
         report("rank.ipynb", {"rnak": 8}, folder="refused")

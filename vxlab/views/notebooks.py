@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -70,10 +70,16 @@ def import_nbformat() -> Any:
     return import_module("nbformat")
 
 
-def redact_notebook(notebook: "NotebookNode") -> None:
-    """Take passwords, tokens and the path of your home folder (``~``) out of a notebook's sources and outputs."""
+def redact_notebook(notebook: "NotebookNode", folder: Path) -> None:
+    """Take out of a notebook what is nobody's business: passwords, tokens, and where on this machine it was made.
+
+    Args:
+        notebook: sources, outputs and metadata are changed.
+        folder: of the reports; files in it are named from there. Your home folder becomes ``~``.
+    """
+    places = {f"{folder}{os.sep}": "", f"{Path.home()}{os.sep}": f"~{os.sep}"}
     for name in list(notebook):
-        notebook[name] = _redacted(notebook[name])
+        notebook[name] = _redacted(notebook[name], {place: short for place, short in places.items() if len(place) > 2})
 
 
 def heading(notebook: "NotebookNode") -> str:
@@ -116,15 +122,16 @@ def section(notebook: "NotebookNode", title: str) -> "list[NotebookNode]":
     return list(taken)
 
 
-def _redacted(value: Any) -> Any:
+def _redacted(value: Any, places: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        home = str(Path.home())
-        return redact(value if len(home) < 2 else value.replace(f"{home}{os.sep}", f"~{os.sep}"))
+        for place, short in places.items():
+            value = value.replace(place, short)
+        return redact(value)
     if isinstance(value, dict):
         for name in value:
-            value[name] = _redacted(value[name])
+            value[name] = _redacted(value[name], places)
     if isinstance(value, list):
-        value[:] = map(_redacted, value)
+        value[:] = (_redacted(each, places) for each in value)
     return value
 
 

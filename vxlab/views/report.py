@@ -70,7 +70,7 @@ def report(
     _require_free(target, source)
     with _scratch_beside(target) as scratch:
         executed, failure = execute(source, values, target.parent)
-        notebooks.redact_notebook(executed)
+        notebooks.redact_notebook(executed, target.parent)
         add_note(executed, source, values, failure, target.parent)
         add_picture(executed)
         return _publish(executed, failure, source, target, scratch)
