@@ -29,10 +29,8 @@ def cases(device: str, tiny: bool) -> dict[str, Callable[[], dict[str, Any]]]:
     chosen = {name: made[name](rank=ranks[not tiny]) for name, ranks in families.items()}
     if tiny:
         return {"LoRA r=2": partial(compare, chosen["LoRA"], device, tiny)}
-    return {
-        "LoRA r=8, PEFT": partial(compare, None, device, tiny),
-        **{f"{name} r={family.rank}": partial(compare, family, device, tiny) for name, family in chosen.items()},
-    }
+    ours = {f"{name} r={family.rank}": partial(compare, family, device, tiny) for name, family in chosen.items()}
+    return {**ours, "LoRA r=8, PEFT": partial(compare, None, device, tiny)}
 
 
 def compare(family: Family | None, device: str, tiny: bool) -> dict[str, Any]:

@@ -50,8 +50,8 @@ def shapes(device: str, tiny: bool) -> list[Shape]:
         ]
     return [
         Shape("RoBERTa-large 32 x 128", roberta, bert, "classifier", (32, 128)),
-        Shape("RoBERTa-large 16 x 512", roberta, bert, "classifier", (16, 512)),
         Shape(f"{LLAMA_LAYERS} layers of Llama-7B 4 x 512", llama, decoder, "score", (4, 512)),
+        Shape("RoBERTa-large 16 x 512", roberta, bert, "classifier", (16, 512)),
     ]
 
 
@@ -92,7 +92,7 @@ def measure(shape: Shape, build: Callable[[], nn.Module], device: str, tiny: boo
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-5) if trained else None
     step = training_step(model, batch, optimizer, "bfloat16")
-    seconds = interleaved_seconds({"step": step}, rounds=2 if tiny else 12, warm_ups=1 if tiny else 4)["step"]
+    seconds = interleaved_seconds({"step": step}, rounds=2 if tiny else 10, warm_ups=1 if tiny else 3)["step"]
     if device == "cuda":
         resident = torch.cuda.memory_allocated()
     else:

@@ -50,7 +50,7 @@ def told(found: dict[str, Any]) -> dict[str, str]:
 
 
 def test_a_failure_a_crash_and_a_hang_hide_nothing_behind_them(part: gpu_check.Part, tmp_path: Path) -> None:
-    said = told(gpu_check.run_part(part, "cpu", True, 60, tmp_path))
+    said = told(gpu_check.run_part(part, "cpu", True, tmp_path))
     assert said["fail"].startswith("ValueError: the matrices do not fit (bad_cases.py:")
     assert said["leave"].startswith("its process ended with 7")
     assert said["crash"].startswith("its process ended with -11")
@@ -61,8 +61,8 @@ def test_a_failure_a_crash_and_a_hang_hide_nothing_behind_them(part: gpu_check.P
 
 
 def test_what_there_was_no_time_for_is_named(part: gpu_check.Part, tmp_path: Path) -> None:
-    slow = part._replace(case_seconds=30)
-    said = told(gpu_check.run_part(slow, "cpu", True, 2.5, tmp_path))
+    slow = part._replace(seconds=2.5, case_seconds=30)
+    said = told(gpu_check.run_part(slow, "cpu", True, tmp_path))
     assert said["hang"].startswith("out of time")
     assert said["fine"] == "not run: out of time"
 

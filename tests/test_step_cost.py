@@ -1,6 +1,8 @@
 """What a step costs: activations against a count by hand, memory by category, and timing in turn."""
 
 import weakref
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from vxlab.experiments import step_cost
 from vxlab.experiments.step_cost import (
     forward_loss,
     interleaved_seconds,
+    kernels,
     random_batch,
     ratio,
     saved_activation_bytes,
@@ -208,3 +211,59 @@ def test_a_model_of_images_or_too_many_tokens_is_refused(bert):
         random_batch(ARCHITECTURES["vit"](), 2, 7)
     with pytest.raises(vxlab.VxlabError, match="tokens=513 is more than the 512 positions of this model; choose 1-512"):
         random_batch(bert, 2, 513)
+
+
+class _Event:
+    """As the profiler has one of a GPU: a kernel of 3 µs, or what is none."""
+
+    def __init__(self, name, on_gpu=True, annotation=False):
+        self._name, self._on_gpu, self._annotation = name, on_gpu, annotation
+
+    def name(self):
+        return self._name
+
+    def device_type(self):
+        return step_cost.DeviceType.CUDA if self._on_gpu else step_cost.DeviceType.CPU
+
+    def is_user_annotation(self):
+        return self._annotation
+
+    def duration_ns(self):
+        return 3000
+
+
+def test_kernels_are_counted_without_copies_and_spans_and_what_the_processor_does(monkeypatch):
+    events = [
+        _Event("ampere_sgemm_128x64"), _Event("elementwise_kernel"), _Event("Memcpy DtoD"), _Event("Memset (Device)"),
+        _Event("Optimizer.step#AdamW.step", annotation=True), _Event("aten::mm", on_gpu=False),
+    ]  # fmt: skip
+    profiled = SimpleNamespace(profiler=SimpleNamespace(kineto_results=SimpleNamespace(events=lambda: events)))
+    monkeypatch.setattr(step_cost, "profile", lambda activities: nullcontext(profiled))
+    assert kernels(lambda: None) == (2, pytest.approx(6e-6))
+
+
+def test_without_a_gpu_no_kernels_are_seen():
+    assert kernels(lambda: torch.ones(3) + 1) == (0, 0.0)
+
+
+def test_on_a_gpu_time_is_taken_between_events_on_its_stream(monkeypatch):
+    happened = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            happened.append("event")
+
+        def synchronize(self):
+            happened.append("waited for the event")
+
+        def elapsed_time(self, end):
+            return 250.0  # milliseconds
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: happened.append("waited for all"))
+    assert timed(lambda: happened.append("step")) == 0.25
+    assert happened == ["waited for all", "event", "step", "event", "waited for the event"]
