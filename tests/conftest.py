@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import toy_runs
 
+from vxlab.told import warn_once
+
 _LONG = ("test_notebooks_run.py",)
 
 
@@ -18,6 +20,12 @@ def pytest_collection_finish() -> None:
     """Let the garbage collector pass over what was imported: every run of a training loop collects all, twice."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_yet() -> None:
+    """Let every test hear what a process says once."""
+    warn_once.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import toy_notebooks as toy
 
 import vxlab
 from vxlab import cli, cli_shared
+from vxlab.errors import DataWarning
 from vxlab.experiments import assets
 
 CHECKOUT = Path(__file__).parents[1]
@@ -255,6 +257,13 @@ def test_lab_passes_other_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab, "lab", passed.append)
     assert cli.main(["lab", "--no-browser", "--port=1"]) == 0
     assert passed == [["--no-browser", "--port=1"]]
+
+
+def test_what_vxlab_warns_of_is_printed_without_a_line_of_code() -> None:
+    usual = warnings.formatwarning("theirs", UserWarning, "their.py", 1)
+    with cli_shared.plain_warnings():
+        assert warnings.formatwarning("a url://me:pass@host", DataWarning, "m.py", 1) == "vxlab: a url://me:***@host\n"
+        assert warnings.formatwarning("theirs", UserWarning, "their.py", 1) == usual
 
 
 def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from toy_jobs import drained, gone, marks, outcomes
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.engines import ENGINES, Engine, make_engine
+from vxlab.experiments.engines.base import perform, unpacked
 from vxlab.experiments.engines.failures import death, described
 
 pytestmark = pytest.mark.alone
@@ -385,3 +386,9 @@ def test_an_endless_message_is_cut() -> None:
 )
 def test_a_death_is_named_by_its_signal(exit_code: int | None, born: bool, message: str) -> None:
     assert re.search(message, death(exit_code, born))
+
+
+def test_a_worker_does_not_say_again_what_the_driver_said_of_the_data() -> None:
+    assert (
+        unpacked("key", perform("key", toy_jobs.warn_of_data, (), workers=1)).error == ""
+    )  # a warning is an error here

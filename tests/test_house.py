@@ -51,7 +51,7 @@ HEAVY = (
     "accelerate",
 )
 # The bottom of the house: what every room may stand on, and what these modules need themselves.
-BOTTOM = ("_version", "checks", "errors", "paths", "spectra", "spectra_cache", "svd")
+BOTTOM = ("_version", "checks", "errors", "paths", "spectra", "spectra_cache", "svd", "told")
 
 
 def imported(source: str) -> Iterator[str]:

@@ -20,7 +20,6 @@ def checkout(tmp_path, monkeypatch):
         (root / name).mkdir(parents=True)
     monkeypatch.setattr(paths, "_PACKAGE", root / "vxlab")
     monkeypatch.delenv("VXLAB_REPORTS", raising=False)
-    paths._say_once.cache_clear()
     return root
 
 

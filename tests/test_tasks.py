@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from vxlab.errors import VxlabError
+import vxlab
+from vxlab.errors import DataWarning, VxlabError
 from vxlab.experiments.tasks import load_task
 
 
@@ -225,6 +226,19 @@ def test_splits_that_share_texts_are_told_of_once(tmp_path):
     assert told[0].filename == __file__
     assert task.overlap == {"validation": {"train": 0}, "test": {"train": 6, "validation": 1}}
     assert task.conflicts == (0, 0)
+
+
+def test_what_many_runs_would_say_of_their_data_is_said_once_and_at_the_users_line(tmp_path):
+    path = _write(tmp_path / "mine.jsonl", 60, label=lambda row: "rare" if row == 7 else "ab"[row % 2])
+    rates = {"learning_rate": 1e-3, "head_learning_rate": 1e-3}
+    specs = [vxlab.RunSpec(method=vxlab.LoRA(rank=2), task=str(path), seed=seed, **rates) for seed in range(2)]
+    with pytest.warns(DataWarning, match="classes with one row") as told:
+        tasks = [spec.load_task() for spec in specs]
+    assert (len(told), told[0].filename) == (1, __file__)
+    assert tasks[0].notes == tasks[1].notes != ()
+    _write(tmp_path / "mine.jsonl", 60, label=lambda row: "rare" if row == 8 else "ab"[row % 2])
+    with pytest.warns(DataWarning, match="classes with one row"):
+        specs[0].load_task()
 
 
 def test_different_labels_on_the_same_text_are_counted(tmp_path):

@@ -4,12 +4,14 @@ import os
 import signal
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
+from vxlab.errors import DataWarning
 from vxlab.experiments.engines import Engine, Outcome
 
 
@@ -28,6 +30,11 @@ def who() -> dict[str, Any]:
         "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "files_of_driver": Path(__file__).exists(),
     }
+
+
+def warn_of_data() -> None:
+    """Warn as a job does that loads what its driver has loaded already."""
+    warnings.warn("a text stands in two splits", DataWarning, stacklevel=1)
 
 
 def fail(message: str) -> None:

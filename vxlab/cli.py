@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vxlab.cli_runs import add_runs
-from vxlab.cli_shared import need, print_columns
+from vxlab.cli_shared import need, plain_warnings, print_columns
 from vxlab.errors import VxlabError
 from vxlab.redact import redact, refuse_secret
 
@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         try:
-            return _run(list(sys.argv[1:] if argv is None else argv))
+            with plain_warnings():
+                return _run(list(sys.argv[1:] if argv is None else argv))
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # here, where a reader that has gone can be told from a defect

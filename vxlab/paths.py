@@ -1,11 +1,11 @@
 """Where things lie: shipped files, the cache of downloads, the folder of reports."""
 
 import os
-import warnings
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 from typing import Any
+
+from vxlab.told import warn_once
 
 FIRST_NOTEBOOK = "00_start.ipynb"
 
@@ -48,7 +48,7 @@ def reports_folder() -> Path:
     here = Path.cwd()
     folder = _home(here) / "reports"
     if folder.parent != here and (left := here / "reports" / "runs.db").is_file():
-        _say_once(f"{left} is a store of before and is not looked at: runs are in {folder / 'runs.db'} now. Name it as "
+        warn_once(f"{left} is a store of before and is not looked at: runs are in {folder / 'runs.db'} now. Name it as "
                   f"store={str(left)!r}, or set VXLAB_REPORTS to its folder")  # fmt: skip
     return folder
 
@@ -59,11 +59,6 @@ def _home(here: Path) -> Path:
     if not (_PACKAGE / "shipped").is_dir() and (checkout / "notebooks").is_dir() and here.is_relative_to(checkout):
         return checkout
     return here.parent if here.name == "notebooks" and (here / FIRST_NOTEBOOK).is_file() else here
-
-
-@lru_cache
-def _say_once(message: str) -> None:
-    warnings.warn(message, stacklevel=3)
 
 
 def without_folders(value: Any) -> Any:

@@ -1,13 +1,13 @@
 """Whether a model classifies a text alone as it does among longer ones, and how long a text it can read."""
 
 import re
-import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vxlab.errors import VxlabError
+from vxlab.told import warn_once
 
 _TEXTS = ("one two", "one two three four five six seven eight")
 _TOKENS = 16
@@ -49,10 +49,9 @@ def check_padding(name: str, model: nn.Module, tokenizer: Any) -> None:
             f"model={name!r}: its tokenizer pads on the {side}, and {type(model).__name__} then reads a text otherwise "
             f"among longer ones; set padding_side to {other!r} in tokenizer_config.json"
         )
-    warnings.warn(
+    warn_once(
         f"model={name!r}: {type(model).__name__} reads the padding too, so that a text's logits depend on the texts "
-        f"beside it (here by {moved:.0%})",
-        stacklevel=3,
+        f"beside it (here by {moved:.0%})"
     )
 
 

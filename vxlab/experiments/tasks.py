@@ -4,7 +4,6 @@ import difflib
 import hashlib
 import json
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vxlab.checks import settle
-from vxlab.errors import VxlabError
+from vxlab.errors import DataWarning, VxlabError
 from vxlab.experiments.copies import Ids, Texts, count_conflicts, count_overlap, number_texts
 from vxlab.experiments.glue import GLUE_TASKS, glue_name, read_glue
 from vxlab.experiments.hub_data import read_hub
@@ -27,6 +26,7 @@ from vxlab.experiments.splits import sample
 from vxlab.experiments.tabular import SUFFIXES, read_splits
 from vxlab.experiments.task_notes import tell_classes, tell_conflicts, tell_overlap
 from vxlab.experiments.three_splits import complete_splits, tell_replaced
+from vxlab.told import warn_once
 
 if TYPE_CHECKING:
     import datasets
@@ -242,7 +242,8 @@ def _warn_of(task: Task, carved: bool, distinct: bool) -> Task:
     if task.label_names:
         notes += tell_classes(task.label_names, task._labels, carved)
     if notes:
-        warnings.warn("\n- ".join((f"the data set {Path(task.name).name}, as it was loaded:", *notes)), stacklevel=3)
+        told = "\n- ".join((f"the data set {Path(task.name).name}, as it was loaded:", *notes))
+        warn_once(told, DataWarning, about=task.fingerprint)
     return replace(task, notes=notes)
 
 

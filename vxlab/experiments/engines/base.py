@@ -1,13 +1,14 @@
 """What every engine is: jobs go in, outcomes come out, and a job that fails never stops the others."""
 
 import pickle
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from vxlab.checks import settle, shown
-from vxlab.errors import VxlabError
+from vxlab.errors import DataWarning, VxlabError
 from vxlab.experiments.engines.failures import described, traced
 
 
@@ -114,7 +115,9 @@ def perform(key: str, function: Callable[..., Any], args: tuple[Any, ...], worke
     An exception travels as text, since not every exception can be pickled, nor be rebuilt where it arrives.
     """
     try:
-        outcome = attempt(key, function, args, workers)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)  # the driver has looked at the data, and said it
+            outcome = attempt(key, function, args, workers)
     except BaseException as error:  # a job may not end its worker: neither by sys.exit nor by an interrupt of its own
         outcome = failed(key, error, workers)
     try:

@@ -1,0 +1,27 @@
+"""Warnings to a user: at the line of their own code that led to them, and once where many runs would repeat one."""
+
+import sys
+import warnings
+from functools import lru_cache
+
+from vxlab.errors import VxlabWarning
+
+
+@lru_cache
+def warn_once(message: str, category: type[VxlabWarning] = VxlabWarning, about: str = "") -> None:
+    """Warn of something, once in a process: runs load their model and data anew, and Python forgets what it has said.
+
+    Args:
+        message: what there is to know.
+        category: by which users may filter it.
+        about: what tells two occasions with the same message apart, such as a fingerprint.
+    """
+    warnings.warn(message, category, stacklevel=_level_of_the_user())
+
+
+def _level_of_the_user() -> int:
+    """Return the stack level, for the function that calls this, of the nearest frame outside vxlab."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith("vxlab."):
+        frame, level = frame.f_back, level + 1
+    return level
