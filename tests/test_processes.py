@@ -133,11 +133,18 @@ def _setters() -> dict[str, Callable[[pytest.MonkeyPatch, contextlib.ExitStack],
         "accelerate": lambda patch, stack: _set(patch, ACCELERATE),
         "dtype": of_torch("set_default_dtype", torch.float64, torch.float32),
         "products": of_torch("set_float32_matmul_precision", "medium", "highest"),
+        "products, the newer way": _products_the_newer_way,
         "gradients": of_torch("set_grad_enabled", False, True),
         "inference": lambda patch, stack: stack.enter_context(torch.inference_mode()),
         "autocast": lambda patch, stack: stack.enter_context(torch.autocast("cpu", dtype=torch.bfloat16)),
         "device": lambda patch, stack: stack.enter_context(torch.device("meta")),
     }
+
+
+def _products_the_newer_way(patch: pytest.MonkeyPatch, stack: contextlib.ExitStack) -> None:
+    for backend, precision in ((torch.backends.cuda.matmul, "tf32"), (torch.backends.mkldnn.matmul, "bf16")):
+        stack.callback(setattr, backend, "fp32_precision", backend.fp32_precision)
+        backend.fp32_precision = precision
 
 
 @pytest.fixture(scope="module")
@@ -160,11 +167,19 @@ def test_what_a_process_had_set_moves_no_number(
     assert (told.key, told.curve, told.metrics) == (plain.key, plain.curve, plain.metrics)
 
 
+def _older_precision() -> str | None:
+    """Return the precision of products by torch's older way, which it refuses to tell after the newer."""
+    with contextlib.suppress(RuntimeError):
+        return torch.get_float32_matmul_precision()
+    return None
+
+
 def _state() -> list[Any]:
     return [
         {name: value for name, value in os.environ.items() if name.startswith("ACCELERATE")},
         torch.get_default_dtype(),
-        torch.get_float32_matmul_precision(),
+        _older_precision(),
+        [backend.fp32_precision for backend in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)],
         torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(),
         torch.is_autocast_enabled("cpu"),

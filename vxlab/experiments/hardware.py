@@ -95,14 +95,13 @@ def by_the_spec_alone() -> Iterator[None]:
     That is what accelerate reads from the environment, and torch's state: the default dtype and device, the precision
     of float32 products, autocast, and whether gradients are recorded.
     """
-    hidden, dtype, products = _taken_out("ACCELERATE_"), torch.get_default_dtype(), torch.get_float32_matmul_precision()
+    hidden, dtype = _taken_out("ACCELERATE_"), torch.get_default_dtype()
     with contextlib.ExitStack() as plain:
         plain.callback(os.environ.update, hidden)
         plain.callback(_taken_out, "ACCELERATE_")
         plain.callback(torch.set_default_dtype, dtype)
-        plain.callback(torch.set_float32_matmul_precision, products)
         torch.set_default_dtype(torch.float32)
-        torch.set_float32_matmul_precision("highest")
+        plain.enter_context(_exact_products())
         plain.enter_context(torch.inference_mode(False))
         plain.enter_context(torch.enable_grad())
         for kind in ("cpu", "cuda", "mps"):
@@ -111,6 +110,26 @@ def by_the_spec_alone() -> Iterator[None]:
         if torch.get_default_device().type != "cpu":
             plain.enter_context(torch.device("cpu"))
         yield
+
+
+@contextlib.contextmanager
+def _exact_products() -> Iterator[None]:
+    """Compute float32 products in float32, whichever of torch's two ways to say otherwise the process has taken.
+
+    The older way cannot be read after the newer, and sets what the newer reads: both are put back, in this order.
+    """
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    newer = [backend.fp32_precision for backend in backends]
+    older = "highest"
+    with contextlib.suppress(RuntimeError):
+        older = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(older)
+        for backend, precision in zip(backends, newer, strict=True):
+            backend.fp32_precision = precision
 
 
 def _taken_out(prefix: str) -> dict[str, str]:
