@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import classifiers
 import pytest
@@ -245,9 +246,43 @@ def test_weights_of_another_width_are_refused(folder: Path) -> None:
         vxlab.load_model(str(folder), 2)
 
 
-def test_a_number_of_labels_is_one_or_more(tiny_model: str) -> None:
-    with pytest.raises(vxlab.VxlabError, match="num_labels=0 is not a number of classes; choose 2 or more, or 1"):
-        vxlab.load_model(tiny_model, 0)
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("pad_token_id", 10**6, "AssertionError: Padding_idx must be within"),
+        ("hidden_size", "32", "hidden_size"),
+        ("auto_map", None, "TypeError: argument of type 'NoneType'"),
+        ("quantization_config", {"quant_method": "gptq", "bits": 4}, "Loading a GPTQ quantized model requires"),
+    ],
+)
+def test_a_config_that_transformers_cannot_use_is_refused_in_one_line(
+    setting: str, value: object, message: str, folder: Path
+) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {setting: value}))
+    with pytest.raises(vxlab.VxlabError, match=rf"^model='.*mine' cannot be loaded: .*{message}") as caught:
+        vxlab.load_model(str(folder), 2)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "message"),
+    [
+        ("minilm", 0, "num_labels=0 is not a number of classes; choose 2 or more, or 1"),
+        ("minilm", "2", "num_labels='2' is a text; it must be a whole number: write num_labels=2, without quotes"),
+        (None, 2, "model=None is a NoneType; it must be a text"),
+    ],
+)
+def test_a_model_is_a_name_and_a_number_of_labels(name: Any, labels: Any, message: str) -> None:
+    with pytest.raises(vxlab.VxlabError, match=f"^{message}"):
+        vxlab.load_model(name, labels)
+
+
+def test_a_folder_may_be_a_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert vxlab.load_model(folder, 2).config.num_labels == 2  # type: ignore[arg-type]
+    with pytest.raises(vxlab.VxlabError, match="^model='.*/no' cannot be loaded: "):
+        vxlab.load_model(folder / "no", 2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("name", "hint"), [("minilmm", "did you mean 'minilm'? "), ("zzz", "")])

@@ -131,19 +131,24 @@ def explained(name: str, packaged: set[str] = frozenset()) -> Iterator[None]:  #
     """Turn what transformers raises for a model it cannot load into one line that says what to do."""
     try:
         yield
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        if isinstance(error, VxlabError):
-            raise
+    except VxlabError:
+        raise
+    except Exception as error:  # a config's values may fail anywhere, and a quantised model's library may lack
         near = get_close_matches(name, packaged, n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         known = f"Packaged: {', '.join(sorted(packaged))}. " if packaged else ""
-        raise VxlabError(f"model={name!r} cannot be loaded: {meant}{known}{first_line(error)}") from error
+        raise VxlabError(f"model={name!r} cannot be loaded: {meant}{known}{_told(error)}") from error
 
 
 def first_line(error: Exception) -> str:
     """Return what an error says in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def _told(error: Exception) -> str:
+    by_itself = isinstance(error, OSError | ValueError | ImportError | SafetensorError)
+    return first_line(error) if by_itself else f"{type(error).__name__}: {first_line(error)}"
 
 
 def _check_folder(folder: Path) -> None:

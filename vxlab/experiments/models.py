@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from vxlab.adapters.targets import head_parameters
+from vxlab.checks import settle
 from vxlab.errors import VxlabError
 from vxlab.experiments.model_files import (
     ModelPlace,
@@ -55,6 +56,7 @@ def load_model(name: str, num_labels: int) -> nn.Module:
     Warns:
         UserWarning: a text's logits depend on how far it is padded.
     """
+    name, num_labels = settle("model", name, str), settle("num_labels", num_labels, int)
     if num_labels < 1:
         raise VxlabError(f"num_labels={num_labels} is not a number of classes; choose 2 or more, or 1 for regression")
     place = find_model(name)
