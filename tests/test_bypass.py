@@ -127,9 +127,43 @@ class Product(nn.Module):
 def test_every_way_of_reading_is_found_and_asking_for_a_dtype_is_none() -> None:
     model = nn.Sequential(Product())
     assert list(vxlab.resolve_targets(model, "asked")) == ["0.asked"]
-    for layer in ("aliased", "product", "deep"):
+    for layer in ("aliased", "product"):
         with pytest.raises(vxlab.VxlabError, match=rf"{layer}` inside Product, which reads the weight without calling"):
             vxlab.resolve_targets(model, layer)
+    vxlab.attach(model, vxlab.LoRA(rank=1), targets="deep")  # whose block might call it
+    with pytest.raises(vxlab.VxlabError, match=r"Product read the weight of `0\.blocks\.0\.deep` without calling"):
+        model(torch.ones(1, 4))
+
+
+class Looks(nn.Module):
+    """Has a penalty on weights of layers that it calls through what holds them, as users' own modules do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.inner = nn.Sequential(nn.Linear(4, 4)), nn.ModuleDict({"block": nn.Sequential(nn.Linear(4, 4))})
+        self.many, self.alone = nn.ModuleList([nn.Linear(4, 4)]), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in (*self.many, self.alone):
+            x = layer(x)
+        return self.body(x) + self.inner["block"](x)
+
+    def penalty(self) -> torch.Tensor:
+        weights = (self.body[0].weight, self.inner["block"][0].weight, self.many[0].weight, self.alone.weight)
+        return sum(weight.norm() for weight in weights)
+
+
+def test_a_module_that_looks_at_weights_and_may_call_the_layers_is_watched_and_not_refused() -> None:
+    model = vxlab.attach(Looks(), vxlab.LoRA(rank=1), targets=["body.0", "block.0", "many.0", "alone"])
+    (model(torch.ones(1, 4)).sum() + model.penalty()).backward()
+    assert all(bool(layer.B.grad.any()) for layer in vxlab.adapted_layers(model).values())
+
+
+def test_a_weight_that_the_forward_pass_rescales_is_refused() -> None:
+    sizes = {"vocab_size": 64, "hidden_size": 8, "num_hidden_layers": 2, "attention_hidden_size": 8}
+    model = transformers.RwkvForCausalLM(transformers.RwkvConfig(**sizes, intermediate_size=16))
+    with pytest.raises(vxlab.VxlabError, match=r"`rwkv\.blocks\.0\.attention\.output` inside RwkvModel, which reads"):
+        vxlab.attach(model, vxlab.LoRA(rank=1), targets="attention.output")
 
 
 def test_layers_in_torchs_own_attention_stay_refused() -> None:

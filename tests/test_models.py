@@ -281,7 +281,7 @@ def test_a_model_is_a_name_and_a_number_of_labels(name: Any, labels: Any, messag
 def test_a_folder_may_be_a_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert vxlab.load_model(folder, 2).config.num_labels == 2  # type: ignore[arg-type]
-    with pytest.raises(vxlab.VxlabError, match="^model='.*/no' cannot be loaded: "):
+    with pytest.raises(vxlab.VxlabError, match=r"^model='.*/no' cannot be loaded: "):
         vxlab.load_model(folder / "no", 2)  # type: ignore[arg-type]
 
 

@@ -30,11 +30,14 @@ class Uses(NamedTuple):
 
     read: frozenset[Place]
     """whose weight it takes"""
-    called: frozenset[Place]
+    changed: frozenset[Place]
+    """whose weight it changes in place, as RWKV's rescaling does, and would not change an adapter's update"""
+    whole: frozenset[Place]
+    """which it calls, goes through, hands on or gives a name, and not a part of theirs alone: it may call them"""
 
 
 def readers(model: nn.Module, layer: str) -> Iterator[tuple[str, nn.Module, bool]]:
-    """Yield the modules around a layer whose code reads its weight: their names, themselves, and if they call it too.
+    """Yield the modules around a layer whose code reads its weight: names, themselves, if they may call it, too.
 
     >>> class Product(nn.Module):
     ...     def __init__(self):
@@ -42,7 +45,7 @@ def readers(model: nn.Module, layer: str) -> Iterator[tuple[str, nn.Module, bool
     ...         self.inner = nn.Linear(2, 2)
     ...     def forward(self, x):
     ...         return x @ self.inner.weight
-    >>> [called for *_, called in readers(nn.Sequential(Product()), "0.inner")]
+    >>> [may_call for *_, may_call in readers(nn.Sequential(Product()), "0.inner")]
     [False]
     """
     parts = layer.split(".")
@@ -50,7 +53,10 @@ def readers(model: nn.Module, layer: str) -> Iterator[tuple[str, nn.Module, bool
         above, path = ".".join(parts[:depth]), parts[depth:]
         uses = _uses(type(model.get_submodule(above)))
         if any(_is_at(place, path) for place in uses.read):
-            yield above, model.get_submodule(above), any(_is_at(place, path) for place in uses.called)
+            around = [path[:length] for length in range(1, len(path) + 1)]  # what holds the layer may call it, too
+            may_call = any(_is_at(place, each) for place in uses.whole for each in around)
+            changes = any(_is_at(place, path) for place in uses.changed)
+            yield above, model.get_submodule(above), may_call and not changes
 
 
 def guard_calls(model: nn.Module, layers: Iterable[str]) -> None:
@@ -107,11 +113,14 @@ def _uses_by_class(cls: Any) -> Uses:
     methods = list(_own_methods(cls))
     # Few classes read a weight, and only these have to be parsed.
     if not any("weight" in method.__code__.co_names for method in methods):
-        return Uses(frozenset(), frozenset())
+        return Uses(frozenset(), frozenset(), frozenset())
     trees = [tree for method in methods if (tree := _parsed(method)) is not None]
-    read = frozenset(place for tree in trees for place in _read_places(tree))
-    calls = (node.func for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return Uses(read, frozenset(place for call in calls if (place := _place(call)) is not None))
+    reads = [read for tree in trees for read in _read_places(tree)]
+    return Uses(
+        read=frozenset(place for place, _ in reads),
+        changed=frozenset(place for place, then in reads if then.endswith("_") and then != "requires_grad_"),
+        whole=frozenset(place for tree in trees for place in _whole_places(tree)),
+    )
 
 
 def _own_methods(cls: type) -> Iterator[FunctionType]:
@@ -130,17 +139,30 @@ def _parsed(method: FunctionType) -> ast.AST | None:
         return None
 
 
-def _read_places(tree: ast.AST) -> Iterator[Place]:
-    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
-    for node in ast.walk(tree):
+def _read_places(tree: ast.AST) -> Iterator[tuple[Place, str]]:
+    """Yield whose weight is taken, and the weight's attribute that is then asked for."""
+    for node, above in _with_parents(tree):
         if isinstance(node, ast.Attribute) and node.attr == "weight" and isinstance(node.ctx, ast.Load):
-            above = parents.get(node)
-            if isinstance(above, ast.Attribute) and above.attr in _OF_THE_SHAPE:
-                continue
-            if isinstance(above, ast.Call) and isinstance(above.func, ast.Name) and above.func.id in _ASKS:
-                continue
-            if (place := _place(node.value)) is not None:
+            then = above.attr if isinstance(above, ast.Attribute) else ""
+            if then not in _OF_THE_SHAPE and not _asks(above) and (place := _place(node.value)) is not None:
+                yield place, then
+
+
+def _whole_places(tree: ast.AST) -> Iterator[Place]:
+    for node, above in _with_parents(tree):
+        if isinstance(node, ast.Attribute | ast.Subscript) and not _asks(above):
+            a_part = isinstance(above, ast.Attribute) or (isinstance(above, ast.Subscript) and above.value is node)
+            # What is picked out of a local variable may be anything.
+            if not a_part and (place := _place(node)) is not None and (place[0] or {*place[1]} != {"*"}):
                 yield place
+
+
+def _with_parents(tree: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
+    return ((child, node) for node in ast.walk(tree) for child in ast.iter_child_nodes(node))
+
+
+def _asks(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _ASKS
 
 
 def _place(node: ast.expr) -> Place | None:

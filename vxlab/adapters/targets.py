@@ -188,8 +188,8 @@ def _refuse_unfit(
     model: nn.Module, name: str, module: nn.Module, item: str, shared: Mapping[str, Sequence[str]]
 ) -> None:
     what = f"targets={item!r} matches `{name}`"
-    for _, reader, called in readers(model, name):
-        if not called or isinstance(reader, _BYPASSING):
+    for _, reader, may_call in readers(model, name):
+        if not may_call or isinstance(reader, _BYPASSING):
             owner = ("torch.nn." if type(reader).__module__.startswith("torch.") else "") + type(reader).__name__
             raise VxlabError(f"{what} inside {owner}, which reads the weight without calling the layer; choose others")
     if not is_linear(module):

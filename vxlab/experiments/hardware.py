@@ -118,7 +118,7 @@ def _exact_products() -> Iterator[None]:
 
     The older way cannot be read after the newer, and sets what the newer reads: both are put back, in this order.
     """
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
     newer = [backend.fp32_precision for backend in backends]
     older = "highest"
     with contextlib.suppress(RuntimeError):
