@@ -221,6 +221,15 @@ def test_save_pretrained_writes_the_adapter_alone_while_one_is_on(method: Any, t
     assert torch.equal(logits(loaded), logits(model))
 
 
+def test_save_pretrained_takes_a_models_arguments_and_refuses_to_push(tmp_path: Path) -> None:
+    model = attached()
+    model.save_pretrained(tmp_path / "a", True, model.state_dict())
+    assert (tmp_path / "a" / "adapter.json").is_file()
+    with pytest.raises(vxlab.VxlabError, match="push_to_hub=True writes a whole model; save the adapter, and push"):
+        model.save_pretrained(tmp_path / "b", push_to_hub=True)
+    assert not (tmp_path / "b").exists()
+
+
 def test_a_folder_with_a_model_is_left_whole(tmp_path: Path) -> None:
     bert().save_pretrained(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}

@@ -7,6 +7,8 @@ import torch
 import toy_runs
 import transformers
 from classifiers import BOTH, CLASSIFIERS, DECODERS, ENCODERS, TEXTS, WIDTH, tokenizer, write_classifier
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 import vxlab
 from vxlab.experiments.materials import Materials
@@ -124,6 +126,13 @@ def test_a_model_that_fails_on_its_tokenizers_texts_is_refused(tmp_path: Path) -
     with pytest.raises(vxlab.VxlabError, match="BartForSequenceClassification fails on what its tokenizer") as caught:
         vxlab.load_model(folder, 2)
     assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_of_another_alphabet_is_taken(tmp_path: Path) -> None:
+    folder = write_classifier("bert", tmp_path)
+    greek = Tokenizer(models.BPE({"<pad>": 0, "α": 1, "β": 2}, []))  # which writes nothing for the texts of the check
+    PreTrainedTokenizerFast(tokenizer_object=greek, pad_token="<pad>").save_pretrained(folder)
+    assert vxlab.load_model(folder, 2).config.pad_token_id == 0
 
 
 def test_a_model_that_mixes_the_padding_in_is_warned_of(tmp_path: Path) -> None:

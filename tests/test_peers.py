@@ -186,6 +186,16 @@ def test_what_a_layer_cannot_carry_leaves_the_model_as_it_was() -> None:
     vxlab.attach(model, vxlab.PEFT("boft", {"boft_block_size": 8}))
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of transformers', at what peft asks it
+def test_a_model_with_pefts_own_adapter_is_refused_for_its_base() -> None:
+    import peft
+
+    theirs = peft.get_peft_model(ARCHITECTURES["bert"](), peft.LoraConfig(r=2, target_modules=["query"]))
+    with pytest.raises(vxlab.VxlabError, match=r"an adapter of the peft library's on it \(PeftModel\), whose layers"):
+        vxlab.attach(theirs, vxlab.LoRA(rank=2))
+    assert vxlab.trainable_parameters(vxlab.attach(theirs.unload(), vxlab.LoRA(rank=2))).backbone == 512
+
+
 def test_merging_is_refused() -> None:
     model = vxlab.attach(ARCHITECTURES["bert"](), vxlab.PEFT("lora", {"r": 2}))
     with pytest.raises(vxlab.VxlabError, match=r"a model with PEFT\('lora', .* has no adapted layers to merge; attach"):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 import vxlab
 from vxlab import LoRA
@@ -18,6 +19,8 @@ from vxlab.experiments.sweep import grid
 METHOD: Any = LoRA(rank=2)
 SPEC: Any = vxlab.RunSpec(method=METHOD, learning_rate=1e-3, head_learning_rate=1e-3, model="no/such")
 FAIR: Any = vxlab.FairSweep(candidates=[METHOD], settings={"model": "no/such"})
+MODEL = nn.Linear(2, 2)
+ATTACHED = vxlab.attach(nn.Sequential(nn.Linear(2, 2, device="meta")), METHOD, targets="0")
 
 REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] = [
     (vxlab.run, (None,), {}, r"spec=None is no vxlab.RunSpec"),
@@ -57,6 +60,17 @@ REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] =
     (fair_study, ("lora",), {}, "candidates='lora' is no list; give methods, such as"),
     (fair_study, ([3],), {}, "candidates holds 3; give methods, such as"),
     (study_run, (None,), {}, "candidates holds None; give methods"),
+    (vxlab.attach, ("minilm", METHOD), {}, "model='minilm' is no torch.nn.Module; load it first"),
+    (vxlab.attach, (METHOD, MODEL), {}, r"model=LoRA\(rank=2, .* is no torch.nn.Module"),
+    (vxlab.attach, (MODEL, "lora"), {}, r"method='lora' is not a method; pass vxlab.LoRA\(rank=8\)"),
+    (vxlab.attach, (MODEL, LoRA), {}, "method=<class 'vxlab.adapters.lora.LoRA'> is not a method; pass"),
+    (vxlab.resolve_targets, (None, "mlp"), {}, "model=None is no torch.nn.Module"),
+    (vxlab.trainable_parameters, (None,), {}, "model=None is no torch.nn.Module"),
+    (vxlab.detach, ([MODEL],), {}, r"model=\[Linear\(.* is no torch.nn.Module"),
+    (vxlab.merge, ("a",), {}, "model='a' is no torch.nn.Module"),
+    (vxlab.save_adapter, (ATTACHED, None), {}, "folder=None is a NoneType; it must be a text"),
+    (vxlab.save_adapter, (ATTACHED, "a"), {}, "`0.bias` is on the meta device, without values"),
+    (vxlab.load_adapter, (MODEL, 3), {}, "folder=3 is an int; it must be a text"),
     (vxlab.method_from_name, (None,), {}, "method=None is a NoneType; it must be a text"),
     (vxlab.method_from_name, ("lora",), {"rank": "8"}, "LoRA rank='8' is a text; it must be a whole number"),
     (vxlab.method_from_name, ("lora",), {"name": "x"}, "method 'lora' has no setting 'name'"),
@@ -69,6 +83,7 @@ def test_what_is_no_such_thing_is_refused_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("VXLAB_REPORTS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(vxlab.VxlabError, match=f"^{message}") as refused:
         called(*given, **named)
     assert len(str(refused.value).splitlines()) == 1

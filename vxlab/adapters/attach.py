@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vxlab.adapters.buffers import buffer_prints, part_buffers, persistent_buffers
 from vxlab.adapters.bypass import guard_calls, lift_guards
-from vxlab.adapters.family import Family, Method
+from vxlab.adapters.family import Family, Method, require_method
 from vxlab.adapters.gradient_start import bases_from_gradients
 from vxlab.adapters.layer import AdaptedLinear
 from vxlab.adapters.save_pretrained import give_checkpoints_back, take_checkpoints
@@ -82,9 +82,9 @@ def attach(
         The same model.
 
     Raises:
-        VxlabError: the model already has adapters or is inside DistributedDataParallel, the targets match no layer or
-            one that is not linear or not called, the rank does not fit a layer, or gradients are missing, unfit, or
-            given where none are used. The model is then as it was.
+        VxlabError: the model already has adapters (peft's, too) or is inside DistributedDataParallel, the targets match
+            no layer or one that is not linear or not called, the rank does not fit a layer, or gradients are missing,
+            unfit, or given where none are used. The model is then as it was.
 
     >>> import torch, vxlab
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
@@ -92,6 +92,7 @@ def attach(
     12
     """
     require_before_sharing_out(model)
+    require_method(method)
     inside = bare(model)
     _require_unattached(inside)
     layers = resolve_targets(inside, targets) if method.on_layers else {}
@@ -271,6 +272,12 @@ def _require_unattached(model: nn.Module) -> None:
     attachment = _attachment(model)
     if attachment is not None:
         raise VxlabError(f"the model already has {attachment.method} attached; call vxlab.detach(model) first")
+    theirs = [type(module).__name__ for module in model.modules() if type(module).__module__.startswith("peft.")]
+    if theirs:
+        raise VxlabError(
+            f"the model has an adapter of the peft library's on it ({theirs[0]}), whose layers would be left out; give "
+            "its base, as model.unload() or model.merge_and_unload() returns it"
+        )
 
 
 def _layers_that_are(model: nn.Module, *, merged: bool, otherwise: str) -> list[AdaptedLinear]:

@@ -40,6 +40,7 @@ from vxlab.adapters.methods import method_from_name, require_registered
 from vxlab.adapters.own_code import code_version
 from vxlab.adapters.plain import is_linear
 from vxlab.adapters.wrappers import bare, require_before_sharing_out
+from vxlab.checks import settle
 from vxlab.errors import VxlabError
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -68,12 +69,11 @@ def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
         VxlabError: nothing is attached, the method is one of your own that is not registered, the model is merged, or
             the folder cannot be written or has files of these names that are no adapter of vxlab's.
     """
-    attachment = attachment_of(model)
+    attachment, folder = attachment_of(model), Path(settle("folder", folder, str))
     require_registered(attachment.method)
     if any(layer.merged for layer in adapted_layers(model).values()):
         raise VxlabError("the model is merged, so its base weights cannot be fingerprinted; call unmerge(model) first")
     other, (moved, still) = _other_trained(model), base_buffers(model)
-    tensors = {**_stack(adapter_parameters(model)), **separate(other | moved | stored_bases(model))}
     settings = {
         "format": FORMAT,
         "method": attachment.method.name,
@@ -86,8 +86,9 @@ def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
         "vxlab": __version__,
         "torch": torch.__version__,
     }
-    write_adapter(Path(folder), settings, tensors)
-    return Path(folder)
+    tensors = {**_stack(adapter_parameters(model)), **separate(other | moved | stored_bases(model))}
+    write_adapter(folder, settings, tensors)
+    return folder
 
 
 def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
@@ -108,7 +109,7 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
         VxlabError: the folder holds no adapter or a damaged one, the model has another method attached, its base
             weights are others than at saving, or frozen matrices do not reproduce here. The model is then as it was.
     """
-    folder, inside = Path(folder), bare(model)
+    folder, inside = Path(settle("folder", folder, str)), bare(model)
     saved = read_settings(folder)
     tensors = read_tensors(folder, saved)
     method = _saved_method(saved, folder)

@@ -15,7 +15,7 @@ from vxlab.adapters.fingerprint import frozen_probe, weights_fingerprint
 from vxlab.adapters.hooks import exchange_hooks
 from vxlab.adapters.own_code import code_version, is_own
 from vxlab.adapters.own_home import packed
-from vxlab.checks import settle_fields
+from vxlab.checks import settle_fields, shown
 from vxlab.errors import VxlabError
 
 Shape = tuple[int, int]
@@ -75,6 +75,14 @@ class Method(ABC):
 
     def __deepcopy__(self, memo: object) -> Self:
         return self  # it never changes
+
+
+def require_method(method: object) -> None:
+    """Refuse what is no method, such as a method's name or its class."""
+    if not isinstance(method, Method):
+        raise VxlabError(
+            f"method={shown(method)} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, PEFT, Head, ..."
+        )
 
 
 class Schedule(Protocol):

@@ -24,6 +24,8 @@ def weights_fingerprint(tensors: Mapping[str, Tensor], dtype: torch.dtype | None
     """
     digest = hashlib.sha256()
     for name in sorted(tensors):
+        if tensors[name].is_meta:
+            raise VxlabError(f"`{name}` is on the meta device, without values; load the model's weights first")
         tensor = tensors[name].detach().to("cpu", dtype or tensors[name].dtype).contiguous()
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(_bytes(tensor))

@@ -44,8 +44,12 @@ class AdapterAlone:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
 
-    def __call__(self, save_directory: str | os.PathLike[str], is_main_process: bool = True, **others: Any) -> None:
+    def __call__(
+        self, save_directory: str | os.PathLike[str], is_main_process: bool = True, *more: Any, **others: Any
+    ) -> None:
         """Write the adapter into a folder, where this process is the one that writes; ``others`` are of models."""
+        if others.get("push_to_hub"):
+            raise VxlabError("push_to_hub=True writes a whole model; save the adapter, and push its folder")
         if is_main_process:
             save_for_resuming(self.model, save_directory)
 

@@ -11,6 +11,7 @@ from vxlab.adapters.bypass import readers
 from vxlab.adapters.plain import is_conv1d, is_linear, why_not_plain
 from vxlab.adapters.roles import ROLES, TARGET_SETS, role_of
 from vxlab.adapters.shared_memory import shared_parameters
+from vxlab.adapters.wrappers import require_model
 from vxlab.errors import VxlabError
 
 # In evaluation alone this reads its children's weights without calling them.
@@ -46,6 +47,7 @@ def resolve_targets(model: nn.Module, targets: str | Sequence[str]) -> dict[str,
     >>> list(resolve_targets(nn.Sequential(block), "query-value"))
     ['0.q_proj', '0.v_proj']
     """
+    require_model(model)
     chosen: set[str] = set()
     candidates, shared = _outside_the_head(model), shared_parameters(model)
     for item in _items(targets):

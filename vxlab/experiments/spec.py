@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from vxlab.adapters import Method
+from vxlab.adapters.family import require_method
 from vxlab.checks import settle_fields, shown
 from vxlab.errors import VxlabError
 from vxlab.experiments.hardware import DEVICES, PRECISIONS
@@ -79,10 +80,7 @@ class RunSpec:
     """``auto`` (bfloat16 on GPUs that have it, else float32), ``float32``, ``bfloat16`` or ``float16``"""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.method, Method):
-            raise VxlabError(
-                f"method={shown(self.method)} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, PEFT, Head, ..."
-            )
+        require_method(self.method)
         _require_plain(self.method)
         settle_fields(self)
         for name in ("epochs", "batch_size", "max_length", "train_examples", "eval_examples"):
