@@ -230,6 +230,32 @@ def test_compiled_without_gradients_it_is_one_graph(no_grad: Callable[[], object
         torch.testing.assert_close(y, adapted_linear(*given))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_is_traced_changes_nothing_in_place_and_computes_the_same(
+    dtype: torch.dtype, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where torch 2.11 traces a function whose output was changed in place, all of its gradients come out as 0.
+    def refuse(*_: object) -> torch.Tensor:
+        raise AssertionError("changed in place")
+
+    x, W, b, left, right = tensors((2, 7), bias, input_grad=False, right_grad=True)
+    given = (x.to(dtype).requires_grad_(), W.to(dtype), None if b is None else b.to(dtype))
+    for thin in (dtype, torch.float32):
+        factors = [each.detach().to(thin).requires_grad_() for each in (left, right)]
+        expected = adapted_linear(*given, *factors)
+        wanted = torch.autograd.grad(expected.float().square().sum(), [given[0], *factors])
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.compiler, "is_compiling", lambda: True)
+            patch.setattr(torch.Tensor, "addmm_", refuse)
+            patch.setattr(torch.Tensor, "add_", refuse)
+            y = adapted_linear(*given, *factors)
+            found = torch.autograd.grad(y.float().square().sum(), [given[0], *factors])
+        assert y.dtype is dtype
+        for mine, theirs in zip((y, *found), (expected, *wanted), strict=True):
+            torch.testing.assert_close(mine, theirs)
+
+
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 @pytest.mark.parametrize("right_grad", [True, False], ids=["right trains", "right is frozen"])
 def test_compiled_it_is_one_graph_with_the_same_gradients(right_grad: bool, backend: str) -> None:

@@ -65,16 +65,17 @@ def plan(
 
     def passes(z_needed: bool, gz_needed: bool) -> tuple[int, bool, bool]:
         """Return the cost of output and input gradient together, and whether to fold for each."""
-        forward, backward = fold + thin_in * z_needed, fold + thin_out * gz_needed
+        # Not products with truth values: under torch.compile the number of tokens may be a symbol.
+        forward, backward = fold + (thin_in if z_needed else 0), fold + (thin_out if gz_needed else 0)
         folds = may_fold and forward < thin, may_fold and backward < thin
         return (forward if folds[0] else thin) + (backward if folds[1] else thin), *folds
 
     thin_passes = passes(keep_z, right_trains)
     whole_passes = passes(False, False)
-    rebuilt_z = thin_in * (left_trains and not keep_z)
-    thin_cost = thin_passes[0] + thin_out * left_trains + thin_in * right_trains + rebuilt_z
+    rebuilt_z = thin_in if left_trains and not keep_z else 0
+    thin_cost = thin_passes[0] + (thin_out if left_trains else 0) + (thin_in if right_trains else 0) + rebuilt_z
     G = 0 if weight_trains else tokens * out_features * in_features
-    whole_cost = whole_passes[0] + G + fold * (left_trains + right_trains)
+    whole_cost = whole_passes[0] + G + fold * (int(left_trains) + int(right_trains))
 
     whole = keep_x and (left_trains or right_trains) and whole_cost < thin_cost
     _, fold_forward, fold_backward = whole_passes if whole else thin_passes

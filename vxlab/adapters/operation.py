@@ -120,7 +120,9 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
 
 
 def _autocasts(kind: str) -> bool:
-    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    # Shapes alone know no autocast. Asking torch.amp which devices do would break the graph under torch.compile before
+    # torch 2.13.
+    return kind != "meta" and torch.is_autocast_enabled(kind)
 
 
 class _Settings(NamedTuple):
@@ -183,7 +185,7 @@ def _gradients(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
     settings: _Settings = ctx.settings
     x_needed, _, weight_needed, bias_needed, left_needed, right_needed, *_ = ctx.needs_input_grad
     chosen = settings.plan
-    left, right = (t.to(ctx.thin_dtype) for t in (settings.factors(*kept) if settings.factors else kept))
+    left, right = (t.to(ctx.thin_dtype) for t in (kept if settings.factors is None else settings.factors(*kept)))
     right = _scaled(right, settings)
     thin_gy = gy.to(left.dtype)
     gz: Any = thin_gy @ left if _gz_needed(chosen, x_needed, right_needed) else None
@@ -228,7 +230,10 @@ def _thin_forward(rows: Tensor, z: Any, W: Tensor, bias: Tensor | None, left: Te
     # In half precision a bias goes into W's product: rounded before that, it would leave an error of its own size,
     # though W·x may cancel it.
     y = torch.nn.functional.linear(rows, W, bias)
-    return y.addmm_(z, left.T) if y.dtype == left.dtype else y.add_(z @ left.T)
+    if y.dtype == left.dtype:
+        return _added(y, z, left.T)
+    update = z @ left.T
+    return (y + update).to(y.dtype) if torch.compiler.is_compiling() else y.add_(update)
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -249,4 +254,13 @@ def _add_product(thin: Tensor, a: Tensor, b: Tensor) -> Tensor:
     The update's part comes first and W's large product accumulates onto it, in float32 inside the kernel: added to a
     product that is rounded already, in half precision a small update would vanish.
     """
-    return thin.to(a.dtype).addmm_(a, b)
+    return _added(thin.to(a.dtype), a, b)
+
+
+def _added(total: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return total + a·b, in total's own memory where nothing is traced.
+
+    Before torch 2.13 torch.compile loses the gradients of a function of ours whose output was changed in place; and a
+    compiler needs no such hint.
+    """
+    return torch.addmm(total, a, b) if torch.compiler.is_compiling() else total.addmm_(a, b)
