@@ -96,7 +96,7 @@ def test_class_names_may_be_written_by_number():
     ("columns", "named", "message"),
     [
         ({"body": ["a"], "label": [0]}, Columns(), "no column known to hold the text among body, label.*text_columns="),
-        ({"text": ["a"], "y": [0]}, Columns(), "no column known to hold the label among text, y.*label_column="),
+        ({"text": ["a"], "y": [0]}, Columns(), "no column known to hold the label among y. .*label_column="),
         ({"text": ["a"], "label": [0]}, Columns(("txt",)), "no column 'txt' among text, label.*text_columns="),
         ({"text": ["a"], "label": [0]}, Columns(group_column="film"), "no column 'film' among text, label"),
         ({"text": [], "label": []}, Columns(), "reviews/train.csv: no rows"),
@@ -147,6 +147,15 @@ def test_an_empty_split_names_its_file():
         ),
         ({"text": ["a", "b"], "label": [pd.Timestamp(0), 0]}, r"row 1: label Timestamp\(.* is of type Timestamp; one"),
         ({"text": ["a", "b"], "label": ["0.5", "1,5"]}, r"train.csv, row 2: label '1,5' is no number, and other"),
+        ({"text": ["a", "b"], "label": ["2,0", "1,5"]}, r"row 1: label '2,0' is a number with a comma; write dec"),
+        (
+            {"text": ["a", "b"], "label": ["[1, 0]", "[0, 1]"]},
+            r"row 1: label '\[1, 0\]' is a list written as te",
+        ),
+        (
+            {"text": ["a", "b"], "label": ["x", "['a']"]},
+            r"row 2: label \"\['a'\]\" is a list .*_kind='classes'",
+        ),
         ({"text": ["a", "b"], "label": ["0.5", "inf"]}, r"train.csv, row 2: label 'inf' is no number, and other"),
         ({"text": ["a", "b"], "label": ["0.5", "1e999"]}, r"train.csv, row 2: label '1e999' is not a finite number"),
         ({"text": ["a", "b"], "label": [0.5, 10**400]}, r"train.csv, row 2: label '1000.* is no number, and other"),
@@ -179,6 +188,18 @@ def test_a_column_that_occurs_twice_is_refused():
     reading = Reading({"train": Rows(frame, "reviews/train.tsv")}, Columns(), "here")
     with pytest.raises(VxlabError, match=r"reviews/train.tsv: several columns are named 'text'; keep one"):
         label_rows(reading)
+
+
+def test_a_label_that_the_text_would_give_is_refused():
+    with pytest.raises(VxlabError, match="label_column='mark' is one of text_columns; a text would give its label"):
+        Columns(("review", "mark"), "mark")
+
+
+def test_texts_that_look_like_lists_or_numbers_are_names_where_the_user_says_so():
+    written = ["[1, 0]", "1,5", "[1, 0]"]
+    _, labels = _read(_column(written), Columns(label_kind="classes"))
+    assert labels.names == ("1,5", "[1, 0]")
+    assert _read(_column(["[unsure]", "(a, b)", "{c}"]))[1].names == ("(a, b)", "[unsure]", "{c}")
 
 
 def test_three_text_columns_are_refused():

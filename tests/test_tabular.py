@@ -102,6 +102,11 @@ def test_a_file_without_header_takes_the_columns_given(tmp_path):
         ("train.csv", b"text,label\na,0\nb,1,2\n", r"train.csv, line 3: 3 fields where 2 are needed \(text, label\)"),
         ("train.csv", b"text,label\na,0,x\nb,1,y\n", r"train.csv, line 2: 3 fields where 2 are needed"),
         ("train.csv", b"text;label\na;0\n", r"train.csv, line 1: CSV separates fields by commas, and here is ';'"),
+        (
+            "train.csv",
+            b"text;label\na, b;0\n",
+            r"line 1: .* here is ';' \(text;label\); pandas.read_csv\(FILE, sep",
+        ),
         ("train.csv", b"text,label\n\xe9t\xe9,0\n", r"train.csv, line 2: not UTF-8 text \(byte 0xe9\); save the file"),
         ("train.tsv", b"text\tlabel\n\xff\xfe\t0\n", r"train.tsv, line 2: not UTF-8 text \(byte 0xff\)"),
         ("train.csv", "text,label\na,0\n".encode("utf-16"), r"train.csv: the file is UTF-16; save it as UTF-8"),
@@ -114,6 +119,11 @@ def test_a_file_without_header_takes_the_columns_given(tmp_path):
             "train.json",
             b'{"data": [\n{"text": "a"}\n]}',
             r"train.json: the file is one object; write a list of objects",
+        ),
+        (
+            "train.json",
+            b'{"text": {"0": "a"}, "label": {"0": 1}}',
+            r"is one object; .* pandas' to_json\(NEW, orient",
         ),
         ("train.jsonl", b'{"text": "a"}\n{"text": "b", "text": "c"}', r"line 2: not JSON \(key 'text' stands twice"),
         ("train.jsonl", b'{"te\\ud800xt": "a"}', r"train.jsonl, line 1: not JSON \('utf-8' codec can't encode"),

@@ -43,16 +43,17 @@ def parse_csv(text: str, place: str) -> Table:
     lines = io.StringIO(text, newline="").readlines()  # at \n, \r and \r\n alone: texts may hold U+2028
     records = _parse_records(lines, place)
     header = tuple(name.strip() for name in records.pop(min(records), [])) if records else ()
+    if len(header) == 1 and (others := [mark for mark in ";\t|" if mark in header[0]]):
+        raise VxlabError(
+            f"{place}, line 1: CSV separates fields by commas, and here is {others[0]!r} ({header[0]:.60}); "
+            f"pandas.read_csv(FILE, sep={others[0]!r}).to_csv(NEW, index=False) writes commas"
+        )
     for line, fields in records.items():
         if len(fields) > len(header):
             raise VxlabError(
                 f"{place}, line {line}: {len(fields)} fields where {len(header)} are needed ({list_names(header)}); "
                 "put a text that holds a comma between quotes"
             )
-    if len(header) == 1 and (others := [mark for mark in ";\t|" if mark in header[0]]):
-        raise VxlabError(
-            f"{place}, line 1: CSV separates fields by commas, and here is {others[0]!r} ({header[0]:.60})"
-        )
     notes = _note_swallowed(lines, records, len(header), place)
     for fields in records.values():
         if "" in fields:

@@ -6,6 +6,11 @@ from typing import Any
 from vxlab.errors import VxlabError
 from vxlab.experiments.delimited import split_lines
 
+_ONE_OBJECT = (
+    "the file is one object; write a list of objects, one for each row, or one a line, "
+    "such as pandas' to_json(NEW, orient='records')"
+)
+
 
 def parse_json(text: str, place: str) -> tuple[dict[int, dict[str, Any]], str]:
     r"""Parse a list of objects, or one object a line.
@@ -27,6 +32,8 @@ def parse_json(text: str, place: str) -> tuple[dict[int, dict[str, Any]], str]:
             rows = {number: _parse(line, f"{place}, line {number}") for number, line in lines if line.strip()}
         except VxlabError as error:
             raise _explain(text, place, error) from error
+    if len(rows) == 1 and all(_is_object_of_columns(row) for row in rows.values()):
+        raise VxlabError(f"{place}: {_ONE_OBJECT}")
     for number, row in rows.items():
         if not isinstance(row, dict):
             raise VxlabError(
@@ -41,7 +48,11 @@ def _explain(text: str, place: str, error: VxlabError) -> VxlabError:
         _parse(text, place)
     except VxlabError:
         return error
-    return VxlabError(f"{place}: the file is one object; write a list of objects, one for each row, or one a line")
+    return VxlabError(f"{place}: {_ONE_OBJECT}")
+
+
+def _is_object_of_columns(row: Any) -> bool:
+    return isinstance(row, dict) and len(row) > 0 and all(isinstance(value, dict | list) for value in row.values())
 
 
 def _parse(text: str, where: str) -> Any:

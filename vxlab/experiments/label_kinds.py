@@ -26,6 +26,8 @@ UNLABELLED = -1
 
 _SCALARS = (str, bool, int, float, Decimal, np.bool_, np.integer, np.floating)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_LIST = re.compile(r"""\s*(\[\s*([-+.\d'"]|True|False|None|null|\]).*|\{\s*['"].*\})\s*""", re.DOTALL)
+_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 _LONGEST = 300  # digits of a number; beyond, it is a name
 _MANY = 20  # whole numbers: more are rather ratings than classes
 _FEW = 5  # decimals: so few, often repeated, are rather versions or grades than measurements
@@ -120,6 +122,7 @@ def infer_labels(rows: "Rows", column: str, kind: str | None) -> tuple[Labels, t
             + ("" if kind else "label_kind='classes'")
         )
     if kind is None:
+        _refuse_no_names(rows, spelled, words)
         _refuse_unclear_mark(rows, spelled, numbers)
     told = () if kind else _doubts(column, counts, numbers)
     if kind == "numbers" or (decimals and kind is None):
@@ -144,6 +147,19 @@ def _in_order(numbers: dict[str, int | float | None], decimals: Sequence[str]) -
     if decimals:
         return tuple(sorted(numbers, key=lambda label: (numbers[label], label)))
     return tuple(map(str, sorted({number for number in numbers.values() if number is not None})))
+
+
+def _refuse_no_names(rows: "Rows", spelled: list[str], words: Sequence[str]) -> None:
+    """Refuse what CSV makes words of: lists of labels, and numbers with a decimal comma."""
+    for word in words:
+        if _LIST.fullmatch(word):
+            told = "is a list written as text, and several labels a row are not supported"
+        elif _COMMA.fullmatch(word):
+            told = "is a number with a comma; write decimals with a point"
+        else:
+            continue
+        where = rows.where(spelled.index(word))
+        raise VxlabError(f"{where}: label {shown(word)} {told}. Names of classes? Pass label_kind='classes'")
 
 
 def _refuse_unclear_mark(rows: "Rows", spelled: list[str], numbers: dict[str, int | float | None]) -> None:

@@ -54,6 +54,8 @@ class Columns:
                 raise VxlabError(f"{field}={value!r} names nothing; leave it out, or write a name")
         if len(self.text_columns) > 2:
             raise VxlabError(f"text_columns={self.text_columns}: name one column, or two for pairs of texts")
+        if self.label_column in self.text_columns:
+            raise VxlabError(f"label_column={self.label_column!r} is one of text_columns; a text would give its label")
         if self.label_kind not in (None, *KINDS):
             raise VxlabError(f"label_kind={self.label_kind!r} is unknown; choose {' or '.join(KINDS)}, or leave it out")
 
@@ -123,7 +125,7 @@ def _found(reading: Reading) -> tuple[Columns, str]:
     label = named.label_column or next((usual for usual in _LABEL_COLUMNS if usual in here - set(text)), None)
     if not text or label is None:
         what = "text" if not text else "label"
-        known = list_names(list(rows.frame)) or "no columns"
+        known = list_names([name for name in rows.frame if name in here.difference(text)]) or "no columns"
         raise VxlabError(f"{rows.place}: no column known to hold the {what} among {known}. {reading.advice}")
     return replace(named, text_columns=text), label
 
