@@ -107,6 +107,7 @@ def test_other_databases_are_refused_without_showing_a_password(where: str) -> N
 @pytest.mark.parametrize(
     ("where", "message"),
     [
+        (":memory:", "would be lost with this process"),
         ("sqlite:///:memory:", "would be lost with this process"),
         ("sqlite:///file::memory:?uri=true", "would be lost with this process"),
         ("sqlite:///file:x?mode=memory&uri=true", "would be lost with this process"),

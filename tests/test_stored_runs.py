@@ -151,9 +151,14 @@ def test_runs_are_listed_by_what_they_are_with_their_size(store, capsys):
     told = capsys.readouterr().out
     assert KEY[:12] in told
     assert OTHER[:12] not in told
+    assert "weights" not in told
+    put(store, key_of(3), identity=IDENTITY | {"model": "1c2d"})
     shutil.rmtree(store.folder_of(KEY))
     assert run(store, "list") == 0
-    assert capsys.readouterr().out.count("lost\n") == 1
+    told = capsys.readouterr().out
+    assert told.count("lost\n") == 1
+    assert "minilm, weights 0a1b" in told  # of one name, and yet another model
+    assert "minilm, weights 1c2d" in told
     assert run(store, "list", "--method", "dora") == 2
     assert "method='dora' is of no run" in capsys.readouterr().err
 

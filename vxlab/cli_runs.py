@@ -75,17 +75,20 @@ def _with_store(command: "Callable[[argparse.Namespace, Store], int]", arguments
 
 
 def _list(arguments: argparse.Namespace, store: "Store") -> int:
+    from vxlab.experiments.identities import tell_apart
     from vxlab.experiments.stored_runs import runs_table
 
     table = runs_table(store, **{name: getattr(arguments, name) for name in _FILTERS})
+    apart = tell_apart(table)
     rows = [
         {
             "key": row["key"][:12], "status": row["status"], "task": Path(row["task"]).name,
-            "model": Path(row["model"]).name, "method": row["label"], "layers": row["targets"],
+            "model": ", ".join(filter(None, [Path(row["model"]).name, more])),
+            "method": row["label"], "layers": row["targets"],
             "rate": f"{row['learning_rate']:g}", "seed": str(row["seed"]), "test": _score(row["test"]),
             "size": _bytes(row["size"]) if row["size"] or row["status"] not in ("finished", "diverged") else "lost",
         }
-        for row in table.to_dict("records")
+        for row, more in zip(table.to_dict("records"), apart, strict=True)
     ]  # fmt: skip
     print_columns(rows)
     runs = f"{len(rows)} run{'' if len(rows) == 1 else 's'}"
@@ -166,7 +169,7 @@ def _prune(arguments: argparse.Namespace, store: "Store") -> int:
 
 def _end(yes: bool, count: int, size: int) -> None:
     if not count:
-        print(f"There is nothing to delete. {_NOTHING}")
+        print("There is nothing to delete.")
     elif yes:
         print(f"Deleted: {count}, {_bytes(size)}.")
     else:

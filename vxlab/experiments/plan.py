@@ -77,7 +77,8 @@ def plan(jobs: Sequence[Job], results: Store, engine: Engine, more: Mapping[str,
     ahead = [job for key, job in unique.items() if states.get(key) not in ENDED]
     done = len(unique) - len(ahead)
     total = sum(more.values()) - more.get("widening", 0) if more else len(unique)
-    told = [f"{total} runs{_stages(more)}{_so_far(done, total, list(states.values()).count('failed'), results)}"]
+    so_far = _so_far(done, total, list(states.values()).count("failed"), results)
+    told = [f"{total} run{'' if total == 1 else 's'}{_stages(more)}{so_far}"]
     told += _changed(list(unique.values()), results)
     if not ahead:
         return " ".join(told)

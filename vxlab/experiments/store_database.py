@@ -160,6 +160,8 @@ def _url(where: str | Path | None) -> URL:
     path = settle("store", where, str | None)
     if path and "://" in path:
         return _read_url(path)
+    if path == ":memory:":
+        raise _lost(path)
     if path and re.match(r"(sqlite|postgres\w*)(\+\w+)?:", path):
         raise VxlabError(f"store={redact(path)!r} is neither a path nor a URL; write sqlite:///runs.db")
     return URL.create("sqlite", database=str(_in_folder(_path("store", path or reports_folder() / "runs.db"))))
@@ -180,12 +182,16 @@ def _read_url(where: str) -> URL:
     if scheme != "sqlite":
         return url
     if ":memory:" in url.database or url.query.get("mode") == "memory":
-        raise VxlabError(f"store={where!r} would be lost with this process, and workers could not see it; name a file")
+        raise _lost(where)
     if "?" in where and not url.query:
         raise VxlabError(f"store={where!r} has a ?, which begins a URL's options; write the path itself, or %3F")
     if url.database.startswith("file:"):
         return url
     return url.set(database=str(_in_folder(_path("store", url.database), named=True)))
+
+
+def _lost(where: str) -> VxlabError:
+    return VxlabError(f"store={where!r} would be lost with this process, and workers could not see it; name a file")
 
 
 def _path(argument: str, path: str | Path) -> Path:
