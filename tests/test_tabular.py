@@ -237,7 +237,7 @@ def test_files_and_splits_may_be_named_in_capital_letters(tmp_path):
 
 
 def test_data_files_that_are_not_used_are_named(tmp_path):
-    for name in ("train.csv", "tests.csv", "README.md"):
+    for name in ("train.csv", "tests.csv", "README.md", "metadata.json"):
         (tmp_path / name).write_text("text,label\na,0\n")
     note = f"{tmp_path.name}: not used, being named neither train, validation nor test: tests.csv"
     assert read_splits(tmp_path)["train"].notes == (note,)

@@ -271,6 +271,13 @@ def test_a_test_split_without_labels_is_as_if_it_were_not_there(tmp_path, dev):
     assert task.notes[1].startswith("the validation split is the test split" if dev else "the test split is carved")
 
 
+def test_a_test_split_without_the_column_of_the_label_is_as_if_it_were_not_there(tmp_path):
+    alone = load_task(_write(tmp_path / "train.jsonl", 100))
+    _lines(tmp_path / "test.jsonl", [{"id": row, "text": f"test {row}"} for row in range(10)])
+    with pytest.warns(UserWarning, match=r"test.jsonl: no column 'label' among id, text; the split is left o"):
+        assert load_task(tmp_path).fingerprint == alone.fingerprint
+
+
 def test_a_validation_split_without_labels_is_carved(tmp_path):
     _write(tmp_path / "train.jsonl", 100)
     _write(tmp_path / "test.jsonl", 10)

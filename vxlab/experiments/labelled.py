@@ -104,10 +104,11 @@ def label_rows(reading: Reading) -> tuple[dict[str, pd.DataFrame], Labels, tuple
         if rows.frame.empty:
             raise VxlabError(f"{rows.place}: no rows; a split needs some to train or score on")
     columns, label = _found(reading)
-    for rows in reading.splits.values():
+    splits, labels = (reading.splits if reading.published else _with_column(reading.splits, label)), reading.labels
+    for rows in splits.values():
         _check_columns(rows, columns, label, reading.advice)
-    splits, labels = reading.splits, reading.labels
     notes = tuple(note for rows in splits.values() for note in rows.notes)
+    notes += tuple(_lacks(rows, label) for split, rows in reading.splits.items() if split not in splits)
     if labels is None:
         labels, doubts = infer_labels(splits["train"], label, columns.label_kind)
         notes += doubts
@@ -128,6 +129,15 @@ def _found(reading: Reading) -> tuple[Columns, str]:
         known = list_names([name for name in rows.frame if name in here.difference(text)]) or "no columns"
         raise VxlabError(f"{rows.place}: no column known to hold the {what} among {known}. {reading.advice}")
     return replace(named, text_columns=text), label
+
+
+def _with_column(splits: dict[str, Rows], label: str) -> dict[str, Rows]:
+    """Leave out splits, but train, that come without the column of the label, as those of competitions do."""
+    return {split: rows for split, rows in splits.items() if split == "train" or label in rows.frame.columns}
+
+
+def _lacks(rows: Rows, label: str) -> str:
+    return f"{rows.place}: no column {label!r} among {list_names(list(rows.frame))}; the split is left out"
 
 
 def _check_columns(rows: Rows, columns: Columns, label: str, advice: str) -> None:

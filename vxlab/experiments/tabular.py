@@ -43,7 +43,8 @@ def read_splits(path: Path) -> dict[str, Rows]:
 
     In a folder the files are named train, validation (or dev, valid, val) and test, with one of the suffixes .csv,
     .tsv, .jsonl, .json or .parquet, in small or capital letters; they lie in it or in its subfolder data/, and may be
-    cut into the hub's numbered pieces. Only train is required. Other files of these kinds are named in a note.
+    cut into the hub's numbered pieces. Only train is required. Other files of the same suffixes are named in a
+    note.
 
     Raises:
         VxlabError: a folder without a train file, two files for one split, a piece that is lacking, or a file that
@@ -60,7 +61,8 @@ def read_splits(path: Path) -> dict[str, Rows]:
             f"{path}: no training file; name it train.csv, .tsv, .jsonl, .json or .parquet (the folder holds {here})"
         )
     splits = {split: _read_pieces(pieces) for split, pieces in files.items()}
-    if unused:
+    kinds = {piece.suffix.lower() for pieces in files.values() for piece in pieces}
+    if unused := [name for name in unused if Path(name).suffix.lower() in kinds]:
         note = f"{path.name}: not used, being named neither train, validation nor test: {list_names(unused)}"
         splits["train"] = replace(splits["train"], notes=(*splits["train"].notes, note))
     return splits

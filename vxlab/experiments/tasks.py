@@ -102,8 +102,8 @@ def load_task(
     Data that has a validation split but no labelled test (all of GLUE) lends its validation split as our test. What
     is then lacking is carved: test out of train (20 %), and validation out of train (10 %, at most 2,000 rows),
     stratified by label, and never through a group or between rows with the same text. The carving has its own seed,
-    so that all runs see the same rows. Of your own data, rows marked as unlabelled (-1) are left out. What you should
-    know of it is warned of and kept in ``notes``.
+    so that all runs see the same rows. Of your own data, rows marked as unlabelled (-1) and splits without labels are
+    left out. What you should know of it is warned of and kept in ``notes``.
 
     Args:
         name: ``rotten_tomatoes``; a task of GLUE (``sst2``, ``STS-B``, ...); a file, or a folder of files named
