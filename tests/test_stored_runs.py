@@ -139,6 +139,15 @@ def test_a_record_of_another_training_is_seen(store):
 # What is shown
 
 
+def test_a_run_whose_process_was_killed_is_listed_as_stopped(store, capsys):
+    host, pid, start, _ = new_owner().rsplit(":", 3)
+    store.claim(KEY, toy_spec(), IDENTITY, new_owner(), failed_before=None)
+    store.claim(OTHER, toy_spec(seed=1), IDENTITY, f"{host}:{pid}:{float(start) - 100}:ab", failed_before=None)
+    assert run(store, "list") == 0
+    told = capsys.readouterr().out.splitlines()
+    assert {line.split()[0]: line.split()[1] for line in told[1:3]} == {KEY[:12]: "running", OTHER[:12]: "stopped"}
+
+
 def test_runs_are_listed_by_what_they_are_with_their_size(store, capsys):
     put(store, spec=toy_spec(task="/data/mine/reviews"))
     put(store, OTHER, spec=toy_spec(method=vxlab.VeRA(rank=64)))

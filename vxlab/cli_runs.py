@@ -1,6 +1,7 @@
 """The command ``vxlab runs``: list a store's runs, show one, verify them, and delete what is not wanted any more."""
 
 import argparse
+import contextlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -71,6 +72,8 @@ def _with_store(command: "Callable[[argparse.Namespace, Store], int]", arguments
     if not is_there(arguments.store):
         raise VxlabError(f"{place(arguments.store)} is not there; name a store of runs with --store")
     with Store(arguments.store) as store:
+        with contextlib.suppress(VxlabError):  # a store that cannot be written is shown as it is
+            store.release_dead()
         return command(arguments, store)
 
 
@@ -91,8 +94,7 @@ def _list(arguments: argparse.Namespace, store: "Store") -> int:
         for row, more in zip(table.to_dict("records"), apart, strict=True)
     ]  # fmt: skip
     print_columns(rows)
-    runs = f"{len(rows)} run{'' if len(rows) == 1 else 's'}"
-    print(f"{runs} in {store.name}; {_bytes(int(table['size'].sum()))} in {store.folder}")
+    print(f"{_runs(len(rows))} in {store.name}; {_bytes(int(table['size'].sum()))} in {store.folder}")
     return 0
 
 
@@ -127,7 +129,7 @@ def _verify(arguments: argparse.Namespace, store: "Store") -> int:
         print(f"{name[:16]}  {said}")
     ended = int(store.table()["status"].isin(["finished", "diverged"]).sum())
     wrong = len({name for name, _ in found})
-    print(f"{store.name}: {ended} runs that ended; " + (f"not as it was: {wrong}" if wrong else "all are whole"))
+    print(f"{store.name}: {_runs(ended)} that ended; " + (f"not as it was: {wrong}" if wrong else "all are whole"))
     return int(bool(found))
 
 
@@ -184,6 +186,10 @@ def _is_empty(value: Any) -> bool:
     import pandas as pd
 
     return bool(pd.isna(value))
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"
 
 
 def _score(value: float) -> str:
