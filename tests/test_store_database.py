@@ -95,6 +95,15 @@ def test_a_reports_folder_may_have_a_dot_in_its_name(tmp_path: Path, monkeypatch
         assert (store.name, store.folder) == (str(tmp_path / "v1.2" / "runs.db"), tmp_path / "v1.2" / "runs")
 
 
+def test_a_file_without_a_suffix_is_a_store_or_is_refused_as_it_is(tmp_path: Path) -> None:
+    with Store(f"sqlite:///{tmp_path / 'results'}"), Store(tmp_path / "results") as store:
+        assert store.name == str(tmp_path / "results")
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(vxlab.VxlabError, match="notes is no SQLite file; choose another path"):
+        Store(tmp_path / "notes")
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     "where", ["mysql://me:s3cret@host/db", "sqlite://", "postgresql://me:s3cret@host?password=s3cret"]
 )

@@ -207,8 +207,8 @@ def _path(argument: str, path: str | Path) -> Path:
 
 
 def _in_folder(path: Path, named: bool = False) -> Path:
-    """Return the file of a store: ``runs.db`` in a folder, or in what has no suffix and is not ``named`` as a file."""
-    return path / "runs.db" if path.is_dir() or not (named or path.suffix) else path
+    """Return the file of a store: ``runs.db`` in a folder, or in what has no suffix and is no file, or ``named`` so."""
+    return path / "runs.db" if path.is_dir() or not (named or path.suffix or path.is_file()) else path
 
 
 def _file(url: URL) -> Path | None:
