@@ -1,11 +1,13 @@
 """Recipes: every method at every scale, the papers' own settings, and what is chosen wins."""
 
 import csv
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import vxlab
+from vxlab.experiments.fair_recipes import study_run
 from vxlab.experiments.recipes import SCALES
 from vxlab.paths import shipped
 
@@ -96,3 +98,22 @@ def test_unknown_methods_and_scales_are_refused() -> None:
         vxlab.recipe("veera")
     with pytest.raises(vxlab.VxlabError, match="scale='large' is unknown; choose one of smoke, small, paper"):
         vxlab.recipe("vera", scale="large")
+
+
+def test_a_small_task_of_ones_own_is_taken_whole(tmp_path: Path) -> None:
+    own = tmp_path / "own.csv"
+    own.write_text("text,label\n" + "".join(f"text {row},{row % 2}\n" for row in range(50)))
+    for scale in ("smoke", "small"):
+        assert vxlab.recipe("vera", scale=scale, task=own).train_examples is None
+        assert study_run(vxlab.LoRA(rank=8), scale, task=own).train_examples in (None, 32)
+    assert vxlab.fair_recipe("small", task=own).settings["train_examples"] is None
+    assert vxlab.recipe("vera", task=own, train_examples=30).train_examples == 30
+    assert vxlab.recipe("vera", task=own, train_examples=300).train_examples == 300  # asked for, so the run refuses it
+    with pytest.raises(vxlab.VxlabError, match="task=3 is an int"):
+        vxlab.recipe("vera", task=3)
+    assert vxlab.recipe("vera", task=tmp_path / "none.csv").train_examples == 4000  # the run says what is wrong
+
+
+def test_a_task_that_has_the_rows_is_drawn_from(glue: Path) -> None:
+    assert vxlab.recipe("vera", task="sst2", task_folder=glue).train_examples == 4000
+    assert vxlab.recipe("vera", task="rte", task_folder=glue).train_examples is None

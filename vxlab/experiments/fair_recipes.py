@@ -9,7 +9,7 @@ from vxlab.checks import listed, settle, shown
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.fair import Candidate, FairSweep
-from vxlab.experiments.recipes import SCALES, recipe
+from vxlab.experiments.recipes import SCALES, fit_train_examples, recipe
 from vxlab.experiments.spec import RunSpec
 
 _SETTINGS: dict[str, dict[str, Any]] = {
@@ -111,7 +111,7 @@ def fair_study(
         settings = _SETTINGS[scale] | _quick_precision()
     found = listed("candidates", candidates, (Candidate, Method), "methods, such as [vxlab.LoRA(rank=8)]")
     placed = [_placed(each, _PAPER_CENTRES if scale == "paper" else _QUICK_CENTRES) for each in found]
-    return FairSweep(candidates=placed, settings=settings | chosen, **budget)
+    return FairSweep(candidates=placed, settings=fit_train_examples(settings | chosen, chosen), **budget)
 
 
 def study_run(method: Method, scale: str = "small", *, paper: str = "lora_xs", **chosen: Any) -> RunSpec:
@@ -139,7 +139,7 @@ def study_run(method: Method, scale: str = "small", *, paper: str = "lora_xs", *
     heads = {} if scale == "paper" else _STUDY_HEADS
     head = heads.get(method.name, fair.head_learning_rates[-1])
     rates = {"learning_rate": candidate.centre, "head_learning_rate": head}
-    settings = {**fair.settings, "targets": candidate.targets}
+    settings = fit_train_examples({**fair.settings, "targets": candidate.targets}, chosen)
     return RunSpec(method=method, **settings | rates | of_run)
 
 

@@ -1,11 +1,12 @@
 """Settings that work: for a smoke test, for a laptop, and those that the papers published."""
 
 import csv
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from vxlab.adapters import method_from_name
+from vxlab.adapters import Head, method_from_name
 from vxlab.checks import require_known, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments.fair import CENTRES
@@ -31,6 +32,7 @@ _BY_METHOD: dict[str, dict[str, Any]] = {
 }
 _HEAD_RATE = 5e-3
 _FIELDS = [each.name for each in fields(RunSpec) if each.name != "method"]
+_OF_TASK = ("task", "task_folder", "text_columns", "label_column", "label_kind", "group_column")
 _SMOKE_RANK = 4
 _PAPER_DEFAULTS = {
     "vera": {"model": "FacebookAI/roberta-base", "task": "sst2"},
@@ -46,7 +48,8 @@ def recipe(method: str = "vera", *, scale: str = "small", **chosen: Any) -> RunS
             comes, which names its ``learning_rate`` where no usual one is known.
         scale: ``smoke`` (64 sentences, seconds: shows that everything runs, its scores mean nothing), ``small``
             (minutes on a laptop) or ``paper`` (the published settings for the method, model and task, for a GPU).
-        chosen: ``rank`` and ``alpha`` of the method, and any field of :class:`RunSpec`; None keeps the scale's.
+        chosen: ``rank`` and ``alpha`` of the method, and any field of :class:`RunSpec`; None keeps the scale's. Local
+            files with fewer training rows than the scale draws are taken whole.
 
     Raises:
         VxlabError: the method or scale is unknown, a method's rate is neither known nor chosen, or no published
@@ -68,7 +71,33 @@ def recipe(method: str = "vera", *, scale: str = "small", **chosen: Any) -> RunS
             settings["rank"] = _SMOKE_RANK
     settings |= chosen
     of_method = {key: settings.pop(key) for key in ("rank", "alpha") if key in settings}
+    settings = fit_train_examples(settings, chosen)
     return RunSpec(method=method_from_name(name, **of_method), **settings)
+
+
+def fit_train_examples(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Let a run take all training rows of local files that have fewer than a scale draws; what is chosen stays.
+
+    Files that are named are read for it, a hub is not asked. Where they cannot be read, the run says why.
+
+    Args:
+        settings: a scale's fields of :class:`RunSpec`, with what is chosen.
+        chosen: what the caller named.
+    """
+    drawn = settings.get("train_examples")
+    named = chosen.get("task_folder") or chosen.get("task")
+    if drawn is None or "train_examples" in chosen or not _is_there(named):
+        return dict(settings)
+    of_task = {name: settings[name] for name in _OF_TASK if name in settings}
+    try:
+        task = RunSpec(method=Head(), learning_rate=1.0, head_learning_rate=1.0, **of_task).load_task()
+    except VxlabError:
+        return dict(settings)
+    return {**settings, "train_examples": drawn if drawn <= len(task.splits["train"]) else None}
+
+
+def _is_there(named: object) -> bool:
+    return isinstance(named, str | os.PathLike) and os.path.exists(os.path.expanduser(named))
 
 
 def _usual(name: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
