@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import toy_runs
 
-from vxlab.told import warn_once
+from vxlab.told import forget_what_was_told
 
 _LONG = ("test_notebooks_run.py",)
 
@@ -25,7 +25,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def nothing_said_yet() -> None:
     """Let every test hear what a process says once."""
-    warn_once.cache_clear()
+    forget_what_was_told()
 
 
 @pytest.fixture(scope="session")

@@ -102,11 +102,13 @@ def test_unknown_methods_and_scales_are_refused() -> None:
 
 def test_a_small_task_of_ones_own_is_taken_whole(tmp_path: Path) -> None:
     own = tmp_path / "own.csv"
-    own.write_text("text,label\n" + "".join(f"text {row},{row % 2}\n" for row in range(50)))
+    own.write_text("text,label\n" + "".join(f"text {row},{row % 2}\n" for row in range(50)) + "text 1,0\n")
     for scale in ("smoke", "small"):
         assert vxlab.recipe("vera", scale=scale, task=own).train_examples is None
         assert study_run(vxlab.LoRA(rank=8), scale, task=own).train_examples in (None, 32)
     assert vxlab.fair_recipe("small", task=own).settings["train_examples"] is None
+    with pytest.warns(vxlab.errors.DataWarning, match="different labels"):  # which looking ahead has left to be said
+        vxlab.load_task(own)
     assert vxlab.recipe("vera", task=own, train_examples=30).train_examples == 30
     assert vxlab.recipe("vera", task=own, train_examples=300).train_examples == 300  # asked for, so the run refuses it
     with pytest.raises(vxlab.VxlabError, match="task=3 is an int"):

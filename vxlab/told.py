@@ -1,13 +1,18 @@
 """Warnings to a user: at the line of their own code that led to them, and once where many runs would repeat one."""
 
+import contextlib
 import sys
 import warnings
+from collections.abc import Iterator
+from contextvars import ContextVar
 from functools import lru_cache
+from typing import Any
 
 from vxlab.errors import VxlabWarning
 
+_looking_ahead = ContextVar("_looking_ahead", default=False)
 
-@lru_cache
+
 def warn_once(message: str, category: type[VxlabWarning] = VxlabWarning, about: str = "") -> None:
     """Warn of something, once in a process: runs load their model and data anew, and Python forgets what it has said.
 
@@ -16,6 +21,27 @@ def warn_once(message: str, category: type[VxlabWarning] = VxlabWarning, about: 
         category: by which users may filter it.
         about: what tells two occasions with the same message apart, such as a fingerprint.
     """
+    if not _looking_ahead.get():
+        _warn(message, category, about)
+
+
+@contextlib.contextmanager
+def looking_ahead() -> Iterator[None]:
+    """Say nothing of what is loaded here only to look at it: the run that follows says it."""
+    before = _looking_ahead.set(True)
+    try:
+        yield
+    finally:
+        _looking_ahead.reset(before)
+
+
+def forget_what_was_told() -> None:
+    """Let everything be said anew, as in a new process."""
+    _warn.cache_clear()
+
+
+@lru_cache
+def _warn(message: str, category: Any, about: str) -> None:
     warnings.warn(message, category, stacklevel=_level_of_the_user())
 
 

@@ -13,6 +13,7 @@ from vxlab.experiments.fair import CENTRES
 from vxlab.experiments.glue import glue_name
 from vxlab.experiments.spec import RunSpec
 from vxlab.paths import shipped
+from vxlab.told import looking_ahead
 
 SCALES = ("smoke", "small", "paper")
 
@@ -90,7 +91,8 @@ def fit_train_examples(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -
         return dict(settings)
     of_task = {name: settings[name] for name in _OF_TASK if name in settings}
     try:
-        task = RunSpec(method=Head(), learning_rate=1.0, head_learning_rate=1.0, **of_task).load_task()
+        with looking_ahead():
+            task = RunSpec(method=Head(), learning_rate=1.0, head_learning_rate=1.0, **of_task).load_task()
     except VxlabError:
         return dict(settings)
     return {**settings, "train_examples": drawn if drawn <= len(task.splits["train"]) else None}
