@@ -5,11 +5,10 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
-from functools import lru_cache
-from typing import Any
 
 from vxlab.errors import VxlabWarning
 
+_told: set[tuple[str, type[VxlabWarning], str]] = set()
 _looking_ahead = ContextVar("_looking_ahead", default=False)
 
 
@@ -21,8 +20,10 @@ def warn_once(message: str, category: type[VxlabWarning] = VxlabWarning, about: 
         category: by which users may filter it.
         about: what tells two occasions with the same message apart, such as a fingerprint.
     """
-    if not _looking_ahead.get():
-        _warn(message, category, about)
+    occasion = (message, category, about)
+    if occasion not in _told and not _looking_ahead.get():
+        _told.add(occasion)
+        warnings.warn(message, category, stacklevel=_level_of_the_user())
 
 
 @contextlib.contextmanager
@@ -37,12 +38,7 @@ def looking_ahead() -> Iterator[None]:
 
 def forget_what_was_told() -> None:
     """Let everything be said anew, as in a new process."""
-    _warn.cache_clear()
-
-
-@lru_cache
-def _warn(message: str, category: Any, about: str) -> None:
-    warnings.warn(message, category, stacklevel=_level_of_the_user())
+    _told.clear()
 
 
 def _level_of_the_user() -> int:
