@@ -169,6 +169,19 @@ def test_a_first_save_that_fails_leaves_no_folder(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_first_save_that_fails_leaves_what_others_wrote_meanwhile(
+    model: torch.nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*args: object) -> None:
+        (tmp_path / "a" / "notes.txt").write_text("0.87")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(adapter_files.os, "replace", full_disk)
+    with pytest.raises(vxlab.VxlabError, match="No space left"):
+        vxlab.save_adapter(model, tmp_path / "a")
+    assert contents(tmp_path) == {"a/notes.txt": b"0.87"}
+
+
 def edited(folder: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
     path = folder / "adapter.json"
     settings = json.loads(path.read_text())

@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -98,7 +97,7 @@ def read_tensors(folder: Path, saved: Mapping[str, Any]) -> dict[str, Tensor]:
 
 @contextlib.contextmanager
 def _made(folder: Path) -> Iterator[None]:
-    """Make a folder where there is none, and take it away again where an error follows."""
+    """Make a folder where there is none; where an error follows, take it away again, unless others wrote there too."""
     if folder.exists() and not folder.is_dir():
         raise VxlabError(f"the adapter cannot be saved in {folder}: it is a file; give a folder")
     before = folder.is_dir()
@@ -107,7 +106,8 @@ def _made(folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         if not before:
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # it is not empty
+                folder.rmdir()
         raise
 
 
