@@ -197,7 +197,7 @@ def test_accelerate_prepares_and_steps_it() -> None:
 
 
 WORKER = """
-    import sys, torch, torch.distributed as dist
+    import os, sys, torch, torch.distributed as dist
     from torch.nn.parallel import DistributedDataParallel
     sys.path.insert(0, {tests!r})
     from test_compatibility import FAMILIES, adapted
@@ -211,7 +211,9 @@ WORKER = """
         found = {{k.removeprefix("module."): p.grad for k, p in model.named_parameters() if p.requires_grad}}
         if rank == 0:
             torch.save(found, f"{{sys.argv[3]}}/{{number}}.pt")
+    dist.barrier()
     dist.destroy_process_group()
+    os._exit(0)  # gloo's threads, taken down while Python ends, may abort a process whose work is done
 """
 
 

@@ -1,8 +1,8 @@
 """Metrics against scikit-learn and SciPy, intervals against their coverage."""
 
 import time
-from types import SimpleNamespace
 
+import datasets
 import numpy as np
 import pytest
 import scipy.stats
@@ -10,6 +10,7 @@ import sklearn.metrics
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.metrics import compute, interval, majority_score
+from vxlab.experiments.tasks import Task
 
 CLASS_ORACLES = {
     "accuracy": sklearn.metrics.accuracy_score,
@@ -118,20 +119,21 @@ def test_bootstrap_intervals_hold_the_score_repeat_and_widen_with_the_level(name
     assert high < wide[1]
 
 
+def task_of(labels, names, metrics):
+    splits = {split: datasets.Dataset.from_dict({"text": list(map(str, own)), "label": own})
+              for split, own in labels.items()}  # fmt: skip
+    return Task("own", splits, len(names) or 1, names, metrics, "", "", "")
+
+
 def test_majority_score_answers_the_training_sets_class():
-    task = SimpleNamespace(
-        splits={"train": {"label": [1, 1, 0]}, "test": {"label": [0, 0, 0, 1]}},
-        num_labels=2,
-        metrics=("accuracy", "f1"),
-    )
+    task = task_of({"train": [1, 1, 0], "test": [0, 0, 0, 1]}, ("no", "yes"), ("accuracy", "f1"))
     assert majority_score(task) == pytest.approx({"accuracy": 0.25, "f1": 0.4})
     assert majority_score(task, "train")["accuracy"] == pytest.approx(2 / 3)
 
 
 def test_majority_score_of_a_regression_is_0():
-    task = SimpleNamespace(
-        splits={"train": {"label": [1.0, 4.5]}, "test": {"label": [0.5, 2.0]}}, num_labels=1, metrics=("pearson",)
-    )
+    task = task_of({"train": [1.0, 4.5], "test": [0.5, 2.0]}, (), ("pearson",))
+    assert task.constant == 2.75
     assert majority_score(task) == {"pearson": 0.0}
 
 

@@ -61,24 +61,5 @@ def count_conflicts(ids: Ids, labels: NDArray[np.float64]) -> tuple[int, int]:
     return len(disputed), int(np.isin(ids, disputed).sum())
 
 
-def join_groups(groups: NDArray[np.str_], ids: Ids) -> NDArray[np.str_]:
-    """Make one group of those that share a text; each goes by the first of its groups' names.
-
-    >>> join_groups(np.array(["a", "b", "c"]), np.array([0, 1, 1])).tolist()
-    ['a', 'b', 'b']
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    names, group = np.unique(groups, return_inverse=True)
-    texts, text = np.unique(ids, return_inverse=True)
-    size = len(names) + len(texts)
-    shared = coo_array((np.ones(len(group)), (group, len(names) + text)), shape=(size, size))
-    part = connected_components(shared, directed=False)[1][: len(names)]
-    first = np.unique(part, return_index=True)[1]  # the names are sorted
-    parts = dict(zip(part[first], names[first], strict=True))
-    return np.array([parts[part[each]] for each in group])
-
-
 def _compose(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()

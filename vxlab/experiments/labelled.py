@@ -72,8 +72,9 @@ class Reading:
         labels: the labels, or None to infer them from the training rows.
         metrics: the metrics, or () for the usual ones of the kind of label.
         advice: what an error about a lacking column tells the user to do.
-        published: a benchmark with its own splits and labels, taken as it is: no row is left out, its copies part as
-            rows do, and nothing is said of them.
+        published: a benchmark with its own splits and labels, taken as it is: no row is left out, and nothing is said
+            of copies.
+        unit: what the groups are, in words for many of them; "" where the user named them.
     """
 
     splits: dict[str, Rows]
@@ -84,6 +85,7 @@ class Reading:
     metrics: tuple[str, ...] = ()
     advice: str = "Name the columns to use with text_columns=, label_column="
     published: bool = False
+    unit: str = ""
 
 
 def label_rows(reading: Reading) -> tuple[dict[str, pd.DataFrame], Labels, tuple[str, ...]]:

@@ -14,8 +14,10 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.labels import label
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import torch
+    from numpy.typing import NDArray
 
 RECORD_FILE, PREDICTIONS_FILE, ADAPTER_FOLDER = "record.json", "predictions.safetensors", "adapter"
 
@@ -32,7 +34,8 @@ class RunRecord:
     """``finished``, ``diverged``, or ``stopped`` by whoever listened to it"""
     task: dict[str, Any] = field(repr=False)
     """name, num_labels, label_names, metrics (the first chose the checkpoint), rows by split, source, overlap (rows
-    of a split whose texts another has too) and notes (what was said when the data was loaded)"""
+    of a split whose texts another has too), notes (what was said when the data was loaded), constant (the trivial
+    answer) and majority (its scores), units (how many, by split, where rows are not independent) and unit (in words)"""
     metrics: list[dict[str, Any]] = field(repr=False)
     """rows of epoch, split, metric, value; the test split at the chosen epoch only"""
     curve: list[dict[str, Any]] = field(repr=False)
@@ -97,6 +100,30 @@ class RunRecord:
         """
         tensors = self._predictions() if self.status == "finished" else {}
         return predictions_in(tensors, split, self.key, self.status)
+
+    def units(self, split: str = "test") -> "NDArray[np.int64] | None":
+        """Return the number of each predicted row's unit ``(rows,)``, None where every row stands for itself.
+
+        Of records from before units were kept they are looked up in the task, where its rows are still the same.
+
+        Raises:
+            VxlabError: as :meth:`predictions`.
+        """
+        from vxlab.experiments.older_records import look_up_units
+
+        tensors = self._predictions() if self.status == "finished" else {}
+        predictions_in(tensors, split, self.key, self.status)  # or it has no such split
+        return units_in(tensors, split) if "units" in self.task else look_up_units(self, split)
+
+    def constant(self, split: str = "test") -> float:
+        """Return the trivial answer: the training rows' most frequent class, or the mean of their targets.
+
+        Of records from before it was kept, the class whose constant answer has the recorded scores; of a regression 0,
+        since every constant has the same correlation.
+        """
+        if "constant" in self.task:
+            return float(self.task["constant"])
+        return _constant_with(self.task, split, self.predictions(split)[1].numpy())
 
     def adapter_folder(self) -> Path:
         """Return the folder of the saved adapter, as :func:`vxlab.load_adapter` takes it.
@@ -183,6 +210,29 @@ def predictions_in(
     if f"{split}.logits" not in tensors:
         raise VxlabError(f"run {key[:12]} ({status}) holds no predictions for split={split!r}")
     return tensors[f"{split}.logits"], tensors[f"{split}.labels"]
+
+
+def units_in(tensors: "dict[str, torch.Tensor]", split: str) -> "NDArray[np.int64] | None":
+    """Return a split's units from what a run's predictions file holds, None where it holds none."""
+    units = tensors.get(f"{split}.units")
+    return None if units is None else units.numpy()
+
+
+def _constant_with(task: dict[str, Any], split: str, labels: "NDArray[Any]") -> float:
+    import numpy as np
+
+    from vxlab.experiments.metrics import compute
+
+    if task["num_labels"] == 1:
+        return 0.0
+    scores = {name: task["majority"][split][name] for name in task["metrics"]}
+    for number in range(task["num_labels"]):
+        found = compute(task["metrics"], np.full(len(labels), number), labels)
+        if all(math.isclose(found[name], score, abs_tol=1e-9) for name, score in scores.items()):
+            return float(number)
+    raise VxlabError(
+        f"no class of {task['name']} has the trivial answer's recorded scores {scores}; train the run anew"
+    )
 
 
 def _with_nan(fields: dict[str, Any]) -> dict[str, Any]:

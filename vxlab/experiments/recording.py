@@ -97,6 +97,9 @@ def _described(task: Task) -> dict[str, Any]:
         **lists,
         "rows": rows,
         "majority": {name: majority_score(task, name) for name in rows if name != "train"},
+        "constant": task.constant,
+        "units": {name: int(ids.max()) + 1 for name in rows if (ids := task.units(name)) is not None},
+        "unit": task.unit,
         "overlap": task.overlap,
         "notes": list(task.notes),
     }

@@ -42,4 +42,5 @@ def read_rotten_tomatoes(folder: str | Path | None = None) -> Reading:
         labels=Labels(("rotten", "fresh")),
         metrics=("accuracy", "f1"),
         published=True,
+        unit="films",
     )

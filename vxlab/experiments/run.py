@@ -209,6 +209,8 @@ def _test_rows(
         order = np.argsort(splits[name]["row"])
         tensors[f"{name}.logits"] = torch.from_numpy(output.predictions[order].astype(np.float32))
         tensors[f"{name}.labels"] = torch.from_numpy(output.label_ids[order])
+        if (units := task.units(name)) is not None:
+            tensors[f"{name}.units"] = torch.from_numpy(units)
         for metric in (*task.metrics, "loss"):
             rows.append({"epoch": epoch, "split": name, "metric": metric, "value": output.metrics[f"{name}_{metric}"]})
     if trainer.is_world_process_zero():

@@ -26,6 +26,7 @@ from vxlab.experiments.splits import sample
 from vxlab.experiments.tabular import SUFFIXES, read_splits
 from vxlab.experiments.task_notes import tell_classes, tell_conflicts, tell_overlap
 from vxlab.experiments.three_splits import complete_splits, tell_replaced
+from vxlab.experiments.units import SHARED_TEXTS, number_units
 from vxlab.told import warn_once
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Task:
         citation: what to cite, or "".
         notes: what was said when a data set of your own was loaded: rows left out, texts in two splits, labels that
             disagree.
+        unit: what :meth:`units` numbers, in words for many of them.
     """
 
     name: str
@@ -62,6 +64,21 @@ class Task:
     source: str
     citation: str
     notes: tuple[str, ...] = ()
+    unit: str = SHARED_TEXTS
+
+    def units(self, split: str = "test") -> Ids | None:
+        """Return the number of each row's unit ``(rows,)``, None where every row of the split stands for itself.
+
+        A unit is what varies independently: all reviews of one film, all pairs that share a sentence. Intervals and
+        verdicts count units (:func:`vxlab.experiments.units.number_units`).
+        """
+        return self._units[split]
+
+    @cached_property
+    def constant(self) -> float:
+        """The trivial answer: the training rows' most frequent class, or the mean of their targets."""
+        labels = self._labels["train"]
+        return float(np.bincount(labels).argmax() if self.label_names else labels.mean())
 
     @cached_property
     def overlap(self) -> dict[str, dict[str, int]]:
@@ -80,6 +97,10 @@ class Task:
     @cached_property
     def _copies(self) -> dict[str, Ids]:
         return number_texts({split: _texts(rows) for split, rows in self.splits.items()})
+
+    @cached_property
+    def _units(self) -> dict[str, Ids | None]:
+        return {split: _units_of(rows) for split, rows in self.splits.items()}
 
     @cached_property
     def _labels(self) -> dict[str, NDArray[Any]]:
@@ -101,7 +122,7 @@ def load_task(
 
     Data that has a validation split but no labelled test (all of GLUE) lends its validation split as our test. What
     is then lacking is carved: test out of train (20 %), and validation out of train (10 %, at most 2,000 rows),
-    stratified by label, and never through a group or between rows with the same text. The carving has its own seed,
+    stratified by label, and never through a unit: a group, or rows that share a text. The carving has its own seed,
     so that all runs see the same rows. Of your own data, rows marked as unlabelled (-1) and splits without labels are
     left out. What you should know of it is warned of and kept in ``notes``.
 
@@ -114,7 +135,8 @@ def load_task(
             name, a file or folder of your own, which then goes by that name.
         text_columns: of a task of your own, one column, or two for pairs; by default found by their usual names.
         label_column: of a task of your own; by default ``label``, or ``score``.
-        group_column: of a task of your own; rows of one group stay in one carved split.
+        group_column: of a task of your own; rows of one group stay in one carved split, and count as one
+            in every interval.
         label_kind: of a task of your own, "classes" or "numbers" (a regression); by default whole numbers and words are
             classes, other numbers a regression.
         train_examples: train on a seeded, stratified sample of so many rows; None takes all.
@@ -138,8 +160,7 @@ def load_task(
     known = glue_name(asked) or asked
     reading = _read(known, None if given is None else _expand("folder", given), columns)
     frames, labels, notes = label_rows(reading)
-    copies = None if reading.published else _number_copies(frames["train"])
-    splits = complete_splits(known, frames, seed, copies)
+    splits = complete_splits(known, frames, seed, _together(frames["train"]))
     if size is not None:
         splits["train"] = _sampled(known, splits["train"], size, seed)
     _check_varied(known, splits["train"], labels)
@@ -155,8 +176,9 @@ def load_task(
         source=reading.source,
         citation=reading.citation,
         notes=notes + tell_replaced(reading.splits, frames),
+        unit=reading.unit or (f"groups ({columns.group_column})" if columns.group_column else SHARED_TEXTS),
     )
-    return task if reading.published else _warn_of(task, carved=len(frames) == 1, distinct=copies is None)
+    return task if reading.published else _warn_of(task, carved=len(frames) == 1)
 
 
 def _read(name: str, folder: Path | None, columns: Columns) -> Reading:
@@ -198,10 +220,17 @@ def _nearest(name: str) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _number_copies(frame: pd.DataFrame) -> Ids | None:
-    """Number the texts of rows that are to be carved, or return None where no text occurs twice."""
-    ids = number_texts({"train": _texts(frame)})["train"]
-    return ids if ids.max() + 1 < len(ids) else None
+def _together(train: pd.DataFrame) -> Ids | None:
+    """Number the units of rows that are to be carved; None where there is no group and no text occurs twice."""
+    units = _units_of(train)
+    return np.arange(len(train)) if units is None and "group" in train else units
+
+
+def _units_of(rows: "pd.DataFrame | datasets.Dataset") -> Ids | None:
+    columns = rows if isinstance(rows, pd.DataFrame) else rows.column_names
+    groups = np.asarray(rows["group"][:], dtype=str) if "group" in columns else None
+    units = number_units(_texts(rows), groups)
+    return units if units.max() + 1 < len(units) else None
 
 
 def _texts(rows: "pd.DataFrame | datasets.Dataset") -> Texts:
@@ -233,12 +262,11 @@ def _check_repeated(name: str, rows: pd.DataFrame, labels: Labels) -> None:
         )
 
 
-def _warn_of(task: Task, carved: bool, distinct: bool) -> Task:
+def _warn_of(task: Task, carved: bool) -> Task:
     """Complete the task's notes and warn of them."""
     notes = task.notes
-    if not (carved and distinct):  # then no text stands in two splits, and looking for one takes time
-        notes += tell_overlap(task.overlap, {split: len(rows) for split, rows in task.splits.items()})
-        notes += tell_conflicts(*task.conflicts)
+    notes += tell_overlap(task.overlap, {split: len(rows) for split, rows in task.splits.items()})
+    notes += tell_conflicts(*task.conflicts)
     if task.label_names:
         notes += tell_classes(task.label_names, task._labels, carved)
     if notes:

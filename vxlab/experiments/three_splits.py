@@ -1,18 +1,13 @@
 """Complete train, validation and test: what a data set lacks is carved out of its training rows."""
 
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.copies import Ids, join_groups
+from vxlab.experiments.copies import Ids
 from vxlab.experiments.splits import carve
-
-Units = NDArray[Any]
-"""For each training row the group, or else the text, that stays in one split."""
 
 _TEST = 0.2
 _VALIDATION = 0.1
@@ -20,7 +15,7 @@ _MOST_VALIDATION_ROWS = 2000  # the standard error of an accuracy is then about 
 
 
 def complete_splits(
-    name: str, frames: dict[str, pd.DataFrame], seed: int, copies: Ids | None = None
+    name: str, frames: dict[str, pd.DataFrame], seed: int, units: Ids | None = None
 ) -> dict[str, pd.DataFrame]:
     """Complete train, validation and test, in this order, with further test splits after them.
 
@@ -28,8 +23,7 @@ def complete_splits(
         name: the task, in the words of an error.
         frames: train at the least, with the columns label and (where there are groups) group.
         seed: of the carving.
-        copies: a number for the text of each training row; rows with one text stay in one split, and with them their
-            groups, unless a few common texts would so join most of the rows.
+        units: of each training row, which stay in one split; None where every row stands for itself.
 
     Raises:
         VxlabError: too few rows, texts or groups to carve what is lacking.
@@ -39,7 +33,6 @@ def complete_splits(
     if test is None:
         test, validation = validation, None
     grouped = "group" in train
-    units = _join(train["group"].to_numpy(dtype=str), copies) if grouped else copies
     _check_enough(name, len(train), units, grouped, [test is None, validation is None])
     wanted = max(1, min(_VALIDATION * len(train), _MOST_VALIDATION_ROWS))
     if test is None:
@@ -64,16 +57,7 @@ def tell_replaced(found: Collection[str], labelled: Collection[str]) -> tuple[st
     return ()
 
 
-def _join(groups: Units, copies: Ids | None) -> Units:
-    """Join groups that share a text, but not most of the rows by way of a few common texts."""
-    if copies is None:
-        return groups
-    joined = join_groups(groups, copies)
-    most, most_before = (np.unique(each, return_counts=True)[1].max() for each in (joined, groups))
-    return joined if most <= max(most_before, len(groups) / 2) else groups
-
-
-def _check_enough(name: str, rows: int, units: Units | None, grouped: bool, lacking: list[bool]) -> None:
+def _check_enough(name: str, rows: int, units: Ids | None, grouped: bool, lacking: list[bool]) -> None:
     needed, found = 1 + sum(lacking), rows if units is None else len(np.unique(units))
     if needed == 1 or found >= needed:
         return
@@ -87,8 +71,8 @@ def _check_enough(name: str, rows: int, units: Units | None, grouped: bool, lack
 
 
 def _carve(
-    train: pd.DataFrame, units: Units | None, grouped: bool, fraction: float, seed: int, keep: int
-) -> tuple[pd.DataFrame, pd.DataFrame, Units | None]:
+    train: pd.DataFrame, units: Ids | None, grouped: bool, fraction: float, seed: int, keep: int
+) -> tuple[pd.DataFrame, pd.DataFrame, Ids | None]:
     groups, copies = (units, None) if grouped else (None, units)
     kept, held = carve(train["label"].to_numpy(), groups, fraction, seed, copies, keep)
     return train.iloc[kept], train.iloc[held], None if units is None else units[kept]
