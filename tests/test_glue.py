@@ -14,21 +14,21 @@ GLUE = Path(__file__).parents[2] / "shared" / "data" / "glue"
 
 # name: header, a line for each class (or target), in GLUE's own layout
 FILES = {
-    "cola": (None, ["gj04\t0\t*\tThem goed.", 'gj04\t1\t\tHe said "no.']),
-    "sst2": ("sentence\tlabel", ["dull \t0", "fun \t1"]),
-    "mrpc": ("Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", ['0\t1\t2\t"a\tb', "1\t3\t4\tc\td"]),
+    "cola": (None, ["gj04\t0\t*\tThem goed§.", 'gj04\t1\t\tHe said§ "no.']),
+    "sst2": ("sentence\tlabel", ["dull§ \t0", "fun§ \t1"]),
+    "mrpc": ("Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", ['0\t1\t2\t"a§\tb§', "1\t3\t4\tc§\td§"]),
     "stsb": (
         "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore",
-        ["0\tg\tf\ty\t1\tn\tn\ta\tb\t0.000", "1\tg\tf\ty\t1\tn\tn\tc\td\t5.000"],
+        ["0\tg\tf\ty\t1\tn\tn\ta§\tb§\t0.000", "1\tg\tf\ty\t1\tn\tn\tc§\td§\t5.000"],
     ),
-    "qqp": ("id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", ["0\t1\t2\ta\tb\t0", "0\t1\t2\tc\t\t1"]),
+    "qqp": ("id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", ["0\t1\t2\ta§\tb§\t0", "0\t1\t2\tc§\t\t1"]),
     "mnli": (
         "index\tpromptID\tsentence1\tsentence2\tlabel1\tgold_label",
-        [f"0\t1\tp{n}\th{n}\t-\t{name}" for n, name in enumerate(("entailment", "neutral", "contradiction"))],
+        [f"0\t1\tp{n}§\th{n}§\t-\t{name}" for n, name in enumerate(("entailment", "neutral", "contradiction"))],
     ),
-    "qnli": ("index\tquestion\tsentence\tlabel", ["0\tq\ts\tentailment", "1\tq\ts\tnot_entailment"]),
-    "rte": ("index\tsentence1\tsentence2\tlabel", ["0\ta\tb\tentailment", "1\ta\tb\tnot_entailment"]),
-    "wnli": ("index\tsentence1\tsentence2\tlabel", ["0\ta\tb\t0", "1\ta\tb\t1"]),
+    "qnli": ("index\tquestion\tsentence\tlabel", ["0\tq§\ts§\tentailment", "1\tq§\tt§\tnot_entailment"]),
+    "rte": ("index\tsentence1\tsentence2\tlabel", ["0\ta§\tb§\tentailment", "1\ta§\tc§\tnot_entailment"]),
+    "wnli": ("index\tsentence1\tsentence2\tlabel", ["0\ta§\tb§\t0", "1\ta§\tc§\t1"]),
 }
 
 
@@ -38,9 +38,14 @@ def _write(root, name):
     folder.mkdir()
     devs = ("dev_matched", "dev_mismatched") if name == "mnli" else ("dev",)
     for stem, copies in (("train", 10), *((dev, 1) for dev in devs)):
-        content = ([header] if header else []) + lines * copies
+        content = ([header] if header else []) + _numbered(lines, copies)
         (folder / f"{stem}.tsv").write_text("\n".join(content) + "\n", encoding="utf-8")
     return folder
+
+
+def _numbered(lines, copies):
+    """Return the lines so many times, each copy with texts of its own."""
+    return [line.replace("§", str(number) if copies > 1 else "") for number in range(copies) for line in lines]
 
 
 @pytest.mark.parametrize("name", GLUE_TASKS)
@@ -98,8 +103,10 @@ def test_the_environment_names_the_default_folder(tmp_path, monkeypatch):
 
 def test_mrpc_reads_microsofts_files_and_tests_on_their_test_file(tmp_path):
     header, lines = FILES["mrpc"]
-    (tmp_path / "msr_paraphrase_train.txt").write_text("\n".join(["\ufeff" + header, *lines * 10]), encoding="utf-8")
-    (tmp_path / "msr_paraphrase_test.txt").write_text("\n".join([header, *lines]), encoding="utf-8")
+    (tmp_path / "msr_paraphrase_train.txt").write_text(
+        "\n".join(["\ufeff" + header, *_numbered(lines, 10)]), encoding="utf-8"
+    )
+    (tmp_path / "msr_paraphrase_test.txt").write_text("\n".join([header, *_numbered(lines, 1)]), encoding="utf-8")
     task = load_task("mrpc", folder=tmp_path)
     assert len(task.splits["test"]) == 2
     assert task.splits["test"]["text"] == ['"a', "c"]
