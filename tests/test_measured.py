@@ -37,13 +37,14 @@ def add(store):
         backbone=1000,
         status="finished",
         identity=(),
+        versions=(),
         **spec,
     ):
         settings = toy_spec(method=method, seed=seed, learning_rate=rate, **spec)
         rows = metric_rows({"accuracy": test, "f1": test - 0.1}, (validation - 0.1, validation, validation - 0.2))
         key = key_of(len(added))
         changed = {"parameters": {"backbone": backbone, "head": 10, "total": 10_000}, "metrics": rows, "spec": settings}
-        changed["identity"] = IDENTITY | dict(identity)
+        changed |= {"identity": IDENTITY | dict(identity), "versions": dict(versions)}
         record = dataclasses.replace(stored_record(store.folder, key), **changed, status=status)
         store.finish(record, "host:1:0.0:me")
         added.append(key)
@@ -158,6 +159,17 @@ def test_runs_of_one_name_that_are_others_are_never_one_candidates(store, add, o
     row = _row(found, "LoRA r=8")
     assert (row["n"], row["median"], found.others) == (3, 0.9, 3)
     assert told in found.protocol
+
+
+@pytest.mark.parametrize("library", ["torch", "transformers"])
+def test_runs_by_another_library_are_never_pooled(store, add, library):
+    add(test=0.6, versions={library: "2.11.0"})
+    for seed in range(2):
+        add(seed=seed, test=0.9, versions={library: "2.13.0"})
+    add(VERA, test=0.9, versions={library: "2.13.0"})  # so that these are the protocol with most candidates
+    found = measured(store, "minilm")
+    assert (_row(found, "LoRA r=8")["n"], found.others) == (2, 1)
+    assert f"{library} 2.13.0" in found.protocol
 
 
 def test_a_librarys_version_is_its_own_methods_candidate(store, add):

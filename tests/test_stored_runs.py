@@ -172,6 +172,18 @@ def test_runs_are_listed_by_what_they_are_with_their_size(store, capsys):
     assert "method='dora' is of no run" in capsys.readouterr().err
 
 
+def test_a_list_of_runs_by_several_versions_says_so(store, capsys):
+    put(store, versions={"torch": "2.11.0"})
+    assert run(store, "list") == 0
+    assert "computed alike" not in capsys.readouterr().out
+    put(store, OTHER, versions={"torch": "2.13.0"})
+    put(store, key_of(3))
+    store._database.change(runs.c.key == key_of(3), record={"key": key_of(3), "unknown": 1})
+    assert run(store, "list") == 0  # though one cannot be read
+    told = "Not all of these 2 runs were computed alike: torch 2.11.0 (1 run) and 2.13.0 (1 run)."
+    assert told in capsys.readouterr().out
+
+
 def test_all_that_is_known_of_a_run_is_shown_by_the_first_digits_of_its_key(store, capsys):
     put(store)
     fail(store, OTHER)

@@ -415,8 +415,8 @@ def test_other_weights_or_data_of_one_name_are_a_sweep_of_their_own(tmp_path, ot
 @pytest.mark.parametrize(
     ("other", "told", "note"),
     [
-        ({"precision": "bfloat16"}, "precision=auto (bfloat16)", "precision bfloat16 and float32"),
-        ({"vxlab": "2.0"}, "vxlab=2.0", "vxlab 1.0 and 2.0"),
+        ({"precision": "bfloat16"}, "precision=auto (bfloat16)", "precision bfloat16 (3 runs) and float32"),
+        ({"vxlab": "2.0"}, "vxlab=2.0", "vxlab 1.0 (3 runs) and 2.0 (3 runs)"),
         ({"peft": "0.18"}, "peft=0.18", ""),
     ],
 )
@@ -427,6 +427,18 @@ def test_another_precision_or_version_is_another_candidate(tmp_path, other, told
     assert f"LoRA r=8, {told}" in list(sweep.summary["candidate"])
     assert len(sweep.pairs) == 1
     assert any(note in each for each in sweep.notes) or not note
+
+
+def test_runs_of_one_candidate_by_two_versions_of_torch_are_not_pooled_in_silence(tmp_path):
+    logits = toy_records.logits_with(TRUTH == 1, TRUTH)
+    with Store(tmp_path) as store:
+        for number, version in enumerate(("2.11.0", "2.13.0", "2.13.0")):
+            put(store, number, logits, spec=toy_records.toy_spec(seed=number), versions={"torch": version})
+        (sweep,) = stored_sweeps(store)
+        said = explore_sweep(store, interactive=True).words.value.replace("<br>", " ")
+    told = "Not all of these 3 runs were computed alike: torch 2.11.0 (1 run) and 2.13.0 (2 runs)."
+    assert sweep.notes == (told,)
+    assert told in said
 
 
 def test_where_the_data_lay_makes_no_candidate(tmp_path):

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from vxlab.cli_shared import need, print_columns
 from vxlab.errors import VxlabError
 
 if TYPE_CHECKING:
+    from vxlab.experiments.record import RunRecord
     from vxlab.experiments.store import Store
 
 _FILTERS = {
@@ -79,6 +80,7 @@ def _with_store(command: "Callable[[argparse.Namespace, Store], int]", arguments
 
 def _list(arguments: argparse.Namespace, store: "Store") -> int:
     from vxlab.experiments.identities import tell_apart
+    from vxlab.experiments.mixed_runs import describe_mixture
     from vxlab.experiments.stored_runs import runs_table
 
     table = runs_table(store, **{name: getattr(arguments, name) for name in _FILTERS})
@@ -95,7 +97,17 @@ def _list(arguments: argparse.Namespace, store: "Store") -> int:
     ]  # fmt: skip
     print_columns(rows)
     print(f"{_runs(len(rows))} in {store.name}; {_bytes(int(table['size'].sum()))} in {store.folder}")
+    for note in describe_mixture(_readable(store, table["key"])):
+        print(note)
     return 0
+
+
+def _readable(store: "Store", keys: Iterable[str]) -> "Iterator[RunRecord]":
+    """Yield the records that there are, and that this version reads: a list shows the other runs, too."""
+    for key in keys:
+        with contextlib.suppress(VxlabError):
+            if (record := store.record(key)) is not None:
+                yield record
 
 
 def _show(arguments: argparse.Namespace, store: "Store") -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from vxlab.errors import VxlabError
 from vxlab.experiments.fair import FairSweep
 from vxlab.experiments.labels import family_name
+from vxlab.experiments.mixed_runs import require_comparable
 from vxlab.experiments.pairs import pairs_table
 from vxlab.experiments.statistics import summarise
 from vxlab.experiments.store import ENDED
@@ -61,7 +62,7 @@ def gathered(fair: FairSweep, runs: "pd.DataFrame", tuning: "pd.DataFrame", resu
         results: the store, which has the test predictions.
 
     Raises:
-        VxlabError: not one report run finished.
+        VxlabError: not one report run finished, or the runs differ in the model's weights, the data or the metric.
     """
     finished = runs[runs["status"] == "finished"]
     if finished.empty or "report" not in set(finished["stage"]):
@@ -79,6 +80,7 @@ def gathered(fair: FairSweep, runs: "pd.DataFrame", tuning: "pd.DataFrame", resu
     metric = str(finished["metric"].iloc[0])
     found = {key: results.record(key) for key in runs.loc[runs["status"].isin(ENDED), "key"]}
     records = {key: record for key, record in found.items() if record is not None}
+    require_comparable(records.values())
     trivial = float(records[finished["key"].iloc[0]].task["majority"]["test"][metric])
     pairs = pairs_table(predictions, labels, metric, summary)
     return Comparison(fair, metric, trivial, len(labels), runs, tuning, summary, pairs, records)

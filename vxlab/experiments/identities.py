@@ -1,6 +1,6 @@
 """What tells apart runs of one name: the weights and the data behind the names, and what computed the numbers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,15 +73,6 @@ def tell_apart(table: "pd.DataFrame") -> "pd.Series[str]":
         words = [_in_words(row) for row in own[parts].to_dict("records")]
         told |= dict(zip(own.index, words, strict=True))
     return pd.Series([told[each] for each in table.index], index=table.index, dtype=object)
-
-
-def varied(identities: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Return the versions in which runs differ, with their values; of a method's own, among the runs that have it."""
-    values: dict[str, set[str]] = {}
-    for identity in identities:
-        for name, value in versions_of(identity).items():
-            values.setdefault(name, set()).add(value)
-    return {name: sorted(found) for name, found in values.items() if len(found) > 1}
 
 
 def _in_words(parts: Mapping[Any, str]) -> str:

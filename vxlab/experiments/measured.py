@@ -10,6 +10,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.identities import own_identity, shared_identity, shared_versions, tell_apart
 from vxlab.experiments.labels import family_name, label
 from vxlab.experiments.metrics import interval
+from vxlab.experiments.mixed_runs import device_of
 from vxlab.experiments.pareto import pareto_front
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.statistics import summarise
@@ -60,8 +61,9 @@ def measured(
 ) -> Measured:
     """Return the candidates that a store's runs of a model make, under the protocol that most of them share.
 
-    A protocol is a task with its data, the model's weights, the precision and the version of vxlab, beside what the
-    runs were told: what differs in one of them is never one candidate's, though the names are the same.
+    A protocol is a task with its data, the model's weights, the precision, the versions of vxlab, torch and
+    transformers and the kind of device, beside what the runs were told: what differs in one of them is never one
+    candidate's, though the names are the same.
 
     A candidate is a method at its usual settings (α and seeds may be any), a rank and targets. Seeds that ran at
     several learning rates choose the rate, by the median of validation; the test scores of the other seeds at that
@@ -197,7 +199,7 @@ def _plain_runs(table: "pd.DataFrame", results: Store) -> "pd.DataFrame":
         label=labels,
         candidate=[f"{name}, {targets}" for name, targets in zip(labels, runs["targets"], strict=True)],
         protocol=[_protocol(record) for record in records],
-        computed_by=[_in_a_row(shared_versions(record.identity)) for record in records],
+        computed_by=[_in_a_row(_computed_by(record)) for record in records],
         model_weights=[record.identity.get("model", "") for record in records],
     )
 
@@ -213,7 +215,13 @@ def _label(settings: dict[str, Any]) -> str:
 
 def _protocol(record: RunRecord) -> str:
     told = {name: value for name, value in record.spec.items() if name not in _OWN}
-    return json.dumps(told | {"identity": shared_identity(record.identity)}, sort_keys=True)
+    return json.dumps(told | {"identity": shared_identity(record.identity)} | _computed_by(record), sort_keys=True)
+
+
+def _computed_by(record: RunRecord) -> dict[str, str]:
+    """Return what computed a run's scores, beside its method's own libraries."""
+    libraries = {name: record.versions[name] for name in ("torch", "transformers") if name in record.versions}
+    return shared_versions(record.identity) | libraries | {"on": device_of(record)}
 
 
 def _largest_study(runs: "pd.DataFrame") -> "tuple[pd.DataFrame, str]":

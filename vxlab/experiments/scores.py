@@ -7,6 +7,7 @@ import numpy as np
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.metrics import compute, interval, resampled
+from vxlab.experiments.mixed_runs import require_comparable
 from vxlab.experiments.record import RunRecord
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def score_table(records: Mapping[str, RunRecord], metric: str | None = None, spl
         split: ``test``, or another that the runs predicted.
 
     Raises:
-        VxlabError: there are no runs, they are on several tasks or items, or the metric or the split was not scored.
+        VxlabError: there are no runs, they are of several tasks, models, data or items, or the metric or the split was
+            not scored.
     """
     import pandas as pd
 
@@ -81,8 +83,9 @@ def paired_difference(
     the interval does not cover the luck of training.
 
     Raises:
-        VxlabError: the runs predicted other items, or one diverged.
+        VxlabError: the runs are of several tasks, models or data, they predicted other items, or one diverged.
     """
+    require_comparable([first, second])
     metric = metric or first.task["metrics"][0]
     logits, labels = (tensor.numpy() for tensor in first.predictions(split))
     others, other_labels = (tensor.numpy() for tensor in second.predictions(split))
@@ -100,4 +103,5 @@ def _common_task(records: Mapping[str, RunRecord]) -> dict[str, Any]:
     tasks = {record.task["name"]: record.task for record in records.values()}
     if len(tasks) > 1:
         raise VxlabError(f"the runs are on several tasks ({', '.join(tasks)}); compare runs on one task")
+    require_comparable(records.values())
     return next(iter(tasks.values()))

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from vxlab.adapters.methods import METHODS
 from vxlab.experiments.comparison import Comparison, summary_table
-from vxlab.experiments.identities import tell_apart, varied, versions_of
+from vxlab.experiments.identities import tell_apart, versions_of
 from vxlab.experiments.labels import family_name, label, layers, rank_of
+from vxlab.experiments.mixed_runs import describe_mixture
 from vxlab.experiments.pairs import Pair, pairs_table
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.store import ENDED, Store
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NO_SETTING = ("learning_rate", "head_learning_rate", "seed", "device", "model", "task", "task_folder", "method")
-_SHARED = ("epochs", "batch_size", "train_examples", "precision")
+_SHARED = ("epochs", "batch_size", "train_examples")
 
 
 class SweepTables(NamedTuple):
@@ -55,7 +56,7 @@ def tables_of(result: Comparison) -> SweepTables:
     task, model = (str(runs[column].iloc[0]) for column in ("task", "model"))
     return SweepTables(
         _named(task, model), task, result.metric, result.trivial, runs, result.tuning, result.summary, result.pairs,
-        records,
+        records, describe_mixture(records.values()),
     )  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def _sweep(name: str, rows: "pd.DataFrame", records: Mapping[str, RunRecord], re
     pairs, doubts = _pairs(staged, summary, metric, results)
     unended = runs[~runs["key"].isin(staged["key"])].assign(stage="")
     every = pd.concat([staged, unended]).reset_index(drop=True) if len(unended) else staged.reset_index(drop=True)
-    notes = (*_unlike(done, [each.identity for each in own.values()]), *_reused(staged), *doubts)
+    notes = (*_unlike(done), *describe_mixture(own.values()), *_reused(staged), *doubts)
     return SweepTables(name, str(rows["task"].iloc[0]), metric, trivial, every, tuning, summary, pairs, own, notes)
 
 
@@ -205,8 +206,8 @@ def _pairs(
     return pairs_table(predictions, labels, metric, summary), ()
 
 
-def _unlike(runs: "pd.DataFrame", identities: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
-    values = {name: sorted(map(str, runs[name].dropna().unique())) for name in _SHARED} | varied(identities)
+def _unlike(runs: "pd.DataFrame") -> tuple[str, ...]:
+    values = {name: sorted(map(str, runs[name].dropna().unique())) for name in _SHARED}
     told = [f"{name.replace('_', ' ')} {_listed(each)}" for name, each in values.items() if len(each) > 1]
     return (f"Not like with like: these runs differ in {'; '.join(told)}.",) if told else ()
 
