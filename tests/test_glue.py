@@ -201,7 +201,7 @@ def test_a_lacking_column_says_what_glue_needs(tmp_path):
 def test_the_real_files_are_read_whole(name, train, test, first):
     task = load_task(name, folder=GLUE)
     assert len(task.splits["train"]) + len(task.splits["validation"]) == train
-    assert len(task.splits["validation"]) == min(round(train / 10), 2000)
+    assert abs(len(task.splits["validation"]) - min(round(train / 10), 2000)) <= 5  # no unit is parted
     assert len(task.splits["test"]) == test
     assert task.splits["test"][0]["text"].startswith(first)
 
