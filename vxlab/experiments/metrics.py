@@ -1,13 +1,18 @@
 """Score predictions, say how uncertain a score is, and what the simplest answer would have scored."""
 
 import difflib
-from collections.abc import Callable, Sequence
+import functools
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.metric_formulas import OF_COUNTS, OF_VALUES, ordered, pearson_of_ranks, score
+from vxlab.experiments.score_bounds import of_accuracy, of_perfect
+from vxlab.experiments.unit_statistics import units_of
 
 if TYPE_CHECKING:
     from vxlab.experiments.tasks import Task
@@ -15,6 +20,8 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 _RESAMPLES = 1000
+_METRICS = (*OF_COUNTS, *OF_VALUES)
+_ROUNDING = 1e-9  # resamples that differ by less score alike
 _BOOTSTRAP_SEED = 0  # an interval is a property of the predictions: the same ones give the same interval
 
 
@@ -45,26 +52,35 @@ def compute(names: Sequence[str], predictions: Array, labels: Array) -> dict[str
     >>> compute(["accuracy", "f1"], np.array([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0]]), np.array([0, 1, 1]))
     {'accuracy': 0.6666666666666666, 'f1': 0.6666666666666666}
     """
-    return {name: _score(name, *_prepared(name, predictions, labels)) for name in names}
+    return {name: _score(name, *prepared(name, predictions, labels)) for name in names}
 
 
-def interval(name: str, predictions: Array, labels: Array, level: float = 0.95) -> tuple[float, float]:
-    """Give a confidence interval of one metric over the items.
+def interval(
+    name: str, predictions: Array, labels: Array, level: float = 0.95, units: Array | None = None
+) -> tuple[float, float]:
+    """Give a confidence interval of one metric over the items, or over the units they belong to.
 
-    Accuracy has Wilson's binomial interval; the others the percentiles of a bootstrap of 1,000 resamples of the items
-    with a fixed seed. It says how far the score could move with other test items, not with other training seeds.
+    Accuracy has Wilson's binomial interval, with units at the effective number of items and Student's quantile
+    (:func:`vxlab.experiments.score_bounds.of_accuracy`); the others the percentiles of a bootstrap of 1,000 resamples
+    of the items, with units of whole units, with a fixed seed. It says how far the score could move with other test
+    items, not with other training seeds.
+
+    No interval is of zero width. A perfect score of classes reaches down to the metric at Wilson's bound of the error
+    rate. Where else all resamples score alike (a correlation of exactly 1 or -1, a constant answer's F1 or
+    correlation), nothing tells how far the score could move, and the interval is NaN.
 
     Args:
         name: a metric of :func:`compute`.
         predictions: as in :func:`compute`.
         labels: as in :func:`compute`.
         level: coverage, above 0 and below 1.
+        units: (items,) the independent unit of each item, such as its film; None where items are independent.
 
     Returns:
-        (low, high); (nan, nan) where a prediction is NaN or infinite.
+        (low, high); (nan, nan) where a prediction is NaN or infinite, and where there is no defensible interval.
 
     Raises:
-        VxlabError: as :func:`compute`, or ``level`` outside (0, 1).
+        VxlabError: as :func:`compute`, ``level`` outside (0, 1), or units of another length or all alike.
 
     Source:
         Wilson, Probable inference, the law of succession, and statistical inference, JASA 1927. Efron and Tibshirani,
@@ -76,42 +92,49 @@ def interval(name: str, predictions: Array, labels: Array, level: float = 0.95) 
     """
     if not 0 < level < 1:
         raise VxlabError(f"level={level}: a confidence level lies between 0 and 1, such as 0.95")
-    predicted, true = _prepared(name, predictions, labels)
+    predicted, true = prepared(name, predictions, labels)
+    held = units_of(units, len(true))
     if np.isnan(predicted).any():
-        return float("nan"), float("nan")
+        return math.nan, math.nan
     if name == "accuracy":
-        return _wilson(int((predicted == true).sum()), len(true), level)
-    low, high = np.quantile(resampled(name, predictions, labels, _RESAMPLES), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+        return of_accuracy(predicted == true, held, level)
+    draws = resampled(name, predictions, labels, _RESAMPLES, units)
+    if np.ptp(draws) > _ROUNDING:
+        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+    return of_perfect(name, true, held, level) if (predicted == true).all() and name in OF_COUNTS else (math.nan,) * 2
 
 
-def resampled(name: str, predictions: Array, labels: Array, resamples: int) -> Array:
-    """Score bootstrap resamples of the items.
+def resampled(name: str, predictions: Array, labels: Array, resamples: int, units: Array | None = None) -> Array:
+    """Score bootstrap resamples of the items, or of whole units of them.
 
-    The draws depend on the number of items alone: two runs on the same items are resampled alike, so that the
-    differences of what this returns are those of a paired bootstrap.
+    The draws depend on the number of items, or on the units, alone: two runs on the same items are resampled alike, so
+    that the differences of what this returns are those of a paired bootstrap.
 
     Args:
         name: a metric of :func:`compute`.
         predictions: as in :func:`compute`.
         labels: as in :func:`compute`.
-        resamples: how many, each of as many items as there are.
+        resamples: how many, each of as many items, or units, as there are.
+        units: as in :func:`interval`.
 
     Returns:
         (resamples,) scores; NaN where a prediction is NaN or infinite.
 
     Raises:
-        VxlabError: as :func:`compute`.
+        VxlabError: as :func:`interval`.
     """
-    predicted, true = _prepared(name, predictions, labels)
+    predicted, true = prepared(name, predictions, labels)
+    held = units_of(units, len(true))
     if np.isnan(predicted).any():
         return np.full(resamples, np.nan)
-    metric = _METRICS[name]
+    metric = functools.partial(score, name)
     if name == "spearman":  # sorted once, and not again in each resample
-        predicted, true, metric = _order(predicted), _order(true), _pearson_of_ranks
+        predicted, true, metric = ordered(predicted), ordered(true), pearson_of_ranks
     random = np.random.RandomState(_BOOTSTRAP_SEED)  # a stream that NumPy keeps frozen
-    draws = (random.randint(len(true), size=len(true)) for _ in range(resamples))
-    return np.array([metric(predicted[items], true[items]) for items in draws])
+    draws = (random.randint(len(held.sizes), size=len(held.sizes)) for _ in range(resamples))
+    chosen = (drawn if held.single else held.items(drawn) for drawn in draws)
+    return np.array([metric(predicted[items], true[items]) for items in chosen])
 
 
 def in_words(name: str) -> str:
@@ -137,8 +160,20 @@ def majority_score(task: "Task", split: str = "test") -> dict[str, float]:
     return compute(task.metrics, np.full(len(labels), task.constant), labels)
 
 
-def _prepared(name: str, predictions: Array, labels: Array) -> tuple[Array, Array]:
-    """Check one metric's input at the door and reduce predictions to one number an item."""
+def prepared(name: str, predictions: Array, labels: Array) -> tuple[Array, Array]:
+    """Check one metric's input at the door and reduce predictions to one number an item, NaN where it is broken.
+
+    Args:
+        name: a metric of :func:`compute`.
+        predictions: as in :func:`compute`.
+        labels: as in :func:`compute`.
+
+    Returns:
+        (items,) classes or outputs, and (items,) labels, both of float64.
+
+    Raises:
+        VxlabError: as :func:`compute`.
+    """
     if name not in _METRICS:
         near = difflib.get_close_matches(name, _METRICS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -161,85 +196,9 @@ def _prepared(name: str, predictions: Array, labels: Array) -> tuple[Array, Arra
 
 
 def _score(name: str, predicted: Array, true: Array) -> float:
-    return float("nan") if np.isnan(predicted).any() else float(_METRICS[name](predicted, true))
+    return math.nan if np.isnan(predicted).any() else score(name, predicted, true)
 
 
-# These are scikit-learn's and SciPy's definitions (the tests hold them equal), without their checks of every call: a
-# bootstrap makes thousands of calls, at milliseconds each there.
-def _accuracy(predicted: Array, true: Array) -> float:
-    return float((predicted == true).mean())
-
-
-def _f1(predicted: Array, true: Array) -> float:
-    confusion = _confusion(predicted, true)
-    return float(_f1_by_class(confusion)[1]) if len(confusion) > 1 else 0.0
-
-
-def _f1_macro(predicted: Array, true: Array) -> float:
-    confusion = _confusion(predicted, true)
-    occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
-    return float(_f1_by_class(confusion)[occurs].mean())
-
-
-def _f1_by_class(confusion: Array) -> Array:
-    total = confusion.sum(axis=0) + confusion.sum(axis=1)  # 2TP + FP + FN
-    return np.asarray(2 * confusion.diagonal() / np.maximum(total, 1))
-
-
-def _matthews(predicted: Array, true: Array) -> float:
-    confusion = _confusion(predicted, true).astype(np.float64)
-    items, by_true, by_predicted = confusion.sum(), confusion.sum(axis=1), confusion.sum(axis=0)
-    covariance = confusion.trace() * items - by_true @ by_predicted
-    spread = (items**2 - by_true @ by_true) * (items**2 - by_predicted @ by_predicted)
-    return float(covariance / np.sqrt(spread)) if spread > 0 else 0.0
-
-
-def _confusion(predicted: Array, true: Array) -> Array:
-    """Count (true, predicted) pairs."""
-    p, t = predicted.astype(np.int64), true.astype(np.int64)
-    classes = int(max(p.max(), t.max())) + 1
-    return np.bincount(t * classes + p, minlength=classes**2).reshape(classes, classes)
-
-
-def _pearson(predicted: Array, true: Array) -> float:
-    if np.ptp(predicted) == 0 or np.ptp(true) == 0:
-        return 0.0
-    # Dividing by the range first keeps the squares of tiny differences from vanishing.
-    p, t = ((values - values.mean()) / np.ptp(values) for values in (predicted, true))
-    return float(np.clip((p / np.linalg.norm(p)) @ (t / np.linalg.norm(t)), -1, 1))
-
-
-def _spearman(predicted: Array, true: Array) -> float:
-    return _pearson_of_ranks(_order(predicted), _order(true))
-
-
-def _order(values: Array) -> Array:
-    """Number the distinct values from 0 up."""
-    return np.unique(values, return_inverse=True)[1]
-
-
-def _pearson_of_ranks(predicted: Array, true: Array) -> float:
-    """Correlate the ranks of two arrays of such numbers, or of parts of them; ties share their mean rank."""
-    counts = np.bincount(predicted), np.bincount(true)
-    p, t = ((count.cumsum() - (count - 1) / 2) for count in counts)
-    return _pearson(p[predicted], t[true])
-
-
-def _wilson(hits: int, items: int, level: float) -> tuple[float, float]:
-    from scipy.stats import binomtest
-
-    bounds = binomtest(hits, items).proportion_ci(confidence_level=level, method="wilson")
-    return float(bounds.low), float(bounds.high)
-
-
-_METRICS: dict[str, Callable[[Array, Array], float]] = {
-    "accuracy": _accuracy,
-    "f1": _f1,
-    "f1_macro": _f1_macro,
-    "matthews": _matthews,
-    "pearson": _pearson,
-    "spearman": _spearman,
-}
 _WORDS = {
     "f1": "F1",
     "f1_macro": "macro F1",

@@ -1,7 +1,7 @@
 """Summarise scores over seeds, and say which candidates can be told apart."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.metrics import _prepared, compute, resampled
+from vxlab.experiments.jackknife import wobbles
+from vxlab.experiments.metrics import compute, prepared, resampled
+from vxlab.experiments.seed_luck import Luck, seed_luck
+from vxlab.experiments.unit_statistics import Units, units_of
 
 Array = NDArray[Any]
 Runs = Mapping[int, Array]
@@ -17,7 +20,7 @@ Runs = Mapping[int, Array]
 
 RESAMPLES = 1000
 _CORRELATIONS = ("pearson", "spearman")
-_UNSTEADY = 0.01  # the chance that a pool of equal variances wrongly loses its largest
+TRIVIAL_CLASS, TRIVIAL_VALUE = "most frequent class", "training mean"
 
 
 class Comparison(NamedTuple):
@@ -29,6 +32,10 @@ class Comparison(NamedTuple):
     p: float
     covers_seeds: bool
     """whether interval and p allow for other training seeds, or for other test items alone"""
+    error: float = math.nan
+    """standard error of the difference"""
+    freedom: float = math.nan
+    """Student's degrees of freedom for it"""
 
 
 def summarise(scores: Sequence[float] | Array) -> dict[str, float | int]:
@@ -87,7 +94,9 @@ def holm(p_values: Sequence[float] | Array) -> Array:
     return adjusted
 
 
-def compare(a: Runs, b: Runs, labels: Array, metric: str = "accuracy") -> Comparison:
+def compare(
+    a: Runs, b: Runs, labels: Array, metric: str = "accuracy", units: Array | None = None
+) -> Comparison:
     """Compare two candidates alone; :func:`compare_all` learns from more of them how much seeds matter.
 
     >>> labels = np.arange(400) % 2
@@ -95,165 +104,171 @@ def compare(a: Runs, b: Runs, labels: Array, metric: str = "accuracy") -> Compar
     >>> compare({0: good, 1: good}, {2: poor, 3: poor}, labels).difference.__round__(3)
     0.2
     """
-    return compare_all({"a": a, "b": b}, labels, metric)["a", "b"]
+    return compare_all({"a": a, "b": b}, labels, metric, units=units)["a", "b"]
 
 
 def compare_all(
-    predictions: Mapping[str, Runs], labels: Array, metric: str = "accuracy"
+    predictions: Mapping[str, Runs],
+    labels: Array,
+    metric: str = "accuracy",
+    *,
+    units: Array | None = None,
+    fixed: Collection[str] = (),
 ) -> dict[tuple[str, str], Comparison]:
     """Compare every two candidates of one task: expected score of the first less that of the second.
 
-    The expectation is over test items of the task's population and over training seeds, at the candidates' chosen
-    settings. With n_a and n_b runs the variance of a difference is put together from
+    The expectation is over test items of the task's population (over its units, such as films, where items come in
+    units) and over training seeds, at the candidates' chosen settings. With n_a and n_b runs the variance of a
+    difference is put together from
 
-    - items: the variance over other test items, paired across all runs: the jackknife's, or for correlations that of
-      1,000 bootstrap resamples; and as if two items more had been answered differently, one each way, so that no
-      small test set looks free of noise;
+    - items: the variance over other test units, paired across all runs: the jackknife's, which leaves out whole units,
+      or for correlations that of 1,000 bootstrap resamples of whole units; never less than if items were independent;
+      and as if two items more had been answered differently, one each way, each for as many items as the design
+      effect says go together, so that no small test set looks free of noise;
     - seeds: s²_a / n_a + s²_b / n_b. Few seeds tell little of their own variance, so s² is pooled over all
       candidates, less any whose variance stands out (Cochran's test), which keeps its own; and where the two's own
       estimates give more than the pool, they count;
     - less what both hold: an item that some seeds of a candidate miss moves both terms.
 
     The interval is Student's. Its degrees of freedom are Satterthwaite's, with the seeds' term raised by 1 + 1/freedom
-    and never fewer than that term's: unraised they let 8 % false positives pass at two seeds. Seeds are not paired: two
-    methods share little at one seed, and pairing would halve the degrees of freedom. A percentile bootstrap of items
-    and seeds is far too narrow with few seeds (``benchmarks/verdicts.py`` measures both). Where no candidate has two
-    seeds, items alone count.
+    and never fewer than that term's: unraised they let 8 % false positives pass at two seeds. Those of the items' term
+    are :attr:`vxlab.experiments.unit_statistics.Units.freedom`. Seeds are not paired: two methods share little at one seed, and
+    pairing would halve the degrees of freedom. A percentile bootstrap of items and seeds is far too narrow with few
+    seeds (``benchmarks/verdicts.py`` measures both). Where no candidate has two seeds, items alone count.
 
-    Assumes that items are independent, that seeds' scores are roughly normal, and that seeds matter about alike to all
-    candidates: where two of nine vary six times as much, 6 to 10 % of tables err. Tuning's choices are taken as given.
+    Assumes that units are independent (without ``units``: items), that seeds' scores are roughly normal, and that seeds
+    matter about alike to all candidates: where two of nine vary six times as much, 6 to 10 % of tables err. Tuning's
+    choices are taken as given.
 
     Args:
         predictions: candidate to its runs on the same items; diverged runs (predictions with NaN, or absent) are left
             out. Seeds need not agree between candidates.
         labels: (items,) class ids or targets, 2 or more.
         metric: one of :func:`vxlab.experiments.metrics.compute`.
+        units: (items,) the independent unit of each item, such as its film; None where items are independent.
+        fixed: candidates without luck of training, such as a trivial answer: their runs, where all answer alike, count
+            once, and no variance over seeds is added for them.
 
     Returns:
         For each pair, in the order given, its comparison; NaN where one of the two has no finished run.
 
     Raises:
-        VxlabError: an unknown metric, predictions of another length, or fewer than two items.
+        VxlabError: an unknown metric, predictions or units of another length, fewer than two items or units, or a name
+            in ``fixed`` that is no candidate's.
 
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 11. Satterthwaite, An approximate
         distribution of estimates of variance components, 1946. Cochran, The distribution of the largest of a set of
         estimated variances, 1941. Agresti and Min, Effects and non-effects of paired identical observations, 2004, for
-        the two items. Bouthillier et al., Accounting for variance in machine learning benchmarks, 2021.
+        the two items. MacKinnon, Nielsen and Webb, Cluster-robust inference: a guide to empirical practice, 2023.
+        Bouthillier et al., Accounting for variance in machine learning benchmarks, 2021.
     """
     if len(labels) < 2:
         raise VxlabError(f"labels has {len(labels)} item(s); candidates are compared on 2 or more")
-    measured = {name: _measured(name, runs, labels, metric) for name, runs in predictions.items()}
-    luck = _seed_variances({name: each.scores for name, each in measured.items()})
+    if strange := set(fixed) - set(predictions):
+        raise VxlabError(f"fixed={sorted(strange)}: no such candidates; give some of {', '.join(predictions)}")
+    held = units_of(units, len(labels))
+    measured = {name: _measured(name, runs, labels, metric, held, name in fixed) for name, runs in predictions.items()}
+    luck = seed_luck({name: each.scores for name, each in measured.items() if not each.fixed})
     return {
-        (a, b): _compared(measured[a], measured[b], luck.get(a), luck.get(b), len(labels))
+        (a, b): _compared(measured[a], measured[b], luck.get(a), luck.get(b), held)
         for a, b in combinations(measured, 2)
     }
 
 
-class _Measured(NamedTuple):
-    scores: Array
+def trivial_name(task: Any) -> str:
+    """Return what a task's simplest answer is: of classes the most frequent one, of a regression the mean.
+
+    Args:
+        task: a record's, or a :class:`vxlab.experiments.tasks.Task`.
+
+    >>> trivial_name({"num_labels": 2}), trivial_name({"num_labels": 1})
+    ('most frequent class', 'training mean')
+    """
+    outputs = task["num_labels"] if isinstance(task, Mapping) else task.num_labels
+    return TRIVIAL_VALUE if outputs == 1 else TRIVIAL_CLASS
+
+
+class _Level(NamedTuple):
+    """How far a candidate's mean score moves with what is drawn: with units, or with items as if independent."""
+
     wobble: Array
-    """its variance is that of the mean score under other items"""
+    """its variance is that of the mean score"""
     repeats: float
     """the part of that variance that comes of items answered now so, now so by the seeds"""
 
 
-class _Luck(NamedTuple):
-    variance: float
-    """of one run's score, over seeds"""
-    freedom: int
-    own: float
-    """the same, of the candidate alone where it has two runs"""
+class _Measured(NamedTuple):
+    scores: Array
+    levels: tuple[_Level, ...]
+    """over units and, where these hold several items, over items"""
+    fixed: bool
 
 
-def _measured(name: str, runs: Runs, labels: Array, metric: str) -> _Measured:
-    rows = [_run(f"{name}, seed {seed}", predictions, labels, metric) for seed, predictions in runs.items()]
-    done = [(score, wobble) for score, wobble in rows if math.isfinite(score)]
-    if not done:
-        return _Measured(np.array([]), np.array([]), 0.0)
-    scores, wobbles = (np.array(each) for each in zip(*done, strict=True))
-    mean, runs_done = wobbles.mean(axis=0), len(done)
-    spread = float(np.var(wobbles - mean, axis=1, ddof=1).sum())
-    return _Measured(scores, mean, spread / ((runs_done - 1) * runs_done) if runs_done > 1 else 0.0)
+def _measured(name: str, runs: Runs, labels: Array, metric: str, units: Units, fixed: bool) -> _Measured:
+    rows = {seed: _reduced(f"{name}, seed {seed}", run, labels, metric) for seed, run in runs.items()}
+    done = [row for row in rows.values() if not np.isnan(row).any()]
+    if fixed and all(np.array_equal(row, done[0]) for row in done):
+        done = done[:1]
+    else:
+        fixed = False
+    levels = [units] if units.single else [units, units_of(None, len(labels))]
+    scores = np.array([compute([metric], row, labels)[metric] for row in done])
+    return _Measured(scores, tuple(_level(done, labels, metric, each) for each in levels) if done else (), fixed)
 
 
-def _run(name: str, predictions: Array, labels: Array, metric: str) -> tuple[float, Array]:
+def _reduced(name: str, predictions: Array, labels: Array, metric: str) -> Array:
     try:
-        score = compute([metric], predictions, labels)[metric]
+        return prepared(metric, predictions, labels)[0]
     except VxlabError as error:
         raise VxlabError(f"{name}: {error}") from error
-    if not math.isfinite(score):
-        return score, np.array([])
+
+
+def _level(rows: Sequence[Array], labels: Array, metric: str, units: Units) -> _Level:
+    each = np.array([_wobbles(metric, row, labels, units) for row in rows])
+    mean, runs = each.mean(axis=0), len(rows)
+    spread = float(np.var(each - mean, axis=1, ddof=1).sum())
+    return _Level(mean, spread / ((runs - 1) * runs) if runs > 1 else 0.0)
+
+
+def _wobbles(metric: str, predicted: Array, labels: Array, units: Units) -> Array:
     if metric in _CORRELATIONS:  # there every item is of its own kind
-        return score, resampled(metric, predictions, labels, RESAMPLES)
-    return score, _pseudo_values(score, *_prepared(metric, predictions, labels), metric) / math.sqrt(len(labels))
+        return resampled(metric, predicted, labels, RESAMPLES, None if units.single else units.of)
+    return wobbles(metric, predicted, np.asarray(labels), units)
 
 
-def _pseudo_values(score: float, predicted: Array, true: Array, metric: str) -> Array:
-    """Return n·score - (n - 1)·(score without the item) for each: of an accuracy, whether the item is right."""
-    kinds = predicted * (true.max() + 1) + true  # items alike in class and answer count alike
-    _, first, kind = np.unique(kinds, return_index=True, return_inverse=True)
-    without = [compute([metric], np.delete(predicted, i), np.delete(true, i))[metric] for i in first]
-    return np.asarray(len(true) * score - (len(true) - 1) * np.array(without)[kind])
-
-
-def _seed_variances(scores: Mapping[str, Array]) -> dict[str, _Luck]:
-    """Return the variance over seeds to use for each candidate; nothing where no candidate has two seeds."""
-    own = {name: _own(each) for name, each in scores.items() if len(each) > 1}
-    if not own:
-        return {}
-    steady = dict(own)
-    while len(steady) > 2 and (name := _unsteady(steady)) is not None:
-        del steady[name]
-    pool = _pooled(steady)
-    return {
-        name: own[name] if name in own and name not in steady else pool._replace(own=own.get(name, pool).own)
-        for name in scores
-    }
-
-
-def _own(scores: Array) -> _Luck:
-    variance = float(np.var(scores, ddof=1))
-    return _Luck(variance, len(scores) - 1, variance)
-
-
-def _unsteady(lucks: Mapping[str, _Luck]) -> str | None:
-    """Return the candidate whose variance is too large to be one of these, as after a collapsed run."""
-    from scipy.special import fdtri
-
-    largest = max(lucks, key=lambda name: lucks[name].variance)
-    rest = _pooled({name: luck for name, luck in lucks.items() if name != largest})
-    limit = fdtri(lucks[largest].freedom, rest.freedom, 1 - _UNSTEADY / len(lucks))
-    return largest if rest.variance > 0 and lucks[largest].variance > limit * rest.variance else None
-
-
-def _pooled(lucks: Mapping[str, _Luck]) -> _Luck:
-    freedom = sum(luck.freedom for luck in lucks.values())
-    variance = sum(luck.variance * luck.freedom for luck in lucks.values()) / freedom
-    return _Luck(variance, freedom, variance)
-
-
-def _compared(a: _Measured, b: _Measured, luck_a: _Luck | None, luck_b: _Luck | None, items: int) -> Comparison:
+def _compared(a: _Measured, b: _Measured, luck_a: Luck | None, luck_b: Luck | None, units: Units) -> Comparison:
     from scipy.special import stdtr, stdtrit
 
     if not (len(a.scores) and len(b.scores)):
         return Comparison(*(math.nan,) * 4, covers_seeds=False)
     difference = float(a.scores.mean() - b.scores.mean())
-    by_items = float(np.var(a.wobble - b.wobble, ddof=1)) + 2 / items**2
-    if luck_a is None or luck_b is None:
-        variance, freedom = by_items, float(items - 1)
-    else:
-        by_seeds = max(
-            luck_a.variance / len(a.scores) + luck_b.variance / len(b.scores),
-            luck_a.own / len(a.scores) + luck_b.own / len(b.scores),
-        )
-        # Each term alone is a lower bound, whatever chance makes of the others.
-        variance = max(by_items, by_seeds, by_items + by_seeds - a.repeats - b.repeats)
-        few = min(luck_a.freedom, luck_b.freedom)
-        # Else, where chance made the seeds' variance small, the degrees of freedom would be too many.
-        freedom = max(few, variance**2 / ((by_seeds * (1 + 1 / few)) ** 2 / few + by_items**2 / (items - 1)))
+    known = (a.fixed or luck_a is not None) and (b.fixed or luck_b is not None)
+    lucks = [(luck, len(each.scores)) for luck, each in ((luck_a, a), (luck_b, b)) if luck is not None]
+    variance, freedom = _variance(a, b, lucks if known else [], units)
     error = math.sqrt(variance)
     half = float(stdtrit(freedom, 0.975)) * error
     p = 2 * float(stdtr(freedom, -abs(difference) / error))
-    return Comparison(difference, difference - half, difference + half, p, luck_a is not None)
+    return Comparison(difference, difference - half, difference + half, p, known, error, freedom)
+
+
+def _variance(a: _Measured, b: _Measured, lucks: Sequence[tuple[Luck, int]], units: Units) -> tuple[float, float]:
+    """Return the variance of a difference, and its degrees of freedom."""
+    pairs = list(zip(a.levels, b.levels, strict=True))
+    moved = [float(np.var(one.wobble - other.wobble, ddof=1)) for one, other in pairs]
+    together = 1.0 if units.single else units.design_effect(*moved)
+    more = 2 * (together / len(units.of)) ** 2
+    by_items = max(moved) + more
+    if not lucks:
+        return by_items, units.freedom
+    by_seeds = max(sum(luck.variance / runs for luck, runs in lucks), sum(luck.own / runs for luck, runs in lucks))
+    # Each term alone is a lower bound, whatever chance makes of the others.
+    both = [
+        moved_so + more + by_seeds - one.repeats - other.repeats
+        for moved_so, (one, other) in zip(moved, pairs, strict=True)
+    ]
+    variance = max(by_items, by_seeds, *both)
+    few = min(luck.freedom for luck, _ in lucks)
+    seeds_part, items_part = (by_seeds * (1 + 1 / few)) ** 2 / few, by_items**2 / units.freedom
+    # Else, where chance made the seeds' variance small, the degrees of freedom would be too many.
+    return variance, max(min(few, units.freedom), variance**2 / (seeds_part + items_part))

@@ -1,0 +1,87 @@
+"""Units: the items that belong together, such as the reviews of a film; units are independent, items need not be."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vxlab.errors import VxlabError
+
+Array = NDArray[Any]
+
+_PRIOR = 1.0  # how many items' worth of "a whole unit may turn" a design effect is estimated with
+
+
+@dataclass(frozen=True)
+class Units:
+    """Which unit each item is of."""
+
+    of: Array
+    """(items,) from 0 to the number of units - 1"""
+    sizes: Array
+    """(units,) items in each"""
+
+    @property
+    def single(self) -> bool:
+        """Whether every item is a unit of its own."""
+        return len(self.sizes) == len(self.of)
+
+    @cached_property
+    def whole(self) -> float:
+        """The design effect where a unit's items all go the same way: Σ n² / Σ n, Kish's for unequal sizes."""
+        return float((self.sizes**2.0).sum() / self.sizes.sum())
+
+    @cached_property
+    def freedom(self) -> float:
+        """Degrees of freedom of a variance over units: (Σ n²)² / Σ n⁴ - 1, at least 1; of n equal units n - 1.
+
+        Large units weigh most where their items go the same way: then the variance is a sum of terms in n².
+        Satterthwaite's formula, at Carter, Schnepel and Steigerwald's worst case.
+        """
+        squares = (self.sizes / self.sizes.max()) ** 2.0
+        return max(1.0, float(squares.sum() ** 2 / (squares**2).sum()) - 1)
+
+    def items(self, drawn: Array) -> Array:
+        """Return the items of some units, each as often as its unit is there."""
+        return np.repeat(np.arange(len(self.of)), np.bincount(drawn, minlength=len(self.sizes))[self.of])
+
+    def design_effect(self, by_unit: float, by_item: float) -> float:
+        """Return how many items count as one: the ratio of two variances of one score, over units and over items.
+
+        At least 1; and as if one item more had differed together with its whole unit, so that a score without
+        errors, whose variances are both 0, is not taken for one of independent items.
+
+        Args:
+            by_unit: the variance of a mean, of score's unit, over other units.
+            by_item: the same as if items were independent.
+        """
+        items, units = len(self.of), len(self.sizes)
+        more = _PRIOR / items**2
+        over_units, over_items = by_unit * (units - 1) / units, by_item * (items - 1) / items
+        return max(1.0, (over_units + more * self.whole) / (over_items + more))
+
+
+def units_of(units: Array | None, items: int) -> Units:
+    """Return the units of so many items; None makes each its own.
+
+    Args:
+        units: (items,) a number or name for each item's unit.
+        items: how many there are.
+
+    Raises:
+        VxlabError: there are not as many as items, or all are of one unit.
+    """
+    if units is None:
+        return Units(np.arange(items), np.ones(items, dtype=np.int64))
+    given = np.asarray(units)
+    if given.shape != (items,):
+        raise VxlabError(f"units has the shape {given.shape}; give one unit for each of the {items} items, or None")
+    _, of, sizes = np.unique(given, return_inverse=True, return_counts=True)
+    if len(sizes) < 2:
+        raise VxlabError(
+            f"units: all {items} items are of one unit, so nothing tells how much other units would score; test on "
+            "items of 2 units or more, or give units=None where the items are independent"
+        )
+    return Units(of, sizes)
