@@ -86,7 +86,11 @@ def test_scores_show_bars_whiskers_and_values(runs):
     table = score_table(runs)
     figure = figures.scores(table, "accuracy", 200)
     (bars,) = figure.data
-    assert list(bars.y) == ["head only", "vera", "majority class"]  # plotly draws upwards: the table's first on top
+    assert list(bars.y) == [
+        "head only",
+        "vera",
+        "most frequent class",
+    ]  # plotly draws upwards: the table's first on top
     assert list(bars.x) == pytest.approx([0.7, 0.8, 0.5])
     row = table.set_index("answer").loc["vera"]
     assert bars.x[1] + bars.error_x.array[1] == pytest.approx(row["high"])
@@ -102,7 +106,7 @@ def test_scores_of_a_diverged_run_have_no_bar_and_no_value(runs, tmp_path):
     table = score_table({"vera": toy.diverged_record(tmp_path / "d", runs["vera"]), "head only": runs["head only"]})
     figure = figures.scores(table, "accuracy", 200)
     assert math.isnan(figure.data[0].x[1])
-    assert [note.y for note in figure.layout.annotations] == ["head only", "majority class"]
+    assert [note.y for note in figure.layout.annotations] == ["head only", "most frequent class"]
 
 
 @pytest.mark.parametrize("slope", [-1.0, -0.1, 0.0, 0.1, 1.0])

@@ -125,6 +125,74 @@ def task_of(labels, names, metrics):
     return Task("own", splits, len(names) or 1, names, metrics, "", "", "")
 
 
+def clustered(random, units=100, score=0.8, shared=1.0, mean=25):
+    """Return (items,) of bool, right or not, and units of unequal size whose items are hard or easy together."""
+    sizes = np.maximum(1, random.lognormal(np.log(mean), 0.8, units).astype(int))
+    of = np.repeat(np.arange(units), sizes)
+    ease = scipy.stats.norm.ppf(score) * np.sqrt(1 + shared**2) + shared * random.standard_normal(units)[of]
+    return ease + random.standard_normal(len(of)) > 0, of
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman"])
+def test_units_of_one_item_change_nothing_and_repeated_items_tell_nothing_new(name):
+    random = np.random.default_rng(5)
+    labels = random.integers(0, 2, 150)
+    answers = np.where(random.random(150) < 0.8, labels, 1 - labels)
+    alone = interval(name, answers, labels)
+    assert interval(name, answers, labels, units=random.permutation(150)) == alone
+    repeated = interval(name, np.repeat(answers, 7), np.repeat(labels, 7), units=np.repeat(np.arange(150), 7))
+    # Of accuracy, Student's quantile at 149 in the place of the normal one.
+    assert np.ptp(repeated) / np.ptp(alone) == pytest.approx(1.008 if name == "accuracy" else 1, abs=0.001)
+
+
+@pytest.mark.parametrize(("units", "score", "shared"), [(40, 0.8, 1.0), (100, 0.6, 0.5), (100, 0.95, 0.7)])
+def test_the_interval_over_units_holds_the_expected_accuracy_where_that_over_items_does_not(units, score, shared):
+    held = np.zeros((400, 2), dtype=bool)
+    for number in range(400):
+        right, of = clustered(np.random.default_rng(number), units, score, shared)
+        for place, given in enumerate((None, of)):
+            low, high = interval("accuracy", right, np.ones(len(right), dtype=int), units=given)
+            held[number, place] = low <= score <= high
+    over_items, over_units = held.mean(axis=0)
+    assert over_items < 0.85
+    assert 0.93 <= over_units <= 0.99
+
+
+def test_a_perfect_score_is_not_certain():
+    labels = np.arange(300) % 3 == 0
+    perfect = {name: interval(name, labels, labels.astype(int)) for name in CLASS_ORACLES | {"f1": None}}
+    wilson = 300 / (300 + scipy.stats.norm.ppf(0.975) ** 2)
+    assert perfect["accuracy"] == pytest.approx((wilson, 1))
+    assert all(high == 1 for _, high in perfect.values())
+    # As many errors as that, spread evenly over both classes, by hand.
+    hits, misses, alarms = 100 * wilson, 100 * (1 - wilson), 200 * (1 - wilson)
+    assert perfect["f1"][0] == pytest.approx(2 * hits / (2 * hits + misses + alarms))
+    assert 0.9 < perfect["matthews"][0] < perfect["f1_macro"][0] < 1
+    films = interval("accuracy", labels, labels.astype(int), units=np.arange(300) // 30)
+    assert films[0] < perfect["accuracy"][0] - 0.1  # ten films, which may be alike
+
+
+@pytest.mark.parametrize("name", REAL_ORACLES)
+@pytest.mark.parametrize("outputs", [np.arange(50), -np.arange(50.0), np.ones(50)])
+def test_a_correlation_that_no_resample_moves_has_no_interval(name, outputs):
+    assert np.isnan(interval(name, outputs, np.arange(50) * 2.0 + 1)).all()
+
+
+@pytest.mark.parametrize("name", ["f1", "f1_macro", "matthews"])
+def test_a_constant_answer_has_no_interval_of_zero_width(name):
+    low, high = interval(name, np.zeros(60, dtype=int), np.arange(60) % 2)
+    assert (np.isnan(low) and np.isnan(high)) or low < high
+    assert np.isnan(interval(name, np.zeros(60, dtype=int), np.zeros(60, dtype=int))).all()
+
+
+def test_units_that_make_no_sense_are_refused():
+    labels = np.arange(6) % 2
+    with pytest.raises(VxlabError, match=r"units has the shape \(5,\); give one unit for each of the 6 items, or None"):
+        interval("accuracy", labels, labels, units=np.arange(5))
+    with pytest.raises(VxlabError, match="all 6 items are of one unit.*test on items of 2 units or more"):
+        interval("f1", labels, labels, units=np.zeros(6))
+
+
 def test_majority_score_answers_the_training_sets_class():
     task = task_of({"train": [1, 1, 0], "test": [0, 0, 0, 1]}, ("no", "yes"), ("accuracy", "f1"))
     assert majority_score(task) == pytest.approx({"accuracy": 0.25, "f1": 0.4})

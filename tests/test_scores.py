@@ -9,8 +9,8 @@ import scipy.stats
 import toy_records as toy
 
 from vxlab import VxlabError
-from vxlab.experiments.metrics import compute
-from vxlab.experiments.scores import Difference, paired_difference, score_table
+from vxlab.experiments.scores import paired_difference, score_table
+from vxlab.experiments.statistics import compare
 
 LABELS = np.array([0, 1] * 100)
 
@@ -31,7 +31,7 @@ def test_the_table_holds_the_trivial_answer_each_run_and_wilsons_interval(record
     head = toy.run_record(tmp_path / "head", toy.logits_with(_hits(60), LABELS), LABELS)
     table = score_table({"vera": record, "head only": head})
     assert list(table.columns) == ["answer", "score", "low", "high"]
-    assert list(table["answer"]) == ["majority class", "vera", "head only"]
+    assert list(table["answer"]) == ["most frequent class", "vera", "head only"]
     assert list(table["score"]) == pytest.approx([0.5, 0.8, 0.7])
     z, n, p = scipy.stats.norm.ppf(0.975), 200, 0.8
     middle, half = (p + z**2 / (2 * n)), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
@@ -92,8 +92,9 @@ def test_a_split_without_a_trivial_score_is_refused(record):
 
 def test_a_run_differs_from_itself_by_nothing(record):
     for metric in ("accuracy", "f1", "f1_macro", "matthews"):
-        difference = paired_difference(record, record, metric)
-        assert difference == Difference(0.0, 0.0, 0.0)
+        value, low, high = difference = paired_difference(record, record, metric)
+        assert (value, low) == (0, -high)
+        assert 0 < high < 0.03  # two items of 200
         assert not difference.seen
 
 
@@ -153,20 +154,33 @@ def test_a_difference_over_2500_items_takes_at_most_2_seconds(metric, tmp_path):
     assert time.process_time() - start < 2
 
 
-def test_the_bootstrap_of_spearman_agrees_with_ranking_every_resample(tmp_path):
-    random = np.random.default_rng(0)
-    targets = np.round(random.normal(size=120), 1)
-    outputs = [np.round(targets + random.normal(size=120) * noise, 1)[:, None] for noise in (0.5, 1.0)]
-    pair = [toy.run_record(tmp_path / str(i), each, targets) for i, each in enumerate(outputs)]
-    draws = np.random.RandomState(0)
-    drawn = [draws.randint(120, size=120) for _ in range(2000)]
-    slow = [
-        compute(["spearman"], outputs[0][items], targets[items])["spearman"]
-        - scipy.stats.spearmanr(outputs[1][items, 0], targets[items]).statistic
-        for items in drawn
+@pytest.mark.parametrize("metric", ["accuracy", "f1_macro"])
+def test_a_difference_is_the_one_that_sweeps_report(metric, record, tmp_path):
+    """One rule: with units and without, the same numbers as compare gives."""
+    hits, units = _hits(60, first=30), np.arange(200) // 8
+    for own, given in (({}, None), ({"units": units}, units)):
+        logits = [toy.logits_with(each, LABELS) for each in (_hits(40), hits)]
+        pair = [
+            toy.run_record(tmp_path / f"{i}", each, LABELS, task_metrics=("accuracy", "f1_macro"), **own)
+            for i, each in enumerate(logits)
+        ]
+        expected = compare({0: logits[0]}, {5: logits[1]}, LABELS, metric, given)
+        assert tuple(paired_difference(*pair, metric)) == expected[:3]
+
+
+def test_scores_and_differences_count_units_and_not_items(tmp_path):
+    """Each item eight times, as one unit, has the intervals of the items once."""
+    few = [_hits(40), _hits(60, first=10)]
+    once = [toy.run_record(tmp_path / f"a{i}", toy.logits_with(each, LABELS), LABELS) for i, each in enumerate(few)]
+    labels, units = np.repeat(LABELS, 8), np.repeat(np.arange(200), 8)
+    often = [
+        toy.run_record(tmp_path / f"b{i}", toy.logits_with(np.repeat(each, 8), labels), labels, units=units)
+        for i, each in enumerate(few)
     ]
-    found = paired_difference(*pair, "spearman")
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])), abs=1e-9)
+    assert tuple(paired_difference(*often)) == pytest.approx(tuple(paired_difference(*once)))
+    tables = [score_table(dict(zip("ab", each, strict=True))) for each in (once, often)]
+    narrow, wide = (table.loc[1:, "high"] - table.loc[1:, "low"] for table in tables)
+    assert list(wide) == pytest.approx(list(narrow), rel=0.02)
 
 
 def test_runs_that_cannot_be_paired_are_refused(record, tmp_path):

@@ -248,6 +248,137 @@ def test_the_simulated_scores_are_what_was_asked_for():
     assert drawn.mean(axis=2).std(axis=1) == pytest.approx([0.02, 0.008], rel=0.25)
 
 
+METRICS = ["accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman"]
+
+
+def in_units(units=60, seeds=2, shared=1.5, number=0, scores=(0.8, 0.7), mean=8):
+    """Return candidates' runs on items of unequal units, labels, and units: an item is hard where its unit is, by a
+    candidate's own measure.
+    """
+    random = np.random.default_rng([number, units])
+    of = np.repeat(np.arange(units), np.maximum(1, random.lognormal(np.log(mean), 0.8, units).astype(int)))
+    labels = random.integers(0, 2, len(of))
+    runs = {}
+    for name, score in zip("abcdefghi", scores, strict=False):
+        ease = shared * random.standard_normal(units)[of] + random.standard_normal(len(of))
+        ease = ease + scipy.stats.norm.ppf(score) * math.sqrt(1 + shared**2)
+        noise = 0.2 * random.standard_normal((seeds, len(of)))
+        runs[name] = {seed: np.where(ease + each > 0, labels, 1 - labels) for seed, each in enumerate(noise)}
+    return runs, labels, of
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_units_of_one_item_each_change_nothing(metric):
+    runs, labels, _ = in_units()
+    own = np.random.default_rng(0).permutation(len(labels))
+    found, expected = (compare_all(runs, labels, metric, units=units)["a", "b"] for units in (own, None))
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_items_repeated_as_one_unit_tell_no_more_than_the_items_once(metric, seeds):
+    runs, labels, _ = in_units(units=40, seeds=seeds)
+    repeated = {name: {s: np.repeat(run, 5) for s, run in each.items()} for name, each in runs.items()}
+    of = np.repeat(np.arange(len(labels)), 5)
+    once = compare_all(runs, labels, metric)["a", "b"]
+    often = compare_all(repeated, np.repeat(labels, 5), metric, units=of)["a", "b"]
+    assert often == pytest.approx(once, rel=1e-9 if metric == "accuracy" else 0.01, abs=1e-12)
+
+
+def test_the_variance_over_units_is_the_sandwichs_with_each_unit_left_out():
+    # By hand, of the 0-1 differences: u is a unit's sum of residuals, widened by how much of the fit the unit is.
+    runs, labels, of = in_units(seeds=1)
+    found = compare_all(runs, labels, units=of)["a", "b"]
+    right = [(runs[name][0] == labels).astype(float) for name in "ab"]
+    residual, sizes, items = right[0] - right[1] - found.difference, np.bincount(of), len(of)
+    u = np.bincount(of, weights=residual) / items / (1 - sizes / items)
+    units = len(sizes)
+    left_out = units / (units - 1) * ((u - u.mean()) ** 2).sum() * ((units - 1) / units) ** 2
+    ratio = left_out * (units - 1) / units / ((residual**2).sum() / items**2)
+    together = (ratio * (residual**2).sum() + (sizes**2).sum() / items) / ((residual**2).sum() + 1)
+    assert found.error**2 == pytest.approx(left_out + 2 * (together / items) ** 2, rel=1e-9)
+    assert found.freedom == pytest.approx((sizes**2).sum() ** 2 / (sizes**4.0).sum() - 1)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_error_over_units_is_that_of_a_bootstrap_of_units(metric):
+    runs, labels, of = in_units(units=150, seeds=1)
+    found = compare_all(runs, labels, metric, units=of)["a", "b"]
+    random, items = np.random.default_rng(9), [np.flatnonzero(of == unit) for unit in range(150)]
+    differences = []
+    for _ in range(2000):
+        drawn = np.concatenate([items[unit] for unit in random.integers(150, size=150)])
+        scores = [compute([metric], runs[name][0][drawn], labels[drawn])[metric] for name in "ab"]
+        differences.append(scores[0] - scores[1])
+    assert found.error == pytest.approx(np.std(differences), rel=0.1)
+    assert found.error > 1.5 * compare_all(runs, labels, metric)["a", "b"].error
+
+
+def test_the_order_and_the_names_of_units_do_not_matter():
+    runs, labels, of = in_units()
+    expected = compare_all(runs, labels, units=of)["a", "b"]
+    shuffle = np.random.default_rng(1).permutation(len(of))
+    names = np.array([f"film {7 * unit % 60}" for unit in of])[shuffle]
+    moved = {name: {s: run[shuffle] for s, run in each.items()} for name, each in runs.items()}
+    assert compare_all(moved, labels[shuffle], units=names)["a", "b"] == pytest.approx(expected)
+
+
+def test_one_unit_all_one_way_proves_little():
+    """30 items missed to none are much if they are of 30 films, and one stroke of luck if they are one film's."""
+    labels, of = np.ones(1200, int), np.arange(1200) // 30
+    one_film, spread = np.where(of == 3, 0, 1), np.where(np.arange(1200) % 40 == 0, 0, 1)
+    assert compare({0: labels}, {0: spread}, labels, units=of).p < 0.001
+    assert compare({0: labels}, {0: one_film}, labels, units=of).p > 0.4
+    assert compare({0: labels}, {0: one_film}, labels).p < 0.001
+    alike = compare({0: labels}, {0: labels}, labels, units=of)
+    assert alike.high > 10 * compare({0: labels}, {0: labels}, labels).high
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_equal_candidates_on_units_are_told_apart_in_at_most_5_percent_of_200_tables(seeds):
+    false = np.zeros((200, 2), dtype=bool)
+    for number in range(200):
+        runs, labels, of = in_units(40, seeds, 0.7, number, scores=(0.8, 0.8), mean=12)
+        false[number] = [compare(*runs.values(), labels, units=units).p <= 0.05 for units in (of, None)]
+    over_units, over_items = false.mean(axis=0)
+    assert over_units <= 0.05
+    assert over_items > 0.1
+
+
+def test_a_candidate_without_luck_adds_none_and_counts_once():
+    runs, labels, of = in_units(seeds=3, scores=(0.8, 0.7, 0.8))
+    still = {0: runs["b"][0]}
+    family = {"a": runs["a"], "c": runs["c"], "still": still}
+    ordinary = compare_all(family, labels, units=of)["a", "still"]
+    fixed = compare_all(family, labels, units=of, fixed=["still"])["a", "still"]
+    assert fixed.error < ordinary.error
+    assert fixed.freedom > ordinary.freedom
+    assert fixed.covers_seeds
+    again = compare_all({**family, "still": dict.fromkeys(range(5), still[0])}, labels, units=of, fixed=["still"])
+    assert again["a", "still"] == fixed
+    # Two without luck differ by items alone, and nothing is left open; beside one whose luck is unknown something is.
+    both = compare_all({"x": still, "y": {0: runs["a"][0]}}, labels, units=of, fixed=["x", "y"])["x", "y"]
+    assert both[:4] == compare(still, {0: runs["a"][0]}, labels, units=of)[:4]
+    assert both.covers_seeds
+    assert not compare_all({"x": still, "y": {0: runs["a"][0]}}, labels, fixed=["x"])["x", "y"].covers_seeds
+
+
+def test_runs_that_differ_are_not_without_luck_whatever_is_said_of_them():
+    runs, labels, _ = in_units(seeds=3)
+    assert compare_all(runs, labels, fixed=["a", "b"]) == compare_all(runs, labels)
+
+
+def test_names_and_units_that_make_no_sense_are_refused():
+    runs, labels, of = in_units()
+    with pytest.raises(VxlabError, match=r"fixed=\['z'\]: no such candidates; give some of a, b"):
+        compare_all(runs, labels, fixed=["z"])
+    with pytest.raises(VxlabError, match="units has the shape .*; give one unit for each"):
+        compare_all(runs, labels, units=of[1:])
+    with pytest.raises(VxlabError, match="are of one unit, so nothing tells how much other units would score"):
+        compare_all(runs, labels, units=0 * of)
+
+
 def test_a_resample_is_the_same_every_time():
     a, b = answers(30, 33), answers(50, 41, first=20)
     assert compare(a, b, LABELS, "f1") == compare(a, b, LABELS, "f1")

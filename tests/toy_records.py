@@ -15,10 +15,16 @@ from vxlab.experiments.spec import RunSpec
 
 
 def run_record(folder: Path, logits: np.ndarray, labels: np.ndarray, **changed: Any) -> RunRecord:
-    """Return a finished run that predicted ``logits`` on the test split, with ``task_metrics`` and fields as given."""
+    """Return a finished run that predicted ``logits`` on the test split, with ``task_metrics`` and fields as given.
+
+    ``units`` numbers the units of its rows; without it each row is its own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    task = task_of(logits, labels, changed.pop("task_metrics", None))
-    save_file({"test.logits": torch.tensor(logits), "test.labels": torch.tensor(labels)}, folder / PREDICTIONS_FILE)
+    task, units = task_of(logits, labels, changed.pop("task_metrics", None)), changed.pop("units", None)
+    tensors = {"test.logits": torch.tensor(logits), "test.labels": torch.tensor(labels)}
+    if units is not None:
+        tensors["test.units"], task["units"] = torch.tensor(units), {"test": int(units.max()) + 1}
+    save_file(tensors, folder / PREDICTIONS_FILE)
     fields = {
         "key": str(folder),
         "spec": {"method": {"name": "vera"}, "epochs": 3, "learning_rate": 0.02, "model": "minilm"},
@@ -81,6 +87,7 @@ def task_of(logits: np.ndarray, labels: np.ndarray, metrics: tuple[str, ...] | N
         "label_names": [f"class {i}" for i in range(classes)] if classes > 1 else [],
         "metrics": list(metrics),
         "rows": {"train": 640, "validation": 100, "test": len(labels)},
+        "units": {},
         "majority": {"test": compute(metrics, np.zeros(len(labels)), labels)},
     }
 

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.metrics import compute, interval, resampled
+from vxlab.experiments.metrics import compute, interval
 from vxlab.experiments.mixed_runs import require_comparable
 from vxlab.experiments.record import RunRecord
+from vxlab.experiments.statistics import compare, trivial_name
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RESAMPLES = 2000
 
 
 class Difference(NamedTuple):
@@ -32,8 +31,9 @@ class Difference(NamedTuple):
 def score_table(records: Mapping[str, RunRecord], metric: str | None = None, split: str = "test") -> "pd.DataFrame":
     """Return one row for the trivial answer and one for each run: ``answer``, ``score``, ``low``, ``high``.
 
-    The trivial answer is the training split's most frequent class (for a regression, its mean). Intervals are at
-    95 %: Wilson's for an accuracy, else a bootstrap over test items; they say nothing about other training seeds.
+    The trivial answer is the training split's most frequent class (for a regression, its mean). Intervals are at 95 %,
+    over test items or, where these come in units such as films, over units
+    (:func:`vxlab.experiments.metrics.interval`); they say nothing about other training seeds.
 
     Args:
         records: runs on one task, by the name to show; a diverged one has NaN.
@@ -54,9 +54,8 @@ def score_table(records: Mapping[str, RunRecord], metric: str | None = None, spl
         )
     if split not in task["majority"]:
         raise VxlabError(f"split={split!r} was not scored; choose one of {', '.join(task['majority'])}")
-    trivial = "training mean" if task["num_labels"] == 1 else "majority class"
     rows: list[tuple[str, float, float, float]] = [
-        (trivial, task["majority"][split][metric], float("nan"), float("nan"))
+        (trivial_name(task), task["majority"][split][metric], float("nan"), float("nan"))
     ]
     truth: Any = None
     for name, record in records.items():
@@ -70,17 +69,18 @@ def score_table(records: Mapping[str, RunRecord], metric: str | None = None, spl
                 f"the runs predicted other {split} items of {task['name']} ({len(truth)} and {len(labels)}): its data "
                 "or the sample of it has changed; compare runs on the same"
             )
-        rows.append((name, compute([metric], logits, labels)[metric], *interval(metric, logits, labels)))
+        bounds = interval(metric, logits, labels, units=record.units(split))
+        rows.append((name, compute([metric], logits, labels)[metric], *bounds))
     return pd.DataFrame(rows, columns=["answer", "score", "low", "high"])
 
 
 def paired_difference(
     first: RunRecord, second: RunRecord, metric: str | None = None, split: str = "test"
 ) -> Difference:
-    """Return score(first) - score(second) with a 95 % paired bootstrap interval over the test items.
+    """Return score(first) - score(second) with its 95 % interval over the test items, or the units they come in.
 
-    Both runs answer the same items in every resample, so what makes an item hard for both cancels. One seed each:
-    the interval does not cover the luck of training.
+    It is paired, as :func:`vxlab.experiments.statistics.compare` computes it: what makes an item hard for both
+    cancels. One seed each: the interval does not cover the luck of training.
 
     Raises:
         VxlabError: the runs are of several tasks, models or data, they predicted other items, or one diverged.
@@ -91,10 +91,8 @@ def paired_difference(
     others, other_labels = (tensor.numpy() for tensor in second.predictions(split))
     if len(labels) != len(other_labels) or not np.array_equal(labels, other_labels):
         raise VxlabError(f"the two runs predicted other {split} items, so they cannot be paired; run both on one task")
-    values = [compute([metric], answers, labels)[metric] for answers in (logits, others)]
-    differences = resampled(metric, logits, labels, RESAMPLES) - resampled(metric, others, labels, RESAMPLES)
-    low, high = np.quantile(differences, [0.025, 0.975])
-    return Difference(values[0] - values[1], float(low), float(high))
+    found = compare({0: logits}, {0: others}, labels, metric, first.units(split))
+    return Difference(found.difference, found.low, found.high)
 
 
 def _common_task(records: Mapping[str, RunRecord]) -> dict[str, Any]:

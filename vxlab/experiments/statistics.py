@@ -94,9 +94,7 @@ def holm(p_values: Sequence[float] | Array) -> Array:
     return adjusted
 
 
-def compare(
-    a: Runs, b: Runs, labels: Array, metric: str = "accuracy", units: Array | None = None
-) -> Comparison:
+def compare(a: Runs, b: Runs, labels: Array, metric: str = "accuracy", units: Array | None = None) -> Comparison:
     """Compare two candidates alone; :func:`compare_all` learns from more of them how much seeds matter.
 
     >>> labels = np.arange(400) % 2
