@@ -35,7 +35,7 @@ def test_a_run_that_gains(tmp_path, head):
     assert _lines(_record(tmp_path, 0.84), head, _costs(7_680)) == [
         "- `vera` scores **0.840** (accuracy; 95 % interval 0.816 to 0.861) on 1,000 test items, above the trivial "
         "answer's 0.500.",
-        "- It **gains** 0.140 over training the head alone (95 % interval of the difference +0.119 to +0.162).",
+        "- It **gains** 0.140 over training the head alone (95 % interval of the difference +0.118 to +0.162).",
         "- It trains 7,680 parameters in the backbone (10 % of LoRA r=8's, 1/2,938 of full fine-tuning's) and takes "
         "41.2 kB on disk, with its head and settings.",
         CAVEAT,
@@ -54,7 +54,7 @@ def test_differences_inside_the_noise_are_not_called_gains(tmp_path, head):
     lines = _lines(_record(tmp_path, 0.70), head, _costs(7_680))
     assert lines[1] == (
         "- These test items show no difference from training the head alone (+0.000; 95 % interval of the difference "
-        "+0.000 to +0.000)."
+        "-0.003 to +0.003)."
     )
     for accuracy in (0.48, 0.50, 0.52):
         chance = _lines(_record(tmp_path, accuracy), head, _costs(7_680))

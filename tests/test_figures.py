@@ -86,11 +86,8 @@ def test_scores_show_bars_whiskers_and_values(runs):
     table = score_table(runs)
     figure = figures.scores(table, "accuracy", 200)
     (bars,) = figure.data
-    assert list(bars.y) == [
-        "head only",
-        "vera",
-        "most frequent class",
-    ]  # plotly draws upwards: the table's first on top
+    # plotly draws upwards: the table's first is on top
+    assert list(bars.y) == ["head only", "vera", "most frequent class"]
     assert list(bars.x) == pytest.approx([0.7, 0.8, 0.5])
     row = table.set_index("answer").loc["vera"]
     assert bars.x[1] + bars.error_x.array[1] == pytest.approx(row["high"])

@@ -189,7 +189,7 @@ def test_units_that_make_no_sense_are_refused():
     labels = np.arange(6) % 2
     with pytest.raises(VxlabError, match=r"units has the shape \(5,\); give one unit for each of the 6 items, or None"):
         interval("accuracy", labels, labels, units=np.arange(5))
-    with pytest.raises(VxlabError, match="all 6 items are of one unit.*test on items of 2 units or more"):
+    with pytest.raises(VxlabError, match=r"all 6 items are of one unit.*test on items of 2 units or more"):
         interval("f1", labels, labels, units=np.zeros(6))
 
 

@@ -3,7 +3,7 @@
 import difflib
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,7 +128,7 @@ def resampled(name: str, predictions: Array, labels: Array, resamples: int, unit
     held = units_of(units, len(true))
     if np.isnan(predicted).any():
         return np.full(resamples, np.nan)
-    metric = functools.partial(score, name)
+    metric: Callable[[Array, Array], float] = functools.partial(score, name)
     if name == "spearman":  # sorted once, and not again in each resample
         predicted, true, metric = ordered(predicted), ordered(true), pearson_of_ranks
     random = np.random.RandomState(_BOOTSTRAP_SEED)  # a stream that NumPy keeps frozen

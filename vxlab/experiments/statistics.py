@@ -130,9 +130,9 @@ def compare_all(
 
     The interval is Student's. Its degrees of freedom are Satterthwaite's, with the seeds' term raised by 1 + 1/freedom
     and never fewer than that term's: unraised they let 8 % false positives pass at two seeds. Those of the items' term
-    are :attr:`vxlab.experiments.unit_statistics.Units.freedom`. Seeds are not paired: two methods share little at one seed, and
-    pairing would halve the degrees of freedom. A percentile bootstrap of items and seeds is far too narrow with few
-    seeds (``benchmarks/verdicts.py`` measures both). Where no candidate has two seeds, items alone count.
+    are :attr:`vxlab.experiments.unit_statistics.Units.freedom`. Seeds are not paired: two methods share little at one
+    seed, and pairing would halve the degrees of freedom. A percentile bootstrap of items and seeds is far too narrow
+    with few seeds (``benchmarks/verdicts.py`` measures both). Where no candidate has two seeds, items alone count.
 
     Assumes that units are independent (without ``units``: items), that seeds' scores are roughly normal, and that seeds
     matter about alike to all candidates: where two of nine vary six times as much, 6 to 10 % of tables err. Tuning's
