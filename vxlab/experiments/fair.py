@@ -14,7 +14,7 @@ from vxlab.experiments.labels import label, layers
 from vxlab.experiments.spec import RunSpec
 
 CENTRES: dict[str, float] = {
-    "lora": 2e-3, "vera": 2e-2, "lora_xs": 4e-3, "lidb": 6e-3, "full": 1e-4, "bitfit": 2e-3, "head": 5e-3,
+    "lora": 2e-3, "vera": 2e-2, "lora_xs": 4e-3, "lidb": 6e-3, "full": 1e-4, "bitfit": 2e-3, "head": 6e-2,
     "peft:lora": 2e-3, "peft:dora": 2e-3, "peft:adalora": 2e-3, "peft:vera": 2e-2,
 }  # fmt: skip
 """Middle of the learning rates tried, by method, where a candidate names none: what works for MiniLM on short texts

@@ -39,7 +39,7 @@ _PAPERS = {
     "lora_xs": {"model": "FacebookAI/roberta-large", "task": "sst2"},
 }
 _QUICK_CENTRES = {
-    "lora": 6e-3, "vera": 6e-2, "lora_xs": 1.2e-2, "lidb": 2e-2, "bitfit": 6e-3, "full": 1e-4, "head": 1e-2,
+    "lora": 6e-3, "vera": 6e-2, "lora_xs": 1.2e-2, "lidb": 2e-2, "bitfit": 6e-3, "full": 1e-4, "head": 1e-1,
 }  # fmt: skip
 """A hundred steps ask for higher rates than a full run."""
 _PAPER_CENTRES = {"lora": 4e-4, "vera": 2e-2, "lora_xs": 3.16e-4, "full": 1e-5}

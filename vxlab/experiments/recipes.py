@@ -28,7 +28,7 @@ _BY_METHOD: dict[str, dict[str, Any]] = {
     "lora": {"rank": 8, "learning_rate": 2e-3, "head_learning_rate": 5e-3},
     "vera": {"rank": 256, "learning_rate": 2e-2, "head_learning_rate": 5e-3},
     "lora_xs": {"rank": 16, "learning_rate": 4e-3, "head_learning_rate": 5e-3},
-    "head": {"learning_rate": 5e-3, "head_learning_rate": 5e-3},
+    "head": {"learning_rate": 6e-2, "head_learning_rate": 6e-2},
     "full": {"learning_rate": 1e-4, "head_learning_rate": 5e-3},
 }
 _HEAD_RATE = 5e-3
