@@ -13,6 +13,7 @@ import torch
 
 from vxlab._version import __version__
 from vxlab.errors import VxlabError
+from vxlab.experiments.checkout import commit
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -164,8 +165,12 @@ def cpu_has_bfloat16() -> bool:
 
 
 def describe_hardware(device: str) -> dict[str, str | int]:
-    """Return the processor, the number of threads torch uses, and the GPU where the run is on one."""
+    """Return the processor, the threads that torch uses in this process, the system, its memory in bytes, and the GPU.
+
+    The GPU is there where ``device`` is one, and the memory where the system tells it.
+    """
     described: dict[str, str | int] = {"device": device, "processor": _processor(), "threads": torch.get_num_threads()}
+    described |= {"system": _system(), **_memory()}
     if device == "cuda":
         described["gpu"] = torch.cuda.get_device_name()
         described["gpus"] = torch.cuda.device_count()
@@ -173,8 +178,13 @@ def describe_hardware(device: str) -> dict[str, str | int]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of vxlab, Python and those libraries that numbers depend on and that are installed."""
+    """Return the versions of vxlab, Python and those libraries that numbers depend on and that are installed.
+
+    ``commit`` is vxlab's, where it runs from a checkout.
+    """
     found = {"vxlab": __version__, "python": platform.python_version()}
+    if commit():
+        found["commit"] = commit()
     for library in ("torch", "transformers", "accelerate", "datasets", "scikit-learn", "numpy"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[library] = importlib.metadata.version(library)
@@ -219,3 +229,17 @@ def _processor() -> str:
     )
     name = names[0].split(":", 1)[1].strip() if names else platform.processor() or platform.machine()
     return f"{name} ({os.cpu_count()} cores)"
+
+
+def _system() -> str:
+    """Return the operating system, such as ``Debian GNU/Linux 12 (bookworm), x86_64``; nothing that names a machine."""
+    with contextlib.suppress(OSError):  # Linux alone has the file
+        return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {platform.machine()}"
+    release = platform.mac_ver()[0] or platform.release()
+    return f"{platform.system()} {release}, {platform.machine()}"
+
+
+def _memory() -> dict[str, int]:
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # not on Windows
+        return {"memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")}
+    return {}

@@ -67,6 +67,8 @@ class RunRecord:
     identity: dict[str, str] = field(default_factory=dict, repr=False)
     """what the key holds beside the spec: fingerprints of model and task, the precision in force, the version; empty
     in a record from before there were sweeps"""
+    training: dict[str, Any] = field(default_factory=dict, repr=False)
+    """how it was trained, from :func:`vxlab.experiments.training_facts.describe_training`; empty in older records"""
     kept: bytes | None = field(default=None, compare=False, repr=False)
     """the predictions file as the store has it, where the folder's is gone or cut short; None where it need not help"""
 
@@ -186,6 +188,8 @@ class RunRecord:
     def fields(self) -> dict[str, Any]:
         """Return all but where the files are as plain JSON values, with null for a number that is NaN or infinite."""
         fields = {name: value for name, value in dataclasses.asdict(self).items() if name not in ("folder", "kept")}
+        if not self.training:  # the digest of an older record stays what it was
+            del fields["training"]
         safe: dict[str, Any] = _without_nan(fields)
         return safe
 

@@ -13,6 +13,7 @@ from vxlab.experiments.metrics import majority_score
 from vxlab.experiments.record import ADAPTER_FOLDER, RunRecord
 from vxlab.experiments.tasks import Task
 from vxlab.experiments.training import AdapterTrainer, Watch
+from vxlab.experiments.training_facts import describe_training
 
 
 def best_epoch(trainer: AdapterTrainer) -> float | None:
@@ -78,6 +79,7 @@ def recorded(
         precision=job.precision,
         hardware=hardware.describe_hardware(job.device),
         versions=hardware.versions(),
+        training=describe_training(trainer),
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         folder=folder,
     )

@@ -18,6 +18,7 @@ from transformers import DataCollatorWithPadding, set_seed
 from vxlab import checks
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware, run_folder
+from vxlab.experiments.checkout import commit
 from vxlab.experiments.lease import claimed
 from vxlab.experiments.listener import Listener, Stopped, require_listener, waiting
 from vxlab.experiments.materials import Job, Materials
@@ -118,6 +119,7 @@ def execute(
     """
     if (found := RunRecord.whole(folder, job.key)) is not None:
         return found
+    commit()  # now: the files may change while the run trains
     held = hardware.reset_peak_memory(job.device)
     set_seed(job.spec.seed)
     task = materials.task(job.spec)
