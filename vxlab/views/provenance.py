@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vxlab._version import __version__
+from vxlab.experiments.checkout import commit
 from vxlab.experiments.hardware import describe_hardware, resolve_device
 from vxlab.paths import without_folders
 from vxlab.views.parameters import as_text, read
@@ -63,15 +64,21 @@ def changed(notebook: "NotebookNode") -> dict[str, str]:
 
 
 def environment(notebook: "NotebookNode") -> dict[str, str]:
-    """Return when, for how long, on what and with which versions a notebook was executed, in words."""
+    """Return when, for how long, on what and with which versions a notebook was executed, in words.
+
+    Runs may have been trained elsewhere, earlier, or by workers with other threads: of these their records tell.
+    """
     noted = note(notebook)
     hardware = noted.get("hardware", {})
+    memory = hardware.get("memory")
     shown = {
         "executed": finished(notebook),
         "took": duration(notebook),
         "processor": hardware.get("processor", ""),
-        "threads": str(hardware.get("threads", "")),
         "GPU": hardware.get("gpu", ""),
+        "memory of the machine": f"{memory / 2**30:.0f} GiB" if memory else "",
+        "operating system": hardware.get("system", ""),
+        "commit of vxlab": noted.get("versions", {}).get("commit", ""),
         "store of runs": noted.get("store", ""),
         "versions": versions(notebook),
     }
@@ -102,6 +109,7 @@ def _shown(value: object) -> str:
 
 def _versions() -> dict[str, str]:
     found = {"vxlab": __version__, "Python": platform.python_version()}
+    found |= {"commit": commit()} if commit() else {}
     return found | {package: text for package in _PACKAGES if (text := _version(package))}
 
 
