@@ -101,7 +101,7 @@ def _pair(a, b, rows):
         "a": a["candidate"], "b": b["candidate"], "difference": difference, "low": difference - 0.015,
         "high": difference + 0.015, "p": 0.0005 if seen else 0.3, "p_holm": 0.02 if seen else 1.0, "seen": seen,
         "kind": _kind(a, b, rows), "parameter_ratio": a["backbone"] / b["backbone"] if b["backbone"] else np.inf,
-        "sentence": sentence,
+        "sentence": sentence, "error": 0.0075, "freedom": 60.0,
     }  # fmt: skip
 
 

@@ -104,10 +104,24 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0) -> tuple[float, f
     if n < FEW:
         mean, half = float(known.mean()), float(stats.t.ppf(0.975, n - 1) * known.std(ddof=1)) / math.sqrt(n)
         return mean, mean - half, mean + half
-    means = known[np.random.default_rng(seed).integers(0, n, (10_000, n))].mean(axis=1)
-    tail = stats.norm.cdf(math.sqrt(n / (n - 1)) * stats.t.ppf(0.025, n - 1))
-    low, high = np.quantile(means, [tail, 1 - tail])
+    tail = expanded_tail(0.025, n)
+    low, high = np.quantile(resampled_means(known, seed), [tail, 1 - tail])
     return float(known.mean()), float(low), float(high)
+
+
+def resampled_means(values: NDArray[np.float64], seed: int = 0) -> NDArray[np.float64]:
+    """Return 10,000 means of as many values drawn again with replacement."""
+    n = len(values)
+    means: NDArray[np.float64] = values[np.random.default_rng(seed).integers(0, n, (10_000, n))].mean(axis=1)
+    return means
+
+
+def expanded_tail(tail: float, n: int) -> float:
+    """Return the share of resampled means beyond the one-sided limit of a tail: Φ(√(n/(n - 1))·t), t of n - 1.
+
+    Source: as :func:`bootstrap_interval`.
+    """
+    return float(stats.norm.cdf(math.sqrt(n / (n - 1)) * stats.t.ppf(tail, n - 1)))
 
 
 def _drawn(first: Tensor, second: Tensor, shape: tuple[int, int], samples: int, seed: int) -> NDArray[np.float64]:

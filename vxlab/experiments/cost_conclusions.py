@@ -1,9 +1,12 @@
 """Sentences computed from measured costs: what rank costs, and when cheap storage costs time."""
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from vxlab.experiments.claims import CONSISTENT, CONTRADICTS, Part, verdicts
 from vxlab.experiments.conclusions import smoke_warning
+from vxlab.experiments.evidence import Evidence, of_median
 from vxlab.experiments.rank_costs import FULL
 
 if TYPE_CHECKING:
@@ -17,7 +20,8 @@ USUAL_RANK = 8
 def cost_conclusion(table: "pd.DataFrame", scale: str = "small") -> str:
     """Return what rank costs here, and when VeRA's cheap storage costs compute, in Markdown.
 
-    Two steps are told apart where the quartiles of their ratios to the frozen model's pass do not overlap.
+    Two steps are told apart by the median of their ratio, taken round by round, after Holm's correction for all of
+    these comparisons.
 
     Args:
         table: from ``rank_costs``.
@@ -26,9 +30,10 @@ def cost_conclusion(table: "pd.DataFrame", scale: str = "small") -> str:
     if scale == "smoke":
         return smoke_warning(scale, SMOKE)
     rows = measured(table)
-    sentences = [_price_of_rank(rows[rows["method"] == method]) for method in ("LoRA", "VeRA", "LoRA-XS")]
-    sentences += [_storage_against_time(rows), _against_full(rows), _dearest_in_memory(rows)]
-    return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
+    steps = _Steps(rows)
+    sentences = [_price_of_rank(*each, steps) for each in _ends(rows)]
+    sentences += [_storage_against_time(rows, steps), _against_full(rows, steps), _dearest_in_memory(rows)]
+    return "\n".join(f"- {sentence}" for sentence in [*sentences, steps.noted()] if sentence)
 
 
 def left_out(table: "pd.DataFrame") -> str:
@@ -42,60 +47,111 @@ def measured(table: "pd.DataFrame") -> "pd.DataFrame":
     return table[table["error"] == ""]
 
 
-def _price_of_rank(rows: "pd.DataFrame") -> str:
-    if len(rows) < 2:
-        return ""
-    rows = rows.sort_values("rank")
-    low, high = rows.iloc[0], rows.iloc[-1]
-    both = f"from {_passes(low)} at r={low['rank']} to {_passes(high)} at r={high['rank']}"
-    if _overlap(low, high):
-        return f"**{low['method']}**: a step takes {both}; the two cannot be told apart."
-    change = 100 * (high["ratio"] / low["ratio"] - 1)
-    ranks = _times(high["rank"] / low["rank"])
-    return f"**{low['method']}**: a step takes {both}, **{change:+.0f} %** for {ranks} the rank."
+def over_rounds(ours: Any, theirs: Any) -> Evidence:
+    """Return the evidence of the median of ours ÷ theirs, their steps paired by round."""
+    return of_median([a / b for a, b in zip(ours["seconds"], theirs["seconds"], strict=True)])
 
 
-def _storage_against_time(rows: "pd.DataFrame") -> str:
-    vera, lora = rows[rows["method"] == "VeRA"].sort_values("rank"), rows[rows["method"] == "LoRA"]
-    if vera.empty or lora.empty:
-        return ""
-    usual = min(lora.to_dict("records"), key=lambda row: abs(math.log2(row["rank"] / USUAL_RANK)))
-    slower = vera[vera["ratio_low"] > usual["ratio_high"]]
-    told = f"**When cheap storage costs compute**: beside {usual['label']} ({_passes(usual)}, {_bytes(usual['bytes'])})"
-    if slower.empty:
-        most = vera.iloc[-1]
+def ratio_in_words(found: Evidence, row: Any, digits: int = 2) -> str:
+    """Return a median ratio and its 95 % interval, or of how few rounds it is."""
+    if math.isnan(found.low):
+        return f"{found.value:.{digits}f} ({len(row['seconds'])} rounds, too few for an interval)"
+    return f"{found.value:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
+
+
+def _ends(rows: "pd.DataFrame") -> list[tuple[Any, Any]]:
+    """Return each method's lowest and highest rank, where it has two."""
+    several = [rows[rows["method"] == method].sort_values("rank") for method in ("LoRA", "VeRA", "LoRA-XS")]
+    return [(own.iloc[-1], own.iloc[0]) for own in several if len(own) > 1]
+
+
+def _usual(rows: "pd.DataFrame") -> Any:
+    lora = rows[rows["method"] == "LoRA"].to_dict("records")
+    return min(lora, key=lambda row: abs(math.log2(row["rank"] / USUAL_RANK)), default=None)
+
+
+class _Steps:
+    """Steps that the conclusion compares, all judged together: each of the first with the second."""
+
+    def __init__(self, rows: "pd.DataFrame") -> None:
+        vera = rows[rows["method"] == "VeRA"].to_dict("records")
+        full, usual = rows[rows["method"] == FULL].to_dict("records"), _usual(rows)
+        pairs = _ends(rows) + [(row, other) for other in (usual, *full) if other is not None for row in vera]
+        self.ratios = {(a["label"], b["label"]): over_rounds(a, b) for a, b in pairs}
+        self.rounds = max((len(seconds) for seconds in rows["seconds"]), default=0)
+        places = verdicts([Part(found, least=1) for found in self.ratios.values()])
+        self.places = dict(zip(self.ratios, places, strict=True))
+
+    def ratio(self, a: Any, b: Any) -> Evidence:
+        return self.ratios[a["label"], b["label"]]
+
+    def slower(self, a: Any, b: Any) -> bool:
+        return self.places[a["label"], b["label"]] == CONSISTENT
+
+    def faster(self, a: Any, b: Any) -> bool:
+        return self.places[a["label"], b["label"]] == CONTRADICTS
+
+    def noted(self) -> str:
+        if not self.ratios:
+            return ""
         return (
-            f"{told} no VeRA measured is slower, up to r={most['rank']} ({_passes(most)}, {_bytes(most['bytes'])}, "
-            f"{_share(most, usual)})."
+            f"Ratios are medians over {self.rounds} rounds with their own 95 % intervals; *slower* and *faster* are "
+            f"shown after Holm's correction for {len(self.ratios)} comparisons."
         )
-    first, free = slower.iloc[0], vera[vera["rank"] < slower.iloc[0]["rank"]]
-    sentence = (
-        f"{told} VeRA is slower from r={first['rank']} on: {_passes(first)}, "
-        f"{100 * (first['ratio'] / usual['ratio'] - 1):+.0f} % time, for {_bytes(first['bytes'])} on disk "
-        f"({_share(first, usual)})."
-    )
-    if free.empty:
-        return f"{sentence} No lower rank was measured."
-    last = free.iloc[-1]
-    stored = f"{_bytes(last['bytes'])}, {_share(last, usual)}"
-    return f"{sentence} Up to r={last['rank']} ({stored}) no difference in time is seen."
 
 
-def _against_full(rows: "pd.DataFrame") -> str:
-    vera, full = rows[rows["method"] == "VeRA"].sort_values("rank"), rows[rows["method"] == FULL]
-    if vera.empty or full.empty:
+def _price_of_rank(high: Any, low: Any, steps: _Steps) -> str:
+    found = steps.ratio(high, low)
+    times, ranks = ratio_in_words(found, high), _times(high["rank"] / low["rank"])
+    told = f"**{low['method']}**: a step at r={high['rank']} takes"
+    if steps.slower(high, low) or steps.faster(high, low):
+        return f"{told} **{times} times** as long as one at r={low['rank']}, for {ranks} the rank."
+    return f"{told} {times} times as long as one at r={low['rank']}: the two are not told apart."
+
+
+def _storage_against_time(rows: "pd.DataFrame", steps: _Steps) -> str:
+    vera, usual = rows[rows["method"] == "VeRA"].sort_values("rank").to_dict("records"), _usual(rows)
+    if not vera or usual is None:
         return ""
-    beside = f"Full fine-tuning takes {_passes(full.iloc[0])}"
-    slower = vera[vera["ratio_low"] > full.iloc[0]["ratio_high"]]
-    alike = vera[[_overlap(row, full.iloc[0]) for _, row in vera.iterrows()]]
-    if slower.empty and alike.empty:
-        return f"{beside}; every VeRA measured is faster."
-    found = []
-    if not alike.empty:
-        found.append(f"cannot be told from it at r={alike.iloc[0]['rank']} ({_passes(alike.iloc[0])})")
-    if not slower.empty:
-        found.append(f"is slower than it from r={slower.iloc[0]['rank']} on ({_passes(slower.iloc[0])})")
-    return f"{beside}; VeRA {' and '.join(found)}."
+    told = f"**When cheap storage costs compute**: beside {usual['label']} ({_bytes(usual['bytes'])} on disk)"
+    slower = _from_the_top(vera, lambda row: steps.slower(row, usual))
+    others = vera[: len(vera) - len(slower)]
+    if not slower:
+        return f"{told} no VeRA is shown to be slower, up to {_stored(others[-1], usual, steps)}."
+    said = f"{told} VeRA is slower from {_stored(slower[0], usual, steps)} on."
+    if not others:
+        return f"{said} No lower rank was measured."
+    return f"{said} It is not shown to be up to {_stored(others[-1], usual, steps)}."
+
+
+def _against_full(rows: "pd.DataFrame", steps: _Steps) -> str:
+    vera, full = rows[rows["method"] == "VeRA"].sort_values("rank").to_dict("records"), rows[rows["method"] == FULL]
+    if not vera or full.empty:
+        return ""
+    whole = full.iloc[0]
+    slower = _from_the_top(vera, lambda row: steps.slower(row, whole))
+    faster = _from_the_top(vera[::-1], lambda row: steps.faster(row, whole))
+    found = [f"faster up to {_times_as_long(faster[0], whole, steps)}"] if faster else []
+    found += [f"slower from {_times_as_long(slower[0], whole, steps)} on"] if slower else []
+    between = [row for row in vera if row not in slower and row not in faster]
+    if between:
+        found.append(f"not told apart at {', '.join(_times_as_long(row, whole, steps) for row in between)}")
+    return f"Beside full fine-tuning's, VeRA's step is {'; '.join(found)}."
+
+
+def _from_the_top(rows: list[Any], holds: Callable[[Any], bool]) -> list[Any]:
+    """Return the last rows, up to the last that does not hold."""
+    first = next((i for i in range(len(rows), 0, -1) if not holds(rows[i - 1])), 0)
+    return rows[first:]
+
+
+def _times_as_long(row: Any, other: Any, steps: _Steps) -> str:
+    return f"r={row['rank']} ({ratio_in_words(steps.ratio(row, other), row)} times as long)"
+
+
+def _stored(row: Any, usual: Any, steps: _Steps) -> str:
+    times = f"{ratio_in_words(steps.ratio(row, usual), row)} times as long"
+    return f"r={row['rank']} ({times}, for {_bytes(row['bytes'])}, {_share(row, usual)})"
 
 
 def _dearest_in_memory(rows: "pd.DataFrame") -> str:
@@ -106,17 +162,10 @@ def _dearest_in_memory(rows: "pd.DataFrame") -> str:
     by_peak = adapters.sort_values("peak")
     least, most = by_peak.iloc[0], by_peak.iloc[-1]
     return (
-        f"Memory at a step's peak runs from {_mebibytes(least['peak'])} ({least['label']}) to "
-        f"{_mebibytes(most['peak'])} ({most['label']}); full fine-tuning needs {_mebibytes(full.iloc[0]['peak'])}."
+        f"Memory at a step's peak, counted allocation by allocation, runs from {_mebibytes(least['peak'])} "
+        f"({least['label']}) to {_mebibytes(most['peak'])} ({most['label']}); full fine-tuning needs "
+        f"{_mebibytes(full.iloc[0]['peak'])}."
     )
-
-
-def _overlap(a: Any, b: Any) -> bool:
-    return bool(a["ratio_low"] <= b["ratio_high"] and b["ratio_low"] <= a["ratio_high"])
-
-
-def _passes(row: Any) -> str:
-    return f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f}) frozen passes"
 
 
 def _share(row: Any, usual: Any) -> str:

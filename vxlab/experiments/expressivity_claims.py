@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.claims import Claim, judged
+from vxlab.experiments.claims import Case, Claim, Part, judge
+from vxlab.experiments.evidence import from_interval
 from vxlab.experiments.expressivity import Size
 
 EQUAL = 0.05
@@ -58,7 +59,9 @@ def equal_parameters(errors: pd.DataFrame, by: str = "shape", item: str = "matri
 
 
 def figure_6_claims(errors: pd.DataFrame, shape: str = "10×10") -> list[Claim]:
-    """Judge what VeRA's Figure 6 says by fits of random matrices of its size.
+    """Judge what VeRA's Figure 6 says, its claims together, by fits of random matrices of its size.
+
+    That both fit equally well is claimed of a range, within :data:`EQUAL`: a test of equivalence.
 
     Args:
         errors: from ``random_errors``.
@@ -67,7 +70,7 @@ def figure_6_claims(errors: pd.DataFrame, shape: str = "10×10") -> list[Claim]:
     own = errors[errors["shape"] == shape]
     if own.empty:
         raise VxlabError(f"no fits of shape {shape!r}; there are {', '.join(errors['shape'].unique())}")
-    return [*(_equal(row) for row in equal_parameters(own).to_dict("records")), *_below(own)]
+    return judge([*(_equal(row) for row in equal_parameters(own).to_dict("records")), *_below(own)])
 
 
 def real_findings(errors: pd.DataFrame) -> list[str]:
@@ -97,17 +100,18 @@ def _paired(pair: pd.DataFrame) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _equal(row: Mapping[Hashable, Any]) -> Claim:
+def _equal(row: Mapping[Hashable, Any]) -> Case:
     ratio, low, high = row["ratio"], row["low"], row["high"]
     matrices = _count(row["n"], "matrix", "matrices")
     here = f"VeRA's best error is {ratio:.3f} times LoRA's ({_span(low, high, '.3f')}{matrices})"
     sizes = f"With {row['parameters']} parameters (LoRA {row['lora']}, VeRA {row['vera']})"
     claim = f"{sizes} both fit equally well, within {EQUAL:.0%}"
     published = "the two are equal at equal parameters"
-    return Claim(claim, published, here, judged(low, high, 1 - EQUAL, 1 + EQUAL), _FIGURE)
+    evidence = from_interval(ratio, low, high, row["n"] - 1)
+    return Case(claim, published, here, _FIGURE, (Part(evidence, 1 - EQUAL, 1 + EQUAL),))
 
 
-def _below(own: pd.DataFrame) -> list[Claim]:
+def _below(own: pd.DataFrame) -> list[Case]:
     summary = error_summary(own)
     least = summary.loc[summary["family"] == "LoRA", "parameters"].min()
     vera = summary[(summary["family"] == "VeRA") & (summary["parameters"] < least)]
@@ -121,9 +125,8 @@ def _below(own: pd.DataFrame) -> list[Claim]:
         "for fitting nothing"
     )
     claim = f"VeRA fits with fewer parameters than the {least} of LoRA r=1"
-    return [
-        Claim(claim, "VeRA's points begin left of LoRA's", here, judged(last["low"], last["high"], most=1), _FIGURE)
-    ]
+    evidence = from_interval(last["mean"], last["low"], last["high"], last["n"] - 1)
+    return [Case(claim, "VeRA's points begin left of LoRA's", here, _FIGURE, (Part(evidence, most=1),))]
 
 
 def _against_lora(target: str, own: pd.DataFrame) -> list[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LEVEL = 0.05
-_OF_PAIR = ("difference", "low", "high", "p", "seen")
+_OF_PAIR = ("difference", "low", "high", "p", "seen", "error", "freedom")
 IN_POINTS = ("accuracy", "f1", "f1_macro")
 """metrics that are told in points of a percent"""
 
@@ -39,6 +39,10 @@ class Pair(NamedTuple):
     parameter_ratio: float
     """trained backbone parameters of a / b; NaN where one of them trains none"""
     sentence: str
+    error: float = math.nan
+    """standard error of the difference"""
+    freedom: float = math.nan
+    """its degrees of freedom"""
 
 
 def pairs_table(
@@ -79,6 +83,8 @@ def pairs_table(
             kind=_kind(rows[a], rows[b], (a, b) in matched),
             parameter_ratio=_ratio(rows[a]["backbone"], rows[b]["backbone"]),
             sentence=pair_sentence(a, b, each, float(p), count, metric),
+            error=each.error,
+            freedom=each.freedom,
         )
         for ((a, b), each), p in zip(compared.items(), adjusted, strict=True)
     ]
@@ -180,9 +186,10 @@ def _p(value: float) -> str:
 
 
 def of_pair(pairs: "pd.DataFrame", name: str, other: str) -> dict[str, Any]:
-    """Return ``difference`` (score of the first named less that of the other), ``low``, ``high``, ``p`` and ``seen``.
+    """Return ``difference`` (score of the first named less that of the other) and the columns that say how sure it is.
 
-    NaN, and None for ``seen``, where the two were not compared.
+    These are ``low``, ``high``, ``p``, ``seen``, ``error`` and ``freedom``; NaN, and None for ``seen``, where the two
+    were not compared.
 
     Args:
         pairs: from :func:`pairs_table`.
@@ -193,7 +200,8 @@ def of_pair(pairs: "pd.DataFrame", name: str, other: str) -> dict[str, Any]:
     for a, b, sign in ((name, other, 1), (other, name, -1)):
         found = ((firsts == a) & (seconds == b)).nonzero()[0]
         if len(found):
-            difference, low, high, p, seen = (pairs[column].iloc[found[0]] for column in _OF_PAIR)
-            low, high = sorted((sign * low, sign * high))
-            return {"difference": sign * difference, "low": low, "high": high, "p": p, "seen": bool(seen)}
-    return {**dict.fromkeys(("difference", "low", "high", "p"), math.nan), "seen": None}
+            row = {column: pairs[column].iloc[found[0]] for column in _OF_PAIR}
+            low, high = sorted((sign * row["low"], sign * row["high"]))
+            turned = {"difference": sign * row["difference"], "low": low, "high": high, "seen": bool(row["seen"])}
+            return row | turned
+    return {**dict.fromkeys(_OF_PAIR, math.nan), "seen": None}

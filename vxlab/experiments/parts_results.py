@@ -1,12 +1,13 @@
 """What changing one part of an adapter did, beside the papers' own ablations."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vxlab.experiments.claims import ABSENT, CONSISTENT, CONTRADICTS, NOISY, Claim, judged
+from vxlab.experiments.claims import LEVEL, Case, Claim, Part, judge, p_value
 from vxlab.experiments.comparison import Comparison
+from vxlab.experiments.evidence import from_error
 from vxlab.experiments.pairs import difference_in_words, interval_in_words, of_pair
 from vxlab.experiments.published import published_table
 from vxlab.experiments.start_and_parts import UNCHANGED, Variant
@@ -25,17 +26,17 @@ ABLATIONS = {
     "own for each layer": ("matrices shared", "unique matrices"),
 }
 """The variants that VeRA's paper has: their part, and their name in its table."""
-_LEVEL = 0.05
 _PAPER_METRIC = "accuracy"
 
 
 def parts_table(result: Comparison, of: Sequence[Variant]) -> "pd.DataFrame":
     """Return one row a variant: its score, and how far it is from the unchanged method.
 
-    Columns: ``method``, ``part``, ``variant``, ``candidate``; ``n``, ``diverged``, ``median``, ``q1``, ``q3``,
-    ``learning_rate`` and ``edge`` as a sweep's summary has them; ``difference`` (the variant's expected score less that
-    of the unchanged method), ``low``, ``high`` (95 %), ``p_holm`` (over the changed parts) and ``seen``, NaN and False
-    for the unchanged methods themselves.
+    Columns: ``method``, ``part``, ``variant``, ``candidate``; ``n``, ``diverged``, ``mean``, ``learning_rate`` and
+    ``edge`` as a sweep's summary has them; ``difference`` (the variant's expected score less that of the unchanged
+    method), ``low``, ``high`` (95 %), ``error``, ``freedom`` and ``p``, each for itself; ``p_holm``, corrected for all
+    tests of this study, of the changed parts and of :func:`parts_claims`, and ``seen``, whether it is at most 0.05.
+    NaN and False for the unchanged methods themselves.
 
     Args:
         result: of the sweep over :func:`candidates`.
@@ -46,14 +47,16 @@ def parts_table(result: Comparison, of: Sequence[Variant]) -> "pd.DataFrame":
     rows, unchanged = [], ""
     names = dict(zip(result.fair.names, of, strict=True))
     summary = result.summary.set_index("candidate")
-    columns = ["method", "n", "diverged", "median", "q1", "q3", "learning_rate", "edge"]
+    columns = ["method", "n", "diverged", "mean", "learning_rate", "edge"]
     for name, variant in names.items():
         unchanged = name if variant.part == UNCHANGED else unchanged
         told = {"candidate": name, "part": variant.part, "variant": variant.name, **summary.loc[name, columns]}
         rows.append(told | of_pair(result.pairs, name, unchanged))
     table = pd.DataFrame(rows)
-    table["p_holm"] = holm(table["p"].to_numpy(dtype=float))
-    return table.assign(seen=table["p_holm"] <= _LEVEL).drop(columns="p")
+    own = table["p"].to_numpy(dtype=float)
+    ranges = [p_value(each.case) for each in _cases(table, result.metric) if each.of_range]
+    table["p_holm"] = holm([*own, *ranges])[: len(own)]
+    return table.assign(seen=table["p_holm"] <= LEVEL)
 
 
 def published_differences() -> "pd.DataFrame":
@@ -84,20 +87,33 @@ def published_differences() -> "pd.DataFrame":
 
 
 def parts_claims(table: "pd.DataFrame", metric: str) -> list[Claim]:
-    """Return the papers' claims on parts, each judged by the interval of the difference measured here.
+    """Return the papers' claims on parts, judged together with the other changes by the differences measured here.
 
     A published loss of more than a point of accuracy, and of more than its spread over seeds, is a claim that the
     variant is worse. Else the claim is that the difference is within the published ones and their spread. LoRA-XS's
-    paper has a random matrix's basis slightly better than W's on SST-2. A difference is not decided where it is not
-    told apart after Holm's correction, where runs did not finish, or where the lower score's rate is on its range's
-    edge. How large a difference is in another metric than the paper's is not judged.
+    paper has a random matrix's basis slightly better than W's on SST-2. A difference is not decided where runs did not
+    finish, or where a rate on its range's edge could turn it round. How large a difference is in another metric than
+    the paper's is not judged.
 
     Args:
         table: from :func:`parts_table`; what it lacks was not measured.
         metric: whose scores they are.
     """
+    cases = _cases(table, metric)
+    tested = {case.variant for case in cases if not case.of_range}
+    return judge([case.case for case in cases], beside=table.loc[~table["variant"].isin(tested), "p"])
+
+
+class _Tested(NamedTuple):
+    variant: str
+    case: Case
+    of_range: bool
+    """whether the claim is of a range; else its p-value is that of the difference itself"""
+
+
+def _cases(table: "pd.DataFrame", metric: str) -> list[_Tested]:
     paper = published_differences()
-    claims = []
+    cases = []
     for variant, (part, _) in ABLATIONS.items():
         rows = paper[paper["variant"] == variant]
         accuracies = rows[rows["metric"] == _PAPER_METRIC]
@@ -105,17 +121,43 @@ def parts_claims(table: "pd.DataFrame", metric: str) -> list[Claim]:
         source = str(rows["source"].iloc[0])
         if (accuracies["difference"] < -accuracies["spread"].clip(lower=0.01)).any():
             claim = f"VeRA, {part}: {variant} is worse than the published choice"
-            claims.append(_judged(claim, told, source, _found(table, variant), metric, most=0.0))
+            cases.append(_case(variant, claim, told, source, table, metric, most=0.0))
         else:
             claim = f"VeRA, {part}: {variant} differs from the published choice by less than seeds do"
             same = rows[rows["metric"] == metric]  # a difference of another metric says nothing of this one's size
             ends = same["difference"] - same["spread"], same["difference"] + same["spread"]
             bounds = {"least": float(ends[0].min()), "most": float(ends[1].max())}
-            claims.append(_judged(claim, told, source, _found(table, variant), metric, **bounds))
+            cases.append(_case(variant, claim, told, source, table, metric, **bounds))
     claim = "LoRA-XS: the singular vectors of a random matrix do slightly better than W's own"
     source = "LoRA-XS (arXiv 2405.17604), as its reviews discuss it"
-    found = _found(table, "of a random matrix")
-    return [*claims, _judged(claim, "slightly better (SST-2)", source, found, metric, least=0.0)]
+    return [*cases, _case("of a random matrix", claim, "slightly better (SST-2)", source, table, metric, least=0.0)]
+
+
+def _case(
+    variant: str, claim: str, published: str, source: str, table: "pd.DataFrame", metric: str, **bounds: float
+) -> _Tested:
+    found, of_range = _found(table, variant), len(bounds) == 2
+    if found is None:
+        return _Tested(variant, Case(claim, published, "not run at this scale", source), of_range)
+    doubts = _doubts(found, of_range)
+    if np.isnan(found["difference"]):
+        here = "" if doubts else "no difference was measured"
+        return _Tested(variant, Case(claim, published, here, source, doubts=doubts), of_range)
+    evidence = from_error(found["difference"], found["error"], found["freedom"])
+    parts = () if np.isnan([*bounds.values()]).any() else (Part(evidence, **bounds),)
+    return _Tested(variant, Case(claim, published, difference_told(found, metric), source, parts, doubts), of_range)
+
+
+def _doubts(found: Mapping[Any, Any], of_range: bool) -> tuple[str, ...]:
+    """Return what could turn a difference round; where it is claimed to be small, either rate may."""
+    lost = [(found["diverged"], "of its runs"), (found["base_diverged"], "of the published choice's runs")]
+    doubts = [f"{int(count)} {whose} did not finish" for count, whose in lost if count]
+    # The one that scored lower could have scored higher.
+    edges = [(found["edge"], "its", found["difference"] < 0)]
+    edges += [(found["base_edge"], "the published choice's", found["difference"] > 0)]
+    edged = [whose for edge, whose, lower in edges if edge and (lower or of_range)]
+    doubts += [f"{whose} rate is on the edge of its range" for whose in edged]
+    return tuple(doubts)
 
 
 def told_apart_sentence(table: "pd.DataFrame", metric: str) -> str:
@@ -149,25 +191,6 @@ def _found(table: "pd.DataFrame", variant: str) -> Any:
     row = rows.iloc[0]
     base = table[(table["part"] == UNCHANGED) & (table["method"] == row["method"])].iloc[0]
     return {**row, "base_edge": base["edge"], "base_diverged": base["diverged"]}
-
-
-def _judged(claim: str, published: str, source: str, found: Any, metric: str, **bounds: float) -> Claim:
-    """Judge a claim; what could have come out otherwise with better rates, or is chance among many, is not decided."""
-    if found is None:
-        return Claim(claim, published, "not run at this scale", ABSENT, source)
-    lost = [(found["diverged"], "of its runs"), (found["base_diverged"], "of the published choice's runs")]
-    doubts = [f"{int(count)} {whose} did not finish" for count, whose in lost if count]
-    if np.isnan(found["difference"]):
-        return Claim(claim, published, "; ".join(doubts) or "no difference was measured", ABSENT, source)
-    # The one that scored lower could have scored higher.
-    edge, whose = (found["edge"], "its") if found["difference"] < 0 else (found["base_edge"], "the published choice's")
-    doubts += [f"{whose} rate is on the edge of its range"] * bool(edge)
-    doubts += ["not told apart after Holm's correction"] * (not found["seen"])
-    verdict = judged(found["low"], found["high"], **bounds) if not np.isnan([*bounds.values()]).any() else ABSENT
-    one_sided = len(bounds) == 1
-    if doubts and (verdict == CONTRADICTS or (verdict == CONSISTENT and one_sided)):
-        verdict = NOISY
-    return Claim(claim, published, "; ".join([difference_told(found, metric), *doubts]), verdict, source)
 
 
 def difference_told(row: Any, metric: str) -> str:

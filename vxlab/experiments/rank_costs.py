@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from vxlab.adapters import Full, Head, Method, attach, detach, resolve_targets, save_adapter, trainable_parameters
 from vxlab.adapters.family import Family
 from vxlab.errors import VxlabError
+from vxlab.experiments.evidence import of_median
 from vxlab.experiments.labels import family_name
 from vxlab.experiments.progress import progress_bar
-from vxlab.experiments.step_cost import StepMemory, ratio, step_memory, timed, training_step
+from vxlab.experiments.step_cost import StepMemory, step_memory, timed, training_step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,10 +47,11 @@ def rank_costs(
 
     Columns: ``method``, ``rank`` (missing where there is none), ``label``; ``seconds`` of the timed steps in round
     order, and of their ratios to the frozen model's in the same rounds ``ratio`` (the median), ``ratio_low`` and
-    ``ratio_high`` (quartiles); ``step_seconds`` (the median); ``attach_seconds`` the first time (for LoRA-XS with an
-    empty cache of decompositions) and ``attach_again_seconds`` (the median of the later times, from the cache);
-    ``parameters`` trained in the backbone, and ``bytes`` on disk of a saved adapter with its head and settings; the
-    fields of :class:`StepMemory`; and ``error``, empty but for what could not be measured, whose numbers are missing.
+    ``ratio_high`` (its 95 % interval by the sign test, missing below six rounds); ``step_seconds`` (the median);
+    ``attach_seconds`` the first time (for LoRA-XS with an empty cache of decompositions) and ``attach_again_seconds``
+    (the median of the later times, from the cache); ``parameters`` trained in the backbone, and ``bytes`` on disk of a
+    saved adapter with its head and settings; the fields of :class:`StepMemory`; and ``error``, empty but for what could
+    not be measured, whose numbers are missing.
 
     Args:
         model: bare, on its device; as it was afterwards.
@@ -57,7 +59,7 @@ def rank_costs(
             that runs out of memory, leaves a row with its error.
         batch: the model's keyword arguments, such as ``random_batch`` returns.
         targets: as :func:`vxlab.attach` takes them.
-        rounds: timed steps of each, 1 or more.
+        rounds: timed steps of each, 1 or more; with six or more the medians have intervals.
         precision: ``float32``, ``bfloat16`` or ``float16``.
         progress: show a bar.
 
@@ -189,7 +191,7 @@ def _row(candidate: _Candidate, frozen: Sequence[float]) -> dict[str, object]:
     row: dict[str, object] = {"method": candidate.name, "rank": candidate.rank, "label": candidate.label}
     if candidate.error or candidate.memory is None:
         return row | {"seconds": (), "error": candidate.error}
-    median, low, high = ratio(candidate.seconds, frozen)
+    median, low, high, _ = of_median(np.divide(candidate.seconds, frozen))
     first, *later = candidate.attaching or [math.nan]
     return row | {
         "seconds": tuple(candidate.seconds),

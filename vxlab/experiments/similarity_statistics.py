@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vxlab.adapters.family import nearest
 from vxlab.errors import VxlabError
+from vxlab.experiments.evidence import Evidence, from_interval
 from vxlab.experiments.statistics import holm
 from vxlab.experiments.weight_similarity import MEASURES
 
@@ -20,6 +21,10 @@ class Estimate(NamedTuple):
     low: float
     high: float
     seeds: int
+
+    def evidence(self) -> Evidence:
+        """Return the evidence that the interval is of, its unit the seed."""
+        return from_interval(self.value, self.low, self.high, self.seeds - 1)
 
 
 def over_seeds(table: "pd.DataFrame", statistic: "Callable[[pd.DataFrame], float]") -> Estimate:

@@ -24,7 +24,8 @@ def kept_sentence(answers: "pd.DataFrame", *, metric: str, trivial: float) -> st
     cut = answers[(answers["role"] == EVERY) & (answers["band"] == "top")]
     told = []
     for fraction in sorted(cut["fraction"].unique()):
-        share, low, high = kept_share(answers, [EVERY], "top", [fraction], what=what, metric=metric, trivial=trivial)
+        kept = kept_share(answers, [EVERY], "top", [fraction], what=what, metric=metric, trivial=trivial)
+        share, low, high, _ = kept
         if np.isnan(low):
             return "The model has no gain over the trivial answer that these items show, so no band can keep any."
         told.append(f"the top {100 * fraction:.3g} % keep **{share:.0%}** ({low:.0%} to {high:.0%})")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.evidence import Evidence, from_draws
 from vxlab.experiments.metrics import compute, interval, resampled
 from vxlab.experiments.statistics import Array
 from vxlab.experiments.truncation import REMOVED, UNTOUCHED
@@ -14,7 +15,7 @@ from vxlab.experiments.truncation import REMOVED, UNTOUCHED
 if TYPE_CHECKING:
     import pandas as pd
 
-_RESAMPLES = 1000
+_RESAMPLES = 2000
 _STATE = ["what", "role", "band", "fraction"]
 
 
@@ -27,8 +28,8 @@ def truncation_scores(answers: "pd.DataFrame", metric: str = "accuracy") -> "pd.
 
     Returns:
         One row a state, in the order of the answers: ``what``, ``role``, ``band``, ``fraction``; ``score`` with its
-        95 % interval over test items, ``low`` and ``high``; ``difference`` to the untouched model with its paired
-        interval, ``difference_low`` and ``difference_high``; and ``seen``, whether that excludes 0.
+        95 % interval over test items, ``low`` and ``high``; and ``difference`` to the untouched model with its paired
+        interval, ``difference_low`` and ``difference_high``, each for itself.
     """
     import pandas as pd
 
@@ -45,7 +46,7 @@ def kept_share(
     what: str,
     metric: str,
     trivial: float,
-) -> tuple[float, float, float]:
+) -> Evidence:
     """Return how much of the gain of fine-tuning a band keeps, as a mean over roles, one cut at a time, and sizes.
 
     (score of the band - trivial) / (score untouched - trivial), with a 95 % bootstrap interval over items, in which
@@ -61,9 +62,9 @@ def kept_share(
         trivial: what the simplest answer scores.
 
     Returns:
-        (share, low, high); NaN where the untouched model is not above the simplest answer by more than its own noise.
+        The share; NaN where the untouched model is not above the simplest answer by more than its own noise.
     """
-    return _interval(*_shares(_States(answers, metric), roles, band, fractions, what, trivial))
+    return _evidence(*_shares(_States(answers, metric), roles, band, fractions, what, trivial))
 
 
 def kept_share_contrast(
@@ -77,8 +78,8 @@ def kept_share_contrast(
     metric: str,
     trivial: float,
     against: str | None = None,
-) -> tuple[float, float, float]:
-    """Return the share kept in some roles less that kept in others, with a 95 % interval paired over the items.
+) -> Evidence:
+    """Return the share kept in some roles less that kept in others, paired over the items.
 
     Args:
         answers: as :func:`truncation_scores` takes them.
@@ -94,7 +95,7 @@ def kept_share_contrast(
     states, other = _States(answers, metric), against or band
     a = _shares(states, first, band, fractions, what, trivial)
     b = _shares(states, second, other, [0.0] if other == REMOVED else fractions, what, trivial)
-    return _interval(a.value - b.value, a.draws - b.draws, a.items)
+    return _evidence(a.value - b.value, a.draws - b.draws, a.items, a.gain)
 
 
 def kept_shares(answers: "pd.DataFrame", fraction: float, *, metric: str, trivial: float) -> "pd.DataFrame":
@@ -115,7 +116,7 @@ def kept_shares(answers: "pd.DataFrame", fraction: float, *, metric: str, trivia
     states = _States(answers, metric)
     wanted = [state for state in states.answers if state[3] == fraction or state[2] == REMOVED]
     rows = [
-        (what, role, band, *_interval(*_shares(states, [role], band, [size], what, trivial)))
+        (what, role, band, *_evidence(*_shares(states, [role], band, [size], what, trivial))[:3])
         for what, role, band, size in wanted
         if band != UNTOUCHED
     ]
@@ -158,13 +159,12 @@ def _scored(states: _States, what: str, role: str, band: str, fraction: float) -
     state, whole = (what, role, band, fraction), (what, "", UNTOUCHED, 1.0)
     score, (low, high) = states.score(*state), interval(states.metric, states.answers[state], states.labels)
     difference = score - states.score(*whole)
-    if state == whole:
-        below = above = 0.0
-    else:
-        _, below, above = _interval(difference, states.draws(*state) - states.draws(*whole), len(states.labels))
+    below, above = 0.0, 0.0
+    if state != whole:
+        _, below, above, _ = _evidence(difference, states.draws(*state) - states.draws(*whole), len(states.labels))
     return {
         **dict(zip(_STATE, state, strict=True)), "score": score, "low": low, "high": high,
-        "difference": difference, "difference_low": below, "difference_high": above, "seen": below > 0 or above < 0,
+        "difference": difference, "difference_low": below, "difference_high": above,
     }  # fmt: skip
 
 
@@ -172,8 +172,9 @@ class _Shares(NamedTuple):
     value: float
     draws: Array
     """of the bootstrap"""
-    items: float
-    """of the test, times the gain: what one item is of a share"""
+    items: int
+    """of the test"""
+    gain: float
 
 
 def _shares(
@@ -182,21 +183,17 @@ def _shares(
     whole = (what, "", UNTOUCHED, 1.0)
     gain, gains = states.score(*whole) - trivial, states.draws(*whole) - trivial
     if not np.quantile(gains, 0.025) > 0:
-        return _Shares(float("nan"), np.full(_RESAMPLES, np.nan), 1)
+        return _Shares(float("nan"), np.full(_RESAMPLES, np.nan), 1, 1.0)
     cut = [(what, role, band, fraction) for role in roles for fraction in fractions]
     share = np.mean([states.score(*state) - trivial for state in cut]) / gain
     draws = np.mean([states.draws(*state) - trivial for state in cut], axis=0) / gains
-    return _Shares(float(share), draws, len(states.labels) * gain)
+    return _Shares(float(share), draws, len(states.labels), gain)
 
 
-def _interval(value: float, draws: Array, items: float) -> tuple[float, float, float]:
-    """Return a value with its 95 % interval, as if two items more had been answered differently, one each way.
+def _evidence(value: float, draws: Array, items: int, gain: float = 1.0) -> Evidence:
+    """Return a value's evidence, as if two items more had been answered differently, one each way.
 
     Where two states answer alike the bootstrap sees no noise at all, and a difference of one item would count as seen.
     Source: Agresti and Min, Effects and non-effects of paired identical observations (2004).
     """
-    if not np.isfinite(draws).all():
-        return value, float("nan"), float("nan")
-    low, high = np.quantile(draws, [0.025, 0.975])
-    more = 1.96 * math.sqrt(2) / items
-    return value, value - math.hypot(max(value - low, 0), more), value + math.hypot(max(high - value, 0), more)
+    return from_draws(value, draws, items, more=math.sqrt(2) / (items * gain))

@@ -24,13 +24,13 @@ _FAMILIES = ("LoRA", "VeRA", "LoRA-XS")
 
 @draws_text
 def step_time_by_rank(table: pd.DataFrame) -> go.Figure:
-    """Draw step time over the frozen model's against rank: quartiles as bars; lines where no rank is."""
+    """Draw step time over the frozen model's against rank: bars for 95 % intervals; lines where no rank is."""
     rows = measured(table)
     figure = go.Figure()
     for i, method in enumerate(_FAMILIES):
         if len(own := rows[rows["method"] == method].sort_values("rank")):
             figure.add_scatter(
-                x=own["rank"], y=own["ratio"], mode="lines+markers", name=method, error_y=_quartiles(own, i), **look(i)
+                x=own["rank"], y=own["ratio"], mode="lines+markers", name=method, error_y=_intervals(own, i), **look(i)
             )
     ranks = [int(rank) for rank in rows["rank"].dropna()] or [1]
     for name, dash in ((FULL, "dash"), (FROZEN, "solid"), (HEAD, "dot")):
@@ -78,7 +78,7 @@ def storage_against_time(table: pd.DataFrame) -> go.Figure:
                 x=own["bytes"], y=own["ratio"], mode="lines+markers+text", name=method, text=_ranks(own),
                 textposition=("bottom right", "top left", "top left")[i], textfont=label(i),
                 hovertext=own["label"],
-                error_y=_quartiles(own, i), cliponaxis=False, **look(i),
+                error_y=_intervals(own, i), cliponaxis=False, **look(i),
             )  # fmt: skip
     for name, symbol in ((HEAD, "x"), (FULL, "star")):
         own = rows[rows["method"] == name]
@@ -92,7 +92,7 @@ def storage_against_time(table: pd.DataFrame) -> go.Figure:
     return styled(figure, height=470, name="storage and time")
 
 
-def _quartiles(rows: pd.DataFrame, i: int) -> dict[str, Any]:
+def _intervals(rows: pd.DataFrame, i: int) -> dict[str, Any]:
     return {
         "type": "data", "symmetric": False, "thickness": 1.5, "width": 4, "color": COLOURS[i],
         "array": rows["ratio_high"] - rows["ratio"], "arrayminus": rows["ratio"] - rows["ratio_low"],
