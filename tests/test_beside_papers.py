@@ -23,13 +23,21 @@ def _with(spread=0.001, **ratios):
     ("vera", "spread", "verdict"),
     [(1.10, 0.001, CONSISTENT), (1.21, 0.001, CONSISTENT), (1.30, 0.001, CONTRADICTS), (1.22, 0.05, NOISY)],
 )
-def test_time_claims_are_judged_by_the_quartiles_of_the_ratio(vera, spread, verdict):
+def test_time_claims_are_judged_by_the_median_ratio_over_rounds(vera, spread, verdict):
     row = _claim(_with(spread, VeRA64=vera), VERA)
     assert row["claim"] == "VeRA r=64: step at most 1.8 % longer than LoRA's"
     assert row["published"] == "1.018 (LLaMA-7B)"
     assert row["verdict"] == verdict
-    assert row["here"].startswith(f"{vera / 1.20:.3f} (") or verdict == NOISY
+    assert row["here"].startswith(f"{vera / 1.20:.3f} (")
     assert "arXiv 2310.11454" in row["source"]
+
+
+def test_with_too_few_rounds_a_claim_on_time_stays_open():
+    table = _with(VeRA64=1.10)
+    table["seconds"] = [seconds[:5] for seconds in table["seconds"]]
+    row = _claim(table, VERA)
+    assert row["verdict"] == NOISY
+    assert row["here"].endswith(" (5 rounds, too few for an interval)")
 
 
 def test_every_published_rank_of_lora_xs_is_a_claim():
@@ -50,7 +58,7 @@ def test_the_published_tables_keep_their_own_claims():
 
 def test_memory_is_compared_at_the_peak():
     assert _claim(toy.costs(), MEMORY)["verdict"] == CONSISTENT
-    assert _claim(toy.costs(), MEMORY)["here"] == f"{320 / 420:.3f}"
+    assert _claim(toy.costs(), MEMORY)["here"] == f"{320 / 420:.3f}, counted"
     table = toy.costs()
     table.loc[table["label"] == "VeRA r=64", "peak"] = 500 * toy.MIB
     assert _claim(table, MEMORY)["verdict"] == CONTRADICTS
@@ -58,9 +66,12 @@ def test_memory_is_compared_at_the_peak():
 
 def test_the_svd_is_compared_with_a_run():
     row = _claim(toy.costs(), SVD)  # 0.6 s beside 1,150 steps of 1.05 s; only r=4 is at most 25
-    assert (row["here"], row["verdict"]) == ("0.05 %", CONSISTENT)
+    assert (row["here"], row["verdict"]) == ("0.05 %, one start of each rank", CONSISTENT)
     assert row["published"] == "0.14 to 0.89 % (RoBERTa-large)"
     assert _claim(toy.costs().assign(attach_seconds=30.0), SVD)["verdict"] == CONTRADICTS
+    near = _claim(toy.costs().assign(attach_seconds=8.0), SVD)  # 0.66 %: of one measurement nobody knows the noise
+    assert near["verdict"] == NOISY
+    assert near["here"].endswith("; within 2 times of the claim")
 
 
 def test_what_failed_was_not_measured():

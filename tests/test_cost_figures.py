@@ -15,7 +15,7 @@ def _trace(figure, name):
     return trace
 
 
-def test_step_time_is_a_line_for_each_method_with_quartiles():
+def test_step_time_is_a_line_for_each_method_with_intervals():
     figure = step_time_by_rank(toy.costs())
     vera = _trace(figure, "VeRA")
     assert list(vera.x) == [4, 64, 256, 1024]

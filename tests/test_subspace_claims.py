@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from vxlab.experiments.claims import conclusion
-from vxlab.experiments.subspace_claims import basis_claims, capture_claims, truncation_claims
+from vxlab.experiments.claims import conclusion, judge
+from vxlab.experiments.subspace_claims import basis_cases, capture_cases, subspace_claims, truncation_cases
 from vxlab.experiments.subspace_sentences import capture_sentence, kept_sentence, lying_sentence
 from vxlab.experiments.subspace_study import IN_WORDS
 from vxlab.experiments.truncation import EVERY, REMOVED, UNTOUCHED
@@ -20,8 +21,17 @@ SUMMARY = pd.DataFrame({"candidate": [IN_WORDS["random-svd"], IN_WORDS["top"]], 
 
 
 def _pair(a, b, difference, low, high):
+    half = (high - low) / 2
     columns = {"a": a, "b": b, "difference": difference, "low": low, "high": high, "p": 0.001, "seen": True}
-    return pd.DataFrame(columns, index=[0])
+    return pd.DataFrame({**columns, "error": half / stats.t.ppf(0.975, 40), "freedom": 40.0}, index=[0])
+
+
+def _basis(pairs, summary, metric):
+    return judge(basis_cases(pairs, summary, metric))
+
+
+def _capture(captured):
+    return judge(capture_cases(captured))
 
 
 def _answers(right):
@@ -42,7 +52,7 @@ def _answers(right):
 
 
 def _verdicts(right, **changed):
-    claims = truncation_claims(_answers(right), **{"metric": "accuracy", "trivial": 0.5} | changed)
+    claims = judge(truncation_cases(_answers(right), **{"metric": "accuracy", "trivial": 0.5} | changed))
     return [claim.verdict for claim in claims], claims
 
 
@@ -63,7 +73,7 @@ def test_a_role_that_is_not_needed_says_nothing_for_its_top_band():
     verdicts, claims = _verdicts({"rest": 0.89, REMOVED: 0.89})
     assert [verdicts[0], verdicts[2]] == ["too noisy to say"] * 2
     assert "; 0 points (" in claims[0].here
-    assert claims[2].here.endswith("98% (95% to 100%) with all of it removed")
+    assert claims[2].here.endswith("98% (95% to 100%) with all of it removed; most of it needs none of these weights")
     assert _verdicts({"rest": 0.8, REMOVED: 0.9})[0][0] == "contradicts"
 
 
@@ -75,7 +85,7 @@ def test_what_differs_by_less_than_its_noise_decides_nothing():
 def test_roles_that_are_not_there_and_gains_that_are_not_seen_are_not_measured():
     answers = _answers({"rest": 0.8})
     some = answers[~answers["role"].isin(["up", "down"])]
-    claims = truncation_claims(some, metric="accuracy", trivial=0.5)
+    claims = judge(truncation_cases(some, metric="accuracy", trivial=0.5))
     assert [claim.verdict for claim in claims] == ["consistent with", "not measured"] * 2
     assert "nothing, for lack of such roles" in claims[1].here
     verdicts, claims = _verdicts({"rest": 0.8}, trivial=0.9)
@@ -88,10 +98,10 @@ def test_the_random_start_is_judged_whichever_way_the_pair_was_taken(order):
     names = [IN_WORDS["random-svd"], IN_WORDS["top"]][::order]
     low, high = (0.01, 0.03) if order == 1 else (-0.03, -0.01)
     pairs = _pair(*names, order * 0.02, low, high)
-    (claim,) = basis_claims(pairs, SUMMARY, "accuracy")
+    (claim,) = _basis(pairs, SUMMARY, "accuracy")
     assert claim.verdict == "consistent with"
     assert claim.here == "+2.0 points (95 % +1.0 to +3.0)"
-    (correlation,) = basis_claims(pairs, SUMMARY, "matthews")
+    (correlation,) = _basis(pairs, SUMMARY, "matthews")
     assert correlation.here == "+0.020 (95 % +0.010 to +0.030)"
 
 
@@ -99,14 +109,14 @@ def test_a_basis_that_may_have_lost_by_its_rate_or_its_lost_runs_decides_nothing
     pairs = _pair(IN_WORDS["random-svd"], IN_WORDS["top"], 0.02, 0.01, 0.03)
 
     def judged(**changed):
-        return basis_claims(pairs, SUMMARY.assign(**changed), "accuracy")[0]
+        return _basis(pairs, SUMMARY.assign(**changed), "accuracy")[0]
 
     loser = judged(edge=["", "high"])
     assert loser.verdict == "too noisy to say"
     assert loser.here.endswith("; the rate of “top of W”, which scored lower, is on the edge of its range")
     assert judged(edge=["high", ""]).verdict == "consistent with"  # a better rate would only add to it
     alike = _pair(IN_WORDS["random-svd"], IN_WORDS["top"], 0.0, -0.01, 0.01)
-    assert "edge" not in basis_claims(alike, SUMMARY.assign(edge="high"), "accuracy")[0].here
+    assert "edge" not in _basis(alike, SUMMARY.assign(edge="high"), "accuracy")[0].here
     lost = judged(diverged=[1, 0])
     assert (lost.verdict, lost.here.split("; ")[1:]) == (
         "too noisy to say", ["1 of the runs of “top of a random matrix” did not finish"],
@@ -116,23 +126,39 @@ def test_a_basis_that_may_have_lost_by_its_rate_or_its_lost_runs_decides_nothing
 def test_the_premise_is_judged_by_the_ratio_of_top_to_bottom_over_layers():
     rows = [(f"layer.{i}", r, IN_WORDS[b], 0.01 * r * k) for i in range(6) for r in (2, 4) for b, k in TIMES.items()]
     captured = pd.DataFrame(rows, columns=["layer", "rank", "family", "share"]).assign(chance=0.001)
-    (claim,) = capture_claims(captured)
+    (claim,) = _capture(captured)
     assert claim.verdict == "contradicts"
     assert "holds 0.5 times (0.5 to 0.5)" in claim.here
     names = {IN_WORDS["top"]: IN_WORDS["bottom"], IN_WORDS["bottom"]: IN_WORDS["top"]}
-    assert capture_claims(captured.replace(names))[0].verdict == "consistent with"
-    (below,) = capture_claims(captured.replace(names).assign(chance=0.1))
+    assert _capture(captured.replace(names))[0].verdict == "consistent with"
+    (below,) = _capture(captured.replace(names).assign(chance=0.1))
     assert below.verdict == "contradicts"  # better than the bottom, but worse than chance
     assert "0.57 times (0.57 to 0.57) what chance would" in below.here
-    (one,) = capture_claims(captured[captured["layer"] == "layer.0"])
+    (one,) = _capture(captured[captured["layer"] == "layer.0"])
     assert one.verdict == "not measured"
     assert "nan" not in one.here
-    (alone,) = capture_claims(captured[captured["family"] == IN_WORDS["top"]])
+    (alone,) = _capture(captured[captured["family"] == IN_WORDS["top"]])
     assert (alone.verdict, alone.here) == ("not measured", "not measured")
 
 
+def test_all_claims_are_judged_together_and_beside_the_other_pairs_of_bases():
+    near = _pair(IN_WORDS["random-svd"], IN_WORDS["top"], 0.02, 0.004, 0.036)  # p = 0.016
+    others = pd.concat([_pair(IN_WORDS["bottom"], f"other {i}", 0.0, -0.01, 0.01) for i in range(3)]).assign(p=0.9)
+    captured = pd.DataFrame(columns=["layer", "rank", "family", "share", "chance"])
+    answers = _answers({"rest": 0.8})
+    asked = {"metric": "accuracy", "trivial": 0.9}  # of no gain there is no share: nothing else is measured
+
+    def judged(pairs):
+        return subspace_claims(answers, pairs, SUMMARY, captured, **asked)[4]
+
+    assert judged(near).verdict == "consistent with"
+    beside = judged(pd.concat([others, near], ignore_index=True))
+    assert beside.verdict == "too noisy to say"
+    assert beside.here.endswith("; alone is consistent with it, not after Holm's correction for 4 tests")
+
+
 def test_a_basis_that_was_not_trained_is_not_measured():
-    (claim,) = basis_claims(pd.DataFrame(columns=["a", "b", "difference", "low", "high"]), SUMMARY, "accuracy")
+    (claim,) = _basis(pd.DataFrame(columns=["a", "b"]), SUMMARY, "accuracy")
     assert (claim.verdict, claim.here) == ("not measured", "not measured")
 
 

@@ -10,7 +10,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.truncation import REMOVED, UNTOUCHED
 from vxlab.experiments.truncation_scores import kept_share, kept_share_contrast, kept_shares, truncation_scores
 
-ITEMS = 400
+ITEMS, NORMAL = 400, 1.959964
 LABELS = np.arange(ITEMS) % 2
 WEIGHT = {"what": "weight", "metric": "accuracy", "trivial": 0.5}
 
@@ -47,23 +47,29 @@ def test_scores_are_those_of_the_answers_and_differences_those_of_the_same_items
     paired = 1.96 * math.sqrt(0.2 * 0.8 / ITEMS)  # 80 of 400 items changed, all for the worse
     assert top["difference_low"] == pytest.approx(-0.2 - paired, abs=0.008)
     assert top["difference_high"] == pytest.approx(-0.2 + paired, abs=0.008)
-    assert top["seen"]
     same = table.loc["query", "top"]
-    assert (same["difference"], same["seen"]) == (0, False)
-    few = 1.96 * math.sqrt(2) / ITEMS  # two items, one each way: even equal answers are not free of noise
+    assert same["difference"] == 0
+    few = NORMAL * math.sqrt(2) / ITEMS  # two items, one each way: even equal answers are not free of noise
     assert (same["difference_low"], same["difference_high"]) == pytest.approx((-few, few))
     whole = table.loc["", UNTOUCHED]
     assert (whole["difference"], whole["difference_low"], whole["difference_high"]) == (0, 0, 0)
 
 
 def test_the_share_kept_is_of_the_gain_over_the_trivial_answer(answers):
-    share, low, high = kept_share(answers, ["up"], "top", [0.25], **WEIGHT)
+    share, low, high, _ = kept_share(answers, ["up"], "top", [0.25], **WEIGHT)
     assert share == pytest.approx(0.5)
     assert low < 0.5 < high
-    few = 1.96 * math.sqrt(2) / (ITEMS * 0.4)
-    assert kept_share(answers, ["query"], "top", [0.25], **WEIGHT) == pytest.approx((1, 1 - few, 1 + few))
+    few = NORMAL * math.sqrt(2) / (ITEMS * 0.4)
+    assert kept_share(answers, ["query"], "top", [0.25], **WEIGHT)[:3] == pytest.approx((1, 1 - few, 1 + few))
     assert kept_share(answers, ["up"], "bottom", [0.25], **WEIGHT)[0] == pytest.approx(0)
     assert kept_share(answers, ["query", "key"], "top", [0.25], **WEIGHT)[0] == pytest.approx(0.875)
+
+
+def test_the_tests_of_a_share_agree_with_its_interval(answers):
+    found = kept_share(answers, ["up"], "top", [0.25], **WEIGHT)
+    for end, side in ((found.low, 0), (found.high, 1)):
+        assert found.tails(end)[side] == pytest.approx(0.025, abs=1e-4)
+    assert found.tails(0)[0] < 0.001
 
 
 def test_a_mean_over_sizes_counts_each_alike(answers):
@@ -73,20 +79,20 @@ def test_a_mean_over_sizes_counts_each_alike(answers):
 
 def test_a_contrast_is_the_difference_of_shares_and_changes_sign_with_the_roles(answers):
     ask = {"band": "top", "fractions": [0.25], **WEIGHT}
-    value, low, high = kept_share_contrast(answers, ["query", "key"], ["up"], **ask)
+    value, low, high, _ = kept_share_contrast(answers, ["query", "key"], ["up"], **ask)
     assert value == pytest.approx(0.375)
     assert 0 < low < value < high
-    assert kept_share_contrast(answers, ["up"], ["query", "key"], **ask) == pytest.approx((-value, -high, -low))
-    same, low, high = kept_share_contrast(answers, ["up"], ["up"], **ask)
+    assert kept_share_contrast(answers, ["up"], ["query", "key"], **ask)[:3] == pytest.approx((-value, -high, -low))
+    same, low, high, _ = kept_share_contrast(answers, ["up"], ["up"], **ask)
     assert low < same == 0 < high
-    lost, low, high = kept_share_contrast(answers, ["up"], ["up"], against=REMOVED, **ask)
+    lost, low, high, _ = kept_share_contrast(answers, ["up"], ["up"], against=REMOVED, **ask)
     assert lost == pytest.approx(0.5)  # of the top band's half nothing is left without it
     assert 0 < low < lost < high
 
 
 def test_a_model_that_gained_nothing_has_no_share_to_keep(answers):
     flat = {**WEIGHT, "trivial": 0.89}
-    assert all(math.isnan(value) for value in kept_share(answers, ["up"], "top", [0.25], **flat))
+    assert all(math.isnan(value) for value in kept_share(answers, ["up"], "top", [0.25], **flat)[:3])
     assert kept_shares(answers, 0.25, metric="accuracy", trivial=0.89)["share"].isna().all()
 
 

@@ -23,7 +23,7 @@ ROWS = [
 
 
 def costs(rows=ROWS, spread=0.02, errors=()) -> pd.DataFrame:
-    """Return a table as ``rank_costs`` makes it, whose five rounds' ratios lie within ``spread`` of the given one."""
+    """Return a table as ``rank_costs`` makes it, whose eleven rounds have intervals of ``spread``."""
     return pd.DataFrame([_row(*row, spread, dict(errors)) for row in rows]).astype({"rank": "Int64"})
 
 
@@ -34,8 +34,8 @@ def _row(method, rank, ratio, stored, peak, spread, errors):
         return row | {"seconds": (), "error": errors[label]}
     around = 0.0 if method == FROZEN else spread
     # The frozen model takes one second. LoRA is slow where the others are fast, so that ratios to it spread as well.
-    shifts = (1.5, 1, 0, -1, -1.5) if method == "LoRA" else (-1.5, -1, 0, 1, 1.5)
-    seconds = tuple(ratio + around * shift for shift in shifts)
+    shifts = (-1.5, -1, -0.8, -0.6, -0.3, 0, 0.3, 0.6, 0.8, 1, 1.5)
+    seconds = tuple(ratio + around * shift for shift in shifts[:: -1 if method == "LoRA" else 1])
     return row | {
         "seconds": seconds, "step_seconds": ratio, "ratio": ratio, "ratio_low": ratio - around,
         "ratio_high": ratio + around, "attach_seconds": 0.6, "attach_again_seconds": 0.05, "parameters": stored // 4,

@@ -52,11 +52,12 @@ def over_rounds(ours: Any, theirs: Any) -> Evidence:
     return of_median([a / b for a, b in zip(ours["seconds"], theirs["seconds"], strict=True)])
 
 
-def ratio_in_words(found: Evidence, row: Any, digits: int = 2) -> str:
-    """Return a median ratio and its 95 % interval, or of how few rounds it is."""
+def ratio_in_words(found: Evidence, row: Any, digits: int = 2, after: str = "") -> str:
+    """Return a median ratio and its 95 % interval, or of how few rounds it is; ``after`` stands between the two."""
+    span = f"{found.low:.{digits}f} to {found.high:.{digits}f}"
     if math.isnan(found.low):
-        return f"{found.value:.{digits}f} ({len(row['seconds'])} rounds, too few for an interval)"
-    return f"{found.value:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
+        span = f"{len(row['seconds'])} rounds, too few for an interval"
+    return f"{found.value:.{digits}f}{after} ({span})"
 
 
 def _ends(rows: "pd.DataFrame") -> list[tuple[Any, Any]]:
@@ -82,8 +83,8 @@ class _Steps:
         places = verdicts([Part(found, least=1) for found in self.ratios.values()])
         self.places = dict(zip(self.ratios, places, strict=True))
 
-    def ratio(self, a: Any, b: Any) -> Evidence:
-        return self.ratios[a["label"], b["label"]]
+    def in_words(self, a: Any, b: Any) -> str:
+        return ratio_in_words(self.ratios[a["label"], b["label"]], a, after=" times as long")
 
     def slower(self, a: Any, b: Any) -> bool:
         return self.places[a["label"], b["label"]] == CONSISTENT
@@ -101,12 +102,12 @@ class _Steps:
 
 
 def _price_of_rank(high: Any, low: Any, steps: _Steps) -> str:
-    found = steps.ratio(high, low)
-    times, ranks = ratio_in_words(found, high), _times(high["rank"] / low["rank"])
-    told = f"**{low['method']}**: a step at r={high['rank']} takes"
+    told = (
+        f"**{low['method']}**: a step at r={high['rank']} takes {steps.in_words(high, low)} as one at r={low['rank']}"
+    )
     if steps.slower(high, low) or steps.faster(high, low):
-        return f"{told} **{times} times** as long as one at r={low['rank']}, for {ranks} the rank."
-    return f"{told} {times} times as long as one at r={low['rank']}: the two are not told apart."
+        return f"{told}, for {_times(high['rank'] / low['rank'])} the rank."
+    return f"{told}: the two are not told apart."
 
 
 def _storage_against_time(rows: "pd.DataFrame", steps: _Steps) -> str:
@@ -117,11 +118,11 @@ def _storage_against_time(rows: "pd.DataFrame", steps: _Steps) -> str:
     slower = _from_the_top(vera, lambda row: steps.slower(row, usual))
     others = vera[: len(vera) - len(slower)]
     if not slower:
-        return f"{told} no VeRA is shown to be slower, up to {_stored(others[-1], usual, steps)}."
-    said = f"{told} VeRA is slower from {_stored(slower[0], usual, steps)} on."
+        return f"{told} no VeRA is shown to be slower, up to r={others[-1]['rank']}: {_paid(others[-1], usual, steps)}."
+    said = f"{told} VeRA is slower from r={slower[0]['rank']} on: {_paid(slower[0], usual, steps)}."
     if not others:
         return f"{said} No lower rank was measured."
-    return f"{said} It is not shown to be up to {_stored(others[-1], usual, steps)}."
+    return f"{said} Up to r={others[-1]['rank']} it is not shown to be: {_paid(others[-1], usual, steps)}."
 
 
 def _against_full(rows: "pd.DataFrame", steps: _Steps) -> str:
@@ -131,12 +132,11 @@ def _against_full(rows: "pd.DataFrame", steps: _Steps) -> str:
     whole = full.iloc[0]
     slower = _from_the_top(vera, lambda row: steps.slower(row, whole))
     faster = _from_the_top(vera[::-1], lambda row: steps.faster(row, whole))
-    found = [f"faster up to {_times_as_long(faster[0], whole, steps)}"] if faster else []
-    found += [f"slower from {_times_as_long(slower[0], whole, steps)} on"] if slower else []
+    told = [f"faster up to r={row['rank']}, {steps.in_words(row, whole)}" for row in faster[:1]]
+    told += [f"slower from r={row['rank']} on, {steps.in_words(row, whole)}" for row in slower[:1]]
     between = [row for row in vera if row not in slower and row not in faster]
-    if between:
-        found.append(f"not told apart at {', '.join(_times_as_long(row, whole, steps) for row in between)}")
-    return f"Beside full fine-tuning's, VeRA's step is {'; '.join(found)}."
+    told += [f"not told apart at r={row['rank']}, {steps.in_words(row, whole)}" for row in between]
+    return f"Beside full fine-tuning's, VeRA's step is {'; '.join(told)}."
 
 
 def _from_the_top(rows: list[Any], holds: Callable[[Any], bool]) -> list[Any]:
@@ -145,13 +145,8 @@ def _from_the_top(rows: list[Any], holds: Callable[[Any], bool]) -> list[Any]:
     return rows[first:]
 
 
-def _times_as_long(row: Any, other: Any, steps: _Steps) -> str:
-    return f"r={row['rank']} ({ratio_in_words(steps.ratio(row, other), row)} times as long)"
-
-
-def _stored(row: Any, usual: Any, steps: _Steps) -> str:
-    times = f"{ratio_in_words(steps.ratio(row, usual), row)} times as long"
-    return f"r={row['rank']} ({times}, for {_bytes(row['bytes'])}, {_share(row, usual)})"
+def _paid(row: Any, usual: Any, steps: _Steps) -> str:
+    return f"{steps.in_words(row, usual)}, for {_bytes(row['bytes'])} ({_share(row, usual)})"
 
 
 def _dearest_in_memory(rows: "pd.DataFrame") -> str:

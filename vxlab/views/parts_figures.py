@@ -48,7 +48,7 @@ def _add_measured(figure: go.Figure, rows: pd.DataFrame, name: str, colour: str,
         "type": "data", "symmetric": False, "thickness": 2, "color": colour,
         "array": scale * (rows["high"] - rows["difference"]), "arrayminus": scale * (rows["difference"] - rows["low"]),
     }  # fmt: skip
-    told = [f"<b>{row.candidate}</b><br>median {row.median:.3f} of {row.n} seeds" for row in rows.itertuples()]
+    told = [f"<b>{row.candidate}</b><br>mean {row.mean:.3f} of {row.n} seeds" for row in rows.itertuples()]
     figure.add_scatter(
         x=scale * rows["difference"], y=_names(rows),
         mode="markers", name=name, error_x=error, marker={"color": colour, "symbol": symbol, "size": 10},
