@@ -33,7 +33,7 @@ def main() -> None:
     given = parser.parse_args()
     tasks: dict[str, dict[str, Any]] = {"rotten_tomatoes": {}}
     if given.glue:
-        tasks["sst2"] = {"task_folder": given.glue}
+        tasks["sst2"] = {"task_folder": given.glue, "eval_examples": 872}  # all of test, and as many to choose by
     found = {}
     for task, more in tasks.items():
         result = vxlab.compare(fair(task, **more), store=given.store, engine="processes", workers=given.workers)
