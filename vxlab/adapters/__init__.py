@@ -10,7 +10,7 @@ from vxlab.adapters.attach import (
     unmerge,
 )
 from vxlab.adapters.checkpoint import load_adapter, save_adapter
-from vxlab.adapters.ends import BitFit, Full, Head
+from vxlab.adapters.ends import BitFit, Full, Head, Probe
 from vxlab.adapters.family import Family, Method
 from vxlab.adapters.layer import AdaptedLinear
 from vxlab.adapters.lidb import LiDB
@@ -37,6 +37,7 @@ __all__ = [
     "LoRAXS",
     "Method",
     "ParameterCount",
+    "Probe",
     "VeRA",
     "adapted_layers",
     "adapted_linear",

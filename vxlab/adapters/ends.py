@@ -1,4 +1,4 @@
-"""Ways to fine-tune without an adapter: the task head alone, the biases, and the whole model."""
+"""Ways to learn a task without an adapter: a probe of the frozen model, the head alone, the biases, the whole model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,11 @@ class _Own(Method):
 
 @dataclass(frozen=True)
 class Head(_Own):
-    """Train the task head alone; the backbone stays frozen. The floor of a comparison."""
+    """Train the task head alone, by gradient steps; the backbone stays frozen.
+
+    The papers' floor. It is what it claims only where it is trained for long enough at a tuned rate: :class:`Probe`
+    needs neither.
+    """
 
     name: ClassVar[str] = "head"
 
@@ -37,6 +41,34 @@ class Head(_Own):
                 f"method=Head() needs a task head, and {type(model).__name__} has none; use another method"
             )
         return set()
+
+
+@dataclass(frozen=True)
+class Probe(_Own):
+    """Fit a linear classifier, or a ridge regression, on features of the frozen model. The floor of a comparison.
+
+    A run of it reads every text once. Pooling (mean over a text's tokens; the first token, or in a model that sees no
+    token ahead the last; the model's own pooled output, where that is pretrained) is chosen on the validation split by
+    the task's first metric, the strength of the L2 penalty by cross-validation within the training split. Nothing is
+    drawn: learning rates, epochs, batches and seeds do not enter, and two runs of it are one.
+
+    Source: Alain, Bengio, Understanding intermediate layers using linear classifier probes (2016), arXiv 1610.01644.
+
+    >>> Probe().by_gradient, Probe().settings()
+    (False, {})
+    """
+
+    name: ClassVar[str] = "probe"
+    by_gradient: ClassVar[bool] = False
+
+    def put_on(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> set[str]:
+        raise VxlabError(
+            "method=Probe() trains nothing in a model, so there is nothing to attach: it fits a linear classifier on "
+            "features of the frozen model; run it with vxlab.run(vxlab.RunSpec(method=vxlab.Probe()))"
+        )
+
+    def count(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> int:
+        return 0
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ class Method(ABC):
     """The name on the command line and in saved files."""
     on_layers: ClassVar[bool] = True
     """Whether it goes on target layers; else it takes no notice of them."""
+    by_gradient: ClassVar[bool] = True
+    """Whether it trains by gradient steps; else rates, epochs, batches and seeds do not enter its numbers."""
 
     @property
     def needs_gradients(self) -> bool:

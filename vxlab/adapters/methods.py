@@ -5,7 +5,7 @@ import inspect
 import re
 from typing import TypeVar
 
-from vxlab.adapters.ends import BitFit, Full, Head
+from vxlab.adapters.ends import BitFit, Full, Head, Probe
 from vxlab.adapters.family import Method, nearest
 from vxlab.adapters.lidb import LiDB
 from vxlab.adapters.lora import LoRA
@@ -17,7 +17,7 @@ from vxlab.adapters.vera import VeRA
 from vxlab.checks import loose_fields, settle
 from vxlab.errors import VxlabError
 
-METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (LoRA, VeRA, LoRAXS, LiDB, BitFit, Head, Full)}
+METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (LoRA, VeRA, LoRAXS, LiDB, BitFit, Head, Probe, Full)}
 _ALIASES = {"elora": "vera"}
 
 Own = TypeVar("Own", bound=type[Method])
@@ -62,7 +62,7 @@ def method_from_name(name: str, /, **settings: object) -> Method:
     """Return a method by its name and settings.
 
     Args:
-        name: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``lidb``, ``bitfit``, ``head`` or ``full``; a method of
+        name: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``lidb``, ``bitfit``, ``head``, ``probe`` or ``full``; a method of
             the peft library, such as ``peft:dora``; or one that was registered.
         settings: the fields of that method's class; of peft's config.
 
@@ -121,6 +121,10 @@ def _check_class(cls: object) -> None:
     if inspect.isabstract(cls):
         lacking = ", ".join(sorted(cls.__abstractmethods__))
         raise VxlabError(f"vxlab.register({cls.__name__}): the class is not whole; define {lacking}")
+    if not cls.by_gradient and not issubclass(cls, Probe):
+        raise VxlabError(
+            f"vxlab.register({cls.__name__}): by_gradient=False, and of these only Probe can be run; leave it out"
+        )
 
 
 def _check_name(cls: type[Method]) -> None:

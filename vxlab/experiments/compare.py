@@ -121,7 +121,7 @@ class _Stages:
 
     def announced(self) -> str:
         """Refuse what does not fit, and return what is to come."""
-        check_fit(jobs_of([spec for _, spec in self._grid({})], self.engine))
+        check_fit(jobs_of([spec for _, spec in [*self._grid({}), *self.fair.fixed().items()]], self.engine))
         if not self.progress:
             return ""
         ahead = _Stages(self.fair, self.results, self.engine, progress=False, owner="")
@@ -147,7 +147,7 @@ class _Stages:
 
     def tune(self) -> "pd.DataFrame":
         """Try every candidate's rates, wider ranges for all while a best is on an edge, and return the choice."""
-        wider = dict.fromkeys(self.fair.names, (0, 0))
+        wider = dict.fromkeys(self.fair.tuned, (0, 0))
         for widened in range(self.fair.widen + 1):
             self._train("tuning", self._grid(wider), "tuning, wider ranges" if widened else "tuning")
             table = self._tuning(1)
@@ -170,18 +170,15 @@ class _Stages:
         return self._tuning(self.fair.tuning_seeds)
 
     def report(self, tuning: "pd.DataFrame") -> None:
-        """Run each candidate's chosen rates on fresh seeds."""
+        """Run each candidate's chosen rates on fresh seeds, and once what has neither."""
         chosen = tuning.query("chosen")
         seeds = range(self.fair.tuning_seeds, self.fair.tuning_seeds + self.fair.report_seeds)
-        self._train(
-            "report",
-            (
-                (name, self.fair.spec(self.fair.names[name], rate, head, seed))
-                for name, rate, head in zip(*(chosen[column] for column in _CHOSEN), strict=True)
-                for seed in seeds
-            ),
-            "report, fresh seeds",
+        fresh = (
+            (name, self.fair.spec(self.fair.names[name], rate, head, seed))
+            for name, rate, head in zip(*(chosen[column] for column in _CHOSEN), strict=True)
+            for seed in seeds
         )
+        self._train("report", [*fresh, *self.fair.fixed().items()], "report, fresh seeds")
 
     def runs(self) -> "pd.DataFrame":
         """Return the store's rows of all runs so far, with their ``candidate`` and ``stage``."""

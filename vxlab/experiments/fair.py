@@ -54,9 +54,11 @@ class Candidate:
         rate = self.learning_rate
         if self.targets is not None and not self.targets:
             raise VxlabError(f"targets={self.targets!r} of {label(self.method)} names no layer; None takes the sweep's")
+        if rate is not None and not self.method.by_gradient:
+            raise VxlabError(f"learning_rate={rate!r} of {label(self.method)}, which has none; leave it out")
         if rate is not None and rate <= 0:
             raise VxlabError(f"learning_rate={rate!r} of {label(self.method)} is not a positive number; try 2e-3")
-        if rate is None and self.method.name not in CENTRES:
+        if rate is None and self.method.by_gradient and self.method.name not in CENTRES:
             raise VxlabError(
                 f"{label(self.method)} has no usual learning rate here; name the middle of its range: "
                 f"Candidate({self.method!r}, learning_rate=...)"
@@ -64,8 +66,8 @@ class Candidate:
 
     @property
     def centre(self) -> float:
-        """The middle of the learning rates tried."""
-        return self.learning_rate or CENTRES[self.method.name]
+        """The middle of the learning rates tried; 0 of a method that has none."""
+        return self.learning_rate or (CENTRES[self.method.name] if self.method.by_gradient else 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,8 @@ class FairSweep:
     run again on fresh seeds, and only their test scores are reported. Where a best rate is the lowest or highest
     tried, every candidate gets one more rate on the side where its own best lies, ``widen`` times at most; an edge
     that stays is flagged. A run that diverges or fails costs its budget.
+
+    A method that has no rates and no seeds (``Probe``) is not tuned here, and runs once.
 
     Tuning has two stages where there are several tuning seeds: all rates, the wider ones included, on the first seed,
     then the ``finalists`` best on the others.
@@ -132,8 +136,11 @@ class FairSweep:
         if not complete:
             raise VxlabError("candidates is empty; give methods, such as [vxlab.LoRA(rank=8), vxlab.VeRA(rank=256)]")
         for each in complete:
-            self._check_rates(each)
+            if each.method.by_gradient:
+                self._check_rates(each)
             self.spec(each, each.centre, self.head_learning_rates[0], 0)  # refuses what no run could have
+        if not any(each.method.by_gradient for each in complete):
+            raise VxlabError("candidates holds none that has a learning rate to tune; a probe alone is for vxlab.run")
         names = _names(complete)
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise VxlabError(f"candidates holds {twice[0]} twice; name each once")
@@ -145,8 +152,15 @@ class FairSweep:
         complete = [each for each in self.candidates if isinstance(each, Candidate)]
         return dict(zip(_names(complete), complete, strict=True))
 
+    @property
+    def tuned(self) -> list[str]:
+        """The names of the candidates that have learning rates and seeds."""
+        return [name for name, each in self.names.items() if each.method.by_gradient]
+
     def rates(self, candidate: Candidate, below: int = 0, above: int = 0) -> tuple[float, ...]:
-        """Return a candidate's learning rates in order, with so many more below and above."""
+        """Return a candidate's learning rates in order, with so many more below and above; none where it has none."""
+        if not candidate.method.by_gradient:
+            return ()
         middle = (self.learning_rates - 1) / 2
         steps = range(-below, self.learning_rates + above)
         return tuple(float(f"{candidate.centre * self.spacing ** (step - middle):.3g}") for step in steps)
@@ -163,12 +177,17 @@ class FairSweep:
             seed=seed,
         )
 
+    def fixed(self) -> dict[str, RunSpec]:
+        """Return the one run of each candidate that has no learning rates and no seeds."""
+        return {name: self.spec(each, 0.0, 0.0, 0) for name, each in self.names.items() if name not in self.tuned}
+
     def runs(self) -> dict[str, int]:
         """Return how many runs there are: to tune, to report, and at most where the ranges grow."""
-        heads = len(self.head_learning_rates)
-        rates = [1 if isinstance(each.method, Head) else heads for each in self.names.values()]
+        heads, names = len(self.head_learning_rates), self.names
+        rates = [1 if isinstance(names[name].method, Head) else heads for name in self.tuned]
         more = sum(min(self.finalists, self.learning_rates * n) * (self.tuning_seeds - 1) for n in rates)
-        counts = {"tuning": self.learning_rates * sum(rates) + more, "report": len(rates) * self.report_seeds}
+        report = len(rates) * self.report_seeds + len(names) - len(rates)
+        counts = {"tuning": self.learning_rates * sum(rates) + more, "report": report}
         return {**counts, "widening": sum(rates) * self.widen if self.learning_rates > 1 else 0}
 
     def _completed(self, each: Candidate) -> Candidate:

@@ -17,6 +17,7 @@ _OURS = {
     "lidb": "LiDB",
     "bitfit": "BitFit",
     "head": "head only",
+    "probe": "probe",
     "full": "full fine-tuning",
 }
 _PEFTS = {

@@ -29,6 +29,7 @@ _BY_METHOD: dict[str, dict[str, Any]] = {
     "vera": {"rank": 256, "learning_rate": 2e-2, "head_learning_rate": 5e-3},
     "lora_xs": {"rank": 16, "learning_rate": 4e-3, "head_learning_rate": 5e-3},
     "head": {"learning_rate": 6e-2, "head_learning_rate": 6e-2},
+    "probe": {},
     "full": {"learning_rate": 1e-4, "head_learning_rate": 5e-3},
 }
 _HEAD_RATE = 5e-3
@@ -45,7 +46,7 @@ def recipe(method: str = "vera", *, scale: str = "small", **chosen: Any) -> RunS
     """Return a run's spec: the scale's settings, overridden by what is chosen.
 
     Args:
-        method: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``head`` or ``full``; or another by its name, as it
+        method: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``head``, ``probe`` or ``full``; or another by its name, as it
             comes, which names its ``learning_rate`` where no usual one is known.
         scale: ``smoke`` (64 sentences, seconds: shows that everything runs, its scores mean nothing), ``small``
             (minutes on a laptop) or ``paper`` (the published settings for the method, model and task, for a GPU).

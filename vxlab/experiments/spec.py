@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _WHERE = ("device", "task_folder")
 """Fields that say where a run happens and not what it computes: not in the key."""
+_OF_TRAINING = (
+    "learning_rate", "head_learning_rate", "targets", "epochs", "batch_size", "warmup", "weight_decay", "seed",
+)  # fmt: skip
+"""Fields that enter where there are gradient steps, and nowhere else."""
 _MOST = 2**31 - 1
 """Of examples, tokens and epochs: what the libraries below count in."""
 
@@ -36,11 +40,13 @@ class RunSpec:
     """
 
     method: Method
-    """an adapter family's settings, ``PEFT(...)``, ``BitFit()``, ``Head()`` or ``Full()``"""
-    learning_rate: float
-    """of the adapter, or of the backbone under ``Full()``; AdamW's peak, above 0"""
-    head_learning_rate: float
-    """of the task head; above 0"""
+    """an adapter family's settings, ``PEFT(...)``, ``BitFit()``, ``Head()``, ``Full()`` or ``Probe()``; with the last,
+    nothing enters that belongs to gradient steps (rates, epochs, batch_size, warmup, weight_decay, seed) or to targets:
+    these fields take their defaults, and None in the settings"""
+    learning_rate: float = 0.0
+    """of the adapter, or of the backbone under ``Full()``; AdamW's peak, above 0; ``Probe()`` alone has none"""
+    head_learning_rate: float = 0.0
+    """of the task head; above 0; ``Probe()`` alone has none"""
     model: str = "minilm"
     """packaged name, hub id or folder"""
     task: str = "rotten_tomatoes"
@@ -82,13 +88,16 @@ class RunSpec:
     def __post_init__(self) -> None:
         require_method(self.method)
         _require_plain(self.method)
+        for each in dataclasses.fields(self):
+            if each.name in _OF_TRAINING and not self.method.by_gradient:
+                object.__setattr__(self, each.name, each.default)
         settle_fields(self)
         for name in ("epochs", "batch_size", "max_length", "train_examples", "eval_examples"):
             if (value := getattr(self, name)) is not None and not 1 <= value <= _MOST:
                 few = "not a positive whole number; choose 1 or more" if value < 1 else f"above {_MOST:,}"
                 raise VxlabError(f"{name}={shown(value)} is {few}")
         for name in ("learning_rate", "head_learning_rate"):
-            if getattr(self, name) <= 0:
+            if getattr(self, name) <= 0 and self.method.by_gradient:
                 raise VxlabError(f"{name}={getattr(self, name)!r} is not a positive number; try 1e-3")
         if not 0 <= self.warmup < 1:
             raise VxlabError(f"warmup={self.warmup!r} is not a share of the steps; choose 0 to below 1")
@@ -108,11 +117,16 @@ class RunSpec:
             raise VxlabError(f"targets={self.targets!r} names no layer; try 'query-value' or 'all-linear'")
 
     def settings(self) -> dict[str, Any]:
-        """Return every field as plain JSON values, ``label_kind`` only where it is set: runs of before had none."""
+        """Return every field as plain JSON values: None for what does not enter, and no ``label_kind`` where none is set.
+
+        Runs of before had no ``label_kind``.
+        """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["method"] = {"name": self.method.name, **self.method.settings()}
         fields["targets"] = self.targets if isinstance(self.targets, str) else list(self.targets)
         fields["text_columns"] = list(self.text_columns)
+        if not self.method.by_gradient:
+            fields |= {name: None for name in _OF_TRAINING if name != "seed"}
         if self.label_kind is None:
             del fields["label_kind"]
         return fields
