@@ -113,6 +113,11 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
     saved = read_settings(folder)
     tensors = read_tensors(folder, saved)
     method = _saved_method(saved, folder)
+    if not method.by_gradient:
+        raise VxlabError(
+            f"{folder} holds a probe, which is no adapter: it reads the frozen model's features, and puts nothing on a "
+            "model; vxlab.experiments.trained.load_trained(record) returns the model that answers as its run did"
+        )
     _warn_of_other_code(method, saved, folder)
     if any(layer.merged for layer in adapted_layers(model).values()):
         raise VxlabError("the model is merged, so its base weights cannot be compared; call unmerge(model) first")

@@ -94,6 +94,8 @@ class Materials:
             **spec.method.versions(),
         }
         if (processes := hardware.processes()) > 1:
+            if not spec.method.by_gradient:
+                raise VxlabError(f"{spec.method} is fitted by one process; start it without torchrun's {processes}")
             if spec.batch_size % processes:
                 raise VxlabError(
                     f"batch_size={spec.batch_size} does not divide among {processes} processes; choose a multiple of "

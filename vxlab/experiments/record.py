@@ -69,6 +69,10 @@ class RunRecord:
     in a record from before there were sweeps"""
     training: dict[str, Any] = field(default_factory=dict, repr=False)
     """how it was trained, from :func:`vxlab.experiments.training_facts.describe_training`; empty in older records"""
+    probe: dict[str, Any] = field(default_factory=dict, repr=False)
+    """of a probe: the pooling and the strength (C, or α of a ridge) that were chosen, the folds of the cross-validation
+    (0: validation chose the strength, too), whether the strength is on the edge of those tried, and by pooling the
+    score on validation"""
     kept: bytes | None = field(default=None, compare=False, repr=False)
     """the predictions file as the store has it, where the folder's is gone or cut short; None where it need not help"""
 
@@ -187,9 +191,9 @@ class RunRecord:
 
     def fields(self) -> dict[str, Any]:
         """Return all but where the files are as plain JSON values, with null for a number that is NaN or infinite."""
-        fields = {name: value for name, value in dataclasses.asdict(self).items() if name not in ("folder", "kept")}
-        if not self.training:  # the digest of an older record stays what it was
-            del fields["training"]
+        empty = [name for name in ("training", "probe") if not getattr(self, name)]  # older records' digests stay
+        without = ("folder", "kept", *empty)
+        fields = {name: value for name, value in dataclasses.asdict(self).items() if name not in without}
         safe: dict[str, Any] = _without_nan(fields)
         return safe
 

@@ -1,8 +1,15 @@
 """What a trained run comes to: its record, from the state that Trainer is left in."""
 
 import datetime
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
 
 from vxlab.adapters import save_adapter, trainable_parameters
 from vxlab.adapters.attach import attachment_of
@@ -10,7 +17,7 @@ from vxlab.experiments import hardware
 from vxlab.experiments.listener import CURVE
 from vxlab.experiments.materials import Job
 from vxlab.experiments.metrics import majority_score
-from vxlab.experiments.record import ADAPTER_FOLDER, RunRecord
+from vxlab.experiments.record import ADAPTER_FOLDER, PREDICTIONS_FILE, RunRecord
 from vxlab.experiments.tasks import Task
 from vxlab.experiments.training import AdapterTrainer, Watch
 from vxlab.experiments.training_facts import describe_training
@@ -32,6 +39,24 @@ def validation_rows(trainer: AdapterTrainer, metrics: tuple[str, ...]) -> list[d
         for logged, name in wanted.items()
         if logged in row
     ]
+
+
+def keep_predictions(folder: Path, task: Task, predictions: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]) -> None:
+    """Write a run's predictions file, whole or not at all, with the units of its rows.
+
+    Args:
+        folder: the run's.
+        task: its rows.
+        predictions: by split, logits (rows, outputs) and labels (rows,), in the rows' own order.
+    """
+    tensors = {}
+    for name, (logits, labels) in predictions.items():
+        tensors[f"{name}.logits"] = torch.from_numpy(logits.astype(np.float32))
+        tensors[f"{name}.labels"] = torch.from_numpy(labels)
+        if (units := task.units(name)) is not None:
+            tensors[f"{name}.units"] = torch.from_numpy(units)
+    save_file(tensors, folder / f".{PREDICTIONS_FILE}")
+    os.replace(folder / f".{PREDICTIONS_FILE}", folder / PREDICTIONS_FILE)
 
 
 def recorded(
@@ -65,7 +90,7 @@ def recorded(
         spec=job.spec.settings(),
         identity=job.identity,
         status=watch.status,
-        task=_described(task),
+        task=describe_task(task),
         metrics=metrics,
         curve=[{name: row[name] for name in CURVE} for row in trainer.state.log_history if "loss" in row],
         best_epoch=None if watch.diverged else best_epoch(trainer),
@@ -85,12 +110,8 @@ def recorded(
     )
 
 
-def _epoch(seen: float) -> float:
-    """Return a whole number at the end of an epoch, which Trainer counts in floats, else a fraction."""
-    return round(seen) if abs(seen - round(seen)) < 1e-6 else round(seen, 3)
-
-
-def _described(task: Task) -> dict[str, Any]:
+def describe_task(task: Task) -> dict[str, Any]:
+    """Return what a record keeps of its task."""
     described = {name: getattr(task, name) for name in ("name", "num_labels", "source", "citation")}
     lists = {name: list(getattr(task, name)) for name in ("label_names", "metrics")}  # as JSON gives them back
     rows = {name: len(split) for name, split in task.splits.items()}
@@ -105,3 +126,8 @@ def _described(task: Task) -> dict[str, Any]:
         "overlap": task.overlap,
         "notes": list(task.notes),
     }
+
+
+def _epoch(seen: float) -> float:
+    """Return a whole number at the end of an epoch, which Trainer counts in floats, else a fraction."""
+    return round(seen) if abs(seen - round(seen)) < 1e-6 else round(seen, 3)

@@ -10,9 +10,7 @@ from typing import Any
 
 import datasets
 import numpy as np
-import torch
 from filelock import FileLock
-from safetensors.torch import save_file
 from transformers import DataCollatorWithPadding, set_seed
 
 from vxlab import checks
@@ -24,8 +22,9 @@ from vxlab.experiments.listener import Listener, Stopped, require_listener, wait
 from vxlab.experiments.materials import Job, Materials
 from vxlab.experiments.metrics import compute
 from vxlab.experiments.models import quiet_transformers
-from vxlab.experiments.record import PREDICTIONS_FILE, RunRecord
-from vxlab.experiments.recording import best_epoch, recorded, validation_rows
+from vxlab.experiments.probe import fit_probe
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.recording import best_epoch, keep_predictions, recorded, validation_rows
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store import Store, Where, opened
 from vxlab.experiments.tasks import Task
@@ -72,6 +71,8 @@ def run(
         raise VxlabError(f"spec={checks.shown(spec)} is no vxlab.RunSpec; many runs are for vxlab.sweep or compare")
     fresh, progress = checks.settle("fresh", fresh, bool), checks.settle("progress", progress, bool)
     require_listener(listener)
+    if listener is not None and not spec.method.by_gradient:
+        raise VxlabError(f"listener={checks.shown(listener)} hears gradient steps, and {spec.method} takes none; leave it out")
     materials = Materials(reuse=False)
     job = materials.job(spec)
     with opened(store) as results:
@@ -122,14 +123,24 @@ def execute(
     commit()  # now: the files may change while the run trains
     held = hardware.reset_peak_memory(job.device)
     set_seed(job.spec.seed)
-    task = materials.task(job.spec)
-    watch = Watch(f"{job.spec.method.name} on {task.name}", progress, listener)
-    trainer = _trainer(job, folder, materials, watch)
+    train = _prepared(job, folder, materials, progress, listener, held)
     folder.mkdir(parents=True, exist_ok=True)  # only now: what the model or the targets refuse leaves nothing
     with _alone_in(folder):
         if (found := RunRecord.whole(folder, job.key)) is not None:
             return found
-        return _train(job, folder, materials, trainer, watch, held)
+        return train()
+
+
+def _prepared(
+    job: Job, folder: Path, materials: Materials, progress: bool, listener: Listener | None, held: int
+) -> Callable[[], RunRecord]:
+    """Load what a job needs, and return what trains it."""
+    if not job.spec.method.by_gradient:
+        model = materials.model(job.spec).to(hardware.own_device(job.device)).eval()
+        return lambda: fit_probe(job, folder, materials, model, held, progress)
+    watch = Watch(f"{job.spec.method.name} on {materials.task(job.spec).name}", progress, listener)
+    trainer = _trainer(job, folder, materials, watch)
+    return lambda: _train(job, folder, materials, trainer, watch, held)
 
 
 def _train(job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer, watch: Watch, held: int) -> RunRecord:
@@ -205,17 +216,13 @@ def _test_rows(
     trainer: AdapterTrainer, splits: dict[str, datasets.Dataset], task: Task, folder: Path
 ) -> list[dict[str, Any]]:
     """Evaluate the chosen checkpoint on every test split, and keep its predictions in the rows' own order."""
-    rows, tensors, epoch = [], {}, best_epoch(trainer)
+    rows, predictions, epoch = [], {}, best_epoch(trainer)
     for name in (name for name in splits if name.startswith("test")):
         output = trainer.predict(splits[name], metric_key_prefix=name)
         order = np.argsort(splits[name]["row"])
-        tensors[f"{name}.logits"] = torch.from_numpy(output.predictions[order].astype(np.float32))
-        tensors[f"{name}.labels"] = torch.from_numpy(output.label_ids[order])
-        if (units := task.units(name)) is not None:
-            tensors[f"{name}.units"] = torch.from_numpy(units)
+        predictions[name] = output.predictions[order], output.label_ids[order]
         for metric in (*task.metrics, "loss"):
             rows.append({"epoch": epoch, "split": name, "metric": metric, "value": output.metrics[f"{name}_{metric}"]})
     if trainer.is_world_process_zero():
-        save_file(tensors, folder / f".{PREDICTIONS_FILE}")
-        os.replace(folder / f".{PREDICTIONS_FILE}", folder / PREDICTIONS_FILE)
+        keep_predictions(folder, task, predictions)
     return rows

@@ -19,7 +19,7 @@ from vxlab.experiments.record import RunRecord
 from vxlab.experiments.store import Where
 from vxlab.experiments.subspace_study import SIZES, Whereabouts
 from vxlab.experiments.subspace_tables import SIDES, band_energies, decomposed, spectra_table
-from vxlab.experiments.trained import base_weights, full_updates, place, trained_updates
+from vxlab.experiments.trained import base_weights, full_updates, place, require_updates, trained_updates
 from vxlab.spectra import BANDS, Triplets
 
 if TYPE_CHECKING:
@@ -75,14 +75,15 @@ def run_bands(
 
 
 def require_trained(record: object, name: str = "run") -> None:
-    """Raise unless a value is the record of a run that finished.
+    """Raise unless a value is the record of a run that finished and may have trained the backbone.
 
     Args:
         record: what a caller gave.
         name: of the argument.
 
     Raises:
-        VxlabError: it is no record (``Store.record`` gives None for a run that is not there), or the run diverged.
+        VxlabError: it is no record (``Store.record`` gives None for a run that is not there), or the run diverged or is
+            a probe's.
     """
     if not isinstance(record, RunRecord):
         raise VxlabError(
@@ -94,6 +95,7 @@ def require_trained(record: object, name: str = "run") -> None:
             f"run {record.key[:12]} ({label(record.spec['method'])}) {record.status}, so its update says nothing; "
             "lower its learning rate and train again"
         )
+    require_updates(record)
 
 
 def angles_by_size(

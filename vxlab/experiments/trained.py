@@ -14,6 +14,7 @@ from vxlab.analysis.matrices import Update
 from vxlab.analysis.updates import relative_update_norm
 from vxlab.errors import VxlabError
 from vxlab.experiments.models import load_model, load_tokenizer, model_source, name_labels
+from vxlab.experiments.probed import load_probed
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.spec import RunSpec
 
@@ -26,11 +27,28 @@ LAYER_COLUMNS = ["layer", "block", "role", "relative_norm", "d_norm", "b_norm"]
 def load_trained(record: RunRecord) -> nn.Module:
     """Load a run's model with what it trained, unmerged, on the CPU in evaluation mode.
 
+    Of a probe's run it is the frozen model with the fitted classifier behind it, and answers batches as any other:
+    ``load_trained(record)(**batch).logits``.
+
     Raises:
         VxlabError: the adapter is gone, or the base model is no longer the one the run trained on.
     """
     adapter = record.adapter_folder()  # before the base is loaded, which takes long
-    return load_adapter(_base(record), adapter).eval()
+    base = _base(record)
+    return load_probed(base, adapter).eval() if record.probe else load_adapter(base, adapter).eval()
+
+
+def require_updates(record: RunRecord) -> None:
+    """Raise for a run that left the backbone as it was.
+
+    Raises:
+        VxlabError: it is a probe's.
+    """
+    if record.probe:
+        raise VxlabError(
+            f"run {record.key[:12]} is of a probe, which trains nothing in the backbone, so there is no update to look "
+            "at; give a run of LoRA, VeRA, LoRA-XS, LiDB, of a family of yours or of full fine-tuning"
+        )
 
 
 @torch.no_grad()
@@ -40,6 +58,7 @@ def trained_updates(record: RunRecord) -> dict[str, Update]:
     Raises:
         VxlabError: the run trained no adapter of vxlab's, or its base model is no longer the one it trained on.
     """
+    require_updates(record)
     layers = adapted_layers(load_trained(record))
     if not layers:
         raise VxlabError(
@@ -60,6 +79,7 @@ def full_updates(record: RunRecord, targets: str | Sequence[str] = "all-linear")
     Raises:
         VxlabError: the run is of another method, or its base model is no longer the one it trained on.
     """
+    require_updates(record)
     if record.spec["method"]["name"] != "full":
         raise VxlabError(
             f"run {record.key[:12]} is of {record.spec['method']['name']}, whose updates are low-rank; give a run of "

@@ -49,7 +49,8 @@ def with_stages(runs: "pd.DataFrame") -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """Tell apart, of runs that nobody planned, those that chose the learning rate and those that are reported.
 
     Seeds that ran at several rates are tuning runs, and validation chooses; the other seeds at the chosen rate are
-    reported, or all there where there are no others. Where nothing finished, all are reported.
+    reported, or all there where there are no others. Where nothing finished, or there is no rate to choose, all are
+    reported.
 
     Args:
         runs: one candidate's that ended, as :func:`tuning_table` takes them.
@@ -59,6 +60,8 @@ def with_stages(runs: "pd.DataFrame") -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """
     import pandas as pd
 
+    if runs["learning_rate"].isna().all():
+        return runs.assign(stage="report"), pd.DataFrame(columns=COLUMNS)
     rates = runs[_RATES].apply(tuple, axis="columns")
     several = rates.groupby(runs["seed"]).transform("nunique") > 1
     tried = runs[several] if several.any() else runs

@@ -43,9 +43,13 @@ def learning_curves(records: Mapping[str, "RunRecord"]) -> go.Figure:
 
 
 def epochs_shown(record: "RunRecord") -> tuple[float, float]:
-    """Return the range of a run's epochs on an axis: from 0 where it ended before the first was whole."""
+    """Return the range of a run's epochs on an axis: from 0 where it ended before the first was whole.
+
+    A probe, which has none, stands at 0.
+    """
     early = any(row["epoch"] is not None and row["epoch"] < 1 for row in record.metrics)
-    return 0.0 if early else 0.5, record.spec["epochs"] + 0.5
+    whole = record.spec["epochs"] or 0
+    return 0.0 - 0.5 * (whole == 0) if early else 0.5, whole + 0.5
 
 
 def lowest_score(record: "RunRecord") -> float:

@@ -70,7 +70,7 @@ def _loss(record: RunRecord) -> _Points:
 def _scores(record: RunRecord, metric: str) -> tuple[list[int], _Points]:
     """Return a run's epochs, and its validation scores at the steps at which they ended."""
     rows = [row for row in record.metrics if (row["split"], row["metric"]) == ("validation", metric)]
-    last = record.curve[-1] if record.curve else {"step": record.steps, "epoch": record.spec.get("epochs", 1)}
+    last = record.curve[-1] if record.curve else {"step": record.steps, "epoch": record.spec.get("epochs") or 1}
     steps = last["step"] / max(last["epoch"], 1e-9)
     seed = _seed(record)
     points: _Points = [(round(steps * row["epoch"]), _finite(row["value"]), seed) for row in rows]

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
+from vxlab.errors import VxlabError
 from vxlab.experiments.labels import label
 from vxlab.experiments.progress import in_live_notebook
 from vxlab.experiments.run import run
@@ -37,9 +38,11 @@ def live_run(spec: RunSpec, *, store: Where = None, interactive: bool | None = N
         interactive: widgets (needs a kernel), or the figure; None: widgets where there is a live notebook to show them.
 
     Raises:
-        VxlabError: as :func:`vxlab.run`; what goes wrong once a live run has started is shown in the widget, and raised
+        VxlabError: as :func:`vxlab.run`, or the spec is a probe's, which takes no steps; what goes wrong once a live run has started is shown in the widget, and raised
             by ``wait()``.
     """
+    if isinstance(spec, RunSpec) and not spec.method.by_gradient:
+        raise VxlabError(f"{spec.method} takes no gradient steps, so there are no curves to watch; call vxlab.run(spec)")
     if in_live_notebook() if interactive is None else interactive:
         from vxlab.views.live_run_widget import live_widget
 

@@ -1,0 +1,200 @@
+"""A run without gradient steps: a linear classifier, or a ridge regression, on features of the frozen model."""
+
+import datetime
+import math
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from vxlab._version import __version__
+from vxlab.adapters.adapter_files import FORMAT, write_adapter
+from vxlab.adapters.fingerprint import base_fingerprints
+from vxlab.adapters.targets import head_parameters
+from vxlab.experiments import hardware
+from vxlab.experiments.features import POOLINGS, available_poolings, features_of
+from vxlab.experiments.linear_probe import Linear, Strength, best_strength, cross_validate, fit, strengths
+from vxlab.experiments.materials import Job, Materials
+from vxlab.experiments.metrics import compute, in_words
+from vxlab.experiments.progress import progress_bar
+from vxlab.experiments.record import ADAPTER_FOLDER, RunRecord
+from vxlab.experiments.recording import describe_task, keep_predictions
+from vxlab.experiments.tasks import Task
+
+Features = dict[str, dict[str, NDArray[np.float32]]]
+"""By split and pooling."""
+_EPOCH = 0
+"""At which a probe is scored: no epoch of training went before."""
+
+
+class Fitted(NamedTuple):
+    """One pooling's classifier, and how it does on validation."""
+
+    linear: Linear
+    strength: Strength
+    score: float
+
+
+def fit_probe(job: Job, folder: Path, materials: Materials, model: nn.Module, held: int, progress: bool) -> RunRecord:
+    """Fit a probe, choose its pooling on validation, test it once, and leave in its folder what a run leaves.
+
+    Args:
+        job: the run.
+        folder: its own.
+        materials: where its rows are.
+        model: frozen, on the job's device, in evaluation mode.
+        held: bytes of memory held before.
+        progress: show a bar while texts are read.
+
+    Raises:
+        VxlabError: as :mod:`vxlab.experiments.features` and :mod:`vxlab.experiments.linear_probe`.
+    """
+    task, started = materials.task(job.spec), time.perf_counter()
+    features = _read(job, materials, model, progress)
+    labels = {name: _labels(task, name) for name in features}
+    fitted = {name: _fitted(features, labels, name, task) for name in features["train"]}
+    pooling = max(fitted, key=lambda name: fitted[name].score)  # of equals the first
+    linear, strength, _ = fitted[pooling]
+    logits = {name: linear.logits(found[pooling]) for name, found in features.items() if name != "train"}
+    seconds = time.perf_counter() - started
+    keep_predictions(folder, task, {name: (logits[name], labels[name]) for name in logits if name.startswith("test")})
+    chosen = {
+        "pooling": pooling,
+        "strength": strength.value,
+        "folds": strength.folds,
+        "edge": strength.edge,
+        "validation": {name: each.score for name, each in fitted.items()},
+    }
+    _save(model, linear, chosen, folder / ADAPTER_FOLDER)
+    peak = hardware.peak_memory(job.device) - held
+    record = _record(job, folder, task, _rows(task, logits, labels), model, linear, chosen, seconds, peak)
+    record.save()
+    return record
+
+
+def choice_in_words(record: RunRecord) -> str:
+    """Say what a probe's run chose, and by what; "" of another run.
+
+    >>> from pathlib import Path
+    >>> chosen = {"pooling": "mean", "strength": 0.1, "folds": 5, "edge": "", "validation": {"mean": 0.8, "first": 0.7}}
+    >>> values = dict.fromkeys(("key", "spec", "status", "metrics", "curve", "best_epoch", "parameters", "layers",
+    ...     "bytes_stored", "steps", "step_seconds", "train_seconds", "peak_memory", "precision", "hardware", "versions",
+    ...     "finished_at"))
+    >>> task = {"metrics": ["accuracy"], "num_labels": 2}
+    >>> choice_in_words(RunRecord(**values, task=task, folder=Path(), probe=chosen))
+    'mean over tokens (validation accuracy 0.800; first token 0.700), C = 0.1 by 5-fold cross-validation'
+    """
+    if not (chosen := record.probe):
+        return ""
+    others = [f"{POOLINGS[name]} {score:.3f}" for name, score in chosen["validation"].items() if name != chosen["pooling"]]
+    score = f"validation {in_words(record.task['metrics'][0])} {chosen['validation'][chosen['pooling']]:.3f}"
+    by = f"{chosen['folds']}-fold cross-validation" if chosen["folds"] else "validation"
+    name = "α" if record.task["num_labels"] == 1 else "C"
+    edge = ", on the edge of those tried" if chosen["edge"] else ""
+    told = f"{POOLINGS[chosen['pooling']]} ({'; '.join([score, *others])})"
+    return f"{told}, {name} = {chosen['strength']:g} by {by}{edge}"
+
+
+def _read(job: Job, materials: Materials, model: nn.Module, progress: bool) -> Features:
+    splits, tokenizer = materials.splits(job.spec), materials.tokenizer(job.spec)
+    poolings = available_poolings(model, splits["train"])
+    total = sum(len(rows) for rows in splits.values())
+    bar = progress_bar(total, f"probe on {materials.task(job.spec).name}", "text") if progress else None
+    try:
+        return {
+            name: features_of(model, rows, tokenizer, poolings, job.precision, bar.update if bar else lambda texts: None)
+            for name, rows in splits.items()
+        }
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _labels(task: Task, split: str) -> NDArray[Any]:
+    """Return labels as a trainer hands them back."""
+    return np.asarray(task.splits[split]["label"], dtype=np.float32 if task.num_labels == 1 else np.int64)
+
+
+def _fitted(features: Features, labels: dict[str, NDArray[Any]], pooling: str, task: Task) -> Fitted:
+    """Choose one pooling's strength within train, or on validation where there are no two folds; fit it on all rows."""
+    metric, classes = task.metrics[0], task.num_labels
+    train, validation = features["train"][pooling], features["validation"][pooling]
+
+    def score(linear: Linear) -> float:
+        return compute([metric], linear.logits(validation), labels["validation"])[metric]
+
+    strength = cross_validate(train, labels["train"], classes, metric, task.units("train"))
+    if strength is None:
+        tried = [score(fit(train, labels["train"], classes, each)) for each in strengths(classes)]
+        strength = best_strength(tried, classes, folds=0)
+    linear = fit(train, labels["train"], classes, strength.value)
+    return Fitted(linear, strength, score(linear))
+
+
+def _rows(task: Task, logits: dict[str, NDArray[Any]], labels: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
+    rows = []
+    for split, predicted in logits.items():
+        scores = compute(task.metrics, predicted, labels[split]) | {"loss": _loss(predicted, labels[split])}
+        rows += [{"epoch": _EPOCH, "split": split, "metric": name, "value": value} for name, value in scores.items()]
+    return rows
+
+
+def _loss(logits: NDArray[Any], labels: NDArray[Any]) -> float:
+    """Return the mean cross-entropy, or the mean squared error of a regression."""
+    answers, truth = torch.from_numpy(logits), torch.from_numpy(labels)
+    if logits.shape[1] == 1:
+        return float(nn.functional.mse_loss(answers[:, 0], truth.double()))
+    return float(nn.functional.cross_entropy(answers, truth))
+
+
+def _save(model: nn.Module, linear: Linear, chosen: dict[str, Any], folder: Path) -> None:
+    """Write the coefficients beside what they were fitted on, as an adapter's two files."""
+    head = head_parameters(model)
+    frozen = {name: each for name, each in model.named_parameters() if name not in head}
+    settings = {
+        "format": FORMAT, "method": "probe", "settings": {}, "layers": [], "base": base_fingerprints(frozen),
+        "probe": chosen, "vxlab": __version__, "torch": torch.__version__,
+    }  # fmt: skip
+    tensors = {"weight": torch.from_numpy(linear.weight).float(), "bias": torch.from_numpy(linear.bias).float()}
+    write_adapter(folder, settings, tensors)
+
+
+def _record(
+    job: Job,
+    folder: Path,
+    task: Task,
+    metrics: list[dict[str, Any]],
+    model: nn.Module,
+    linear: Linear,
+    chosen: dict[str, Any],
+    seconds: float,
+    peak_memory: int,
+) -> RunRecord:
+    total = sum(parameter.numel() for parameter in model.parameters())
+    return RunRecord(
+        key=job.key,
+        spec=job.spec.settings(),
+        identity=job.identity,
+        status="finished",
+        task=describe_task(task),
+        metrics=metrics,
+        curve=[],
+        best_epoch=_EPOCH,
+        parameters={"backbone": 0, "head": linear.weight.size + linear.bias.size, "total": total},
+        layers=0,
+        bytes_stored=sum(path.stat().st_size for path in (folder / ADAPTER_FOLDER).iterdir()),
+        steps=0,
+        step_seconds=math.nan,
+        train_seconds=seconds,
+        peak_memory=peak_memory,
+        precision=job.precision,
+        hardware=hardware.describe_hardware(job.device),
+        versions=hardware.versions(),
+        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        folder=folder,
+        probe=chosen,
+    )
