@@ -62,8 +62,8 @@ def method_from_name(name: str, /, **settings: object) -> Method:
     """Return a method by its name and settings.
 
     Args:
-        name: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``lidb``, ``bitfit``, ``head``, ``probe`` or ``full``; a method of
-            the peft library, such as ``peft:dora``; or one that was registered.
+        name: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``lidb``, ``bitfit``, ``head``, ``probe`` or ``full``; a
+            method of the peft library, such as ``peft:dora``; or one that was registered.
         settings: the fields of that method's class; of peft's config.
 
     Raises:

@@ -115,12 +115,11 @@ def features_of(
         with torch.inference_mode(), _autocast(device, precision):
             pooled = pool(model, batch, poolings)
         for name, vectors in pooled.items():
-            found.setdefault(name, np.empty((len(order), vectors.shape[1]), np.float32))[places[chosen]] = (
-                vectors.cpu().numpy()
-            )
+            whole = found.setdefault(name, np.empty((len(order), vectors.shape[1]), np.float32))
+            whole[places[chosen]] = vectors.cpu().numpy()
         done(len(chosen))
-    for name, vectors in found.items():
-        if not np.isfinite(vectors).all():
+    for name, whole in found.items():
+        if not np.isfinite(whole).all():
             raise VxlabError(f"the model's features ({POOLINGS[name]}) are not finite in {precision}; try float32")
     return found
 

@@ -3,6 +3,7 @@
 import datetime
 import math
 import time
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,24 +80,17 @@ def fit_probe(job: Job, folder: Path, materials: Materials, model: nn.Module, he
 def choice_in_words(record: RunRecord) -> str:
     """Say what a probe's run chose, and by what; "" of another run.
 
-    >>> from pathlib import Path
-    >>> chosen = {"pooling": "mean", "strength": 0.1, "folds": 5, "edge": "", "validation": {"mean": 0.8, "first": 0.7}}
-    >>> values = dict.fromkeys(("key", "spec", "status", "metrics", "curve", "best_epoch", "parameters", "layers",
-    ...     "bytes_stored", "steps", "step_seconds", "train_seconds", "peak_memory", "precision", "hardware", "versions",
-    ...     "finished_at"))
-    >>> task = {"metrics": ["accuracy"], "num_labels": 2}
-    >>> choice_in_words(RunRecord(**values, task=task, folder=Path(), probe=chosen))
-    'mean over tokens (validation accuracy 0.800; first token 0.700), C = 0.1 by 5-fold cross-validation'
+    Such as: mean over tokens (validation accuracy 0.744; first token 0.708), C = 0.001 by 5-fold cross-validation.
     """
     if not (chosen := record.probe):
         return ""
-    others = [f"{POOLINGS[name]} {score:.3f}" for name, score in chosen["validation"].items() if name != chosen["pooling"]]
-    score = f"validation {in_words(record.task['metrics'][0])} {chosen['validation'][chosen['pooling']]:.3f}"
+    scores = {POOLINGS[name]: f"{score:.3f}" for name, score in chosen["validation"].items()}
+    pooling = POOLINGS[chosen["pooling"]]
+    told = [f"validation {in_words(record.task['metrics'][0])} {scores.pop(pooling)}", *map(" ".join, scores.items())]
     by = f"{chosen['folds']}-fold cross-validation" if chosen["folds"] else "validation"
     name = "α" if record.task["num_labels"] == 1 else "C"
     edge = ", on the edge of those tried" if chosen["edge"] else ""
-    told = f"{POOLINGS[chosen['pooling']]} ({'; '.join([score, *others])})"
-    return f"{told}, {name} = {chosen['strength']:g} by {by}{edge}"
+    return f"{pooling} ({'; '.join(told)}), {name} = {chosen['strength']:g} by {by}{edge}"
 
 
 def _read(job: Job, materials: Materials, model: nn.Module, progress: bool) -> Features:
@@ -104,14 +98,11 @@ def _read(job: Job, materials: Materials, model: nn.Module, progress: bool) -> F
     poolings = available_poolings(model, splits["train"])
     total = sum(len(rows) for rows in splits.values())
     bar = progress_bar(total, f"probe on {materials.task(job.spec).name}", "text") if progress else None
-    try:
+    told = {} if bar is None else {"done": bar.update}
+    with nullcontext() if bar is None else closing(bar):
         return {
-            name: features_of(model, rows, tokenizer, poolings, job.precision, bar.update if bar else lambda texts: None)
-            for name, rows in splits.items()
+            name: features_of(model, rows, tokenizer, poolings, job.precision, **told) for name, rows in splits.items()
         }
-    finally:
-        if bar is not None:
-            bar.close()
 
 
 def _labels(task: Task, split: str) -> NDArray[Any]:

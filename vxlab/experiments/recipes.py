@@ -46,8 +46,8 @@ def recipe(method: str = "vera", *, scale: str = "small", **chosen: Any) -> RunS
     """Return a run's spec: the scale's settings, overridden by what is chosen.
 
     Args:
-        method: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``head``, ``probe`` or ``full``; or another by its name, as it
-            comes, which names its ``learning_rate`` where no usual one is known.
+        method: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``head``, ``probe`` or ``full``; or another by its
+            name, as it comes, which names its ``learning_rate`` where no usual one is known.
         scale: ``smoke`` (64 sentences, seconds: shows that everything runs, its scores mean nothing), ``small``
             (minutes on a laptop) or ``paper`` (the published settings for the method, model and task, for a GPU).
         chosen: ``rank`` and ``alpha`` of the method, and any field of :class:`RunSpec`; None keeps the scale's. Local

@@ -72,7 +72,7 @@ def run(
     fresh, progress = checks.settle("fresh", fresh, bool), checks.settle("progress", progress, bool)
     require_listener(listener)
     if listener is not None and not spec.method.by_gradient:
-        raise VxlabError(f"listener={checks.shown(listener)} hears gradient steps, and {spec.method} takes none; leave it out")
+        raise VxlabError(f"a listener hears of gradient steps, and {spec.method} takes none; leave listener out")
     materials = Materials(reuse=False)
     job = materials.job(spec)
     with opened(store) as results:

@@ -117,9 +117,9 @@ class RunSpec:
             raise VxlabError(f"targets={self.targets!r} names no layer; try 'query-value' or 'all-linear'")
 
     def settings(self) -> dict[str, Any]:
-        """Return every field as plain JSON values: None for what does not enter, and no ``label_kind`` where none is set.
+        """Return every field as plain JSON values, None for what does not enter with the method.
 
-        Runs of before had no ``label_kind``.
+        ``label_kind`` is there only where it is set: runs of before had none.
         """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["method"] = {"name": self.method.name, **self.method.settings()}

@@ -38,11 +38,11 @@ def live_run(spec: RunSpec, *, store: Where = None, interactive: bool | None = N
         interactive: widgets (needs a kernel), or the figure; None: widgets where there is a live notebook to show them.
 
     Raises:
-        VxlabError: as :func:`vxlab.run`, or the spec is a probe's, which takes no steps; what goes wrong once a live run has started is shown in the widget, and raised
-            by ``wait()``.
+        VxlabError: as :func:`vxlab.run`, or the spec is a probe's, which takes no steps; what goes wrong once a live
+            run has started is shown in the widget, and raised by ``wait()``.
     """
     if isinstance(spec, RunSpec) and not spec.method.by_gradient:
-        raise VxlabError(f"{spec.method} takes no gradient steps, so there are no curves to watch; call vxlab.run(spec)")
+        raise VxlabError(f"{spec.method} takes no gradient steps, so there is nothing to watch; call vxlab.run(spec)")
     if in_live_notebook() if interactive is None else interactive:
         from vxlab.views.live_run_widget import live_widget
 
