@@ -1,5 +1,6 @@
 """A comparison: tuned with equal budgets on validation, widened at edges, reported on fresh seeds, the same again."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ from vxlab import Candidate, FairSweep, LoRA, VeRA
 from vxlab.experiments import sweep as sweep_module
 from vxlab.experiments.compare import announced
 from vxlab.experiments.store import Store
+from vxlab.experiments.stored_sweeps import stored_sweeps
+from vxlab.views.sweep_explorer import explore_sweep
+from vxlab.views.sweep_figures import score_against_parameters
+from vxlab.views.tuning_figures import tuning_curves
+from vxlab.views.verdict_figures import pareto_figures
 
 QUICK = {"batch_size": 8, "max_length": 16, "epochs": 1, "device": "cpu"}
 
@@ -66,6 +72,30 @@ def test_the_summary_is_of_the_report_runs_alone(learnt: vxlab.Comparison) -> No
     assert (row["tuning_runs"], row["backbone"], row["head"]) == (1, 1024, 66)
     assert learnt.trivial == 0.6
     assert learnt.items == 40
+
+
+def test_a_probe_runs_once_beside_what_is_tuned(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
+    wanted = fair(tiny_model, toy_task, LoRA(rank=2), vxlab.Probe(), widen=1)
+    assert announced(wanted, store=tmp_path).startswith("5 runs: 2 to tune (and up to 1 where ranges grow) and 3 to")
+    result = compare(wanted, tmp_path)
+    (row,) = result.summary.query("candidate == 'probe'").to_dict("records")
+    assert (row["n"], row["tuning_runs"], row["backbone"], row["edge"]) == (1, 0, 0, "")
+    assert math.isnan(row["learning_rate"])
+    assert set(result.tuning["candidate"]) == {"LoRA r=2"}
+    (pair,) = result.pairs.to_dict("records")
+    assert (pair["a"], pair["b"], pair["kind"]) == ("LoRA r=2", "probe", "other")
+    assert math.isfinite(pair["p"])
+    with Store(tmp_path) as store:
+        (stored,) = stored_sweeps(store)
+        assert stored.notes == ()
+        pd.testing.assert_frame_equal(stored.pairs, result.pairs)
+        drawn = [explore_sweep(shown, interactive=live) for shown in (result, store) for live in (True, False)]
+    assert len(drawn) == 4
+    score_against_parameters(result.summary, metric=result.metric, runs=result.runs, majority=result.trivial)
+    pareto_figures(result.summary, metric=result.metric)
+    tuning_curves(result.tuning, metric=result.metric)
+    with pytest.raises(vxlab.VxlabError, match=r"lacks 1 of 1 runs: probe; train them"):
+        vxlab.sweep([wanted.fixed()["probe"]], store=tmp_path / "other", progress=False, train=False)
 
 
 def test_untuned_rates_are_told(learnt: vxlab.Comparison) -> None:

@@ -41,6 +41,20 @@ def test_the_head_alone_is_tuned_in_its_own_rate() -> None:
     assert sweep.runs()["tuning"] == 3 + 3 * 2
 
 
+def test_a_probe_has_no_rates_to_tune_and_one_run() -> None:
+    alone, beside = fair(LoRA(rank=2), tuning_seeds=2), fair(LoRA(rank=2), vxlab.Probe(), tuning_seeds=2)
+    assert beside.runs() == alone.runs() | {"report": alone.runs()["report"] + 1}
+    assert beside.rates(beside.names["probe"], 1, 1) == ()
+    assert beside.tuned == ["LoRA r=2"]
+    assert [spec.method for spec in beside.fixed().values()] == [vxlab.Probe()]
+    with pytest.raises(vxlab.VxlabError, match=r"learning_rate=0\.001 of probe, which has none; leave it out"):
+        Candidate(vxlab.Probe(), learning_rate=1e-3)
+    with pytest.raises(
+        vxlab.VxlabError, match=r"none that has a learning rate to tune; a probe alone is for vxlab\.run"
+    ):
+        fair(vxlab.Probe())
+
+
 def test_candidates_of_one_label_show_what_differs() -> None:
     names = fair(
         LoRAXS(rank=4), LoRAXS(rank=4, basis="bottom"), Candidate(LoRAXS(rank=4), "all-linear"), LoRA(rank=2)

@@ -13,6 +13,7 @@ NAMED = [
     (vxlab.LiDB(), "LiDB r=1 aux_out=100 aux_in=50", "LiDB", 1),
     (vxlab.BitFit(), "BitFit", "BitFit", None),
     (vxlab.Head(), "head only", "head only", None),
+    (vxlab.Probe(), "probe", "probe", None),
     (vxlab.Full(), "full fine-tuning", "full fine-tuning", None),
 ]
 

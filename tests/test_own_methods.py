@@ -226,6 +226,16 @@ def test_settings_are_checked_and_one_that_lacks_is_named(tmp_path: Path) -> Non
         vxlab.method_from_name("needy", depth="2", widths=())
 
 
+def test_of_those_without_gradient_steps_only_a_probe_can_be_run() -> None:
+    @dataclass(frozen=True)
+    class Guess(FrozenA):
+        name: ClassVar[str] = "guess"
+        by_gradient: ClassVar[bool] = False
+
+    with pytest.raises(vxlab.VxlabError, match="by_gradient=False, and of these only Probe can be run; leave it out"):
+        vxlab.register(Guess)
+
+
 def test_its_own_post_init_is_its_own_business() -> None:
     @vxlab.register
     @dataclass(frozen=True)
@@ -260,7 +270,7 @@ def test_one_file_read_under_two_names_is_one_class(tmp_path: Path) -> None:
 
 
 def test_methods_of_vxlab_have_no_code_in_their_identity() -> None:
-    assert [code_version(cls) for cls in METHODS.values() if cls.__module__.startswith("vxlab.")] == [{}] * 7
+    assert [code_version(cls) for cls in METHODS.values() if cls.__module__.startswith("vxlab.")] == [{}] * 8
     assert vxlab.LoRA(rank=2).versions() == {}
     assert set(vxlab.PEFT("dora").versions()) == {"peft"}
 

@@ -11,7 +11,7 @@ from vxlab.experiments.fair_recipes import study_run
 from vxlab.experiments.recipes import SCALES
 from vxlab.paths import shipped
 
-METHODS = ("lora", "vera", "elora", "lora_xs", "head", "full")
+METHODS = ("lora", "vera", "elora", "lora_xs", "head", "probe", "full")
 with shipped("data", "published_recipes.csv").open(encoding="utf-8", newline="") as file:
     PUBLISHED = list(csv.DictReader(file))
 

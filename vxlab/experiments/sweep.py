@@ -154,12 +154,17 @@ def require_trained(jobs: Sequence[Job], results: Store) -> None:
     states = results.status(list(wanted))
     done = {key for key, state in states.items() if state.status in ("finished", "diverged")}
     if missing := [job for key, job in wanted.items() if key not in done]:
-        told = [f"{described(job.spec.method)} at {job.spec.learning_rate:g}, seed {job.spec.seed}" for job in missing]
+        told = [_told(job.spec) for job in missing]
         more = f", and {len(told) - 3} more" if len(told) > 3 else ""
         raise VxlabError(
             f"train=False, and {results.name} lacks {len(missing)} of {len(wanted)} runs: {'; '.join(told[:3])}{more}; "
             "train them with train=True, or name the store that has them"
         )
+
+
+def _told(spec: RunSpec) -> str:
+    where = f" at {spec.learning_rate:g}, seed {spec.seed}" if spec.method.by_gradient else ""
+    return described(spec.method) + where
 
 
 def drive(jobs: Sequence[Job], results: Store, engine: Engine, show: SweepProgress, owner: str) -> None:

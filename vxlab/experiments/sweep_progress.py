@@ -64,9 +64,9 @@ class SweepProgress:
         self.counts[status] += 1
         self._running -= 1 if here and self._running else 0
         if status == "failed":
-            self.errors[f"{label(job.spec.method)}, learning rate {job.spec.learning_rate:g}, seed {job.spec.seed}"] = (
-                error
-            )
+            spec = job.spec
+            where = f", learning rate {spec.learning_rate:g}, seed {spec.seed}" if spec.method.by_gradient else ""
+            self.errors[label(spec.method) + where] = error
         elif self._bar is not None and (found := record()) is not None:
             self._compare(found)
         self._write()
