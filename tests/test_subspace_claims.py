@@ -42,7 +42,8 @@ def _answers(right):
     tables = [
         pd.DataFrame(
             {
-                "what": "weight", "role": role, "band": band, "fraction": fraction, "item": np.arange(ITEMS),
+                "what": "weight", "role": role, "band": band, "fraction": fraction,
+                "item": np.arange(ITEMS), "unit": np.arange(ITEMS),
                 "answer": np.where(shuffled < share * ITEMS, LABELS, 1 - LABELS) * 1.0, "label": LABELS * 1.0,
             }
         )
@@ -166,6 +167,9 @@ def test_sentences_tell_the_numbers_of_the_tables():
     answers = _answers({"rest": 0.89, EVERY: 0.7})
     told = kept_sentence(answers, metric="accuracy", trivial=0.5)
     assert told.startswith("Of every weight at once, the top 25 % keep **50%** (")
+    assert told.endswith(") of the gain, on 600 test items.")
+    films = kept_sentence(answers.assign(unit=answers["item"] // 4), metric="accuracy", trivial=0.5)
+    assert films.endswith(" on 600 test items of 150 independent units.")
     assert "no gain" in kept_sentence(answers, metric="accuracy", trivial=0.9)
     assert kept_sentence(answers[answers["role"] != EVERY], metric="accuracy", trivial=0.5) == ""
     bands = [(f"layer.{i}", band, k) for i in range(4) for band, k in (("top", 2), ("bottom", 0.5))]

@@ -104,6 +104,16 @@ def test_answers_are_kept_and_not_asked_again(record, store, monkeypatch):
         truncated_answers(record, seed=1, **ask)
 
 
+def test_each_answer_names_the_unit_of_its_item(record, store, monkeypatch):
+    ask = {"fractions": [0.5], "bands": ["top"], "roles": ["key"], "store": store}
+    table = truncated_answers(record, **ask)
+    assert (table["unit"] == table["item"]).all()
+    units = np.arange(len(record.predictions()[1]))[::-1] // 2
+    monkeypatch.setattr(vxlab.RunRecord, "units", lambda self, split="test": units)
+    table = truncated_answers(record, **ask)
+    assert table["unit"].tolist() == units[table["item"]].tolist()
+
+
 def test_a_role_that_is_named_twice_is_asked_once_on_the_device_that_is_named(record, store, monkeypatch):
     ask = {"fractions": [0.5], "bands": ["top"], "store": store}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # auto would take it

@@ -22,7 +22,8 @@ def _right(share):
 
 def _state(role, band, fraction, answers, what="weight"):
     about = {"what": what, "role": role, "band": band, "fraction": fraction}
-    return pd.DataFrame({**about, "item": np.arange(ITEMS), "answer": answers.astype(float), "label": LABELS * 1.0})
+    items = {"item": np.arange(ITEMS), "unit": np.arange(ITEMS)}
+    return pd.DataFrame({**about, **items, "answer": answers.astype(float), "label": LABELS * 1.0})
 
 
 @pytest.fixture
@@ -70,6 +71,19 @@ def test_the_tests_of_a_share_agree_with_its_interval(answers):
     for end, side in ((found.low, 0), (found.high, 1)):
         assert found.tails(end)[side] == pytest.approx(0.025, abs=1e-4)
     assert found.tails(0)[0] < 0.001
+
+
+def test_items_of_one_unit_that_go_together_count_as_one(answers):
+    """Units of eight items in a row, all right or all wrong: a design effect of eight."""
+    units = answers.assign(unit=answers["item"] // 8)
+    wide, narrow = (kept_share(each, ["up"], "top", [0.25], **WEIGHT) for each in (units, answers))
+    assert wide.value == narrow.value
+    assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(math.sqrt(8), rel=0.2)
+    same, few = kept_share(units, ["query"], "top", [0.25], **WEIGHT), NORMAL * math.sqrt(2) * 8 / (ITEMS * 0.4)
+    assert same[:3] == pytest.approx((1, 1 - few, 1 + few), rel=0.05)
+    scored = [truncation_scores(each).set_index(["role", "band"]).loc["up", "top"] for each in (units, answers)]
+    wide, narrow = ((row["high"] - row["low"], row["difference_high"] - row["difference_low"]) for row in scored)
+    assert np.divide(wide, narrow) == pytest.approx([math.sqrt(8)] * 2, rel=0.2)
 
 
 def test_a_mean_over_sizes_counts_each_alike(answers):

@@ -50,8 +50,9 @@ def truncation_cases(answers: "pd.DataFrame", *, metric: str, trivial: float) ->
     """Return what was published on truncated weights, with what one fine-tuned model shows of it.
 
     The *gain* is the score above the simplest answer's; a band keeps the share of it that is left when a role's
-    weights are cut to that band, the mean over the sizes that were asked for, with an interval over test items, paired.
-    A role whose weights can all be removed keeps much whatever the band, so the top band must do better than that.
+    weights are cut to that band, the mean over the sizes that were asked for, with an interval over the test items'
+    units, paired. A role whose weights can all be removed keeps much whatever the band, so the top band must do better
+    than that.
 
     Args:
         answers: of the weights, from :func:`vxlab.experiments.truncation.truncated_answers`.

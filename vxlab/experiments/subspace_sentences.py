@@ -30,7 +30,9 @@ def kept_sentence(answers: "pd.DataFrame", *, metric: str, trivial: float) -> st
             return "The model has no gain over the trivial answer that these items show, so no band can keep any."
         told.append(f"the top {100 * fraction:.3g} % keep **{share:.0%}** ({low:.0%} to {high:.0%})")
     whole = "every update" if what == "update" else "every weight"
-    return f"Of {whole} at once, {', '.join(told)} of the gain.".replace("-", "−") if told else ""
+    items, units = answers["item"].nunique(), answers["unit"].nunique()
+    on = f"{items:,} test items" + (f" of {units:,} independent units" if units < items else "")
+    return f"Of {whole} at once, {', '.join(told)} of the gain, on {on}.".replace("-", "−") if told else ""
 
 
 def lying_sentence(energies: "pd.DataFrame", update: str, fraction: float) -> str:

@@ -70,8 +70,9 @@ def truncated_answers(
 
     Returns:
         One row an item and a state of the model: ``what``, ``role``, ``band``, ``fraction``, ``item`` (its row in the
-        test split), ``answer`` (class id, or a regression's output) and ``label``. The model as trained has the role
-        "" and the band ``untouched`` at fraction 1; a role's weights or updates at zero are ``removed`` at fraction 0.
+        test split), ``answer`` (class id, or a regression's output) and ``label``, and ``unit``, the number of the
+        independent unit that the item is of, such as its film. The model as trained has the role "" and the band
+        ``untouched`` at fraction 1; a role's weights or updates at zero are ``removed`` at fraction 0.
 
     Raises:
         VxlabError: the run is of another method or diverged, the model has no such role, ``what``, a band or a
@@ -88,7 +89,9 @@ def truncated_answers(
 
         return pd.DataFrame(_answered(_Subject(record, items, device), **wanted), columns=ANSWERS)
 
-    return kept_table("truncated", {"run": record.digest, "items": items, **wanted}, compute, store=store)
+    answers = kept_table("truncated", {"run": record.digest, "items": items, **wanted}, compute, store=store)
+    units, rows = record.units(), answers["item"].to_numpy()
+    return answers.assign(unit=rows if units is None else units[rows])
 
 
 class _Band(NamedTuple):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from vxlab.experiments.evidence import Evidence, from_draws
 from vxlab.experiments.metrics import compute, interval, resampled
 from vxlab.experiments.statistics import Array
 from vxlab.experiments.truncation import REMOVED, UNTOUCHED
+from vxlab.experiments.unit_statistics import units_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +30,8 @@ def truncation_scores(answers: "pd.DataFrame", metric: str = "accuracy") -> "pd.
 
     Returns:
         One row a state, in the order of the answers: ``what``, ``role``, ``band``, ``fraction``; ``score`` with its
-        95 % interval over test items, ``low`` and ``high``; and ``difference`` to the untouched model with its paired
-        interval, ``difference_low`` and ``difference_high``, each for itself.
+        95 % interval over the items' units, ``low`` and ``high``; and ``difference`` to the untouched model with its
+        paired interval, ``difference_low`` and ``difference_high``, each for itself.
     """
     import pandas as pd
 
@@ -49,7 +51,7 @@ def kept_share(
 ) -> Evidence:
     """Return how much of the gain of fine-tuning a band keeps, as a mean over roles, one cut at a time, and sizes.
 
-    (score of the band - trivial) / (score untouched - trivial), with a 95 % bootstrap interval over items, in which
+    (score of the band - trivial) / (score untouched - trivial), with a bootstrap over the items' units, in which
     both scores share the items.
 
     Args:
@@ -64,7 +66,8 @@ def kept_share(
     Returns:
         The share; NaN where the untouched model is not above the simplest answer by more than its own noise.
     """
-    return _evidence(*_shares(_States(answers, metric), roles, band, fractions, what, trivial))
+    states = _States(answers, metric)
+    return states.evidence(*_shares(states, roles, band, fractions, what, trivial))
 
 
 def kept_share_contrast(
@@ -79,7 +82,7 @@ def kept_share_contrast(
     trivial: float,
     against: str | None = None,
 ) -> Evidence:
-    """Return the share kept in some roles less that kept in others, paired over the items.
+    """Return the share kept in some roles less that kept in others, paired over the items' units.
 
     Args:
         answers: as :func:`truncation_scores` takes them.
@@ -95,7 +98,7 @@ def kept_share_contrast(
     states, other = _States(answers, metric), against or band
     a = _shares(states, first, band, fractions, what, trivial)
     b = _shares(states, second, other, [0.0] if other == REMOVED else fractions, what, trivial)
-    return _evidence(a.value - b.value, a.draws - b.draws, a.items, a.gain)
+    return states.evidence(a.value - b.value, a.draws - b.draws, a.gain)
 
 
 def kept_shares(answers: "pd.DataFrame", fraction: float, *, metric: str, trivial: float) -> "pd.DataFrame":
@@ -116,7 +119,7 @@ def kept_shares(answers: "pd.DataFrame", fraction: float, *, metric: str, trivia
     states = _States(answers, metric)
     wanted = [state for state in states.answers if state[3] == fraction or state[2] == REMOVED]
     rows = [
-        (what, role, band, *_evidence(*_shares(states, [role], band, [size], what, trivial))[:3])
+        (what, role, band, *states.evidence(*_shares(states, [role], band, [size], what, trivial))[:3])
         for what, role, band, size in wanted
         if band != UNTOUCHED
     ]
@@ -134,6 +137,7 @@ class _States:
         self.answers = {state: groups[state]["answer"].to_numpy() for state in order}
         first = groups[order[0]]
         self.labels = first["label"].to_numpy()
+        self.units = units_of(first["unit"].to_numpy(), len(self.labels))
         if any(not np.array_equal(rows["item"], first["item"]) for rows in groups.values()):
             raise VxlabError("the answers are to different test items, so their scores cannot be paired; ask the same")
         self._draws: dict[tuple[Any, ...], Array] = {}
@@ -142,10 +146,29 @@ class _States:
         return compute([self.metric], self._of(state), self.labels)[self.metric]
 
     def draws(self, *state: Any) -> Array:
-        """Return scores of bootstrap resamples, the same items in each state's."""
+        """Return scores of bootstrap resamples, the same units in each state's."""
         if state not in self._draws:
-            self._draws[state] = resampled(self.metric, self._of(state), self.labels, _RESAMPLES)
+            self._draws[state] = resampled(self.metric, self._of(state), self.labels, _RESAMPLES, self.units.of)
         return self._draws[state]
+
+    def evidence(self, value: float, draws: Array, gain: float = 1.0) -> Evidence:
+        """Return a value's evidence, as if two items more had been answered differently, one each way.
+
+        Where two states answer alike the bootstrap sees no noise at all, and a difference of one item would count as
+        seen. Where items of one unit go together, so would these two with theirs: they count as often as the design
+        effect of the untouched model's score says. Source: Agresti and Min, Effects and non-effects of paired identical
+        observations (2004).
+        """
+        more = math.sqrt(2) * self._together / (len(self.labels) * gain)
+        return from_draws(value, draws, round(self.units.freedom) + 1, more)
+
+    @cached_property
+    def _together(self) -> float:
+        if self.units.single:
+            return 1.0
+        whole = next(state for state in self.answers if state[2] == UNTOUCHED)
+        by_item = resampled(self.metric, self._of(whole), self.labels, _RESAMPLES)
+        return self.units.design_effect(float(np.var(self.draws(*whole))), float(np.var(by_item)))
 
     def _of(self, state: tuple[Any, ...]) -> Array:
         if state not in self.answers:
@@ -157,11 +180,12 @@ class _States:
 
 def _scored(states: _States, what: str, role: str, band: str, fraction: float) -> dict[str, Any]:
     state, whole = (what, role, band, fraction), (what, "", UNTOUCHED, 1.0)
-    score, (low, high) = states.score(*state), interval(states.metric, states.answers[state], states.labels)
+    low, high = interval(states.metric, states.answers[state], states.labels, units=states.units.of)
+    score = states.score(*state)
     difference = score - states.score(*whole)
     below, above = 0.0, 0.0
     if state != whole:
-        _, below, above, _ = _evidence(difference, states.draws(*state) - states.draws(*whole), len(states.labels))
+        _, below, above, _ = states.evidence(difference, states.draws(*state) - states.draws(*whole))
     return {
         **dict(zip(_STATE, state, strict=True)), "score": score, "low": low, "high": high,
         "difference": difference, "difference_low": below, "difference_high": above,
@@ -172,9 +196,8 @@ class _Shares(NamedTuple):
     value: float
     draws: Array
     """of the bootstrap"""
-    items: int
-    """of the test"""
     gain: float
+    """of the untouched model over the simplest answer, by which all is divided"""
 
 
 def _shares(
@@ -183,17 +206,8 @@ def _shares(
     whole = (what, "", UNTOUCHED, 1.0)
     gain, gains = states.score(*whole) - trivial, states.draws(*whole) - trivial
     if not np.quantile(gains, 0.025) > 0:
-        return _Shares(float("nan"), np.full(_RESAMPLES, np.nan), 1, 1.0)
+        return _Shares(float("nan"), np.full(_RESAMPLES, np.nan), 1.0)
     cut = [(what, role, band, fraction) for role in roles for fraction in fractions]
     share = np.mean([states.score(*state) - trivial for state in cut]) / gain
     draws = np.mean([states.draws(*state) - trivial for state in cut], axis=0) / gains
-    return _Shares(float(share), draws, len(states.labels), gain)
-
-
-def _evidence(value: float, draws: Array, items: int, gain: float = 1.0) -> Evidence:
-    """Return a value's evidence, as if two items more had been answered differently, one each way.
-
-    Where two states answer alike the bootstrap sees no noise at all, and a difference of one item would count as seen.
-    Source: Agresti and Min, Effects and non-effects of paired identical observations (2004).
-    """
-    return from_draws(value, draws, items, more=math.sqrt(2) / (items * gain))
+    return _Shares(float(share), draws, gain)
