@@ -19,6 +19,7 @@ from toy_updates import moved_run
 from transformers import BertConfig, BertModel
 
 import vxlab
+from vxlab.experiments.held_out import HeldOut
 from vxlab.experiments.parts_results import published_differences
 from vxlab.experiments.published import published_table
 from vxlab.experiments.scores import score_table
@@ -124,7 +125,7 @@ def _of_explorers(folder: Path) -> dict[str, go.Figure]:
     wide = BertConfig(vocab_size=8, hidden_size=256, num_hidden_layers=3, num_attention_heads=4, intermediate_size=512)
     plain = {"store": folder / "store", "interactive": False}
     sweep = [toy_tables.runs(), toy_tables.tuning(), toy_tables.summary(), toy_tables.pairs()]
-    tables = SweepTables("rte, minilm", "rte", "accuracy", 0.5, *sweep, {})
+    tables = SweepTables("rte, minilm", "rte", "accuracy", HeldOut(200, 0.5), *sweep, {})
     return {
         "rank explorer": vxlab.explore_rank(BertModel(wide), **plain),
         "rank explorer of a tiny model": vxlab.explore_rank(model, **plain),
@@ -250,12 +251,12 @@ def _of_sweeps() -> dict[str, go.Figure]:
     summary, pairs = toy_tables.summary(), toy_tables.pairs()
     known = published_table("glue").query("task == 'rte' and model == 'RoBERTa-large'")
     near = summary.copy()
-    near[["median", "q1", "q3"]] = 0.54 + 0.05 * (near[["median", "q1", "q3"]] - 0.7)
+    near["mean"] = 0.54 + 0.05 * (near["mean"] - 0.7)
     return {
         "nearly equal scores": sweep_figures.score_against_parameters(near, metric="accuracy"),
         "fronts of nearly equal scores": verdict_figures.pareto_figures(near, metric="accuracy"),
         "scores by parameters": sweep_figures.score_against_parameters(
-            summary, metric="accuracy", runs=toy_tables.runs(), majority=0.5
+            summary, metric="accuracy", runs=toy_tables.runs(), held_out=HeldOut(200, 0.5)
         ),
         "scores beside papers": sweep_figures.score_against_parameters(summary, known, metric="accuracy"),
         "gain": sweep_figures.gain_per_parameter(summary, 0.6, metric="accuracy"),

@@ -66,7 +66,7 @@ def test_one_candidate_alone_has_no_neighbours():
 
 def test_candidates_without_a_count_of_parameters_can_be_asked_for():
     summary = toy.summary()
-    summary.loc[summary["candidate"] == "VeRA r=1024", ["backbone", "median"]] = pd.NA
+    summary.loc[summary["candidate"] == "VeRA r=1024", ["backbone", "mean"]] = pd.NA
     assert "VeRA r=256" in set(neighbours(summary, toy.pairs(), "VeRA r=1024")["candidate"])
 
 

@@ -10,7 +10,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.pareto import gain_per_thousand, matched_pairs, pareto_front
 
 
-def table(rows, columns=("candidate", "method", "backbone", "median")) -> pd.DataFrame:
+def table(rows, columns=("candidate", "method", "backbone", "mean")) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns))
 
 
@@ -19,7 +19,7 @@ def test_the_front_is_what_brute_force_finds(seed):
     random = np.random.default_rng(seed)
     points = random.integers(0, 6, (25, 2)).astype(float)  # many ties
     points[random.random(25) < 0.1, 0] = np.nan
-    shown = pd.DataFrame(points, columns=["median", "backbone"], index=random.permutation(25))
+    shown = pd.DataFrame(points, columns=["mean", "backbone"], index=random.permutation(25))
     found = pareto_front(shown)
     assert found.dtype == bool
     assert list(found.index) == list(shown.index)
@@ -30,11 +30,11 @@ def test_the_front_is_what_brute_force_finds(seed):
 
 
 def test_equal_points_are_on_the_front_together():
-    assert pareto_front(pd.DataFrame({"median": [0.9, 0.9], "backbone": [5, 5]})).all()
+    assert pareto_front(pd.DataFrame({"mean": [0.9, 0.9], "backbone": [5, 5]})).all()
 
 
 def test_of_one_cost_only_the_best_and_of_one_score_only_the_cheapest():
-    shown = pd.DataFrame({"median": [0.9, 0.8, 0.9], "backbone": [5, 5, 6]})
+    shown = pd.DataFrame({"mean": [0.9, 0.8, 0.9], "backbone": [5, 5, 6]})
     assert pareto_front(shown).tolist() == [True, False, False]
 
 
@@ -46,7 +46,7 @@ def test_the_front_rises_in_score_with_cost_whatever_the_cost():
 
 
 def test_missing_numbers_of_any_kind_are_off_the_front_and_beat_nobody():
-    shown = pd.DataFrame({"median": [np.nan, 0.9, 0.8], "backbone": pd.array([1, None, 7], dtype="Int64")})
+    shown = pd.DataFrame({"mean": [np.nan, 0.9, 0.8], "backbone": pd.array([1, None, 7], dtype="Int64")})
     assert pareto_front(shown).tolist() == [False, False, True]
     assert pareto_front(shown.iloc[:0]).tolist() == []
 

@@ -15,6 +15,7 @@ import toy_tables
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from pages import browser
 
+from vxlab.experiments.held_out import HeldOut
 from vxlab.experiments.store import Store
 from vxlab.experiments.stored_sweeps import SweepTables, stored_sweeps
 from vxlab.views.explorer import View, explore
@@ -102,7 +103,7 @@ def hostile_sweep():
     pairs = toy_tables.pairs()
     pairs = pairs.assign(**{name: pairs[name] + EVIL for name in ("a", "b", "sentence")})
     own = [table.assign(method=table["method"] + EVIL) if "method" in table else table for table in own]
-    return SweepTables(f"rte{EVIL}, minilm", "rte", "accuracy", 0.5, *own, pairs, {}, notes=(f"Not alike: {EVIL}",))
+    return SweepTables(f"rte{EVIL}, minilm", "rte", "accuracy", HeldOut(200, 0.5), *own, pairs, {}, notes=(f"Not alike: {EVIL}",))
 
 
 def test_the_sweep_explorer_shows_names_as_text_in_both_faces():

@@ -12,6 +12,7 @@ import vxlab
 from vxlab.experiments import subspace_study
 from vxlab.experiments.band_capture import band_capture
 from vxlab.experiments.comparison import Comparison
+from vxlab.experiments.held_out import HeldOut
 from vxlab.experiments.fair_recipes import fair_study
 from vxlab.experiments.gradients import first_batches, first_gradients, weight_gradients
 from vxlab.experiments.materials import Materials
@@ -82,7 +83,7 @@ def test_results_go_by_their_basis_in_every_table(weights):
     table = pd.DataFrame({"candidate": [top, bottom], "method": "LoRA-XS"})
     sentence = f"{top} is better than {bottom} by 2 points."
     pairs = pd.DataFrame({"a": [top], "b": [bottom], "sentence": [sentence]})
-    named = by_basis(Comparison(fair, "accuracy", 0.5, 10, table, table, table, pairs))
+    named = by_basis(Comparison(fair, "accuracy", HeldOut(10, 0.5), table, table, table, pairs))
     words = [IN_WORDS["top"], IN_WORDS["bottom"]]
     assert named.runs["candidate"].tolist() == named.summary["candidate"].tolist() == words
     assert named.tuning["method"].tolist() == words  # a panel each

@@ -14,6 +14,7 @@ from jupyterlab import Tab, browser, chromium, server, write_notebook
 
 import vxlab
 from vxlab.errors import VxlabError
+from vxlab.experiments.held_out import HeldOut
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.store import Store
 from vxlab.experiments.stored_sweeps import SweepTables, stored_sweeps
@@ -42,7 +43,7 @@ def tables(**changed):
     runs = toy.runs()
     records = {row["key"]: record(row) for row in runs.to_dict("records")}
     whole = SweepTables(
-        "rotten_tomatoes, minilm", "rotten_tomatoes", "accuracy", 0.58, runs, toy.tuning(), toy.summary(), toy.pairs(),
+        "rotten_tomatoes, minilm", "rotten_tomatoes", "accuracy", HeldOut(200, 0.58), runs, toy.tuning(), toy.summary(), toy.pairs(),
         records,
     )  # fmt: skip
     return whole._replace(**changed)
@@ -133,15 +134,15 @@ def test_a_choice_shows_score_price_and_verdicts_in_words(explorer):
     view = explorer.view(("VeRA", "parameters"), "VeRA r=256")
     rows = view.table.set_index("candidate")
     own = rows.loc["VeRA r=256"]
-    assert own["test accuracy (quartiles)"] == "0.801 (0.796–0.804)"
+    assert own["test accuracy, mean"] == "0.800 (3 seeds: 0.808, 0.801, 0.791)"
     assert (own["parameters"], own["bytes"], own["step, ms"], own["peak, MiB"]) == ("7,680", "35,000", "237", "896")
     assert own["verdict"] == ""
     assert rows.loc["head only", "verdict"] == "this one is better"
     assert rows.loc["full fine-tuning", "verdict"] == "this one is worse"
     assert rows.loc["LoRA r=1", "verdict"] == "no difference seen"
     assert rows.loc["full fine-tuning", "this − that, points (95 %)"].startswith("−")
-    assert rows.loc["VeRA r=1024", "test accuracy (quartiles)"].endswith(", 1 not finished")
-    assert view.words[0] == "<b>VeRA r=256</b>: test accuracy 0.801 (0.796–0.804) of 3 runs."
+    assert rows.loc["VeRA r=1024", "test accuracy, mean"].endswith(", 1 not finished")
+    assert view.words[0] == "<b>VeRA r=256</b>: mean test accuracy 0.800 (3 seeds: 0.808, 0.801, 0.791)."
     assert view.words[1] == "On the front: nothing shown scores as high for less (parameters)."
     assert all(len(line) <= 120 for line in view.words)
 
@@ -153,10 +154,16 @@ def test_a_correlations_differences_are_not_in_points():
 
 def test_words_say_what_beats_a_candidate_and_how_its_rate_was_chosen(explorer):
     beaten = " ".join(explorer.view(("LoRA", "parameters"), "LoRA r=1").words)
-    assert "Not on the front (parameters): VeRA r=256 has 0.801 for no more." in beaten
+    assert "Not on the front (parameters): VeRA r=256 has 0.800 for no more." in beaten
     assert "1 of the tuning runs did not finish" in beaten
     edge = " ".join(explorer.view(("LoRA-XS", "parameters"), "LoRA-XS r=4").words)
-    assert "Learning rate 0.02, of 4 tried, the highest tried: the best may be higher." in edge
+    assert "Learning rate 0.02, of 4 tried, the highest tried: a better one may be higher." in edge
+
+
+def test_what_is_not_shown_to_beat_the_trivial_answer_says_so(explorer):
+    (said, *_) = explorer.view(("head only", "parameters"), "head only").words
+    assert "Not shown to beat the trivial answer (most frequent class: 0.580)." in said
+    assert not any("trivial" in line for line in explorer.view(("VeRA", "parameters"), "VeRA r=256").words)
 
 
 def test_moving_the_slider_shows_that_rank(live):
@@ -165,7 +172,7 @@ def test_moving_the_slider_shows_that_rank(live):
     assert "35,000" in live.table.value
     assert "<td>VeRA r=256</td>" in live.table.value.split("</tr>")[1]
     ring = next(trace for trace in live.figure.data if trace.name == "chosen, and what it is beside")
-    score = toy.summary().set_index("candidate").loc["VeRA r=256", "median"]
+    score = toy.summary().set_index("candidate").loc["VeRA r=256", "mean"]
     assert (ring.x[0], ring.y[0]) == (7_680, pytest.approx(score, abs=1e-4))
     assert ring.marker.size[0] > ring.marker.size[1]
     assert live.figure.layout.annotations[0].text == "<b>VeRA r=256</b>, training loss, 3 runs"
@@ -176,9 +183,9 @@ def test_moving_the_slider_shows_that_rank(live):
 )
 def test_the_front_is_what_nothing_beats_at_the_chosen_cost(live, cost, column, unit):
     live.menus[1].value = cost
-    front, summary = _named(live.figure, "front: nothing is better and cheaper"), toy.summary()
+    front, summary = _named(live.figure, "front: nothing scores as high for less"), toy.summary()
     chosen = summary[vxlab_front(summary, column)].sort_values(column)
-    assert list(front.y[:-1]) == pytest.approx(list(chosen["median"]), abs=1e-4)
+    assert list(front.y[:-1]) == pytest.approx(list(chosen["mean"]), abs=1e-4)
     assert list(front.x[:-1]) == pytest.approx(list(chosen[column] * unit), rel=1e-4)
     assert live.figure.layout.xaxis.title.text.startswith({"bytes": "bytes", "step time": "time"}[cost])
 
@@ -548,10 +555,10 @@ def test_a_comparison_is_shown_with_the_records_that_lie_here(kept):
     with Store(kept) as store:
         (sweep,) = stored_sweeps(store)
     fair = vxlab.FairSweep(candidates=[vxlab.LoRA(rank=1)])
-    result = vxlab.Comparison(fair, "accuracy", 0.5, 200, sweep.runs, sweep.tuning, sweep.summary, sweep.pairs)
+    result = vxlab.Comparison(fair, "accuracy", sweep.held_out, sweep.runs, sweep.tuning, sweep.summary, sweep.pairs)
     live = explore_sweep(result, interactive=True)
-    score = result.summary["median"].iloc[0]
-    assert f"<b>LoRA r=1</b>: test accuracy {score:.3f}" in live.words.value
+    score = result.summary["mean"].iloc[0]
+    assert f"<b>LoRA r=1</b>: mean test accuracy {score:.3f}" in live.words.value
     assert [each for each in live.figure.data[-8].y if each is not None] == [0.7, 0.6, 0.5, 0.45, 0.4, 0.42] * 2
     gone = dataclasses.replace(result, runs=result.runs.assign(folder="/nowhere"))
     title = explore_sweep(gone, interactive=False).layout.annotations[0].text
@@ -570,7 +577,7 @@ def test_in_jupyterlab_the_slider_a_click_and_a_filter_move_figure_and_numbers(k
     write_notebook(folder / "sweep.ipynb", NOTEBOOK.format(store=str(kept)))
     with Store(kept) as store:
         (sweep,) = stored_sweeps(store)
-    scores = sweep.summary.set_index("candidate")["median"]
+    scores = sweep.summary.set_index("candidate")["mean"]
     with server(folder, VXLAB_REPORTS=str(tmp_path / "reports")) as url, browser() as opened:
         tab = Tab(opened.new_page(viewport={"width": 1000, "height": 1250}), url, "sweep.ipynb")
         tab.run_all()

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import toy_tables as toy
 
+from vxlab.experiments.held_out import HeldOut
 from vxlab.experiments.labels import NO_LAYERS
 from vxlab.experiments.published import published_table
 from vxlab.views.sweep_figures import gain_per_parameter, looks_of, score_against_parameters, series_names
@@ -24,19 +25,33 @@ def _line(figure, name):
     return line
 
 
-def test_scores_are_a_line_for_each_method_by_parameters_with_quartiles():
+def test_scores_are_a_line_for_each_method_by_parameters_with_means():
     summary = toy.summary()
     figure = score_against_parameters(summary, metric="accuracy")
     for name in LINES:
         own, line = summary[summary["method"] == name], _line(figure, name)
         assert list(line.x) == list(own["backbone"])
-        assert list(line.y) == list(own["median"])
-        assert list(line.y + line.error_y.array) == pytest.approx(list(own["q3"]))
-        assert list(line.y - line.error_y.arrayminus) == pytest.approx(list(own["q1"]))
+        assert list(line.y) == list(own["mean"])
+        assert np.isnan(line.error_y.array).all()  # of three seeds the dots say it
     looks = {(line.line.color, line.line.dash, line.marker.symbol) for line in map(_line, [figure] * 4, LINES)}
     assert len(looks) == 4
     assert figure.layout.xaxis.type == "log"
-    assert figure.layout.yaxis.title.text == "test accuracy, median over seeds"
+    assert figure.layout.yaxis.title.text == "test accuracy, mean over seeds"
+
+
+def test_bars_are_a_standard_deviation_where_there_are_five_seeds():
+    runs = toy.runs(seeds=range(10, 15))
+    line, own = (each(toy.summary(runs)) for each in (
+        lambda table: _line(score_against_parameters(table, metric="accuracy"), "LoRA"),
+        lambda table: table[table["method"] == "LoRA"],
+    ))  # fmt: skip
+    assert list(line.error_y.array) == pytest.approx(list(own["sd"]))
+
+
+def test_a_regressions_line_is_of_its_mean_and_of_no_class():
+    figure = score_against_parameters(toy.summary(), metric="pearson", held_out=HeldOut(400, 0.0, "training mean"))
+    assert _named(figure, "training mean: 0.000")
+    assert not any("class" in (trace.name or "") for trace in figure.data)
 
 
 def test_a_line_joins_its_points_by_size_whatever_the_tables_order():
@@ -52,8 +67,8 @@ def test_a_method_keeps_its_look_when_others_are_missing():
 
 
 def test_what_has_no_place_on_the_axis_is_a_level_line_with_its_number():
-    figure = score_against_parameters(toy.summary(), metric="accuracy", majority=0.579)
-    names = ("head only: 0.601", "full fine-tuning: 0.828", "majority class: 0.579")
+    figure = score_against_parameters(toy.summary(), metric="accuracy", held_out=HeldOut(400, 0.579))
+    names = ("head only: 0.601", "full fine-tuning: 0.830", "most frequent class: 0.579")
     for name in names:
         (line,) = _named(figure, name)
         assert list(line.y) == pytest.approx([float(name.split(": ")[1])] * 2, abs=5e-4)
@@ -138,7 +153,7 @@ def test_a_table_of_one_row_or_none_has_a_finite_axis(kept):
 def test_the_axis_of_scores_is_clipped_to_what_there_is_and_not_stretched_to_it():
     axis = score_against_parameters(toy.summary(), metric="accuracy").layout.yaxis.autorangeoptions
     assert (axis.clipmin, axis.clipmax, axis.minallowed) == (-0.02, 1.02, None)
-    below = toy.summary().assign(q1=-0.1)
+    below = toy.summary().assign(mean=-0.1)
     assert score_against_parameters(below, metric="pearson").layout.yaxis.autorangeoptions.clipmin == -1.02
 
 
@@ -151,7 +166,7 @@ def test_ranks_stand_at_the_ends_of_a_line():
 def test_gain_is_percent_of_the_heads_score_a_thousand_parameters():
     figure = gain_per_parameter(toy.summary(), 0.5, metric="accuracy")
     line, summary = _line(figure, "LoRA"), toy.summary().query("candidate == 'LoRA r=1'")
-    assert line.y[0] == pytest.approx(100 * summary["median"].iloc[0] / 0.5 / 9.216)
+    assert line.y[0] == pytest.approx(100 * summary["mean"].iloc[0] / 0.5 / 9.216)
     assert [trace.name for trace in figure.data] == LINES
     assert figure.layout.yaxis.type == figure.layout.xaxis.type == "log"
     assert "a thousand parameters" in figure.layout.yaxis.title.text

@@ -1,4 +1,4 @@
-"""Progress of a sweep: what is done, running and failed, the best so far, and how to go on."""
+"""Progress of a sweep: what is done, running and failed, the highest so far, and how to go on."""
 
 from pathlib import Path
 
@@ -23,16 +23,16 @@ def record(folder: Path, method: vxlab.LoRA | vxlab.VeRA) -> vxlab.RunRecord:
     return run_record(folder, logits_with(np.ones(10, dtype=bool), LABELS), LABELS, spec=spec)
 
 
-def test_the_line_says_what_is_done_running_failed_and_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_line_says_what_is_done_running_failed_and_highest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with SweepProgress(3, description="tuning") as show:
         show.running(3)
         show.done(job(0), "finished", lambda: record(tmp_path, vxlab.LoRA(rank=8)))
         show.done(job(1), "failed", lambda: None, "RuntimeError: no such luck")
-        assert "1 running, 1 failed, best" in str(show._bar)
+        assert "1 running, 1 failed, highest" in str(show._bar)
         show.done(job(2), "diverged", lambda: None)
     told = capsys.readouterr().out
     assert "tuning: 100%" in told
-    assert ", 1 diverged, 1 failed, best (validation) LoRA r=8 0.810" in told
+    assert ", 1 diverged, 1 failed, highest on validation LoRA r=8 0.810" in told
     assert "running" not in told.splitlines()[0].rpartition("\r")[2]
     assert "failed: LoRA r=4, learning rate 0.01, seed 1: RuntimeError: no such luck" in told
 
@@ -64,14 +64,14 @@ def test_what_was_done_before_does_not_shorten_the_time_left() -> None:
         assert (show._bar.n, show._bar.initial) == (90, 90)
 
 
-def test_a_diverged_run_is_not_the_best(tmp_path: Path) -> None:
+def test_a_diverged_run_is_not_the_highest(tmp_path: Path) -> None:
     with SweepProgress(2) as show:
         show.done(
             job(0),
             "diverged",
             lambda: run_record(tmp_path, logits_with(np.ones(10, dtype=bool), LABELS), LABELS, best_epoch=None),
         )
-        assert show.best is None
+        assert show.highest is None
 
 
 def test_nothing_is_shown_where_nothing_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,8 @@ from vxlab.views.tuning_figures import add_tuning, tuning_curves, tuning_of
 
 CHOSEN, LOW, HIGH, LOST = (
     "chosen",
-    "chosen, the lowest tried: the best may be lower",
-    "chosen, the highest tried: the best may be higher",
+    "chosen, the lowest tried: a better one may be lower",
+    "chosen, the highest tried: a better one may be higher",
     "a seed diverged",
 )
 

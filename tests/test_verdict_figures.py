@@ -19,8 +19,8 @@ def _panel(figure, number):
 def test_a_panel_for_each_cost_joins_and_fills_what_nothing_beats(number, cost):
     summary = toy.summary()
     front, *points = _panel(pareto_figures(summary, metric="accuracy"), number)
-    best = summary[pareto_front(summary, score="median", cost=cost)].sort_values(cost)
-    assert list(front.y) == list(best["median"])
+    best = summary[pareto_front(summary, cost=cost)].sort_values(cost)
+    assert list(front.y) == list(best["mean"])
     assert list(front.x) == sorted(front.x)
     drawn = {
         text.split("</b>")[0][3:]: symbol

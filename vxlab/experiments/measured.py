@@ -103,7 +103,7 @@ def measured(
         metric = _checked(metric, runs["record"].iloc[0])
         rows = [_summary(own, metric, results) for _, own in runs.groupby("candidate", sort=False)]
     summary = pd.DataFrame(rows).astype({"rank": "Int64", "backbone": "Int64"})
-    summary["front"] = pareto_front(summary)
+    summary["front"] = pareto_front(summary, "median")
     protocol = _in_words(runs.iloc[0], apart)
     return Measured(summary[MEASURED_COLUMNS], metric, protocol, len(ours) - len(runs), strange)
 

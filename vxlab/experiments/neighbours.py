@@ -11,7 +11,7 @@ from vxlab.experiments.pairs import of_pair
 if TYPE_CHECKING:
     import pandas as pd
 
-_SHOWN = ["candidate", "n", "diverged", "median", "q1", "q3", "backbone", "bytes_stored", "step_seconds", "peak_memory"]
+_SHOWN = ["candidate", "n", "diverged", "mean", "scores", "backbone", "bytes_stored", "step_seconds", "peak_memory"]
 
 
 def neighbours(summary: "pd.DataFrame", pairs: "pd.DataFrame", candidate: str) -> "pd.DataFrame":
@@ -26,7 +26,7 @@ def neighbours(summary: "pd.DataFrame", pairs: "pd.DataFrame", candidate: str) -
 
     Returns:
         One row each, the candidate first: ``relation``; from the summary ``candidate``, ``n``, ``diverged``,
-        ``median``, ``q1``, ``q3``, ``backbone``, ``bytes_stored``, ``step_seconds`` and ``peak_memory``; and of the
+        ``mean``, ``scores``, ``backbone``, ``bytes_stored``, ``step_seconds`` and ``peak_memory``; and of the
         pair ``difference`` (the candidate's score minus the neighbour's), ``low``, ``high`` and ``seen``, missing
         where the two were not compared.
 

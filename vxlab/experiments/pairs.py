@@ -13,7 +13,8 @@ from vxlab.experiments.statistics import Array, Comparison, compare_all, holm
 if TYPE_CHECKING:
     import pandas as pd
 
-_LEVEL = 0.05
+LEVEL = 0.05
+"""at which a difference counts as seen, after Holm's correction"""
 _OF_PAIR = ("difference", "low", "high", "p", "seen", "error", "freedom")
 IN_POINTS = ("accuracy", "f1", "f1_macro")
 """metrics that are told in points of a percent"""
@@ -43,10 +44,17 @@ class Pair(NamedTuple):
     """standard error of the difference"""
     freedom: float = math.nan
     """its degrees of freedom"""
+    covers_seeds: bool = True
+    """whether all this allows for other training seeds"""
 
 
 def pairs_table(
-    predictions: Mapping[str, Mapping[int, Array]], labels: Array, metric: str, summary: "pd.DataFrame"
+    predictions: Mapping[str, Mapping[int, Array]],
+    labels: Array,
+    metric: str,
+    summary: "pd.DataFrame",
+    *,
+    units: Array | None = None,
 ) -> "pd.DataFrame":
     """Compare every two candidates of a sweep.
 
@@ -54,7 +62,9 @@ def pairs_table(
         predictions: candidate to seed to its predictions of the same test items; diverged runs absent or with NaN.
         labels: (items,) class ids or targets.
         metric: one of :func:`vxlab.experiments.metrics.compute`.
-        summary: a row a candidate, with ``candidate``, ``method``, ``rank`` and ``backbone``.
+        summary: a row a candidate, with ``candidate``, ``method``, ``rank`` and ``backbone``; and with ``fixed``, True
+            of what holds no luck of training.
+        units: (items,) numbers of the independent unit of each item; None where each item is one.
 
     Returns:
         One row a pair, in the summary's order, with the columns of :class:`Pair`. A pair of one rank and two methods
@@ -72,19 +82,21 @@ def pairs_table(
             near = difflib.get_close_matches(name, rows, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise VxlabError(f"predictions of {name!r}, which the summary does not hold{hint}")
-    compared = compare_all({name: predictions.get(name, {}) for name in rows}, labels, metric)
+    runs, fixed = {name: predictions.get(name, {}) for name in rows}, fixed_candidates(rows)
+    compared = compare_all(runs, labels, metric, units=units, fixed=fixed)
     adjusted = holm([each.p for each in compared.values()])
     matched = {(a, b) for a, b, _ in matched_pairs(summary)}
     count = sum(math.isfinite(p) for p in adjusted)
     pairs = [
         Pair(
             *(a, b, *each[:4], float(p)),
-            seen=bool(p <= _LEVEL),
+            seen=bool(p <= LEVEL),
             kind=_kind(rows[a], rows[b], (a, b) in matched),
             parameter_ratio=_ratio(rows[a]["backbone"], rows[b]["backbone"]),
             sentence=pair_sentence(a, b, each, float(p), count, metric),
             error=each.error,
             freedom=each.freedom,
+            covers_seeds=each.covers_seeds,
         )
         for ((a, b), each), p in zip(compared.items(), adjusted, strict=True)
     ]
@@ -109,7 +121,7 @@ def pair_sentence(a: str, b: str, compared: Comparison, p_holm: float, compariso
     if math.isnan(compared.difference):
         return f"{a} and {b} cannot be compared: a finished run of each is needed."
     after = f" after Holm over {comparisons} comparisons" if comparisons > 1 else ""
-    if p_holm <= _LEVEL:
+    if p_holm <= LEVEL:
         if compared.difference < 0:
             (a, b), compared = (b, a), _reversed(compared)
         told = (
@@ -121,7 +133,7 @@ def pair_sentence(a: str, b: str, compared: Comparison, p_holm: float, compariso
             f"{a} and {b} cannot be told apart on this test set: {difference_in_words(compared.difference, metric)}, "
             f"{interval_in_words(compared.low, compared.high, metric)}."
         )
-        if compared.p <= _LEVEL:
+        if compared.p <= LEVEL:
             told = f"{told[:-1]}; {_p(compared.p)} alone, {_p(p_holm)}{after}."
     return told if compared.covers_seeds else f"{told} One seed each: the luck of training is not in this interval."
 
@@ -155,6 +167,11 @@ def by_candidate(summary: "pd.DataFrame") -> dict[str, Any]:
             f"the summary holds {names[names.duplicated()].iloc[0]!r} twice; give each candidate one label"
         )
     return {row["candidate"]: row for row in summary.to_dict("records")}
+
+
+def fixed_candidates(rows: Mapping[str, Any]) -> list[str]:
+    """Return which of a summary's rows, by candidate, are marked as without luck of training, such as a probe."""
+    return [name for name, row in rows.items() if row.get("fixed", False)]
 
 
 def _kind(a: Mapping[str, Any], b: Mapping[str, Any], matched: bool) -> str:

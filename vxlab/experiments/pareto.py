@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def pareto_front(table: "pd.DataFrame", score: str = "median", cost: str = "backbone") -> "pd.Series[bool]":
+def pareto_front(table: "pd.DataFrame", score: str = "mean", cost: str = "backbone") -> "pd.Series[bool]":
     """Mark the rows that no other row beats: none scores as high for less, nor higher for as little.
 
     Rows that tie in both are on the front together. The front takes scores at their word: whether a difference is
-    more than luck is for :func:`vxlab.experiments.verdicts.pairs_table` to say.
+    more than luck is for :func:`vxlab.experiments.pairs.pairs_table` to say.
 
     Args:
         table: one row a candidate.
@@ -30,7 +30,7 @@ def pareto_front(table: "pd.DataFrame", score: str = "median", cost: str = "back
         VxlabError: the table lacks a column.
 
     >>> import pandas as pd
-    >>> pareto_front(pd.DataFrame({"median": [0.8, 0.9, 0.7], "backbone": [10, 20, 15]})).tolist()
+    >>> pareto_front(pd.DataFrame({"mean": [0.8, 0.9, 0.7], "backbone": [10, 20, 15]})).tolist()
     [True, True, False]
     """
     import pandas as pd
@@ -75,7 +75,7 @@ def matched_pairs(summary: "pd.DataFrame") -> list[tuple[str, str, float]]:
     return [(names[i], names[j], float(sizes[i] / sizes[j])) for i, j in sorted(found)]
 
 
-def gain_per_thousand(summary: "pd.DataFrame", head_score: float, score: str = "median") -> "pd.Series[float]":
+def gain_per_thousand(summary: "pd.DataFrame", head_score: float, score: str = "mean") -> "pd.Series[float]":
     """Return VeRA's relative gain per 1,000 parameters: 100 · (score / head_score) / (backbone / 1000).
 
     It is the score in percent of what the head alone reaches, shared out over the thousands of trained backbone
@@ -97,7 +97,7 @@ def gain_per_thousand(summary: "pd.DataFrame", head_score: float, score: str = "
         Kopiczko et al., VeRA: Vector-based random matrix adaptation, 2024, Figure 4.
 
     >>> import pandas as pd
-    >>> gain_per_thousand(pd.DataFrame({"median": [0.9], "backbone": [4000]}), head_score=0.75).tolist()
+    >>> gain_per_thousand(pd.DataFrame({"mean": [0.9], "backbone": [4000]}), head_score=0.75).tolist()
     [30.0]
     """
     import pandas as pd

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from vxlab.adapters.methods import METHODS
-from vxlab.experiments.comparison import Comparison, summary_table
+from vxlab.experiments.comparison import Comparison, summary_table, with_chance
+from vxlab.experiments.held_out import HeldOut, held_out_of
 from vxlab.experiments.identities import tell_apart, versions_of
 from vxlab.experiments.labels import family_name, label, layers, rank_of
 from vxlab.experiments.mixed_runs import describe_mixture
@@ -34,8 +35,8 @@ class SweepTables(NamedTuple):
     """task and model"""
     task: str
     metric: str
-    trivial: float
-    """test score of the most frequent class, or of the mean"""
+    held_out: HeldOut
+    """the test split, and the trivial answer's score on it"""
     runs: "pd.DataFrame"
     """one row a run: the store's columns, with ``candidate`` and ``stage`` (tuning or report)"""
     tuning: "pd.DataFrame"
@@ -55,7 +56,7 @@ def tables_of(result: Comparison) -> SweepTables:
     records = result.records or {key: record for key, record in found.items() if record is not None}
     task, model = (str(runs[column].iloc[0]) for column in ("task", "model"))
     return SweepTables(
-        _named(task, model), task, result.metric, result.trivial, runs, result.tuning, result.summary, result.pairs,
+        _named(task, model), task, result.metric, result.held_out, runs, result.tuning, result.summary, result.pairs,
         records, describe_mixture(records.values()),
     )  # fmt: skip
 
@@ -113,21 +114,19 @@ def _sweep(name: str, rows: "pd.DataFrame", records: Mapping[str, RunRecord], re
     import pandas as pd
 
     own = {key: records[key] for key in rows["key"] if key in records}
-    first = next(iter(own.values()))
-    metric = str(first.task["metrics"][0])
-    trivial = float(first.task["majority"]["test"][metric])
+    metric = str(next(iter(own.values())).task["metrics"][0])
     runs = _with_candidates(rows, own)
     done = runs[runs["status"].isin([*ENDED, "failed"])]
     parts = [with_stages(each) for _, each in done.groupby("candidate", sort=False)]
     staged = pd.concat([part for part, _ in parts])
     tuned = [table for _, table in parts if len(table)]
     tuning = pd.concat(tuned, ignore_index=True) if tuned else pd.DataFrame(columns=COLUMNS)
-    summary = summary_table(staged, tuning)
-    pairs, doubts = _pairs(staged, summary, metric, results)
+    fixed = {name for key, name in zip(runs["key"], runs["candidate"], strict=True) if key in own and _is_fixed(own[key])}
+    summary, pairs, held_out, doubts = _compared(staged, summary_table(staged, tuning, fixed), metric, own, results)
     unended = runs[~runs["key"].isin(staged["key"])].assign(stage="")
     every = pd.concat([staged, unended]).reset_index(drop=True) if len(unended) else staged.reset_index(drop=True)
     notes = (*_unlike(done), *describe_mixture(own.values()), *_reused(staged), *doubts)
-    return SweepTables(name, str(rows["task"].iloc[0]), metric, trivial, every, tuning, summary, pairs, own, notes)
+    return SweepTables(name, str(rows["task"].iloc[0]), metric, held_out, every, tuning, summary, pairs, own, notes)
 
 
 def _with_candidates(rows: "pd.DataFrame", records: Mapping[str, RunRecord]) -> "pd.DataFrame":
@@ -186,24 +185,36 @@ def _telling(described: Mapping[str, Mapping[str, str]]) -> dict[str, set[str]]:
     return telling
 
 
-def _pairs(
-    staged: "pd.DataFrame", summary: "pd.DataFrame", metric: str, results: Store
-) -> tuple["pd.DataFrame", tuple[str, ...]]:
-    """Compare every two candidates whose runs predicted the same test items."""
+def _is_fixed(record: RunRecord) -> bool:
+    """Say whether a run's method holds no luck of training."""
+    kind = METHODS.get(record.spec["method"]["name"])
+    return kind is not None and not kind.by_gradient
+
+
+def _compared(
+    staged: "pd.DataFrame", summary: "pd.DataFrame", metric: str, records: Mapping[str, RunRecord], results: Store
+) -> tuple["pd.DataFrame", "pd.DataFrame", HeldOut, tuple[str, ...]]:
+    """Compare the candidates that predicted the same test items with the trivial answer, and every two of them."""
     import pandas as pd
 
+    none = pd.DataFrame(columns=list(Pair._fields))
+    untested, first = summary.assign(p_trivial=np.nan, above=False), next(iter(records.values()))
     reports = staged[(staged["stage"] == "report") & (staged["status"] == "finished")]
     predictions: dict[str, dict[int, Any]] = {}
     labels: Any = None
     for key, candidate, seed in zip(reports["key"], reports["candidate"], reports["seed"], strict=True):
         logits, truth = (tensor.numpy() for tensor in results.predictions(key))
         if labels is not None and not np.array_equal(labels, truth):
-            return pd.DataFrame(columns=list(Pair._fields)), ("No verdicts: the runs were tested on different data.",)
-        labels = truth
+            doubt = "No verdicts: the runs were tested on different data."
+            return untested, none, held_out_of(first, metric, len(truth), None), (doubt,)
+        labels, first = truth, records[key]
         predictions.setdefault(candidate, {})[int(seed)] = logits
     if labels is None:
-        return pd.DataFrame(columns=list(Pair._fields)), ()
-    return pairs_table(predictions, labels, metric, summary), ()
+        return untested, none, held_out_of(first, metric, int(first.task["rows"].get("test", 0)), None), ()
+    units = first.units()
+    tested = with_chance(summary, predictions, labels, metric, first.constant(), units=units)
+    pairs = pairs_table(predictions, labels, metric, tested, units=units)
+    return tested, pairs, held_out_of(first, metric, len(labels), units), ()
 
 
 def _unlike(runs: "pd.DataFrame") -> tuple[str, ...]:

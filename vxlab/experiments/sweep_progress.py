@@ -1,4 +1,4 @@
-"""How far a sweep is: one line that says what is done, running and failed, the time left, and the best so far."""
+"""How far a sweep is: one line that says what is done, running and failed, the time left, and the highest score so far."""
 
 import math
 from collections import Counter
@@ -26,7 +26,7 @@ class SweepProgress:
     def __init__(self, total: int, show: bool = True, description: str = "sweep") -> None:
         self.total, self.show, self.description = total, show, description
         self.counts: Counter[str] = Counter()
-        self.best: tuple[float, str] | None = None
+        self.highest: tuple[float, str] | None = None
         self.errors: dict[str, str] = {}
         self._running = self._elsewhere = 0
         self._bar: Any = None
@@ -76,8 +76,8 @@ class SweepProgress:
 
     def _compare(self, record: RunRecord) -> None:
         score = record.score(split="validation")
-        if math.isfinite(score) and (self.best is None or score > self.best[0]):
-            self.best = (score, label(record.spec["method"]))
+        if math.isfinite(score) and (self.highest is None or score > self.highest[0]):
+            self.highest = (score, label(record.spec["method"]))
 
     def _write(self, now: bool = False) -> None:
         if self._bar is None:
@@ -85,6 +85,6 @@ class SweepProgress:
         parts = [f"{self._running} running"] if self._running else []
         parts += [f"{self._elsewhere} elsewhere"] if self._elsewhere else []
         parts += [f"{self.counts[status]} {status}" for status in ("diverged", "failed") if self.counts[status]]
-        if self.best is not None:
-            parts.append(f"best (validation) {self.best[1]} {self.best[0]:.3f}")
+        if self.highest is not None:
+            parts.append(f"highest on validation {self.highest[1]} {self.highest[0]:.3f}")
         self._bar.set_postfix_str(", ".join(parts), refresh=now and not headless())

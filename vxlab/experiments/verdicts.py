@@ -1,119 +1,151 @@
-"""Say in plain words what a sweep showed: who is best, who cannot be told from it, and who is cheapest."""
+"""Say in plain words what a sweep showed: what beats chance, what scores highest, and what may stand in for it."""
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from vxlab.checks import settle
 from vxlab.errors import VxlabError
+from vxlab.experiments.cheapest import cheapest
+from vxlab.experiments.floor import floor
 from vxlab.experiments.metrics import in_words
-from vxlab.experiments.pairs import IN_POINTS, by_candidate, difference_in_words, interval_in_words
+from vxlab.experiments.pairs import by_candidate, difference_in_words, fixed_candidates
+from vxlab.experiments.rivals import Rival, after_holm, equivalent, rivals_of
+from vxlab.experiments.score_words import mean_in_words, score_in_words
+from vxlab.experiments.held_out import HeldOut
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MARGIN = 0.02
+"""what counts as no loss where nothing else is asked for: 2 points"""
 _FEW = 2
 """seeds, up to which a sweep is called small"""
 
 
-def verdict(pairs: "pd.DataFrame", summary: "pd.DataFrame", *, metric: str, items: int, tuned: bool = True) -> str:
+def verdict(
+    pairs: "pd.DataFrame",
+    summary: "pd.DataFrame",
+    *,
+    metric: str,
+    held_out: HeldOut,
+    tuned: bool = True,
+    margin: float = MARGIN,
+) -> str:
     """Return what a sweep showed, as a Markdown list.
 
-    It names the candidate of the best median and those that cannot be told from it, the cheapest of these, how many
-    pairs of equal rank and of matched parameters were told apart, the learning rates on the edge of their range and
-    the runs that diverged; and it warns of few seeds.
+    First what is not shown to beat the trivial answer; where nothing is, nothing is ranked. Then the highest mean, which
+    is called best only where it is told apart from every other candidate; what is gained over the floor, which is the
+    strongest candidate that trains nothing in the backbone; the cheapest that is shown to lose less than the margin, or
+    else that cannot be told apart, where the data say so much; the pairs of equal rank and of matched parameters; the
+    learning rates on the edge of their range; the runs that diverged; and where seeds are few.
 
     Args:
         pairs: from :func:`vxlab.experiments.pairs.pairs_table`, of this summary.
-        summary: a row a candidate: ``candidate``, ``median``, ``q1``, ``q3``, ``n``, ``diverged``, ``backbone``,
-            ``edge``.
+        summary: a row a candidate: ``candidate``, ``mean``, ``scores``, ``n``, ``diverged``, ``backbone``, ``edge``,
+            ``fixed``, and ``above``, whether it is shown to beat the trivial answer.
         metric: name of the score.
-        items: test items.
+        held_out: the test split.
         tuned: whether each candidate's learning rate was chosen among several.
+        margin: the largest loss of score that counts as none, as a fraction.
 
     Raises:
-        VxlabError: the pairs are of candidates that the summary lacks, or lack one of its.
+        VxlabError: the pairs are of candidates that the summary lacks, or lack one of its; or a margin that is none.
     """
+    margin = checked_margin(margin)
     rows = by_candidate(summary)
     if missing := sorted({*pairs["a"], *pairs["b"]} ^ set(rows)) if len(rows) > 1 else []:
         raise VxlabError(f"pairs and summary are of different candidates: {', '.join(missing)} in one of them only")
-    finished = [name for name, row in rows.items() if math.isfinite(row["median"])]
-    lines = _ranking(finished, rows, pairs, metric, items) or ["No candidate finished a run: there is nothing to say."]
-    lines += [_edges(rows), _lost(rows), _few_seeds([int(rows[name]["n"]) for name in finished])]
+    finished = {name: row for name, row in rows.items() if row["n"]}
+    lines = _ranking(finished, pairs, metric, held_out, margin)
+    counts = _seed_counts(finished)
+    lines += [_edges(rows), _lost(rows), _few_seeds(counts)]
     if not tuned:
         lines.append("One learning rate each: a candidate may trail because its rate suits it less.")
+    if not held_out.known:
+        lines.append("Test items were taken as independent: which of them belong together is not known of these runs.")
     return "\n".join(f"- {line}" for line in lines if line)
 
 
-def _ranking(finished: list[str], rows: Mapping[str, Any], pairs: "pd.DataFrame", metric: str, items: int) -> list[str]:
+def checked_margin(margin: Any) -> float:
+    """Return a margin of equivalence, or refuse what is none."""
+    settled: float = settle("margin", margin, float)
+    if not 0 < settled < 1:
+        raise VxlabError(f"margin={settled:g}: a loss of score lies between 0 and 1, such as 0.02 for 2 points")
+    return settled
+
+
+def _ranking(
+    finished: Mapping[str, Any], pairs: "pd.DataFrame", metric: str, held_out: HeldOut, margin: float
+) -> list[str]:
     if not finished:
-        return []
-    best = max(finished, key=lambda name: float(rows[name]["median"]))
-    lines = [_best(best, rows, metric, items)]
-    if len(finished) > 1:
-        rivals = _against(best, pairs)
-        lines += [_rivals(rivals, pairs, metric), _cheapest(best, rivals, rows, metric), *_by_kind(pairs)]
+        return ["No candidate finished a run: there is nothing to say."]
+    above = {name: row for name, row in finished.items() if row["above"]}
+    lines = [_chance(finished, above, metric, held_out)]
+    if above:
+        top = max(above, key=lambda name: float(above[name]["mean"]))
+        rivals = rivals_of(top, pairs)
+        lines.append(_highest(top, finished, rivals, pairs, metric, margin))
+        lines += [floor(finished, pairs, metric), cheapest(top, above, rivals, finished, metric, margin)]
+        lines += _by_kind(pairs)
     return lines
 
 
-class _Rival(NamedTuple):
-    name: str
-    difference: float
-    """the rival's score less the best's"""
-    low: float
-    high: float
-    seen: bool
+def _chance(finished: Mapping[str, Any], above: Mapping[str, Any], metric: str, held_out: HeldOut) -> str:
+    """Say which candidates are not shown to beat the trivial answer."""
+    trivial = f"the trivial answer ({held_out.trivial_name}: {in_words(metric)} {score_in_words(held_out.trivial, metric)})"
+    on = f"on {held_out.in_words()}{_seeds(finished)}"
+    count = len(finished)
+    after = f", after Holm over {count} tests" if count > 1 else ""
+    if not above:
+        who = f"None of {count} candidates" if count > 1 else next(iter(finished))
+        shown = "is shown" if count > 1 else "is not shown"
+        named = "none is ranked, and none named as the cheapest" if count > 1 else "there is nothing to rank"
+        return f"{who} {shown} to beat {trivial} {on}{after}: {named}."
+    if len(above) == count:
+        who = f"All {count} candidates are" if count > 1 else f"{next(iter(finished))} is"
+        return f"{who} shown to beat {trivial} {on}{after}."
+    below = [f"{name} ({score_in_words(row['mean'], metric)})" for name, row in finished.items() if name not in above]
+    others = f"The other {len(above)} are shown to" if len(above) > 1 else f"{next(iter(above))} is shown to"
+    return f"**Not shown to beat {trivial}** {on}: {', '.join(below)}. {others}{after}."
 
 
-def _against(best: str, pairs: "pd.DataFrame") -> list[_Rival]:
-    """Return every other candidate against the best, the highest score first."""
-    rivals = []
-    for pair in pairs.to_dict("records"):
-        if best in (pair["a"], pair["b"]) and math.isfinite(pair["difference"]):
-            name, sign = (pair["a"], 1) if pair["b"] == best else (pair["b"], -1)
-            low, high = sorted((sign * pair["low"], sign * pair["high"]))
-            rivals.append(_Rival(name, sign * pair["difference"], low, high, pair["seen"]))
-    return sorted(rivals, key=lambda rival: -rival.difference)
+def _highest(
+    top: str, finished: Mapping[str, Any], rivals: Sequence[Rival], pairs: "pd.DataFrame", metric: str, margin: float
+) -> str:
+    """Say which candidate has the highest mean, and what can be told from it."""
+    score = mean_in_words(finished[top], metric)
+    if not rivals:
+        return f"**{top}**: {score}."
+    if all(rival.seen and rival.difference < 0 and rival.compared.covers_seeds for rival in rivals):
+        others = f"each of the {len(rivals)} others" if len(rivals) > 1 else f"{rivals[0].name}"
+        return f"**{top}** is best: {score}. It is told apart from {others}, {after_holm(pairs)}."
+    flattered = f"As the highest of {len(finished)} that cannot all be told apart, its mean is likely to flatter it."
+    return " ".join([f"**{top}** scores highest: {score}.", *_others(rivals, pairs, metric, margin), flattered])
 
 
-def _best(name: str, rows: Mapping[str, Any], metric: str, items: int) -> str:
-    row = rows[name]
-    seeds, word = _seeds([int(row["n"]) for row in rows.values() if row["n"]]), in_words(metric)
-    word = f"median {word}" if row["n"] > 1 else word
-    spread = f" (quartiles {_score(row['q1'], metric)} to {_score(row['q3'], metric)})" if row["n"] > 1 else ""
-    return f"**{name}** scores best: {word} {_score(row['median'], metric)}{spread}, {seeds}, {items:,} test items."
-
-
-def _rivals(rivals: list[_Rival], pairs: "pd.DataFrame", metric: str) -> str:
+def _others(rivals: Sequence[Rival], pairs: "pd.DataFrame", metric: str, margin: float) -> list[str]:
+    behind = sum(rival.seen and rival.difference < 0 for rival in rivals)
+    ahead = [rival.name for rival in rivals if rival.difference > 0]
+    same = equivalent(rivals, margin)
     alike = [rival for rival in rivals if not rival.seen]
-    count = int(pairs["p_holm"].notna().sum())
-    after = f"after Holm over {count} comparisons" if count > 1 else "at p ≤ 0.05"
-    # A median may lead where the mean trails, and it is means that are compared.
-    ahead = [rival.name for rival in rivals if rival.seen and rival.difference > 0]
-    behind = len(rivals) - len(alike) - len(ahead)
-    told = [f"It is better than {behind} of {len(rivals)} others, {after}."] if behind else []
+    told = [f"It is better than {behind} of {len(rivals)} others, {after_holm(pairs)}."] if behind else []
     if ahead:
-        told.append(f"By the mean, {', '.join(ahead)} is better, {after}.")
-    if alike:
-        named = "; ".join(
-            f"{r.name} ({difference_in_words(r.difference, metric)}, {interval_in_words(r.low, r.high, metric)})"
-            for r in alike
-        )
-        told.append(f"No difference seen to {named}. That is not proof of equality.")
-    return " ".join(told)
+        told.append(f"{', '.join(ahead)} scored higher still, and is not shown to beat the trivial answer.")
+    if some := [rival for rival in alike if rival.name in same]:
+        within = difference_in_words(margin, metric)
+        told.append(f"Equivalent within {within}{_over(rivals)}: {_listed(some, metric)}.")
+    if some := [rival for rival in alike if rival.name not in same]:
+        told.append(f"No difference seen to {_listed(some, metric)}. That is not proof of equality.")
+    return told
 
 
-def _cheapest(best: str, rivals: list[_Rival], rows: Mapping[str, Any], metric: str) -> str:
-    alike = {rival.name: rival for rival in rivals if not rival.seen}
-    name = min([best, *alike], key=lambda name: rows[name]["backbone"])
-    size, full = rows[name]["backbone"], rows[best]["backbone"]
-    if not size < full:
-        return f"Nothing cheaper does as well: {best} trains {int(full):,} backbone parameters." if rivals else ""
-    share = f"{100 * size / full:.3g} % of {best}'s {int(full):,}"
-    loss = max(-alike[name].low, 0.0)
-    return (
-        f"The cheapest that cannot be told from it is **{name}**: {int(size):,} trained backbone parameters, {share}. "
-        f"The interval lets it be up to {difference_in_words(loss, metric)} worse."
-    )
+def _over(rivals: Sequence[Rival]) -> str:
+    return f" (after Holm over {len(rivals)} tests)" if len(rivals) > 1 else ""
+
+
+def _listed(rivals: Sequence[Rival], metric: str) -> str:
+    return "; ".join(f"{rival.name} ({rival.in_words(metric)})" for rival in rivals)
 
 
 def _by_kind(pairs: "pd.DataFrame") -> list[str]:
@@ -151,13 +183,18 @@ def _few_seeds(seeds: list[int]) -> str:
     return f"A small sweep ({few} at the fewest): how much seeds matter is itself hardly known. Five decide more."
 
 
-def _score(value: float, metric: str) -> str:
-    return f"{100 * value:.1f} %" if metric in IN_POINTS else f"{value:.3f}".replace("-", "−")
-
-
-def _seeds(counts: list[int]) -> str:
+def _seeds(finished: Mapping[str, Any]) -> str:
+    counts = _seed_counts(finished)
+    if not counts:
+        return ""
     low, high = min(counts), max(counts)
-    return f"{_counted(low, 'seed')} each" if low == high else f"{low} to {high} seeds"
+    return f", {_counted(low, 'seed')} each" if low == high else f", {low} to {high} seeds"
+
+
+def _seed_counts(finished: Mapping[str, Any]) -> list[int]:
+    """Return how many seeds each candidate has, of those that vary with the seed."""
+    fixed = fixed_candidates(finished)
+    return [int(row["n"]) for name, row in finished.items() if name not in fixed]
 
 
 def _counted(count: int, noun: str) -> str:

@@ -6,17 +6,19 @@ from typing import Any
 
 import pandas as pd
 
+from vxlab.experiments.held_out import HeldOut
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.neighbours import neighbours
 from vxlab.experiments.record import RunRecord
+from vxlab.experiments.score_words import seeds_in_words
 from vxlab.experiments.stored_sweeps import SweepTables
 from vxlab.views.plain import escape
 from vxlab.views.sweep_scores import COSTS
 from vxlab.views.verdict_figures import difference_unit
 
 _EDGES = {
-    "low": "the lowest tried: the best may be lower",
-    "high": "the highest tried: the best may be higher",
+    "low": "the lowest tried: a better one may be lower",
+    "high": "the highest tried: a better one may be higher",
 }
 
 
@@ -77,7 +79,7 @@ def beside_neighbours(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         {
             "": rows["relation"],
             "candidate": rows["candidate"],
-            f"test {in_words(metric)} (quartiles)": [_score(row) for row in several],
+            f"test {in_words(metric)}, mean": [_score(row) for row in several],
             "parameters": [_number(row.backbone) for row in several],
             "bytes": [_number(row.bytes_stored) for row in several],
             "step, ms": [_number(1000 * row.step_seconds) for row in several],
@@ -99,29 +101,33 @@ def words(tables: Tables, candidate: str, cost: str, front: Container[str]) -> l
     """
     own, sweep = tables.rows[candidate], tables.sweep
     place = _place(tables, own, cost, candidate in front)
-    said = f"<b>{escape(candidate)}</b>: test {in_words(sweep.metric)} {_score(own)}{_of_runs(own)}."
+    score = f"{'mean ' if own.n > 1 else ''}test {in_words(sweep.metric)} {_score(own)}"
+    said = f"<b>{escape(candidate)}</b>: {score}.{_at_chance(own, sweep.held_out)}"
     tuned = _tuned(tables.tuning.get(candidate))
     return [line for text in (said, place, tuned, *map(escape, sweep.notes)) for line in _lines(text)]
 
 
-def _of_runs(own: Any) -> str:
-    return f" of {own.n} run{'s' if own.n > 1 else ''}" if own.n else ""
+def _at_chance(own: Any, held_out: HeldOut) -> str:
+    """Say where a candidate is not shown to beat the trivial answer."""
+    if pd.isna(own.p_trivial) or own.above:
+        return ""
+    return f" Not shown to beat the trivial answer ({held_out.trivial_name}: {held_out.trivial:.3f})."
 
 
 def _place(tables: Tables, own: Any, cost: str, on_front: bool) -> str:
     """Say whether a candidate is on the front, and what beats it where it is not."""
     column = COSTS[cost].column
     paid = getattr(own, column)
-    if pd.isna(own.median):
+    if pd.isna(own.mean):
         return ""
     if pd.isna(paid):
         return f"Its {cost} is not known."
     if on_front:
         return f"On the front: nothing shown scores as high for less ({cost})."
     others = [row for row in tables.rows.values() if row is not own and pd.notna(getattr(row, column))]
-    better = [row for row in others if row.median >= own.median and getattr(row, column) <= paid]
-    best = max(better, key=lambda row: (row.median, -getattr(row, column)))
-    return f"Not on the front ({cost}): {escape(best.candidate)} has {best.median:.3f} for no more."
+    beaten_by = [row for row in others if row.mean >= own.mean and getattr(row, column) <= paid]
+    first = max(beaten_by, key=lambda row: (row.mean, -getattr(row, column)))
+    return f"Not on the front ({cost}): {escape(first.candidate)} has {first.mean:.3f} for no more."
 
 
 def _tuned(rows: pd.DataFrame | None) -> str:
@@ -149,10 +155,10 @@ def _choice(row: Any, alike: bool) -> tuple[str, str]:
 
 
 def _score(row: Any) -> str:
-    if pd.isna(row.median):
+    if pd.isna(row.mean):
         return "none: no run finished"
     lost = f", {row.diverged} not finished" if row.diverged else ""
-    return f"{row.median:.3f} ({row.q1:.3f}–{row.q3:.3f}){lost}"
+    return f"{row.mean:.3f} ({seeds_in_words(row.scores)}){lost}"
 
 
 def _number(value: float) -> str:

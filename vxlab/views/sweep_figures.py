@@ -7,9 +7,11 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from vxlab.experiments.held_out import HeldOut
 from vxlab.experiments.labels import NO_LAYERS, family_name
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.pareto import gain_per_thousand
+from vxlab.experiments.score_words import deviation, seeds_in_words
 from vxlab.views.look import DASHES, GREY, SCORES, label, look, styled
 from vxlab.views.plain import draws_text
 
@@ -28,16 +30,17 @@ def score_against_parameters(
     *,
     metric: str,
     runs: pd.DataFrame | None = None,
-    majority: float | None = None,
+    held_out: HeldOut | None = None,
 ) -> go.Figure:
-    """Draw test scores against trained parameters, a line a method: medians over seeds, quartiles as bars.
+    """Draw test scores against trained parameters, a line a method: means over seeds, with bars of one standard
+    deviation where there are five seeds or more.
 
     Args:
         summary: one row a candidate.
         published: rows of a published table of scores, drawn hollow; what was not looked up says so in the legend.
         metric: whose scores they are.
         runs: with ``candidate`` and ``stage``; those of the report are faint dots.
-        majority: score of the trivial answer on the test split.
+        held_out: the test split, whose trivial answer is a line.
 
     Source: the form of Figure 2 of VeRA (Kopiczko et al. 2023, arXiv 2310.11454).
     """
@@ -47,16 +50,16 @@ def score_against_parameters(
         _add_runs(figure, points, runs)
     for i, name, rows in series(points):
         figure.add_scatter(
-            x=rows["backbone"], y=rows["median"], mode="lines+markers+text", name=name, legendgroup=name,
+            x=rows["backbone"], y=rows["mean"], mode="lines+markers+text", name=name, legendgroup=name,
             text=end_ranks(rows), textposition=_beside(i), textfont=label(i), **look(i),
-            error_y=_quartiles(rows, i), hovertemplate="%{customdata}<extra></extra>", customdata=told(rows, metric),
+            error_y=_deviations(rows, i), hovertemplate="%{customdata}<extra></extra>", customdata=told(rows, metric),
         )  # fmt: skip
     if published is not None:
         _add_published(figure, published.dropna(subset=["parameters", "fraction"]), [n for _, n, _ in series(points)])
-    _add_levels(figure, levels, majority)
+    _add_levels(figure, levels, held_out)
     figure.update_xaxes(type="log", title=_PARAMETERS, dtick=1, tickformat="~s")
-    title = f"test {in_words(metric)}, median over seeds"
-    figure.update_yaxes(title=title, **SCORES, autorangeoptions=possible(summary["q1"]))
+    title = f"test {in_words(metric)}, mean over seeds"
+    figure.update_yaxes(title=title, **SCORES, autorangeoptions=possible(summary["mean"]))
     styled(figure, height=560 if published is None else 600, name="scores by parameters")
     return figure if published is None else figure.update_layout(margin_b=90)
 
@@ -130,7 +133,7 @@ def told(rows: pd.DataFrame, metric: str) -> list[str]:
 
 
 def _told(row: Any, metric: str) -> str:
-    score = f"{in_words(metric)} {row.median:.3f} (quartiles {row.q1:.3f} to {row.q3:.3f})"
+    score = f"{in_words(metric)} {row.mean:.3f} ({seeds_in_words(row.scores)})"
     counts = f"{row.n} runs finished, {row.diverged} did not<br>{row.backbone:,} parameters, {row.head:,} in the head"
     return f"<b>{row.candidate}</b><br>{score}<br>{counts}"
 
@@ -142,7 +145,7 @@ def _beside(i: int) -> str:
 
 def _points_and_levels(summary: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Part the candidates that have a place on the axis of parameters from those that are a level line."""
-    table = summary.dropna(subset=["median"])
+    table = summary.dropna(subset=["mean"])
     ranked = table.loc[table["rank"].notna(), "backbone"]
     far = _FAR * int(ranked.max()) if len(ranked) else math.inf
     level = (table["backbone"] == 0) | (table["rank"].isna() & (table["backbone"] > far))
@@ -211,10 +214,10 @@ def cited(row: Any) -> str:
     return "<br>".join(line for line in [*lines, f"{row.parameters:,} parameters", f"{row.source}{mark}"] if line)
 
 
-def _add_levels(figure: go.Figure, levels: pd.DataFrame, majority: float | None) -> None:
-    rows = [(f"{name}: {score:.3f}", score) for name, score in zip(levels["candidate"], levels["median"], strict=True)]
-    if majority is not None:
-        rows.append((f"majority class: {majority:.3f}", majority))
+def _add_levels(figure: go.Figure, levels: pd.DataFrame, held_out: HeldOut | None) -> None:
+    rows = [(f"{name}: {score:.3f}", score) for name, score in zip(levels["candidate"], levels["mean"], strict=True)]
+    if held_out is not None:
+        rows.append((f"{held_out.trivial_name}: {held_out.trivial:.3f}", held_out.trivial))
     xs = [x for trace in figure.data for x in trace.x if x]
     edges = [min(xs) / 1.5, max(xs) * 1.5] if xs else [1, 10]
     for i, (name, score) in enumerate(rows):
@@ -223,8 +226,6 @@ def _add_levels(figure: go.Figure, levels: pd.DataFrame, majority: float | None)
     figure.update_xaxes(range=[math.log10(edges[0]), math.log10(edges[1])])
 
 
-def _quartiles(rows: pd.DataFrame, i: int) -> dict[str, Any]:
-    return {
-        "type": "data", "symmetric": False, "thickness": 1.5, "width": 4, "color": look(i)["line"]["color"],
-        "array": rows["q3"] - rows["median"], "arrayminus": rows["median"] - rows["q1"],
-    }  # fmt: skip
+def _deviations(rows: pd.DataFrame, i: int) -> dict[str, Any]:
+    own = {"thickness": 1.5, "width": 4, "color": look(i)["line"]["color"]}
+    return {"type": "data", "array": [deviation(scores) for scores in rows["scores"]], **own}

@@ -1,4 +1,4 @@
-"""The sweep explorer's large panel: scores against a cost, the front of best trades, the papers' points, the rings."""
+"""The sweep explorer's large panel: scores against a cost, the front, the papers' points, the rings."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.pareto import pareto_front
+from vxlab.experiments.score_words import deviation
 from vxlab.experiments.stored_sweeps import SweepTables
 from vxlab.views.look import DASHES, GREY, INK, label, look
 from vxlab.views.plain import escape, escaped
@@ -16,6 +17,7 @@ from vxlab.views.sweep_figures import cited, end_ranks, hollow, looks_of, publis
 
 _FAR = 10  # times the ranked candidates' largest cost: beyond, a line says the score, or all else would share a corner
 _NO_PAPERS = pd.DataFrame(columns=["parameters", "fraction", "mark", "method"])
+_TRIVIAL = "the trivial answer"
 _FRONT = {"color": GREY, "width": 2, "shape": "hv"}
 
 
@@ -72,19 +74,19 @@ class ScorePanel:
     def names(self) -> list[str]:
         """Return what the legend says at most."""
         papers = [_paper_name(mark) for mark in self._marks]
-        levels = [f"{name}: 0.000" for name in [*self._levels, "majority class"]]
-        return [*self._names, "one seed's run", "front: nothing is better and cheaper", *levels, *papers, "chosen"]
+        levels = [f"{name}: 0.000" for name in [*self._levels, _TRIVIAL]]
+        return [*self._names, "one seed's run", "front: nothing scores as high for less", *levels, *papers, "chosen"]
 
     def add_to(self, figure: go.Figure) -> None:
         """Add the panel's traces, without data."""
-        front = "front: nothing is better and cheaper"
+        front = "front: nothing scores as high for less"
         figure.add_scatter(mode="lines", line=_FRONT, name=front, hoverinfo="skip", legendrank=1001)
         for name in self._names:
             i = self.looks[name]
             figure.add_scatter(
                 mode="lines+markers+text", name=escape(name), legendgroup=name, textposition=_beside(i),
                 cliponaxis=False, textfont=label(i), hovertemplate="%{hovertext}<extra></extra>", **look(i),
-                error_y={"type": "data", "symmetric": False, "thickness": 1.5, "width": 4},
+                error_y={"type": "data", "thickness": 1.5, "width": 4},
             )  # fmt: skip
             figure.add_scatter(
                 mode="markers", name=escape(name), legendgroup=name, showlegend=False,
@@ -93,7 +95,7 @@ class ScorePanel:
             )  # fmt: skip
         dot = {"color": GREY, "size": 5, "opacity": 0.5}
         figure.add_scatter(x=[None], y=[None], mode="markers", marker=dot, name="one seed's run")
-        for i, name in enumerate([*self._levels, "majority class"]):
+        for i, name in enumerate([*self._levels, _TRIVIAL]):
             line = {"color": GREY, "dash": DASHES[(i + 1) % len(DASHES)], "width": 1.5}
             figure.add_scatter(
                 mode="lines",
@@ -131,17 +133,18 @@ class ScorePanel:
             own = reported[reported["candidate"].isin(rows["candidate"])]
             traces += [_line(rows, sweep.metric), _dots(rows, own)]
             names += [list(rows["candidate"]), list(own["candidate"])]
-        scores = dict(zip(table["candidate"], table["median"], strict=True)) | {"majority class": sweep.trivial}
-        levels = {*table.loc[table["level"], "candidate"], "majority class"}
+        scores = dict(zip(table["candidate"], table["mean"], strict=True)) | {_TRIVIAL: sweep.held_out.trivial}
+        levels = {*table.loc[table["level"], "candidate"], _TRIVIAL}
         traces += [{}]
-        for name in [*self._levels, "majority class"]:
-            traces.append(_level(name, scores.get(name), (left, right) if name in levels else ()))
+        for name in [*self._levels, _TRIVIAL]:
+            said = sweep.held_out.trivial_name if name == _TRIVIAL else name
+            traces.append(_level(said, scores.get(name), (left, right) if name in levels else ()))
         traces += [_paper(papers[papers["mark"] == mark], self.looks, bool(len(placed))) for mark in self._marks]
-        shown = [*table["median"], *table["q1"], *table["q3"], *placed["fraction"], sweep.trivial]
+        shown = [*table["mean"], *placed["fraction"], sweep.held_out.trivial]
         shown += list(reported.loc[reported["candidate"].isin(table["candidate"]), "test"])
-        layout = axis | {"yaxis.range": span(shown), "yaxis.title.text": f"test {in_words(sweep.metric)}"}
+        layout = axis | {"yaxis.range": span(shown), "yaxis.title.text": f"test {in_words(sweep.metric)}, mean"}
         xs = table["x"].mask(table["level"], right)
-        places = {name: (x, y) for name, x, y in zip(table["candidate"], xs, table["median"], strict=True)}
+        places = {name: (x, y) for name, x, y in zip(table["candidate"], xs, table["mean"], strict=True)}
         return Drawn(traces, layout, names, places, set(table.loc[table["front"], "candidate"]))
 
 
@@ -160,7 +163,7 @@ def rings(names: Sequence[str], places: Mapping[str, tuple[float, float]]) -> di
 
 def _placed(summary: pd.DataFrame, cost: Cost) -> pd.DataFrame:
     """Return the candidates with a score, where they stand (``x``), and whether they are a line at their ``level``."""
-    table = summary.assign(front=pareto_front(summary, cost=cost.column)).dropna(subset=["median"])
+    table = summary.assign(front=pareto_front(summary, cost=cost.column)).dropna(subset=["mean"])
     table = table.assign(x=table[cost.column].astype(float) * cost.unit)
     ranked = table.loc[table["rank"].notna(), "x"]
     far = _FAR * ranked.max() if len(ranked) and cost.axis == "log" else math.inf
@@ -219,9 +222,8 @@ def span(scores: Sequence[Any]) -> list[float]:
 def _line(rows: pd.DataFrame, metric: str) -> dict[str, Any]:
     """Return a method's candidates, by parameters whatever the cost is; what is a level has no point."""
     return {
-        "x": _xs(rows["x"].mask(rows["level"])), "y": [_short(y, 4) for y in rows["median"]], "text": end_ranks(rows),
-        "error_y.array": [_short(each, 3) for each in rows["q3"] - rows["median"]],
-        "error_y.arrayminus": [_short(each, 3) for each in rows["median"] - rows["q1"]],
+        "x": _xs(rows["x"].mask(rows["level"])), "y": [_short(y, 4) for y in rows["mean"]], "text": end_ranks(rows),
+        "error_y.array": [_short(deviation(scores), 3) for scores in rows["scores"]],
         "hovertext": told(escaped(rows), metric),
     }  # fmt: skip
 
@@ -240,12 +242,12 @@ def _xs(values: "pd.Series[float]") -> list[float | None]:
 
 
 def _front(table: pd.DataFrame, left: float, right: float) -> dict[str, Any]:
-    """Return the front as steps, from what costs nothing to the best there is."""
+    """Return the front as steps, from what costs nothing to the highest score."""
     front = table[table["front"]].sort_values("x")
     near = front[front["x"] <= right]
     if near.empty:
         return {"x": [], "y": []}
-    xs, ys = [max(x, left) for x in near["x"]], list(near["median"])
+    xs, ys = [max(x, left) for x in near["x"]], list(near["mean"])
     return {"x": [_short(x) for x in [*xs, right]], "y": [_short(y, 4) for y in [*ys, ys[-1]]]}
 
 

@@ -18,8 +18,8 @@ from vxlab.views.sweep_figures import possible
 _COLUMNS = 3
 _CHOSEN = {
     "": ("chosen", "circle-open", INK),
-    "low": ("chosen, the lowest tried: the best may be lower", "triangle-left-open", COLOURS[1]),
-    "high": ("chosen, the highest tried: the best may be higher", "triangle-right-open", COLOURS[1]),
+    "low": ("chosen, the lowest tried: a better one may be lower", "triangle-left-open", COLOURS[1]),
+    "high": ("chosen, the highest tried: a better one may be higher", "triangle-right-open", COLOURS[1]),
 }
 _LOST = {"symbol": "x-thin", "size": 10, "color": COLOURS[1], "line": {"width": 2, "color": COLOURS[1]}}
 _NO_RANK = 0

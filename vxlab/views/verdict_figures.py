@@ -27,21 +27,21 @@ def pareto_figures(summary: pd.DataFrame, *, metric: str) -> go.Figure:
     """Draw scores against four costs; candidates that no other beats in both are filled, and joined by a line.
 
     Args:
-        summary: one row a candidate; medians place it, so neighbours on a front may be inside the noise.
+        summary: one row a candidate; means place it, so neighbours on a front may be inside the noise.
         metric: whose scores they are.
     """
-    table = summary.dropna(subset=["median"])
+    table = summary.dropna(subset=["mean"])
     figure = make_subplots(rows=2, cols=2, shared_yaxes=True, vertical_spacing=0.16, horizontal_spacing=0.06)
     for panel, (column, title, unit) in enumerate(_COSTS):
         place = {"row": panel // 2 + 1, "col": panel % 2 + 1}
-        shown = table.assign(x=table[column] * unit, front=pareto_front(table, score="median", cost=column))
+        shown = table.assign(x=table[column] * unit, front=pareto_front(table, cost=column))
         figure.update_xaxes(title=title, **place)
         if panel < 2:
             shown["x"], axis = _logarithmic(shown["x"].astype(float))
             figure.update_xaxes(**axis, **place)
         _add_panel(figure, shown.dropna(subset=["x"]), metric, panel == 0, place)
-    figure.update_yaxes(title=f"test {in_words(metric)}", col=1, **SCORES)
-    figure.update_yaxes(autorangeoptions=possible(table["median"]))
+    figure.update_yaxes(title=f"test {in_words(metric)}, mean", col=1, **SCORES)
+    figure.update_yaxes(autorangeoptions=possible(table["mean"]))
     return styled(figure, height=780, name="fronts")
 
 
@@ -103,14 +103,14 @@ def _add_panel(figure: go.Figure, shown: pd.DataFrame, metric: str, legend: bool
     front = shown[shown["front"]].sort_values("x")
     line = {"color": GREY, "width": 1.5, "shape": "hv"}
     figure.add_scatter(
-        x=front["x"], y=front["median"], mode="lines", line=line, name="front (filled): nothing is better and cheaper",
+        x=front["x"], y=front["mean"], mode="lines", line=line, name="front (filled): nothing scores as high for less",
         legendgroup="front", showlegend=legend, hoverinfo="skip", **place,
     )  # fmt: skip
     for i, name, rows in series(shown):
         style = look(i)["marker"]
         symbols = [style["symbol"] + ("" if each else "-open") for each in rows["front"]]
         figure.add_scatter(
-            x=rows["x"], y=rows["median"], mode="markers", name=name, legendgroup=name, showlegend=legend,
+            x=rows["x"], y=rows["mean"], mode="markers", name=name, legendgroup=name, showlegend=legend,
             marker=style | {"symbol": symbols}, customdata=told(rows, metric),
             hovertemplate="%{customdata}<extra></extra>", **place,
         )  # fmt: skip
