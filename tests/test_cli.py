@@ -295,7 +295,8 @@ def test_sweep_plans_trains_and_tells(
     assert cli.main(["sweep", file, *where, "--export", str(tmp_path / "runs.csv")]) == 0
     told = capsys.readouterr().out
     assert "LoRA r=2" in told
-    assert "scores best: accuracy" in told
+    assert "the trivial answer (most frequent class: accuracy " in told
+    assert "seeds" in told
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 7
 
 
@@ -327,6 +328,7 @@ def test_a_grid_ends_in_its_counts_and_fails_with_its_runs(
         (["FILE", "-o", "gpus_per_run", "0.5"], "engine='inline' has no option 'gpus_per_run'"),
         (["FILE", "-o", "a=1", "-o", "a", "2"], "a is given twice"),
         (["TMP.csv"], "cannot be read: Is a directory"),
+        (["FILE", "--margin", "2"], "margin=2: a loss of score lies between 0 and 1"),
     ],
 )
 def test_sweep_refuses_what_it_cannot_do(

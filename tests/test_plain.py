@@ -103,7 +103,9 @@ def hostile_sweep():
     pairs = toy_tables.pairs()
     pairs = pairs.assign(**{name: pairs[name] + EVIL for name in ("a", "b", "sentence")})
     own = [table.assign(method=table["method"] + EVIL) if "method" in table else table for table in own]
-    return SweepTables(f"rte{EVIL}, minilm", "rte", "accuracy", HeldOut(200, 0.5), *own, pairs, {}, notes=(f"Not alike: {EVIL}",))
+    return SweepTables(
+        f"rte{EVIL}, minilm", "rte", "accuracy", HeldOut(200, 0.5), *own, pairs, {}, notes=(f"Not alike: {EVIL}",)
+    )
 
 
 def test_the_sweep_explorer_shows_names_as_text_in_both_faces():

@@ -12,9 +12,9 @@ import vxlab
 from vxlab.experiments import subspace_study
 from vxlab.experiments.band_capture import band_capture
 from vxlab.experiments.comparison import Comparison
-from vxlab.experiments.held_out import HeldOut
 from vxlab.experiments.fair_recipes import fair_study
 from vxlab.experiments.gradients import first_batches, first_gradients, weight_gradients
+from vxlab.experiments.held_out import HeldOut
 from vxlab.experiments.materials import Materials
 from vxlab.experiments.subspace_study import (
     BASES,

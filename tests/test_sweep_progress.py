@@ -23,7 +23,9 @@ def record(folder: Path, method: vxlab.LoRA | vxlab.VeRA) -> vxlab.RunRecord:
     return run_record(folder, logits_with(np.ones(10, dtype=bool), LABELS), LABELS, spec=spec)
 
 
-def test_the_line_says_what_is_done_running_failed_and_highest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_line_says_what_is_done_running_failed_and_highest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with SweepProgress(3, description="tuning") as show:
         show.running(3)
         show.done(job(0), "finished", lambda: record(tmp_path, vxlab.LoRA(rank=8)))

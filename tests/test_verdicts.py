@@ -9,9 +9,9 @@ import pytest
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.comparison import with_chance
+from vxlab.experiments.held_out import HeldOut
 from vxlab.experiments.pairs import pairs_table
 from vxlab.experiments.statistics import summarise
-from vxlab.experiments.held_out import HeldOut
 from vxlab.experiments.verdicts import verdict
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))

@@ -86,7 +86,8 @@ def _summarised(rows):
         "step_seconds": first["step_seconds"], "peak_memory": first["peak_memory"], "n": len(test),
         "diverged": len(rows) - len(test), "median": test.median(), "q1": test.quantile(0.25),
         "q3": test.quantile(0.75), "mean": test.mean(), "sd": test.std(), "scores": tuple(test), "fixed": False,
-        "above": test.mean() > 0.62, "p_trivial": 0.001 if test.mean() > 0.62 else 0.4, "learning_rate": first["learning_rate"],
+        "above": test.mean() > 0.62, "p_trivial": 0.001 if test.mean() > 0.62 else 0.4,
+        "learning_rate": first["learning_rate"],
         "head_learning_rate": first["head_learning_rate"], "edge": "high" if first["label"] == "LoRA-XS r=4" else "",
         "tuning_runs": TUNING_RUNS, "budget_seconds": TUNING_RUNS * first["train_seconds"],
     }  # fmt: skip

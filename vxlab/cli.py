@@ -231,6 +231,13 @@ def _add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
                         help="set an option of the engine, such as gpus_per_run 0.5; may be repeated")  # fmt: skip
     _add_import(parser)
     parser.add_argument("--export", metavar="PATH", help="write the table of runs as .csv or .parquet")
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.02,
+        metavar="LOSS",
+        help="the loss of score that counts as none (default: 0.02)",
+    )
     parser.add_argument("--plan", action="store_true", help="say how many runs, how long and how many bytes, and stop")
     parser.set_defaults(command=_sweep)
 
@@ -241,12 +248,14 @@ def _sweep(arguments: argparse.Namespace) -> int:
     from vxlab.experiments.compare import announced, compare
     from vxlab.experiments.engines import make_engine
     from vxlab.experiments.fair import FairSweep
+    from vxlab.experiments.score_words import seeds_in_words
     from vxlab.experiments.store import opened
     from vxlab.experiments.store_table import require_export, write
     from vxlab.experiments.sweep import sweep
     from vxlab.experiments.sweep_file import read_sweep
+    from vxlab.experiments.verdicts import checked_margin
 
-    wanted = read_sweep(arguments.file)
+    wanted, margin = read_sweep(arguments.file), checked_margin(arguments.margin)
     export = arguments.export and require_export(Path(arguments.export).expanduser().absolute())
     chosen = {name: _value(text) for name, text in _once(arguments.pairs).items()}
     engine = make_engine(arguments.engine, arguments.workers, **chosen)
@@ -258,8 +267,9 @@ def _sweep(arguments: argparse.Namespace) -> int:
         if isinstance(wanted, FairSweep):
             result = compare(wanted, **options)
             runs = result.runs
-            print(result.summary[_SHOWN].to_string(index=False, float_format="{:.4g}".format))
-            print(result.verdict())
+            shown = result.summary.assign(seeds=[seeds_in_words(scores) for scores in result.summary["scores"]])
+            print(shown[_SHOWN].to_string(index=False, float_format="{:.4g}".format))
+            print(result.verdict(margin))
         else:
             runs = sweep(wanted, **options)
             print(runs["status"].value_counts().to_string())
@@ -276,7 +286,7 @@ def _value(text: str) -> Any:
         return text
 
 
-_SHOWN = ["candidate", "backbone", "n", "median", "q1", "q3", "learning_rate", "edge"]
+_SHOWN = ["candidate", "backbone", "mean", "seeds", "learning_rate", "edge"]
 
 
 def _add_lab(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -50,10 +50,10 @@ def cheapest(
             f"Which is the cheapest that does as well cannot be said with these data: intervals of ±{width} are too "
             f"wide for a margin of {loss}."
         )
+    lost = difference_in_words(max(-least.low, 0.0), metric)
     return (
         f"The cheapest that cannot be told from it is **{least.name}**: {_size(least.name, top, rows)}. The interval "
-        f"lets it be up to {difference_in_words(max(-least.low, 0.0), metric)} worse, and it is not shown to be worse by "
-        f"less than {loss}."
+        f"lets it be up to {lost} worse, and it is not shown to be worse by less than {loss}."
     )
 
 

@@ -66,9 +66,7 @@ class Comparison:
             VxlabError: the margin is not between 0 and 1.
         """
         tuned = self.fair.learning_rates > 1
-        told = verdict(
-            self.pairs, self.summary, metric=self.metric, held_out=self.held_out, tuned=tuned, margin=margin
-        )
+        told = verdict(self.pairs, self.summary, metric=self.metric, held_out=self.held_out, tuned=tuned, margin=margin)
         return "\n".join([told, *(f"- {note}" for note in describe_mixture(self.records.values()))])
 
 
@@ -95,7 +93,7 @@ def gathered(fair: FairSweep, runs: "pd.DataFrame", tuning: "pd.DataFrame", resu
         raise VxlabError(f"not one of {total} {stage} finished; {reason}")
     names = {name: family_name(candidate.method) for name, candidate in fair.names.items()}
     shown = runs.assign(method=runs["candidate"].map(names))
-    fixed = [name for name, candidate in fair.names.items() if not candidate.method.by_gradient]
+    fixed = [name for name, candidate in fair.names.items() if not getattr(candidate.method, "by_gradient", True)]
     summary = summary_table(shown, tuning, fixed)
     reports = finished[finished["stage"] == "report"]
     predictions, labels = _predictions(reports, results)

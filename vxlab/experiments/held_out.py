@@ -1,4 +1,4 @@
-"""What scores were tested on, in words: how many items, how many of them are independent, what the trivial answer has."""
+"""What scores were tested on: how many items, how many of them are independent, and what the trivial answer has."""
 
 from typing import TYPE_CHECKING, NamedTuple
 

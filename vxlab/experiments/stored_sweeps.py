@@ -121,7 +121,7 @@ def _sweep(name: str, rows: "pd.DataFrame", records: Mapping[str, RunRecord], re
     staged = pd.concat([part for part, _ in parts])
     tuned = [table for _, table in parts if len(table)]
     tuning = pd.concat(tuned, ignore_index=True) if tuned else pd.DataFrame(columns=COLUMNS)
-    fixed = {name for key, name in zip(runs["key"], runs["candidate"], strict=True) if key in own and _is_fixed(own[key])}
+    fixed = {name for key, name in zip(runs["key"], runs["candidate"], strict=True) if _is_fixed(own.get(key))}
     summary, pairs, held_out, doubts = _compared(staged, summary_table(staged, tuning, fixed), metric, own, results)
     unended = runs[~runs["key"].isin(staged["key"])].assign(stage="")
     every = pd.concat([staged, unended]).reset_index(drop=True) if len(unended) else staged.reset_index(drop=True)
@@ -185,10 +185,10 @@ def _telling(described: Mapping[str, Mapping[str, str]]) -> dict[str, set[str]]:
     return telling
 
 
-def _is_fixed(record: RunRecord) -> bool:
+def _is_fixed(record: RunRecord | None) -> bool:
     """Say whether a run's method holds no luck of training."""
-    kind = METHODS.get(record.spec["method"]["name"])
-    return kind is not None and not kind.by_gradient
+    kind = METHODS.get(record.spec["method"]["name"]) if record else None
+    return kind is not None and not getattr(kind, "by_gradient", True)
 
 
 def _compared(

@@ -1,4 +1,4 @@
-"""How far a sweep is: one line that says what is done, running and failed, the time left, and the highest score so far."""
+"""How far a sweep is: one line that says what is done, running and failed, the time left, and the highest score."""
 
 import math
 from collections import Counter

@@ -1,6 +1,5 @@
 """Say in plain words what a sweep showed: what beats chance, what scores highest, and what may stand in for it."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -8,11 +7,11 @@ from vxlab.checks import settle
 from vxlab.errors import VxlabError
 from vxlab.experiments.cheapest import cheapest
 from vxlab.experiments.floor import floor
+from vxlab.experiments.held_out import HeldOut
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.pairs import by_candidate, difference_in_words, fixed_candidates
 from vxlab.experiments.rivals import Rival, after_holm, equivalent, rivals_of
 from vxlab.experiments.score_words import mean_in_words, score_in_words
-from vxlab.experiments.held_out import HeldOut
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +33,8 @@ def verdict(
 ) -> str:
     """Return what a sweep showed, as a Markdown list.
 
-    First what is not shown to beat the trivial answer; where nothing is, nothing is ranked. Then the highest mean, which
-    is called best only where it is told apart from every other candidate; what is gained over the floor, which is the
+    First what is not shown to beat the trivial answer; where nothing is, nothing is ranked. Then the highest mean,
+    which is called best only where it is told apart from every other candidate; what is gained over the floor, the
     strongest candidate that trains nothing in the backbone; the cheapest that is shown to lose less than the margin, or
     else that cannot be told apart, where the data say so much; the pairs of equal rank and of matched parameters; the
     learning rates on the edge of their range; the runs that diverged; and where seeds are few.
@@ -93,7 +92,8 @@ def _ranking(
 
 def _chance(finished: Mapping[str, Any], above: Mapping[str, Any], metric: str, held_out: HeldOut) -> str:
     """Say which candidates are not shown to beat the trivial answer."""
-    trivial = f"the trivial answer ({held_out.trivial_name}: {in_words(metric)} {score_in_words(held_out.trivial, metric)})"
+    score = f"{in_words(metric)} {score_in_words(held_out.trivial, metric)}"
+    trivial = f"the trivial answer ({held_out.trivial_name}: {score})"
     on = f"on {held_out.in_words()}{_seeds(finished)}"
     count = len(finished)
     after = f", after Holm over {count} tests" if count > 1 else ""

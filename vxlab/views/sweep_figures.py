@@ -65,20 +65,20 @@ def score_against_parameters(
 
 
 @draws_text
-def gain_per_parameter(summary: pd.DataFrame, head_score: float, *, metric: str) -> go.Figure:
-    """Draw the score relative to the head's alone, in percent, for each thousand trained parameters.
+def gain_per_parameter(summary: pd.DataFrame, floor: float, *, metric: str) -> go.Figure:
+    """Draw the score relative to the floor's, in percent, for each thousand trained parameters.
 
     By construction it favours few parameters: at the same score, half of them has twice the gain.
 
     Args:
         summary: one row a candidate.
-        head_score: of the task head trained alone, 0 to 1.
+        floor: score of what trains nothing in the backbone, 0 to 1.
         metric: whose scores they are.
 
-    Source: Figure 4 of VeRA (Kopiczko et al. 2023, arXiv 2310.11454).
+    Source: Figure 4 of VeRA (Kopiczko et al. 2023, arXiv 2310.11454), where the floor is the head alone.
     """
     points, _ = _points_and_levels(summary)
-    points = points.assign(gain=gain_per_thousand(points, head_score))
+    points = points.assign(gain=gain_per_thousand(points, floor))
     figure = go.Figure()
     for i, name, rows in series(points):
         figure.add_scatter(
@@ -88,7 +88,7 @@ def gain_per_parameter(summary: pd.DataFrame, head_score: float, *, metric: str)
             customdata=told(rows, metric),
         )  # fmt: skip
     figure.update_xaxes(type="log", title=_PARAMETERS, dtick=1, tickformat="~s")
-    title = f"test {in_words(metric)} ÷ the head's alone,<br>% a thousand parameters"
+    title = f"test {in_words(metric)} ÷ the floor's,<br>% a thousand parameters"
     figure.update_yaxes(type="log", title=title, dtick=1)
     return styled(figure, height=440, name="gain per parameter")
 
