@@ -89,9 +89,14 @@ def test_a_probe_runs_once_beside_what_is_tuned(tiny_model: str, toy_task: str, 
         (stored,) = stored_sweeps(store)
         assert stored.notes == ()
         pd.testing.assert_frame_equal(stored.pairs, result.pairs)
+        assert stored.held_out == result.held_out
+    judged = ["candidate", "fixed", "p_trivial", "above", "scores"]
+    pd.testing.assert_frame_equal(stored.summary[judged], result.summary[judged])
+    assert result.summary["fixed"].tolist() == [False, True]
+    with Store(tmp_path) as store:
         drawn = [explore_sweep(shown, interactive=live) for shown in (result, store) for live in (True, False)]
     assert len(drawn) == 4
-    score_against_parameters(result.summary, metric=result.metric, runs=result.runs, majority=result.trivial)
+    score_against_parameters(result.summary, metric=result.metric, runs=result.runs, held_out=result.held_out)
     pareto_figures(result.summary, metric=result.metric)
     tuning_curves(result.tuning, metric=result.metric)
     with pytest.raises(vxlab.VxlabError, match=r"lacks 1 of 1 runs: probe; train them"):

@@ -93,7 +93,7 @@ def gathered(fair: FairSweep, runs: "pd.DataFrame", tuning: "pd.DataFrame", resu
         raise VxlabError(f"not one of {total} {stage} finished; {reason}")
     names = {name: family_name(candidate.method) for name, candidate in fair.names.items()}
     shown = runs.assign(method=runs["candidate"].map(names))
-    fixed = [name for name, candidate in fair.names.items() if not getattr(candidate.method, "by_gradient", True)]
+    fixed = [name for name, candidate in fair.names.items() if not candidate.method.by_gradient]
     summary = summary_table(shown, tuning, fixed)
     reports = finished[finished["stage"] == "report"]
     predictions, labels = _predictions(reports, results)

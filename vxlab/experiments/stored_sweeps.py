@@ -188,7 +188,7 @@ def _telling(described: Mapping[str, Mapping[str, str]]) -> dict[str, set[str]]:
 def _is_fixed(record: RunRecord | None) -> bool:
     """Say whether a run's method holds no luck of training."""
     kind = METHODS.get(record.spec["method"]["name"]) if record else None
-    return kind is not None and not getattr(kind, "by_gradient", True)
+    return kind is not None and not kind.by_gradient
 
 
 def _compared(
