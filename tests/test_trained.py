@@ -1,7 +1,6 @@
-"""What a run trained, read back: layers, norms, merging."""
+"""What a run trained, read back: layers and norms."""
 
 import dataclasses
-import math
 from types import SimpleNamespace
 
 import datasets
@@ -21,14 +20,12 @@ from vxlab.experiments.trained import (
     full_updates,
     layer_updates,
     load_trained,
-    merged_difference,
     place,
     sample_texts,
     trained_updates,
 )
 
 FAMILIES = {"lora": vxlab.LoRA(rank=3), "vera": vxlab.VeRA(rank=5), "lora_xs": vxlab.LoRAXS(rank=4)}
-TEXTS = ["a b c d", "b", "d c b a d c b a", "c c"]
 
 
 def _moved(model: torch.nn.Module, method: vxlab.adapters.Method, targets: str = "query-value") -> torch.nn.Module:
@@ -209,43 +206,6 @@ def test_another_base_under_the_same_name_is_refused(tmp_path):
     model.save_pretrained(folder)
     with pytest.raises(vxlab.VxlabError, match="was trained on another base"):
         load_trained(record)
-
-
-@pytest.mark.parametrize("method", FAMILIES.values(), ids=FAMILIES)
-def test_merging_moves_logits_by_rounding_only_and_is_undone(saved, method):
-    model = _moved(vxlab.load_model(str(saved), 2), method)
-    before = {name: each.clone() for name, each in model.named_parameters()}
-    difference = merged_difference(model, str(saved), TEXTS)
-    assert 0 <= difference < 1e-5
-    assert all(each.equal(before[name]) for name, each in model.named_parameters())
-    assert not any(layer.merged for layer in vxlab.adapted_layers(model).values())
-
-
-def test_the_difference_is_measured_and_not_assumed(saved, monkeypatch):
-    model = _moved(vxlab.load_model(str(saved), 2), FAMILIES["lora"])
-    monkeypatch.setattr("vxlab.adapters.layer.AdaptedLinear.delta_weight", lambda self: torch.zeros(self.shape))
-    assert merged_difference(model, str(saved), TEXTS) > 1e-4
-
-
-def test_a_model_that_fails_while_merged_is_unmerged(saved, monkeypatch):
-    model = _moved(vxlab.load_model(str(saved), 2), FAMILIES["lora"])
-    forward = vxlab.AdaptedLinear.forward
-
-    def failing(self, x):
-        if self.merged:
-            raise RuntimeError("out of memory")
-        return forward(self, x)
-
-    monkeypatch.setattr(vxlab.AdaptedLinear, "forward", failing)
-    with pytest.raises(RuntimeError, match="out of memory"):
-        merged_difference(model, str(saved), TEXTS)
-    assert not any(layer.merged for layer in vxlab.adapted_layers(model).values())
-
-
-def test_pairs_of_texts_and_long_texts_are_taken(saved):
-    model = _moved(vxlab.load_model(str(saved), 2), FAMILIES["vera"])
-    pairs = [("a b", "c"), ("d", "a a a a a a a a a a")]
-    assert math.isfinite(merged_difference(model, str(saved), pairs, max_length=8))
 
 
 def test_sample_texts_gives_the_first_rows_of_the_test_split():

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from vxlab.adapters import VeRA, adapted_layers, load_adapter, merge, resolve_targets, unmerge
+from vxlab.adapters import VeRA, adapted_layers, load_adapter, resolve_targets
 from vxlab.adapters.layer import linear_weight
 from vxlab.adapters.roles import role_of
 from vxlab.analysis.matrices import Update
 from vxlab.analysis.updates import relative_update_norm
 from vxlab.errors import VxlabError
-from vxlab.experiments.models import load_model, load_tokenizer, model_source, name_labels
+from vxlab.experiments.models import load_model, model_source, name_labels
 from vxlab.experiments.probed import load_probed
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.spec import RunSpec
@@ -150,29 +150,6 @@ def sample_texts(spec: RunSpec, rows: int) -> list[Any]:
     split = split.select(range(min(rows, len(split))))
     columns = [list(split[column]) for column in ("text", "text_pair") if column in split.column_names]
     return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-
-
-@torch.no_grad()
-def merged_difference(model: nn.Module, model_name: str, texts: list[Any], max_length: int = 128) -> float:
-    """Return the largest absolute difference between merged and unmerged logits on some texts.
-
-    Args:
-        model: with adapters, unmerged; left so, and in evaluation mode.
-        model_name: whose tokenizer to use.
-        texts: strings, or pairs of strings.
-        max_length: tokens; longer texts are cut.
-    """
-    tokenizer = load_tokenizer(model_name)
-    pairs = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-    columns = [list(column) for column in zip(*pairs, strict=True)]
-    batch = tokenizer(*columns, truncation=True, max_length=max_length, padding=True, return_tensors="pt")
-    unmerged = model.eval()(**batch).logits
-    merge(model)
-    try:
-        merged = model(**batch).logits
-    finally:
-        unmerge(model)
-    return float((merged - unmerged).abs().max())
 
 
 def _base(record: RunRecord) -> nn.Module:
