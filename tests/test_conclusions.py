@@ -22,8 +22,8 @@ def _costs(backbone, lora=73_728, full=22_565_376):
     return pd.DataFrame(rows, columns=["method", "backbone"]).assign(head=770)
 
 
-def _lines(record, head, costs):
-    return fine_tuning_conclusion(record, head, costs).splitlines()
+def _lines(record, head, costs, probe=None):
+    return fine_tuning_conclusion(record, head, probe or head, costs).splitlines()
 
 
 @pytest.fixture
@@ -31,34 +31,63 @@ def head(tmp_path):
     return _record(tmp_path, 0.70, "head", bytes_stored=3_456)
 
 
-def test_a_run_that_gains(tmp_path, head):
-    assert _lines(_record(tmp_path, 0.84), head, _costs(7_680)) == [
+@pytest.fixture
+def probe(tmp_path):
+    return _record(tmp_path, 0.76, "probe")
+
+
+def test_a_run_that_gains_does_so_over_the_stronger_of_probe_and_head(tmp_path, head, probe):
+    assert _lines(_record(tmp_path, 0.84), head, _costs(7_680), probe) == [
         "- `vera` scores **0.840** (accuracy; 95 % interval 0.816 to 0.861) on 1,000 test items, above the trivial "
-        "answer's 0.500.",
-        "- It **gains** 0.140 over training the head alone (95 % interval of the difference +0.118 to +0.162).",
+        "answer's 0.500 (most frequent class).",
+        "- It **gains** 0.080 over the floor, the probe (0.760; the head alone 0.700): 95 % interval of the difference "
+        "+0.063 to +0.097.",
+        "- The head alone, trained by these 60 steps at one rate, is no fair floor: on the same frozen model the probe "
+        "scores 0.060 more (95 % interval of the difference +0.045 to +0.075).",
         "- It trains 7,680 parameters in the backbone (10 % of LoRA r=8's, 1/2,938 of full fine-tuning's) and takes "
         "41.2 kB on disk, with its head and settings.",
         CAVEAT,
     ]
+    weak = _lines(_record(tmp_path, 0.84), head, _costs(7_680), _record(tmp_path, 0.6, "probe"))
+    assert weak[1].startswith("- It **gains** 0.140 over the floor, the head alone (0.700; the probe 0.600): ")
+    assert not any("no fair floor" in line for line in weak)
 
 
-def test_a_run_that_loses_and_scores_below_the_trivial_answer(tmp_path, head):
-    lines = _lines(_record(tmp_path, 0.40), head, _costs(7_680))
-    assert lines[0].endswith("on 1,000 test items, below the trivial answer's 0.500.")
-    assert lines[1].startswith(
-        "- It **loses** 0.300 against training the head alone (95 % interval of the difference -"
-    )
+def test_a_run_that_loses_and_scores_below_the_trivial_answer(tmp_path, head, probe):
+    lines = _lines(_record(tmp_path, 0.40), head, _costs(7_680), probe)
+    assert lines[0].endswith("on 1,000 test items, below the trivial answer's 0.500 (most frequent class).")
+    assert lines[1].startswith("- It **loses** 0.360 against the floor, the probe (0.760; the head alone 0.700): 95 %")
 
 
-def test_differences_inside_the_noise_are_not_called_gains(tmp_path, head):
-    lines = _lines(_record(tmp_path, 0.70), head, _costs(7_680))
+def test_differences_inside_the_noise_are_not_called_gains(tmp_path, head, probe):
+    lines = _lines(_record(tmp_path, 0.76), head, _costs(7_680), probe)
     assert lines[1] == (
-        "- These test items show no difference from training the head alone (+0.000; 95 % interval of the difference "
-        "-0.003 to +0.003)."
+        "- These test items show no difference from the floor, the probe (0.760; the head alone 0.700): +0.000, 95 % "
+        "interval of the difference -0.003 to +0.003."
     )
     for accuracy in (0.48, 0.50, 0.52):
         chance = _lines(_record(tmp_path, accuracy), head, _costs(7_680))
-        assert chance[0].endswith("on 1,000 test items, which cannot be told from the trivial answer's 0.500.")
+        assert chance[0].endswith("on 1,000 test items, not shown to beat the trivial answer's 0.500 (most frequent "
+                                  "class).")  # fmt: skip
+
+
+def test_units_are_what_intervals_and_words_count(tmp_path, head, probe):
+    """A hundred films of ten items each that go the same way: the interval is wider, and a gain may not be seen."""
+    films = np.arange(1000) // 10
+    hits = films % 100 < 55
+    runs = [toy.run_record(tmp_path / str(i), toy.logits_with(hits, LABELS), LABELS, **more)
+            for i, more in enumerate(({}, {"units": films}))]  # fmt: skip
+    runs[1].task.update(unit="films")
+    alone, by_film = (_lines(run, head, _costs(7_680), probe)[0] for run in runs)
+    assert "on 1,000 test items, above the trivial answer's 0.500" in alone
+    assert "on 1,000 test items in 100 films, not shown to beat the trivial answer's 0.500" in by_film
+
+
+def test_what_is_not_known_of_an_older_run_is_said(tmp_path, head, monkeypatch):
+    monkeypatch.setattr("vxlab.experiments.conclusions.knows_units", lambda record: False)
+    assert _lines(_record(tmp_path, 0.84), head, _costs(7_680))[-1] == (
+        "- Which test items belong together is not known: each was taken for itself."
+    )
 
 
 def test_the_head_alone_is_not_compared_with_itself(head):
@@ -103,26 +132,28 @@ def test_a_regression_is_told_in_its_metrics_words(tmp_path, head):
     bad = toy.run_record(tmp_path / "b", random.normal(size=(200, 1)), targets)
     lines = _lines(good, bad, _costs(7_680))
     assert "(Pearson correlation; 95 % interval 0." in lines[0]
-    assert lines[0].endswith(" on 200 test items, above the trivial answer's 0.000.")
+    assert lines[0].endswith(" on 200 test items, above the trivial answer's 0.000 (training mean).")
     assert lines[1].startswith("- It **gains** ")
+    assert "class" not in " ".join(lines)
 
 
 @pytest.mark.parametrize(("steps", "words"), [(30, "30 steps"), (1, "1 step")])
 def test_a_diverged_run_says_so_and_what_to_try(head, tmp_path, steps, words):
     diverged = toy.diverged_record(tmp_path / "d", head, steps=steps)
-    assert fine_tuning_conclusion(diverged, head, _costs(7_680)) == (
+    assert fine_tuning_conclusion(diverged, head, head, _costs(7_680)) == (
         f"The run **diverged** after {words} and has no test score; try a learning rate below 0.02."
     )
 
 
-def test_a_diverged_head_leaves_nothing_to_compare_with(tmp_path, head):
-    lines = _lines(_record(tmp_path, 0.84), toy.diverged_record(tmp_path / "d", head), _costs(7_680))
-    assert lines[1] == "- The head alone diverged, so there is nothing to compare this run with."
-    assert len(lines) == 4
+def test_a_diverged_head_leaves_the_probe_as_the_floor(tmp_path, head, probe):
+    lines = _lines(_record(tmp_path, 0.84), toy.diverged_record(tmp_path / "d", head), _costs(7_680), probe)
+    assert lines[1].startswith("- It **gains** 0.080 over the floor, the probe (0.760): ")
+    assert lines[2] == "- The head alone diverged: it is no floor."
+    assert len(lines) == 5
 
 
 def test_a_smoke_run_draws_no_conclusion(tmp_path, head):
-    said = fine_tuning_conclusion(_record(tmp_path, 0.84), head, _costs(7_680), scale="smoke")
+    said = fine_tuning_conclusion(_record(tmp_path, 0.84), head, head, _costs(7_680), scale="smoke")
     assert said == smoke_warning("smoke")
     assert said.startswith("> ⚠ **Smoke run.**")
     assert "mean nothing" in said

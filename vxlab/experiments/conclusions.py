@@ -1,8 +1,13 @@
 """Sentences computed from results."""
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from vxlab.experiments.against_trivial import against_trivial
+from vxlab.experiments.held_out import held_out_of
 from vxlab.experiments.metrics import in_words, interval
+from vxlab.experiments.older_records import knows_units
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scores import paired_difference
 
@@ -17,12 +22,17 @@ def smoke_warning(scale: str, what: str = "A few sentences and one epoch") -> st
     return f"> ⚠ **Smoke run.** {what}, to show that everything works. **Its numbers mean nothing.**"
 
 
-def fine_tuning_conclusion(record: RunRecord, head: RunRecord, costs: "pd.DataFrame", scale: str = "small") -> str:
-    """Return what one run showed, in Markdown: against the trivial answer, against the head alone, and its price.
+def fine_tuning_conclusion(
+    record: RunRecord, head: RunRecord, probe: RunRecord, costs: "pd.DataFrame", scale: str = "small"
+) -> str:
+    """Return what one run showed, in Markdown: against the trivial answer, against the floor, and its price.
+
+    The floor is the stronger of the head alone and the probe.
 
     Args:
         record: the run.
         head: the run that trained the task head alone, on the same data.
+        probe: the run of a :class:`vxlab.Probe`, on the same data.
         costs: from ``cost_table``, its first row this run's method.
         scale: ``smoke`` draws no conclusion.
     """
@@ -32,8 +42,14 @@ def fine_tuning_conclusion(record: RunRecord, head: RunRecord, costs: "pd.DataFr
         rate = record.spec["learning_rate"]
         steps = _counted(record.steps, "step")
         return f"The run **diverged** after {steps} and has no test score; try a learning rate below {rate:g}."
-    sentences = [_against_trivial(record), _against_head(record, head), _price(record, costs)]
-    sentences.append("One seed and one learning rate: this does not rank methods.")
+    sentences = [
+        _against_trivial(record),
+        _against_floor(record, {"the probe": probe, "the head alone": head}),
+        _of_head(head, probe),
+        _price(record, costs),
+        "One seed and one learning rate: this does not rank methods.",
+        "" if knows_units(record) else "Which test items belong together is not known: each was taken for itself.",
+    ]
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
 
@@ -60,33 +76,53 @@ def vera_norms_sentence(updates: "pd.DataFrame") -> str:
 
 
 def _against_trivial(record: RunRecord) -> str:
-    metric = record.task["metrics"][0]
-    score, trivial = record.score(metric), record.task["majority"]["test"][metric]
+    metric, units = record.task["metrics"][0], record.units()
     logits, labels = (tensor.numpy() for tensor in record.predictions())
-    low, high = interval(metric, logits, labels)
-    if low > trivial:
-        verdict = f"above the trivial answer's {trivial:.3f}"
-    elif high < trivial:
-        verdict = f"below the trivial answer's {trivial:.3f}"
-    else:
-        verdict = f"which cannot be told from the trivial answer's {trivial:.3f}"
+    held_out = held_out_of(record, metric, len(labels), units)
+    (found,) = against_trivial({"": {0: logits}}, labels, metric, constant=record.constant(), units=units).values()
+    trivial = f"the trivial answer's {held_out.trivial:.3f} ({held_out.trivial_name})"
+    verdict = f"not shown to beat {trivial}"
+    if found.beaten:
+        verdict = f"above {trivial}"
+    elif found.high < 0:
+        verdict = f"below {trivial}"
+    low, high = interval(metric, logits, labels, units=units)
+    bounds = "no interval" if math.isnan(low) else f"95 % interval {low:.3f} to {high:.3f}"
     return (
-        f"`{record.spec['method']['name']}` scores **{score:.3f}** ({in_words(metric)}; 95 % interval {low:.3f} to "
-        f"{high:.3f}) on {_counted(len(labels), 'test item')}, {verdict}."
+        f"`{record.spec['method']['name']}` scores **{record.score(metric):.3f}** ({in_words(metric)}; {bounds}) on "
+        f"{held_out.in_words()}, {verdict}."
     )
 
 
-def _against_head(record: RunRecord, head: RunRecord) -> str:
-    if record.key == head.key:
+def _against_floor(record: RunRecord, floors: Mapping[str, RunRecord]) -> str:
+    """Say what a run gains over the stronger of the probe and the head alone."""
+    scores = {
+        name: each.score() for name, each in floors.items() if each.status == "finished" and each.key != record.key
+    }
+    if not scores:
         return ""
-    if head.status != "finished":
-        return "The head alone diverged, so there is nothing to compare this run with."
-    gain = paired_difference(record, head)
+    name = max(scores, key=lambda each: scores[each])
+    others = "".join(f"; {other} {score:.3f}" for other, score in scores.items() if other != name)
+    floor, gain = f"the floor, {name} ({scores[name]:.3f}{others})", paired_difference(record, floors[name])
     bounds = f"95 % interval of the difference {gain.low:+.3f} to {gain.high:+.3f}"
     if not gain.seen:
-        return f"These test items show no difference from training the head alone ({gain.value:+.3f}; {bounds})."
+        return f"These test items show no difference from {floor}: {gain.value:+.3f}, {bounds}."
     verdict = f"**gains** {gain.value:.3f} over" if gain.value > 0 else f"**loses** {-gain.value:.3f} against"
-    return f"It {verdict} training the head alone ({bounds})."
+    return f"It {verdict} {floor}: {bounds}."
+
+
+def _of_head(head: RunRecord, probe: RunRecord) -> str:
+    """Say where the head alone is no fair floor, for the same frozen model gives more."""
+    if head.status != "finished":
+        return "The head alone diverged: it is no floor."
+    lead = paired_difference(probe, head)
+    if not (lead.seen and lead.value > 0):
+        return ""
+    return (
+        f"The head alone, trained by these {_counted(head.steps, 'step')} at one rate, is no fair floor: on the same "
+        f"frozen model the probe scores {lead.value:.3f} more (95 % interval of the difference {lead.low:+.3f} to "
+        f"{lead.high:+.3f})."
+    )
 
 
 def _price(record: RunRecord, costs: "pd.DataFrame") -> str:
