@@ -48,10 +48,11 @@ def runs():
     table = pd.DataFrame(
         {
             "family": family, "rank": rank, "label": f"{family} r={rank}" if rank else family, "targets": "query-value",
-            "backbone": backbone, "bytes_stored": 4 * backbone + 1000, "n": n, "diverged": 0, "median": median,
-            "low": median - 0.01, "high": median + 0.01, "learning_rate": 1e-3, "edge": "", "front": front,
+            "backbone": backbone, "bytes_stored": 4 * backbone + 1000, "n": n, "diverged": 0, "mean": mean,
+            "scores": tuple(mean + 0.01 * (i - (n - 1) / 2) for i in range(n)),
+            "low": mean - 0.01, "high": mean + 0.01, "learning_rate": 1e-3, "edge": "", "front": front,
         }
-        for family, rank, backbone, n, median, front in rows
+        for family, rank, backbone, n, mean, front in rows
     )  # fmt: skip
     return Measured(table.astype({"rank": "Int64"}), "accuracy", "toy (all training examples, 1 epoch)", 0)
 
@@ -105,7 +106,7 @@ def test_words_say_parameters_bytes_and_how_many_fit(explorer):
 
 def test_a_measured_score_has_its_interval_and_what_it_is_of(explorer):
     words = explorer.view(("LoRA", "query-value"), 8).words
-    assert "<b>Test accuracy 0.800 (0.790–0.810, quartiles of 3 runs)</b>, toy" in words[-1]
+    assert "<b>Test accuracy 0.800 (3 seeds: 0.790, 0.800, 0.810)</b>, toy" in words[-1]
     assert words[-1].endswith("<b>on the Pareto front</b>")
     assert "one run, 95 % over test items" in explorer.view(("LoRA", "query-value"), 2).words[-1]
 
@@ -135,7 +136,7 @@ def test_beside_the_chosen_one_stand_the_nearest_in_size_and_the_front(explorer)
         ["nearest in size", "LiDB r=4"], ["on the front, smaller", "VeRA r=64"], ["on the front, larger", "LoRA r=8"],
     ]  # fmt: skip
     assert table["parameters"].tolist()[:2] == ["1,024", "1,024"]
-    assert table["test accuracy"].tolist()[-1] == "0.800 (0.790–0.810)"
+    assert table["test accuracy"].tolist()[-1] == "0.800 (3 seeds: 0.790, 0.800, 0.810)"
     assert table["runs"].tolist() == ["–", "–", "–", "–", "3", "3"]
 
 

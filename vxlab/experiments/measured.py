@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEASURED_COLUMNS = [
-    "family", "rank", "label", "targets", "backbone", "bytes_stored", "n", "diverged", "median", "low", "high",
-    "learning_rate", "edge", "front",
+    "family", "rank", "label", "targets", "backbone", "bytes_stored", "n", "diverged", "mean", "scores", "low",
+    "high", "learning_rate", "edge", "front",
 ]  # fmt: skip
 
 _FREE = {"rank", "alpha", "seed"}
@@ -68,8 +69,9 @@ def measured(
     A candidate is a method at its usual settings (α and seeds may be any), a rank and targets. Seeds that ran at
     several learning rates choose the rate, by the median of validation; the test scores of the other seeds at that
     rate are reported, or of all seeds where there are no others.
-    ``median`` is over the ``n`` runs that finished; ``low`` and ``high`` are their quartiles, or for a single run its
-    95 % interval over test items. ``front``: nothing measured scores as high for fewer parameters.
+    ``mean`` is over the ``n`` runs that finished, ``scores`` are theirs; ``low`` and ``high`` are a single run's 95 %
+    interval over test items, or the units they come in, and missing where there are several runs.
+    ``front``: nothing measured scores as high for fewer parameters.
 
     Args:
         store: as :func:`vxlab.run` takes it; what is not there has no runs, and is not made.
@@ -103,7 +105,7 @@ def measured(
         metric = _checked(metric, runs["record"].iloc[0])
         rows = [_summary(own, metric, results) for _, own in runs.groupby("candidate", sort=False)]
     summary = pd.DataFrame(rows).astype({"rank": "Int64", "backbone": "Int64"})
-    summary["front"] = pareto_front(summary, "median")
+    summary["front"] = pareto_front(summary)
     protocol = _in_words(runs.iloc[0], apart)
     return Measured(summary[MEASURED_COLUMNS], metric, protocol, len(ours) - len(runs), strange)
 
@@ -111,13 +113,13 @@ def measured(
 def best_runs(store: Where = None) -> "pd.DataFrame":
     """Return what a store holds, one row a model, task, method and layers, in words.
 
-    Columns: ``model, task, method, layers, runs`` (finished), ``best`` (the method and rank with the best validation
-    score), ``metric`` and ``test score`` (its own, which chose nothing). Empty where the store is not there, which does
-    not make it, or has no finished run.
+    Columns: ``model, task, method, layers, runs`` (finished), ``highest on validation`` (the method and rank of the
+    highest score there), ``metric`` and ``test score`` (its own, which chose nothing). Empty where the store is not
+    there, which does not make it, or has no finished run.
     """
     import pandas as pd
 
-    columns = ["model", "task", "method", "layers", "runs", "best", "metric", "test score"]
+    columns = ["model", "task", "method", "layers", "runs", "highest on validation", "metric", "test score"]
     if not _is_there(store):
         return pd.DataFrame(columns=columns)
     with opened(store) as results:
@@ -251,23 +253,22 @@ def _summary(own: "pd.DataFrame", metric: str, results: Store) -> dict[str, Any]
     staged, tuning = with_stages(own.assign(method=own["family"]))
     runs = staged[staged["stage"] == "report"]
     told = summarise([record.score(metric) for record in runs["record"]])
-    low, high = told["q1"], told["q3"]
-    if told["n"] == 1:
-        low, high = _over_items(runs.loc[runs["status"] == "finished", "key"].iloc[0], metric, results)
+    finished = runs[runs["status"] == "finished"].sort_values("seed")
+    alone = _over_items(finished["record"].iloc[0], metric, results) if told["n"] == 1 else (math.nan, math.nan)
     first = runs.iloc[0]
     return {
         **{name: first[name] for name in ("family", "rank", "label", "targets", "learning_rate")},
         **{name: runs[name].max() for name in ("backbone", "bytes_stored")},
-        **{name: told[name] for name in ("n", "diverged", "median")},
-        "low": low,
-        "high": high,
+        **{name: told[name] for name in ("n", "diverged", "mean")},
+        "scores": tuple(record.score(metric) for record in finished["record"]),
+        **dict(zip(("low", "high"), alone, strict=True)),
         "edge": tuning["edge"].max(),  # "" but for the chosen rate
     }
 
 
-def _over_items(key: str, metric: str, results: Store) -> tuple[float, float]:
-    logits, labels = (tensor.numpy() for tensor in results.predictions(key))
-    return interval(metric, logits, labels)
+def _over_items(record: RunRecord, metric: str, results: Store) -> tuple[float, float]:
+    logits, labels = (tensor.numpy() for tensor in results.predictions(record.key))
+    return interval(metric, logits, labels, units=record.units())
 
 
 def _in_words(run: "pd.Series[Any]", apart: str) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 from vxlab.experiments.costs import BYTES
 from vxlab.experiments.measured import Measured
 from vxlab.experiments.metrics import in_words
+from vxlab.experiments.score_words import seeds_in_words
 from vxlab.views.plain import escape
 
 GIGABYTE = 10**9
@@ -69,9 +70,11 @@ def told_score(row: Any, runs: Measured) -> str:
 
 
 def score(row: Any) -> str:
-    """Return a score with what its interval is of: quartiles over runs, or test items for a single one."""
-    kind = f"quartiles of {row.n} runs" if row.n > 1 else "one run, 95 % over test items"
-    return f"{_with_interval(row)[:-1]}, {kind})"
+    """Return a score with what it is of: several seeds, or a single run with its interval over test items."""
+    if row.n > 1:
+        return f"{row.mean:.3f} ({seeds_in_words(row.scores)})"
+    bounds = "" if math.isnan(row.low) else f", 95 % over test items {row.low:.3f} to {row.high:.3f}"
+    return f"{row.mean:.3f} (one run{bounds})"
 
 
 def beside(sizes: Sequence[Any], size: Any, scores: Scores, runs: Measured) -> pd.DataFrame:
@@ -124,10 +127,6 @@ def _on_the_front(runs: Measured, size: Any, known: set[tuple[str, str, int]]) -
         yield from ((relation, row) for row in rows if (row.targets, row.family, row.rank) not in known)
 
 
-def _with_interval(row: Any) -> str:
-    return f"{row.median:.3f} ({row.low:.3f}–{row.high:.3f})"
-
-
 def _cells(relation: str, row: Any, measured: Any, runs: Measured) -> dict[str, str]:
     return _named(relation, f"{row.family} r={row.rank}", row.backbone, row.bytes, measured, runs)
 
@@ -145,9 +144,7 @@ def _named(relation: str, method: str, backbone: int, size: float, measured: Any
         "parameters": f"{backbone:,}",
         "saved": in_bytes(size),
         "fit in 1 GB": f"{GIGABYTE // int(size):,}",
-        f"test {in_words(runs.metric) if runs.metric else 'score'}": _with_interval(measured)
-        if known
-        else "not measured",
+        f"test {in_words(runs.metric) if runs.metric else 'score'}": score(measured) if known else "not measured",
         "runs": f"{measured.n}" if known else "–",
     }
 
