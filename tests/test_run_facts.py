@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import toy_records as toy
 
-from vxlab.experiments.run_facts import computed_sentence, run_facts, run_list
+from vxlab.experiments.run_facts import run_facts, run_list
+from vxlab.experiments.run_words import computed_sentence, training_sentence
 from vxlab.views.run_provenance import what_made
 
 TRAINING = {
@@ -22,6 +23,13 @@ VERSIONS = {"vxlab": "1.0", "python": "3.13", "torch": "2.13.0", "commit": "0123
 def run(tmp_path):
     fields = {"training": TRAINING, "hardware": HARDWARE, "versions": VERSIONS, "precision": "bfloat16"}
     return toy.stored_record(tmp_path, toy.key_of(0), **fields)
+
+
+def _probe(run, folds=5):
+    chosen = {"pooling": "mean", "strength": 0.001, "folds": folds, "edge": False}
+    chosen["validation"] = {"mean": 0.744, "first": 0.708}
+    spec = run.spec | {"method": {"name": "probe"}}
+    return dataclasses.replace(run, key=toy.key_of(3), spec=spec, training={}, probe=chosen)
 
 
 def _facts(*runs):
@@ -73,11 +81,16 @@ def test_what_was_chosen_where_is_said_of_the_runs_there_are(run):
     assert alone["chosen on test"].startswith("nothing")
     assert alone["given, not chosen"] == "the learning rates"
     assert "chosen in train" not in alone
-    probe = dataclasses.replace(run, key=toy.key_of(3), spec=run.spec | {"method": {"name": "probe"}}, training={})
+    probe = _probe(run)
     both = _facts(run, probe)
     assert both["chosen on validation"].endswith("by accuracy; the probe's pooling")
     assert both["chosen in train"] == "the probe's strength of regularisation, by cross-validation"
-    assert both["optimizer"] == alone["optimizer"]  # of the run that had one
+    assert both["the probe's choice"].startswith("mean over tokens (validation accuracy 0.744; first token 0.708), C")
+    for of_the_other in ("optimizer", "precision"):
+        assert both[of_the_other] == alone[of_the_other]
+    small = _facts(_probe(run, folds=0))
+    assert small["chosen on validation"] == "the probe's pooling and strength"
+    assert "chosen in train" not in small
     assert "epoch" not in _facts(probe)["chosen on validation"]
 
 
@@ -105,3 +118,27 @@ def test_the_page_shows_texts_of_records_as_texts_and_no_paths(run):
     assert "/a/mine" not in page
     assert "processor &lt;b&gt; (1 run)" in page  # among what the runs differ in, too
     assert toy.key_of(5)[:12] in page
+
+
+def test_a_runs_training_is_told_with_its_threads_and_the_kind_of_its_memory(run):
+    assert training_sentence(run) == (
+        "**lora**: 60 steps in 8 s, validation included (100 ms a step in the median), products in bfloat16 by "
+        "autocast, weights in float32, on a processor, threads: 1; peak memory 1.00 GiB (resident beyond what the "
+        "process held before); best on validation after epoch 2 of 2, and that one is tested."
+    )
+
+
+def test_the_time_of_a_run_that_was_taken_up_again_is_of_its_last_steps(run):
+    again = dataclasses.replace(run, training=TRAINING | {"timed_steps": 20})
+    assert "60 steps in 8 s for the last 20, since it was taken up again, validation included" in (
+        training_sentence(again)
+    )
+    assert "60 steps, products" in training_sentence(dataclasses.replace(run, step_seconds=float("nan")))
+
+
+def test_a_run_that_diverged_or_took_no_step_is_not_told_an_epoch(run):
+    lost = dataclasses.replace(run, status="diverged", best_epoch=None)
+    assert training_sentence(lost).endswith("; diverged before a checkpoint was chosen.")
+    assert training_sentence(_probe(run)).startswith(
+        "**probe**: fitted in 8 s without gradient steps; mean over tokens"
+    )

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -43,6 +44,8 @@ class MergeCheck(NamedTuple):
 
     def sentence(self) -> str:
         """Return what was found, in Markdown."""
+        if not all(map(math.isfinite, (self.merged, self.unmerged, self.effect))):
+            return "The logits are not finite, merged or not: what was trained is of no use, and shows nothing."
         if self.effect == 0:
             return "The adapter moves no logit of these texts, so they cannot show what merging does to it."
         named = self.precision if self.precision == "float32" else f"{self.precision} by autocast"

@@ -68,7 +68,8 @@ class RunRecord:
     """what the key holds beside the spec: fingerprints of model and task, the precision in force, the version; empty
     in a record from before there were sweeps"""
     training: dict[str, Any] = field(default_factory=dict, repr=False)
-    """how it was trained, from :func:`vxlab.experiments.training_facts.describe_training`; empty in older records"""
+    """how it was trained, from :func:`vxlab.experiments.training_facts.describe_training`, and ``timed_steps``, of
+    which the times are (fewer than ``steps`` in a run that was taken up again); empty in older records"""
     probe: dict[str, Any] = field(default_factory=dict, repr=False)
     """of a probe: the pooling and the strength (C, or α of a ridge) that were chosen, the folds of the cross-validation
     (0: validation chose the strength, too), whether the strength is on the edge of those tried, and by pooling the

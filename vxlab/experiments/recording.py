@@ -104,7 +104,7 @@ def recorded(
         precision=job.precision,
         hardware=hardware.describe_hardware(job.device),
         versions=hardware.versions(),
-        training=describe_training(trainer),
+        training=describe_training(trainer) | {"timed_steps": len(watch.step_times)},
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         folder=folder,
     )

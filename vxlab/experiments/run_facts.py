@@ -8,7 +8,9 @@ from vxlab.experiments.identities import own_identity
 from vxlab.experiments.labels import label
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.mixed_runs import UNKNOWN, device_of
+from vxlab.experiments.probe import choice_in_words
 from vxlab.experiments.record import RunRecord
+from vxlab.experiments.run_words import MOST, agree, distinct, is_probe, precision_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
     from vxlab.experiments.comparison import Comparison
 
 _DIGITS = 12
-_SHOWN = 4
-"""Values of a fact that are listed where runs differ; the list of runs has the others."""
-_PROBE = "probe"
 
 
 def run_facts(records: Iterable[RunRecord], comparison: "Comparison | None" = None) -> "pd.DataFrame":
@@ -33,13 +32,14 @@ def run_facts(records: Iterable[RunRecord], comparison: "Comparison | None" = No
     """
     import pandas as pd
 
-    runs = _distinct(records)
+    runs = distinct(records)
     rows = [("runs", _statuses(runs)), *_chosen(runs, comparison), ("seeds", _seeds(runs, comparison))]
-    rows += [(name, _agreed([of(run) for run in runs])) for name, of in _OF_ALL.items()]
-    trained = [run for run in runs if run.spec["method"]["name"] != _PROBE]
+    rows += [(name, agree([of(run) for run in runs])) for name, of in _OF_ALL.items()]
+    trained = [run for run in runs if not is_probe(run)]
     rows += [(name, _rates(trained, of)) for name, of in _RATES.items() if trained]
-    rows += [(name, _agreed([of(run) for run in trained])) for name, of in _OF_TRAINING.items() if trained]
-    rows += [(name, _agreed([of(run) for run in runs])) for name, of in _OF_MACHINE.items()]
+    rows += [(name, agree([of(run) for run in trained])) for name, of in _OF_TRAINING.items() if trained]
+    rows.append(("precision", agree([precision_of(run) for run in trained or runs])))
+    rows += [(name, agree([of(run) for run in runs])) for name, of in _OF_MACHINE.items()]
     return pd.DataFrame([(name, value) for name, value in rows if value], columns=["fact", "value"])
 
 
@@ -65,37 +65,9 @@ def run_list(records: Iterable[RunRecord], comparison: "Comparison | None" = Non
             "status": run.status,
             "epoch kept": run.best_epoch,
         }
-        for run in _distinct(records)
+        for run in distinct(records)
     ]
     return pd.DataFrame(rows)
-
-
-def computed_sentence(records: Iterable[RunRecord]) -> str:
-    """Return in a sentence what runs were computed in and on, for a figure's caption.
-
-    Args:
-        records: of the runs that the figure shows.
-    """
-    runs = _distinct(records)
-    precision, device = (_agreed([of(run) for run in runs]) for of in (precision_of, device_of))
-    on_cpu = [run for run in runs if device_of(run) == "CPU"]
-    threads = _agreed([str(run.hardware.get("threads", UNKNOWN)) for run in on_cpu])
-    told = [f"Precision of these runs: {precision}", f"device: {device}"]
-    told += [f"threads of a run: {threads}"] if on_cpu else []
-    return f"{'; '.join(told)}."
-
-
-def precision_of(record: RunRecord) -> str:
-    """Return a run's precision in words: ``float32``, or what autocast computed in and what was kept in float32."""
-    told = record.training
-    if not told:
-        return record.precision if record.precision == "float32" else f"{record.precision} by autocast"
-    kept = ", ".join(dict.fromkeys([*told["weights"], *told["trained"]]))
-    return f"products in {told['autocast']} by autocast, weights in {kept}" if told["autocast"] else kept
-
-
-def _distinct(records: Iterable[RunRecord]) -> list[RunRecord]:
-    return list({run.key: run for run in records}.values())
 
 
 def _statuses(runs: Sequence[RunRecord]) -> str:
@@ -107,7 +79,7 @@ def _statuses(runs: Sequence[RunRecord]) -> str:
 
 def _chosen(runs: Sequence[RunRecord], comparison: "Comparison | None") -> list[tuple[str, str]]:
     """Return what was chosen on which split, and which rates were not chosen at all."""
-    trained = [run for run in runs if run.spec["method"]["name"] != _PROBE]
+    trained = [run for run in runs if not is_probe(run)]
     metrics = " or ".join(dict.fromkeys(in_words(run.task["metrics"][0]) for run in trained))
     tuned = set(_stages(comparison)) if comparison is not None and comparison.fair.learning_rates > 1 else set()
     given = [run for run in trained if run.key not in tuned]
@@ -116,13 +88,15 @@ def _chosen(runs: Sequence[RunRecord], comparison: "Comparison | None") -> list[
         seeds = comparison.fair.tuning_seeds
         over = f"the median over {seeds} tuning seeds" if seeds > 1 else "the score at one tuning seed"
         on_validation.append(f"each candidate's learning rates, by {over}")
-    probed = len(trained) < len(runs)
-    on_validation += ["the probe's pooling"] if probed else []
+    probes = [run for run in runs if is_probe(run)]
+    folds = {bool(run.probe.get("folds")) for run in probes}
+    on_validation += ["the probe's pooling" + (" and strength" if False in folds else "")] if probes else []
     others = f" of {len(given)} runs" if tuned else ""
     return [
         ("chosen on validation", "; ".join(on_validation)),
-        ("chosen in train", "the probe's strength of regularisation, by cross-validation" if probed else ""),
+        ("chosen in train", "the probe's strength of regularisation, by cross-validation" if True in folds else ""),
         ("chosen on test", "nothing; what a run chose is scored there once"),
+        ("the probe's choice", agree([choice_in_words(run) for run in probes])),
         ("given, not chosen", f"the learning rates{others}" if given else ""),
     ]
 
@@ -139,19 +113,6 @@ def _seeds(runs: Sequence[RunRecord], comparison: "Comparison | None") -> str:
 
 def _stages(comparison: "Comparison | None") -> dict[str, str]:
     return {} if comparison is None else dict(zip(comparison.runs["key"], comparison.runs["stage"], strict=True))
-
-
-def _agreed(values: Sequence[str]) -> str:
-    """Return the one value, or each with its number of runs, the most frequent first."""
-    counts: dict[str, int] = {}
-    for value in filter(None, values):  # what a method does not have is no difference
-        counts[value] = counts.get(value, 0) + 1
-    if len(counts) < 2:
-        return next(iter(counts), "")
-    ordered = sorted(counts.items(), key=lambda item: -item[1])
-    told = [f"{value} ({count} run{'s' if count > 1 else ''})" for value, count in ordered[:_SHOWN]]
-    more = [f"{len(ordered) - _SHOWN} other values"] if len(ordered) > _SHOWN else []
-    return "; ".join([*told, *more])
 
 
 def _model(run: RunRecord) -> str:
@@ -210,7 +171,7 @@ def _rates(runs: Sequence[RunRecord], of: str) -> str:
     """Return the peak rates that were trained with, as they are, or of many the lowest and the highest."""
     part = "head" if of.startswith("head") else "backbone"
     rates = sorted({float(run.spec[of]) for run in runs if of in run.spec and run.parameters.get(part)})
-    if len(rates) > _SHOWN:
+    if len(rates) > MOST:
         return f"{len(rates)} from {rates[0]:g} to {rates[-1]:g}"
     return ", ".join(f"{rate:g}" for rate in rates)
 
@@ -247,7 +208,6 @@ _OF_TRAINING: dict[str, Callable[[RunRecord], str]] = {
     "processes of a run": lambda run: run.identity.get("processes", "1"),
 }
 _OF_MACHINE: dict[str, Callable[[RunRecord], str]] = {
-    "precision": precision_of,
     "device": device_of,
     "processor": lambda run: str(run.hardware.get("processor", UNKNOWN)),
     "threads of a run": lambda run: str(run.hardware.get("threads", UNKNOWN)),
