@@ -84,9 +84,9 @@ def test_units_are_what_intervals_and_words_count(tmp_path, head, probe):
 
 
 def test_what_is_not_known_of_an_older_run_is_said(tmp_path, head, monkeypatch):
-    monkeypatch.setattr("vxlab.experiments.conclusions.knows_units", lambda record: False)
+    monkeypatch.setattr("vxlab.experiments.held_out.knows_units", lambda record: False)
     assert _lines(_record(tmp_path, 0.84), head, _costs(7_680))[-1] == (
-        "- Which test items belong together is not known: each was taken for itself."
+        "- Test items were taken as independent: which of them belong together is not known of these runs."
     )
 
 

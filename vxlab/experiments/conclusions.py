@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from vxlab.experiments.against_trivial import against_trivial
-from vxlab.experiments.held_out import held_out_of
+from vxlab.experiments.held_out import HeldOut, held_out_of
 from vxlab.experiments.metrics import in_words, interval
-from vxlab.experiments.older_records import knows_units
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scores import paired_difference
 
@@ -42,13 +41,15 @@ def fine_tuning_conclusion(
         rate = record.spec["learning_rate"]
         steps = _counted(record.steps, "step")
         return f"The run **diverged** after {steps} and has no test score; try a learning rate below {rate:g}."
+    metric = record.task["metrics"][0]
+    held_out = held_out_of(record, metric, len(record.predictions()[1]), record.units())
     sentences = [
-        _against_trivial(record),
+        _against_trivial(record, held_out),
         _against_floor(record, {"the probe": probe, "the head alone": head}),
         _of_head(head, probe),
         _price(record, costs),
         "One seed and one learning rate: this does not rank methods.",
-        "" if knows_units(record) else "Which test items belong together is not known: each was taken for itself.",
+        held_out.doubt,
     ]
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
@@ -75,10 +76,9 @@ def vera_norms_sentence(updates: "pd.DataFrame") -> str:
     return " ".join(sentences)
 
 
-def _against_trivial(record: RunRecord) -> str:
+def _against_trivial(record: RunRecord, held_out: HeldOut) -> str:
     metric, units = record.task["metrics"][0], record.units()
     logits, labels = (tensor.numpy() for tensor in record.predictions())
-    held_out = held_out_of(record, metric, len(labels), units)
     (found,) = against_trivial({"": {0: logits}}, labels, metric, constant=record.constant(), units=units).values()
     trivial = f"the trivial answer's {held_out.trivial:.3f} ({held_out.trivial_name})"
     verdict = f"not shown to beat {trivial}"

@@ -24,6 +24,13 @@ class HeldOut(NamedTuple):
     known: bool = True
     """whether it is known which items belong together"""
 
+    @property
+    def doubt(self) -> str:
+        """What a reader of any interval must be warned of; "" where it is known which items belong together."""
+        if self.known:
+            return ""
+        return "Test items were taken as independent: which of them belong together is not known of these runs."
+
     def in_words(self) -> str:
         """Return the number of items, and of the units where they are fewer.
 

@@ -57,7 +57,7 @@ def tables_of(result: Comparison) -> SweepTables:
     task, model = (str(runs[column].iloc[0]) for column in ("task", "model"))
     return SweepTables(
         _named(task, model), task, result.metric, result.held_out, runs, result.tuning, result.summary, result.pairs,
-        records, describe_mixture(records.values()),
+        records, (*describe_mixture(records.values()), *filter(None, [result.held_out.doubt])),
     )  # fmt: skip
 
 
@@ -214,7 +214,8 @@ def _compared(
     units = first.units()
     tested = with_chance(summary, predictions, labels, metric, first.constant(), units=units)
     pairs = pairs_table(predictions, labels, metric, tested, units=units)
-    return tested, pairs, held_out_of(first, metric, len(labels), units), ()
+    held_out = held_out_of(first, metric, len(labels), units)
+    return tested, pairs, held_out, tuple(filter(None, [held_out.doubt]))
 
 
 def _unlike(runs: "pd.DataFrame") -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def sweep(
         store: as :func:`vxlab.run` takes it.
         engine: ``inline`` (this process), ``processes`` (several on this machine) or ``ray`` (GPUs and clusters).
         workers: runs at a time, where the engine runs several; None takes what the machine has.
-        progress: say what is to be done, and show a bar with the time left and the best run so far.
+        progress: say what is to be done, and show a bar with the time left and the highest validation score so far.
         train: False takes what the store has, and raises where it lacks a run.
 
     Returns:

@@ -61,8 +61,7 @@ def verdict(
     lines += [_edges(rows), _lost(rows), _few_seeds(counts)]
     if not tuned:
         lines.append("One learning rate each: a candidate may trail because its rate suits it less.")
-    if not held_out.known:
-        lines.append("Test items were taken as independent: which of them belong together is not known of these runs.")
+    lines.append(held_out.doubt)
     return "\n".join(f"- {line}" for line in lines if line)
 
 
