@@ -123,7 +123,9 @@ def test_parameters_and_environment_stand_at_the_end(notebook: nbformat.Notebook
     noted = new_notebook(cells=notebook.cells[:2], metadata={"vxlab": NOTE, "papermill": TIMES})
     section = _section(to_html(noted, "a"))
     assert "rank 64 (default: 8) of the &lt;update&gt; seed none none: drawn" in section
-    assert "executed 2026-01-31 12:00 UTC took 3 min 7 s processor A &amp; B (2 cores) GPU H100" in section
+    assert (
+        "executed 2026-01-31 12:00 UTC this execution took 3 min 7 s processor A &amp; B (2 cores) GPU H100" in section
+    )
     assert "store of runs runs.db, beside this page versions vxlab 0.1 · torch 2.13" in section
 
 

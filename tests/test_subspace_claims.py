@@ -185,7 +185,9 @@ def test_sentences_tell_the_numbers_of_the_tables():
     still = energies.assign(both=float("nan"))
     assert lying_sentence(still, "full", 0.25) == "full changed no weight."
     shares = 2 * [("top of W", 4, 0.03, 0.01), ("first gradient", 4, 0.9, 0.01), ("top of W", 8, 0.5, 0.02)]
-    captured = pd.DataFrame(shares, columns=["family", "rank", "share", "chance"])
-    assert capture_sentence(captured, 4).endswith("first gradient 90 (90 to 90), top of W 3 (3 to 3).")
-    assert capture_sentence(captured.drop_duplicates(["family", "rank"]), 8).endswith("of chance: top of W 25.")
+    captured = pd.DataFrame(shares, columns=["family", "rank", "share", "chance"]).assign(layer=3 * ["a"] + 3 * ["b"])
+    assert "of chance: first gradient 90 (90 to 90), top of W 3 (3 to 3); " in capture_sentence(captured, 4)
+    assert capture_sentence(captured, 4).endswith("; means of 2 layers, intervals as if these were independent.")
+    one = capture_sentence(captured[captured["layer"] == "a"], 8)
+    assert one.endswith("of chance: top of W 25; of one layer.")
     assert capture_sentence(captured, 16) == ""

@@ -52,7 +52,11 @@ def lying_sentence(energies: "pd.DataFrame", update: str, fraction: float) -> st
         mean, low, high = bootstrap_interval(ratios.tolist())
         told.append(f"the {band} {100 * fraction:.3g} % of W **{mean:.2g}** times{_between(low, high)}")
     layers = own["layer"].nunique()
-    over = f"the mean of {layers} layers with its 95 % interval over layers" if layers > 1 else "of one layer"
+    over = (
+        f"the mean of {layers} layers with its 95 % interval as if these were independent"
+        if layers > 1
+        else "of one layer"
+    )
     listed = ", into ".join(told)
     return (
         f"Of what chance would put there, {update} puts into {listed}; {over}."
@@ -74,8 +78,11 @@ def capture_sentence(captured: "pd.DataFrame", rank: int) -> str:
         if len(ratios):
             mean, low, high = bootstrap_interval(ratios.tolist())
             told.append((mean, f"{family} {mean:,.2g}{_between(low, high)}"))
-    listed = ", ".join(words for _, words in sorted(told, reverse=True))
-    return f"At r={rank} the first gradient's energy in each basis, as a multiple of chance: {listed}." if told else ""
+    if not told:
+        return ""
+    listed, layers = ", ".join(words for _, words in sorted(told, reverse=True)), captured["layer"].nunique()
+    over = f"; means of {layers} layers, intervals as if these were independent" if layers > 1 else "; of one layer"
+    return f"At r={rank} the first gradient's energy in each basis, as a multiple of chance: {listed}{over}."
 
 
 def _between(low: float, high: float) -> str:

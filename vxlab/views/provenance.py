@@ -73,7 +73,7 @@ def environment(notebook: "NotebookNode") -> dict[str, str]:
     memory = hardware.get("memory")
     shown = {
         "executed": finished(notebook),
-        "took": duration(notebook),
+        "this execution took": duration(notebook),
         "processor": hardware.get("processor", ""),
         "GPU": hardware.get("gpu", ""),
         "memory of the machine": f"{memory / 2**30:.0f} GiB" if memory else "",
