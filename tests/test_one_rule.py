@@ -49,7 +49,7 @@ def _parts(values, **more):
     summary = pd.DataFrame({"candidate": names, "method": "VeRA", "n": 3, "diverged": 0, "mean": 0.7, "edge": ""})
     pairs = [_pair("as published", name, value, **more) for name, value in values.items()]
     result = SimpleNamespace(
-        fair=SimpleNamespace(names=names), summary=summary.assign(learning_rate=0.01), pairs=pd.DataFrame(pairs),
+        fair=SimpleNamespace(names=names), summary=summary.assign(learning_rate=0.01, scores=""), pairs=pd.DataFrame(pairs),
         metric="accuracy",
     )  # fmt: skip
     return parts_table(result, of)

@@ -74,7 +74,7 @@ def _result(differences: dict[str, float], half: float = 0.02) -> Any:
     summary = pd.DataFrame(
         {
             "candidate": NAMES, "method": ["VeRA"] * 8 + ["LoRA-XS"] * 6, "n": 2, "diverged": 0, "mean": 0.7,
-            "learning_rate": 1e-2, "edge": "",
+            "scores": [(0.69, 0.71)] * 14, "learning_rate": 1e-2, "edge": "",
         }
     )  # fmt: skip
     rows = []
@@ -212,6 +212,7 @@ def test_the_figure_has_every_changed_part_and_the_papers_points():
     figure = parts_against_unchanged(table, published_differences(), metric="accuracy")
     seen, not_seen, *papers = figure.data
     assert list(seen.y) == ["VeRA, start of d: 1.0"]
+    assert seen.customdata[0].endswith("<br>mean 0.700 (2 seeds: 0.690, 0.710)")
     assert seen.x[0] == pytest.approx(-30)
     assert len(seen.y) + len(not_seen.y) == 12
     assert sum(len(trace.x) for trace in papers) == 14  # accuracies alone have a place on an axis of points

@@ -8,7 +8,7 @@ from vxlab.experiments.pareto import pareto_front
 from vxlab.views.look import GREY
 from vxlab.views.verdict_figures import differences, pareto_figures
 
-COSTS = {"": "backbone", "2": "bytes_stored", "3": "step_seconds", "4": "peak_memory"}
+COSTS = {"": "backbone", "2": "bytes_stored"}
 
 
 def _panel(figure, number):
@@ -16,7 +16,7 @@ def _panel(figure, number):
 
 
 @pytest.mark.parametrize(("number", "cost"), COSTS.items(), ids=COSTS.values())
-def test_a_panel_for_each_cost_joins_and_fills_what_nothing_beats(number, cost):
+def test_a_panel_for_each_counted_cost_joins_and_fills_what_nothing_beats(number, cost):
     summary = toy.summary()
     front, *points = _panel(pareto_figures(summary, metric="accuracy"), number)
     best = summary[pareto_front(summary, cost=cost)].sort_values(cost)
@@ -29,6 +29,22 @@ def test_a_panel_for_each_cost_joins_and_fills_what_nothing_beats(number, cost):
     }
     assert set(drawn) == set(summary["candidate"])
     assert {name for name, symbol in drawn.items() if not symbol.endswith("-open")} == set(best["candidate"])
+
+
+@pytest.mark.parametrize(("number", "cost", "unit"), [("3", "step_seconds", 1000), ("4", "peak_memory", 2**-20)])
+def test_times_and_memory_beside_other_runs_have_their_spread_and_no_front(number, cost, unit):
+    summary, runs = toy.summary(), toy.runs().astype({cost: float})
+    report = runs["stage"] == "report"
+    runs.loc[report, cost] = runs.loc[report, cost] * (1 + 0.01 * runs.loc[report, "seed"])
+    front, *points = _panel(pareto_figures(summary, runs, metric="accuracy"), number)
+    assert len(front.x) == 0
+    assert all(symbol.endswith("-open") for t in points for symbol in t.marker.symbol)
+    (lora,) = [t for t in points if t.name == "LoRA"]
+    own = summary[summary["method"] == "LoRA"].sort_values("backbone").iloc[0]
+    costs = runs[report & (runs["candidate"] == own["candidate"])][cost] * unit
+    place = next(i for i, text in enumerate(lora.customdata) if own["candidate"] in text)
+    assert lora.x[place] + lora.error_x.array[place] == pytest.approx(costs.max())
+    assert lora.x[place] - lora.error_x.arrayminus[place] == pytest.approx(costs.min())
 
 
 def test_each_method_stands_once_in_the_legend():
@@ -54,7 +70,7 @@ def test_costs_have_readable_units():
     figure = pareto_figures(toy.summary(), metric="accuracy")
     (full,) = [trace for trace in _panel(figure, "3") if trace.name == "full fine-tuning"]
     assert list(full.x) == [300]
-    assert figure.layout.xaxis3.title.text.endswith("ms")
+    assert figure.layout.xaxis3.title.text == "time of a training step, ms, beside other runs"
     (full,) = [trace for trace in _panel(figure, "4") if trace.name == "full fine-tuning"]
     assert list(full.x) == [1_700]
 

@@ -11,6 +11,10 @@ from vxlab.errors import VxlabError
 if TYPE_CHECKING:
     import pandas as pd
 
+COUNTED = ("backbone", "bytes_stored")
+"""Costs that are counted, and so have an order. Step times and peak memory of a sweep's runs were taken beside other
+runs, on a CPU as resident memory: of them no front is drawn."""
+
 
 def pareto_front(table: "pd.DataFrame", score: str = "mean", cost: str = "backbone") -> "pd.Series[bool]":
     """Mark the rows that no other row beats: none scores as high for less, nor higher for as little.
@@ -21,7 +25,7 @@ def pareto_front(table: "pd.DataFrame", score: str = "mean", cost: str = "backbo
     Args:
         table: one row a candidate.
         score: a column, higher is better.
-        cost: a column, lower is better, such as ``backbone``, ``bytes_stored``, ``step_seconds`` or ``peak_memory``.
+        cost: a column, lower is better, such as ``backbone`` or ``bytes_stored``; it is taken at its word, too.
 
     Returns:
         Whether each row is on the front, under the table's index; False where score or cost is missing.

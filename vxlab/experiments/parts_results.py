@@ -32,11 +32,11 @@ _PAPER_METRIC = "accuracy"
 def parts_table(result: Comparison, of: Sequence[Variant]) -> "pd.DataFrame":
     """Return one row a variant: its score, and how far it is from the unchanged method.
 
-    Columns: ``method``, ``part``, ``variant``, ``candidate``; ``n``, ``diverged``, ``mean``, ``learning_rate`` and
-    ``edge`` as a sweep's summary has them; ``difference`` (the variant's expected score less that of the unchanged
-    method), ``low``, ``high`` (95 %), ``error``, ``freedom`` and ``p``, each for itself; ``p_holm``, corrected for all
-    tests of this study, of the changed parts and of :func:`parts_claims`, and ``seen``, whether it is at most 0.05.
-    NaN and False for the unchanged methods themselves.
+    Columns: ``method``, ``part``, ``variant``, ``candidate``; ``n``, ``diverged``, ``mean``, ``scores``,
+    ``learning_rate`` and ``edge`` as a sweep's summary has them; ``difference`` (the variant's expected score less that
+    of the unchanged method), ``low``, ``high`` (95 %), ``error``, ``freedom`` and ``p``, each for itself; ``p_holm``,
+    corrected for all tests of this study, of the changed parts and of :func:`parts_claims`, and ``seen``, whether it is
+    at most 0.05. NaN and False for the unchanged methods themselves.
 
     Args:
         result: of the sweep over :func:`candidates`.
@@ -47,7 +47,7 @@ def parts_table(result: Comparison, of: Sequence[Variant]) -> "pd.DataFrame":
     rows, unchanged = [], ""
     names = dict(zip(result.fair.names, of, strict=True))
     summary = result.summary.set_index("candidate")
-    columns = ["method", "n", "diverged", "mean", "learning_rate", "edge"]
+    columns = ["method", "n", "diverged", "mean", "scores", "learning_rate", "edge"]
     for name, variant in names.items():
         unchanged = name if variant.part == UNCHANGED else unchanged
         told = {"candidate": name, "part": variant.part, "variant": variant.name, **summary.loc[name, columns]}

@@ -6,6 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vxlab.experiments.metrics import in_words
+from vxlab.experiments.score_words import seeds_in_words
 from vxlab.views.look import COLOURS, GREY, INK, styled
 from vxlab.views.plain import draws_text
 from vxlab.views.verdict_figures import difference_unit
@@ -48,7 +49,7 @@ def _add_measured(figure: go.Figure, rows: pd.DataFrame, name: str, colour: str,
         "type": "data", "symmetric": False, "thickness": 2, "color": colour,
         "array": scale * (rows["high"] - rows["difference"]), "arrayminus": scale * (rows["difference"] - rows["low"]),
     }  # fmt: skip
-    told = [f"<b>{row.candidate}</b><br>mean {row.mean:.3f} of {row.n} seeds" for row in rows.itertuples()]
+    told = [_scores(row) for row in rows.itertuples()]
     figure.add_scatter(
         x=scale * rows["difference"], y=_names(rows),
         mode="markers", name=name, error_x=error, marker={"color": colour, "symbol": symbol, "size": 10},
@@ -64,6 +65,10 @@ def _add_published(figure: go.Figure, rows: pd.DataFrame, name: str, colour: str
         marker={"color": colour, "symbol": symbol, "size": 9, "line": {"width": 1.5}},
         customdata=[_cited(row) for row in rows.itertuples()], hovertemplate="%{customdata}<extra></extra>",
     )  # fmt: skip
+
+
+def _scores(row: Any) -> str:
+    return f"<b>{row.candidate}</b><br>mean {row.mean:.3f} ({seeds_in_words(row.scores)})"
 
 
 def _names(rows: pd.DataFrame) -> list[str]:

@@ -9,6 +9,7 @@ import pandas as pd
 from vxlab.experiments.held_out import HeldOut
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.neighbours import neighbours
+from vxlab.experiments.pareto import COUNTED
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.score_words import seeds_in_words
 from vxlab.experiments.stored_sweeps import SweepTables
@@ -122,6 +123,8 @@ def _place(tables: Tables, own: Any, cost: str, on_front: bool) -> str:
         return ""
     if pd.isna(paid):
         return f"Its {cost} is not known."
+    if column not in COUNTED:
+        return f"No front of {cost}: it was measured beside other runs; vxlab report 07_cost measures it alone."
     if on_front:
         return f"On the front: nothing shown scores as high for less ({cost})."
     others = [row for row in tables.rows.values() if row is not own and pd.notna(getattr(row, column))]

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vxlab.experiments.metrics import in_words
-from vxlab.experiments.pareto import pareto_front
+from vxlab.experiments.pareto import COUNTED, pareto_front
 from vxlab.experiments.score_words import deviation
 from vxlab.experiments.stored_sweeps import SweepTables
 from vxlab.views.look import DASHES, GREY, INK, label, look
@@ -35,8 +35,8 @@ class Cost(NamedTuple):
 COSTS = {
     "parameters": Cost("backbone", "trained parameters in the backbone (the task head apart)", 1, "log"),
     "bytes": Cost("bytes_stored", "bytes of a saved adapter, its head included", 1, "log"),
-    "step time": Cost("step_seconds", "time of a training step, ms", 1000, "linear"),
-    "peak memory": Cost("peak_memory", "peak memory of training, MiB", 2**-20, "linear"),
+    "step time": Cost("step_seconds", "time of a training step, ms, beside other runs", 1000, "linear"),
+    "peak memory": Cost("peak_memory", "peak memory of training, MiB, beside other runs", 2**-20, "linear"),
 }
 
 
@@ -163,7 +163,8 @@ def rings(names: Sequence[str], places: Mapping[str, tuple[float, float]]) -> di
 
 def _placed(summary: pd.DataFrame, cost: Cost) -> pd.DataFrame:
     """Return the candidates with a score, where they stand (``x``), and whether they are a line at their ``level``."""
-    table = summary.assign(front=pareto_front(summary, cost=cost.column)).dropna(subset=["mean"])
+    front = pareto_front(summary, cost=cost.column) if cost.column in COUNTED else False
+    table = summary.assign(front=front).dropna(subset=["mean"])
     table = table.assign(x=table[cost.column].astype(float) * cost.unit)
     ranked = table.loc[table["rank"].notna(), "x"]
     far = _FAR * ranked.max() if len(ranked) and cost.axis == "log" else math.inf

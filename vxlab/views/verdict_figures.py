@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.pairs import IN_POINTS
-from vxlab.experiments.pareto import pareto_front
+from vxlab.experiments.pareto import COUNTED, pareto_front
 from vxlab.views.look import COLOURS, GREY, INK, SCORES, look, styled
 from vxlab.views.plain import draws_text
 from vxlab.views.sweep_figures import possible, series, told
@@ -17,28 +17,32 @@ from vxlab.views.sweep_figures import possible, series, told
 _COSTS = (
     ("backbone", "trained parameters in the backbone", 1),
     ("bytes_stored", "bytes of a saved adapter, its head included", 1),
-    ("step_seconds", "time of a training step, ms", 1000),
-    ("peak_memory", "peak memory of training, MiB", 2**-20),
+    ("step_seconds", "time of a training step, ms, beside other runs", 1000),
+    ("peak_memory", "peak memory of training, MiB, beside other runs", 2**-20),
 )
 
 
 @draws_text
-def pareto_figures(summary: pd.DataFrame, *, metric: str) -> go.Figure:
-    """Draw scores against four costs; candidates that no other beats in both are filled, and joined by a line.
+def pareto_figures(summary: pd.DataFrame, runs: pd.DataFrame | None = None, *, metric: str) -> go.Figure:
+    """Draw scores against four costs; of the two that are counted, what no other beats in both is filled and joined.
 
     Args:
         summary: one row a candidate; means place it, so neighbours on a front may be inside the noise.
+        runs: of the same sweep: bars reach from the least to the largest time and memory of the reported ones.
         metric: whose scores they are.
     """
     table = summary.dropna(subset=["mean"])
     figure = make_subplots(rows=2, cols=2, shared_yaxes=True, vertical_spacing=0.16, horizontal_spacing=0.06)
     for panel, (column, title, unit) in enumerate(_COSTS):
         place = {"row": panel // 2 + 1, "col": panel % 2 + 1}
-        shown = table.assign(x=table[column] * unit, front=pareto_front(table, cost=column))
+        front = pareto_front(table, cost=column) if column in COUNTED else False
+        shown = table.assign(x=table[column] * unit, front=front)
         figure.update_xaxes(title=title, **place)
         if panel < 2:
             shown["x"], axis = _logarithmic(shown["x"].astype(float))
             figure.update_xaxes(**axis, **place)
+        elif runs is not None:
+            shown = _spread(shown, runs, column, unit)
         _add_panel(figure, shown.dropna(subset=["x"]), metric, panel == 0, place)
     figure.update_yaxes(title=f"test {in_words(metric)}, mean", col=1, **SCORES)
     figure.update_yaxes(autorangeoptions=possible(table["mean"]))
@@ -77,6 +81,13 @@ def difference_unit(metric: str) -> tuple[int, str]:
     return (100, "points") if metric in IN_POINTS else (1, "")
 
 
+def _spread(shown: pd.DataFrame, runs: pd.DataFrame, column: str, unit: float) -> pd.DataFrame:
+    """Return the candidates with the least and the largest cost of their reported runs."""
+    own = runs[runs["stage"] == "report"].groupby("candidate")[column].agg(["min", "max"]) * unit
+    places = own.reindex(shown["candidate"]).to_numpy(dtype=float)
+    return shown.assign(least=places[:, 0], most=places[:, 1])
+
+
 def _logarithmic(x: pd.Series) -> tuple[pd.Series, dict[str, Any]]:
     """Return values and a logarithmic axis for them, on which 0 has a place of its own at the left."""
     positive = x[x > 0]
@@ -111,9 +122,18 @@ def _add_panel(figure: go.Figure, shown: pd.DataFrame, metric: str, legend: bool
         symbols = [style["symbol"] + ("" if each else "-open") for each in rows["front"]]
         figure.add_scatter(
             x=rows["x"], y=rows["mean"], mode="markers", name=name, legendgroup=name, showlegend=legend,
-            marker=style | {"symbol": symbols}, customdata=told(rows, metric),
+            marker=style | {"symbol": symbols}, customdata=told(rows, metric), error_x=_reach(rows, i),
             hovertemplate="%{customdata}<extra></extra>", **place,
         )  # fmt: skip
+
+
+def _reach(rows: pd.DataFrame, i: int) -> dict[str, Any] | None:
+    if "least" not in rows:
+        return None
+    return {
+        "type": "data", "symmetric": False, "thickness": 1, "width": 3, "color": COLOURS[i % len(COLOURS)],
+        "array": rows["most"] - rows["x"], "arrayminus": rows["x"] - rows["least"],
+    }  # fmt: skip
 
 
 def _add_differences(figure: go.Figure, rows: pd.DataFrame, name: str, colour: str, symbol: str) -> None:
