@@ -48,10 +48,9 @@ def _parts(values, **more):
     names = [each.name for each in of]
     summary = pd.DataFrame({"candidate": names, "method": "VeRA", "n": 3, "diverged": 0, "mean": 0.7, "edge": ""})
     pairs = [_pair("as published", name, value, **more) for name, value in values.items()]
-    result = SimpleNamespace(
-        fair=SimpleNamespace(names=names), summary=summary.assign(learning_rate=0.01, scores=""), pairs=pd.DataFrame(pairs),
-        metric="accuracy",
-    )  # fmt: skip
+    summary = summary.assign(learning_rate=0.01, scores="")
+    fair, pairs = SimpleNamespace(names=names), pd.DataFrame(pairs)
+    result = SimpleNamespace(fair=fair, summary=summary, pairs=pairs, metric="accuracy")
     return parts_table(result, of)
 
 
