@@ -119,8 +119,12 @@ def _highest(
     if all(rival.seen and rival.difference < 0 and rival.compared.covers_seeds for rival in rivals):
         others = f"each of the {len(rivals)} others" if len(rivals) > 1 else f"{rivals[0].name}"
         return f"**{top}** is best: {score}. It is told apart from {others}, {after_holm(pairs)}."
-    flattered = f"As the highest of {len(finished)} that cannot all be told apart, its mean is likely to flatter it."
-    return " ".join([f"**{top}** scores highest: {score}.", *_others(rivals, pairs, metric, margin), flattered])
+    told = [f"**{top}** scores highest: {score}.", *_others(rivals, pairs, metric, margin)]
+    if not all(rival.seen for rival in rivals):
+        told.append(
+            f"As the highest of {len(finished)} that cannot all be told apart, its score is likely to flatter it."
+        )
+    return " ".join(told)
 
 
 def _others(rivals: Sequence[Rival], pairs: "pd.DataFrame", metric: str, margin: float) -> list[str]:
@@ -128,14 +132,16 @@ def _others(rivals: Sequence[Rival], pairs: "pd.DataFrame", metric: str, margin:
     ahead = [rival.name for rival in rivals if rival.difference > 0]
     same = equivalent(rivals, margin)
     alike = [rival for rival in rivals if not rival.seen]
-    told = [f"It is better than {behind} of {len(rivals)} others, {after_holm(pairs)}."] if behind else []
+    whom = f"{behind} of {len(rivals)} others" if len(rivals) > 1 else rivals[0].name
+    told = [f"It is better than {whom}, {after_holm(pairs)}."] if behind else []
     if ahead:
         told.append(f"{', '.join(ahead)} scored higher still, and is not shown to beat the trivial answer.")
     if some := [rival for rival in alike if rival.name in same]:
         within = difference_in_words(margin, metric)
         told.append(f"Equivalent within {within}{_over(rivals)}: {_listed(some, metric)}.")
     if some := [rival for rival in alike if rival.name not in same]:
-        told.append(f"No difference seen to {_listed(some, metric)}. That is not proof of equality.")
+        own = " (each interval is its pair's own)" if len(rivals) > 1 else ""
+        told.append(f"Not told apart from it{own}: {_listed(some, metric)}. That is not proof of equality.")
     return told
 
 
