@@ -102,6 +102,7 @@ def test_a_head_alone_has_no_rate_of_the_backbone(run):
 
 
 def test_every_run_is_listed_by_the_first_digits_of_its_key(run):
+    assert run_list([_probe(run)])["epoch kept"].isna().all()
     table = run_list([run, run])
     assert table[["run", "method", "seed", "status"]].to_numpy().tolist() == [
         [toy.key_of(0)[:12], "LoRA r=8", 0, "finished"]

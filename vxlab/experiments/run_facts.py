@@ -63,7 +63,7 @@ def run_list(records: Iterable[RunRecord], comparison: "Comparison | None" = Non
             "rate": run.spec.get("learning_rate"),
             "head's rate": run.spec.get("head_learning_rate"),
             "status": run.status,
-            "epoch kept": run.best_epoch,
+            "epoch kept": None if is_probe(run) else run.best_epoch,
         }
         for run in distinct(records)
     ]
