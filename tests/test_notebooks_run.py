@@ -11,7 +11,10 @@ from vxlab.views.report import report
 # A tiny model, which the test fills in, and the kernel's own process halve the time of dozens of runs.
 _OWN = {"model": "a model of one's own"}
 _VARIANTS = {
-    "01_fine_tune": [{"method": "vera"}, *({"method": name, **_OWN} for name in ("lora", "lora_xs", "head", "full"))],
+    "01_fine_tune": [
+        {"method": "vera"},
+        *({"method": name, **_OWN} for name in ("lora", "lora_xs", "head", "probe", "full")),
+    ],
     "03_subspaces": [{"engine": "inline", **_OWN}],
     "04_weight_similarity": [{"engine": "inline", **_OWN}],
     "05_expressivity": [_OWN],

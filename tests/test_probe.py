@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 import vxlab
 from vxlab.experiments.linear_probe import cross_validate
-from vxlab.experiments.probe import choice_in_words
+from vxlab.experiments.probe_words import choice_in_words
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.stored_runs import problems
 from vxlab.experiments.trained import full_updates, load_trained, trained_updates

@@ -90,7 +90,7 @@ def _list(arguments: argparse.Namespace, store: "Store") -> int:
             "key": row["key"][:12], "status": row["status"], "task": Path(row["task"]).name,
             "model": ", ".join(filter(None, [Path(row["model"]).name, more])),
             "method": row["label"], "layers": row["targets"],
-            "rate": f"{row['learning_rate']:g}", "seed": str(row["seed"]), "test": _score(row["test"]),
+            "rate": _rate(row["learning_rate"]), "seed": str(row["seed"]), "test": _score(row["test"]),
             "size": _bytes(row["size"]) if row["size"] or row["status"] not in ("finished", "diverged") else "lost",
         }
         for row, more in zip(table.to_dict("records"), apart, strict=True)
@@ -100,6 +100,10 @@ def _list(arguments: argparse.Namespace, store: "Store") -> int:
     for note in describe_mixture(_readable(store, table["key"])):
         print(note)
     return 0
+
+
+def _rate(rate: float) -> str:
+    return "–" if math.isnan(rate) else f"{rate:g}"  # a probe has none
 
 
 def _readable(store: "Store", keys: Iterable[str]) -> "Iterator[RunRecord]":
@@ -120,6 +124,7 @@ def _show(arguments: argparse.Namespace, store: "Store") -> int:
     told: dict[str, Any] = {str(name): value for name, value in row.items() if not _is_empty(value)}
     if record is not None:
         told |= {"identity": record.identity, "spec": record.spec, "scores": _scores(record.metrics)}
+        told |= {"probe": record.probe} if record.probe else {}
         told |= {"data read": record.task, "hardware": record.hardware, "libraries": record.versions}
     for name, value in told.items():
         print(f"{name}: {value if isinstance(value, str) else json.dumps(value, default=str)}")

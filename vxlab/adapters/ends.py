@@ -67,9 +67,6 @@ class Probe(_Own):
             "features of the frozen model; run it with vxlab.run(vxlab.RunSpec(method=vxlab.Probe()))"
         )
 
-    def count(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> int:
-        return 0
-
 
 @dataclass(frozen=True)
 class BitFit(_Own):

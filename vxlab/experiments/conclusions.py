@@ -126,7 +126,7 @@ def _of_head(head: RunRecord, probe: RunRecord) -> str:
 
 
 def _price(record: RunRecord, costs: "pd.DataFrame") -> str:
-    this, by_name = int(costs["backbone"].iloc[0]), costs.set_index("method")["backbone"]
+    this, by_name = record.parameters["backbone"], costs.set_index("method")["backbone"]
     trained = f"{_counted(this, 'parameter')} in the backbone" if this else "nothing in the backbone"
     others = [
         _compared(this / int(by_name[name]), name)

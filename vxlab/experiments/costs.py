@@ -27,7 +27,7 @@ def cost_table(
     Args:
         model: without adapters.
         methods: by the name to show; what cannot be attached (a rank that does not fit a layer, ``Head()`` where there
-            is no task head) is left out.
+            is no task head, ``Probe()``) is left out.
         targets: as :func:`vxlab.attach` takes them.
 
     Raises:

@@ -14,14 +14,7 @@ from transformers import DataCollatorWithPadding
 
 from vxlab.adapters.targets import backbones
 from vxlab.errors import VxlabError
-
-POOLINGS = {
-    "mean": "mean over tokens",
-    "first": "first token",
-    "last": "last token",
-    "pooler": "the model's own pooled output",
-}
-"""How the states of a text's tokens may become one vector, and that in words."""
+from vxlab.experiments.probe_words import POOLINGS
 
 _BATCH = 32
 _STILL = 1e-4

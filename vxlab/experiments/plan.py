@@ -194,7 +194,8 @@ def _kind(job: Job) -> Any:
 
 def _fit(job: Job, materials: Materials) -> None:
     base, method = materials.base(job.spec), job.spec.method
-    method.count(base, resolve_targets(base, job.spec.targets) if method.on_layers else {})
+    if method.by_gradient:
+        method.count(base, resolve_targets(base, job.spec.targets) if method.on_layers else {})
 
 
 def _stages(more: Mapping[str, int] | None) -> str:

@@ -17,10 +17,10 @@ from vxlab.adapters.adapter_files import FORMAT, write_adapter
 from vxlab.adapters.fingerprint import base_fingerprints
 from vxlab.adapters.targets import head_parameters
 from vxlab.experiments import hardware
-from vxlab.experiments.features import POOLINGS, available_poolings, features_of
+from vxlab.experiments.features import available_poolings, features_of
 from vxlab.experiments.linear_probe import Linear, Strength, best_strength, cross_validate, fit, strengths
 from vxlab.experiments.materials import Job, Materials
-from vxlab.experiments.metrics import compute, in_words
+from vxlab.experiments.metrics import compute
 from vxlab.experiments.progress import progress_bar
 from vxlab.experiments.record import ADAPTER_FOLDER, RunRecord
 from vxlab.experiments.recording import describe_task, keep_predictions
@@ -75,22 +75,6 @@ def fit_probe(job: Job, folder: Path, materials: Materials, model: nn.Module, he
     record = _record(job, folder, task, _rows(task, logits, labels), model, linear, chosen, seconds, peak)
     record.save()
     return record
-
-
-def choice_in_words(record: RunRecord) -> str:
-    """Say what a probe's run chose, and by what; "" of another run.
-
-    Such as: mean over tokens (validation accuracy 0.744; first token 0.708), C = 0.001 by 5-fold cross-validation.
-    """
-    if not (chosen := record.probe):
-        return ""
-    scores = {POOLINGS[name]: f"{score:.3f}" for name, score in chosen["validation"].items()}
-    pooling = POOLINGS[chosen["pooling"]]
-    told = [f"validation {in_words(record.task['metrics'][0])} {scores.pop(pooling)}", *map(" ".join, scores.items())]
-    by = f"{chosen['folds']}-fold cross-validation" if chosen["folds"] else "validation"
-    name = "α" if record.task["num_labels"] == 1 else "C"
-    edge = ", on the edge of those tried" if chosen["edge"] else ""
-    return f"{pooling} ({'; '.join(told)}), {name} = {chosen['strength']:g} by {by}{edge}"
 
 
 def _read(job: Job, materials: Materials, model: nn.Module, progress: bool) -> Features:

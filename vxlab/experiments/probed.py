@@ -11,7 +11,8 @@ from vxlab.adapters.adapter_files import SETTINGS_FILE, TENSORS_FILE, read_setti
 from vxlab.adapters.fingerprint import check_fingerprints
 from vxlab.adapters.targets import head_parameters
 from vxlab.errors import VxlabError
-from vxlab.experiments.features import POOLINGS, pool
+from vxlab.experiments.features import pool
+from vxlab.experiments.probe_words import POOLINGS
 
 
 class ProbedModel(nn.Module):
@@ -19,7 +20,7 @@ class ProbedModel(nn.Module):
 
     Args:
         model: frozen, from :func:`vxlab.load_model`.
-        pooling: one of :data:`vxlab.experiments.features.POOLINGS`.
+        pooling: one of :data:`vxlab.experiments.probe_words.POOLINGS`.
         linear: from features to logits.
     """
 

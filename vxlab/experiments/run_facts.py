@@ -8,7 +8,7 @@ from vxlab.experiments.identities import own_identity
 from vxlab.experiments.labels import label
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.mixed_runs import UNKNOWN, device_of
-from vxlab.experiments.probe import choice_in_words
+from vxlab.experiments.probe_words import choice_in_words
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.run_words import MOST, agree, distinct, is_probe, precision_of
 
@@ -59,7 +59,7 @@ def run_list(records: Iterable[RunRecord], comparison: "Comparison | None" = Non
             "run": run.key[:_DIGITS],
             "method": label(run.spec["method"]),
             "stage": stages.get(run.key, ""),
-            "seed": run.spec.get("seed"),
+            "seed": None if is_probe(run) else run.spec.get("seed"),
             "rate": run.spec.get("learning_rate"),
             "head's rate": run.spec.get("head_learning_rate"),
             "status": run.status,
@@ -105,7 +105,7 @@ def _seeds(runs: Sequence[RunRecord], comparison: "Comparison | None") -> str:
     """Return the seeds by number, of each stage where there are stages."""
     stages, seeds = _stages(comparison), dict[str, set[int]]()
     for run in runs:
-        if "seed" in run.spec:
+        if "seed" in run.spec and not is_probe(run):
             seeds.setdefault(stages.get(run.key, "other runs" if stages else ""), set()).add(int(run.spec["seed"]))
     told = {name: ", ".join(map(str, sorted(own))) for name, own in seeds.items()}
     return "; ".join(f"{name} {numbers}".strip() for name, numbers in told.items())

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from vxlab.experiments.mixed_runs import UNKNOWN, device_of
-from vxlab.experiments.probe import choice_in_words
+from vxlab.experiments.probe_words import choice_in_words
 from vxlab.experiments.record import RunRecord
 
 MOST = 4
