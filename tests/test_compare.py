@@ -96,6 +96,7 @@ def test_a_probe_runs_once_beside_what_is_tuned(tiny_model: str, toy_task: str, 
     with Store(tmp_path) as store:
         drawn = [explore_sweep(shown, interactive=live) for shown in (result, store) for live in (True, False)]
     assert len(drawn) == 4
+    assert "Fitted once, without learning rates or seeds: " in drawn[1].to_json()
     score_against_parameters(result.summary, metric=result.metric, runs=result.runs, held_out=result.held_out)
     pareto_figures(result.summary, metric=result.metric)
     tuning_curves(result.tuning, metric=result.metric)

@@ -32,7 +32,7 @@ def fine_tuning_conclusion(
         record: the run.
         head: the run that trained the task head alone, on the same data.
         probe: the run of a :class:`vxlab.Probe`, on the same data.
-        costs: from ``cost_table``, its first row this run's method.
+        costs: from ``cost_table``, its first row this run's method; of a probe, which the table leaves out, any.
         scale: ``smoke`` draws no conclusion.
     """
     if scale == "smoke":
@@ -126,7 +126,8 @@ def _of_head(head: RunRecord, probe: RunRecord) -> str:
 
 
 def _price(record: RunRecord, costs: "pd.DataFrame") -> str:
-    this, by_name = record.parameters["backbone"], costs.set_index("method")["backbone"]
+    by_name = costs.set_index("method")["backbone"]
+    this = 0 if record.probe else int(costs["backbone"].iloc[0])
     trained = f"{_counted(this, 'parameter')} in the backbone" if this else "nothing in the backbone"
     others = [
         _compared(this / int(by_name[name]), name)

@@ -1,7 +1,7 @@
 """One candidate of a sweep in words: its score and price, its neighbours, its place on the front, how it was tuned."""
 
 import textwrap
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,6 +10,7 @@ from vxlab.experiments.held_out import HeldOut
 from vxlab.experiments.metrics import in_words
 from vxlab.experiments.neighbours import neighbours
 from vxlab.experiments.pareto import COUNTED
+from vxlab.experiments.probe_words import choice_in_words
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.score_words import seeds_in_words
 from vxlab.experiments.stored_sweeps import SweepTables
@@ -104,7 +105,7 @@ def words(tables: Tables, candidate: str, cost: str, front: Container[str]) -> l
     place = _place(tables, own, cost, candidate in front)
     score = f"{'mean ' if own.n > 1 else ''}test {in_words(sweep.metric)} {_score(own)}"
     said = f"<b>{escape(candidate)}</b>: {score}.{_at_chance(own, sweep.held_out)}"
-    tuned = _tuned(tables.tuning.get(candidate))
+    tuned = _tuned(tables.tuning.get(candidate)) or _fitted(tables.records(candidate))
     return [line for text in (said, place, tuned, *map(escape, sweep.notes)) for line in _lines(text)]
 
 
@@ -131,6 +132,12 @@ def _place(tables: Tables, own: Any, cost: str, on_front: bool) -> str:
     beaten_by = [row for row in others if row.mean >= own.mean and getattr(row, column) <= paid]
     first = max(beaten_by, key=lambda row: (row.mean, -getattr(row, column)))
     return f"Not on the front ({cost}): {escape(first.candidate)} has {first.mean:.3f} for no more."
+
+
+def _fitted(records: Sequence[RunRecord]) -> str:
+    """Say what a probe chose; "" of what has no probe's run."""
+    told = choice_in_words(records[0]) if records else ""
+    return f"Fitted once, without learning rates or seeds: {told}." if told else ""
 
 
 def _tuned(rows: pd.DataFrame | None) -> str:

@@ -290,6 +290,8 @@ def _counted(records: Sequence[RunRecord], runs: int) -> str:
     """Head the training losses with how many runs they are of."""
     if not records:
         return "no learning curves here" if runs else "no reported run"
+    if all(record.probe for record in records):
+        return "fitted without steps"
     lost = sum(record.status != "finished" for record in records)
     said = f"training loss, {len(records)} run{'s' if len(records) > 1 else ''}"
     return said + (f", {lost} diverged (dotted)" if lost else "")
