@@ -17,9 +17,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import vxlab
+from vxlab.cli import main
 from vxlab.experiments.linear_probe import cross_validate
 from vxlab.experiments.probe_words import choice_in_words
 from vxlab.experiments.record import RunRecord
+from vxlab.experiments.run_facts import run_facts, run_list
 from vxlab.experiments.stored_runs import problems
 from vxlab.experiments.trained import full_updates, load_trained, trained_updates
 
@@ -147,6 +149,32 @@ def test_what_a_probe_chose_is_told(fitted: RunRecord) -> None:
     told = choice_in_words(fitted)
     assert f"{'α' if fitted.task['num_labels'] == 1 else 'C'} = {fitted.probe['strength']:g} by 5-fold" in told
     assert told.count("mean over tokens") == told.count("first token") == told.count("own pooled output") == 1
+
+
+def test_a_page_says_what_a_probe_chose_and_no_seed_of_it(
+    fitted: RunRecord, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = run_facts([fitted]).set_index("fact")["value"]
+    assert facts["the probe's features and classifier"] == choice_in_words(fitted)
+    assert "seeds" not in facts
+    assert run_list([fitted])["seed"].isna().all()
+    store = str(fitted.folder.parents[1])
+    assert main(["runs", "list", "--store", store]) == main(["runs", "verify", "--store", store]) == 0
+    told = capsys.readouterr().out
+    assert "nan" not in told
+    assert "all are whole" in told
+
+
+def test_a_file_and_the_command_line_name_a_probe_as_any_other_method(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text("candidates: [{method: lora, rank: 2}, {method: probe}]\nepochs: 1\n", encoding="utf-8")
+    fair = vxlab.read_sweep(file)
+    assert isinstance(fair, vxlab.FairSweep)
+    assert list(fair.names) == ["LoRA r=2", "probe"]
+    assert "probe" in vxlab.fair_recipe("smoke", others=["head", "probe"]).names
+    file.write_text("candidates: [{method: probe, learning_rate: 0.1}]\n", encoding="utf-8")
+    with pytest.raises(vxlab.VxlabError, match=r"learning_rate=0\.1 of probe, which has none; leave it out"):
+        vxlab.read_sweep(file)
 
 
 def test_a_loaded_probe_gives_the_runs_own_answers(fitted: RunRecord) -> None:
