@@ -155,7 +155,7 @@ def test_a_page_says_what_a_probe_chose_and_no_seed_of_it(
     fitted: RunRecord, capsys: pytest.CaptureFixture[str]
 ) -> None:
     facts = run_facts([fitted]).set_index("fact")["value"]
-    assert facts["the probe's features and classifier"] == choice_in_words(fitted)
+    assert facts["the probe's choice"] == choice_in_words(fitted)
     assert "seeds" not in facts
     assert run_list([fitted])["seed"].isna().all()
     store = str(fitted.folder.parents[1])
