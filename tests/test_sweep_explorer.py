@@ -615,7 +615,7 @@ def test_in_jupyterlab_the_slider_a_click_and_a_filter_move_figure_and_numbers(k
 
 def _until_it_shows(tab, name, score):
     """Wait until words, the ring and the curves' title are a candidate's."""
-    said = json.dumps(f"{name}: test accuracy {score:.3f}")
+    said = json.dumps(f"{name}: mean test accuracy {score:.3f}")
     tab.until(f"document.body.innerText.includes({said})")
     ring = "data.find(t => (t.name ?? '').startsWith('chosen')).y[0]"
     tab.until(f"Math.abs(document.querySelector('.js-plotly-plot').{ring} - {score}) < 1e-3")
