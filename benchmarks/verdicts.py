@@ -1,9 +1,10 @@
 """Measure how often sweeps' verdicts err: false differences, missed ones, and the coverage of the intervals.
 
-    python benchmarks/verdicts.py [--tables 200]
+    python benchmarks/verdicts.py [--tables 200] [--only independent|clustered|chance]
 
-Simulates tables of candidates whose expected scores are known, and writes benchmarks/results/verdicts.json. About
-fifteen minutes on one core.
+Simulates tables of candidates whose expected scores are known, and writes benchmarks/results/verdicts.json: those of
+independent items, those whose items come in units (clustered.py), and those of candidates at chance. About 45 minutes
+on one core.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from clustered import chance_cells, clustered_cells, measured_at_chance, measured_in_units
 from scipy.stats import norm
 
 from vxlab.experiments.metrics import compute
@@ -27,16 +29,47 @@ DRAWS = 1000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--tables", type=int, default=200, help="simulated tables a cell; of two candidates, three times as many"
+        "--tables", type=int, default=200, help="simulated tables a cell; more of two candidates, and in units"
     )
-    tables = parser.parse_args().tables
-    rows = []
-    for each in cells():
-        wanted = tables if len(each["scores"]) > 2 else 3 * tables
-        rows.append(measured(tables=wanted, **each))
-        print(json.dumps(rows[-1]), flush=True)
+    parser.add_argument("--only", choices=PARTS, help="renew this part, and keep the other rows as they are")
+    asked = parser.parse_args()
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if asked.only else []
+    parts = {name: [row for row in kept if part_of(row["kind"]) == name] for name in PARTS}
+    for name in [asked.only] if asked.only else PARTS:
+        parts[name] = []
+        for row in PARTS[name](asked.tables):
+            print(json.dumps(row), flush=True)
+            parts[name].append(row)
     RESULTS.parent.mkdir(exist_ok=True)
+    rows = [row for part in parts.values() for row in part]
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def part_of(kind: str) -> str:
+    """Return the part of the study that a row is of."""
+    return {"in units": "clustered", "at chance": "chance"}.get(kind.partition(",")[0], "independent")
+
+
+def independent(tables: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of independent items."""
+    for each in cells():
+        yield measured(tables=tables if len(each["scores"]) > 2 else 3 * tables, **each)
+
+
+def clustered(tables: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of items in units; twice and six times as many tables, for their rates are held to a limit."""
+    for each in clustered_cells():
+        wanted = 2 * tables if len(each.get("scores", ())) > 2 else 6 * tables
+        yield measured_in_units(wanted, **each)
+
+
+def chance(tables: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of candidates at chance."""
+    for each in chance_cells():
+        yield measured_at_chance(tables=3 * tables, **each)
+
+
+PARTS = {"independent": independent, "clustered": clustered, "chance": chance}
 
 
 def cells() -> Iterator[dict[str, Any]]:

@@ -298,7 +298,8 @@ def test_the_variance_over_units_is_the_sandwichs_with_each_unit_left_out():
     ratio = left_out * (units - 1) / units / ((residual**2).sum() / items**2)
     together = (ratio * (residual**2).sum() + (sizes**2).sum() / items) / ((residual**2).sum() + 1)
     assert found.error**2 == pytest.approx(left_out + 2 * (together / items) ** 2, rel=1e-9)
-    assert found.freedom == pytest.approx((sizes**2).sum() ** 2 / (sizes**4.0).sum() - 1)
+    variances = sizes * (1 + (sizes - 1) * (together - 1) / ((sizes**2).sum() / items - 1))
+    assert found.freedom == pytest.approx(variances.sum() ** 2 / (variances**2).sum() - 1)
 
 
 @pytest.mark.parametrize("metric", METRICS)

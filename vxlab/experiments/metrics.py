@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.metric_formulas import OF_COUNTS, OF_VALUES, ordered, pearson_of_ranks, score
-from vxlab.experiments.score_bounds import of_accuracy, of_perfect
+from vxlab.experiments.score_bounds import of_accuracy, of_perfect, tail
 from vxlab.experiments.unit_statistics import units_of
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def interval(
 
     Accuracy has Wilson's binomial interval, with units at the effective number of items and Student's quantile
     (:func:`vxlab.experiments.score_bounds.of_accuracy`); the others the percentiles of a bootstrap of 1,000 resamples
-    of the items, with units of whole units, with a fixed seed. It says how far the score could move with other test
-    items, not with other training seeds.
+    of the items, or of whole units (:func:`vxlab.experiments.score_bounds.tail`), with a fixed seed. It says how far
+    the score could move with other test items, not with other training seeds.
 
     No interval is of zero width. A perfect score of classes reaches down to the metric at Wilson's bound of the error
     rate. Where else all resamples score alike (a correlation of exactly 1 or -1, a constant answer's F1 or
@@ -100,7 +100,8 @@ def interval(
         return of_accuracy(predicted == true, held, level)
     draws = resampled(name, predictions, labels, _RESAMPLES, units)
     if np.ptp(draws) > _ROUNDING:
-        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+        outside = tail(held, level)
+        low, high = np.quantile(draws, [outside, 1 - outside])
         return float(low), float(high)
     return of_perfect(name, true, held, level) if (predicted == true).all() and name in OF_COUNTS else (math.nan,) * 2
 

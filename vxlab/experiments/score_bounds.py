@@ -36,7 +36,28 @@ def of_accuracy(right: Array, units: Units, level: float) -> tuple[float, float]
         return _wilson(share, items, float(ndtri((1 + level) / 2)))
     by_unit = float(np.var(wobbles("accuracy", right, np.ones(items), units), ddof=1))
     effect = units.design_effect(by_unit, share * (1 - share) / (items - 1))
-    return _wilson(share, items / effect, float(stdtrit(units.freedom, (1 + level) / 2)))
+    return _wilson(share, items / effect, float(stdtrit(units.freedom(effect), (1 + level) / 2)))
+
+
+def tail(units: Units, level: float) -> float:
+    """Return the share of resamples to leave out at either end of a percentile interval.
+
+    Of units that hold several items fewer than (1 - level) / 2, Φ(-t·√((f + 1) / f)) with Student's t at the f degrees
+    of freedom: the percentiles of few units' resamples lie too near.
+
+    Args:
+        units: of the items.
+        level: coverage.
+
+    Source:
+        Hesterberg, What teachers should know about the bootstrap, 2015, on the expanded percentile interval.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    if units.single:
+        return (1 - level) / 2
+    freedom = units.freedom(1)
+    return float(ndtr(-float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt((freedom + 1) / freedom)))
 
 
 def of_perfect(name: str, true: Array, units: Units, level: float) -> tuple[float, float]:

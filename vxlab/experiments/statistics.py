@@ -130,7 +130,7 @@ def compare_all(
 
     The interval is Student's. Its degrees of freedom are Satterthwaite's, with the seeds' term raised by 1 + 1/freedom
     and never fewer than that term's: unraised they let 8 % false positives pass at two seeds. Those of the items' term
-    are :attr:`vxlab.experiments.unit_statistics.Units.freedom`. Seeds are not paired: two methods share little at one
+    are :meth:`vxlab.experiments.unit_statistics.Units.freedom`. Seeds are not paired: two methods share little at one
     seed, and pairing would halve the degrees of freedom. A percentile bootstrap of items and seeds is far too narrow
     with few seeds (``benchmarks/verdicts.py`` measures both). Where no candidate has two seeds, items alone count.
 
@@ -256,9 +256,9 @@ def _variance(a: _Measured, b: _Measured, lucks: Sequence[tuple[Luck, int]], uni
     moved = [float(np.var(one.wobble - other.wobble, ddof=1)) for one, other in pairs]
     together = 1.0 if units.single else units.design_effect(*moved)
     more = 2 * (together / len(units.of)) ** 2
-    by_items = max(moved) + more
+    by_items, units_freedom = max(moved) + more, units.freedom(together)
     if not lucks:
-        return by_items, units.freedom
+        return by_items, units_freedom
     by_seeds = max(sum(luck.variance / runs for luck, runs in lucks), sum(luck.own / runs for luck, runs in lucks))
     # Each term alone is a lower bound, whatever chance makes of the others.
     both = [
@@ -267,6 +267,6 @@ def _variance(a: _Measured, b: _Measured, lucks: Sequence[tuple[Luck, int]], uni
     ]
     variance = max(by_items, by_seeds, *both)
     few = min(luck.freedom for luck, _ in lucks)
-    seeds_part, items_part = (by_seeds * (1 + 1 / few)) ** 2 / few, by_items**2 / units.freedom
+    seeds_part, items_part = (by_seeds * (1 + 1 / few)) ** 2 / few, by_items**2 / units_freedom
     # Else, where chance made the seeds' variance small, the degrees of freedom would be too many.
-    return variance, max(min(few, units.freedom), variance**2 / (seeds_part + items_part))
+    return variance, max(min(few, units_freedom), variance**2 / (seeds_part + items_part))

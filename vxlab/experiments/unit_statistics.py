@@ -33,15 +33,23 @@ class Units:
         """The design effect where a unit's items all go the same way: Σ n² / Σ n, Kish's for unequal sizes."""
         return float((self.sizes**2.0).sum() / self.sizes.sum())
 
-    @cached_property
-    def freedom(self) -> float:
-        """Degrees of freedom of a variance over units: (Σ n²)² / Σ n⁴ - 1, at least 1; of n equal units n - 1.
+    def freedom(self, together: float) -> float:
+        """Return the degrees of freedom of a variance over units, at least 1; of n equal units n - 1.
 
-        Large units weigh most where their items go the same way: then the variance is a sum of terms in n².
-        Satterthwaite's formula, at Carter, Schnepel and Steigerwald's worst case.
+        (Σ v)² / Σ v² - 1 with v = n·(1 + (n - 1)·ρ), the variance of a unit's sum of n items that correlate by ρ,
+        which the design effect tells. Where they go together the large units decide, and it is as if there were fewer.
+
+        Args:
+            together: the design effect, 1 or more.
+
+        Source:
+            Satterthwaite, An approximate distribution of estimates of variance components, 1946. Carter, Schnepel and
+            Steigerwald, Asymptotic behavior of a t-test robust to cluster heterogeneity, 2017.
         """
-        squares = (self.sizes / self.sizes.max()) ** 2.0
-        return max(1.0, float(squares.sum() ** 2 / (squares**2).sum()) - 1)
+        alike = min(1.0, (together - 1) / (self.whole - 1)) if self.whole > 1 else 0.0
+        share = self.sizes / self.sizes.max()
+        variance = share * (1 + (self.sizes - 1) * alike)
+        return max(1.0, float(variance.sum() ** 2 / (variance**2).sum()) - 1)
 
     def items(self, drawn: Array) -> Array:
         """Return the items of some units, each as often as its unit is there."""
