@@ -59,16 +59,16 @@ def _compared(kind: str, tables: int, scores: list[float], units: int, items: in
         random = np.random.default_rng([number, items, seeds, int(effect)])
         of = unequal(random, units, items)
         right = in_units(random, of, scores, seeds, effect)
-        row = {f"{name}{end}": value for end, given in (("", of), ("_ignoring_units", None))
-               for name, value in _rates(right, given, true).items()}  # fmt: skip
-        by_unit, by_item = _moves(right, of)
-        row |= {"_by_unit": by_unit, "_by_item": by_item}
-        if max(true) > 0:
+        row = _rates(right, of, true)
+        if max(true) > 0:  # what as many independent items would have shown
             alone = in_units(random, np.arange(items), scores, seeds, 1)
             row["power_unclustered"] = _rates(alone, None, true)["power"]
+        else:
+            row |= {f"{name}_ignoring_units": value for name, value in _rates(right, None, true).items()}
+        by_unit, by_item = _moves(right, of)
+        row |= {"_by_unit": by_unit, "_by_item": by_item}
         rows.append(row)
-    shares = {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]
-              if any(np.isfinite(row[name]) for row in rows)}  # fmt: skip
+    shares = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if np.isfinite(rows[0][name])}
     design_effect = float(shares.pop("_by_unit") / shares.pop("_by_item"))
     asked = {"kind": kind, "metric": "accuracy", "candidates": len(scores), "seeds": seeds, "items": items}
     asked |= {"units": units, "seed_sd_points": [1.0], "design_effect_asked": effect}

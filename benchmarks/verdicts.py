@@ -57,10 +57,11 @@ def independent(tables: int) -> Iterator[dict[str, Any]]:
 
 
 def clustered(tables: int) -> Iterator[dict[str, Any]]:
-    """Yield the rows of items in units; twice and six times as many tables, for their rates are held to a limit."""
+    """Yield the rows of items in units; more tables of equal candidates, whose rates are held to a limit."""
     for each in clustered_cells():
-        wanted = 2 * tables if len(each.get("scores", ())) > 2 else 6 * tables
-        yield measured_in_units(wanted, **each)
+        several = len(each.get("scores", ())) > 2
+        wanted = tables if "worse" in each["kind"] else 2 * tables
+        yield measured_in_units(wanted if several else 2 * wanted, **each)
 
 
 def chance(tables: int) -> Iterator[dict[str, Any]]:

@@ -53,6 +53,22 @@ def test_of_candidates_that_learned_nothing_none_is_said_to_beat_the_trivial_ans
     assert np.mean(false) <= 0.05
 
 
+@pytest.mark.parametrize("metric", ["f1", "f1_macro"])
+def test_a_guess_at_random_does_not_beat_a_constant_answer_though_its_f1_is_higher(metric):
+    seen, higher = [], []
+    for number in range(50):
+        random = np.random.default_rng(number)
+        labels = (random.random(400) < 0.3).astype(int)
+        guess = {0: random.integers(0, 2, 400)}
+        found = against_trivial({"guess": guess}, labels, metric, constant=0)["guess"]
+        seen.append(found.beaten)
+        higher.append(found.low > 0)
+    assert np.mean(higher) > 0.5
+    assert np.mean(seen) <= 0.1
+    good = np.where(random.random(400) < 0.8, labels, 1 - labels)
+    assert against_trivial({"good": {0: good}}, labels, metric, constant=0)["good"].beaten
+
+
 @pytest.mark.parametrize("metric", ["pearson", "spearman"])
 def test_a_correlation_is_compared_with_0(metric):
     random = np.random.default_rng(2)

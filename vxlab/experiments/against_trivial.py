@@ -10,6 +10,7 @@ from vxlab.experiments.statistics import Array, Comparison, Runs, compare_all, h
 
 LEVEL = 0.05
 _TRIVIAL = "the trivial answer\0"  # no candidate's name
+_RAISED_BY_GUESSING = ("f1", "f1_macro")
 
 
 class AgainstTrivial(NamedTuple):
@@ -43,7 +44,9 @@ def against_trivial(
     """Compare every candidate with one constant answer, on the same items, units and seeds.
 
     The chance that any of several candidates that score no more than the trivial answer is said to beat it is at most
-    5 % (Holm's correction of one-sided tests). With a correlation, a constant answer scores 0.
+    5 % (Holm's correction of one-sided tests). With a correlation, a constant answer scores 0. An F1 rises above a
+    constant answer's by guessing at random, so there ``p`` is the larger of its own and that of a Matthews correlation
+    above 0.
 
     Args:
         predictions: as :func:`vxlab.experiments.statistics.compare_all` takes them.
@@ -69,6 +72,9 @@ def against_trivial(
     compared = compare_all(with_trivial, labels, metric, units=units, fixed=[*fixed, _TRIVIAL])
     pairs = {name: compared[name, _TRIVIAL] for name in predictions}
     p = [_above(pair) for pair in pairs.values()]
+    if metric in _RAISED_BY_GUESSING:
+        more = against_trivial(predictions, labels, "matthews", constant=constant, units=units, fixed=fixed)
+        p = [max(one, more[name].p) for name, one in zip(pairs, p, strict=True)]
     return {
         name: AgainstTrivial(*pair[:3], one, float(adjusted), pair.covers_seeds)
         for (name, pair), one, adjusted in zip(pairs.items(), p, holm(p), strict=True)

@@ -160,7 +160,7 @@ class _States:
         observations (2004).
         """
         more = math.sqrt(2) * self._together / (len(self.labels) * gain)
-        return from_draws(value, draws, round(self.units.freedom) + 1, more)
+        return from_draws(value, draws, round(self.units.freedom(self._together)) + 1, more)
 
     @cached_property
     def _together(self) -> float:
