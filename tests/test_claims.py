@@ -124,8 +124,10 @@ def test_the_conclusion_counts_and_tells_every_claim():
     told = conclusion([Claim(f"claim {i}", "1", "2", verdict, "paper") for i, verdict in enumerate(verdicts)])
     head, _, *bullets = told.splitlines()
     assert head == (
-        "Of 5 published claims, what was measured here is consistent with 2, contradicts 1 and cannot say of 2."
+        "Of 5 published claims, what was measured here is consistent with 2, contradicts 1 and cannot say of 1; "
+        "1 was not measured."
     )
+    assert conclusion([Claim("a", "1", "2", ABSENT, "p")]).startswith("Of 1 published claim, none was measured.\n")
     assert bullets[2] == "- **Contradicts** *claim 2*: 2 here, 1 published (paper)."
     assert bullets[3] == "- **Too noisy to say:** *claim 3*: 2 here, 1 published (paper)."
     assert bullets[4].startswith("- **Not measured:**")

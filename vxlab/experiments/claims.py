@@ -108,10 +108,12 @@ def conclusion(claims: Sequence[Claim]) -> str:
     """
     counts = [(word, sum(claim.verdict == word for claim in claims)) for word in (CONSISTENT, CONTRADICTS)]
     told = [f"{'is ' if word == CONSISTENT else ''}{word} {count}" for word, count in counts if count]
-    open_claims = len(claims) - sum(count for _, count in counts)
-    told += [f"cannot say of {open_claims}"] if open_claims else []
+    noisy, absent = (sum(claim.verdict == word for claim in claims) for word in (NOISY, ABSENT))
+    told += [f"cannot say of {noisy}"] if noisy else []
     noun = "claim" if len(claims) == 1 else "claims"
-    head = f"Of {len(claims)} published {noun}, what was measured here {_listed(told)}."
+    said = f"what was measured here {_listed(told)}" if told else "none was measured"
+    rest = f"; {absent} {'was' if absent == 1 else 'were'} not measured" if absent and told else ""
+    head = f"Of {len(claims)} published {noun}, {said}{rest}."
     return "\n".join([head, "", *(_sentence(claim) for claim in claims)])
 
 
