@@ -59,9 +59,8 @@ def independent(tables: int) -> Iterator[dict[str, Any]]:
 def clustered(tables: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of items in units; more tables of equal candidates, whose rates are held to a limit."""
     for each in clustered_cells():
-        several = len(each.get("scores", ())) > 2
-        wanted = tables if "worse" in each["kind"] else 2 * tables
-        yield measured_in_units(wanted if several else 2 * wanted, **each)
+        several = 1 if len(each.get("scores", ())) > 2 else 4
+        yield measured_in_units(several * (tables if "worse" in each["kind"] else 2 * tables), **each)
 
 
 def chance(tables: int) -> Iterator[dict[str, Any]]:

@@ -296,7 +296,8 @@ def test_the_variance_over_units_is_the_sandwichs_with_each_unit_left_out():
     units = len(sizes)
     left_out = units / (units - 1) * ((u - u.mean()) ** 2).sum() * ((units - 1) / units) ** 2
     ratio = left_out * (units - 1) / units / ((residual**2).sum() / items**2)
-    together = (ratio * (residual**2).sum() + (sizes**2).sum() / items) / ((residual**2).sum() + 1)
+    errors = (residual**2).sum()
+    together = (ratio * errors + ratio * (sizes**2).sum() / items) / (errors + ratio)
     assert found.error**2 == pytest.approx(left_out + 2 * (together / items) ** 2, rel=1e-9)
     variances = sizes * (1 + (sizes - 1) * (together - 1) / ((sizes**2).sum() / items - 1))
     assert found.freedom == pytest.approx(variances.sum() ** 2 / (variances**2).sum() - 1)
@@ -402,5 +403,16 @@ def test_the_study_in_the_tree_says_what_the_text_says():
     assert len(equal) == 72
     assert np.mean([row["tables_with_a_false_verdict"] for row in equal]) < 0.05
     assert all(row["coverage"] > 0.92 for row in equal)
+    in_units = [row for row in rows if row["kind"] == "in units, equal"]
+    assert len(in_units) == 48
+    assert all(row["tables_with_a_false_verdict"] <= 0.05 for row in in_units)
+    assert all(row["coverage"] >= 0.93 for row in rows if row["kind"].startswith("in units") and "coverage" in row)
+    assert all(row["runs_falsely_told_apart"] <= 0.05 for row in rows if "exchanged" in row["kind"])
+    assert all(row["tables_with_a_false_beaten"] <= 0.05 for row in rows if row["kind"].startswith("at chance"))
+    assert all(
+        row["coverage_ignoring_units"] < 0.8
+        for row in in_units
+        if row["design_effect_asked"] == 10 and row["seeds"] > 2
+    )
     few = [row for row in equal if row["seeds"] == 2 and row["items"] == 2553 and 2.0 in row["seed_sd_points"]]
     assert all(row["plain_bootstrap_tables_with_a_false_verdict"] > 0.15 for row in few)

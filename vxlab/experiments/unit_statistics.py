@@ -11,8 +11,6 @@ from vxlab.errors import VxlabError
 
 Array = NDArray[Any]
 
-_PRIOR = 1.0  # how many items' worth of "a whole unit may turn" a design effect is estimated with
-
 
 @dataclass(frozen=True)
 class Units:
@@ -58,16 +56,18 @@ class Units:
     def design_effect(self, by_unit: float, by_item: float) -> float:
         """Return how many items count as one: the ratio of two variances of one score, over units and over items.
 
-        At least 1; and as if one item more had differed together with its whole unit, so that a score without
-        errors, whose variances are both 0, is not taken for one of independent items.
+        At least 1; and as if one error more, of as many items as go together, were a unit's that goes the same way as a
+        whole. So a score without errors, whose variances are both 0, is not taken for one of independent items, and
+        few errors do not pass for many.
 
         Args:
             by_unit: the variance of a mean, of score's unit, over other units.
             by_item: the same as if items were independent.
         """
         items, units = len(self.of), len(self.sizes)
-        more = _PRIOR / items**2
         over_units, over_items = by_unit * (units - 1) / units, by_item * (items - 1) / items
+        together = max(1.0, over_units / over_items) if over_items > 0 else 1.0
+        more = together / items**2
         return max(1.0, (over_units + more * self.whole) / (over_items + more))
 
 
