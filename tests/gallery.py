@@ -113,9 +113,11 @@ def _of_runs(folder: Path) -> dict[str, go.Figure]:
         "curves of a diverged run": figures.learning_curves(diverged),
         "curves of one epoch": figures.learning_curves({"vera": one_epoch}),
         "curves of nine runs": figures.learning_curves({f"vera r={i}": run(folder / str(i)) for i in range(9)}),
-        "scores": figures.scores(score_table(runs), "accuracy", 200),
-        "scores of a diverged run": figures.scores(score_table(diverged), "accuracy", 200),
-        "negative scores": figures.scores(score_table({"vera": regression(folder / "n", -1.0)}), "pearson", 300),
+        "scores": figures.scores(score_table(runs), "accuracy", "200 test items"),
+        "scores of a diverged run": figures.scores(score_table(diverged), "accuracy", "200 test items"),
+        "negative scores": figures.scores(
+            score_table({"vera": regression(folder / "n", -1.0)}), "pearson", "300 test items"
+        ),
     }
 
 

@@ -46,6 +46,15 @@ def test_learning_curves_show_loss_scores_and_the_chosen_checkpoint(runs):
     assert _legend(figure) == ["vera", "head only", "chosen checkpoint"]
 
 
+def test_a_probe_has_no_checkpoint_to_ring(runs, tmp_path):
+    chosen = {"pooling": "mean", "validation": {"mean": 0.7}, "strength": 0.1, "folds": 5, "edge": ""}
+    probe = run(tmp_path / "p", metrics=[{"epoch": 0, "split": "validation", "metric": "accuracy", "value": 0.7}],
+                best_epoch=0, probe=chosen)  # fmt: skip
+    (ring,) = _named(figures.learning_curves({**runs, "probe": probe}), "chosen checkpoint")
+    assert list(ring.x) == [2, 2]
+    assert len(_named(figures.learning_curves({"probe": probe}), "chosen checkpoint")[0].x) == 0
+
+
 def test_a_diverged_run_keeps_its_loss_and_its_place_in_the_legend(runs, tmp_path):
     figure = figures.learning_curves({"lora": toy.diverged_record(tmp_path / "d", runs["vera"]), **runs})
     loss, scored = _named(figure, "lora (diverged)")
@@ -84,7 +93,7 @@ def test_colours_are_never_the_only_difference():
 
 def test_scores_show_bars_whiskers_and_values(runs):
     table = score_table(runs)
-    figure = figures.scores(table, "accuracy", 200)
+    figure = figures.scores(table, "accuracy", "200 test items in 40 films")
     (bars,) = figure.data
     # plotly draws upwards: the table's first is on top
     assert list(bars.y) == ["head only", "vera", "most frequent class"]
@@ -93,7 +102,7 @@ def test_scores_show_bars_whiskers_and_values(runs):
     assert bars.x[1] + bars.error_x.array[1] == pytest.approx(row["high"])
     assert bars.x[1] - bars.error_x.arrayminus[1] == pytest.approx(row["low"])
     assert [note.text for note in figure.layout.annotations] == ["0.700", "0.800", "0.500"]
-    assert figure.layout.xaxis.title.text == "accuracy on 200 test items, with 95 % interval"
+    assert figure.layout.xaxis.title.text == "accuracy on 200 test items in 40 films, with 95 % interval"
     assert figure.layout.xaxis.range[0] == 0
     assert figure.layout.xaxis.range[1] > 1
     assert bars.marker.color[0] == bars.marker.color[1] != bars.marker.color[2]
@@ -101,7 +110,7 @@ def test_scores_show_bars_whiskers_and_values(runs):
 
 def test_scores_of_a_diverged_run_have_no_bar_and_no_value(runs, tmp_path):
     table = score_table({"vera": toy.diverged_record(tmp_path / "d", runs["vera"]), "head only": runs["head only"]})
-    figure = figures.scores(table, "accuracy", 200)
+    figure = figures.scores(table, "accuracy", "200 test items in 40 films")
     assert math.isnan(figure.data[0].x[1])
     assert [note.y for note in figure.layout.annotations] == ["head only", "most frequent class"]
 
@@ -109,7 +118,7 @@ def test_scores_of_a_diverged_run_have_no_bar_and_no_value(runs, tmp_path):
 @pytest.mark.parametrize("slope", [-1.0, -0.1, 0.0, 0.1, 1.0])
 def test_every_score_whisker_and_value_is_inside_the_axis(tmp_path, slope):
     table = score_table({"vera": regression(tmp_path, slope)})
-    figure = figures.scores(table, "pearson", 300)
+    figure = figures.scores(table, "pearson", "300 test items")
     low, high = figure.layout.xaxis.range
     shown = table[["score", "low", "high"]].to_numpy().ravel()
     assert low <= np.nanmin(shown)

@@ -98,7 +98,7 @@ def test_a_head_alone_has_no_rate_of_the_backbone(run):
     head = dataclasses.replace(run, key=toy.key_of(4), parameters={"backbone": 0, "head": 770, "total": 1000})
     head = dataclasses.replace(head, spec=run.spec | {"learning_rate": 0.5, "head_learning_rate": 0.5})
     told = _facts(run, head)
-    assert (told["learning rates"], told["of the head"]) == ("0.001", "0.005, 0.5")
+    assert (told["learning rates"], told["learning rates of the head"]) == ("0.001", "0.005, 0.5")
 
 
 def test_every_run_is_listed_by_the_first_digits_of_its_key(run):
@@ -141,5 +141,5 @@ def test_a_run_that_diverged_or_took_no_step_is_not_told_an_epoch(run):
     lost = dataclasses.replace(run, status="diverged", best_epoch=None)
     assert training_sentence(lost).endswith("; diverged before a checkpoint was chosen.")
     assert training_sentence(_probe(run)).startswith(
-        "**probe**: fitted in 8 s without gradient steps; mean over tokens"
+        "**probe**: features read and fitted in 8 s, without epochs; mean over tokens"
     )

@@ -48,7 +48,7 @@ def fine_tuning_conclusion(
         _against_floor(record, {"the probe": probe, "the head alone": head}),
         _of_head(head, probe),
         _price(record, costs),
-        "One seed and one learning rate: this does not rank methods.",
+        "One seed and one learning rate: no interval here covers the luck of training, and this does not rank methods.",
         held_out.doubt,
     ]
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
@@ -57,23 +57,45 @@ def fine_tuning_conclusion(
 def vera_norms_sentence(updates: "pd.DataFrame") -> str:
     """Return what ‖d‖₂ shows beside VeRA's Figure 3: query against value, and its rank correlation with depth.
 
+    Both come with the two-sided p of as much by chance: of the sign test over blocks, and of orders of the blocks.
+
     Args:
         updates: from ``layer_updates``, of a VeRA run.
     """
+    from scipy.stats import binomtest
+
     by_role = updates.pivot_table(index="block", columns="role", values="d_norm")
     sentences = []
     if {"query", "value"} <= set(by_role.columns) and len(both := by_role[["query", "value"]].dropna()):
         above = int((both["query"] > both["value"]).sum())
-        sentences.append(f"‖d‖₂ is larger for query than for value in {above} of {_counted(len(both), 'block')}.")
-    depths = {
-        role: by_role[role].corr(by_role.index.to_series(), method="spearman")
-        for role in by_role.columns
-        if by_role[role].nunique() > 2
-    }
+        p = binomtest(above, len(both)).pvalue
+        sentences.append(
+            f"‖d‖₂ is larger for query than for value in {above} of {_counted(len(both), 'block')} (sign test, p = "
+            f"{p:.2g})."
+        )
+    depths = [f"{role} {_with_depth(by_role[role].dropna())}" for role in by_role if by_role[role].nunique() > 2]
     if depths:
-        told = ", ".join(f"{role} {value:+.2f}" for role, value in depths.items())
-        sentences.append(f"Its rank correlation with depth: {told} (+1: larger in every later block).")
+        sentences.append(f"Its rank correlation with depth (+1: larger in every later block): {', '.join(depths)}.")
+    sentences.append("This is of one run, whose blocks were trained together: another seed may order them otherwise.")
     return " ".join(sentences)
+
+
+def _with_depth(norms: "pd.Series[float]") -> str:
+    """Return Spearman's correlation of norms with their blocks' order, and its p over all orders, or 9,999 of them."""
+    import numpy as np
+    from scipy.stats import permutation_test, rankdata
+
+    ranks, depth = rankdata(norms), np.arange(len(norms), dtype=float)
+
+    def correlation(drawn: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> float:
+        return float(np.corrcoef(drawn, depth)[0, 1].round(9))  # equals are equal
+
+    p = permutation_test((ranks,), correlation, permutation_type="pairings", n_resamples=9_999, random_state=0).pvalue
+    return f"{_signed(correlation(ranks), 2)} ({len(norms)} blocks, p = {p:.2g})"
+
+
+def _signed(value: float, digits: int = 3) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def _against_trivial(record: RunRecord, held_out: HeldOut) -> str:
@@ -104,9 +126,9 @@ def _against_floor(record: RunRecord, floors: Mapping[str, RunRecord]) -> str:
     name = max(scores, key=lambda each: scores[each])
     others = "".join(f"; {other} {score:.3f}" for other, score in scores.items() if other != name)
     floor, gain = f"the floor, {name} ({scores[name]:.3f}{others})", paired_difference(record, floors[name])
-    bounds = f"95 % interval of the difference {gain.low:+.3f} to {gain.high:+.3f}"
+    bounds = f"95 % interval of the difference {_signed(gain.low)} to {_signed(gain.high)}"
     if not gain.seen:
-        return f"These test items show no difference from {floor}: {gain.value:+.3f}, {bounds}."
+        return f"These test items show no difference from {floor}: {_signed(gain.value)}, {bounds}."
     verdict = f"**gains** {gain.value:.3f} over" if gain.value > 0 else f"**loses** {-gain.value:.3f} against"
     return f"It {verdict} {floor}: {bounds}."
 
@@ -120,8 +142,8 @@ def _of_head(head: RunRecord, probe: RunRecord) -> str:
         return ""
     return (
         f"The head alone, trained by these {_counted(head.steps, 'step')} at one rate, is no fair floor: on the same "
-        f"frozen model the probe scores {lead.value:.3f} more (95 % interval of the difference {lead.low:+.3f} to "
-        f"{lead.high:+.3f})."
+        f"frozen model the probe, which also chooses how to pool, scores {lead.value:.3f} more (95 % interval of the "
+        f"difference {_signed(lead.low)} to {_signed(lead.high)})."
     )
 
 

@@ -50,10 +50,10 @@ class MergeCheck(NamedTuple):
             return "The adapter moves no logit of these texts, so they cannot show what merging does to it."
         named = self.precision if self.precision == "float32" else f"{self.precision} by autocast"
         told = [
-            f"Held against the definition x·Wᵀ + (x·rightᵀ)·leftᵀ in float64, on {self.texts} test texts: in {named} "
-            f"on the CPU the logits of the merged model are off by at most **{self.merged:.1e}**, those of the "
+            f"Held against the definition x·Wᵀ + bias + (x·rightᵀ)·leftᵀ in float64, on {self.texts} test texts: in "
+            f"{named} on the CPU the logits of the merged model are off by at most **{self.merged:.1e}**, those of the "
             f"unmerged one by {self.unmerged:.1e}, and those of the definition itself by {self.rounding:.1e}, which is "
-            f"rounding. The update moves them by up to {self.effect:.1e}."
+            f"rounding. The update moves them by up to {self.effect:.2g}."
         ]
         share = f"{_percent(self.merged / self.effect)} of what the update does"
         if self.merges:

@@ -159,7 +159,9 @@ def _adapters_dropout(told: Mapping[str, Any], run: RunRecord) -> str:
 
 
 def _batches(told: Mapping[str, Any], run: RunRecord) -> str:
-    return f"{run.spec['batch_size']} texts" + (" of similar lengths" if told["batches"] == "group_by_length" else "")
+    alike = " of similar lengths" if told["batches"] == "group_by_length" else ""
+    longest = run.spec.get("max_length")
+    return f"{run.spec['batch_size']} texts{alike}" + (f", of at most {longest:,} tokens" if longest else "")
 
 
 def _length(run: RunRecord) -> str:
@@ -195,7 +197,7 @@ def _of_method(run: RunRecord) -> str:
     return ", ".join(f"{name} {value}" for name, value in own_identity(run.identity).items())
 
 
-_RATES = {"learning rates": "learning_rate", "of the head": "head_learning_rate"}
+_RATES = {"learning rates": "learning_rate", "learning rates of the head": "head_learning_rate"}
 _OF_ALL: dict[str, Callable[[RunRecord], str]] = {"model": _model, "data": _data}
 _OF_TRAINING: dict[str, Callable[[RunRecord], str]] = {
     "optimizer": _told(_optimizer),

@@ -34,7 +34,7 @@ def training_sentence(record: RunRecord) -> str:
         record: of any run that ended.
     """
     if is_probe(record):
-        fitted = f"fitted in {record.train_seconds:,.0f} s without gradient steps"
+        fitted = f"features read and fitted in {record.train_seconds:,.0f} s, without epochs"
         return f"**probe**: {fitted}; {choice_in_words(record)}."
     device = device_of(record)
     place = str(record.hardware.get("processor", device)) if device == "CPU" else device

@@ -58,13 +58,13 @@ def lowest_score(record: "RunRecord") -> float:
 
 
 @draws_text
-def scores(table: pd.DataFrame, metric: str, items: int) -> go.Figure:
+def scores(table: pd.DataFrame, metric: str, tested: str) -> go.Figure:
     """Draw a score table: one bar an answer, its 95 % interval as a whisker, its value beside it.
 
     Args:
         table: from ``score_table``.
         metric: whose scores they are.
-        items: number of test items.
+        tested: what they were tested on, such as ``400 test items in 87 films``.
     """
     shown = table[::-1]
     right, left = shown["high"].fillna(shown["score"]), shown["low"].fillna(shown["score"])
@@ -81,7 +81,7 @@ def scores(table: pd.DataFrame, metric: str, items: int) -> go.Figure:
             figure.add_annotation(
                 x=max(x, 0), y=answer, text=f"{score:.3f}".replace("-", "−"), showarrow=False, xanchor="left", xshift=8
             )
-    title = f"{in_words(metric)} on {items:,} test items, with 95 % interval"
+    title = f"{in_words(metric)} on {tested}, with 95 % interval"
     figure.update_xaxes(title=title, range=_score_range(float(left.min()), float(right.max())), zeroline=True)
     return styled(figure, height=110 + 50 * len(table), legend=False, name=f"scores {metric}")
 
@@ -155,7 +155,8 @@ def _add_run(figure: go.Figure, i: int, name: str, record: "RunRecord", metric: 
 
 def _ring_the_chosen(figure: go.Figure, records: Mapping[str, "RunRecord"], metric: str) -> None:
     tables = [_validation(record, metric).query("epoch == @record.best_epoch") for record in records.values()]
-    chosen = pd.concat(tables)
+    trained = [table for table, record in zip(tables, records.values(), strict=True) if not record.probe]
+    chosen = pd.concat(trained or [tables[0][:0]])  # a probe has no checkpoints to choose from
     ring = {"symbol": "circle-open", "size": 18, "color": INK, "line": {"width": 2}}
     figure.add_scatter(
         x=chosen["epoch"], y=chosen["value"], mode="markers", marker=ring, name="chosen checkpoint", row=1, col=2
