@@ -29,6 +29,14 @@ def test_the_front_is_what_brute_force_finds(seed):
         assert found[label] == (not np.isnan(score) and not beaten)
 
 
+def test_what_is_not_shown_to_beat_the_trivial_answer_is_on_no_front_and_beats_nobody():
+    shown = pd.DataFrame({"mean": [0.58, 0.7, 0.65], "backbone": [0, 10, 5], "p_trivial": [0.4, 0.01, 0.05]})
+    assert pareto_front(shown).tolist() == [False, True, True]
+    assert pareto_front(shown.assign(mean=[0.9, 0.7, 0.65])).tolist() == [False, True, True]
+    assert not pareto_front(shown.assign(p_trivial=0.06)).any()
+    assert pareto_front(shown.assign(p_trivial=np.nan)).all()  # nothing was tested
+
+
 def test_equal_points_are_on_the_front_together():
     assert pareto_front(pd.DataFrame({"mean": [0.9, 0.9], "backbone": [5, 5]})).all()
 
@@ -52,14 +60,20 @@ def test_missing_numbers_of_any_kind_are_off_the_front_and_beat_nobody():
 
 
 def test_a_partner_is_the_nearest_in_ratio_of_every_other_method():
-    rows = [("L1", "LoRA", 1000), ("L2", "LoRA", 4000), ("V", "VeRA", 2400), ("X", "LoRA-XS", 256), ("H", "Head", 0)]
+    rows = [("L1", "LoRA", 1000), ("L2", "LoRA", 4000), ("V", "VeRA", 2400), ("X", "LoRA-XS", 600), ("H", "Head", 0)]
     found = matched_pairs(table(rows, ("candidate", "method", "backbone")))
-    # V is nearer to L2 by ratio (1.7 to 2.4) though nearer to L1 by count.
-    assert [(a, b) for a, b, _ in found] == [("L1", "V"), ("L1", "X"), ("L2", "V"), ("L2", "X"), ("V", "X")]
+    # V is nearer to L2 by ratio (1.7 to 2.4) though nearer to L1 by count; nothing of LoRA-XS is near to V.
+    assert [(a, b) for a, b, _ in found] == [("L1", "X"), ("L2", "V")]
     assert {(a, b): ratio for a, b, ratio in found}["L2", "V"] == pytest.approx(4000 / 2400)
 
 
-def test_every_trained_candidate_has_a_partner_in_every_other_method_and_no_nearer_one():
+def test_the_nearest_does_not_match_where_it_has_over_twice_the_parameters():
+    rows = [("L", "LoRA", 147_456), ("V", "VeRA", 7_680), ("X", "LoRA-XS", 3_840), ("Y", "LiDB", 3_839)]
+    found = matched_pairs(table(rows, ("candidate", "method", "backbone")))
+    assert [(a, b) for a, b, _ in found] == [("V", "X"), ("X", "Y")]
+
+
+def test_every_trained_candidate_has_as_partner_the_nearest_of_every_other_method_if_it_is_near():
     random = np.random.default_rng(1)
     drawn = zip(random.choice(["a", "b", "c"], 20).tolist(), random.integers(1, 10**6, 20).tolist(), strict=True)
     rows = [(f"c{i}", method, size) for i, (method, size) in enumerate(drawn)]
@@ -72,7 +86,10 @@ def test_every_trained_candidate_has_a_partner_in_every_other_method_and_no_near
             continue
         others = rows[rows["method"] == method]
         distance = np.abs(np.log(others["backbone"].astype(float) / rows["backbone"][name]))
-        assert frozenset((name, distance.idxmin())) in pairs
+        if distance.min() <= np.log(2):
+            assert frozenset((name, distance.idxmin())) in pairs
+    assert pairs
+    assert all(0.5 <= ratio <= 2 for ratio in pairs.values())
 
 
 def test_the_gain_is_the_papers_formula_by_hand():

@@ -75,7 +75,7 @@ def test_costs_have_readable_units():
     assert list(full.x) == [1_700]
 
 
-@pytest.mark.parametrize("kept", ["head only", "LoRA r=1", "nothing"])
+@pytest.mark.parametrize("kept", ["VeRA r=256", "LoRA r=1", "nothing"])
 def test_fronts_of_one_candidate_or_none_can_be_drawn(kept):
     figure = pareto_figures(toy.summary().query("candidate == @kept"), metric="accuracy")
     assert len(figure.data[0].x) == (kept != "nothing")

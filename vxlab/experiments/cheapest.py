@@ -37,7 +37,7 @@ def cheapest(
         lead = f"The cheapest shown to be worse by less than {loss}{after} is **{least.name}**"
         bounds = f"{difference_in_words(least.difference, metric)}, {interval_in_words(least.low, least.high, metric)}"
         return f"{lead}: {_size(least.name, top, rows)}; its difference is {bounds}."
-    if all(rival.seen for rival in cheaper):
+    if all(rival.seen and rival.difference < 0 for rival in cheaper):
         return f"Nothing cheaper does as well: {top} trains {full} backbone parameters."
     alike = [rival for rival in cheaper if not rival.seen and rival.name in above]
     if not alike:

@@ -67,7 +67,8 @@ class Comparison:
         """
         tuned = self.fair.learning_rates > 1
         told = verdict(self.pairs, self.summary, metric=self.metric, held_out=self.held_out, tuned=tuned, margin=margin)
-        return "\n".join([told, *(f"- {note}" for note in describe_mixture(self.records.values()))])
+        notes = [_luck_of_tuning(self.fair.tuning_seeds)] if tuned else []
+        return "\n".join([told, *(f"- {note}" for note in [*notes, *describe_mixture(self.records.values())])])
 
 
 def gathered(fair: FairSweep, runs: "pd.DataFrame", tuning: "pd.DataFrame", results: "Store") -> Comparison:
@@ -185,6 +186,11 @@ def _summary_row(name: str, own: "pd.DataFrame", chosen: "pd.DataFrame") -> dict
         "tuning_runs": int((own["stage"] == "tuning").sum()),
         "budget_seconds": float(own["train_seconds"].sum()),
     }
+
+
+def _luck_of_tuning(seeds: int) -> str:
+    on = f"{seeds} seeds" if seeds > 1 else "one seed"
+    return f"Validation on {on} chose the learning rates: the luck of that choice is in no interval or test."
 
 
 def _predictions(

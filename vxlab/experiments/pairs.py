@@ -68,7 +68,7 @@ def pairs_table(
 
     Returns:
         One row a pair, in the summary's order, with the columns of :class:`Pair`. A pair of one rank and two methods
-        is of kind ``equal rank``; one nearest in trained parameters, of ``matched parameters``.
+        is of kind ``equal rank``; one of :func:`matched_pairs`, of ``matched parameters``.
 
     Raises:
         VxlabError: a candidate occurs twice in the summary, or not at all, or as in

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.against_trivial import LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,15 +16,19 @@ COUNTED = ("backbone", "bytes_stored")
 """Costs that are counted, and so have an order. Step times and peak memory of a sweep's runs were taken beside other
 runs, on a CPU as resident memory: of them no front is drawn."""
 
+ALIKE = 2.0
+"""How many times as many parameters still match: a method whose nearest rank is farther off has none that matches."""
+
 
 def pareto_front(table: "pd.DataFrame", score: str = "mean", cost: str = "backbone") -> "pd.Series[bool]":
     """Mark the rows that no other row beats: none scores as high for less, nor higher for as little.
 
     Rows that tie in both are on the front together. The front takes scores at their word: whether a difference is
-    more than luck is for :func:`vxlab.experiments.pairs.pairs_table` to say.
+    more than luck is for :func:`vxlab.experiments.pairs.pairs_table` to say. A candidate that is not shown to beat the
+    trivial answer, which costs nothing, is on no front and beats nobody.
 
     Args:
-        table: one row a candidate.
+        table: one row a candidate; perhaps with ``p_trivial``, its p-value against the trivial answer.
         score: a column, higher is better.
         cost: a column, lower is better, such as ``backbone`` or ``bytes_stored``; it is taken at its word, too.
 
@@ -40,6 +45,8 @@ def pareto_front(table: "pd.DataFrame", score: str = "mean", cost: str = "backbo
     import pandas as pd
 
     scores, costs = _numbers(table, score), _numbers(table, cost)
+    if "p_trivial" in table:  # NaN where nothing was tested
+        scores = np.where(_numbers(table, "p_trivial") > LEVEL, np.nan, scores)
     known = ~np.isnan(scores) & ~np.isnan(costs)
     # beaten[i, j]: row j beats row i; a comparison with NaN is False.
     no_worse = (scores >= scores[:, None]) & (costs <= costs[:, None])
@@ -51,22 +58,23 @@ def matched_pairs(summary: "pd.DataFrame") -> list[tuple[str, str, float]]:
     """Pair each candidate with the one of every other method that is nearest to it in trained backbone parameters.
 
     Nearest is by ratio: 8,000 is nearer to 4,000 than 1,000 is. Of two as near, the smaller. Candidates that train
-    nothing in the backbone have no partner.
+    nothing in the backbone have no partner, and neither have those whose nearest has more than :data:`ALIKE` times
+    their parameters, or fewer than that part of them.
 
     Args:
         summary: a row a candidate, with ``candidate``, ``method`` and ``backbone``.
 
     Returns:
         (a, b, parameters of a / parameters of b), each pair once and in the table's order; two candidates are a pair
-        when one is the other's nearest.
+        when one is the other's nearest, and near enough.
 
     Raises:
         VxlabError: the table lacks a column.
 
     >>> import pandas as pd
-    >>> rows = [("L1", "LoRA", 1000), ("L2", "LoRA", 2000), ("V", "VeRA", 800)]
+    >>> rows = [("L1", "LoRA", 1000), ("L2", "LoRA", 1600), ("L3", "LoRA", 4000), ("V", "VeRA", 800)]
     >>> matched_pairs(pd.DataFrame(rows, columns=["candidate", "method", "backbone"]))
-    [('L1', 'V', 1.25), ('L2', 'V', 2.5)]
+    [('L1', 'V', 1.25), ('L2', 'V', 2.0)]
     """
     sizes, methods, names = _numbers(summary, "backbone"), summary["method"].tolist(), summary["candidate"].tolist()
     trained = [i for i in range(len(names)) if sizes[i] > 0]
@@ -75,7 +83,8 @@ def matched_pairs(summary: "pd.DataFrame") -> list[tuple[str, str, float]]:
         for method in {methods[j] for j in trained} - {methods[i]}:
             others = [j for j in trained if methods[j] == method]
             nearest = min(others, key=lambda j: (abs(math.log(sizes[j] / sizes[i])), sizes[j]))
-            found.add((min(i, nearest), max(i, nearest)))
+            if 1 / ALIKE <= sizes[i] / sizes[nearest] <= ALIKE:
+                found.add((min(i, nearest), max(i, nearest)))
     return [(names[i], names[j], float(sizes[i] / sizes[j])) for i, j in sorted(found)]
 
 

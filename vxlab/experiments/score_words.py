@@ -57,6 +57,15 @@ def seeds_in_words(scores: Sequence[float], form: Callable[[float], str] = "{:.3
     return f"sd {form(deviation(scores))} over {len(scores)} seeds"
 
 
+def p_in_words(p: float) -> str:
+    """Write a p-value with three digits, and none as 0.
+
+    >>> p_in_words(0.0421), p_in_words(2e-7)
+    ('0.042', '< 0.001')
+    """
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def deviation(scores: Sequence[float]) -> float:
     """Return the standard deviation over seeds, with divisor n - 1; NaN where they are too few to tell it."""
     if len(scores) < ENOUGH:

@@ -128,14 +128,15 @@ def _highest(
 
 
 def _others(rivals: Sequence[Rival], pairs: "pd.DataFrame", metric: str, margin: float) -> list[str]:
-    behind = sum(rival.seen and rival.difference < 0 for rival in rivals)
+    behind = [rival.name for rival in rivals if rival.seen and rival.difference < 0]
     ahead = [rival.name for rival in rivals if rival.difference > 0]
     same = equivalent(rivals, margin)
     alike = [rival for rival in rivals if not rival.seen]
-    whom = f"{behind} of {len(rivals)} others" if len(rivals) > 1 else rivals[0].name
+    whom = f"{len(behind)} of {len(rivals)} others ({', '.join(behind)})" if len(rivals) > 1 else rivals[0].name
     told = [f"It is better than {whom}, {after_holm(pairs)}."] if behind else []
     if ahead:
-        told.append(f"{', '.join(ahead)} scored higher still, and is not shown to beat the trivial answer.")
+        are = "is" if len(ahead) == 1 else "are"
+        told.append(f"{', '.join(ahead)} scored higher still, and {are} not shown to beat the trivial answer.")
     if some := [rival for rival in alike if rival.name in same]:
         within = difference_in_words(margin, metric)
         told.append(f"Equivalent within {within}{_over(rivals)}: {_listed(some, metric)}.")

@@ -111,9 +111,13 @@ def words(tables: Tables, candidate: str, cost: str, front: Container[str]) -> l
 
 def _at_chance(own: Any, held_out: HeldOut) -> str:
     """Say where a candidate is not shown to beat the trivial answer."""
-    if pd.isna(own.p_trivial) or own.above:
+    if _may_be_above(own):
         return ""
     return f" Not shown to beat the trivial answer ({held_out.trivial_name}: {held_out.trivial:.3f})."
+
+
+def _may_be_above(row: Any) -> bool:
+    return bool(pd.isna(row.p_trivial) or row.above)
 
 
 def _place(tables: Tables, own: Any, cost: str, on_front: bool) -> str:
@@ -128,8 +132,10 @@ def _place(tables: Tables, own: Any, cost: str, on_front: bool) -> str:
         return f"No front of {cost}: it was measured beside other runs; vxlab report 07_cost measures it alone."
     if on_front:
         return f"On the front: nothing shown scores as high for less ({cost})."
+    if not _may_be_above(own):
+        return "On no front: it is not shown to beat the trivial answer."
     others = [row for row in tables.rows.values() if row is not own and pd.notna(getattr(row, column))]
-    beaten_by = [row for row in others if row.mean >= own.mean and getattr(row, column) <= paid]
+    beaten_by = [row for row in others if _may_be_above(row) and row.mean >= own.mean and getattr(row, column) <= paid]
     first = max(beaten_by, key=lambda row: (row.mean, -getattr(row, column)))
     return f"Not on the front ({cost}): {escape(first.candidate)} has {first.mean:.3f} for no more."
 

@@ -114,7 +114,7 @@ def _add_panel(figure: go.Figure, shown: pd.DataFrame, metric: str, legend: bool
     front = shown[shown["front"]].sort_values("x")
     line = {"color": GREY, "width": 1.5, "shape": "hv"}
     figure.add_scatter(
-        x=front["x"], y=front["mean"], mode="lines", line=line, name="front (filled): nothing scores as high for less",
+        x=front["x"], y=front["mean"], mode="lines", line=line, name="front (filled), of what beats the trivial answer",
         legendgroup="front", showlegend=legend, hoverinfo="skip", **place,
     )  # fmt: skip
     for i, name, rows in series(shown):
