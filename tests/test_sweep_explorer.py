@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -139,12 +140,22 @@ def test_a_choice_shows_score_price_and_verdicts_in_words(explorer):
     assert own["verdict"] == ""
     assert rows.loc["head only", "verdict"] == "this one is better"
     assert rows.loc["full fine-tuning", "verdict"] == "this one is worse"
-    assert rows.loc["LoRA r=1", "verdict"] == "no difference seen"
+    assert rows.loc["LoRA r=1", "verdict"] == "not told apart"
     assert rows.loc["full fine-tuning", "this − that, points (95 %)"].startswith("−")
     assert rows.loc["VeRA r=1024", "test accuracy, mean"].endswith(", 1 not finished")
     assert view.words[0] == "<b>VeRA r=256</b>: mean test accuracy 0.800 (3 seeds: 0.808, 0.801, 0.791)."
     assert view.words[1] == "On the front: nothing shown scores as high for less (parameters)."
     assert all(len(line) <= 120 for line in view.words)
+
+
+def test_without_a_kernel_every_row_of_the_table_has_room_for_the_seeds_scores(explorer):
+    figure = explore(explorer, interactive=False)
+    layout, (bottom, top) = figure.layout, figure.data[-1].domain.y
+    views = [explorer.view(choice, stop) for choice, stops in explorer.offered().items() for _, stop in stops]
+    lines = max(len(textwrap.wrap(cell, 18)) for cell in views[0].table["test accuracy, mean"])
+    assert lines == 3
+    rows = max(len(view.table) for view in views)
+    assert (top - bottom) * (layout.height - layout.margin.t - layout.margin.b) >= rows * 18 * lines
 
 
 def test_a_correlations_differences_are_not_in_points():
@@ -163,6 +174,7 @@ def test_words_say_what_beats_a_candidate_and_how_its_rate_was_chosen(explorer):
 def test_what_is_not_shown_to_beat_the_trivial_answer_says_so(explorer):
     said = " ".join(explorer.view(("head only", "parameters"), "head only").words)
     assert "Not shown to beat the trivial answer (most frequent class: 0.580)." in said
+    assert "On no front: it is not shown to beat the trivial answer." in said
     assert not any("trivial" in line for line in explorer.view(("VeRA", "parameters"), "VeRA r=256").words)
 
 

@@ -1,5 +1,6 @@
 """An explorer as one plotly figure, every choice computed before, for pages without a kernel."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,8 +12,10 @@ from vxlab.views.explorer import Choice, Explorer, View, same
 from vxlab.views.look import CHOSEN, PAPER
 from vxlab.views.plain import escape, escaped
 
-# Pixels, from the top down: menu and slider, a line of words, the frame, and the table's head and rows.
-_CONTROLS, _LINE, _HEAD, _ROW = 84, 20, 44, 44
+# Pixels, from the top down: menu and slider, a line of words, the frame, and the table's head and its cells' lines.
+_CONTROLS, _LINE, _HEAD, _TEXT = 84, 20, 44, 18
+_CELL = 14
+"""Characters of a cell's line, of which a row has two or more."""
 _WIDEST = 112
 """Characters of a line of words that a page of 900 pixels has room for."""
 _Step = tuple[str, list[Any]]
@@ -29,7 +32,7 @@ def explorer_figure(explorer: Explorer) -> go.Figure:
     figure = explorer.frame()
     tables = [view.table for view in every if view.table is not None]
     if any(map(len, tables)):
-        _add_table(figure, max(map(len, tables)), _widths(tables))
+        _add_table(figure, max(map(len, tables)), _widths(tables), _row(tables))
     top = _add_words(figure, max(len(_lines(view.words)) for view in every))
     change = _Changes(figure, every)
     steps = {choice: [(said, change.of(view)) for said, view in several] for choice, several in views.items()}
@@ -127,12 +130,18 @@ def _widths(tables: Sequence[pd.DataFrame]) -> list[int]:
         [max(map(len, [*str(column).split(), *map(str, table[column])]), default=0) for column in table]
         for table in tables
     ]
-    return [3 + min(max(lengths), 14) for lengths in zip(*cells, strict=False)]
+    return [3 + min(max(lengths), _CELL) for lengths in zip(*cells, strict=False)]
 
 
-def _add_table(figure: go.Figure, rows: int, widths: Sequence[int]) -> None:
+def _row(tables: Sequence[pd.DataFrame]) -> int:
+    """Return the height of the highest row: one too low would hide the last ones, the floor's among them."""
+    longest = max((len(str(cell)) for table in tables for cell in table.to_numpy().flat), default=0)
+    return 8 + _TEXT * max(2, math.ceil(longest / _CELL))
+
+
+def _add_table(figure: go.Figure, rows: int, widths: Sequence[int], row: int) -> None:
     """Lengthen the figure by a table: what stands by shares of the plot's height is moved up."""
-    layout, table = figure.layout, _HEAD + _ROW * rows
+    layout, table = figure.layout, _HEAD + row * rows
     inner = layout.height - layout.margin.t - layout.margin.b
     room = layout.margin.b + table
     whole = inner + room

@@ -192,5 +192,5 @@ def _verdict(row: Any) -> str:
     if pd.isna(row.difference):
         return ""
     if not row.seen:
-        return "no difference seen"
+        return "not told apart"
     return "this one is better" if row.difference > 0 else "this one is worse"

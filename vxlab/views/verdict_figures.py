@@ -63,7 +63,7 @@ def differences(pairs: pd.DataFrame, kind: str | None = None, *, metric: str) ->
     shown[["difference", "low", "high"]] *= difference_unit(metric)[0]
     figure = go.Figure()
     _add_differences(figure, shown[shown["seen"]], "told apart (after Holm's correction)", COLOURS[1], "diamond")
-    _add_differences(figure, shown[~shown["seen"]], "no difference seen", GREY, "circle-open")
+    _add_differences(figure, shown[~shown["seen"]], "not told apart", GREY, "circle-open")
     figure.add_vline(x=0, line={"color": INK, "width": 1})
     unit = f", {difference_unit(metric)[1]}" if difference_unit(metric)[1] else ""
     figure.update_xaxes(title=f"difference in test {in_words(metric)}{unit}, and its own 95 % interval")
