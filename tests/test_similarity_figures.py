@@ -110,7 +110,7 @@ def test_the_size_is_judged_in_units_of_chance_whatever_the_layers_width(rising)
     for width in (rising, narrow):
         claim = similarity_claims(width)[2]
         assert claim.verdict == "consistent with"
-        assert claim.here.startswith("2.1 (2.0 to 2.3) times; ")
+        assert claim.here.startswith("2.1 (2.0 to 2.3, 3 seeds) times; ")
     assert similarity_claims(rising.assign(cosine_chance=1 / 128))[2].verdict == "contradicts"
     assert "assumed: the paper names no model for its Figure 5" in claim.published
 
@@ -142,4 +142,4 @@ def test_overlaps_are_told_against_chance_and_outputs_against_random_updates(ris
     said = beyond_cosine(rising)
     assert "overlap of the row spaces 0.30" in said
     assert "above chance's 0.200" in said
-    assert "against a random update's 0.300" in said
+    assert "above a random update's 0.300" in said
