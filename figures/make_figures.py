@@ -87,7 +87,7 @@ def _table(rows: list[Any]) -> str:
 
 def explorers(store: str) -> None:
     """Draw each explorer, as a page without a kernel shows it, of the runs of notebooks 01 and 02."""
-    sweep = vxlab.compare(vxlab.fair_recipe("small", others=["head"]), store=store, engine="processes")
+    sweep = vxlab.compare(vxlab.fair_recipe("small", others=["head", "probe"]), store=store, engine="processes")
     run = vxlab.run(vxlab.recipe("vera"), store=store)
     still = {"store": store, "interactive": False}
     shown = {
