@@ -2,8 +2,8 @@
 
     python benchmarks/scores.py [--glue path/to/glue] [--store reports/runs.db] [--workers 2]
 
-Film reviews, and with GLUE's files SST-2 too. Writes benchmarks/results/scores.json. About 35 minutes on two cores,
-an hour with SST-2; runs that the store has are not trained again.
+Film reviews, and with GLUE's files SST-2 too. Writes benchmarks/results/scores.json. On two busy cores 62
+minutes, and 24 more with SST-2; runs that the store has are not trained again.
 """
 
 import argparse

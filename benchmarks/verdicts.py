@@ -3,8 +3,8 @@
     python benchmarks/verdicts.py [--tables 200] [--only independent|clustered|chance]
 
 Simulates tables of candidates whose expected scores are known, and writes benchmarks/results/verdicts.json: those of
-independent items, those whose items come in units (clustered.py), and those of candidates at chance. About 45 minutes
-on one core.
+independent items, those whose items come in units (clustered.py), and those of candidates at chance. Long on one core:
+the whole was never timed in one go.
 """
 
 import argparse

@@ -172,6 +172,18 @@ def test_a_perfect_score_is_not_certain():
     assert films[0] < perfect["accuracy"][0] - 0.1  # ten films, which may be alike
 
 
+@pytest.mark.parametrize("items", [4, 10, 16, 40])
+def test_few_items_give_no_interval_of_zero_width_though_a_resample_may_lack_a_class(items):
+    labels = np.arange(items) % 2
+    for name in ("accuracy", "f1", "f1_macro", "matthews"):
+        low, high = interval(name, labels, labels)
+        assert low < 1 - 0.03
+        assert high == 1
+    for name in REAL_ORACLES:  # of four items one resample in eight is constant, and scores 0
+        low, high = interval(name, labels * 1.0, labels * 1.0)
+        assert (low, high) == (0, 1) if items == 4 else np.isnan([low, high]).all()
+
+
 @pytest.mark.parametrize("name", REAL_ORACLES)
 @pytest.mark.parametrize("outputs", [np.arange(50), -np.arange(50.0), np.ones(50)])
 def test_a_correlation_that_no_resample_moves_has_no_interval(name, outputs):

@@ -66,7 +66,7 @@ def interval(
     the score could move with other test items, not with other training seeds.
 
     No interval is of zero width. A perfect score of classes reaches down to the metric at Wilson's bound of the error
-    rate. Where else all resamples score alike (a correlation of exactly 1 or -1, a constant answer's F1 or
+    rate. Where else resamples score alike (a correlation of exactly 1 or -1, a constant answer's F1 or
     correlation), nothing tells how far the score could move, and the interval is NaN.
 
     Args:
@@ -98,12 +98,12 @@ def interval(
         return math.nan, math.nan
     if name == "accuracy":
         return of_accuracy(predicted == true, held, level)
-    draws = resampled(name, predictions, labels, _RESAMPLES, units)
-    if np.ptp(draws) > _ROUNDING:
-        outside = tail(held, level)
-        low, high = np.quantile(draws, [outside, 1 - outside])
-        return float(low), float(high)
-    return of_perfect(name, true, held, level) if (predicted == true).all() and name in OF_COUNTS else (math.nan,) * 2
+    if name in OF_COUNTS and (predicted == true).all():
+        return of_perfect(name, true, held, level)
+    outside = tail(held, level)
+    low, high = np.quantile(resampled(name, predictions, labels, _RESAMPLES, units), [outside, 1 - outside])
+    # Not the draws' own range: one that lacks a class, or is constant, would hide that all others are alike.
+    return (float(low), float(high)) if high - low > _ROUNDING else (math.nan, math.nan)
 
 
 def resampled(name: str, predictions: Array, labels: Array, resamples: int, units: Array | None = None) -> Array:
