@@ -11,7 +11,7 @@ report: $(INSTALLED)  ## train MiniLM on film reviews, sweep ranks, fit matrices
 
 test: $(INSTALLED)  ## lint, types, doctests, unit tests, and every notebook at smoke scale
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not alone"
-	$(BIN)/python -m pytest -m "alone and not slow and not gpu" $$(grep -l "mark.alone" tests/*.py)
+	$(BIN)/python -m pytest -m "alone and not slow and not gpu" $$(grep -rl --include="test_*.py" "mark.alone" tests)
 
 test-slow: $(INSTALLED)  ## what takes longer: large downloads, full-size scores
 	$(BIN)/python -m pytest -m slow

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from vxlab.experiments.against_trivial import against_trivial
-from vxlab.experiments.metrics import interval
-from vxlab.experiments.statistics import compare, compare_all, holm
+from vxlab.experiments.scoring.against_trivial import against_trivial
+from vxlab.experiments.scoring.metrics import interval
+from vxlab.experiments.scoring.significance import compare, compare_all, holm
 
 EFFECTS = (1, 2, 5, 10)
 SIZES = ((40, 1000), (200, 2553))  # units, items

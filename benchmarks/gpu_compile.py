@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from transformers import RobertaForSequenceClassification
 
 import vxlab
-from vxlab.adapters import lora_xs
-from vxlab.adapters.family import Family
-from vxlab.experiments.step_cost import interleaved_seconds, kernels, random_batch, training_step
+from vxlab.adapters.core.family import Family
+from vxlab.adapters.families import lora_xs
+from vxlab.experiments.costs.step import interleaved_seconds, kernels, random_batch, training_step
 
 LAYERS = 4
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from vxlab.experiments.costs.step import interleaved_seconds
 from vxlab.experiments.hardware import describe_hardware, versions
-from vxlab.experiments.step_cost import interleaved_seconds
 
 
 def cases(device: str, tiny: bool) -> dict[str, Callable[[], dict[str, Any]]]:

@@ -19,14 +19,15 @@ from torch import nn
 from transformers import RobertaForSequenceClassification
 
 import vxlab
-from vxlab.adapters import Method, lora_xs
-from vxlab.adapters.family import Family
-from vxlab.experiments.cost_settings import cost_settings
-from vxlab.experiments.fair_recipes import study_run
+from vxlab.adapters import Method
+from vxlab.adapters.core.family import Family
+from vxlab.adapters.families import lora_xs
+from vxlab.experiments.costs.step import peak_bytes, random_batch, timed, training_step
 from vxlab.experiments.hardware import resolve_precision
 from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.step_cost import peak_bytes, random_batch, timed, training_step
+from vxlab.experiments.sweeps.fair_recipes import study_run
 from vxlab.paths import shipped
+from vxlab.studies.cost.settings import cost_settings
 
 CPU_BATCH = (2, 8)
 """Texts and tokens where no GPU is there: the models' shapes are what such a rehearsal can keep."""
@@ -76,7 +77,7 @@ def _order(name: str, spec: RunSpec) -> tuple[object, ...]:
 
 
 def labels_of(spec: RunSpec) -> int:
-    from vxlab.experiments.glue import GLUE_TASKS
+    from vxlab.experiments.tasks.glue import GLUE_TASKS
 
     return len(GLUE_TASKS[spec.task].classes) or 1
 
@@ -115,7 +116,7 @@ def one_step(spec: RunSpec, device: str, tiny: bool, batch_size: tuple[int, int]
 
 def optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
     """Return a run's own optimizer."""
-    from vxlab.experiments.training import parameter_groups
+    from vxlab.experiments.runs.trainer import parameter_groups
 
     return torch.optim.AdamW(parameter_groups(model, spec.learning_rate, spec.head_learning_rate, spec.weight_decay))
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import RobertaForSequenceClassification
 
 import vxlab
-from vxlab.spectra import singular_triplets
-from vxlab.svd import Slice, decompose, in_batches
+from vxlab.spectra.decompose import Slice, decompose, in_batches
+from vxlab.spectra.weights import singular_triplets
 
 KEEP = slice(0, 32)
 """The block that spectra computes for every rank up to 32."""

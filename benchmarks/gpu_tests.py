@@ -59,7 +59,7 @@ def _pytest(device: str, done: Sequence[str], seconds: float) -> tuple[dict[str,
 
 
 def _files() -> list[str]:
-    paths = sorted((ROOT / "tests").glob("test_*.py"))
+    paths = sorted((ROOT / "tests").rglob("test_*.py"))
     return [str(path.relative_to(ROOT)) for path in paths if "mark.gpu" in path.read_text(encoding="utf-8")]
 
 

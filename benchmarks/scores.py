@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 import vxlab
-from vxlab.experiments.comparison import Comparison
-from vxlab.experiments.fair import Candidate, FairSweep
-from vxlab.experiments.pairs import of_pair
-from vxlab.experiments.statistics import compare_all
+from vxlab.experiments.candidates.pairs import of_pair
+from vxlab.experiments.scoring.significance import compare_all
+from vxlab.experiments.sweeps.comparison import Comparison
+from vxlab.experiments.sweeps.protocol import Candidate, FairSweep
 from vxlab.paths import without_folders
 
 RESULTS = Path(__file__).parent / "results" / "scores.json"

@@ -22,8 +22,7 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForSequenceClassification
 
 import vxlab
-from vxlab.experiments.hardware import describe_hardware, versions
-from vxlab.experiments.step_cost import (
+from vxlab.experiments.costs.step import (
     forward_loss,
     interleaved_seconds,
     kernels,
@@ -33,6 +32,7 @@ from vxlab.experiments.step_cost import (
     saved_activation_bytes,
     training_step,
 )
+from vxlab.experiments.hardware import describe_hardware, versions
 
 RESULTS = Path(__file__).parent / "results"
 DROPOUT_OFF = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}

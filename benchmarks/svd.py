@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import vxlab
 from vxlab.experiments.hardware import describe_hardware, resolve_device, versions
-from vxlab.spectra import singular_triplets
+from vxlab.spectra.weights import singular_triplets
 
 RESULTS = Path(__file__).parent / "results" / "svd.json"
 RANK = 25

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import vxlab
-from vxlab.experiments import materials, sweep
 from vxlab.experiments.hardware import describe_hardware, versions
+from vxlab.experiments.runs import inputs as materials
+from vxlab.experiments.sweeps import many_runs as sweep
 
 RESULTS = Path(__file__).parent / "results" / "sweeps.json"
 

@@ -18,10 +18,10 @@ from unittest import mock
 
 import torch
 
-from vxlab.adapters import operation
-from vxlab.adapters.cost_model import Plan, plan
+from vxlab.adapters.core import operation
+from vxlab.adapters.core.cost_model import Plan, plan
+from vxlab.experiments.costs.step import interleaved_seconds
 from vxlab.experiments.hardware import describe_hardware, resolve_device, versions
-from vxlab.experiments.step_cost import interleaved_seconds
 
 RESULTS = Path(__file__).parent / "results"
 SHAPES = [(768, 768), (3072, 768), (768, 3072)]

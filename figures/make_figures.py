@@ -14,9 +14,9 @@ from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 
 import vxlab
-from vxlab.views import notebooks, provenance
-from vxlab.views.headline import PLOTLY
-from vxlab.views.image import drawn
+from vxlab.views.export.image import drawn
+from vxlab.views.reports import notebooks, provenance
+from vxlab.views.reports.headline import PLOTLY
 
 HERE = Path(__file__).parent
 WIDTH, SCALE = 900, 2

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 import toy_runs
+from places import ROOT
 
-from vxlab.told import forget_what_was_told
+from vxlab.warn import forget_what_was_told
 
-_LONG = ("test_notebooks_run.py",)
+_LONG = ("notebooks", "test_run.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files of the longest tests: each is one process's work, and the last one begun ends alone."""
-    items.sort(key=lambda item: item.path.name not in _LONG)
+    items.sort(key=lambda item: item.path.parts[-2:] != _LONG)
 
 
 def pytest_collection_finish() -> None:
@@ -43,7 +44,7 @@ def toy_task(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def glue() -> Path:
     """Return the folder of GLUE's real files beside the checkout."""
-    folder = Path(__file__).parents[2] / "shared" / "data" / "glue"
+    folder = ROOT.parent / "shared" / "data" / "glue"
     if not folder.is_dir():
         pytest.skip("GLUE's files are not beside this checkout")
     return folder

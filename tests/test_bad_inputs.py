@@ -22,7 +22,7 @@ import torch
 import toy_notebooks
 
 import vxlab
-from vxlab import cli
+from vxlab.cli import commands as cli
 from vxlab.errors import VxlabError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # a right result may come with a word to the user
@@ -278,11 +278,8 @@ def _nothing_really_runs(monkeypatch: pytest.MonkeyPatch, tell: Callable[..., ob
         tell(*given)
         raise VxlabError("this is where it would begin")
 
-    import vxlab.experiments.assets
-    import vxlab.views.lab
-    import vxlab.views.report
+    from vxlab.experiments.assets import cache
+    from vxlab.views.reports import jupyterlab, report
 
-    for module, name in (
-        (vxlab.views.report, "execute"), (vxlab.views.lab, "lab"), (vxlab.experiments.assets, "fetch"),
-    ):  # fmt: skip
+    for module, name in ((report, "execute"), (jupyterlab, "lab"), (cache, "fetch")):
         monkeypatch.setattr(module, name, refuse)

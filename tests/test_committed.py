@@ -6,10 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from vxlab.paths import without_folders
-
-ROOT = Path(__file__).parents[1]
 
 # The rule. An absolute path below a folder that is a user's or a machine's own is none of a reader's business; those
 # that every system of its kind has (/usr/bin/env, /dev/null, /proc/self, /etc/hosts, /tmp/ray) are, and so are examples

@@ -6,7 +6,6 @@
 import copy
 import dataclasses
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,19 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stand_ins
 import torch
 from architectures import ARCHITECTURES, inputs
 from torch import nn
 
 import vxlab
-from vxlab.adapters.family import Family, Method
+from vxlab.adapters.core.family import Family, Method
 from vxlab.experiments import hardware
-from vxlab.experiments.step_cost import kernels, peak_bytes, random_batch, step_memory, timed, training_step
-from vxlab.spectra import singular_triplets
-from vxlab.svd import in_batches
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import stand_ins
+from vxlab.experiments.costs.step import kernels, peak_bytes, random_batch, step_memory, timed, training_step
+from vxlab.spectra.decompose import in_batches
+from vxlab.spectra.weights import singular_triplets
 
 DEVICE = os.environ.get("VXLAB_GPU_TESTS_ON", "cuda")
 pytestmark = [
@@ -285,7 +282,7 @@ def test_the_hardware_and_its_peak_are_the_gpus() -> None:
 @cuda_alone
 def test_costs_leave_a_row_that_says_what_ran_out_of_memory() -> None:
     pytest.importorskip("pandas")
-    from vxlab.experiments.rank_costs import rank_costs
+    from vxlab.experiments.costs.by_rank import rank_costs
 
     model = ARCHITECTURES["bert"]().to("cuda")
     much = dataclasses.replace(vxlab.VeRA(rank=4), rank=2**31)  # two matrices of a terabyte
@@ -356,7 +353,7 @@ def test_a_sweeps_workers_share_the_gpus(materials: dict[str, Any], tmp_path: Pa
 def test_a_trained_model_answers_on_the_gpu_with_its_bands_cut(
     materials: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vxlab.experiments.truncation import truncated_answers
+    from vxlab.studies.subspaces.truncation import truncated_answers
 
     monkeypatch.setenv("VXLAB_REPORTS", str(tmp_path))
     record = vxlab.run(spec_of(materials, vxlab.Full()), progress=False)

@@ -7,12 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-import torch
-
-import vxlab
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import gpu_cases
 import gpu_check
 import gpu_exact
@@ -21,6 +15,10 @@ import gpu_report
 import gpu_steps
 import gpu_svd
 import gpu_tests
+import pytest
+import torch
+
+import vxlab
 
 BAD = """
 import os, signal, time

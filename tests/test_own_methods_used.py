@@ -13,23 +13,24 @@ import pandas as pd
 import pytest
 import toy_notebooks
 import toy_runs
+from places import ROOT
 
 import vxlab
 from vxlab.adapters import METHODS
-from vxlab.adapters.own_home import import_methods
+from vxlab.adapters.methods.own_home import import_methods
+from vxlab.adapters.methods.passed_on import environment
 from vxlab.cli import main
-from vxlab.experiments.capture_table import capture_table
-from vxlab.experiments.labels import family_name, label
-from vxlab.experiments.materials import Materials
-from vxlab.experiments.measured import is_usual, measured
-from vxlab.experiments.own_methods import environment
-from vxlab.experiments.rank_costs import rank_costs
-from vxlab.experiments.rank_table import FAMILIES, known_families, rank_tables
-from vxlab.experiments.step_cost import random_batch
-from vxlab.experiments.trained import layer_updates, load_trained, trained_updates
-from vxlab.views.report import report
+from vxlab.experiments.costs.by_rank import rank_costs
+from vxlab.experiments.costs.step import random_batch
+from vxlab.experiments.method_names import family_name, label
+from vxlab.experiments.runs.inputs import Materials
+from vxlab.experiments.runs.trained import layer_updates, load_trained, trained_updates
+from vxlab.experiments.sweeps.stored_scores import is_usual, measured
+from vxlab.studies.capture import capture_table
+from vxlab.studies.ranks.table import FAMILIES, known_families, rank_tables
+from vxlab.views.reports.report import report
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECTION = README.partition("### Methods of your own\n")[2].partition("\n## ")[0]
 
 

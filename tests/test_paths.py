@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vxlab import paths
-from vxlab.experiments.store import Store
+from vxlab.experiments.store.store import Store
 from vxlab.paths import reports_folder
 
 

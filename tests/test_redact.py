@@ -2,7 +2,8 @@
 
 import pytest
 
-from vxlab import VxlabError, cli
+from vxlab import VxlabError
+from vxlab.cli import commands as cli
 from vxlab.redact import holds_secret, redact, refuse_secret
 
 TOKEN = "hf_" + "a1B2" * 8

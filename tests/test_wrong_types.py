@@ -10,11 +10,11 @@ from torch import nn
 
 import vxlab
 from vxlab import LoRA
-from vxlab.experiments.compare import announced
 from vxlab.experiments.engines import make_engine
-from vxlab.experiments.fair_recipes import fair_recipe, fair_study, study_run
-from vxlab.experiments.recipes import recipe
-from vxlab.experiments.sweep import grid
+from vxlab.experiments.sweeps.fair_recipes import fair_recipe, fair_study, study_run
+from vxlab.experiments.sweeps.fair_stages import announced
+from vxlab.experiments.sweeps.many_runs import grid
+from vxlab.experiments.sweeps.recipes import recipe
 
 METHOD: Any = LoRA(rank=2)
 SPEC: Any = vxlab.RunSpec(method=METHOD, learning_rate=1e-3, head_learning_rate=1e-3, model="no/such")
@@ -63,7 +63,7 @@ REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] =
     (vxlab.attach, ("minilm", METHOD), {}, "model='minilm' is no torch.nn.Module; load it first"),
     (vxlab.attach, (METHOD, MODEL), {}, r"model=LoRA\(rank=2, .* is no torch.nn.Module"),
     (vxlab.attach, (MODEL, "lora"), {}, r"method='lora' is not a method; pass vxlab.LoRA\(rank=8\)"),
-    (vxlab.attach, (MODEL, LoRA), {}, "method=<class 'vxlab.adapters.lora.LoRA'> is not a method; pass"),
+    (vxlab.attach, (MODEL, LoRA), {}, "method=<class 'vxlab.adapters.families.lora.LoRA'> is not a method; pass"),
     (vxlab.resolve_targets, (None, "mlp"), {}, "model=None is no torch.nn.Module"),
     (vxlab.trainable_parameters, (None,), {}, "model=None is no torch.nn.Module"),
     (vxlab.detach, ([MODEL],), {}, r"model=\[Linear\(.* is no torch.nn.Module"),

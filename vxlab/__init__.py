@@ -35,53 +35,53 @@ from vxlab.adapters import (
 from vxlab.errors import VxlabError
 
 if TYPE_CHECKING:
-    from vxlab.experiments.compare import compare
-    from vxlab.experiments.comparison import Comparison
-    from vxlab.experiments.fair import Candidate, FairSweep
-    from vxlab.experiments.fair_recipes import fair_recipe
-    from vxlab.experiments.models import load_model
-    from vxlab.experiments.own_loops import AdapterCallback, save_adapters_only
-    from vxlab.experiments.recipes import recipe
+    from vxlab.experiments.models.load import load_model
     from vxlab.experiments.record import RunRecord
-    from vxlab.experiments.run import run
+    from vxlab.experiments.runs.one_run import run
+    from vxlab.experiments.runs.own_loops import AdapterCallback, save_adapters_only
     from vxlab.experiments.spec import RunSpec
-    from vxlab.experiments.store import Store
-    from vxlab.experiments.sweep import grid, sweep
-    from vxlab.experiments.sweep_file import read_sweep
-    from vxlab.experiments.tasks import Task, load_task
-    from vxlab.views.live_run import live_run
-    from vxlab.views.rank_explorer import explore_rank
-    from vxlab.views.subspace_explorer import explore_subspaces
-    from vxlab.views.sweep_explorer import explore_sweep
-    from vxlab.views.update_explorer import explore_updates
+    from vxlab.experiments.store.store import Store
+    from vxlab.experiments.sweeps.comparison import Comparison
+    from vxlab.experiments.sweeps.fair_recipes import fair_recipe
+    from vxlab.experiments.sweeps.fair_stages import compare
+    from vxlab.experiments.sweeps.file import read_sweep
+    from vxlab.experiments.sweeps.many_runs import grid, sweep
+    from vxlab.experiments.sweeps.protocol import Candidate, FairSweep
+    from vxlab.experiments.sweeps.recipes import recipe
+    from vxlab.experiments.tasks.task import Task, load_task
+    from vxlab.views.explorers.live_run.live_run import live_run
+    from vxlab.views.explorers.rank.explorer import explore_rank
+    from vxlab.views.explorers.subspaces.explorer import explore_subspaces
+    from vxlab.views.explorers.sweep.explorer import explore_sweep
+    from vxlab.views.explorers.updates.explorer import explore_updates
 
 ELoRA = VeRA
 """VeRA's first name."""
 
 _LAZY = {
-    "AdapterCallback": "vxlab.experiments.own_loops",
-    "Candidate": "vxlab.experiments.fair",
-    "Comparison": "vxlab.experiments.comparison",
-    "FairSweep": "vxlab.experiments.fair",
+    "AdapterCallback": "vxlab.experiments.runs.own_loops",
+    "Candidate": "vxlab.experiments.sweeps.protocol",
+    "Comparison": "vxlab.experiments.sweeps.comparison",
+    "FairSweep": "vxlab.experiments.sweeps.protocol",
     "RunRecord": "vxlab.experiments.record",
     "RunSpec": "vxlab.experiments.spec",
-    "Store": "vxlab.experiments.store",
-    "Task": "vxlab.experiments.tasks",
-    "compare": "vxlab.experiments.compare",
-    "explore_rank": "vxlab.views.rank_explorer",
-    "explore_subspaces": "vxlab.views.subspace_explorer",
-    "explore_sweep": "vxlab.views.sweep_explorer",
-    "explore_updates": "vxlab.views.update_explorer",
-    "fair_recipe": "vxlab.experiments.fair_recipes",
-    "grid": "vxlab.experiments.sweep",
-    "live_run": "vxlab.views.live_run",
-    "load_model": "vxlab.experiments.models",
-    "load_task": "vxlab.experiments.tasks",
-    "read_sweep": "vxlab.experiments.sweep_file",
-    "recipe": "vxlab.experiments.recipes",
-    "run": "vxlab.experiments.run",
-    "save_adapters_only": "vxlab.experiments.own_loops",
-    "sweep": "vxlab.experiments.sweep",
+    "Store": "vxlab.experiments.store.store",
+    "Task": "vxlab.experiments.tasks.task",
+    "compare": "vxlab.experiments.sweeps.fair_stages",
+    "explore_rank": "vxlab.views.explorers.rank.explorer",
+    "explore_subspaces": "vxlab.views.explorers.subspaces.explorer",
+    "explore_sweep": "vxlab.views.explorers.sweep.explorer",
+    "explore_updates": "vxlab.views.explorers.updates.explorer",
+    "fair_recipe": "vxlab.experiments.sweeps.fair_recipes",
+    "grid": "vxlab.experiments.sweeps.many_runs",
+    "live_run": "vxlab.views.explorers.live_run.live_run",
+    "load_model": "vxlab.experiments.models.load",
+    "load_task": "vxlab.experiments.tasks.task",
+    "read_sweep": "vxlab.experiments.sweeps.file",
+    "recipe": "vxlab.experiments.sweeps.recipes",
+    "run": "vxlab.experiments.runs.one_run",
+    "save_adapters_only": "vxlab.experiments.runs.own_loops",
+    "sweep": "vxlab.experiments.sweeps.many_runs",
 }
 
 __all__ = [
@@ -147,4 +147,4 @@ def __dir__() -> list[str]:
 
 
 if "VXLAB_IMPORT" in os.environ:  # last, for what it imports imports vxlab
-    importlib.import_module("vxlab.experiments.own_methods").import_passed_on()
+    importlib.import_module("vxlab.adapters.methods.passed_on").import_passed_on()

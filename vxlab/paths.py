@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from vxlab.told import warn_once
+from vxlab.warn import warn_once
 
 FIRST_NOTEBOOK = "00_start.ipynb"
 

@@ -1,6 +1,17 @@
 """Adapters on linear layers: families of thin factors, attaching, merging and saving."""
 
-from vxlab.adapters.attach import (
+from vxlab.adapters.core.family import Family, Method
+from vxlab.adapters.core.layer import AdaptedLinear
+from vxlab.adapters.core.operation import adapted_linear
+from vxlab.adapters.core.roles import TARGET_SETS
+from vxlab.adapters.families.baselines import BitFit, Full, Head, Probe
+from vxlab.adapters.families.lidb import LiDB
+from vxlab.adapters.families.lora import LoRA
+from vxlab.adapters.families.lora_xs import LoRAXS
+from vxlab.adapters.families.vera import VeRA
+from vxlab.adapters.methods.by_name import METHODS, method_from_name, register
+from vxlab.adapters.peft.method import PEFT
+from vxlab.adapters.placement.attach import (
     ParameterCount,
     adapted_layers,
     attach,
@@ -9,19 +20,8 @@ from vxlab.adapters.attach import (
     trainable_parameters,
     unmerge,
 )
-from vxlab.adapters.checkpoint import load_adapter, save_adapter
-from vxlab.adapters.ends import BitFit, Full, Head, Probe
-from vxlab.adapters.family import Family, Method
-from vxlab.adapters.layer import AdaptedLinear
-from vxlab.adapters.lidb import LiDB
-from vxlab.adapters.lora import LoRA
-from vxlab.adapters.lora_xs import LoRAXS
-from vxlab.adapters.methods import METHODS, method_from_name, register
-from vxlab.adapters.operation import adapted_linear
-from vxlab.adapters.peers import PEFT
-from vxlab.adapters.roles import TARGET_SETS
-from vxlab.adapters.targets import resolve_targets
-from vxlab.adapters.vera import VeRA
+from vxlab.adapters.placement.targets import resolve_targets
+from vxlab.adapters.saving.checkpoint import load_adapter, save_adapter
 
 __all__ = [
     "METHODS",

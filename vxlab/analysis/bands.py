@@ -7,8 +7,8 @@ from torch import Tensor
 
 from vxlab.analysis.matrices import checked
 from vxlab.errors import VxlabError
-from vxlab.spectra import BANDS as ORDERED
-from vxlab.spectra import Triplets
+from vxlab.spectra.weights import BANDS as ORDERED
+from vxlab.spectra.weights import Triplets
 
 BANDS = (*ORDERED, "random")
 

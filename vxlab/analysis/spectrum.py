@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vxlab.analysis.matrices import Update, factors_of, kind_of
 from vxlab.errors import VxlabError
-from vxlab.spectra import Triplets, column_signs
+from vxlab.spectra.weights import Triplets, column_signs
 
 BLOCK = 256
 """Rows that are widened to float64 and folded into the triangle at a time: as many as take no more memory than the

@@ -4,12 +4,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from vxlab.errors import DataWarning, VxlabError
-from vxlab.told import looking_ahead, warn_once
+from vxlab.warn import looking_ahead, warn_once
 
 if TYPE_CHECKING:
-    from vxlab.experiments.copies import Ids
     from vxlab.experiments.record import RunRecord
-    from vxlab.experiments.tasks import Task
+    from vxlab.experiments.tasks.copies import Ids
+    from vxlab.experiments.tasks.task import Task
 
 _OF_TASK = (
     "task", "task_folder", "label_column", "group_column", "label_kind", "train_examples", "eval_examples",

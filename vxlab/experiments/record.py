@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vxlab.adapters.adapter_files import SETTINGS_FILE
+from vxlab.adapters.saving.adapter_files import SETTINGS_FILE
 from vxlab.errors import VxlabError
-from vxlab.experiments.labels import label
+from vxlab.experiments.method_names import label
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +68,7 @@ class RunRecord:
     """what the key holds beside the spec: fingerprints of model and task, the precision in force, the version; empty
     in a record from before there were sweeps"""
     training: dict[str, Any] = field(default_factory=dict, repr=False)
-    """how it was trained, from :func:`vxlab.experiments.training_facts.describe_training`, and ``timed_steps``, of
+    """how it was trained, from :func:`vxlab.experiments.runs.training_facts.describe_training`, and ``timed_steps``, of
     which the times are (fewer than ``steps`` in a run that was taken up again); empty in older records"""
     probe: dict[str, Any] = field(default_factory=dict, repr=False)
     """of a probe: the pooling and the strength (C, or α of a ridge) that were chosen, the folds of the cross-validation
@@ -230,7 +230,7 @@ def units_in(tensors: "dict[str, torch.Tensor]", split: str) -> "NDArray[np.int6
 def _constant_with(task: dict[str, Any], split: str, labels: "NDArray[Any]") -> float:
     import numpy as np
 
-    from vxlab.experiments.metrics import compute
+    from vxlab.experiments.scoring.metrics import compute
 
     if task["num_labels"] == 1:
         return 0.0

@@ -1,0 +1,182 @@
+"""A sweep in a YAML file: readable, and refused with the nearest word where it cannot be meant."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vxlab
+from vxlab.experiments.sweeps.file import read_sweep
+
+FAIR = """
+model: minilm
+task: rotten_tomatoes
+epochs: 1
+learning_rates: 3
+spacing: 3
+head_learning_rates: [5e-3, 1e-2]
+report_seeds: 4
+candidates:
+  - {method: lora, rank: [2, 8]}
+  - {method: elora, rank: 256, learning_rate: 2e-2, targets: [query, value]}
+  - {method: head}
+"""
+GRID = """
+protocol: grid
+task: sst2
+learning_rates: [1e-3, 1e-2]
+seeds: [0, 1, 2]
+candidates:
+  - {method: lora_xs, rank: [4, 8], basis: [top, bottom]}
+"""
+
+
+def read(text: str, folder: Path) -> "vxlab.FairSweep | list[vxlab.RunSpec]":
+    path = folder / "sweep.yaml"
+    path.write_text(text)
+    return read_sweep(path)
+
+
+def test_a_fair_sweep_is_read(tmp_path: Path) -> None:
+    fair = read(FAIR, tmp_path)
+    assert isinstance(fair, vxlab.FairSweep)
+    assert list(fair.names) == ["LoRA r=2", "LoRA r=8", "VeRA r=256", "head only"]
+    vera = fair.names["VeRA r=256"]
+    assert (vera.targets, vera.learning_rate) == (("query", "value"), 2e-2)
+    assert (fair.spacing, fair.head_learning_rates, fair.report_seeds) == (3, (5e-3, 1e-2), 4)
+    assert fair.settings == {"model": "minilm", "task": "rotten_tomatoes", "epochs": 1}
+
+
+def test_a_grid_is_every_combination(tmp_path: Path) -> None:
+    specs = read(GRID, tmp_path)
+    assert isinstance(specs, list)
+    assert len(set(specs)) == 4 * 2 * 3
+    assert {spec.task for spec in specs} == {"sst2"}
+    assert specs[0].learning_rate == 1e-3  # which YAML alone takes for a text
+
+
+def test_the_kind_of_labels_is_a_setting_like_others(tmp_path: Path) -> None:
+    specs = read(GRID + "label_kind: numbers\n", tmp_path)
+    assert isinstance(specs, list)
+    assert {spec.label_kind for spec in specs} == {"numbers"}
+
+
+def test_peft_methods_are_named_with_their_settings(tmp_path: Path) -> None:
+    fair = read('candidates: [{method: "peft:dora", r: [4, 8]}, {method: bitfit}]', tmp_path)
+    assert isinstance(fair, vxlab.FairSweep)
+    assert list(fair.names) == ["DoRA r=4 (PEFT)", "DoRA r=8 (PEFT)", "BitFit"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epochs: 1", "epoch: 1", r"unknown key 'epoch'; did you mean 'epochs'"),
+        ("report_seeds", "report_seed", "unknown key 'report_seed'; did you mean 'report_seeds'"),
+        ("epochs: 1", "protocol: fare", "protocol='fare' is unknown; choose fair or grid"),
+        ("rank: [2, 8]", "rnk: 2", "method 'lora' has no setting 'rnk'; did you mean 'rank'"),
+        ("rank: [2, 8]", "rank: 0", "rank=0 is not a positive integer"),
+        ("method: lora,", "methd: lora,", "names no method; add method: lora"),
+        ("method: lora,", "method: lorra,", "method='lorra' is unknown; did you mean 'lora'"),
+        ("candidates:", "candidate:", "names no candidates"),
+        ("epochs: 1", "epochs: [1", "is not YAML"),
+        ("epochs: 1", "epochs: 0", "epochs=0 is not a positive whole number"),
+        ("report_seeds: 4", "report_seeds: many", "report_seeds='many' is not a whole number of 1 or more"),
+        ("  - {method: head}", "  - head", "is not a list of mappings"),
+        ("  - {method: head}", "  - {method: 8}", "method=8 is not a name; write lora"),
+        ("epochs: 1", "epochs: 1\nepochs: 2", "key 'epochs' stands twice"),
+        ("epochs: 1", "epochs: '1'", "epochs='1' is a text; it must be a whole number: write epochs=1, without quotes"),
+        ("epochs: 1", "epochs: 1:30", "epochs='1:30' is a text; it must be a whole number"),
+        ("epochs: 1", "epochs: 010", "010 begins with a 0, which is octal to some; write 10"),
+        ("epochs: 1", "epochs: 2024-01-01", "epochs='2024-01-01' is a text"),
+        ("epochs: 1", "\tepochs: 1", "is not YAML: while scanning .* found character"),
+        ("epochs: 1", "label_column: no", "label_column=False is a bool; it must be a text"),
+        ("epochs: 1", "? [a, b]\n: 1", "is not YAML: .* found unhashable key"),
+        ("epochs: 1", "epochs: !!int x", "is not YAML: invalid literal"),
+        ("epochs: 1", "epochs: !!bool x", "is not YAML: 'x'"),
+        ("epochs: 1", "epochs: !!timestamp x", "is not YAML: 'NoneType'"),
+        ("epochs: 1", "label_column: !!binary aGVsbG8=", "label_column=b'hello' is a bytes; it must be a text"),
+        ("epochs: 1", "epochs: " + "9" * 5000, "is not YAML: Exceeds the limit"),
+        ("epochs: 1", "epochs: &a [*a]", "is not YAML: found unconstructable recursive node"),
+        ("epochs: 1", "epochs: " + "[" * 3000 + "]" * 3000, "is not YAML: it is nested too deeply"),
+        ("learning_rates: 3", "learning_rates: [1e-3]", r"learning_rates=\[0.001\] is not a whole number"),
+        ("rank: [2, 8]", "rank: [[2]]", r"LoRA rank=\[2\] is a list; it must be a whole number"),
+        ("rank: [2, 8]", "name: x", "method 'lora' has no setting 'name'"),
+        ("method: lora,", "method: [lora, 8],", r"method=\['lora', 8\] is not a name"),
+        ("[query, value]", "{query: 1}", "targets={'query': 1} is a dict; it must be a text or a list of texts"),
+        ("learning_rate: 2e-2", "learning_rate: [2e-2]", r"learning_rate=\[0.02\] is a list; it must be a number"),
+        ("{method: head}", "{method: head, method: full}", "key 'method' stands twice"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(old: str, new: str, message: str, tmp_path: Path) -> None:
+    assert old in FAIR
+    with pytest.raises(vxlab.VxlabError, match=message):
+        read(FAIR.replace(old, new), tmp_path)
+
+
+def test_a_grid_needs_its_rates(tmp_path: Path) -> None:
+    with pytest.raises(vxlab.VxlabError, match="protocol: grid needs learning_rates"):
+        read(GRID.replace("learning_rates: [1e-3, 1e-2]", ""), tmp_path)
+    with pytest.raises(vxlab.VxlabError, match="unknown key 'report_seeds'"):
+        read(GRID + "report_seeds: 3\n", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "names no candidates"),
+        (b"# nothing\n", "names no candidates"),
+        (b"- a\n", "names no candidates"),
+        (b"candidates:\n", "candidates=None is not a list of mappings"),
+        (b"task: caf\xe9\n", "cannot be read: 'utf-8' codec"),
+        (bytes(range(256)), "cannot be read: 'utf-8' codec"),
+        (b"a\0b", "is not YAML: unacceptable character"),
+        (b"a: 1\n---\nb: 1\n", "is not YAML: expected a single document"),
+    ],
+)
+def test_what_is_no_sweep_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_bytes(content)
+    with pytest.raises(vxlab.VxlabError, match=message) as refused:
+        read_sweep(tmp_path / "sweep.yaml")
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_what_stands_for_billions_is_refused_at_once(tmp_path: Path) -> None:
+    """Nine aliases of nine aliases ...: a kilobyte that would fill every memory, if anything walked through it."""
+    lines = ["x0: &x0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9)}]" for i in range(1, 10)]
+    with pytest.raises(vxlab.VxlabError, match="holds more than 100,000 values"):
+        read("\n".join([*lines, "candidates: *x9"]), tmp_path)
+
+
+@pytest.mark.parametrize("rate", ["1e-3", "+1e-3", "1.e-3", "1E-3", "0.001", ".001"])
+def test_a_number_is_read_as_it_is_written(rate: str, tmp_path: Path) -> None:
+    fair = read(f"{{train_examples: 1_000, task: 2024-01-01, label_column: '1e3', candidates: [{{method: lora, "
+                f"learning_rate: {rate}, rank_stabilised: on}}]}}", tmp_path)  # fmt: skip
+    assert isinstance(fair, vxlab.FairSweep)
+    (candidate,) = fair.names.values()
+    assert (candidate.learning_rate, candidate.method.settings()["rank_stabilised"]) == (1e-3, True)
+    assert fair.settings == {"train_examples": 1000, "task": "2024-01-01", "label_column": "1e3"}
+
+
+def test_aliases_and_merged_mappings_are_read(tmp_path: Path) -> None:
+    fair = read("candidates:\n- &one {method: lora, rank: 2, targets: &t [query]}\n- {<<: *one, rank: 4}\n"
+                "- {method: vera, targets: *t}\ntext_columns: review\n", tmp_path)  # fmt: skip
+    assert isinstance(fair, vxlab.FairSweep)
+    assert {name: each.targets for name, each in fair.names.items()} == dict.fromkeys(
+        ["LoRA r=2", "LoRA r=4", "VeRA r=256"], ("query",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("nowhere.yaml", "nowhere.yaml' cannot be read: No such file"), ("", "cannot be read: Is a directory"),
+     ("a\0b", "cannot be read: embedded null byte"), (8, "path=8 is an int; it must be a text")],
+)  # fmt: skip
+def test_a_file_that_is_not_there_is_named(path: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(vxlab.VxlabError, match=message):
+        read_sweep(tmp_path / path if isinstance(path, str) else path)
+
+
+def test_objects_of_python_are_not_made(tmp_path: Path) -> None:
+    with pytest.raises(vxlab.VxlabError, match="is not YAML"):
+        read("candidates: !!python/object/apply:os.getcwd []", tmp_path)

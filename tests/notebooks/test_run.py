@@ -1,0 +1,55 @@
+"""Every notebook runs from its first cell to its last at smoke scale, and makes its page."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from vxlab.views.reports import notebooks
+from vxlab.views.reports.report import report
+
+# A tiny model, which the test fills in, and the kernel's own process halve the time of dozens of runs.
+_OWN = {"model": "a model of one's own"}
+_VARIANTS = {
+    "01_fine_tune": [
+        {"method": "vera"},
+        *({"method": name, **_OWN} for name in ("lora", "lora_xs", "head", "probe", "full")),
+    ],
+    "03_subspaces": [{"engine": "inline", **_OWN}],
+    "04_weight_similarity": [{"engine": "inline", **_OWN}],
+    "05_expressivity": [_OWN],
+    "06_start_and_parts": [{"engine": "inline", **_OWN}],
+}
+_SLOW = ("lora", "lora_xs")  # they show what VeRA's report shows
+_RUNS = [
+    pytest.param(
+        name, values, id="-".join([name, *values.values()]), marks=[pytest.mark.slow] * (values.get("method") in _SLOW)
+    )
+    for name in notebooks.names()
+    for values in _VARIANTS.get(name, [{}])
+]
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all: the run of the head alone, which every method is compared with, is trained once a model."""
+    return tmp_path_factory.mktemp("reports")
+
+
+@pytest.mark.parametrize(("name", "values"), _RUNS)
+def test_notebook_runs_at_smoke_scale(name: str, values: dict[str, str], reports: Path, tiny_model: str) -> None:
+    own = {"model": tiny_model} if "model" in values else {}
+    page = report(name, {"scale": "smoke", **values, **own}, folder=reports)
+    html = page.read_text(encoding="utf-8")
+    assert "<strong>Smoke run.</strong>" in html
+    assert "Its numbers mean nothing." in html
+    assert 'id="figure-1"' in html
+    assert "Traceback" not in html
+    assert _stderr(page.with_suffix(".ipynb")) == ""
+
+
+def _stderr(notebook: Path) -> str:
+    """Return what a reader of the notebook would meet as warnings."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stderr")

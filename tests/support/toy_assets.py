@@ -1,0 +1,122 @@
+"""Tiny real wheels, a manifest that lists them, and a server that can fail halfway: what the tests of assets fetch."""
+
+import hashlib
+import io
+import json
+import os
+import time
+import zipfile
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from vxlab.experiments.assets.manifest import Asset, File, Package
+
+WEIGHTS = os.urandom(300_000)  # does not compress, so half of the wheel is half of the weights
+CONFIG = b'{"model_type": "toy"}'
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def make_wheel(folder: Path, name: str, members: dict[str, bytes]) -> Package:
+    """Write a wheel that pip accepts and return its row of the manifest."""
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    info = f"{name}-1.0.dist-info"
+    wheel = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for member, content in members.items():
+            packed.writestr(member, content)
+        packed.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        packed.writestr(f"{info}/WHEEL", wheel)
+        packed.writestr(f"{info}/RECORD", "")
+    content = path.read_bytes()
+    return Package(name, "1.0", path.name, len(content), digest(content))
+
+
+def make_asset(folder: Path, name: str = "toy", weights: bytes = WEIGHTS) -> Asset:
+    package = make_wheel(
+        folder, f"{name}_wheel", {"deep/weights.bin": weights, "deep/config.json": CONFIG, "x.py": b""}
+    )
+    return describe(name, "wheel", (package,), weights)
+
+
+def make_split_asset(folder: Path, parts: int = 3) -> Asset:
+    joined = io.BytesIO()
+    with zipfile.ZipFile(joined, "w") as packed:
+        packed.writestr("deep/weights.bin", WEIGHTS)
+        packed.writestr("deep/config.json", CONFIG)
+    content, size = joined.getvalue(), -(-len(joined.getvalue()) // parts)
+    packages = []
+    for i in range(parts):
+        part = f"input/toy.zip.00{i + 1}"
+        package = make_wheel(folder, f"toy_part_{i + 1}", {part: content[i * size : (i + 1) * size]})
+        packages.append(replace(package, part=part))
+    return describe("toy", "split-zip", tuple(packages))
+
+
+def describe(name: str, archive: str, packages: tuple[Package, ...], weights: bytes = WEIGHTS) -> Asset:
+    kept = {"weights.bin": weights, "sub/config.json": CONFIG}
+    members = ("deep/weights.bin", "deep/config.json")
+    files = tuple(
+        File(member, path, len(content), digest(content))
+        for member, (path, content) in zip(members, kept.items(), strict=True)
+    )
+    return Asset(name, "data", "a toy", "CC0-1.0", "here", "nobody", archive, packages, files)
+
+
+def write_manifest(path: Path, asset: Asset) -> Path:
+    """Write a manifest that lists one asset."""
+    heads = ("kind", "description", "licence", "source", "citation", "archive")
+    lines = [f"[{asset.name}]", *(f"{key} = {json.dumps(getattr(asset, key))}" for key in heads)]
+    for kind in ("packages", "files"):
+        for row in getattr(asset, kind):
+            lines += [f"[[{asset.name}.{kind}]]", *(f"{key} = {json.dumps(value)}" for key, value in vars(row).items())]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+class Server(ThreadingHTTPServer):
+    """Serve a folder; cut or hold one answer halfway, and remember who asked for what."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.cut, self.hold = "", ""
+        super().__init__(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+class Handler(SimpleHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        name, start = self.path.lstrip("/"), self.headers.get("Range", "bytes=0-")
+        self.server.asked.append((name, start))
+        if not name:
+            return super().do_GET()
+        content = Path(self.directory, name).read_bytes()
+        first = int(start.removeprefix("bytes=").rstrip("-"))
+        self.send_response(206 if first else 200)
+        self.send_header("ETag", '"one"')
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(content) - first))
+        self.end_headers()
+        half = len(content) // 2
+        self.wfile.write(content[first:half])
+        if self.server.hold == name:
+            time.sleep(60)
+        if self.server.cut == name:
+            self.server.cut = ""
+            return None
+        self.wfile.write(content[max(first, half) :])
+        return None
+
+    def log_message(self, *_: object) -> None:
+        pass

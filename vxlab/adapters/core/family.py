@@ -1,0 +1,244 @@
+"""What a way to fine-tune is, and what a family of adapters adds: the two thin factors whose product is the update."""
+
+import dataclasses
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, ClassVar, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from vxlab.adapters.core.fingerprint import frozen_probe, weights_fingerprint
+from vxlab.adapters.core.hooks import exchange_hooks
+from vxlab.adapters.core.own_code import code_version, is_own
+from vxlab.adapters.methods.own_home import packed
+from vxlab.checks import settle_fields, shown
+from vxlab.errors import VxlabError
+
+Shape = tuple[int, int]
+"""(out_features, in_features), the order of ``torch.nn.Linear.weight``."""
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """Settings of a way to fine-tune, and how it is put on a model. The task head trains with every one of them."""
+
+    name: ClassVar[str]
+    """The name on the command line and in saved files."""
+    on_layers: ClassVar[bool] = True
+    """Whether it goes on target layers; else it takes no notice of them."""
+    by_gradient: ClassVar[bool] = True
+    """Whether it trains by gradient steps; else rates, epochs, batches and seeds do not enter its numbers."""
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether it starts from the gradients of the target layers' weights, which ``attach`` must be given.
+
+        What it makes of them is then saved with the adapter: nothing else reproduces it.
+        """
+        return False
+
+    def __post_init__(self) -> None:
+        settle_fields(self, f"{type(self).__name__} ")
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @abstractmethod
+    def put_on(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> set[str]:
+        """Change the model in place, or raise and leave it; return the names of what trains in the backbone."""
+
+    @abstractmethod
+    def take_off(self, model: nn.Module, layers: Sequence[str]) -> None:
+        """Undo :meth:`put_on`; which parameters train is restored by the caller."""
+
+    @abstractmethod
+    def count(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> int:
+        """Return how many parameters of the backbone would train on a bare model, or raise as :meth:`put_on` does."""
+
+    def fingerprints(self, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
+        """Return what tells whether the frozen tensors of the adapted layers are the ones trained with, as JSON."""
+        return {}
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions, beside vxlab's own, on which its numbers depend: of a class of yours, its code's."""
+        return code_version(type(self))
+
+    def schedule(self, model: nn.Module) -> "Schedule | None":
+        """Return what a training loop must do for the method that is on this model, if anything."""
+        return None
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return packed(self) if is_own(type(self)) else super().__reduce_ex__(protocol)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # it never changes
+
+
+def require_method(method: object) -> None:
+    """Refuse what is no method, such as a method's name or its class."""
+    if not isinstance(method, Method):
+        raise VxlabError(
+            f"method={shown(method)} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, PEFT, Head, ..."
+        )
+
+
+class Schedule(Protocol):
+    """What a method does between optimizer steps."""
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Act after optimizer step ``step``, from 1, of ``steps``, while its gradients are there."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what it remembers, for a checkpoint."""
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what :meth:`state` returned."""
+
+
+@dataclass(frozen=True)
+class Family(Method):
+    """A family of adapters: **ΔW = left·right** with left ``(out, r)`` and right ``(r, in)``.
+
+    A subclass says which tensors it trains, which it freezes, and how the two factors follow from them. Everything
+    else (forward, backward, merging, saving, counting) is written once, in terms of the factors.
+    """
+
+    rank: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rank < 1:
+            raise VxlabError(f"{type(self).__name__} rank={self.rank!r} is not a positive integer; choose 1 or more")
+
+    def check(self, shape: Shape, layer: str) -> None:
+        """Raise if this family cannot adapt a layer of this shape."""
+
+    def shared(self, shapes: Sequence[Shape]) -> dict[str, Tensor]:
+        """Return the frozen float32 tensors that all layers of these shapes share, on the CPU."""
+        return {}
+
+    def frozen(
+        self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor] | None = None
+    ) -> dict[str, dict[str, Tensor]]:
+        """Return every layer's own frozen tensors by dotted name, all layers in one call.
+
+        Where there are two bases, that of the output side comes first.
+
+        Args:
+            weights: W ``(out, in)``, by layer.
+            gradients: the loss's gradient for each W, where :attr:`needs_gradients`.
+        """
+        return {layer: {} for layer in weights}
+
+    @abstractmethod
+    def trained(self, shape: Shape) -> dict[str, Tensor]:
+        """Return the initial values of the trained tensors of one layer, drawn from torch's global generator."""
+
+    @abstractmethod
+    def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
+        """Return left ``(out, r)`` and right ``(r, in)`` from the layer's trained, frozen and shared tensors."""
+
+    @property
+    def dropout_probability(self) -> float:
+        """Of zeroing an entry of the update's input while training."""
+        return 0.0
+
+    @abstractmethod
+    def parameter_count(self, shape: Shape) -> int:
+        """Return the number of trained parameters in a layer of this shape."""
+
+    def put_on(
+        self,
+        model: nn.Module,
+        layers: Mapping[str, nn.Module],
+        frozen: Mapping[str, Mapping[str, Tensor]] | None = None,
+    ) -> set[str]:
+        """As :meth:`Method.put_on`; ``frozen`` are the layers' own frozen tensors where weights do not make them."""
+        from vxlab.adapters.core.layer import AdaptedLinear, SharedTensors, linear_weight  # which stand on this file
+
+        shapes = self.checked_shapes(layers)
+        weights = [module.get_parameter("weight") for module in layers.values()]
+        # In the widest precision of the layers, as their own tensors are in the layer's.
+        dtype = functools.reduce(torch.promote_types, [weight.dtype for weight in weights], torch.float32)
+        shared = SharedTensors(self.shared(list(shapes.values()))).to(weights[0].device, dtype)
+        frozen = frozen or self.frozen({name: linear_weight(module) for name, module in layers.items()})
+        adapted = {name: AdaptedLinear(module, self, shared, frozen[name], name) for name, module in layers.items()}
+        if is_own(type(self)):
+            for layer in {layer.shape: layer for layer in adapted.values()}.values():
+                self._check_promises(layer)
+        for name, layer in adapted.items():
+            replace_layer(model, name, layer)
+        return {f"{name}.{tensor}" for name, layer in adapted.items() for tensor in layer.trained_tensors()}
+
+    def take_off(self, model: nn.Module, layers: Sequence[str]) -> None:
+        for name in layers:
+            adapted: Any = model.get_submodule(name)
+            replace_layer(model, name, adapted.restored_base())
+
+    def count(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> int:
+        return sum(self.parameter_count(shape) for shape in self.checked_shapes(layers).values())
+
+    def fingerprints(self, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
+        if self.needs_gradients:
+            return {}  # saved whole, so there is nothing to reproduce
+        adapted: list[Any] = list(layers.values())
+        shared = dict(adapted[0].shared.named_buffers())
+        frozen = [tensors for tensors in (layer.frozen_tensors() for layer in adapted) if tensors]
+        # As they were drawn, whatever the layers' precision.
+        found: dict[str, Any] = {"shared_sha256": weights_fingerprint(shared, torch.float32)} if shared else {}
+        return found | ({"basis_probes": [frozen_probe(list(each.values())) for each in frozen]} if frozen else {})
+
+    def _check_promises(self, layer: Any) -> None:
+        """Raise where a family of a user's own does not do on a layer what :class:`Family` asks of it."""
+        (out_features, in_features), cls = layer.shape, type(self).__name__
+        left, right = (tuple(factor.shape) for factor in layer.factors())
+        if len(left) != 2 or len(right) != 2 or (left[0], left[1], right[1]) != (out_features, right[0], in_features):
+            raise VxlabError(
+                f"{cls}.factors gives left {left} and right {right} on `{layer.layer}`; they must be (out, r) and "
+                f"(r, in) with (out, in) = {layer.shape}"
+            )
+        told, found = self.parameter_count(layer.shape), sum(each.numel() for each in layer.trained_tensors().values())
+        if told != found:
+            raise VxlabError(
+                f"{cls}.parameter_count gives {told:,} for (out, in) = {layer.shape}; trained gives {found:,}"
+            )
+
+    def checked_shapes(self, layers: Mapping[str, nn.Module]) -> dict[str, Shape]:
+        """Return the layers' shapes, or raise if this family cannot adapt one of them."""
+        from vxlab.adapters.core.layer import linear_shape
+
+        shapes = {name: linear_shape(module) for name, module in layers.items()}
+        for name, shape in shapes.items():
+            self.check(shape, name)
+        return shapes
+
+
+def replace_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
+    """Put a layer in the place of the one with this dotted name, under that one's hooks."""
+    exchange_hooks(layer, model.get_submodule(name))
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, layer)
+
+
+def positive(method: str, argument: str, value: float | None) -> None:
+    """Raise unless ``value`` is None or a positive, finite number."""
+    if value is not None and not (0 < value < float("inf")):
+        raise VxlabError(f"{method} {argument}={value!r} is not a positive number; choose one above 0")
+
+
+def one_of(method: str, argument: str, value: str, choices: Sequence[str]) -> None:
+    """Raise unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise VxlabError(f"{method} {argument}={value!r} is unknown; choose one of {', '.join(choices)}")
+
+
+def nearest(word: str, choices: Sequence[str]) -> str:
+    """Return the end of an error on an unknown word: the choice most like it, and all of them."""
+    near = get_close_matches(word, choices, n=1, cutoff=0.5)
+    listed = ", ".join(choices) or "none"
+    return f"; did you mean {near[0]!r}? (known: {listed})" if near else f"; known: {listed}"

@@ -1,0 +1,172 @@
+"""A linear layer with an adapter on it."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from vxlab.adapters.core.family import Family, Shape
+from vxlab.adapters.core.operation import Rebuild, adapted_linear, without_autocast
+from vxlab.errors import VxlabError
+
+
+class SharedTensors(nn.Module):
+    """Frozen tensors that many layers use.
+
+    One module referenced from every layer, so that ``.to()`` moves them once and they stay one copy in memory. They
+    are never part of a state dict: their seed reproduces them.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor, persistent=False)
+
+
+def linear_weight(layer: nn.Module) -> Tensor:
+    """Return W ``(out, in)`` of a ``torch.nn.Linear``, or of a ``Conv1D``, which stores Wᵀ."""
+    return oriented(layer, layer.get_parameter("weight").detach())
+
+
+def oriented(layer: nn.Module, weight: Tensor) -> Tensor:
+    """Return a tensor that is laid out as a linear layer's own weight as ``(out, in)``."""
+    return weight if isinstance(layer, nn.Linear) else weight.T
+
+
+def linear_shape(layer: nn.Module) -> Shape:
+    """Return (out_features, in_features) of a ``torch.nn.Linear``, or of a ``Conv1D``, which stores Wᵀ."""
+    rows, columns = layer.get_parameter("weight").shape
+    return (rows, columns) if isinstance(layer, nn.Linear) else (columns, rows)
+
+
+class AdaptedLinear(nn.Module):
+    """Compute ``y = x·(W + ΔW)ᵀ + bias`` with W and bias frozen and ``ΔW = left·right`` from a family.
+
+    It takes the place of a ``torch.nn.Linear`` or of transformers' ``Conv1D`` (which stores Wᵀ), under the same
+    parameter names, so the model's own state dict keeps its keys. x is ``(*, in)``, y ``(*, out)``.
+
+    Args:
+        base: the layer to adapt.
+        family: the adapter's settings.
+        shared: what ``family.shared`` returned, as one module for all layers.
+        frozen: what ``family.frozen`` returned for this layer.
+        layer: the layer's dotted name.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(
+        self, base: nn.Module, family: Family, shared: SharedTensors, frozen: Mapping[str, Tensor], layer: str
+    ) -> None:
+        super().__init__()
+        self.family = family
+        self.layer = layer
+        self.transposed = not isinstance(base, nn.Linear)
+        # In a tuple, so that the replaced layer is not registered as a submodule: it comes back on detach.
+        self._base = (base,)
+        self.register_parameter("weight", base.get_parameter("weight"))
+        self.register_parameter("bias", getattr(base, "bias", None))
+        self.shape = linear_shape(base)
+        self._original_weight: Tensor | None = None
+        self.training = base.training
+
+        # Adapters train in float32 at least: half precision cannot add a step of 1e-5 to a value of 0.02.
+        dtype, device = torch.promote_types(self.weight.dtype, torch.float32), self.weight.device
+        trained = family.trained(self.shape)
+        self._trained_names, self._frozen_names = tuple(trained), tuple(frozen)
+        for name, tensor in trained.items():
+            self.register_parameter(name, nn.Parameter(tensor.to(device, dtype)))
+        for name, tensor in frozen.items():
+            # What neither weights nor a seed reproduce belongs to the state that is saved.
+            self.register_buffer(name, tensor.to(device, dtype), persistent=family.needs_gradients)
+        self.shared = shared
+
+    def oriented(self, weight: Tensor) -> Tensor:
+        """Return ``weight`` as (out, in), whichever way the layer stores it."""
+        return weight.T if self.transposed else weight
+
+    def trained_tensors(self) -> dict[str, nn.Parameter]:
+        """Return the adapter's trained parameters by name."""
+        # getattr and not get_parameter: torch.func.functional_call puts plain tensors in the parameters' place.
+        return {name: getattr(self, name) for name in self._trained_names}
+
+    def frozen_tensors(self) -> dict[str, Tensor]:
+        """Return the adapter's own frozen tensors by name; what all layers share is in ``shared``."""
+        return {name: getattr(self, name) for name in self._frozen_names}
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return left ``(out, r)`` and right ``(r, in)``, differentiable in the trained parameters."""
+        return self._factors_of(*self._all_tensors().values())
+
+    def _all_tensors(self) -> dict[str, Tensor]:
+        trained = self.trained_tensors()
+        dtype = next(iter(trained.values())).dtype  # of this layer, where layers of several precisions share tensors
+        shared = {name: tensor.to(dtype) for name, tensor in self.shared.named_buffers()}
+        return {**shared, **self.frozen_tensors(), **trained}
+
+    def _factors_of(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        # Factors are made in the adapter's own precision: autocast rounds them once, when they meet the tokens.
+        with without_autocast(self.weight.device):
+            return self.family.factors(dict(zip(self._all_tensors(), tensors, strict=True)), self.shape)
+
+    def delta_weight(self) -> Tensor:
+        """Return ``ΔW = left·right``, ``(out, in)``."""
+        left, right = self.factors()
+        return left @ right
+
+    def base_weight(self) -> Tensor:
+        """Return the frozen W ``(out, in)`` without the update, also while merged."""
+        return self.oriented(self.weight if self._original_weight is None else self._original_weight).detach()
+
+    @property
+    def merged(self) -> bool:
+        """Whether the weight holds ΔW."""
+        return self._original_weight is not None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.merged:
+            if self.training and torch.is_grad_enabled():
+                raise VxlabError(f"`{self.layer}` is merged, so its adapter cannot train; call unmerge(model) first")
+            return nn.functional.linear(x, self.oriented(self.weight), self.bias)
+        tensors = tuple(self._all_tensors().values())
+        return adapted_linear(
+            x,
+            self.oriented(self.weight),
+            self.bias,
+            *self._factors_of(*tensors),
+            dropout=self.family.dropout_probability if self.training else 0.0,
+            rebuild=Rebuild(self._factors_of, tensors),
+        )
+
+    @torch.no_grad()
+    def merge(self) -> float:
+        """Add ΔW to the weight, keeping a copy of it; return ‖(W′ - W) - ΔW‖ / ‖ΔW‖, the share that rounding lost.
+
+        It is measured where W is in half precision, and 0 otherwise.
+        """
+        self._original_weight = self.weight.detach().clone()
+        delta = self.delta_weight()
+        self.oriented(self.weight).copy_(delta + self.oriented(self.weight))  # summed in float32 at least, rounded once
+        if self.weight.dtype.itemsize >= 4 or not delta.any():
+            return 0.0
+        lost = self.oriented(self.weight).to(delta.dtype) - self.base_weight() - delta
+        return float(lost.norm() / delta.norm())
+
+    @torch.no_grad()
+    def unmerge(self) -> None:
+        """Put the kept copy of the weight back, bit for bit."""
+        if self._original_weight is not None:
+            self.weight.copy_(self._original_weight)
+            self._original_weight = None
+
+    def restored_base(self) -> nn.Module:
+        """Return the replaced layer with the weight and bias as they are now."""
+        (base,) = self._base
+        base.register_parameter("weight", self.weight)
+        base.register_parameter("bias", self.bias)
+        return base.train(self.training)
+
+    def extra_repr(self) -> str:
+        out_features, in_features = self.shape
+        return f"in_features={in_features}, out_features={out_features}, {self.family}"

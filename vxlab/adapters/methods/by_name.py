@@ -1,0 +1,170 @@
+"""Every way to fine-tune, by name: vxlab's, and those that users register."""
+
+import dataclasses
+import inspect
+import re
+from typing import TypeVar
+
+from vxlab.adapters.core.family import Method, nearest
+from vxlab.adapters.core.own_code import code_version, is_own
+from vxlab.adapters.families.baselines import BitFit, Full, Head, Probe
+from vxlab.adapters.families.lidb import LiDB
+from vxlab.adapters.families.lora import LoRA
+from vxlab.adapters.families.lora_xs import LoRAXS
+from vxlab.adapters.families.vera import VeRA
+from vxlab.adapters.methods.own_home import Home, home_of
+from vxlab.adapters.peft.method import PEFT
+from vxlab.checks import loose_fields, settle
+from vxlab.errors import VxlabError
+
+METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (LoRA, VeRA, LoRAXS, LiDB, BitFit, Head, Probe, Full)}
+_ALIASES = {"elora": "vera"}
+
+Own = TypeVar("Own", bound=type[Method])
+
+
+def register(cls: Own) -> Own:
+    """Make a method of your own known by its name, as ``vera`` is: to load, in YAML, on the command line, in explorers.
+
+    Use it as a decorator above ``@dataclass(frozen=True)``, in a module that others can import (``--import``, or
+    ``imports:`` in YAML). Registering the class again, from a reloaded module or cell, replaces it. A run's key holds
+    the class's code, so changed code trains anew.
+
+    Args:
+        cls: a subclass of :class:`Family`, or of :class:`Method`, whose fields are its settings.
+
+    Returns:
+        The same class.
+
+    Raises:
+        VxlabError: it is no such class or an abstract one, it has no name of its own, or a field is no setting that
+            JSON holds.
+
+    >>> from dataclasses import dataclass
+    >>> @register
+    ... @dataclass(frozen=True)
+    ... class Halved(LoRA):
+    ...     name = "halved"
+    >>> method_from_name("halved", rank=4)
+    Halved(rank=4, alpha=None, rank_stabilised=False, dropout=0.0)
+    >>> del METHODS["halved"]
+    """
+    _check_class(cls)
+    _check_name(cls)
+    _check_fields(cls)
+    for name in [name for name, known in METHODS.items() if name != cls.name and _is_again(known, cls)]:
+        del METHODS[name]  # it has another name now
+    METHODS[cls.name] = cls
+    return cls
+
+
+def method_from_name(name: str, /, **settings: object) -> Method:
+    """Return a method by its name and settings.
+
+    Args:
+        name: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``lidb``, ``bitfit``, ``head``, ``probe`` or ``full``; a
+            method of the peft library, such as ``peft:dora``; or one that was registered.
+        settings: the fields of that method's class; of peft's config.
+
+    Raises:
+        VxlabError: the name or a setting is unknown (the nearest is named), a setting is missing, or one is out of
+            its range.
+
+    >>> method_from_name("elora", rank=64) == VeRA(rank=64)
+    True
+    """
+    name = settle("method", name, str)
+    if name.startswith("peft:"):
+        return PEFT(name.removeprefix("peft:"), settings)
+    cls = METHODS.get(_ALIASES.get(name, name))
+    if cls is None:
+        raise VxlabError(
+            f"method={name!r} is unknown{nearest(name, [*METHODS, *_ALIASES])}; one of your own: import the module "
+            "that gives it to vxlab.register, by --import or imports: in YAML"
+        )
+    own = [field for field in dataclasses.fields(cls) if field.init]
+    for setting in settings:
+        if setting not in [field.name for field in own]:
+            raise VxlabError(f"method {cls.name!r} has no setting {setting!r}{nearest(setting, [f.name for f in own])}")
+    missing = [field.name for field in own if field.name not in settings and _is_required(field)]
+    if missing:
+        raise VxlabError(f"method {cls.name!r} needs {' and '.join(missing)}, for which it has no default")
+    return cls(**settings)
+
+
+def require_registered(method: Method) -> None:
+    """Raise where nothing could load what a method trained, because its class is not known by its name."""
+    known = METHODS.get(method.name)
+    if isinstance(method, PEFT) or known is type(method) or (known and _is_same(known, type(method))):
+        return
+    cls = type(method).__name__
+    raise VxlabError(
+        f"{cls} is not registered, so what it trains could not be loaded again; write @vxlab.register above its "
+        f"@dataclass(frozen=True), or call vxlab.register({cls})"
+    )
+
+
+def own_homes() -> list[Home]:
+    """Return the modules that registered methods of a user's come from, where they have a file."""
+    homes = dict.fromkeys(home_of(cls) for cls in METHODS.values() if is_own(cls))
+    return [home for home in homes if home[1] is not None]
+
+
+def _check_class(cls: object) -> None:
+    if not (isinstance(cls, type) and issubclass(cls, Method)):
+        raise VxlabError(f"vxlab.register({cls!r}): not a method; give a class on vxlab.adapters.Family or Method")
+    if "__dataclass_fields__" not in vars(cls):
+        raise VxlabError(
+            f"vxlab.register({cls.__name__}): not a dataclass; write @dataclass(frozen=True) above the class, below "
+            "@vxlab.register"
+        )
+    if inspect.isabstract(cls):
+        lacking = ", ".join(sorted(cls.__abstractmethods__))
+        raise VxlabError(f"vxlab.register({cls.__name__}): the class is not whole; define {lacking}")
+    if not cls.by_gradient and not issubclass(cls, Probe):
+        raise VxlabError(
+            f"vxlab.register({cls.__name__}): by_gradient=False, and of these only Probe can be run; leave it out"
+        )
+
+
+def _check_name(cls: type[Method]) -> None:
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        what = "has no name" if name is None or isinstance(name, property) else f"name={name!r}"
+        raise VxlabError(
+            f"vxlab.register({cls.__name__}): {what}; write name: ClassVar[str] = 'my_method', in lower-case letters, "
+            "digits and _ (a method of the peft library needs no registering)"
+        )
+    taken = METHODS.get(_ALIASES.get(name, name))
+    if taken is not None and not _is_same(taken, cls):
+        owner = f"{taken.__module__}.{taken.__qualname__}"
+        raise VxlabError(f"vxlab.register({cls.__name__}): name={name!r} is {owner}'s; choose another name")
+
+
+def _is_same(known: type[Method], cls: type[Method]) -> bool:
+    """Say whether two classes are one, defined again or read from one file under two names of its module."""
+    if known is cls or _is_again(known, cls):
+        return True
+    return known.__qualname__ == cls.__qualname__ and is_own(known) and code_version(known) == code_version(cls)
+
+
+def _is_again(known: type[Method], cls: type[Method]) -> bool:
+    return is_own(known) and (known.__module__, known.__qualname__) == (cls.__module__, cls.__qualname__)
+
+
+def _check_fields(cls: type[Method]) -> None:
+    hidden = [field.name for field in dataclasses.fields(cls) if not field.init]
+    loose = {name: _in_words(kind) for name, kind in loose_fields(cls).items()} | dict.fromkeys(hidden, "init=False")
+    for name, kind in loose.items():
+        raise VxlabError(
+            f"vxlab.register({cls.__name__}): field {name!r} ({kind}) is no setting that JSON holds; use bool, int, "
+            "float, str, None, or tuples of one of them"
+        )
+
+
+def _in_words(annotation: object) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
+def _is_required(field: "dataclasses.Field[object]") -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -1,0 +1,291 @@
+"""Put adapters on a model, count what trains, merge, and take them off again."""
+
+import warnings
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from torch import Tensor, nn
+
+from vxlab.adapters.core.family import Family, Method, require_method
+from vxlab.adapters.core.gradient_bases import bases_from_gradients
+from vxlab.adapters.core.layer import AdaptedLinear
+from vxlab.adapters.placement.buffers import buffer_prints, part_buffers, persistent_buffers
+from vxlab.adapters.placement.bypass import guard_calls, lift_guards
+from vxlab.adapters.placement.targets import head_parameters, resolve_targets
+from vxlab.adapters.placement.wrappers import bare, require_before_sharing_out
+from vxlab.adapters.saving.save_pretrained import give_checkpoints_back, take_checkpoints
+from vxlab.errors import VxlabError
+
+Model = TypeVar("Model", bound=nn.Module)
+
+LOST_AT_MOST = 0.1
+"""The share of an update that rounding may take in merging without a word.
+
+On MiniLM in bfloat16 a random update then loses about as much of its effect on the logits, and a trained one a
+hundredth of it, which is no more than bfloat16 moves them by without any adapter.
+"""
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """What ``attach`` did to a model, kept on it as ``model.vxlab_attachment``."""
+
+    method: Method
+    layers: tuple[str, ...]
+    trainable_before: frozenset[str]
+    own: frozenset[str]
+    """the names of the bare model's parameters"""
+    buffers: Mapping[str, str]
+    """a fingerprint of each persistent buffer of the bare model, as it was"""
+    fingerprints: Mapping[str, Any]
+    """of the frozen tensors of the adapted layers, taken before any cast of the model"""
+
+
+class ParameterCount(NamedTuple):
+    """Numbers of parameters."""
+
+    backbone: int
+    """trained in the backbone: the adapters, or everything under full fine-tuning"""
+    head: int
+    """trained in the task head"""
+    total: int
+    """of the model without adapters, trained or frozen"""
+
+
+def attach(
+    model: Model,
+    method: Method,
+    targets: str | Sequence[str] = "query-value",
+    gradients: Mapping[str, Tensor] | None = None,
+) -> Model:
+    """Freeze a model and make it trainable by one method: adapters on its target layers, and its task head.
+
+    The outputs stay what they were (LoRA-XS, whose R starts at 1e-5, moves them by next to nothing). The task head is
+    what stands outside the backbones from transformers, in a model of theirs or in one's own module around them, and
+    trains with every method; a language model's output embedding is no task head and stays frozen. A model with nothing
+    of transformers' inside is all backbone: there, adapters alone train. Initial values come from torch's global
+    generator: call ``torch.manual_seed`` first to repeat them.
+
+    Args:
+        model: any torch model whose target layers are ``torch.nn.Linear`` or transformers' ``Conv1D``; changed in
+            place. Inside DataParallel or torch.compile's wrapper, the model inside is adapted.
+        method: an adapter family's settings, ``PEFT``, ``BitFit()``, ``Head()`` or ``Full()``.
+        targets: a target set (``query-value``, ``attention``, ``mlp``, ``all-linear``, ``lora-xs-paper``,
+            ``lora-xs-released``), a role, a module-name suffix, a regular expression for the whole dotted name, or a
+            sequence of these. ``BitFit``, ``Head`` and ``Full`` take no notice of it.
+        gradients: the loss's gradient for each target's W, ``(out, in)``, by dotted name, as
+            :func:`vxlab.experiments.runs.weight_gradients` returns them; for ``LoRAXS(basis="gradient")``, which
+            starts from them, and for no other.
+
+    Returns:
+        The same model.
+
+    Raises:
+        VxlabError: the model already has adapters (peft's, too) or is inside DistributedDataParallel, the targets match
+            no layer or one that is not linear or not called, the rank does not fit a layer, or gradients are missing,
+            unfit, or given where none are used. The model is then as it was.
+
+    >>> import torch, vxlab
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    >>> vxlab.trainable_parameters(vxlab.attach(model, vxlab.LoRA(rank=1), targets="all-linear")).backbone
+    12
+    """
+    require_before_sharing_out(model)
+    require_method(method)
+    inside = bare(model)
+    _require_unattached(inside)
+    layers = resolve_targets(inside, targets) if method.on_layers else {}
+    attach_layers(inside, method, layers, bases_from_gradients(method, layers, gradients))
+    return model
+
+
+def attach_layers(
+    model: Model,
+    method: Method,
+    layers: Mapping[str, nn.Module],
+    bases: Mapping[str, Mapping[str, Tensor]] | None = None,
+) -> Model:
+    """Put a method on exactly these layers, by dotted name; otherwise like :func:`attach`.
+
+    ``bases`` are the layers' frozen tensors where they come from gradients.
+    """
+    _require_unattached(model)
+    before, buffers = _trainable_names(model), buffer_prints(model)
+    own = frozenset(name for name, _ in model.named_parameters())
+    trained = method.put_on(model, layers, bases) if isinstance(method, Family) else method.put_on(model, layers)
+    guard_calls(model, layers)
+    _train_only(model, trained | set(head_parameters(model)))
+    prints = _fingerprints(method, {name: model.get_submodule(name) for name in layers})
+    attachment = Attachment(method, tuple(layers), before, own, buffers, prints)
+    model.vxlab_attachment = attachment  # type: ignore[assignment]
+    if layers:
+        take_checkpoints(model)
+    return model
+
+
+def detach(model: Model) -> Model:
+    """Take the adapters off and restore which parameters train.
+
+    The weights stay as they are: the base model's own bit for bit, or, after :func:`merge`, with every ΔW in them, as
+    a plain model to save and serve. The head keeps what it learnt, and buffers that training moved (BatchNorm's
+    statistics) stay where they are.
+
+    Raises:
+        VxlabError: nothing is attached.
+    """
+    attachment, inside = attachment_of(model), bare(model)
+    lift_guards(inside)
+    give_checkpoints_back(inside)
+    attachment.method.take_off(inside, attachment.layers)
+    del inside.vxlab_attachment
+    _train_only(inside, attachment.trainable_before)
+    return model
+
+
+def merge(model: Model) -> Model:
+    """Fold every ΔW into its layer's weight, so that the model runs at the base model's own speed.
+
+    Keeps a copy of each weight until :func:`unmerge`; a merged model does not train.
+
+    In half precision a weight cannot hold an update that is small beside it. What rounding takes of each layer's,
+    ‖(W′ - W) - ΔW‖ / ‖ΔW‖, is measured there, and warned of above a tenth. Nothing is lost where the model is served
+    unmerged, and next to nothing in float32: load the base in float32 and the adapter on it, and merge. Cast the
+    result to half precision only where it must be, and compare the two on your own texts.
+
+    Raises:
+        VxlabError: the model has no adapters, or is merged already.
+    """
+    layers = _layers_that_are(model, merged=False, otherwise="is merged already; call unmerge(model) first")
+    lost = {layer.layer: layer.merge() for layer in layers}
+    worst = max(lost, key=lambda name: lost[name])
+    if lost[worst] > LOST_AT_MOST:
+        dtype = str(adapted_layers(model)[worst].weight.dtype).removeprefix("torch.")
+        warnings.warn(
+            f"merging lost {lost[worst]:.0%} of the update of `{worst}` to rounding in "
+            f"{dtype}; for all of it serve the model unmerged, or merge in float32 (see vxlab.merge)",
+            stacklevel=2,
+        )
+    return model
+
+
+def unmerge(model: Model) -> Model:
+    """Undo :func:`merge`: every weight is again what it was, bit for bit.
+
+    Raises:
+        VxlabError: the model has no adapters, or is not merged.
+    """
+    for layer in _layers_that_are(model, merged=True, otherwise="is not merged; call merge(model) first"):
+        layer.unmerge()
+    return model
+
+
+def adapted_layers(model: nn.Module) -> dict[str, AdaptedLinear]:
+    """Return the model's adapted layers by dotted name, in model order."""
+    return {name: module for name, module in bare(model).named_modules() if isinstance(module, AdaptedLinear)}
+
+
+def attachment_of(model: nn.Module) -> Attachment:
+    """Return what was attached to a model.
+
+    Raises:
+        VxlabError: nothing was.
+    """
+    attachment = _attachment(model)
+    if attachment is None:
+        raise VxlabError(f"this {type(model).__name__} has no adapter; call vxlab.attach(model, method) first")
+    return attachment
+
+
+def trainable_parameters(model: nn.Module) -> ParameterCount:
+    """Count what trains, in the backbone and in the task head apart, and the model's parameters without adapters."""
+    head, base = set(head_parameters(bare(model))), base_parameters(model)
+    counts = {"backbone": 0, "head": 0}
+    for name, parameter in bare(model).named_parameters():
+        if parameter.requires_grad:
+            counts["head" if name in head else "backbone"] += parameter.numel()
+    return ParameterCount(**counts, total=sum(parameter.numel() for parameter in base.values()))
+
+
+def base_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the bare model's own parameters, under the names that they have without adapters."""
+    model, attachment = bare(model), _attachment(model)
+    if attachment is None:
+        return dict(model.named_parameters())
+    # PEFT wraps a layer, whose own parameters then stand one level deeper.
+    found = {
+        name if name in attachment.own else name.replace(".base_layer.", "."): parameter
+        for name, parameter in model.named_parameters()
+    }
+    return {name: parameter for name, parameter in found.items() if name in attachment.own}
+
+
+def adapter_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
+    """Return the adapters' parameters by layer and by name within it, a shared one in the first layer that has it."""
+    known = {id(parameter) for parameter in base_parameters(model).values()}
+    found: dict[str, dict[str, nn.Parameter]] = {}
+    for layer in attachment_of(model).layers:
+        inside = bare(model).get_submodule(layer).named_parameters()
+        found[layer] = {name: parameter for name, parameter in inside if id(parameter) not in known}
+        known |= {id(parameter) for parameter in found[layer].values()}
+    return found
+
+
+def stored_bases(model: nn.Module) -> dict[str, Tensor]:
+    """Return the frozen tensors that are saved, by dotted name: those that came from gradients."""
+    own = {name: layer for name, layer in adapted_layers(model).items() if layer.family.needs_gradients}
+    return {f"{name}.{key}": basis for name, layer in own.items() for key, basis in layer.frozen_tensors().items()}
+
+
+def own_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """Return the persistent buffers of the bare model, with adapters on it or without."""
+    buffers, attachment = persistent_buffers(bare(model)), _attachment(model)
+    return {name: each for name, each in buffers.items() if attachment is None or name in attachment.buffers}
+
+
+def base_buffers(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the bare model's persistent buffers that moved since the method was attached, and those that did not."""
+    return part_buffers(bare(model), attachment_of(model).buffers)
+
+
+def _attachment(model: nn.Module) -> Attachment | None:
+    attachment = getattr(bare(model), "vxlab_attachment", None)
+    return attachment if isinstance(attachment, Attachment) else None
+
+
+def _fingerprints(method: Method, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
+    if any(tensor.is_meta for layer in layers.values() for tensor in (*layer.parameters(), *layer.buffers())):
+        return {}  # of shapes alone, which are not saved
+    return method.fingerprints(layers)
+
+
+def _trainable_names(model: nn.Module) -> frozenset[str]:
+    return frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
+
+
+def _train_only(model: nn.Module, names: Container[str]) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in names)
+
+
+def _require_unattached(model: nn.Module) -> None:
+    attachment = _attachment(model)
+    if attachment is not None:
+        raise VxlabError(f"the model already has {attachment.method} attached; call vxlab.detach(model) first")
+    theirs = [type(module).__name__ for module in model.modules() if type(module).__module__.startswith("peft.")]
+    if theirs:
+        raise VxlabError(
+            f"the model has an adapter of the peft library's on it ({theirs[0]}), whose layers would be left out; give "
+            "its base, as model.unload() or model.merge_and_unload() returns it"
+        )
+
+
+def _layers_that_are(model: nn.Module, *, merged: bool, otherwise: str) -> list[AdaptedLinear]:
+    layers = list(adapted_layers(model).values())
+    if not layers:
+        attachment = _attachment(model)
+        lacking = f"this {type(model).__name__}" if attachment is None else f"a model with {attachment.method}"
+        raise VxlabError(f"{lacking} has no adapted layers to merge; attach a LoRA, VeRA, LoRAXS or LiDB")
+    if any(layer.merged is not merged for layer in layers):
+        raise VxlabError(f"the model {otherwise}")
+    return layers

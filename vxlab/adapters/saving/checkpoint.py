@@ -1,0 +1,288 @@
+"""Save and load adapters: a folder with the trained tensors and the settings, and nothing that can be rebuilt."""
+
+import math
+import os
+import warnings
+from collections.abc import Collection, Container, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from vxlab._version import __version__
+from vxlab.adapters.core.family import Family, Method
+from vxlab.adapters.core.fingerprint import PROBE_TOLERANCE, base_fingerprints, check_fingerprints
+from vxlab.adapters.core.gradient_bases import BASIS_NAMES
+from vxlab.adapters.core.layer import linear_shape
+from vxlab.adapters.core.own_code import code_version
+from vxlab.adapters.core.plain_linear import is_linear
+from vxlab.adapters.methods.by_name import method_from_name, require_registered
+from vxlab.adapters.placement.attach import (
+    adapted_layers,
+    adapter_parameters,
+    attach_layers,
+    attachment_of,
+    base_buffers,
+    base_parameters,
+    detach,
+    own_buffers,
+    stored_bases,
+)
+from vxlab.adapters.placement.buffers import persistent_buffers, unmoved
+from vxlab.adapters.placement.wrappers import bare, require_before_sharing_out
+from vxlab.adapters.saving.adapter_files import (
+    CHECKSUM,
+    FORMAT,
+    SETTINGS_FILE,
+    TENSORS_FILE,
+    read_settings,
+    read_tensors,
+    write_adapter,
+)
+from vxlab.checks import settle
+from vxlab.errors import VxlabError
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
+    """Save what was trained, with all that is needed to put it on the same base again.
+
+    ``adapter.safetensors`` holds the trained tensors only: an adapter's, stacked over layers of one shape (key
+    ``R.16x16``: ``(layers, 16, 16)``, in the order of ``layers``), and the head's, under their own names, with the
+    buffers that training moved (BatchNorm's statistics). ``adapter.json`` holds the method and its settings (with the
+    seed of frozen random matrices), the layers, sha256 fingerprints of the tensors file, the frozen base weights and
+    buffers and the shared random matrices, one probe for each layer's own frozen tensors (LoRA-XS's basis, what PEFT
+    draws or decomposes), and a checksum of all this. The bases of
+    ``LoRAXS(basis="gradient")``, which nothing here reproduces, are stored themselves, by layer: r·(in + out) numbers
+    each, many times what trains.
+
+    Args:
+        model: a model with a method attached, not merged.
+        folder: both files are written or neither; an earlier adapter there is replaced, and all else there stays.
+
+    Returns:
+        The folder.
+
+    Raises:
+        VxlabError: nothing is attached, the method is one of your own that is not registered, the model is merged, or
+            the folder cannot be written or has files of these names that are no adapter of vxlab's.
+    """
+    attachment, folder = attachment_of(model), Path(settle("folder", folder, str))
+    require_registered(attachment.method)
+    if any(layer.merged for layer in adapted_layers(model).values()):
+        raise VxlabError("the model is merged, so its base weights cannot be fingerprinted; call unmerge(model) first")
+    other, (moved, still) = _other_trained(model), base_buffers(model)
+    settings = {
+        "format": FORMAT,
+        "method": attachment.method.name,
+        "settings": attachment.method.settings(),
+        "layers": list(attachment.layers),
+        "base": base_fingerprints(_frozen_base(model, other)),
+        **({"buffers": base_fingerprints(still)} if still else {}),
+        **attachment.fingerprints,
+        **code_version(type(attachment.method)),
+        "vxlab": __version__,
+        "torch": torch.__version__,
+    }
+    tensors = {**_stack(adapter_parameters(model)), **separate(other | moved | stored_bases(model))}
+    write_adapter(folder, settings, tensors)
+    return folder
+
+
+def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
+    """Put a saved adapter on the base it was trained on: same logits, bit for bit on the same machine.
+
+    Frozen random matrices are drawn again from their seed and LoRA-XS bases computed again from the weights; both
+    must match what was saved. Bases from gradients are the saved ones.
+
+    Args:
+        model: the base model, either bare or with the same method on the same layers; changed in place. In another
+            precision than at saving it is recognised too, but gives its own logits.
+        folder: what :func:`save_adapter` wrote.
+
+    Returns:
+        The same model.
+
+    Raises:
+        VxlabError: the folder holds no adapter or a damaged one, the model has another method attached, its base
+            weights are others than at saving, or frozen matrices do not reproduce here. The model is then as it was.
+    """
+    folder, inside = Path(settle("folder", folder, str)), bare(model)
+    saved = read_settings(folder)
+    tensors = read_tensors(folder, saved)
+    method = _saved_method(saved, folder)
+    if not method.by_gradient:
+        raise VxlabError(
+            f"{folder} holds a probe, which is no adapter: it reads the frozen model's features, and puts nothing on a "
+            "model; vxlab.experiments.runs.trained.load_trained(record) returns the model that answers as its run did"
+        )
+    _warn_of_other_code(method, saved, folder)
+    if any(layer.merged for layer in adapted_layers(model).values()):
+        raise VxlabError("the model is merged, so its base weights cannot be compared; call unmerge(model) first")
+    other = tensors.keys() & base_parameters(inside).keys()
+    moved = tensors.keys() & own_buffers(inside).keys()
+    _check_base(inside, saved, other, moved, folder)
+    already = getattr(inside, "vxlab_attachment", None)
+    if already is None:
+        require_before_sharing_out(model)
+        with torch.random.fork_rng(devices=[]):  # the initial values are overwritten: leave the caller's generator be
+            _attach_saved(inside, method, saved, tensors, folder)
+    elif (already.method, list(already.layers)) != (method, saved["layers"]):
+        raise VxlabError(
+            f"{folder} holds {method}, but the model has {already.method} attached; call detach(model) first"
+        )
+    try:
+        _check_frozen(inside, saved, folder)
+        _copy_saved(inside, tensors, other, moved, folder)
+    except VxlabError:
+        if already is None:
+            detach(inside)
+        raise
+    return model
+
+
+def trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return what no start reproduces, under the names of the model's own state dict, on the CPU."""
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    # With every buffer of its state: one that has not moved yet may move before this is loaded.
+    return separate(trained | persistent_buffers(model) | stored_bases(model))
+
+
+def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors on the CPU in memory of their own each, as safetensors takes them."""
+    alone, taken = {}, set()
+    for name, tensor in tensors.items():
+        here = tensor.detach().cpu().contiguous()
+        alone[name] = here.clone() if here.untyped_storage().data_ptr() in taken else here
+        taken.add(here.untyped_storage().data_ptr())
+    return alone
+
+
+def _saved_method(saved: Mapping[str, Any], folder: Path) -> Method:
+    try:
+        return method_from_name(saved["method"], **saved["settings"])
+    except VxlabError as error:
+        raise VxlabError(f"{folder / SETTINGS_FILE} cannot be used: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise VxlabError(f"{folder / SETTINGS_FILE} is damaged: {error}; save the adapter again") from error
+
+
+def _warn_of_other_code(method: Method, saved: Mapping[str, Any], folder: Path) -> None:
+    if code_version(type(method)).get("code") != saved.get("code"):
+        warnings.warn(
+            f"{folder} was saved by other code of {type(method).__name__} than is loaded here (or under another "
+            "Python), so its update may be another; compare its outputs, or train again",
+            stacklevel=3,
+        )
+
+
+def _other_trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return what trains outside the adapters: the head, or the model's own parameters that the method chose."""
+    return {name: parameter for name, parameter in base_parameters(model).items() if parameter.requires_grad}
+
+
+def _stack(layers: Mapping[str, Mapping[str, nn.Parameter]]) -> dict[str, Tensor]:
+    # One entry a layer would cost 100 bytes of header each: more than VeRA's d itself at a low rank.
+    groups: dict[str, list[Tensor]] = {}
+    for parameters in layers.values():
+        for name, parameter in parameters.items():
+            groups.setdefault(_group(name, parameter), []).append(parameter.detach().cpu())
+    return {key: torch.stack(members) for key, members in groups.items()}
+
+
+def _group(name: str, tensor: Tensor) -> str:
+    return f"{name}.{'x'.join(map(str, tensor.shape))}"
+
+
+def _frozen_base(model: nn.Module, other: Container[str]) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in base_parameters(model).items() if name not in other}
+
+
+def _check_base(
+    model: nn.Module, saved: Mapping[str, Any], other: Collection[str], moved: Collection[str], folder: Path
+) -> None:
+    what = f"the adapter in {folder} was trained on another base: this {type(model).__name__}'s frozen"
+    check_fingerprints(_frozen_base(model, other), saved["base"], f"{what} weights")
+    if "buffers" in saved:
+        still = unmoved(own_buffers(model), moved)
+        check_fingerprints(still, saved["buffers"], f"{what} buffers")
+
+
+def _attach_saved(
+    model: nn.Module, method: Method, saved: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path
+) -> None:
+    modules, layers = dict(model.named_modules()), saved["layers"]
+    missing = [name for name in layers if name not in modules or not is_linear(modules[name])]
+    if missing or (method.on_layers and not layers):
+        raise VxlabError(
+            f"{folder} adapts {f'`{missing[0]}`' if missing else 'no layer'}, which this {type(model).__name__} lacks, "
+            "or has as no linear layer"
+        )
+    # Rows of the tensors belong to layers by their order, which nothing else shows where there is no checksum.
+    if CHECKSUM not in saved and layers != [name for name in modules if name in layers]:
+        raise VxlabError(f"{folder / SETTINGS_FILE} is damaged: its layers are not in the model's order; save it again")
+    bases = None
+    if isinstance(method, Family) and method.needs_gradients:
+        bases = {name: _bases_of(name, modules[name], method.rank, tensors, folder) for name in layers}
+    attach_layers(model, method, {name: modules[name] for name in layers}, bases)
+
+
+def _bases_of(
+    layer: str, module: nn.Module, rank: int, tensors: Mapping[str, Tensor], folder: Path
+) -> dict[str, Tensor]:
+    """Return a layer's saved bases; what they should be like is known from the layer and the rank alone."""
+    bases = {key: tensors[f"{layer}.{key}"] for key in BASIS_NAMES if f"{layer}.{key}" in tensors}
+    if len(bases) != 2:
+        raise VxlabError(f"{folder / TENSORS_FILE} lacks the bases of `{layer}`; save the adapter again")
+    out_features, in_features = linear_shape(module)
+    for (key, basis), shape in zip(bases.items(), ((out_features, rank), (rank, in_features)), strict=True):
+        if basis.shape != shape:
+            raise VxlabError(
+                f"{folder / TENSORS_FILE} does not fit the model: `{layer}.{key}` is {tuple(basis.shape)}, and rank "
+                f"{rank} on this layer takes {shape}; save the adapter again"
+            )
+    return bases
+
+
+def _check_frozen(model: nn.Module, saved: Mapping[str, Any], folder: Path) -> None:
+    here, layers = attachment_of(model).fingerprints, attachment_of(model).layers
+    if here.get("shared_sha256") != saved.get("shared_sha256"):
+        raise VxlabError(
+            f"the frozen random matrices of {folder} do not reproduce from their seed: this torch {torch.__version__} "
+            f"draws other numbers than torch {saved.get('torch')}; install that version to load it"
+        )
+    old, new = saved.get("basis_probes", []), here.get("basis_probes", [])
+    same = [math.isclose(a, b, abs_tol=PROBE_TOLERANCE) for a, b in zip(old, new, strict=False)]
+    if len(old) != len(new) or not all(same):
+        first = layers[same.index(False)] if False in same else layers[0]
+        raise VxlabError(
+            f"the frozen basis of `{first}` does not reproduce here, so {folder} would act on other directions; "
+            f"load the base in the precision that it had when the method was attached, and cast it afterwards"
+        )
+
+
+@torch.no_grad()
+def _copy_saved(
+    model: nn.Module, tensors: Mapping[str, Tensor], other: Collection[str], moved: Collection[str], folder: Path
+) -> None:
+    layers, own, buffers = adapter_parameters(model), base_parameters(model), own_buffers(model)
+    stacked = _stack(layers)
+    bases = stored_bases(model)
+    whole = bases | {name: buffers[name] for name in moved} | {name: own[name] for name in other}
+    expected = {key: tensor.shape for key, tensor in {**stacked, **whole}.items()}
+    found = {key: tensor.shape for key, tensor in tensors.items()}
+    if found != expected:
+        differing = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
+        raise VxlabError(
+            f"{folder / TENSORS_FILE} does not fit the model: {', '.join(differing[:3])} missing or unexpected"
+        )
+    rows = {key: iter(tensors[key]) for key in stacked}
+    for parameters in layers.values():
+        for name, parameter in parameters.items():
+            parameter.copy_(next(rows[_group(name, parameter)]))
+    for name, tensor in whole.items():
+        tensor.copy_(tensors[name])
+    for name, parameter in own.items():  # what was trained then is what trains now
+        parameter.requires_grad_(name in other)

@@ -1,0 +1,219 @@
+"""The command ``vxlab runs``: list a store's runs, show one, verify them, and delete what is not wanted any more."""
+
+import argparse
+import contextlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vxlab.cli.shared import need, print_columns
+from vxlab.errors import VxlabError
+
+if TYPE_CHECKING:
+    from vxlab.experiments.record import RunRecord
+    from vxlab.experiments.store.store import Store
+
+_FILTERS = {
+    "task": "its name, or the last part of its folder",
+    "model": "its name, or the last part of its folder",
+    "method": "such as lora or LoRA-XS",
+    "status": "finished, diverged, failed, stopped or running",
+}
+_KINDS = {
+    "failed": "runs that failed, with their folders",
+    "stopped": "runs that were stopped or killed, with the checkpoints from which they would go on",
+    "orphans": "folders of no run in this store, in which none ended",
+    "unlisted": "ended runs that this store has no row of; another that shares its folder may have them",
+    "checkpoints": "checkpoints of runs that have ended",
+}
+_NOTHING = "Nothing was deleted."
+
+
+def add_runs(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the parser's."""
+    about = "list a store's runs, show one, verify them, and delete what is not wanted any more"
+    parser = commands.add_parser("runs", help=about, description=about)
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    listing = _action(actions, "list", _list, "list runs, with the size of their folders")
+    for name, meaning in _FILTERS.items():
+        listing.add_argument(f"--{name}", metavar=name.upper(), help=f"of these runs alone: {meaning}")
+    showing = _action(actions, "show", _show, "show all that is known of a run")
+    showing.add_argument("key", metavar="KEY", help="the run's key, or its first digits")
+    _action(actions, "verify", _verify, "say what is lost or damaged; the exit code is then 1")
+    removing = _action(actions, "rm", _rm, "delete runs with their folders; without --yes, say what would go")
+    removing.add_argument("keys", nargs="+", metavar="KEY", help="a run's key, or its first digits")
+    pruning = _action(actions, "prune", _prune, "delete what nobody needs; without --yes, say what would go")
+    for name, meaning in _KINDS.items():
+        pruning.add_argument(f"--{name}", action="store_true", help=meaning)
+    for each in (removing, pruning):
+        each.add_argument("--yes", action="store_true", help="delete it")
+
+
+def _action(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    command: "Callable[[argparse.Namespace, Store], int]",
+    about: str,
+) -> argparse.ArgumentParser:
+    parser = actions.add_parser(name, help=about, description=about)
+    parser.add_argument(
+        "--store", metavar="WHERE", help="an SQLite file, a folder or a database's URL (default: reports/runs.db)"
+    )
+    parser.set_defaults(command=lambda arguments: _with_store(command, arguments))
+    return parser
+
+
+def _with_store(command: "Callable[[argparse.Namespace, Store], int]", arguments: argparse.Namespace) -> int:
+    need("experiments", "sqlalchemy", "pandas", "filelock")
+    from vxlab.experiments.store.database import is_there, place
+    from vxlab.experiments.store.store import Store
+
+    if not is_there(arguments.store):
+        raise VxlabError(f"{place(arguments.store)} is not there; name a store of runs with --store")
+    with Store(arguments.store) as store:
+        with contextlib.suppress(VxlabError):  # a store that cannot be written is shown as it is
+            store.release_dead()
+        return command(arguments, store)
+
+
+def _list(arguments: argparse.Namespace, store: "Store") -> int:
+    from vxlab.experiments.provenance.identities import tell_apart
+    from vxlab.experiments.provenance.mixed_runs import describe_mixture
+    from vxlab.experiments.store.housekeeping import runs_table
+
+    table = runs_table(store, **{name: getattr(arguments, name) for name in _FILTERS})
+    apart = tell_apart(table)
+    rows = [
+        {
+            "key": row["key"][:12], "status": row["status"], "task": Path(row["task"]).name,
+            "model": ", ".join(filter(None, [Path(row["model"]).name, more])),
+            "method": row["label"], "layers": row["targets"],
+            "rate": _rate(row["learning_rate"]), "seed": str(row["seed"]), "test": _score(row["test"]),
+            "size": _bytes(row["size"]) if row["size"] or row["status"] not in ("finished", "diverged") else "lost",
+        }
+        for row, more in zip(table.to_dict("records"), apart, strict=True)
+    ]  # fmt: skip
+    print_columns(rows)
+    print(f"{_runs(len(rows))} in {store.name}; {_bytes(int(table['size'].sum()))} in {store.folder}")
+    for note in describe_mixture(_readable(store, table["key"])):
+        print(note)
+    return 0
+
+
+def _rate(rate: float) -> str:
+    return "–" if math.isnan(rate) else f"{rate:g}"  # a probe has none
+
+
+def _readable(store: "Store", keys: Iterable[str]) -> "Iterator[RunRecord]":
+    """Yield the records that there are, and that this version reads: a list shows the other runs, too."""
+    for key in keys:
+        with contextlib.suppress(VxlabError):
+            if (record := store.record(key)) is not None:
+                yield record
+
+
+def _show(arguments: argparse.Namespace, store: "Store") -> int:
+    from vxlab.experiments.store import run_folder
+    from vxlab.experiments.store.housekeeping import full_key
+
+    key = full_key(store, arguments.key)
+    (row,) = store.table([key]).to_dict("records")
+    record, state = store.record(key), store.status([key])[key]
+    told: dict[str, Any] = {str(name): value for name, value in row.items() if not _is_empty(value)}
+    if record is not None:
+        told |= {"identity": record.identity, "spec": record.spec, "scores": _scores(record.metrics)}
+        told |= {"probe": record.probe} if record.probe else {}
+        told |= {"data read": record.task, "hardware": record.hardware, "libraries": record.versions}
+    for name, value in told.items():
+        print(f"{name}: {value if isinstance(value, str) else json.dumps(value, default=str)}")
+    if state.traceback:
+        print(state.traceback)
+    folder = store.folder_of(key)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    print(f"files, {_bytes(run_folder.size(folder))}:" if files else "files: none, the folder is gone")
+    for path in files:
+        print(f"  {path.relative_to(folder)}  {_bytes(run_folder.size(path))}")
+    return 0
+
+
+def _verify(arguments: argparse.Namespace, store: "Store") -> int:
+    from vxlab.experiments.store.housekeeping import problems
+
+    found = list(problems(store))
+    for name, said in found:
+        print(f"{name[:16]}  {said}")
+    ended = int(store.table()["status"].isin(["finished", "diverged"]).sum())
+    wrong = len({name for name, _ in found})
+    print(f"{store.name}: {_runs(ended)} that ended; " + (f"not as it was: {wrong}" if wrong else "all are whole"))
+    return int(bool(found))
+
+
+def _rm(arguments: argparse.Namespace, store: "Store") -> int:
+    from vxlab.experiments.store import run_folder
+    from vxlab.experiments.store.housekeeping import full_key
+
+    keys = list(dict.fromkeys(full_key(store, start) for start in arguments.keys))
+    for key in keys:
+        store.require_idle(key)
+        run_folder.require_deletable(store.folder_of(key))
+    sizes = {key: run_folder.size(store.folder_of(key)) for key in keys}
+    for row in store.table(keys).to_dict("records"):
+        print(f"{row['key'][:12]}  {row['status']}  {row['label']}, seed {row['seed']}  {_bytes(sizes[row['key']])}")
+    if arguments.yes:
+        for key in keys:
+            store.remove(key)
+    _end(arguments.yes, len(keys), sum(sizes.values()))
+    return 0
+
+
+def _prune(arguments: argparse.Namespace, store: "Store") -> int:
+    from vxlab.experiments.store.housekeeping import KINDS, delete, leftovers
+
+    chosen = [kind for kind in KINDS if getattr(arguments, kind)]
+    if arguments.yes and not chosen:
+        known = ", ".join(f"--{kind}" for kind in KINDS)
+        raise VxlabError(f"--yes deletes what is named with it: add some of {known}")
+    found = leftovers(store, chosen or KINDS)
+    for each in found:
+        print(f"{each.kind:<12}{each.name}  {_bytes(each.size)}" + (f"  stays: {each.kept}" if each.kept else ""))
+    free = [each for each in found if not each.kept]
+    if arguments.yes:
+        for each in free:
+            delete(store, each)
+    _end(arguments.yes, len(free), sum(each.size for each in free))
+    return 0
+
+
+def _end(yes: bool, count: int, size: int) -> None:
+    if not count:
+        print("There is nothing to delete.")
+    elif yes:
+        print(f"Deleted: {count}, {_bytes(size)}.")
+    else:
+        print(f"{count} would go, {_bytes(size)}. {_NOTHING} Add --yes to delete them.")
+
+
+def _scores(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    return {f"{row['split']} {row['metric']}, epoch {row['epoch']:g}": row["value"] for row in metrics}
+
+
+def _is_empty(value: Any) -> bool:
+    import pandas as pd
+
+    return bool(pd.isna(value))
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"
+
+
+def _score(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3f}"
+
+
+def _bytes(size: int) -> str:
+    from vxlab.views.explorers.rank.words import in_bytes
+
+    return in_bytes(size)

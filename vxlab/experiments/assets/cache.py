@@ -1,0 +1,202 @@
+"""Packaged models and data sets on disk: fetch them once, verify them, list them."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+from zipfile import BadZipFile, ZipFile
+
+from vxlab.experiments.assets.download import download, sha256_of
+from vxlab.experiments.assets.manifest import Asset, AssetError, File, find_asset, manifest
+from vxlab.paths import cache_folder
+
+__all__ = ["AssetError", "fetch", "manifest", "status", "verify"]
+
+_CHUNK = 1 << 20
+
+
+def fetch(name: str) -> Path:
+    """Return the folder of a packaged asset, downloading it first where files are missing or have a wrong size.
+
+    Verified archives stay in the cache until their files are in place, so a fetch that was cut off goes on with
+    the archives it has. Files appear in the folder all at once, each with its sha256 checked. Two processes may
+    fetch the same asset: one works, the other waits.
+
+    name: a name of data/assets.toml, such as ``"minilm"``.
+
+    Raises AssetError (a ValueError) where the name is unknown, pip fails, a checksum is wrong, or the cache folder
+    cannot be written, or holds files of your own where the asset belongs; nothing half-written stays behind.
+    """
+    asset = find_asset(name)
+    folder = cache_folder() / name
+    if not _is_here(asset, folder):
+        with _disk_errors_explained(asset), _locked(name):
+            if not _is_here(asset, folder):
+                _install(asset, folder)
+    return folder
+
+
+def verify(name: str) -> list[str]:
+    """Return the files of a packaged asset that are missing or damaged in the cache, by a full sha256 check.
+
+    ``fetch`` looks at sizes only, to be quick: delete a file named here, and the next fetch replaces it.
+    """
+    asset = find_asset(name)
+    folder = cache_folder() / name
+    return [
+        file.path
+        for file in asset.files
+        if not (folder / file.path).is_file() or sha256_of(folder / file.path) != file.sha256
+    ]
+
+
+def status() -> list[dict[str, Any]]:
+    """Return one row for each packaged asset, as ``vxlab assets`` shows them.
+
+    Each has name, kind ("model", "data"), download_mb (10⁶ bytes), here (bool), licence, description, folder.
+    """
+    return [
+        {
+            "name": asset.name,
+            "kind": asset.kind,
+            "download_mb": round(asset.download_bytes / 1e6, 1),
+            "here": _is_here(asset, cache_folder() / asset.name),
+            "licence": asset.licence,
+            "description": asset.description,
+            "folder": str(cache_folder() / asset.name),
+        }
+        for asset in manifest().values()
+    ]
+
+
+def _is_here(asset: Asset, folder: Path) -> bool:
+    sizes = ((folder / file.path, file.bytes) for file in asset.files)
+    return all(path.is_file() and path.stat().st_size == size for path, size in sizes)
+
+
+def _install(asset: Asset, folder: Path) -> None:
+    _refuse_others_files(asset, folder)
+    work = _work_folder(asset.name)
+    staged, replaced = work / "staged", work / "replaced"
+    shutil.rmtree(staged, ignore_errors=True)  # left by a fetch that was killed
+    shutil.rmtree(replaced, ignore_errors=True)
+    try:
+        _extract(asset, _archives(asset, work / "archives"), staged)
+        if folder.exists():
+            os.replace(folder, replaced)
+        os.replace(staged, folder)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+    shutil.rmtree(work)
+
+
+def _refuse_others_files(asset: Asset, folder: Path) -> None:
+    """Refuse to replace a folder that holds more than the asset does: what a fetch put there, it may take away."""
+    listed = {file.path for file in asset.files}
+    others = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    names = [name for path in others if (name := path.relative_to(folder).as_posix()) not in listed]
+    if names:
+        raise AssetError(
+            f"{folder} holds {names[0]}, which is not of {asset.name}; move it, or set VXLAB_CACHE to another folder"
+        )
+
+
+def _archives(asset: Asset, folder: Path) -> list[Path]:
+    """Download what is missing; what an earlier fetch verified stays, all else in the folder goes."""
+    for stray in folder.glob("pip-*"):
+        shutil.rmtree(stray, ignore_errors=True)
+    count = len(asset.packages)
+    titles = [f"{asset.name} {i}/{count}" if count > 1 else asset.name for i in range(1, count + 1)]
+    return [download(package, folder, title) for package, title in zip(asset.packages, titles, strict=True)]
+
+
+def _extract(asset: Asset, archives: list[Path], staged: Path) -> None:
+    staged.mkdir(parents=True)
+    if asset.archive == "split-zip":
+        joined = staged.with_name("joined.zip")
+        try:
+            _join(asset, archives, joined)
+            _extract_files(asset, joined, staged)
+        finally:
+            joined.unlink(missing_ok=True)
+    else:
+        _extract_files(asset, archives[0], staged)
+
+
+def _join(asset: Asset, archives: list[Path], joined: Path) -> None:
+    """Concatenate the parts, in the manifest's order, to the zip that they were cut from."""
+    with joined.open("wb") as target:
+        for package, archive in zip(asset.packages, archives, strict=True):
+            with _member(archive, package.part) as part:
+                shutil.copyfileobj(part, target, _CHUNK)
+
+
+def _extract_files(asset: Asset, archive: Path, staged: Path) -> None:
+    # Only listed members are opened, and only listed paths are written: the archive has no say in where.
+    for file in asset.files:
+        path = staged / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _member(archive, file.member) as source, path.open("wb") as target:
+            _copy_checked(source, target, file)
+
+
+def _copy_checked(source: IO[bytes], target: IO[bytes], file: File) -> None:
+    digest = hashlib.sha256()
+    while chunk := source.read(_CHUNK):
+        digest.update(chunk)
+        target.write(chunk)
+    if digest.hexdigest() != file.sha256:
+        raise AssetError(
+            f"{file.member} came out of its archive with sha256 {digest.hexdigest()}, the manifest lists "
+            f"{file.sha256}.\nNothing of it was kept; the manifest and the package do not fit each other."
+        )
+
+
+@contextmanager
+def _member(archive: Path, name: str) -> Iterator[IO[bytes]]:
+    """Open one member of a zip; say which archive is broken or lacks it."""
+    try:
+        with ZipFile(archive) as packed, packed.open(name) as member:
+            yield member
+    except BadZipFile as error:
+        raise AssetError(
+            f"{archive.name} cannot be unpacked: {error}. The manifest and the package do not fit."
+        ) from error
+    except KeyError as error:
+        raise AssetError(f"{archive.name} has no member {name!r}, which the manifest lists") from error
+
+
+@contextmanager
+def _locked(name: str) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    work = _work_folder(name)
+    work.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(work.with_suffix(".lock"))
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        print(f"Another process is fetching {name}; waiting for it.")
+        held = lock.acquire()
+    with held:
+        yield
+
+
+@contextmanager
+def _disk_errors_explained(asset: Asset) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise AssetError(
+            f"the cache folder {cache_folder()} cannot be written: {error.strerror or error}.\n"
+            f"Fetching {asset.name} needs {asset.fetch_bytes / 1e6:,.1f} MB there: "
+            "make room, or set VXLAB_CACHE to a folder on another disk."
+        ) from error
+
+
+def _work_folder(name: str) -> Path:
+    return cache_folder() / ".downloads" / name

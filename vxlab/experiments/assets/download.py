@@ -1,0 +1,128 @@
+"""Fetch one package through pip, with a progress bar, and trust it only after its checksum."""
+
+import errno
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vxlab.experiments.assets.manifest import AssetError, Package
+from vxlab.progress import progress_bar
+
+_MB = 10**6
+# Without --only-binary pip would run a source package's own build code just to read its name. Its cache would keep
+# a second copy of hundreds of megabytes that are never asked for again.
+_PIP = (
+    *("-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input", "--disable-pip-version-check"),
+    *("--no-cache-dir", "--progress-bar", "raw", "--resume-retries", "5"),
+)
+_DISK_ERRORS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def download(package: Package, folder: Path, title: str) -> Path:
+    """Return the verified archive of ``package`` in ``folder``, downloading it where it is not there already.
+
+    pip runs in a process of its own and follows the user's settings (index, proxy, certificates). An archive
+    already in ``folder`` is used if its sha256 is right, and discarded if not.
+
+    package: what to fetch, with its size and sha256.
+    folder: where the archive is kept; a half-finished download never appears in it under the archive's name.
+    title: the label of the progress bar.
+
+    Raises AssetError where pip fails or the archive is not the one listed, OSError where the disk refuses.
+    """
+    archive = folder / package.filename
+    if archive.exists() and sha256_of(archive) == package.sha256:
+        return archive
+    folder.mkdir(parents=True, exist_ok=True)
+    archive.unlink(missing_ok=True)
+    # pip's own temporary files go here too: then the disk that fills up is the one that the error names.
+    with tempfile.TemporaryDirectory(prefix="pip-", dir=folder) as scratch:
+        _run_pip(package, Path(scratch), title)
+        served = Path(scratch, package.filename)
+        digest = sha256_of(served) if served.exists() else "nothing"
+        if digest != package.sha256:
+            raise _wrong_checksum(package, digest)
+        os.replace(served, archive)
+    return archive
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _run_pip(package: Package, scratch: Path, title: str) -> None:
+    wanted = scratch / "requirements.txt"
+    wanted.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", encoding="utf-8")
+    command = [sys.executable, *_PIP, "-d", str(scratch), "-r", str(wanted)]
+    size = -(-package.bytes // _MB)
+    with _started(command, scratch) as process, progress_bar(size, title, "MB") as bar:
+        lines = list(_follow(process.stdout or (), bar))
+        if process.wait() == 0:
+            # A file from a local folder or from pip's own cache reports no progress.
+            bar.update(size - bar.n)
+    if process.returncode:
+        raise _pip_failed(package, lines)
+
+
+@contextmanager
+def _started(command: list[str], scratch: Path) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, "TMPDIR": str(scratch)},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # an interrupted fetch must not leave pip downloading; a finished pip does not mind
+
+
+def _follow(lines: Iterable[str], bar: Any) -> Iterator[str]:
+    """Move the bar by pip's ``Progress N of M`` lines and pass on the others."""
+    for line in lines:
+        if progress := re.match(r"Progress (\d+) of \d+", line):
+            bar.update(int(progress[1]) // _MB - bar.n)
+        else:
+            yield line.rstrip()
+
+
+def _pip_failed(package: Package, lines: list[str]) -> Exception:
+    output = "\n".join(lines)
+    if got := re.search(r"^\s*Got\s+([0-9a-f]{64})", output, re.MULTILINE):
+        return _wrong_checksum(package, got[1])
+    disk = re.search(r"OSError: \[Errno (\d+)\]", output)
+    if disk and int(disk[1]) in _DISK_ERRORS:
+        return OSError(int(disk[1]), os.strerror(int(disk[1])))
+    return AssetError(
+        f"{package.name} {package.version} could not be downloaded; pip says: {_reason(lines)}\n"
+        "Check the network and pip's settings (pip config list), or name a folder on disk instead."
+    )
+
+
+def _reason(lines: list[str]) -> str:
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    # After "ERROR: Exception:" comes a traceback, whose last line says what went wrong.
+    last = errors[-1] if errors and not errors[-1].startswith("Exception:") else next(filter(None, lines[::-1]), "")
+    # pip reports an index that it cannot reach as an index without the package: add the true cause.
+    broken = re.search(r"connection broken by (.*?): /", "\n".join(lines))
+    return f"{last} (connection broken by {broken[1]})" if broken else last or "nothing"
+
+
+def _wrong_checksum(package: Package, digest: str) -> AssetError:
+    return AssetError(
+        f"{package.filename} is damaged, truncated or another file: its sha256 is {digest}, "
+        f"the manifest lists {package.sha256}.\nNothing of it was kept; try again, or check which index pip uses."
+    )

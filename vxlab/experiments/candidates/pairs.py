@@ -1,0 +1,224 @@
+"""Every two candidates of a sweep, compared: one row and one sentence a pair."""
+
+import difflib
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.candidates.pareto import matched_pairs
+from vxlab.experiments.scoring.metrics import in_words
+from vxlab.experiments.scoring.significance import Array, Comparison, compare_all, holm
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEVEL = 0.05
+"""at which a difference counts as seen, after Holm's correction"""
+_OF_PAIR = ("difference", "low", "high", "p", "seen", "error", "freedom")
+IN_POINTS = ("accuracy", "f1", "f1_macro")
+"""metrics that are told in points of a percent"""
+
+
+class Pair(NamedTuple):
+    """One row of the pairs table."""
+
+    a: str
+    b: str
+    difference: float
+    """expected score of a less that of b, as a fraction"""
+    low: float
+    high: float
+    """of its 95 % interval, each pair for itself"""
+    p: float
+    p_holm: float
+    """adjusted for all pairs of the table"""
+    seen: bool
+    """``p_holm`` is at most 0.05"""
+    kind: str
+    """``equal rank``, ``matched parameters`` or ``other``"""
+    parameter_ratio: float
+    """trained backbone parameters of a / b; NaN where one of them trains none"""
+    sentence: str
+    error: float = math.nan
+    """standard error of the difference"""
+    freedom: float = math.nan
+    """its degrees of freedom"""
+    covers_seeds: bool = True
+    """whether all this allows for other training seeds"""
+
+
+def pairs_table(
+    predictions: Mapping[str, Mapping[int, Array]],
+    labels: Array,
+    metric: str,
+    summary: "pd.DataFrame",
+    *,
+    units: Array | None = None,
+) -> "pd.DataFrame":
+    """Compare every two candidates of a sweep.
+
+    Args:
+        predictions: candidate to seed to its predictions of the same test items; diverged runs absent or with NaN.
+        labels: (items,) class ids or targets.
+        metric: one of :func:`vxlab.experiments.scoring.metrics.compute`.
+        summary: a row a candidate, with ``candidate``, ``method``, ``rank`` and ``backbone``; and with ``fixed``, True
+            of what holds no luck of training.
+        units: (items,) numbers of the independent unit of each item; None where each item is one.
+
+    Returns:
+        One row a pair, in the summary's order, with the columns of :class:`Pair`. A pair of one rank and two methods
+        is of kind ``equal rank``; one of :func:`matched_pairs`, of ``matched parameters``.
+
+    Raises:
+        VxlabError: a candidate occurs twice in the summary, or not at all, or as in
+            :func:`vxlab.experiments.scoring.significance.compare_all`.
+    """
+    import pandas as pd
+
+    rows = by_candidate(summary)
+    for name in predictions:
+        if name not in rows:
+            near = difflib.get_close_matches(name, rows, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise VxlabError(f"predictions of {name!r}, which the summary does not hold{hint}")
+    runs, fixed = {name: predictions.get(name, {}) for name in rows}, fixed_candidates(rows)
+    compared = compare_all(runs, labels, metric, units=units, fixed=fixed)
+    adjusted = holm([each.p for each in compared.values()])
+    matched = {(a, b) for a, b, _ in matched_pairs(summary)}
+    count = sum(math.isfinite(p) for p in adjusted)
+    pairs = [
+        Pair(
+            *(a, b, *each[:4], float(p)),
+            seen=bool(p <= LEVEL),
+            kind=_kind(rows[a], rows[b], (a, b) in matched),
+            parameter_ratio=_ratio(rows[a]["backbone"], rows[b]["backbone"]),
+            sentence=pair_sentence(a, b, each, float(p), count, metric),
+            error=each.error,
+            freedom=each.freedom,
+            covers_seeds=each.covers_seeds,
+        )
+        for ((a, b), each), p in zip(compared.items(), adjusted, strict=True)
+    ]
+    return pd.DataFrame(pairs, columns=list(Pair._fields))
+
+
+def pair_sentence(a: str, b: str, compared: Comparison, p_holm: float, comparisons: int, metric: str) -> str:
+    """Say what one comparison showed; never that two candidates are equal, which no finite sweep can show.
+
+    Args:
+        a: label of the first candidate.
+        b: label of the second.
+        compared: first less second.
+        p_holm: its p-value after Holm's correction.
+        comparisons: how many pairs were corrected for.
+        metric: its name.
+
+    >>> compared = Comparison(-0.004, -0.015, 0.008, p=0.4, covers_seeds=True)
+    >>> print(pair_sentence("LoRA r=8", "VeRA r=256", compared, p_holm=1.0, comparisons=36, metric="accuracy"))
+    LoRA r=8 and VeRA r=256 cannot be told apart on this test set: −0.4 points, 95 % −1.5 to 0.8.
+    """
+    if math.isnan(compared.difference):
+        return f"{a} and {b} cannot be compared: a finished run of each is needed."
+    after = f" after Holm over {comparisons} comparisons" if comparisons > 1 else ""
+    if p_holm <= LEVEL:
+        if compared.difference < 0:
+            (a, b), compared = (b, a), _reversed(compared)
+        told = (
+            f"{a} is better than {b} by {difference_in_words(compared.difference, metric)} "
+            f"({interval_in_words(compared.low, compared.high, metric)}; {_p(p_holm)}{after})."
+        )
+    else:
+        told = (
+            f"{a} and {b} cannot be told apart on this test set: {difference_in_words(compared.difference, metric)}, "
+            f"{interval_in_words(compared.low, compared.high, metric)}."
+        )
+        if compared.p <= LEVEL:
+            told = f"{told[:-1]}; {_p(compared.p)} alone, {_p(p_holm)}{after}."
+    return told if compared.covers_seeds else f"{told} One seed each: the luck of training is not in this interval."
+
+
+def difference_in_words(value: float, metric: str) -> str:
+    """Write a difference of scores in its usual unit, with a true minus sign.
+
+    >>> difference_in_words(-0.0041, "accuracy"), difference_in_words(0.031, "matthews")
+    ('−0.4 points', '0.031 in Matthews correlation')
+    """
+    if metric not in IN_POINTS:
+        return f"{_number(value, 3)} in {in_words(metric)}"
+    return f"{_number(100 * value, 1)} points" + ("" if metric == "accuracy" else f" of {in_words(metric)}")
+
+
+def interval_in_words(low: float, high: float, metric: str) -> str:
+    """Write the 95 % interval of a difference, in the unit of :func:`difference_in_words`.
+
+    >>> interval_in_words(-0.0153, 0.0002, "accuracy")
+    '95 % −1.5 to 0.0'
+    """
+    scale, digits = (100, 1) if metric in IN_POINTS else (1, 3)
+    return f"95 % {_number(scale * low, digits)} to {_number(scale * high, digits)}"
+
+
+def by_candidate(summary: "pd.DataFrame") -> dict[str, Any]:
+    """Return a summary's rows under their candidates' labels; a label that occurs twice raises VxlabError."""
+    names = summary["candidate"]
+    if names.duplicated().any():
+        raise VxlabError(
+            f"the summary holds {names[names.duplicated()].iloc[0]!r} twice; give each candidate one label"
+        )
+    return {row["candidate"]: row for row in summary.to_dict("records")}
+
+
+def fixed_candidates(rows: Mapping[str, Any]) -> list[str]:
+    """Return which of a summary's rows, by candidate, are marked as without luck of training, such as a probe."""
+    return [name for name, row in rows.items() if row.get("fixed", False)]
+
+
+def _kind(a: Mapping[str, Any], b: Mapping[str, Any], matched: bool) -> str:
+    import pandas as pd
+
+    if a["method"] != b["method"] and pd.notna(a["rank"]) and pd.notna(b["rank"]) and a["rank"] == b["rank"]:
+        return "equal rank"
+    return "matched parameters" if matched else "other"
+
+
+def _ratio(a: Any, b: Any) -> float:
+    import pandas as pd
+
+    return float(a / b) if pd.notna(a) and pd.notna(b) and a > 0 and b > 0 else math.nan
+
+
+def _reversed(compared: Comparison) -> Comparison:
+    return compared._replace(difference=-compared.difference, low=-compared.high, high=-compared.low)
+
+
+def _number(value: float, digits: int) -> str:
+    """Write a number with a true minus sign, and none before a zero."""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+
+
+def of_pair(pairs: "pd.DataFrame", name: str, other: str) -> dict[str, Any]:
+    """Return ``difference`` (score of the first named less that of the other) and the columns that say how sure it is.
+
+    These are ``low``, ``high``, ``p``, ``seen``, ``error`` and ``freedom``; NaN, and None for ``seen``, where the two
+    were not compared.
+
+    Args:
+        pairs: from :func:`pairs_table`.
+        name: a candidate.
+        other: another.
+    """
+    firsts, seconds = pairs["a"].to_numpy(), pairs["b"].to_numpy()
+    for a, b, sign in ((name, other, 1), (other, name, -1)):
+        found = ((firsts == a) & (seconds == b)).nonzero()[0]
+        if len(found):
+            row = {column: pairs[column].iloc[found[0]] for column in _OF_PAIR}
+            low, high = sorted((sign * row["low"], sign * row["high"]))
+            turned = {"difference": sign * row["difference"], "low": low, "high": high, "seen": bool(row["seen"])}
+            return row | turned
+    return {**dict.fromkeys(_OF_PAIR, math.nan), "seen": None}

@@ -1,0 +1,135 @@
+"""What a method is called in tables and figures."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vxlab.adapters import METHODS, Method
+from vxlab.adapters.peft.settings import rank_setting
+
+NO_LAYERS = "none"
+"""In a table, the targets of a method that goes on no layers."""
+
+_OURS = {
+    "lora": "LoRA",
+    "vera": "VeRA",
+    "lora_xs": "LoRA-XS",
+    "lidb": "LiDB",
+    "bitfit": "BitFit",
+    "head": "head only",
+    "probe": "probe",
+    "full": "full fine-tuning",
+}
+_PEFTS = {
+    "adalora": "AdaLoRA",
+    "delora": "DeLoRA",
+    "dora": "DoRA",
+    "fourierft": "FourierFT",
+    "glora": "GLoRA",
+    "gralora": "GraLoRA",
+    "hira": "HiRA",
+    "ia3": "IA³",
+    "lily": "Lily",
+    "ln_tuning": "LayerNorm tuning",
+    "loha": "LoHa",
+    "lokr": "LoKr",
+    "lora": "LoRA",
+    "miss": "MiSS",
+    "poly": "Poly",
+    "pvera": "PVeRA",
+    "randlora": "RandLoRA",
+    "road": "RoAd",
+    "shira": "SHiRA",
+    "tinylora": "TinyLoRA",
+    "unilora": "Uni-LoRA",
+    "vblora": "VB-LoRA",
+    "vera": "VeRA",
+    "waveft": "WaveFT",
+}
+"""Spellings that are no plain capitals, as their papers have them."""
+
+_SIZES = (
+    "aux_out", "aux_in",
+    "u", "num_vectors", "n_frequency", "boft_block_size", "oft_block_size", "block_size", "group_size",
+)  # fmt: skip
+"""Of LiDB and of PEFT's methods: settings beside the rank, or in its place, that say how large the adapter is."""
+
+
+def label(method: Method | Mapping[str, Any]) -> str:
+    """Name a method with its rank, as a row of a table: ``LoRA r=8``, ``DoRA r=8 (PEFT)``, ``full fine-tuning``.
+
+    LiDB and PEFT's methods also show the settings other than the rank that decide their size, where they were given.
+
+    Args:
+        method: a method, or its settings as a run's record keeps them, with its ``name``.
+
+    >>> label({"name": "lora", "rank": 8, "alpha": 8})
+    'LoRA r=8'
+    >>> label({"name": "peft:dora", "r": 8})
+    'DoRA r=8 (PEFT)'
+    >>> label({"name": "peft:fourierft", "n_frequency": 300})
+    'FourierFT n_frequency=300 (PEFT)'
+    """
+    settings, rank = _settings(method), rank_of(method)
+    ranks = [] if rank is None else [f"r={rank}"]
+    sizes = [f"{name}={settings[name]}" for name in _SIZES if name in settings]
+    return " ".join([_spelled(method), *ranks, *sizes]) + _origin(method)
+
+
+def described(method: Method) -> str:
+    """Name a method with its rank and every setting that is not its default.
+
+    >>> from vxlab import VeRA
+    >>> described(VeRA(rank=64, vectors="d"))
+    'VeRA r=64, vectors=d'
+    """
+    defaults = {each.name: each.default for each in dataclasses.fields(method)}
+    changed = {name: value for name, value in method.settings().items() if value != defaults.get(name, value)}
+    return ", ".join([label(method), *(f"{name}={value}" for name, value in changed.items() if name != "rank")])
+
+
+def family_name(method: Method | Mapping[str, Any]) -> str:
+    """Name a method without its rank, as a legend: ``LoRA``, ``DoRA (PEFT)``, ``head only``.
+
+    >>> family_name({"name": "peft:boft", "boft_block_size": 8})
+    'BOFT (PEFT)'
+    """
+    return _spelled(method) + _origin(method)
+
+
+def layers(method: Method | Mapping[str, Any], targets: str | Sequence[str]) -> str:
+    """Name the layers that a run adapted, as tables do: ``none`` where its method takes no notice of targets.
+
+    >>> layers({"name": "lora"}, ["query", "key"]), layers({"name": "bitfit"}, "query-value")
+    ('query, key', 'none')
+    """
+    kind = method if isinstance(method, Method) else METHODS.get(method["name"])
+    if kind is not None and not kind.on_layers:  # METHODS lacks PEFT's, which all go on layers
+        return NO_LAYERS
+    return targets if isinstance(targets, str) else ", ".join(targets)
+
+
+def rank_of(method: Method | Mapping[str, Any]) -> int | None:
+    """Return a method's rank, None where it has none; AdaLoRA's is the mean rank it ends with.
+
+    >>> rank_of({"name": "peft:adalora", "init_r": 12, "target_r": 4}), rank_of({"name": "full"})
+    (4, None)
+    """
+    settings = _settings(method)
+    name = str(settings["name"])
+    rank = settings.get(rank_setting(name.removeprefix("peft:")) if name.startswith("peft:") else "rank")
+    return None if rank is None else int(rank)
+
+
+def _settings(method: Method | Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"name": method.name, **method.settings()} if isinstance(method, Method) else method
+
+
+def _spelled(method: Method | Mapping[str, Any]) -> str:
+    name = str(_settings(method)["name"])
+    kind = name.removeprefix("peft:")
+    return _OURS.get(name, name) if kind == name else _PEFTS.get(kind, kind.upper())
+
+
+def _origin(method: Method | Mapping[str, Any]) -> str:
+    return " (PEFT)" if str(_settings(method)["name"]).startswith("peft:") else ""

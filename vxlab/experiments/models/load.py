@@ -1,0 +1,197 @@
+"""Pretrained models by packaged name, hub id or folder."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from vxlab.adapters.placement.targets import head_parameters
+from vxlab.checks import settle
+from vxlab.errors import VxlabError
+from vxlab.experiments.models.files import (
+    ModelPlace,
+    ModelSource,
+    explained,
+    find_model,
+    model_source,
+    quiet_transformers,
+    read_config,
+)
+from vxlab.experiments.models.padding import check_padding
+
+__all__ = [
+    "ModelSource",
+    "copy_with_new_head",
+    "load_model",
+    "load_tokenizer",
+    "loading_of",
+    "model_source",
+    "name_labels",
+    "quiet_transformers",
+]
+
+
+def load_model(name: str, num_labels: int) -> nn.Module:
+    """Load a pretrained model for sequence classification, or regression with one label, in float32.
+
+    The head is new, with initial values from torch's global generator, unless the model brings one of just this shape.
+    So is a pooler that the weights lack; it counts as part of the head. Whatever the config says of padding, of the
+    loss and of what is returned, the model pads as its tokenizer does, takes the loss of the task and returns logits.
+
+    Args:
+        name: a packaged model (``minilm``, ``mpnet``), a hub id (``org/name``), or a folder with config.json,
+            safetensors weights and a tokenizer.
+        num_labels: number of classes; 1 means regression.
+
+    Returns:
+        A transformers model on the CPU, in evaluation mode.
+
+    Raises:
+        VxlabError: the name is neither of these, the folder lacks a file or some of the backbone's weights, an adapter
+            lies beside them, or the model cannot read what its tokenizer writes. Pickled weights and code that comes
+            with a model are refused.
+
+    Warns:
+        UserWarning: a text's logits depend on how far it is padded.
+    """
+    name, num_labels = settle("model", name, str), settle("num_labels", num_labels, int)
+    if num_labels < 1:
+        raise VxlabError(f"num_labels={num_labels} is not a number of classes; choose 2 or more, or 1 for regression")
+    place = find_model(name)
+    tokenizer = load_tokenizer(name)
+    model, drawn = _from_pretrained(name, place, num_labels)
+    _require_backbone(name, model, drawn)
+    model.vxlab_drawn = drawn  # type: ignore[assignment]
+    _settle_config(model, tokenizer, num_labels)
+    check_padding(name, model, tokenizer)
+    return model
+
+
+def copy_with_new_head(model: nn.Module) -> nn.Module:
+    """Return a copy of what :func:`load_model` returned, its head drawn anew from torch's global generator.
+
+    The same seed gives the same values as loading again does, at the cost of a copy in memory.
+    """
+    fresh: Any = copy.deepcopy(model)
+    drawn: frozenset[str] = fresh.vxlab_drawn
+    # As after loading: transformers asks every module to draw, which passes over the tensors that are marked.
+    for module in fresh.modules():
+        module._is_hf_initialized = False
+    for name, tensor in fresh.state_dict(keep_vars=True).items():
+        tensor._is_hf_initialized = name not in drawn
+    fresh.initialize_weights()
+    return fresh  # type: ignore[no-any-return]
+
+
+def name_labels(model: nn.Module, names: Sequence[str]) -> nn.Module:
+    """Write a task's class names, in the order of their ids, into a model's config; of a regression there are none."""
+    if names:
+        config: Any = model.config
+        config.id2label = dict(enumerate(names))
+        config.label2id = {name: number for number, name in enumerate(names)}
+    return model
+
+
+def load_tokenizer(name: str) -> Any:
+    """Load a model's tokenizer; where it has no padding token, the end-of-text token pads.
+
+    Raises:
+        VxlabError: as :func:`load_model`, or it has neither of these tokens.
+    """
+    from transformers import AutoTokenizer
+
+    place = find_model(name)
+    with quiet_transformers(), explained(name):
+        tokenizer = AutoTokenizer.from_pretrained(place.path, revision=place.commit, trust_remote_code=False)
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise VxlabError(
+                f"model={name!r}: its tokenizer has no padding token, and no end-of-text token to pad with; "
+                "name one of its tokens as pad_token in tokenizer_config.json"
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def loading_of(name: str, num_labels: int) -> str:
+    """Return what :func:`load_model` does otherwise than the model's files say, for the run's key; mostly nothing.
+
+    No weights are read.
+
+    Raises:
+        VxlabError: as :func:`load_model`.
+    """
+    place = find_model(name)
+    saved = read_config(name, place)
+    with torch.random.fork_rng(devices=[]):  # some draw while they are built
+        model, drawn = _from_pretrained(name, place, num_labels, device_map="meta")
+    told = []
+    padding, pads = saved.get_text_config().pad_token_id, load_tokenizer(name).pad_token_id
+    if padding is not None and padding != pads:
+        told.append(f"padding {pads}")
+    if saved.problem_type is not None and saved.problem_type != _problem_type(num_labels):
+        told.append(_problem_type(num_labels))
+    if pooler := sorted(drawn - head_parameters(model).keys()):
+        told.append(f"new {' '.join(pooler)}")
+    return ", ".join(told)
+
+
+def _from_pretrained(name: str, place: ModelPlace, num_labels: int, **more: Any) -> tuple[nn.Module, frozenset[str]]:
+    """Return a model, and the parameters that its weights lack or have in another shape: these were drawn."""
+    from transformers import AutoModelForSequenceClassification
+
+    config = read_config(name, place)
+    config.num_labels, config.problem_type = num_labels, _problem_type(num_labels)
+    with quiet_transformers(), explained(name):
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(
+            place.path,
+            revision=place.commit,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **more,
+        )
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise VxlabError(f"model={name!r} is an adapter on another model, not a base; name the base itself")
+    return model, frozenset(loaded["missing_keys"]) | {key for key, *_ in loaded["mismatched_keys"]}
+
+
+def _require_backbone(name: str, model: nn.Module, drawn: frozenset[str]) -> None:
+    """Refuse a backbone that transformers filled with random values; a new head and pooler are no surprise."""
+    absent = drawn & (dict(model.named_parameters()).keys() - head_parameters(model).keys())
+    lost = sorted(key for key in absent if "pooler" not in key.split("."))
+    if lost:
+        raise VxlabError(
+            f"model={name!r}: its weights lack {lost[0]!r} (and {len(lost) - 1} more) or have them in another shape; "
+            "name a model whose weights and config.json belong together"
+        )
+
+
+def _settle_config(model: nn.Module, tokenizer: Any, num_labels: int) -> None:
+    """Let no setting that was saved for another use decide the numbers."""
+    for config in _configs(model):
+        config.pad_token_id = tokenizer.pad_token_id
+        config.problem_type = _problem_type(num_labels)
+        config.output_hidden_states = config.output_attentions = False
+        config.return_dict = True
+
+
+def _problem_type(num_labels: int) -> str:
+    return "regression" if num_labels == 1 else "single_label_classification"
+
+
+def _configs(model: nn.Module) -> Iterator[Any]:
+    """Yield every config of a model and its parts once: some read their parent's, some a copy."""
+    found: dict[int, Any] = {}
+    waiting: list[Any] = [module.config for module in model.modules() if hasattr(module, "config")]
+    while waiting:
+        config = waiting.pop()
+        if id(config) not in found and hasattr(config, "sub_configs"):
+            found[id(config)] = config
+            waiting += [getattr(config, name, None) for name in config.sub_configs]
+    yield from found.values()

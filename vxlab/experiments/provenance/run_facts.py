@@ -1,0 +1,221 @@
+"""What made the numbers of a page: facts of its runs from their records, one value where they agree."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vxlab.experiments.method_names import label
+from vxlab.experiments.provenance.identities import own_identity
+from vxlab.experiments.provenance.mixed_runs import UNKNOWN, device_of
+from vxlab.experiments.provenance.probe_words import choice_in_words
+from vxlab.experiments.provenance.run_words import MOST, agree, distinct, is_probe, precision_of
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.scoring.metrics import in_words
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vxlab.experiments.sweeps.comparison import Comparison
+
+_DIGITS = 12
+
+
+def run_facts(records: Iterable[RunRecord], comparison: "Comparison | None" = None) -> "pd.DataFrame":
+    """Return what made some runs' numbers, a row a fact: ``fact`` and ``value``, in words.
+
+    Where the runs agree there is one value, else each with its number of runs. What a record does not hold is "not
+    recorded", and is never filled in from a default.
+
+    Args:
+        records: of the runs that a page shows, tuning runs among them.
+        comparison: whose runs are among these: it tells which chose a learning rate, and which are reported.
+    """
+    import pandas as pd
+
+    runs = distinct(records)
+    rows = [("runs", _statuses(runs)), *_chosen(runs, comparison), ("seeds", _seeds(runs, comparison))]
+    rows += [(name, agree([of(run) for run in runs])) for name, of in _OF_ALL.items()]
+    trained = [run for run in runs if not is_probe(run)]
+    rows += [(name, _rates(trained, of)) for name, of in _RATES.items() if trained]
+    rows += [(name, agree([of(run) for run in trained])) for name, of in _OF_TRAINING.items() if trained]
+    rows.append(("precision", agree([precision_of(run) for run in trained or runs])))
+    rows += [(name, agree([of(run) for run in runs])) for name, of in _OF_MACHINE.items()]
+    return pd.DataFrame([(name, value) for name, value in rows if value], columns=["fact", "value"])
+
+
+def run_list(records: Iterable[RunRecord], comparison: "Comparison | None" = None) -> "pd.DataFrame":
+    """Return a row a run: ``run`` (first digits of its key), ``method``, ``stage`` (tuning or report; "" of a run
+    outside a comparison), ``seed``, ``rate``, ``head's rate``, ``status`` and ``epoch kept``.
+
+    Args:
+        records: as :func:`run_facts` takes them.
+        comparison: as :func:`run_facts` takes it.
+    """
+    import pandas as pd
+
+    stages = _stages(comparison)
+    rows = [
+        {
+            "run": run.key[:_DIGITS],
+            "method": label(run.spec["method"]),
+            "stage": stages.get(run.key, ""),
+            "seed": None if is_probe(run) else run.spec.get("seed"),
+            "rate": run.spec.get("learning_rate"),
+            "head's rate": run.spec.get("head_learning_rate"),
+            "status": run.status,
+            "epoch kept": None if is_probe(run) else run.best_epoch,
+        }
+        for run in distinct(records)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _statuses(runs: Sequence[RunRecord]) -> str:
+    counts: dict[str, int] = {}
+    for run in runs:
+        counts[run.status] = counts.get(run.status, 0) + 1
+    return f"{len(runs)}: " + ", ".join(f"{count} {status}" for status, count in sorted(counts.items(), reverse=True))
+
+
+def _chosen(runs: Sequence[RunRecord], comparison: "Comparison | None") -> list[tuple[str, str]]:
+    """Return what was chosen on which split, and which rates were not chosen at all."""
+    trained = [run for run in runs if not is_probe(run)]
+    metrics = " or ".join(dict.fromkeys(in_words(run.task["metrics"][0]) for run in trained))
+    tuned = set(_stages(comparison)) if comparison is not None and comparison.fair.learning_rates > 1 else set()
+    given = [run for run in trained if run.key not in tuned]
+    on_validation = [f"the epoch whose checkpoint is scored, by {metrics}"] if trained else []
+    if comparison is not None and tuned:
+        seeds = comparison.fair.tuning_seeds
+        over = f"the median over {seeds} tuning seeds" if seeds > 1 else "the score at one tuning seed"
+        on_validation.append(f"each candidate's learning rates, by {over}")
+    probes = [run for run in runs if is_probe(run)]
+    folds = {bool(run.probe.get("folds")) for run in probes}
+    on_validation += ["the probe's pooling" + (" and strength" if False in folds else "")] if probes else []
+    others = f" of {len(given)} runs" if tuned else ""
+    return [
+        ("chosen on validation", "; ".join(on_validation)),
+        ("chosen in train", "the probe's strength of regularisation, by cross-validation" if True in folds else ""),
+        ("chosen on test", "nothing; what a run chose is scored there once"),
+        ("the probe's choice", agree([choice_in_words(run) for run in probes])),
+        ("given, not chosen", f"the learning rates{others}" if given else ""),
+    ]
+
+
+def _seeds(runs: Sequence[RunRecord], comparison: "Comparison | None") -> str:
+    """Return the seeds by number, of each stage where there are stages."""
+    stages, seeds = _stages(comparison), dict[str, set[int]]()
+    for run in runs:
+        if "seed" in run.spec and not is_probe(run):
+            seeds.setdefault(stages.get(run.key, "other runs" if stages else ""), set()).add(int(run.spec["seed"]))
+    told = {name: ", ".join(map(str, sorted(own))) for name, own in seeds.items()}
+    return "; ".join(f"{name} {numbers}".strip() for name, numbers in told.items())
+
+
+def _stages(comparison: "Comparison | None") -> dict[str, str]:
+    return {} if comparison is None else dict(zip(comparison.runs["key"], comparison.runs["stage"], strict=True))
+
+
+def _model(run: RunRecord) -> str:
+    weights = run.identity.get("model", "")
+    return f"{Path(str(run.spec.get('model', UNKNOWN))).name}, weights {weights[:_DIGITS] or UNKNOWN}"
+
+
+def _data(run: RunRecord) -> str:
+    found = run.identity.get("task", "").partition(" ")[0]
+    rows = ", ".join(f"{count:,} {split}" for split, count in run.task.get("rows", {}).items())
+    return f"{Path(str(run.task.get('name'))).name}, rows {found[:_DIGITS] or UNKNOWN}" + (f" ({rows})" if rows else "")
+
+
+def _told(read: Callable[[dict[str, Any], RunRecord], str]) -> Callable[[RunRecord], str]:
+    return lambda run: read(run.training, run) if run.training else UNKNOWN
+
+
+def _optimizer(told: Mapping[str, Any], run: RunRecord) -> str:
+    first, second = told["betas"]
+    decays = {kind: "/".join(f"{value:g}" for value in values) for kind, values in told["weight_decay"].items()}
+    matrices, vectors = decays.get("matrices") or "0", decays.get("vectors") or "0"
+    alike = matrices == vectors
+    decay = f"weight decay {matrices}" + ("" if alike else f" on matrices, {vectors} on vectors")
+    return f"{told['optimizer']}, β₁ = {first:g}, β₂ = {second:g}, ε = {told['eps']:g}, {decay}"
+
+
+def _schedule(told: Mapping[str, Any], run: RunRecord) -> str:
+    warm, steps = told["warmup_steps"], told["total_steps"]
+    share = f"{100 * warm / steps:.2g} % of the steps" if steps else "no step"
+    return f"{told['schedule']}: from 0 to the rate in the first {share} ({warm:,} of {steps:,}), then down to 0"
+
+
+def _clipping(told: Mapping[str, Any], run: RunRecord) -> str:
+    return f"to norm {told['clipping']:g}, over all trained parameters together" if told["clipping"] else "none"
+
+
+def _dropout(told: Mapping[str, Any], run: RunRecord) -> str:
+    by_name = [f"{name} {value:g}" for name, value in told["dropout"]["model"].items()]
+    return f"{', '.join(by_name) or 'none'} (as its config has it)"
+
+
+def _adapters_dropout(told: Mapping[str, Any], run: RunRecord) -> str:
+    return ", ".join(f"{value:g}" for value in told["dropout"]["adapter"])
+
+
+def _batches(told: Mapping[str, Any], run: RunRecord) -> str:
+    alike = " of similar lengths" if told["batches"] == "group_by_length" else ""
+    longest = run.spec.get("max_length")
+    return f"{run.spec['batch_size']} texts{alike}" + (f", of at most {longest:,} tokens" if longest else "")
+
+
+def _length(run: RunRecord) -> str:
+    epochs = run.spec.get("epochs")
+    return f"{epochs} epoch{'' if epochs == 1 else 's'}, {run.steps:,} steps"
+
+
+def _rates(runs: Sequence[RunRecord], of: str) -> str:
+    """Return the peak rates that were trained with, as they are, or of many the lowest and the highest."""
+    part = "head" if of.startswith("head") else "backbone"
+    rates = sorted({float(run.spec[of]) for run in runs if of in run.spec and run.parameters.get(part)})
+    if len(rates) > MOST:
+        return f"{len(rates)} from {rates[0]:g} to {rates[-1]:g}"
+    return ", ".join(f"{rate:g}" for rate in rates)
+
+
+def _memory(run: RunRecord) -> str:
+    size = run.hardware.get("memory")
+    return f"{size / 2**30:.0f} GiB" if size else UNKNOWN
+
+
+def _versions(run: RunRecord) -> str:
+    told = {name: value for name, value in run.versions.items() if name != "commit"}
+    return ", ".join(f"{'Python' if name == 'python' else name} {value}" for name, value in told.items()) or UNKNOWN
+
+
+def _commit(run: RunRecord) -> str:
+    known = "system" in run.hardware  # which is recorded since commits are
+    return run.versions.get("commit") or ("none: not run from a git checkout" if known else UNKNOWN)
+
+
+def _of_method(run: RunRecord) -> str:
+    return ", ".join(f"{name} {value}" for name, value in own_identity(run.identity).items())
+
+
+_RATES = {"learning rates": "learning_rate", "learning rates of the head": "head_learning_rate"}
+_OF_ALL: dict[str, Callable[[RunRecord], str]] = {"model": _model, "data": _data}
+_OF_TRAINING: dict[str, Callable[[RunRecord], str]] = {
+    "optimizer": _told(_optimizer),
+    "schedule": _told(_schedule),
+    "gradient clipping": _told(_clipping),
+    "dropout of the model": _told(_dropout),
+    "dropout of the adapters": _told(_adapters_dropout),
+    "batches": _told(_batches),
+    "training": _length,
+    "processes of a run": lambda run: run.identity.get("processes", "1"),
+}
+_OF_MACHINE: dict[str, Callable[[RunRecord], str]] = {
+    "device": device_of,
+    "processor": lambda run: str(run.hardware.get("processor", UNKNOWN)),
+    "threads of a run": lambda run: str(run.hardware.get("threads", UNKNOWN)),
+    "memory of the machine": _memory,
+    "operating system": lambda run: str(run.hardware.get("system", UNKNOWN)),
+    "versions": _versions,
+    "versions of single methods": _of_method,
+    "commit of vxlab": _commit,
+}

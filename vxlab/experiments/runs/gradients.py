@@ -1,0 +1,132 @@
+"""The full gradient of a task's loss for the weights of a base model, before anything is trained."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vxlab.adapters import resolve_targets
+from vxlab.adapters.core.layer import oriented
+from vxlab.errors import VxlabError
+from vxlab.experiments.tasks.splits import stratified_order
+
+if TYPE_CHECKING:
+    from vxlab.experiments.runs.inputs import Materials
+    from vxlab.experiments.spec import RunSpec
+
+FIRST_BATCHES = 16
+"""Batches of the training split whose gradient ``LoRAXS(basis="gradient")`` starts from. Under a head that reads one
+token, the last block's queries get one direction from each text, so that too few texts leave a rank unfilled."""
+
+
+def weight_gradients(
+    model: nn.Module, batches: Iterable[Mapping[str, Tensor]], layers: Mapping[str, nn.Module]
+) -> dict[str, Tensor]:
+    """Return ``G = ∂loss/∂W`` for every layer's weight: the mean over batches, each counted by its examples.
+
+    The model is evaluated without dropout, and left as it was, gradients that it holds included. No random number is
+    drawn.
+
+    Args:
+        model: returns a mean loss for a batch, as transformers' models do where there are labels; without adapters.
+        batches: keyword arguments of the model, each tensor with one row an example; moved to the model's device.
+        layers: modules by dotted name, as :func:`vxlab.resolve_targets` returns them.
+
+    Returns:
+        ``(out, in)`` in float32 on the CPU, by layer; zeros where the loss does not depend on a weight.
+
+    Raises:
+        VxlabError: there is no batch or no layer, a batch is empty, or the model returns no loss.
+    """
+    weights = [layer.get_parameter("weight") for layer in layers.values()]
+    if not weights:
+        raise VxlabError("layers is empty; pass vxlab.resolve_targets(model, targets)")
+    sums = [torch.zeros_like(weight, dtype=torch.float32, device="cpu") for weight in weights]
+    examples = 0
+    with _evaluated(model, weights), torch.enable_grad():
+        for batch in batches:
+            size, found = _gradients(model, batch, weights)
+            examples += size
+            for total, gradient in zip(sums, found, strict=True):
+                total.add_(gradient.float().cpu(), alpha=size)
+    if not examples:
+        raise VxlabError("batches is empty, so there is no gradient; pass one batch or more")
+    means = zip(layers.items(), sums, strict=True)
+    return {name: oriented(layer, total / examples).contiguous() for (name, layer), total in means}
+
+
+def first_gradients(
+    spec: "RunSpec", materials: "Materials", batches: int = FIRST_BATCHES, model: nn.Module | None = None
+) -> dict[str, Tensor]:
+    """Return the gradients of a run's target layers before its first step.
+
+    They are taken over :func:`first_batches` of the training split, by :func:`weight_gradients`.
+
+    Args:
+        spec: the run; of its method, nothing counts.
+        materials: where the run's rows and base model are.
+        batches: how many of the run's batches, 1 or more; fewer where the split ends.
+        model: the run's own bare model. None takes the base with the head that the spec's seed gives, without moving
+            the caller's random numbers.
+
+    Raises:
+        VxlabError: as :func:`weight_gradients` and :func:`vxlab.resolve_targets`.
+    """
+    if isinstance(batches, bool) or not isinstance(batches, int) or batches < 1:
+        raise VxlabError(f"batches={batches!r} is not a positive integer; choose 1 or more")
+    if model is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(spec.seed)  # the GPU's generators are not forked
+            model = materials.model(spec)
+    return weight_gradients(model, first_batches(spec, materials, batches), resolve_targets(model, spec.targets))
+
+
+def first_batches(spec: "RunSpec", materials: "Materials", batches: int) -> Iterator[dict[str, Tensor]]:
+    """Yield batches of a run's training split, each with its mix of labels, padded as in training.
+
+    They are the same whatever the run's seed, and no random number of its own is drawn: the rows come in
+    :func:`~vxlab.experiments.tasks.stratified_order`, for the first ones of a file sorted by label are of one class.
+    """
+    from transformers import DataCollatorWithPadding
+
+    rows = materials.splits(spec)["train"].remove_columns(["length", "row"])
+    collate = DataCollatorWithPadding(materials.tokenizer(spec))
+    chosen = stratified_order(np.asarray(rows["label"]), seed=0)[: batches * spec.batch_size].tolist()
+    for start in range(0, len(chosen), spec.batch_size):
+        yield dict(collate([rows[i] for i in chosen[start : start + spec.batch_size]]))
+
+
+def _gradients(model: nn.Module, batch: Mapping[str, Tensor], weights: list[nn.Parameter]) -> tuple[int, Any]:
+    """Return the number of examples in a batch, and its gradient for each weight."""
+    device = weights[0].device
+    moved = {name: tensor.to(device) for name, tensor in batch.items()}
+    size = min((len(tensor) for tensor in moved.values()), default=0)
+    if not size:
+        raise VxlabError("a batch without examples has no gradient; leave it out")
+    loss = getattr(model(**moved), "loss", None)
+    if not isinstance(loss, Tensor):
+        raise VxlabError(f"this {type(model).__name__} returned no loss; give every batch its labels")
+    if not loss.requires_grad:  # it reaches none of these weights
+        return size, [torch.zeros_like(weight) for weight in weights]
+    return size, torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+
+
+@contextmanager
+def _evaluated(model: nn.Module, weights: list[nn.Parameter]) -> Iterator[None]:
+    """Put a model in evaluation mode with only these weights trainable, and back again, module by module."""
+    modes = {module: module.training for module in model.modules()}
+    trained = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    chosen = {id(weight) for weight in weights}
+    try:
+        model.eval()
+        for parameter in trained:
+            parameter.requires_grad_(id(parameter) in chosen)
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for parameter, trains in trained.items():
+            parameter.requires_grad_(trains)

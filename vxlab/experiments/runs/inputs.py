@@ -1,0 +1,262 @@
+"""What the runs of one process share: the base model, its tokenizer and the tokenised task, each loaded once."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import datasets
+import numpy as np
+import torch
+from torch import nn
+
+from vxlab._version import __version__
+from vxlab.adapters import attach
+from vxlab.adapters.core.own_code import code_version
+from vxlab.adapters.methods.by_name import require_registered
+from vxlab.errors import VxlabError
+from vxlab.experiments import hardware
+from vxlab.experiments.models.load import (
+    ModelSource,
+    copy_with_new_head,
+    load_model,
+    load_tokenizer,
+    loading_of,
+    model_source,
+    name_labels,
+)
+from vxlab.experiments.models.padding import position_limit, require_embedding
+from vxlab.experiments.spec import RunSpec
+from vxlab.experiments.tasks.task import Task
+
+Kept = TypeVar("Kept")
+
+_TASK_FIELDS = (
+    "task", "task_folder", "text_columns", "label_column", "group_column", "label_kind",
+    "train_examples", "eval_examples",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """A spec with what its names stand for looked up."""
+
+    spec: RunSpec
+    key: str
+    """sha256 of all that decides the numbers"""
+    identity: dict[str, str]
+    """what the key holds beside the spec: fingerprints of model and task, the precision in force, the version"""
+    device: str
+    precision: str
+
+
+class Materials:
+    """Load what runs need, and keep the last of it for the next run.
+
+    Args:
+        reuse: keep the base model, and hand out copies of it: memory for one more model, and no loading between runs.
+    """
+
+    def __init__(self, reuse: bool = True) -> None:
+        self.reuse = reuse
+        self._sources: _Last[ModelSource] = _Last(4)
+        self._loading: _Last[str] = _Last(4)
+        self._models: _Last[nn.Module] = _Last(1)
+        self._tokenizers: _Last[Any] = _Last(4)
+        self._tasks: _Last[Task] = _Last(4)
+        self._splits: _Last[dict[str, datasets.Dataset]] = _Last(4)
+
+    def job(self, spec: RunSpec, device: str | None = None) -> Job:
+        """Return a spec's key, and the device and precision it will run with.
+
+        Args:
+            spec: the run.
+            device: of the workers, where they are not this process; None looks here.
+
+        Raises:
+            VxlabError: the model, the task, the device or the precision cannot be had, or nothing could load what a
+                method of your own trains, because it is not registered.
+        """
+        device = device or hardware.resolve_device(spec.device)
+        if spec.device not in ("auto", device):
+            raise VxlabError(
+                f"device={spec.device!r}, but the engine's workers run on {device}; choose auto or {device}"
+            )
+        precision = hardware.resolve_precision(spec.precision, device)
+        task = self.task(spec)
+        require_registered(spec.method)
+        identity = {
+            "model": self._source(spec).fingerprint,
+            "task": f"{task.fingerprint} {' '.join(task.metrics)}",
+            "precision": precision,
+            "vxlab": __version__,
+            **code_version(type(spec.method)),
+            **spec.method.versions(),
+        }
+        if (processes := hardware.processes()) > 1:
+            if not spec.method.by_gradient:
+                raise VxlabError(f"{spec.method} is fitted by one process; start it without torchrun's {processes}")
+            if spec.batch_size % processes:
+                raise VxlabError(
+                    f"batch_size={spec.batch_size} does not divide among {processes} processes; choose a multiple of "
+                    f"{processes}"
+                )
+            identity["processes"] = str(processes)
+        if loading := self._loading.get((spec.model, task.num_labels), lambda: loading_of(spec.model, task.num_labels)):
+            identity["loading"] = loading
+        return Job(spec, spec.key(**identity), identity, device, precision)
+
+    def task(self, spec: RunSpec) -> Task:
+        """Return the rows that a run by this spec sees."""
+        return self._tasks.get(_task_of(spec), spec.load_task)
+
+    def tokenizer(self, spec: RunSpec) -> Any:
+        """Return the model's tokenizer.
+
+        Raises:
+            VxlabError: it reads fewer tokens than the spec's ``max_length``.
+        """
+        tokenizer = self._tokenizers.get(spec.model, lambda: load_tokenizer(spec.model))
+        if spec.max_length > (most := tokenizer.model_max_length):
+            raise _too_long(spec, most)
+        return tokenizer
+
+    def splits(self, spec: RunSpec) -> dict[str, datasets.Dataset]:
+        """Return the task's splits as token ids, labels, lengths and row numbers."""
+        tokenizer, task = self.tokenizer(spec), self.task(spec)
+
+        def tokenised() -> dict[str, datasets.Dataset]:
+            return {name: _tokenised(split, tokenizer, spec.max_length, name) for name, split in task.splits.items()}
+
+        return self._splits.get((spec.model, spec.max_length, _task_of(spec)), tokenised)
+
+    def model(self, spec: RunSpec) -> nn.Module:
+        """Return the base model with a new head from torch's global generator, the caller's own to change.
+
+        Raises:
+            VxlabError: the model has no position or embedding for what it would be given, or cannot find its end.
+        """
+        base = self.base(spec) if self.reuse else None
+        model = copy_with_new_head(base) if base is not None and base.vxlab_copies else self._loaded(spec)
+        splits = self.splits(spec)
+        largest = max(int(_tokens(split).max()) for split in splits.values())
+        require_embedding(spec.model, model, self.tokenizer(spec), largest)
+        if getattr(model.config, "is_encoder_decoder", False):
+            _require_one_end(splits, self.tokenizer(spec))
+        return name_labels(model, self.task(spec).label_names)
+
+    def adapted(self, job: Job) -> nn.Module:
+        """Return a job's model with its method on it, where the method asks for gradients on the job's device."""
+        from vxlab.experiments.runs.gradients import first_gradients  # which takes batches from here
+
+        spec, model = job.spec, self.model(job.spec)
+        if not spec.method.needs_gradients:
+            return attach(model, spec.method, spec.targets)
+        model = model.to(hardware.own_device(job.device))
+        return attach(model, spec.method, spec.targets, first_gradients(spec, self, model=model))
+
+    def base(self, spec: RunSpec) -> nn.Module:
+        """Return the base model to read from, never to change."""
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # whether a run finds it here or has to load it, its own draws are the same
+            kept = self._models.get((spec.model, self.task(spec).num_labels), lambda: self._to_copy(spec))
+        _require_positions(kept, spec)
+        return kept
+
+    def _to_copy(self, spec: RunSpec) -> nn.Module:
+        """Load a base model, and find out whether a copy's new head is what loading again would draw."""
+        before = torch.get_rng_state()
+        model = self._loaded(spec)
+        after = torch.get_rng_state()
+        torch.set_rng_state(before)
+        copied = copy_with_new_head(model) if self.reuse else model
+        alike = all(map(torch.equal, copied.state_dict().values(), model.state_dict().values()))
+        model.vxlab_copies = alike and torch.equal(torch.get_rng_state(), after)  # type: ignore[assignment]
+        return model
+
+    def _loaded(self, spec: RunSpec) -> nn.Module:
+        model = load_model(spec.model, self.task(spec).num_labels)
+        _require_positions(model, spec)
+        return model
+
+    def _source(self, spec: RunSpec) -> ModelSource:
+        return self._sources.get(spec.model, lambda: model_source(spec.model))
+
+
+class _Last(Generic[Kept]):
+    """Keep the few things last asked for."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.kept: OrderedDict[Hashable, Kept] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        if key not in self.kept:
+            while len(self.kept) >= self.most:  # before making the next: two base models may not fit
+                self.kept.popitem(last=False)
+            self.kept[key] = make()
+        self.kept.move_to_end(key)
+        return self.kept[key]
+
+
+_shared = Materials()
+
+
+def shared_materials() -> Materials:
+    """Return what the runs of a sweep share in this process: a worker loads its model once."""
+    return _shared
+
+
+def fresh_materials() -> Materials:
+    """Forget what this process has loaded for sweeps: data and weights are then read as they are now."""
+    global _shared
+    _shared = Materials()
+    return _shared
+
+
+def _task_of(spec: RunSpec) -> tuple[Any, ...]:
+    return tuple(getattr(spec, field) for field in _TASK_FIELDS)
+
+
+def _require_positions(model: nn.Module, spec: RunSpec) -> None:
+    most = position_limit(model)
+    if most is not None and spec.max_length > most:
+        raise _too_long(spec, most)
+
+
+def _too_long(spec: RunSpec, most: int) -> VxlabError:
+    return VxlabError(f"max_length={spec.max_length}: {spec.model} reads {most} tokens at most; choose 1 to {most}")
+
+
+def _require_one_end(splits: dict[str, datasets.Dataset], tokenizer: Any) -> None:
+    """Refuse a text that holds the token by whose last place BART and T5 find the end: all must hold it as often."""
+    for name, split in splits.items():
+        starts = np.concatenate([[0], np.cumsum(split.data.column("length").to_numpy())[:-1]])
+        ends = np.add.reduceat(_tokens(split) == tokenizer.eos_token_id, starts, dtype=int)
+        if len(other := np.flatnonzero(ends != np.median(ends))):
+            raise VxlabError(
+                f"row {other[0]} of the {name} split holds {tokenizer.eos_token!r} in its text, by which the model "
+                "finds a text's end; take it out"
+            )
+
+
+def _tokens(split: datasets.Dataset) -> "np.ndarray[Any, Any]":
+    """Return all token ids of a split in one, in the order of its file."""
+    tokens: np.ndarray[Any, Any] = split.data.column("input_ids").combine_chunks().flatten().to_numpy()
+    return tokens
+
+
+def _tokenised(split: datasets.Dataset, tokenizer: Any, max_length: int, name: str) -> datasets.Dataset:
+    """Return input ids, labels and lengths; evaluation splits sorted by length, so that batches waste no padding."""
+    texts = [list(split[column]) for column in ("text", "text_pair") if column in split.column_names]
+    encoded = dict(tokenizer(*texts, truncation=True, max_length=max_length))
+    lengths = [len(ids) for ids in encoded["input_ids"]]
+    if 0 in lengths:
+        row = lengths.index(0)
+        raise VxlabError(
+            f"row {row} of the {name} split holds {texts[0][row]!r}, in which its tokenizer sees no token; take it out"
+        )
+    columns = {**encoded, "label": list(split["label"]), "length": lengths, "row": list(range(len(lengths)))}
+    tokenised = datasets.Dataset.from_dict(columns)
+    return tokenised if name == "train" else tokenised.select(np.argsort(lengths, kind="stable"))

@@ -1,0 +1,229 @@
+"""One run: fine-tune by a spec, choose the checkpoint on validation, report on test."""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from filelock import FileLock
+from transformers import DataCollatorWithPadding, set_seed
+
+from vxlab import checks
+from vxlab.errors import VxlabError
+from vxlab.experiments import hardware
+from vxlab.experiments.checkout import commit
+from vxlab.experiments.models.load import quiet_transformers
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.runs.inputs import Job, Materials
+from vxlab.experiments.runs.lease import claimed
+from vxlab.experiments.runs.listener import Listener, Stopped, require_listener, waiting
+from vxlab.experiments.runs.probe import fit_probe
+from vxlab.experiments.runs.recorder import best_epoch, keep_predictions, recorded, validation_rows
+from vxlab.experiments.runs.trainer import AdapterTrainer, Watch, training_arguments, usable_checkpoint
+from vxlab.experiments.scoring.metrics import compute
+from vxlab.experiments.spec import RunSpec
+from vxlab.experiments.store import run_folder
+from vxlab.experiments.store.store import Store, Where, opened
+from vxlab.experiments.tasks.task import Task
+
+
+def run(
+    spec: RunSpec,
+    *,
+    store: Where = None,
+    fresh: bool = False,
+    progress: bool = True,
+    listener: Listener | None = None,
+) -> RunRecord:
+    """Fine-tune as the spec says, or return the finished run that the store already has.
+
+    After each epoch the model is evaluated on the validation split, and the checkpoint with the best first metric of
+    the task is evaluated on the test split once. A run that was killed goes on from its last epoch. A run whose loss
+    is no longer finite, or 10 times its start, ends early with the status ``diverged``.
+
+    A run that its listener stops is validated once more, where steps were taken since the last time, and returned with
+    the status ``stopped``: its folder holds the best checkpoint's adapter, it has no test score, and the store does not
+    count it as done. The next call goes on from the last whole epoch, as after a kill, and ends with the numbers of a
+    run that was never stopped.
+
+    Args:
+        spec: the run.
+        store: a :class:`vxlab.Store`, or where one is: an SQLite file, a folder, or a database's URL; None means
+            ``runs.db`` in ``VXLAB_REPORTS``, or in ``./reports``.
+        fresh: train again although the store has the run, and replace its folder's files.
+        progress: show a bar with the time left.
+        listener: told of steps, losses and scores as they come, and asked whether to stop; None where torchrun started
+            several processes.
+
+    Returns:
+        The record, with the folder that holds the adapter and the test predictions.
+
+    Raises:
+        VxlabError: the model, the task, the targets, the device or the precision cannot be had, or the store fails; or
+            the listener stopped the run while another process trained it; or the environment names processes that
+            torchrun did not start.
+    """
+    if not isinstance(spec, RunSpec):
+        raise VxlabError(f"spec={checks.shown(spec)} is no vxlab.RunSpec; many runs are for vxlab.sweep or compare")
+    fresh, progress = checks.settle("fresh", fresh, bool), checks.settle("progress", progress, bool)
+    require_listener(listener)
+    if listener is not None and not spec.method.by_gradient:
+        raise VxlabError(f"a listener hears of gradient steps, and {spec.method} takes none; leave listener out")
+    materials = Materials(reuse=False)
+    job = materials.job(spec)
+    with opened(store) as results:
+        folder = results.folder_of(job.key)
+        if fresh:
+            results.require_idle(job.key)
+            results.forget(job.key)
+            run_folder.clear(folder)
+        if hardware.processes() > 1:
+            return _one_of_many(job, results, materials, progress)
+        return settle(job, results, lambda: execute(job, folder, materials, progress, listener), listener)
+
+
+def settle(job: Job, results: Store, train: Callable[[], RunRecord], listener: Listener | None = None) -> RunRecord:
+    """Return the store's record of a job; where it has none, claim the job, train it and keep what comes.
+
+    Args:
+        job: the run.
+        results: the store.
+        train: called where nobody has trained the job; what was stopped is returned and not kept.
+        listener: told while another process trains the job.
+
+    Raises:
+        VxlabError: as :func:`run`.
+    """
+    try:
+        with claimed(results, job, waiting(listener)) as owner:
+            if owner is not None:
+                record = train()
+                if record.status == "stopped":
+                    return record
+                results.finish(record, owner)
+    except Stopped:
+        raise VxlabError(f"run {job.key[:12]} was stopped here; the process that trains it goes on") from None
+    return _required(results.record(job.key), job)
+
+
+@hardware.by_the_spec_alone()
+def execute(
+    job: Job, folder: Path, materials: Materials, progress: bool = False, listener: Listener | None = None
+) -> RunRecord:
+    """Train a job in its folder and return its record, or the record of an earlier training that is there.
+
+    What is needed to go on after a kill or a stop stays in the folder; no store is touched.
+    """
+    if (found := RunRecord.whole(folder, job.key)) is not None:
+        return found
+    commit()  # now: the files may change while the run trains
+    held = hardware.reset_peak_memory(job.device)
+    set_seed(job.spec.seed)
+    train = _prepared(job, folder, materials, progress, listener, held)
+    folder.mkdir(parents=True, exist_ok=True)  # only now: what the model or the targets refuse leaves nothing
+    with _alone_in(folder):
+        if (found := RunRecord.whole(folder, job.key)) is not None:
+            return found
+        return train()
+
+
+def _prepared(
+    job: Job, folder: Path, materials: Materials, progress: bool, listener: Listener | None, held: int
+) -> Callable[[], RunRecord]:
+    """Load what a job needs, and return what trains it."""
+    if not job.spec.method.by_gradient:
+        model = materials.model(job.spec).to(hardware.own_device(job.device)).eval()
+        return lambda: fit_probe(job, folder, materials, model, held, progress)
+    watch = Watch(f"{job.spec.method.name} on {materials.task(job.spec).name}", progress, listener)
+    trainer = _trainer(job, folder, materials, watch)
+    return lambda: _train(job, folder, materials, trainer, watch, held)
+
+
+def _train(job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer, watch: Watch, held: int) -> RunRecord:
+    task = materials.task(job.spec)
+    started = time.perf_counter()
+    with quiet_transformers(), contextlib.closing(watch):
+        try:
+            trainer.train(resume_from_checkpoint=usable_checkpoint(folder / "checkpoints"))
+        except Stopped:
+            trainer.keep_the_best()
+    train_seconds = time.perf_counter() - started
+    metrics = validation_rows(trainer, task.metrics)
+    if watch.status == "finished":
+        metrics += _test_rows(trainer, materials.splits(job.spec), task, folder)
+    peak = hardware.peak_memory(job.device) - held
+    record = recorded(job, folder, task, trainer, watch, metrics, train_seconds, peak)
+    if trainer.is_world_process_zero() and watch.status != "stopped":
+        record.save()
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return record
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a run's folder: a claim may run out while its holder still trains, and two would spoil each other's files.
+
+    The processes of torchrun share one folder by intent.
+    """
+    if hardware.processes() > 1:
+        yield
+        return
+    lock = FileLock(folder / ".lock")
+    with lock:
+        yield
+    (folder / ".lock").unlink(missing_ok=True)
+
+
+def _one_of_many(job: Job, results: Store, materials: Materials, progress: bool) -> RunRecord:
+    """Train as one of the processes that torchrun started: all of them train, the first writes."""
+    if (found := results.record(job.key)) is not None:
+        return found
+    record = execute(job, results.folder_of(job.key), materials, progress)
+    if int(os.environ.get("RANK", "0")) == 0:
+        with claimed(results, job) as owner:
+            if owner is not None:
+                results.finish(record, owner)
+    return record
+
+
+def _required(record: RunRecord | None, job: Job) -> RunRecord:
+    if record is None:
+        raise VxlabError(f"run {job.key[:12]} was taken out of the store while it ran; run it again")
+    return record
+
+
+def _trainer(job: Job, folder: Path, materials: Materials, watch: Watch) -> AdapterTrainer:
+    spec, task = job.spec, materials.task(job.spec)
+    splits = materials.splits(spec)
+    rows = len(splits["train"])
+    return AdapterTrainer(
+        model=materials.adapted(job),
+        args=training_arguments(spec, folder / "checkpoints", job.device, job.precision, task.metrics[0], rows),
+        train_dataset=splits["train"],
+        eval_dataset=splits["validation"],
+        data_collator=DataCollatorWithPadding(materials.tokenizer(spec)),
+        compute_metrics=lambda output: compute(task.metrics, output.predictions, output.label_ids),
+        callbacks=[watch],
+        head_learning_rate=spec.head_learning_rate,
+    )
+
+
+def _test_rows(
+    trainer: AdapterTrainer, splits: dict[str, datasets.Dataset], task: Task, folder: Path
+) -> list[dict[str, Any]]:
+    """Evaluate the chosen checkpoint on every test split, and keep its predictions in the rows' own order."""
+    rows, predictions, epoch = [], {}, best_epoch(trainer)
+    for name in (name for name in splits if name.startswith("test")):
+        output = trainer.predict(splits[name], metric_key_prefix=name)
+        order = np.argsort(splits[name]["row"])
+        predictions[name] = output.predictions[order], output.label_ids[order]
+        for metric in (*task.metrics, "loss"):
+            rows.append({"epoch": epoch, "split": name, "metric": metric, "value": output.metrics[f"{name}_{metric}"]})
+    if trainer.is_world_process_zero():
+        keep_predictions(folder, task, predictions)
+    return rows

@@ -1,0 +1,175 @@
+"""A run without gradient steps: a linear classifier, or a ridge regression, on features of the frozen model."""
+
+import datetime
+import math
+import time
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from vxlab._version import __version__
+from vxlab.adapters.core.fingerprint import base_fingerprints
+from vxlab.adapters.placement.targets import head_parameters
+from vxlab.adapters.saving.adapter_files import FORMAT, write_adapter
+from vxlab.experiments import hardware
+from vxlab.experiments.record import ADAPTER_FOLDER, RunRecord
+from vxlab.experiments.runs.inputs import Job, Materials
+from vxlab.experiments.runs.linear_probe import Linear, Strength, best_strength, cross_validate, fit, strengths
+from vxlab.experiments.runs.probe_features import available_poolings, features_of
+from vxlab.experiments.runs.recorder import describe_task, keep_predictions
+from vxlab.experiments.scoring.metrics import compute
+from vxlab.experiments.tasks.task import Task
+from vxlab.progress import progress_bar
+
+Features = dict[str, dict[str, NDArray[np.float32]]]
+"""By split and pooling."""
+_EPOCH = 0
+"""At which a probe is scored: no epoch of training went before."""
+
+
+class Fitted(NamedTuple):
+    """One pooling's classifier, and how it does on validation."""
+
+    linear: Linear
+    strength: Strength
+    score: float
+
+
+def fit_probe(job: Job, folder: Path, materials: Materials, model: nn.Module, held: int, progress: bool) -> RunRecord:
+    """Fit a probe, choose its pooling on validation, test it once, and leave in its folder what a run leaves.
+
+    Args:
+        job: the run.
+        folder: its own.
+        materials: where its rows are.
+        model: frozen, on the job's device, in evaluation mode.
+        held: bytes of memory held before.
+        progress: show a bar while texts are read.
+
+    Raises:
+        VxlabError: as :mod:`vxlab.experiments.runs.probe_features` and :mod:`vxlab.experiments.runs.linear_probe`.
+    """
+    task, started = materials.task(job.spec), time.perf_counter()
+    features = _read(job, materials, model, progress)
+    labels = {name: _labels(task, name) for name in features}
+    fitted = {name: _fitted(features, labels, name, task) for name in features["train"]}
+    pooling = max(fitted, key=lambda name: fitted[name].score)  # of equals the first
+    linear, strength, _ = fitted[pooling]
+    logits = {name: linear.logits(found[pooling]) for name, found in features.items() if name != "train"}
+    seconds = time.perf_counter() - started
+    keep_predictions(folder, task, {name: (logits[name], labels[name]) for name in logits if name.startswith("test")})
+    chosen = {
+        "pooling": pooling,
+        "strength": strength.value,
+        "folds": strength.folds,
+        "edge": strength.edge,
+        "validation": {name: each.score for name, each in fitted.items()},
+    }
+    _save(model, linear, chosen, folder / ADAPTER_FOLDER)
+    peak = hardware.peak_memory(job.device) - held
+    record = _record(job, folder, task, _rows(task, logits, labels), model, linear, chosen, seconds, peak)
+    record.save()
+    return record
+
+
+def _read(job: Job, materials: Materials, model: nn.Module, progress: bool) -> Features:
+    splits, tokenizer = materials.splits(job.spec), materials.tokenizer(job.spec)
+    poolings = available_poolings(model, splits["train"])
+    total = sum(len(rows) for rows in splits.values())
+    bar = progress_bar(total, f"probe on {materials.task(job.spec).name}", "text") if progress else None
+    told = {} if bar is None else {"done": bar.update}
+    with nullcontext() if bar is None else closing(bar):
+        return {
+            name: features_of(model, rows, tokenizer, poolings, job.precision, **told) for name, rows in splits.items()
+        }
+
+
+def _labels(task: Task, split: str) -> NDArray[Any]:
+    """Return labels as a trainer hands them back."""
+    return np.asarray(task.splits[split]["label"], dtype=np.float32 if task.num_labels == 1 else np.int64)
+
+
+def _fitted(features: Features, labels: dict[str, NDArray[Any]], pooling: str, task: Task) -> Fitted:
+    """Choose one pooling's strength within train, or on validation where there are no two folds; fit it on all rows."""
+    metric, classes = task.metrics[0], task.num_labels
+    train, validation = features["train"][pooling], features["validation"][pooling]
+
+    def score(linear: Linear) -> float:
+        return compute([metric], linear.logits(validation), labels["validation"])[metric]
+
+    strength = cross_validate(train, labels["train"], classes, metric, task.units("train"))
+    if strength is None:
+        tried = [score(fit(train, labels["train"], classes, each)) for each in strengths(classes)]
+        strength = best_strength(tried, classes, folds=0)
+    linear = fit(train, labels["train"], classes, strength.value)
+    return Fitted(linear, strength, score(linear))
+
+
+def _rows(task: Task, logits: dict[str, NDArray[Any]], labels: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
+    rows = []
+    for split, predicted in logits.items():
+        scores = compute(task.metrics, predicted, labels[split]) | {"loss": _loss(predicted, labels[split])}
+        rows += [{"epoch": _EPOCH, "split": split, "metric": name, "value": value} for name, value in scores.items()]
+    return rows
+
+
+def _loss(logits: NDArray[Any], labels: NDArray[Any]) -> float:
+    """Return the mean cross-entropy, or the mean squared error of a regression."""
+    answers, truth = torch.from_numpy(logits), torch.from_numpy(labels)
+    if logits.shape[1] == 1:
+        return float(nn.functional.mse_loss(answers[:, 0], truth.double()))
+    return float(nn.functional.cross_entropy(answers, truth))
+
+
+def _save(model: nn.Module, linear: Linear, chosen: dict[str, Any], folder: Path) -> None:
+    """Write the coefficients beside what they were fitted on, as an adapter's two files."""
+    head = head_parameters(model)
+    frozen = {name: each for name, each in model.named_parameters() if name not in head}
+    settings = {
+        "format": FORMAT, "method": "probe", "settings": {}, "layers": [], "base": base_fingerprints(frozen),
+        "probe": chosen, "vxlab": __version__, "torch": torch.__version__,
+    }  # fmt: skip
+    tensors = {"weight": torch.from_numpy(linear.weight).float(), "bias": torch.from_numpy(linear.bias).float()}
+    write_adapter(folder, settings, tensors)
+
+
+def _record(
+    job: Job,
+    folder: Path,
+    task: Task,
+    metrics: list[dict[str, Any]],
+    model: nn.Module,
+    linear: Linear,
+    chosen: dict[str, Any],
+    seconds: float,
+    peak_memory: int,
+) -> RunRecord:
+    total = sum(parameter.numel() for parameter in model.parameters())
+    return RunRecord(
+        key=job.key,
+        spec=job.spec.settings(),
+        identity=job.identity,
+        status="finished",
+        task=describe_task(task),
+        metrics=metrics,
+        curve=[],
+        best_epoch=_EPOCH,
+        parameters={"backbone": 0, "head": linear.weight.size + linear.bias.size, "total": total},
+        layers=0,
+        bytes_stored=sum(path.stat().st_size for path in (folder / ADAPTER_FOLDER).iterdir()),
+        steps=0,
+        step_seconds=math.nan,
+        train_seconds=seconds,
+        peak_memory=peak_memory,
+        precision=job.precision,
+        hardware=hardware.describe_hardware(job.device),
+        versions=hardware.versions(),
+        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        folder=folder,
+        probe=chosen,
+    )

@@ -1,0 +1,133 @@
+"""What a trained run comes to: its record, from the state that Trainer is left in."""
+
+import datetime
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from vxlab.adapters import save_adapter, trainable_parameters
+from vxlab.adapters.placement.attach import attachment_of
+from vxlab.experiments import hardware
+from vxlab.experiments.record import ADAPTER_FOLDER, PREDICTIONS_FILE, RunRecord
+from vxlab.experiments.runs.inputs import Job
+from vxlab.experiments.runs.listener import CURVE
+from vxlab.experiments.runs.trainer import AdapterTrainer, Watch
+from vxlab.experiments.runs.training_facts import describe_training
+from vxlab.experiments.scoring.metrics import majority_score
+from vxlab.experiments.tasks.task import Task
+
+
+def best_epoch(trainer: AdapterTrainer) -> float | None:
+    """Return the epoch with the best first metric on validation, None where nothing was validated."""
+    best = trainer.state.best_global_step
+    epochs = [row["epoch"] for row in trainer.state.log_history if "eval_loss" in row and row["step"] == best]
+    return _epoch(epochs[0]) if epochs else None
+
+
+def validation_rows(trainer: AdapterTrainer, metrics: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return every validation so far as rows of a record."""
+    wanted = {f"eval_{name}": name for name in (*metrics, "loss")}
+    return [
+        {"epoch": _epoch(row["epoch"]), "split": "validation", "metric": name, "value": row[logged]}
+        for row in trainer.state.log_history
+        for logged, name in wanted.items()
+        if logged in row
+    ]
+
+
+def keep_predictions(folder: Path, task: Task, predictions: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]) -> None:
+    """Write a run's predictions file, whole or not at all, with the units of its rows.
+
+    Args:
+        folder: the run's.
+        task: its rows.
+        predictions: by split, logits (rows, outputs) and labels (rows,), in the rows' own order.
+    """
+    tensors = {}
+    for name, (logits, labels) in predictions.items():
+        tensors[f"{name}.logits"] = torch.from_numpy(logits.astype(np.float32))
+        tensors[f"{name}.labels"] = torch.from_numpy(labels)
+        if (units := task.units(name)) is not None:
+            tensors[f"{name}.units"] = torch.from_numpy(units)
+    save_file(tensors, folder / f".{PREDICTIONS_FILE}")
+    os.replace(folder / f".{PREDICTIONS_FILE}", folder / PREDICTIONS_FILE)
+
+
+def recorded(
+    job: Job,
+    folder: Path,
+    task: Task,
+    trainer: AdapterTrainer,
+    watch: Watch,
+    metrics: list[dict[str, Any]],
+    train_seconds: float,
+    peak_memory: int,
+) -> RunRecord:
+    """Save the adapter that the model holds now, and return the run's record.
+
+    Args:
+        job: the run.
+        folder: its own.
+        task: its rows.
+        trainer: after training, with the chosen checkpoint loaded.
+        watch: that saw the training.
+        metrics: the record's rows of scores.
+        train_seconds: from the first step to the last.
+        peak_memory: in bytes.
+    """
+    model, adapter = trainer.model, folder / ADAPTER_FOLDER
+    if trainer.is_world_process_zero():
+        save_adapter(model, adapter)
+    trainer.accelerator.wait_for_everyone()
+    return RunRecord(
+        key=job.key,
+        spec=job.spec.settings(),
+        identity=job.identity,
+        status=watch.status,
+        task=describe_task(task),
+        metrics=metrics,
+        curve=[{name: row[name] for name in CURVE} for row in trainer.state.log_history if "loss" in row],
+        best_epoch=None if watch.diverged else best_epoch(trainer),
+        parameters=trainable_parameters(model)._asdict(),
+        layers=len(attachment_of(model).layers),
+        bytes_stored=sum(path.stat().st_size for path in adapter.iterdir()),
+        steps=trainer.state.global_step,
+        step_seconds=watch.step_seconds,
+        train_seconds=train_seconds,
+        peak_memory=peak_memory,
+        precision=job.precision,
+        hardware=hardware.describe_hardware(job.device),
+        versions=hardware.versions(),
+        training=describe_training(trainer) | {"timed_steps": len(watch.step_times)},
+        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        folder=folder,
+    )
+
+
+def describe_task(task: Task) -> dict[str, Any]:
+    """Return what a record keeps of its task."""
+    described = {name: getattr(task, name) for name in ("name", "num_labels", "source", "citation")}
+    lists = {name: list(getattr(task, name)) for name in ("label_names", "metrics")}  # as JSON gives them back
+    rows = {name: len(split) for name, split in task.splits.items()}
+    return {
+        **described,
+        **lists,
+        "rows": rows,
+        "majority": {name: majority_score(task, name) for name in rows if name != "train"},
+        "constant": task.constant,
+        "units": {name: int(ids.max()) + 1 for name in rows if (ids := task.units(name)) is not None},
+        "unit": task.unit,
+        "overlap": task.overlap,
+        "notes": list(task.notes),
+    }
+
+
+def _epoch(seen: float) -> float:
+    """Return a whole number at the end of an epoch, which Trainer counts in floats, else a fraction."""
+    return round(seen) if abs(seen - round(seen)) < 1e-6 else round(seen, 3)

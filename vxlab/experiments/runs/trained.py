@@ -1,0 +1,168 @@
+"""What a finished run trained: the model, each layer's update, and how far it moved."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from vxlab.adapters import VeRA, adapted_layers, load_adapter, resolve_targets
+from vxlab.adapters.core.layer import linear_weight
+from vxlab.adapters.core.roles import role_of
+from vxlab.analysis.matrices import Update
+from vxlab.analysis.updates import relative_update_norm
+from vxlab.errors import VxlabError
+from vxlab.experiments.models.load import load_model, model_source, name_labels
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.runs.probe_model import load_probed
+from vxlab.experiments.spec import RunSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LAYER_COLUMNS = ["layer", "block", "role", "relative_norm", "d_norm", "b_norm"]
+
+
+def load_trained(record: RunRecord) -> nn.Module:
+    """Load a run's model with what it trained, unmerged, on the CPU in evaluation mode.
+
+    Of a probe's run it is the frozen model with the fitted classifier behind it, and answers batches as any other:
+    ``load_trained(record)(**batch).logits``.
+
+    Raises:
+        VxlabError: the adapter is gone, or the base model is no longer the one the run trained on.
+    """
+    adapter = record.adapter_folder()  # before the base is loaded, which takes long
+    base = _base(record)
+    return load_probed(base, adapter).eval() if record.probe else load_adapter(base, adapter).eval()
+
+
+def require_updates(record: RunRecord) -> None:
+    """Raise for a run that left the backbone as it was.
+
+    Raises:
+        VxlabError: it is a probe's.
+    """
+    if record.probe:
+        raise VxlabError(
+            f"run {record.key[:12]} is of a probe, which trains nothing in the backbone, so there is no update to look "
+            "at; give a run of LoRA, VeRA, LoRA-XS, LiDB, of a family of yours or of full fine-tuning"
+        )
+
+
+@torch.no_grad()
+def trained_updates(record: RunRecord) -> dict[str, Update]:
+    """Return the factors of every adapted layer's update ΔW = left·right, in float64 on the CPU, in model order.
+
+    Raises:
+        VxlabError: the run trained no adapter of vxlab's, or its base model is no longer the one it trained on.
+    """
+    require_updates(record)
+    layers = adapted_layers(load_trained(record))
+    if not layers:
+        raise VxlabError(
+            f"run {record.key[:12]} ({record.spec['method']['name']}) has no updates in factors; "
+            "give a run of LoRA, VeRA, LoRA-XS, LiDB or a family of yours, or take full_updates of a full fine-tuning"
+        )
+    return {name: _double(layer.factors()) for name, layer in layers.items()}
+
+
+@torch.no_grad()
+def full_updates(record: RunRecord, targets: str | Sequence[str] = "all-linear") -> dict[str, Tensor]:
+    """Return ΔW = W' - W ``(out, in)`` of full fine-tuning, in float64 on the CPU, in model order.
+
+    Args:
+        record: a finished run of ``Full()``.
+        targets: the layers, as :func:`vxlab.attach` takes them.
+
+    Raises:
+        VxlabError: the run is of another method, or its base model is no longer the one it trained on.
+    """
+    require_updates(record)
+    if record.spec["method"]["name"] != "full":
+        raise VxlabError(
+            f"run {record.key[:12]} is of {record.spec['method']['name']}, whose updates are low-rank; give a run of "
+            "Full(), or take trained_updates"
+        )
+    before, after = base_weights(record, targets), layer_weights(load_trained(record), targets)
+    return {name: after[name].double() - weight.double() for name, weight in before.items()}
+
+
+def base_weights(record: RunRecord, targets: str | Sequence[str] = "all-linear") -> dict[str, Tensor]:
+    """Return W ``(out, in)`` of the model that a run started from, by layer, in model order.
+
+    Args:
+        record: any run.
+        targets: the layers, as :func:`vxlab.attach` takes them.
+
+    Raises:
+        VxlabError: the base model is no longer the one the run trained on.
+    """
+    return layer_weights(_base(record), targets)
+
+
+def layer_weights(model: nn.Module, targets: str | Sequence[str] = "all-linear") -> dict[str, Tensor]:
+    """Return W ``(out, in)`` of a bare model's layers, in model order.
+
+    Args:
+        model: without adapters.
+        targets: the layers, as :func:`vxlab.attach` takes them.
+    """
+    return {name: linear_weight(module).detach() for name, module in resolve_targets(model, targets).items()}
+
+
+def place(layer: str) -> tuple[int, str]:
+    """Return a layer's block, from 0, and its role, from its dotted name.
+
+    >>> place("bert.encoder.layer.3.attention.self.query")
+    (3, 'query')
+    """
+    number = re.search(r"\.(\d+)\.", f".{layer}.")
+    return int(number[1]) if number else 0, role_of(layer) or "other"
+
+
+def layer_updates(model: nn.Module) -> "pd.DataFrame":
+    """Return one row for each adapted layer.
+
+    Columns: ``layer`` (dotted name), ``block`` (its number, from 0), ``role``, ``relative_norm`` = ‖ΔW‖_F / ‖W‖_F,
+    and for VeRA ``d_norm`` = ‖d‖₂ and ``b_norm`` = ‖b‖₂ (NaN for other families).
+    """
+    import pandas as pd
+
+    rows = []
+    for name, layer in adapted_layers(model).items():
+        block, role = place(name)
+        trained = layer.trained_tensors() if isinstance(layer.family, VeRA) else {}
+        norms = {
+            column: float(trained[key].detach().norm()) if key in trained else float("nan")
+            for column, key in (("d_norm", "lambda_d"), ("b_norm", "lambda_b"))
+        }
+        relative = relative_update_norm(*layer.factors(), layer.base_weight())
+        row = {"layer": name, "block": block, "role": role}
+        rows.append({**row, "relative_norm": relative, **norms})
+    return pd.DataFrame(rows, columns=LAYER_COLUMNS)
+
+
+def sample_texts(spec: RunSpec, rows: int) -> list[Any]:
+    """Return the first texts of the spec's test split: strings, or pairs of them."""
+    split = spec.load_task().splits["test"]
+    split = split.select(range(min(rows, len(split))))
+    columns = [list(split[column]) for column in ("text", "text_pair") if column in split.column_names]
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def _base(record: RunRecord) -> nn.Module:
+    """Load the model that a run started from; an adapter's own check sees no base under full fine-tuning."""
+    name, trained_on = record.spec["model"], record.identity.get("model")
+    if trained_on is not None and model_source(name).fingerprint != trained_on:
+        raise VxlabError(
+            f"run {record.key[:12]} trained on another base: {name!r} has other weights now; put the model back that "
+            "it was trained on, or train again"
+        )
+    return name_labels(load_model(name, record.task["num_labels"]), record.task["label_names"])
+
+
+def _double(update: Update) -> Update:
+    left, right = update
+    return left.detach().cpu().double(), right.detach().cpu().double()

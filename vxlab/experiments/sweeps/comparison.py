@@ -1,0 +1,206 @@
+"""What a fair sweep showed, as tables and sentences."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.candidates.held_out import HeldOut, held_out_of
+from vxlab.experiments.candidates.pairs import by_candidate, fixed_candidates, pairs_table
+from vxlab.experiments.candidates.verdict import MARGIN, verdict
+from vxlab.experiments.method_names import family_name
+from vxlab.experiments.provenance.mixed_runs import describe_mixture, require_comparable
+from vxlab.experiments.scoring.against_trivial import against_trivial
+from vxlab.experiments.scoring.significance import summarise
+from vxlab.experiments.store.store import ENDED
+from vxlab.experiments.sweeps.protocol import FairSweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from vxlab.experiments.record import RunRecord
+    from vxlab.experiments.store.store import Store
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a fair sweep showed. Scores are fractions, times seconds, sizes bytes."""
+
+    fair: FairSweep
+    metric: str
+    """the task's first, of which all scores are"""
+    held_out: HeldOut
+    """the test split: how many items, and independent units of them; the trivial answer and its score"""
+    runs: "pd.DataFrame"
+    """one row a run: the store's columns, and ``candidate`` and ``stage`` (tuning or report)"""
+    tuning: "pd.DataFrame"
+    """one row a candidate and pair of rates: validation over the tuning seeds, and which was chosen"""
+    summary: "pd.DataFrame"
+    """one row a candidate: test scores over the report seeds, parameters, bytes, times, the rates, the budget"""
+    pairs: "pd.DataFrame"
+    """one row a pair of candidates: the difference with its 95 % interval, and whether it is told apart"""
+    records: "Mapping[str, RunRecord]" = field(default_factory=dict, repr=False)
+    """of the runs that ended, by key, as the store has them"""
+
+    @property
+    def trivial(self) -> float:
+        """The test score of the trivial answer: the most frequent class, or the training mean of a regression."""
+        return self.held_out.trivial
+
+    @property
+    def items(self) -> int:
+        """How many items the test split has."""
+        return self.held_out.items
+
+    def verdict(self, margin: float = MARGIN) -> str:
+        """Return what the sweep showed, in sentences computed from the tables (Markdown).
+
+        Args:
+            margin: the largest loss of score that counts as none, as a fraction: candidates are said to do as well
+                where a test shows that they lose less.
+
+        Raises:
+            VxlabError: the margin is not between 0 and 1.
+        """
+        tuned = self.fair.learning_rates > 1
+        told = verdict(self.pairs, self.summary, metric=self.metric, held_out=self.held_out, tuned=tuned, margin=margin)
+        notes = [_luck_of_tuning(self.fair.tuning_seeds)] if tuned else []
+        return "\n".join([told, *(f"- {note}" for note in [*notes, *describe_mixture(self.records.values())])])
+
+
+def gathered(fair: FairSweep, runs: "pd.DataFrame", tuning: "pd.DataFrame", results: "Store") -> Comparison:
+    """Return the comparison that the runs of a fair sweep make.
+
+    Args:
+        fair: the sweep.
+        runs: its rows of the store, with ``candidate`` and ``stage``.
+        tuning: by which the reported rates were chosen.
+        results: the store, which has the test predictions.
+
+    Raises:
+        VxlabError: not one report run finished, or the runs differ in the model's weights, the data or the metric.
+    """
+    finished = runs[runs["status"] == "finished"]
+    if finished.empty or "report" not in set(finished["stage"]):
+        told = runs["error"].dropna()
+        reason = (
+            f"the first failed with {told.iloc[0]}" if len(told) else "all of them diverged: try lower learning rates"
+        )
+        stage = "runs" if finished.empty else "report runs"
+        total = len(runs) if finished.empty else int((runs["stage"] == "report").sum())
+        raise VxlabError(f"not one of {total} {stage} finished; {reason}")
+    names = {name: family_name(candidate.method) for name, candidate in fair.names.items()}
+    shown = runs.assign(method=runs["candidate"].map(names))
+    fixed = [name for name, candidate in fair.names.items() if not candidate.method.by_gradient]
+    summary = summary_table(shown, tuning, fixed)
+    reports = finished[finished["stage"] == "report"]
+    predictions, labels = _predictions(reports, results)
+    metric = str(finished["metric"].iloc[0])
+    found = {key: results.record(key) for key in runs.loc[runs["status"].isin(ENDED), "key"]}
+    records = {key: record for key, record in found.items() if record is not None}
+    require_comparable(records.values())
+    first = records[reports["key"].iloc[0]]
+    units = first.units()
+    summary = with_chance(summary, predictions, labels, metric, first.constant(), units=units)
+    pairs = pairs_table(predictions, labels, metric, summary, units=units)
+    held_out = held_out_of(first, metric, len(labels), units)
+    return Comparison(fair, metric, held_out, runs, tuning, summary, pairs, records)
+
+
+def with_chance(
+    summary: "pd.DataFrame",
+    predictions: "Mapping[str, Mapping[int, NDArray[Any]]]",
+    labels: "NDArray[Any]",
+    metric: str,
+    constant: float,
+    *,
+    units: "NDArray[Any] | None" = None,
+) -> "pd.DataFrame":
+    """Return a summary with ``p_trivial``, each candidate's p-value against the trivial answer, and ``above``.
+
+    The test is one-sided, over items and seeds, and corrected after Holm over the candidates; ``above`` says whether a
+    candidate is shown to beat the trivial answer.
+
+    Args:
+        summary: from :func:`summary_table`.
+        predictions: candidate to seed to its predictions of the same test items.
+        labels: (items,) class ids or targets.
+        metric: whose scores are compared.
+        constant: the trivial answer: the training rows' most frequent class, or the mean of their targets.
+        units: (items,) numbers of the independent unit of each item; None where each item is one.
+    """
+    rows = by_candidate(summary)
+    runs, fixed = {name: predictions.get(name, {}) for name in rows}, fixed_candidates(rows)
+    found = against_trivial(runs, labels, metric, constant=constant, units=units, fixed=fixed)
+    tests = [found[name] for name in rows]
+    return summary.assign(p_trivial=[each.p_holm for each in tests], above=[bool(each.beaten) for each in tests])
+
+
+def summary_table(runs: "pd.DataFrame", tuning: "pd.DataFrame", fixed: Collection[str] = ()) -> "pd.DataFrame":
+    """Return one row a candidate, in the order in which they first ran.
+
+    Columns: ``candidate``, ``method`` (as shown), ``rank``, ``targets``; ``backbone`` and ``head`` (trained
+    parameters), ``bytes_stored``, ``step_seconds`` and ``peak_memory`` (medians over the report runs, or over the
+    tuning runs where none finished); ``n`` and ``diverged`` (report runs that finished, and that did not), ``median``,
+    ``q1``, ``q3``, ``mean``, ``sd`` of the test scores, and ``scores``, these by seed; ``fixed``, whether it holds no
+    luck of training; ``learning_rate``, ``head_learning_rate``, ``edge`` (NaN and "" where no rate could be chosen);
+    ``tuning_runs`` and ``budget_seconds`` (training time of all its runs).
+
+    Args:
+        runs: all runs, with ``candidate``, ``stage`` and ``method`` as shown.
+        tuning: from :func:`tuning_table`.
+        fixed: candidates whose score does not vary with the seed of training.
+    """
+    import pandas as pd
+
+    chosen = tuning[tuning["chosen"]].set_index("candidate")
+    rows = [
+        _summary_row(str(name), own, chosen) | {"fixed": name in fixed}
+        for name, own in runs.groupby("candidate", sort=False)
+    ]
+    return pd.DataFrame(rows).astype({"rank": "Int64", "backbone": "Int64", "head": "Int64"})
+
+
+def _summary_row(name: str, own: "pd.DataFrame", chosen: "pd.DataFrame") -> dict[str, Any]:
+    reports = own[own["stage"] == "report"]
+    typical = reports if reports["backbone"].notna().any() else own
+    first, tests = own.iloc[0], reports.sort_values("seed")["test"].to_numpy(dtype=float)
+    rates = (
+        chosen.loc[name]
+        if name in chosen.index
+        else {"learning_rate": np.nan, "head_learning_rate": np.nan, "edge": "", "head_edge": ""}
+    )
+    return {
+        "candidate": name,
+        "method": first["method"],
+        "rank": first["rank"],
+        "targets": first["targets"],
+        **{column: typical[column].max() for column in ("backbone", "head", "bytes_stored")},
+        **{column: typical[column].median() for column in ("step_seconds", "peak_memory")},
+        **summarise(tests),
+        "scores": tuple(tests[np.isfinite(tests)].tolist()),
+        **{column: rates[column] for column in ("learning_rate", "head_learning_rate", "edge", "head_edge")},
+        "tuning_runs": int((own["stage"] == "tuning").sum()),
+        "budget_seconds": float(own["train_seconds"].sum()),
+    }
+
+
+def _luck_of_tuning(seeds: int) -> str:
+    on = f"{seeds} seeds" if seeds > 1 else "one seed"
+    return f"Validation on {on} chose the learning rates: the luck of that choice is in no interval or test."
+
+
+def _predictions(
+    reports: "pd.DataFrame", results: "Store"
+) -> "tuple[dict[str, dict[int, NDArray[Any]]], NDArray[Any]]":
+    """Return logits by candidate and seed, and the labels that they share."""
+    predictions: dict[str, dict[int, NDArray[Any]]] = {}
+    labels: NDArray[Any] = np.array([])
+    for row in reports.to_dict("records"):
+        logits, truth = (tensor.numpy() for tensor in results.predictions(row["key"]))
+        predictions.setdefault(row["candidate"], {})[int(row["seed"])] = logits
+        labels = truth
+    return predictions, labels

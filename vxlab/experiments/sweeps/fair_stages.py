@@ -1,0 +1,222 @@
+"""Carry out a fair sweep: tune, widen, report, gather."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from vxlab.checks import settle, shown
+from vxlab.errors import VxlabError
+from vxlab.experiments.engines import Engine, make_engine
+from vxlab.experiments.method_names import family_name
+from vxlab.experiments.runs.inputs import Job, fresh_materials
+from vxlab.experiments.runs.lease import renewed
+from vxlab.experiments.spec import RunSpec
+from vxlab.experiments.store.store import Store, Where, opened
+from vxlab.experiments.sweeps.comparison import Comparison, gathered
+from vxlab.experiments.sweeps.many_runs import all_specs, drive, jobs_of, require_trained
+from vxlab.experiments.sweeps.plan import check_fit, plan
+from vxlab.experiments.sweeps.progress import SweepProgress
+from vxlab.experiments.sweeps.protocol import FairSweep
+from vxlab.experiments.sweeps.tuning import finalists, sides, tuning_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+_CHOSEN = ("candidate", "learning_rate", "head_learning_rate")
+
+
+class Placed(NamedTuple):
+    """A run's place in the comparison."""
+
+    candidate: str
+    stage: str
+    """``tuning`` or ``report``"""
+    job: Job
+
+
+def compare(
+    fair: FairSweep,
+    *,
+    store: Where = None,
+    engine: "str | Engine" = "inline",
+    workers: int | None = None,
+    progress: bool = True,
+    train: bool = True,
+) -> Comparison:
+    """Carry out a fair sweep: tune every candidate with the same budget, and report the chosen on fresh seeds.
+
+    What the store has is not trained again: called again, it gives the same tables at once, and a killed comparison
+    goes on where it stopped.
+
+    Args:
+        fair: the candidates and the budget.
+        store: as :func:`vxlab.run` takes it.
+        engine: ``inline``, ``processes`` or ``ray``, as :func:`vxlab.sweep` takes it.
+        workers: runs at a time, where the engine runs several.
+        progress: say what is to be done and how long it takes, and show how far it is.
+        train: False takes what the store has, and raises where it lacks a run.
+
+    Raises:
+        VxlabError: as :func:`vxlab.sweep`; a rank that does not fit its layers is refused before anything runs.
+    """
+    if not isinstance(fair, FairSweep):
+        raise VxlabError(f"fair={shown(fair)} is no vxlab.FairSweep; for a list of runs call vxlab.sweep")
+    progress, train = settle("progress", progress, bool), settle("train", train, bool)
+    with opened(store) as results, renewed(results) as owner, make_engine(engine, workers=workers) as pool:
+        fresh_materials()
+        stages = _Stages(fair, results, pool, progress, owner, train)
+        told = stages.announced()
+        if progress and train:
+            print(told)
+        tuning = stages.tune()
+        stages.report(tuning)
+        return gathered(fair, stages.runs(), tuning, results)
+
+
+def announced(
+    wanted: FairSweep | Sequence[RunSpec],
+    *,
+    store: Where = None,
+    engine: str | Engine = "inline",
+    workers: int | None = None,
+) -> str:
+    """Return how many runs a sweep has, how many are done, and what the others take, and train none.
+
+    Args:
+        wanted: a fair sweep, or a list of runs.
+        store: as :func:`vxlab.run` takes it.
+        engine: as :func:`vxlab.sweep` takes it.
+        workers: runs at a time.
+
+    Raises:
+        VxlabError: as :func:`vxlab.sweep` before it trains.
+    """
+    with opened(store) as results, make_engine(engine, workers=workers) as pool:
+        fresh_materials()
+        if isinstance(wanted, FairSweep):
+            return _Stages(wanted, results, pool, progress=True, owner="").announced()
+        jobs = jobs_of(all_specs(wanted), pool)
+        check_fit(jobs)
+        return plan(jobs, results, pool)
+
+
+class _UndecidedError(Exception):
+    """Runs of a stage are not done, so those after it cannot be known yet."""
+
+    def __init__(self, description: str) -> None:
+        self.widens = description in ("tuning", "tuning, wider ranges")
+
+
+class _Stages:
+    """The stages of one comparison: each a list of runs that follows from the one before."""
+
+    def __init__(
+        self, fair: FairSweep, results: Store, engine: Engine, progress: bool, owner: str, train: bool = True
+    ) -> None:
+        self.fair, self.results, self.engine, self.progress, self.owner = fair, results, engine, progress, owner
+        self.may_train = train
+        self.foresees = False
+        self.placed: dict[tuple[str, str, str], Placed] = {}
+
+    def announced(self) -> str:
+        """Refuse what does not fit, and return what is to come."""
+        check_fit(jobs_of([spec for _, spec in [*self._grid({}), *self.fair.fixed().items()]], self.engine))
+        if not self.progress:
+            return ""
+        ahead = _Stages(self.fair, self.results, self.engine, progress=False, owner="")
+        expected = ahead.foresee()
+        return plan([each.job for each in ahead.placed.values()], self.results, self.engine, expected)
+
+    def foresee(self) -> dict[str, int]:
+        """Go through the stages as far as the store's runs decide them, and return how many runs each has.
+
+        ``widening`` is what may be added yet; 0 where that is settled.
+        """
+        self.foresees = True
+        try:
+            self.report(self.tune())
+        except _UndecidedError as undecided:
+            if undecided.widens:
+                grown = len(self.placed) - len(self._grid({}))
+                expected = self.fair.runs()
+                more = max(0, expected["widening"] - grown)
+                return {**expected, "tuning": expected["tuning"] + grown, "widening": more}
+        stages = Counter(each.stage for each in self.placed.values())
+        return {"tuning": stages["tuning"], "report": stages["report"] or self.fair.runs()["report"], "widening": 0}
+
+    def tune(self) -> "pd.DataFrame":
+        """Try every candidate's rates, wider ranges for all while a best is on an edge, and return the choice."""
+        wider = dict.fromkeys(self.fair.tuned, (0, 0))
+        for widened in range(self.fair.widen + 1):
+            self._train("tuning", self._grid(wider), "tuning, wider ranges" if widened else "tuning")
+            table = self._tuning(1)
+            inside = table["chosen"] & (table["edge"] == "")
+            if self.fair.learning_rates == 1 or inside.sum() == len(wider):
+                break
+            for name, side in sides(table).items():
+                below, above = wider[name]
+                wider[name] = (below + (side == "low"), above + (side == "high"))
+        if self.fair.tuning_seeds > 1:
+            best = finalists(self._of_stage("tuning"), self.fair.finalists)
+            others = range(1, self.fair.tuning_seeds)
+            specs = (
+                (name, self.fair.spec(self.fair.names[name], *rates, seed))
+                for name, pairs in best.items()
+                for rates in pairs
+                for seed in others
+            )
+            self._train("tuning", specs, "tuning, further seeds")
+        return self._tuning(self.fair.tuning_seeds)
+
+    def report(self, tuning: "pd.DataFrame") -> None:
+        """Run each candidate's chosen rates on fresh seeds, and once what has neither."""
+        chosen = tuning.query("chosen")
+        seeds = range(self.fair.tuning_seeds, self.fair.tuning_seeds + self.fair.report_seeds)
+        fresh = (
+            (name, self.fair.spec(self.fair.names[name], rate, head, seed))
+            for name, rate, head in zip(*(chosen[column] for column in _CHOSEN), strict=True)
+            for seed in seeds
+        )
+        self._train("report", [*fresh, *self.fair.fixed().items()], "report, fresh seeds")
+
+    def runs(self) -> "pd.DataFrame":
+        """Return the store's rows of all runs so far, with their ``candidate`` and ``stage``."""
+        placed = list(self.placed.values())
+        table = self.results.table(list(dict.fromkeys(each.job.key for each in placed))).set_index("key", drop=False)
+        rows = table.loc[[each.job.key for each in placed]].reset_index(drop=True)
+        return rows.assign(candidate=[each.candidate for each in placed], stage=[each.stage for each in placed])
+
+    def _grid(self, wider: dict[str, tuple[int, int]]) -> list[tuple[str, RunSpec]]:
+        return [
+            (name, self.fair.spec(candidate, rate, head, 0))
+            for name, candidate in self.fair.names.items()
+            for rate in self.fair.rates(candidate, *wider.get(name, (0, 0)))
+            for head in self.fair.head_learning_rates
+        ]
+
+    def _train(self, stage: str, specs: Iterable[tuple[str, RunSpec]], description: str) -> None:
+        """Train the runs that this comparison does not have yet."""
+        named = list(specs)
+        jobs = jobs_of([spec for _, spec in named], self.engine)
+        new = {(name, stage, job.key): Placed(name, stage, job) for (name, _), job in zip(named, jobs, strict=True)}
+        if self.foresees:
+            self.placed |= new
+            states = self.results.status({job.key for job in jobs})
+            if any(job.key not in states or states[job.key].status == "running" for job in jobs):
+                raise _UndecidedError(description)
+            return
+        lacking = [each.job for place, each in new.items() if place not in self.placed]
+        if not self.may_train:
+            require_trained(lacking, self.results)
+        with SweepProgress(len({job.key for job in lacking}), self.progress and bool(lacking), description) as show:
+            drive(lacking, self.results, self.engine, show, self.owner)
+        self.placed |= new
+
+    def _tuning(self, seeds: int) -> "pd.DataFrame":
+        return tuning_table(self._of_stage("tuning"), seeds)
+
+    def _of_stage(self, stage: str) -> "pd.DataFrame":
+        runs = self.runs()
+        own = runs[runs["stage"] == stage]
+        return own.assign(method=[family_name(self.fair.names[name].method) for name in own["candidate"]])

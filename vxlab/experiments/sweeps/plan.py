@@ -1,0 +1,215 @@
+"""Before a sweep starts: whether every method fits its layers, how many runs, how long, and how many bytes."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from transformers import DataCollatorWithPadding
+
+from vxlab.adapters import resolve_targets, trainable_parameters
+from vxlab.adapters.placement.attach import stored_bases
+from vxlab.errors import VxlabError
+from vxlab.experiments.costs.step import forward_loss, timed, training_step
+from vxlab.experiments.engines import Engine
+from vxlab.experiments.method_names import label, layers, rank_of
+from vxlab.experiments.runs.inputs import Job, Materials, shared_materials
+from vxlab.experiments.runs.linear_probe import FOLDS, strengths
+from vxlab.experiments.runs.probe_features import available_poolings, pool
+from vxlab.experiments.runs.trainer import EVAL_BATCH
+from vxlab.experiments.store.store import ENDED, Store
+
+_START_SECONDS = 0.5
+"""Of a run beside its steps and evaluations: a copy of the model, the adapters, what is saved."""
+_FIT_SECONDS = 2e-8
+"""Of fitting one classifier of a probe, for each number among its features: 4,000 rows of 384 in 0.03 s."""
+_SETTINGS_BYTES = 20_000
+"""Of a run's record and its adapter's settings, in its folder and in the store."""
+
+
+_WORDS = {
+    "model": "other weights",
+    "task": "other data",
+    "loading": "the model as it was saved",
+    "processes": "another number of processes",
+    "precision": "another precision",
+    "vxlab": "another version of vxlab",
+    "peft": "another version of peft",
+    "code": "other code of their method",
+}
+"""What a difference in a run's identity means."""
+
+
+class Pace(NamedTuple):
+    """What one run takes."""
+
+    seconds: float
+    stored: int
+    """bytes, in the run's folder and in the store"""
+
+
+def check_fit(jobs: Sequence[Job]) -> None:
+    """Refuse methods that do not fit the layers they are for.
+
+    Raises:
+        VxlabError: a rank above a layer's limit, or targets that match nothing; every such method is named.
+    """
+    different = {(job.spec.model, job.spec.task, job.spec.method, job.spec.targets): job for job in jobs}
+    refused = {}
+    for job in different.values():
+        try:
+            _fit(job, shared_materials())
+        except VxlabError as error:
+            refused[f"{label(job.spec.method)} on {layers(job.spec.method, job.spec.targets)}"] = str(error)
+    if refused:
+        told = "\n".join(f"  {name}: {error}" for name, error in refused.items())
+        raise VxlabError(f"{len(refused)} of {len(different)} methods do not fit, and nothing has run:\n{told}")
+
+
+def plan(jobs: Sequence[Job], results: Store, engine: Engine, more: Mapping[str, int] | None = None) -> str:
+    """Say how many runs there are, how many are done, and what the others take: time and bytes.
+
+    One training step and one evaluation batch of each method, at its largest rank, are timed where the runs will be.
+
+    Args:
+        jobs: the runs.
+        results: the store.
+        engine: which will train them.
+        more: how many there are by stage, these and those that follow from them; None where these are all.
+    """
+    unique = {job.key: job for job in jobs}
+    states = {key: state.status for key, state in results.status(unique).items()}
+    ahead = [job for key, job in unique.items() if states.get(key) not in ENDED]
+    done = len(unique) - len(ahead)
+    total = sum(more.values()) - more.get("widening", 0) if more else len(unique)
+    so_far = _so_far(done, total, list(states.values()).count("failed"), results)
+    told = [f"{total} run{'' if total == 1 else 's'}{_stages(more)}{so_far}"]
+    told += _changed(list(unique.values()), results)
+    if not ahead:
+        return " ".join(told)
+    paces, unknown = _paces(ahead, engine)
+    told += [f"{name} could not be tried out: {error}." for name, error in unknown.items()]
+    per_run = [paces[_kind(job)] for job in ahead if _kind(job) in paces]
+    if not per_run:
+        return " ".join(told)
+    left = total - done
+    seconds = left * sum(pace.seconds for pace in per_run) / len(per_run) / max(1, engine.slots)
+    stored = left * sum(pace.stored for pace in per_run) / len(per_run)
+    most = "At most a" if more and done and left > len(ahead) else "A"
+    told.append(f"{most}bout {_duration(seconds)} to go, and {_size(stored)} to be kept in {results.folder}.")
+    return " ".join(told)
+
+
+def _so_far(done: int, total: int, failed: int, results: Store) -> str:
+    """Return the end of the sentence that says how many runs there are."""
+    if not done:
+        return f"; {failed} failed before and are tried again." if failed else "."
+    if done == total:
+        return f"; all of them are in {results.name} already, and nothing is left to train."
+    again = f", {failed} failed before and {'is' if failed == 1 else 'are'} tried again" if failed else ""
+    return f"; {done} of them {'is' if done == 1 else 'are'} in {results.name} already{again}, {total - done} to train."
+
+
+def measure(job: Job) -> Pace:
+    """Time a step and an evaluation batch of a run, on texts of median length, and count what it will store."""
+    spec, materials = job.spec, shared_materials()
+    if not spec.method.by_gradient:
+        return _measure_probe(job, materials)
+    task, splits = materials.task(spec), materials.splits(spec)
+    with torch.random.fork_rng(devices=[]):
+        model = materials.adapted(job).to(job.device).train()
+    batch = {name: tensor.to(job.device) for name, tensor in _typical(spec.batch_size, splits["train"], materials, job)}
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-12)
+    step = training_step(model, batch, optimizer, job.precision)
+    step()
+    step_seconds = timed(step)
+    with torch.inference_mode():
+        forward = timed(lambda: forward_loss(model.eval(), batch, job.precision))
+    rows = {name: len(split) for name, split in splits.items()}
+    tests = sum(rows[name] for name in rows if name.startswith("test"))
+    steps = spec.epochs * -(-rows["train"] // spec.batch_size)
+    batches = (spec.epochs * rows["validation"] + tests) / spec.batch_size
+    counts = trainable_parameters(model)
+    kept = sum(basis.numel() for basis in stored_bases(model).values())
+    stored = 4 * (counts.backbone + counts.head + kept) + 2 * 4 * tests * (task.num_labels + 2) + _SETTINGS_BYTES
+    return Pace(steps * step_seconds + batches * forward + _START_SECONDS, stored)
+
+
+def _measure_probe(job: Job, materials: Materials) -> Pace:
+    """Time a forward pass of a probe, which reads every text once, and reckon what its fits take."""
+    spec, task, splits = job.spec, materials.task(job.spec), materials.splits(job.spec)
+    with torch.random.fork_rng(devices=[]):
+        model = materials.model(spec).to(job.device).eval()
+    batch = {name: each.to(job.device) for name, each in _typical(EVAL_BATCH, splits["train"], materials, job)}
+    poolings = available_poolings(model, splits["train"])
+    with torch.inference_mode():
+        forward = timed(lambda: forward_loss(model, batch, job.precision))
+        width = pool(model, batch, ["mean"])["mean"].shape[1]
+    rows = {name: len(split) for name, split in splits.items()}
+    fit = _FIT_SECONDS * rows["train"] * width * len(strengths(task.num_labels)) * FOLDS * len(poolings)
+    tests = sum(rows[name] for name in rows if name.startswith("test"))
+    stored = 4 * task.num_labels * (width + 1) + 2 * 4 * tests * (task.num_labels + 2) + _SETTINGS_BYTES
+    return Pace(sum(rows.values()) / EVAL_BATCH * forward + fit + _START_SECONDS, stored)
+
+
+def _changed(jobs: Sequence[Job], results: Store) -> list[str]:
+    """Say how many runs the store has with other data, another model, precision or version, and trains anew."""
+    reasons: Counter[str] = Counter()
+    for job in jobs:
+        if (before := results.same_spec_elsewhere(job.key, job.spec.settings())) and results.record(job.key) is None:
+            parts = dict.fromkeys([*_WORDS, *before, *job.identity])
+            differing = [name for name in parts if before.get(name) != job.identity.get(name)]
+            reasons[" and ".join(_WORDS.get(name, f"another {name}") for name in differing)] += 1
+    return [f"{count} were trained before with {reason}, and are new runs." for reason, count in reasons.items()]
+
+
+def _typical(batch_size: int, rows: Any, materials: Materials, job: Job) -> Any:
+    """Return a batch of the training texts in the middle of the order of length."""
+    order = sorted(range(len(rows)), key=rows["length"].__getitem__)
+    middle = max(0, (len(order) - batch_size) // 2)
+    wanted = rows.select(order[middle : middle + batch_size]).remove_columns(["length", "row"])
+    return DataCollatorWithPadding(materials.tokenizer(job.spec))(wanted.to_list()).items()
+
+
+def _paces(jobs: Sequence[Job], engine: Engine) -> tuple[dict[Any, Pace], dict[str, str]]:
+    """Measure each kind of run by its largest rank, on the engine; return also why some could not be."""
+    largest = {_kind(job): job for job in sorted(jobs, key=lambda job: rank_of(job.spec.method) or 0)}
+    paces: dict[Any, Pace] = {}
+    unknown: dict[str, str] = {}
+    for kind, job in largest.items():
+        engine.submit("measure", measure, job)
+        while not (outcomes := engine.finished(timeout=60)):
+            pass
+        if outcomes[0].error:
+            unknown[label(job.spec.method)] = outcomes[0].error
+        else:
+            paces[kind] = outcomes[0].value
+    return paces, unknown
+
+
+def _kind(job: Job) -> Any:
+    spec = job.spec
+    return (spec.method.name, spec.targets, spec.model, spec.task, spec.batch_size, spec.max_length, spec.epochs)
+
+
+def _fit(job: Job, materials: Materials) -> None:
+    base, method = materials.base(job.spec), job.spec.method
+    if method.by_gradient:
+        method.count(base, resolve_targets(base, job.spec.targets) if method.on_layers else {})
+
+
+def _stages(more: Mapping[str, int] | None) -> str:
+    if not more:
+        return ""
+    wider = f" (and up to {more['widening']} where ranges grow)" if more.get("widening") else ""
+    return f": {more['tuning']} to tune{wider} and {more['report']} to report"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def _size(stored: float) -> str:
+    return f"{stored / 1e9:.1f} GB" if stored >= 1e9 else f"{stored / 1e6:.1f} MB"

@@ -1,0 +1,284 @@
+"""The fair protocol: every candidate tuned with the same budget, chosen on validation, reported on fresh seeds."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any
+
+from vxlab.adapters import Head, Method
+from vxlab.checks import listed, require_known, settle_fields, shown
+from vxlab.errors import VxlabError
+from vxlab.experiments.method_names import label, layers
+from vxlab.experiments.spec import RunSpec
+
+CENTRES: dict[str, float] = {
+    "lora": 2e-3, "vera": 2e-2, "lora_xs": 4e-3, "lidb": 6e-3, "full": 1e-4, "bitfit": 2e-3, "head": 6e-2,
+    "peft:lora": 2e-3, "peft:dora": 2e-3, "peft:adalora": 2e-3, "peft:vera": 2e-2,
+}  # fmt: skip
+"""Middle of the learning rates tried, by method, where a candidate names none: what works for MiniLM on short texts
+(benchmarks/scores.py); BitFit, DoRA and AdaLoRA start from LoRA's, and LiDB from a third of what was best of 2e-3 to
+6e-2 in 100 steps, as LoRA does. Of PEFT's other methods no rate is known here."""
+
+
+_NO_DEFAULT = object()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One method at one rank on one set of layers.
+
+    >>> from vxlab import LoRA
+    >>> Candidate(LoRA(rank=8)).centre
+    0.002
+    """
+
+    method: Method
+    targets: str | tuple[str, ...] | None = None
+    """the adapted layers; None takes the sweep's"""
+    learning_rate: float | None = None
+    """the middle of the rates tried; None takes the method's usual one"""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.method, Method):
+            raise VxlabError(
+                f"candidate {shown(self.method)} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, ..."
+            )
+        if isinstance(self.targets, Real):
+            raise VxlabError(
+                f"targets={self.targets!r} of {label(self.method)} is a number; a rate goes by its name: "
+                f"Candidate({self.method!r}, learning_rate={self.targets!r})"
+            )
+        settle_fields(self, f"{label(self.method)}: ")
+        rate = self.learning_rate
+        if self.targets is not None and not self.targets:
+            raise VxlabError(f"targets={self.targets!r} of {label(self.method)} names no layer; None takes the sweep's")
+        if rate is not None and not self.method.by_gradient:
+            raise VxlabError(f"learning_rate={rate!r} of {label(self.method)}, which has none; leave it out")
+        if rate is not None and rate <= 0:
+            raise VxlabError(f"learning_rate={rate!r} of {label(self.method)} is not a positive number; try 2e-3")
+        if rate is None and self.method.by_gradient and self.method.name not in CENTRES:
+            raise VxlabError(
+                f"{label(self.method)} has no usual learning rate here; name the middle of its range: "
+                f"Candidate({self.method!r}, learning_rate=...)"
+            )
+
+    @property
+    def centre(self) -> float:
+        """The middle of the learning rates tried; 0 of a method that has none."""
+        return self.learning_rate or (CENTRES[self.method.name] if self.method.by_gradient else 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FairSweep:
+    """What is compared, and the budget that each candidate gets.
+
+    Every candidate is tuned over the same number of learning rates (log-spaced around its own centre), the same head
+    learning rates, seeds, steps and batches. The median of validation over the tuning seeds chooses; the chosen rates
+    run again on fresh seeds, and only their test scores are reported. Where a best rate is the lowest or highest
+    tried, every candidate gets one more rate on the side where its own best lies, ``widen`` times at most; an edge
+    that stays is flagged. A run that diverges or fails costs its budget.
+
+    A method that has no rates and no seeds (``Probe``) is not tuned here, and runs once.
+
+    Tuning has two stages where there are several tuning seeds: all rates, the wider ones included, on the first seed,
+    then the ``finalists`` best on the others.
+
+    >>> from vxlab import LoRA, VeRA
+    >>> fair = FairSweep(candidates=[LoRA(rank=8), VeRA(rank=256)], learning_rates=3, report_seeds=5)
+    >>> fair.rates(fair.names["LoRA r=8"])
+    (0.000632, 0.002, 0.00632)
+    >>> fair.runs()
+    {'tuning': 6, 'report': 10, 'widening': 2}
+    """
+
+    candidates: Sequence[Candidate | Method]
+    """what is compared; a method alone takes the sweep's targets and its usual rates"""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """fields of :class:`RunSpec` that all runs share: model, task, targets, epochs, batch_size, ..."""
+    learning_rates: int = 3
+    """rates tried for each candidate, 1 or more; 1 tunes nothing, and the verdict says so"""
+    spacing: float = 10**0.5
+    """factor between neighbouring rates, 1.01 or more"""
+    head_learning_rates: tuple[float, ...] = (5e-3,)
+    """tried with each of them"""
+    tuning_seeds: int = 1
+    """seeds 0, 1, ... of the runs that choose"""
+    finalists: int = 2
+    """rates that run on the second and further tuning seeds"""
+    report_seeds: int = 5
+    """fresh seeds of the runs that are reported"""
+    widen: int = 1
+    """how often the ranges grow where a best rate is on an edge; 0 leaves the flag"""
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("learning_rates", 1),
+            ("tuning_seeds", 1),
+            ("finalists", 1),
+            ("report_seeds", 1),
+            ("widen", 0),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+                raise VxlabError(
+                    f"{name}={shown(value)} is not a whole number of {least} or more{_MEANT.get(name, '')}"
+                )
+        settle_fields(self)
+        if not 1.01 <= self.spacing <= 1000:
+            raise VxlabError(
+                f"spacing={self.spacing!r} is the factor between learning rates; choose 1.01 or more, such as 3"
+            )
+        self._check_head_rates()
+        object.__setattr__(self, "settings", _checked_settings(self.settings))
+        complete = [self._completed(each) for each in all_candidates(self.candidates)]
+        if not complete:
+            raise VxlabError("candidates is empty; give methods, such as [vxlab.LoRA(rank=8), vxlab.VeRA(rank=256)]")
+        for each in complete:
+            if each.method.by_gradient:
+                self._check_rates(each)
+            self.spec(each, each.centre, self.head_learning_rates[0], 0)  # refuses what no run could have
+        if not any(each.method.by_gradient for each in complete):
+            raise VxlabError("candidates holds none that has a learning rate to tune; a probe alone is for vxlab.run")
+        names = _names(complete)
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise VxlabError(f"candidates holds {twice[0]} twice; name each once")
+        object.__setattr__(self, "candidates", tuple(complete))
+
+    @property
+    def names(self) -> dict[str, Candidate]:
+        """The candidates by their label; those that a label does not tell apart show what differs."""
+        complete = [each for each in self.candidates if isinstance(each, Candidate)]
+        return dict(zip(_names(complete), complete, strict=True))
+
+    @property
+    def tuned(self) -> list[str]:
+        """The names of the candidates that have learning rates and seeds."""
+        return [name for name, each in self.names.items() if each.method.by_gradient]
+
+    def rates(self, candidate: Candidate, below: int = 0, above: int = 0) -> tuple[float, ...]:
+        """Return a candidate's learning rates in order, with so many more below and above; none where it has none."""
+        if not candidate.method.by_gradient:
+            return ()
+        middle = (self.learning_rates - 1) / 2
+        steps = range(-below, self.learning_rates + above)
+        return tuple(float(f"{candidate.centre * self.spacing ** (step - middle):.3g}") for step in steps)
+
+    def spec(self, candidate: Candidate, learning_rate: float, head_learning_rate: float, seed: int) -> RunSpec:
+        """Return one run of a candidate. The head alone has one rate, which is tuned as the others' adapter rate is."""
+        if isinstance(candidate.method, Head):
+            head_learning_rate = learning_rate
+        return RunSpec(
+            **{**self.settings, "targets": candidate.targets},
+            method=candidate.method,
+            learning_rate=learning_rate,
+            head_learning_rate=head_learning_rate,
+            seed=seed,
+        )
+
+    def fixed(self) -> dict[str, RunSpec]:
+        """Return the one run of each candidate that has no learning rates and no seeds."""
+        return {name: self.spec(each, 0.0, 0.0, 0) for name, each in self.names.items() if name not in self.tuned}
+
+    def runs(self) -> dict[str, int]:
+        """Return how many runs there are: to tune, to report, and at most where the ranges grow."""
+        heads, names = len(self.head_learning_rates), self.names
+        rates = [1 if isinstance(names[name].method, Head) else heads for name in self.tuned]
+        more = sum(min(self.finalists, self.learning_rates * n) * (self.tuning_seeds - 1) for n in rates)
+        report = len(rates) * self.report_seeds + len(names) - len(rates)
+        counts = {"tuning": self.learning_rates * sum(rates) + more, "report": report}
+        return {**counts, "widening": sum(rates) * self.widen if self.learning_rates > 1 else 0}
+
+    def _completed(self, each: Candidate) -> Candidate:
+        targets = each.targets or self.settings.get("targets", "query-value")
+        return dataclasses.replace(each, targets=targets)
+
+    def _check_head_rates(self) -> None:
+        rates = self.head_learning_rates
+        if not rates:
+            raise VxlabError("head_learning_rates is empty; give one rate or more, such as (5e-3,)")
+        if low := [rate for rate in rates if rate <= 0]:
+            raise VxlabError(f"head_learning_rates={rates!r} holds {low[0]!r}; a rate is above 0, such as 5e-3")
+        if len(set(rates)) < len(rates):
+            raise VxlabError(f"head_learning_rates={rates!r} holds a rate twice; name each once")
+
+    def _check_rates(self, candidate: Candidate) -> None:
+        """Raise where the range of learning rates goes beyond what a float holds."""
+        try:
+            rates = self.rates(candidate, self.widen, self.widen)
+        except OverflowError:
+            rates = (math.inf,)
+        if not 0 < rates[0] <= rates[-1] < math.inf:
+            raise VxlabError(
+                f"learning_rates={self.learning_rates}, widen={self.widen} and spacing={self.spacing:g} ask for rates "
+                "that no float holds; choose fewer, or a smaller spacing"
+            )
+
+
+_MEANT = {
+    "learning_rates": " (how many are tried); their middle is named by Candidate(method, learning_rate=1e-3)",
+    "tuning_seeds": " (how many there are)",
+    "report_seeds": " (how many there are)",
+}
+
+
+def all_candidates(candidates: Any) -> list[Candidate]:
+    """Return candidates, which may be methods alone, as a list; refuse what holds anything else."""
+    found = listed("candidates", candidates, (Candidate, Method), "methods, such as [vxlab.LoRA(rank=8)]")
+    return [each if isinstance(each, Candidate) else Candidate(each) for each in found]
+
+
+def _checked_settings(settings: Any) -> dict[str, Any]:
+    """Return a sweep's own copy of its settings, or refuse a name; :class:`RunSpec` checks the values."""
+    if not isinstance(settings, Mapping):
+        raise VxlabError(f"settings={shown(settings)} is not a mapping; write settings={{'epochs': 1}}")
+    decided = ("method", "learning_rate", "head_learning_rate", "seed")
+    for name in settings:
+        if name in decided:
+            raise VxlabError(f"settings has {name!r}, which the protocol decides; see candidates, rates and seeds")
+    known = [each.name for each in dataclasses.fields(RunSpec) if each.name not in decided]
+    require_known(settings, known, "settings has no field")
+    return dict(settings)
+
+
+def _names(candidates: Sequence[Candidate]) -> list[str]:
+    """Label the candidates, with what tells those of one label apart: what is no default first, else all of it."""
+    short = [_told(each, candidates, usual=False) for each in candidates]
+    return [
+        name if short.count(name) == 1 else _told(each, candidates, usual=True)
+        for name, each in zip(short, candidates, strict=True)
+    ]
+
+
+def _told(candidate: Candidate, candidates: Sequence[Candidate], usual: bool) -> str:
+    """Return a candidate's label with the details in which it differs from others of that label.
+
+    Args:
+        candidate: one of the candidates.
+        candidates: all of them.
+        usual: also what is the method's own default, where several settings differ, and the middle of the rates.
+    """
+    name, mine = label(candidate.method), _details(candidate)
+    same = [_details(each) for each in candidates if label(each.method) == name]
+    differing = [key for key in mine if any(other.get(key) != mine[key] for other in same)]
+    if not usual and len(set(differing) - {"targets", "centre"}) > 1:
+        defaults = _defaults(candidate.method)
+        differing = [key for key in differing if mine[key] != defaults.get(key, _NO_DEFAULT)]
+    differing = [key for key in differing if usual or key != "centre"]
+    return ", ".join([name, *(_shown(key, mine[key]) for key in differing)])
+
+
+def _defaults(method: Method) -> dict[str, Any]:
+    return {each.name: each.default for each in dataclasses.fields(method)}
+
+
+def _details(candidate: Candidate) -> dict[str, Any]:
+    adapted = layers(candidate.method, candidate.targets or ())
+    return {"targets": adapted, **candidate.method.settings(), "centre": candidate.centre}
+
+
+def _shown(key: str, value: Any) -> str:
+    if key == "centre":
+        return f"rates around {value:g}"
+    return str(value).replace(", ", "+") if key == "targets" else f"{key}={value}"

@@ -1,0 +1,238 @@
+"""The sweeps that a store holds: its runs of one task and model, in a comparison's tables."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from vxlab.adapters.methods.by_name import METHODS
+from vxlab.experiments.candidates.held_out import HeldOut, held_out_of
+from vxlab.experiments.candidates.pairs import Pair, pairs_table
+from vxlab.experiments.method_names import family_name, label, layers, rank_of
+from vxlab.experiments.provenance.identities import tell_apart, versions_of
+from vxlab.experiments.provenance.mixed_runs import describe_mixture
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.store.store import ENDED, Store
+from vxlab.experiments.store.table import without_repeats
+from vxlab.experiments.sweeps.comparison import Comparison, summary_table, with_chance
+from vxlab.experiments.sweeps.tuning import COLUMNS, with_stages
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NO_SETTING = ("learning_rate", "head_learning_rate", "seed", "device", "model", "task", "task_folder", "method")
+_SHARED = ("epochs", "batch_size", "train_examples")
+
+
+class SweepTables(NamedTuple):
+    """Runs of one task and model, and what they showed."""
+
+    name: str
+    """task and model"""
+    task: str
+    metric: str
+    held_out: HeldOut
+    """the test split, and the trivial answer's score on it"""
+    runs: "pd.DataFrame"
+    """one row a run: the store's columns, with ``candidate`` and ``stage`` (tuning or report)"""
+    tuning: "pd.DataFrame"
+    summary: "pd.DataFrame"
+    pairs: "pd.DataFrame"
+    records: Mapping[str, RunRecord]
+    """of the runs that ended, by key"""
+    notes: tuple[str, ...] = ()
+    """what a reader must be warned of"""
+
+
+def tables_of(result: Comparison) -> SweepTables:
+    """Return a comparison's tables, with the records that it has, or else those that lie on this machine."""
+    runs = result.runs
+    folders = {} if result.records else dict(zip(runs["key"], runs["folder"], strict=True))
+    found = {key: RunRecord.load(Path(folder)) for key, folder in folders.items()}
+    records = result.records or {key: record for key, record in found.items() if record is not None}
+    task, model = (str(runs[column].iloc[0]) for column in ("task", "model"))
+    return SweepTables(
+        _named(task, model), task, result.metric, result.held_out, runs, result.tuning, result.summary, result.pairs,
+        records, (*describe_mixture(records.values()), *filter(None, [result.held_out.doubt])),
+    )  # fmt: skip
+
+
+def stored_sweeps(results: Store) -> list[SweepTables]:
+    """Return a store's sweeps, one for each task, model and test split, the one with most runs first.
+
+    Runs on other weights or data under the same name are sweeps of their own, and runs at another precision or by other
+    versions are candidates of their own: no score is of a mixture.
+
+    A candidate is a method with all its settings, on its targets. Where it ran at several learning rates, the seeds
+    that ran at more than one of them are its tuning runs, and validation chooses; its other seeds at the chosen rate
+    are the reported ones, or all there where there are no others. Runs of which no record is left (failed, running)
+    count by their label.
+
+    Args:
+        results: the store.
+
+    Returns:
+        One a group of runs of which at least one ended; others are not shown.
+    """
+    table = results.table()
+    ended = table.loc[table["status"].isin(ENDED), "key"]
+    found = {key: results.record(key) for key in ended}
+    records = {key: record for key, record in found.items() if record is not None}
+    table["items"] = [records[key].task["rows"].get("test", 0) if key in records else 0 for key in table["key"]]
+    table["apart"] = tell_apart(table)
+    sweeps = []
+    for (task, model, apart), own in table.groupby(["task", "model", "apart"], sort=False):
+        sizes = sorted(set(own["items"]) - {0})
+        for items in sizes:
+            rows = own[own["items"].isin([items, 0] if items == sizes[0] else [items])]
+            several = f", {items:,} test items" if len(sizes) > 1 else ""
+            name = _named(str(task), str(model)) + (f", {apart}" if apart else "") + several
+            sweeps.append(_sweep(name, rows, records, results))
+    return _with_own_names(sorted(sweeps, key=lambda sweep: -len(sweep.runs)))
+
+
+def _with_own_names(sweeps: list[SweepTables]) -> list[SweepTables]:
+    """Number the sweeps of one name, which folders of one name have, where their content is the same."""
+    seen: Counter[str] = Counter()
+    told = []
+    for sweep in sweeps:
+        seen[sweep.name] += 1
+        again = f" ({seen[sweep.name]})" if seen[sweep.name] > 1 else ""
+        told.append(sweep._replace(name=sweep.name + again))
+    return told
+
+
+def _named(task: str, model: str) -> str:
+    return f"{Path(task).name}, {Path(model).name}"
+
+
+def _sweep(name: str, rows: "pd.DataFrame", records: Mapping[str, RunRecord], results: Store) -> SweepTables:
+    import pandas as pd
+
+    own = {key: records[key] for key in rows["key"] if key in records}
+    metric = str(next(iter(own.values())).task["metrics"][0])
+    runs = _with_candidates(rows, own)
+    done = runs[runs["status"].isin([*ENDED, "failed"])]
+    parts = [with_stages(each) for _, each in done.groupby("candidate", sort=False)]
+    staged = pd.concat([part for part, _ in parts])
+    tuned = [table for _, table in parts if len(table)]
+    tuning = pd.concat(tuned, ignore_index=True) if tuned else pd.DataFrame(columns=COLUMNS)
+    fixed = {name for key, name in zip(runs["key"], runs["candidate"], strict=True) if _is_fixed(own.get(key))}
+    summary, pairs, held_out, doubts = _compared(staged, summary_table(staged, tuning, fixed), metric, own, results)
+    unended = runs[~runs["key"].isin(staged["key"])].assign(stage="")
+    every = pd.concat([staged, unended]).reset_index(drop=True) if len(unended) else staged.reset_index(drop=True)
+    notes = (*_unlike(done), *describe_mixture(own.values()), *_reused(staged), *doubts)
+    return SweepTables(name, str(rows["task"].iloc[0]), metric, held_out, every, tuning, summary, pairs, own, notes)
+
+
+def _with_candidates(rows: "pd.DataFrame", records: Mapping[str, RunRecord]) -> "pd.DataFrame":
+    """Add ``candidate``, and ``method`` as shown, with the settings that tell apart what one label would hide."""
+    described = {key: _settings(record) for key, record in records.items()}
+    apart = _telling(described)
+    names, methods = [], []
+    for key, said, method in zip(rows["key"], rows["label"], rows["method"], strict=True):
+        settings = described.get(key, {})
+        told = [f"{name}={settings[name]}" for name in settings if name in apart.get(method, set()) - {"targets"}]
+        if len(apart.get(method, set()) - {"targets"}) > 1:  # many would hide what is unusual
+            told = [each for each in told if each not in _usual(method)]
+        places = [settings["targets"]] if settings and "targets" in apart[method] else []
+        methods.append(", ".join([family_name({"name": method}), *told]))
+        names.append(", ".join([said, *told, *places]))
+    return without_repeats(rows.assign(candidate=names, method=methods))
+
+
+def _usual(method: str) -> set[str]:
+    """Return a method's own defaults, as a name would show them."""
+    fields = dataclasses.fields(METHODS[method]) if method in METHODS else ()
+    return {f"{each.name}={_text(each.default)}" for each in fields if each.default is not dataclasses.MISSING}
+
+
+def _settings(record: RunRecord) -> dict[str, str]:
+    """Return all that makes a candidate, as text: settings of the method and of the run, without rates and seed.
+
+    Numbers at another precision, or by another version of what computes them, are another candidate's.
+    """
+    spec = record.spec
+    plain = {name: value for name, value in spec.items() if name not in _NO_SETTING}
+    own = {**plain, **spec["method"], "label": label(spec["method"]), "rank": rank_of(spec["method"])}
+    own |= versions_of(record.identity) | {"precision": _precision(spec, record.identity)}
+    own["targets"] = layers(spec["method"], spec.get("targets", ()))
+    return {name: _text(value) for name, value in own.items()}
+
+
+def _precision(spec: Mapping[str, Any], identity: Mapping[str, str]) -> str:
+    asked = str(spec.get("precision", "auto"))
+    return f"{asked} ({identity['precision']})" if asked == "auto" and "precision" in identity else asked
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _telling(described: Mapping[str, Mapping[str, str]]) -> dict[str, set[str]]:
+    """Return for each method the settings in which candidates of one label differ."""
+    by_label: dict[tuple[str, str], list[Mapping[str, str]]] = {}
+    for settings in described.values():
+        by_label.setdefault((settings["name"], settings["label"]), []).append(settings)
+    telling: dict[str, set[str]] = {name: set() for name, _ in by_label}
+    for (name, _), same in by_label.items():
+        keys = set().union(*same)
+        telling[name] |= {key for key in keys if len({settings.get(key) for settings in same}) > 1}
+    return telling
+
+
+def _is_fixed(record: RunRecord | None) -> bool:
+    """Say whether a run's method holds no luck of training."""
+    kind = METHODS.get(record.spec["method"]["name"]) if record else None
+    return kind is not None and not kind.by_gradient
+
+
+def _compared(
+    staged: "pd.DataFrame", summary: "pd.DataFrame", metric: str, records: Mapping[str, RunRecord], results: Store
+) -> tuple["pd.DataFrame", "pd.DataFrame", HeldOut, tuple[str, ...]]:
+    """Compare the candidates that predicted the same test items with the trivial answer, and every two of them."""
+    import pandas as pd
+
+    none = pd.DataFrame(columns=list(Pair._fields))
+    untested, first = summary.assign(p_trivial=np.nan, above=False), next(iter(records.values()))
+    reports = staged[(staged["stage"] == "report") & (staged["status"] == "finished")]
+    predictions: dict[str, dict[int, Any]] = {}
+    labels: Any = None
+    for key, candidate, seed in zip(reports["key"], reports["candidate"], reports["seed"], strict=True):
+        logits, truth = (tensor.numpy() for tensor in results.predictions(key))
+        if labels is not None and not np.array_equal(labels, truth):
+            doubt = "No verdicts: the runs were tested on different data."
+            return untested, none, held_out_of(first, metric, len(truth), None), (doubt,)
+        labels, first = truth, records[key]
+        predictions.setdefault(candidate, {})[int(seed)] = logits
+    if labels is None:
+        return untested, none, held_out_of(first, metric, int(first.task["rows"].get("test", 0)), None), ()
+    units = first.units()
+    tested = with_chance(summary, predictions, labels, metric, first.constant(), units=units)
+    pairs = pairs_table(predictions, labels, metric, tested, units=units)
+    held_out = held_out_of(first, metric, len(labels), units)
+    return tested, pairs, held_out, tuple(filter(None, [held_out.doubt]))
+
+
+def _unlike(runs: "pd.DataFrame") -> tuple[str, ...]:
+    values = {name: sorted(map(str, runs[name].dropna().unique())) for name in _SHARED}
+    told = [f"{name.replace('_', ' ')} {_listed(each)}" for name, each in values.items() if len(each) > 1]
+    return (f"Not like with like: these runs differ in {'; '.join(told)}.",) if told else ()
+
+
+def _reused(staged: "pd.DataFrame") -> tuple[str, ...]:
+    """Warn where the runs that chose a rate are those that are reported."""
+    tried = staged.groupby("candidate")["learning_rate"].nunique()
+    seeds = staged[staged["stage"] == "tuning"].groupby("candidate")["seed"].agg(set)
+    reports = staged[staged["stage"] == "report"].groupby("candidate")["seed"].agg(set)
+    again = [name for name in seeds.index if tried[name] > 1 and name in reports and reports[name] & seeds[name]]
+    few = [*again[:3], *([f"{len(again) - 3} more"] if len(again) > 3 else [])]
+    return (f"Reported runs also chose the rate, which flatters: {_listed(few)}.",) if again else ()
+
+
+def _listed(values: Sequence[str]) -> str:
+    return ", ".join(values[:-1]) + (" and " if len(values) > 1 else "") + values[-1]

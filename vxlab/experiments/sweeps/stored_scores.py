@@ -1,0 +1,279 @@
+"""What a store measured of one model's candidates: their scores under one protocol, at the rates validation chose."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vxlab.adapters import METHODS
+from vxlab.errors import VxlabError
+from vxlab.experiments.candidates.pareto import pareto_front
+from vxlab.experiments.method_names import family_name, label
+from vxlab.experiments.provenance.identities import own_identity, shared_identity, shared_versions, tell_apart
+from vxlab.experiments.provenance.mixed_runs import device_of
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.scoring.metrics import interval
+from vxlab.experiments.scoring.significance import summarise
+from vxlab.experiments.store.database import is_there
+from vxlab.experiments.store.store import ENDED, Store, Where, opened
+from vxlab.experiments.store.table import without_repeats
+from vxlab.experiments.sweeps.tuning import with_stages
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEASURED_COLUMNS = [
+    "family", "rank", "label", "targets", "backbone", "bytes_stored", "n", "diverged", "mean", "scores", "low",
+    "high", "learning_rate", "edge", "front",
+]  # fmt: skip
+
+_FREE = {"rank", "alpha", "seed"}
+"""Settings of a method that make no other method of it: the size, the step's scale, and what is drawn."""
+_OWN = {
+    "method", "targets", "learning_rate", "head_learning_rate", "seed", "model", "device", "precision", "task_folder",
+}  # fmt: skip
+"""Fields of a spec in which runs under one protocol may differ."""
+
+
+class Measured(NamedTuple):
+    """Candidates of one model under one protocol."""
+
+    table: "pd.DataFrame"
+    """one row a candidate: :data:`MEASURED_COLUMNS`"""
+    metric: str
+    """whose scores they are"""
+    protocol: str
+    """task, training examples and epochs, in words; "" where there is no run"""
+    others: int
+    """runs of this model's name that are not among them: other tasks, protocols or versions, and methods with a part
+    changed"""
+    elsewhere: int = 0
+    """of those, how many were on other weights than the model has now"""
+
+
+def measured(
+    store: Where,
+    model: str | None,
+    *,
+    task: str | None = None,
+    metric: str | None = None,
+    weights: str | None = None,
+) -> Measured:
+    """Return the candidates that a store's runs of a model make, under the protocol that most of them share.
+
+    A protocol is a task with its data, the model's weights, the precision, the versions of vxlab, torch and
+    transformers and the kind of device, beside what the runs were told: what differs in one of them is never one
+    candidate's, though the names are the same.
+
+    A candidate is a method at its usual settings (α and seeds may be any), a rank and targets. Seeds that ran at
+    several learning rates choose the rate, by the median of validation; the test scores of the other seeds at that
+    rate are reported, or of all seeds where there are no others.
+    ``mean`` is over the ``n`` runs that finished, ``scores`` are theirs; ``low`` and ``high`` are a single run's 95 %
+    interval over test items, or the units they come in, and missing where there are several runs.
+    ``front``: nothing measured scores as high for fewer parameters.
+
+    Args:
+        store: as :func:`vxlab.run` takes it; what is not there has no runs, and is not made.
+        model: its name in the runs; None has none.
+        task: whose runs; None takes the task with the most candidates.
+        metric: one of the task's; None takes its first.
+        weights: the fingerprint of the model's weights as they are now, whose runs alone count; None takes any, though
+            only those on the same ones together.
+
+    Raises:
+        VxlabError: the metric was not scored on the task.
+    """
+    import pandas as pd
+
+    nothing = pd.DataFrame(columns=MEASURED_COLUMNS)
+    if model is None or not _is_there(store):
+        return Measured(nothing, metric or "", "", 0)
+    with opened(store) as results:
+        table = results.table()
+        ours = table[(table["model"] == model) & table["status"].isin(ENDED)]
+        runs = ours if ours.empty else _plain_runs(ours, results)
+        strange = 0 if weights is None or runs.empty else int((runs["model_weights"] != weights).sum())
+        if strange:
+            runs = runs[runs["model_weights"] == weights]
+        if task is not None:
+            runs = runs[runs["task"] == task]
+        if runs.empty:
+            return Measured(nothing, metric or "", "", len(ours), strange)
+        runs, apart = _largest_study(runs)
+        runs = without_repeats(runs)
+        metric = _checked(metric, runs["record"].iloc[0])
+        rows = [_summary(own, metric, results) for _, own in runs.groupby("candidate", sort=False)]
+    summary = pd.DataFrame(rows).astype({"rank": "Int64", "backbone": "Int64"})
+    summary["front"] = pareto_front(summary)
+    protocol = _in_words(runs.iloc[0], apart)
+    return Measured(summary[MEASURED_COLUMNS], metric, protocol, len(ours) - len(runs), strange)
+
+
+def best_runs(store: Where = None) -> "pd.DataFrame":
+    """Return what a store holds, one row a model, task, method and layers, in words.
+
+    Columns: ``model, task, method, layers, runs`` (finished), ``highest on validation`` (the method and rank of the
+    highest score there), ``metric`` and ``test score`` (its own, which chose nothing). Empty where the store is not
+    there, which does not make it, or has no finished run.
+    """
+    import pandas as pd
+
+    columns = ["model", "task", "method", "layers", "runs", "highest on validation", "metric", "test score"]
+    if not _is_there(store):
+        return pd.DataFrame(columns=columns)
+    with opened(store) as results:
+        table = results.table()
+    finished = table[(table["status"] == "finished") & table["validation"].notna()]
+    finished = finished.assign(family=[family_name({"name": name}) for name in finished["method"]])
+    finished = finished if finished.empty else _with_apart(finished)
+    rows = []
+    for (model, task, family, targets), own in finished.groupby(["model", "task", "family", "targets"], sort=True):
+        best = own.sort_values("validation", kind="stable").iloc[-1]
+        rows.append((model, task, family, targets, len(own), best["label"], best["metric"], best["test"]))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def store_sentence(runs: "pd.DataFrame") -> str:
+    """Return what :func:`best_runs` shows in a sentence of Markdown."""
+    if runs.empty:
+        return (
+            "**Nothing has been measured here yet.** The explorer of ranks needs no run; for a first score, take about "
+            "five minutes for `vxlab report 01_fine_tune`."
+        )
+    counts = {"run": int(runs["runs"].sum())} | {name: runs[name].nunique() for name in ("model", "task", "method")}
+    told = [f"{number:,} {name}{'s' if number != 1 else ''}" for name, number in counts.items()]
+    return f"The store holds **{told[0]}** that finished, of {told[1]} on {told[2]} by {told[3]}."
+
+
+def is_usual(settings: dict[str, Any]) -> bool:
+    """Say whether a method's settings are those it comes with, but for the rank, α and seeds.
+
+    PEFT's methods have no usual settings: each is one of its own.
+
+    >>> is_usual({"name": "vera", "rank": 64, "seed": 1000}), is_usual({"name": "vera", "rank": 64, "vectors": "d"})
+    (True, False)
+    """
+    if settings["name"] not in METHODS:
+        return True
+    usual = {field.name: field.default for field in dataclasses.fields(METHODS[settings["name"]])}
+    return all(
+        name in usual and (usual[name] is dataclasses.MISSING or json.loads(json.dumps(usual[name])) == value)
+        for name, value in settings.items()
+        if name not in {"name", *_FREE}
+    )
+
+
+def _with_apart(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Add to the names of models and methods what they do not tell: weights, data, precision and versions."""
+    computed = ["precision", "versions"]
+    several = table.groupby(["model", "task", "family", "targets"])[computed].transform("nunique") > 1
+    shown = table[computed].where(several, "")
+    return table.assign(
+        family=_joined(table["family"], *(shown[name] for name in computed)),
+        model=_joined(table["model"], tell_apart(table)),
+    )
+
+
+def _joined(*columns: Iterable[str]) -> list[str]:
+    return [", ".join(filter(None, each)) for each in zip(*columns, strict=True)]
+
+
+def _is_there(store: Where) -> bool:
+    return isinstance(store, Store) or is_there(store)
+
+
+def _plain_runs(table: "pd.DataFrame", results: Store) -> "pd.DataFrame":
+    """Return the runs of usual methods with their records, candidates and protocols."""
+    import pandas as pd
+
+    found: list[Any] = [results.record(key) for key in table["key"]]
+    known = [record is not None and is_usual(record.spec["method"]) for record in found]
+    records = [record for record, keep in zip(found, known, strict=True) if keep]
+    runs = table[known]
+    labels = [_label(record.spec["method"]) for record in records]
+    own = [_in_a_row(own_identity(record.identity)) for record in records]
+    several = pd.Series(own, dtype=object).groupby(labels).transform("nunique") > 1
+    labels = [f"{name}, {each}" if more else name for name, each, more in zip(labels, own, several, strict=True)]
+    return runs.assign(
+        record=records,
+        family=[family_name(record.spec["method"]) for record in records],
+        label=labels,
+        candidate=[f"{name}, {targets}" for name, targets in zip(labels, runs["targets"], strict=True)],
+        protocol=[_protocol(record) for record in records],
+        computed_by=[_in_a_row(_computed_by(record)) for record in records],
+        model_weights=[record.identity.get("model", "") for record in records],
+    )
+
+
+def _in_a_row(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in versions.items())
+
+
+def _label(settings: dict[str, Any]) -> str:
+    """Name a method and its rank; of LiDB, whose bases' sizes are its usual ones, no more."""
+    return label({"name": settings["name"], "rank": settings["rank"]} if settings["name"] == "lidb" else settings)
+
+
+def _protocol(record: RunRecord) -> str:
+    told = {name: value for name, value in record.spec.items() if name not in _OWN}
+    return json.dumps(told | {"identity": shared_identity(record.identity)} | _computed_by(record), sort_keys=True)
+
+
+def _computed_by(record: RunRecord) -> dict[str, str]:
+    """Return what computed a run's scores, beside its method's own libraries."""
+    libraries = {name: record.versions[name] for name in ("torch", "transformers") if name in record.versions}
+    return shared_versions(record.identity) | libraries | {"on": device_of(record)}
+
+
+def _largest_study(runs: "pd.DataFrame") -> "tuple[pd.DataFrame, str]":
+    """Return the runs under the protocol with the most candidates, of several the one that ran last.
+
+    With them comes what tells them apart from others that their names do not.
+    """
+    studies = runs.groupby("protocol").agg(candidates=("candidate", "nunique"), last=("finished_at", "max"))
+    largest = studies.sort_values(["candidates", "last"]).index[-1]
+    same: pd.DataFrame = runs[runs["protocol"] == largest]
+    first = same.iloc[0]
+    alike = runs[runs["task"] == first["task"]]
+    computed = [str(first[name]) for name in ("precision", "computed_by") if alike[name].nunique() > 1]
+    told = filter(None, [tell_apart(runs)[same.index[0]], *computed])
+    return same.reset_index(drop=True), ", ".join(told)
+
+
+def _checked(metric: str | None, record: RunRecord) -> str:
+    known = record.task["metrics"]
+    if metric is not None and metric not in known:
+        raise VxlabError(f"metric={metric!r} was not scored on {record.task['name']}; choose one of {', '.join(known)}")
+    return str(metric or known[0])
+
+
+def _summary(own: "pd.DataFrame", metric: str, results: Store) -> dict[str, Any]:
+    """Return a candidate's row, of its reported runs."""
+    staged, tuning = with_stages(own.assign(method=own["family"]))
+    runs = staged[staged["stage"] == "report"]
+    told = summarise([record.score(metric) for record in runs["record"]])
+    finished = runs[runs["status"] == "finished"].sort_values("seed")
+    alone = _over_items(finished["record"].iloc[0], metric, results) if told["n"] == 1 else (math.nan, math.nan)
+    first = runs.iloc[0]
+    return {
+        **{name: first[name] for name in ("family", "rank", "label", "targets", "learning_rate")},
+        **{name: runs[name].max() for name in ("backbone", "bytes_stored")},
+        **{name: told[name] for name in ("n", "diverged", "mean")},
+        "scores": tuple(record.score(metric) for record in finished["record"]),
+        **dict(zip(("low", "high"), alone, strict=True)),
+        "edge": tuning["edge"].max(),  # "" but for the chosen rate
+    }
+
+
+def _over_items(record: RunRecord, metric: str, results: Store) -> tuple[float, float]:
+    logits, labels = (tensor.numpy() for tensor in results.predictions(record.key))
+    return interval(metric, logits, labels, units=record.units())
+
+
+def _in_words(run: "pd.Series[Any]", apart: str) -> str:
+    import pandas as pd
+
+    examples = "all" if pd.isna(run["train_examples"]) else f"{run['train_examples']:,}"
+    told = f"{examples} training examples, {run['epochs']} epoch{'s' if run['epochs'] > 1 else ''}"
+    return f"{run['task']} ({', '.join([told, *filter(None, [apart])])})"

@@ -1,0 +1,197 @@
+"""Read rows of text and labels from files: TSV, CSV, JSON lines, JSON and Parquet, one file a split."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.tasks.delimited import Table, list_names, parse_csv, parse_tsv
+from vxlab.experiments.tasks.json_rows import parse_json
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+
+_SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation"}
+_SPLIT_NAMES |= {"dev": "validation", "test": "test"}
+_STEM = re.compile(r"(?P<split>[a-z]+)(-\d+-of-(?P<pieces>\d+))?$")  # the hub cuts: train-00000-of-00002.parquet
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One split as it was read, with what an error needs to lead back to a row.
+
+    Args:
+        frame: the rows; its index is the number of each row in the file, as ``unit`` counts.
+        place: the file, or the split of a hub data set, in the words of an error.
+        unit: "line" of a text file, or "row" counted from 1.
+        notes: what the user should know of the file, in sentences.
+    """
+
+    frame: pd.DataFrame
+    place: str
+    unit: str = "row"
+    notes: tuple[str, ...] = ()
+
+    def where(self, position: int) -> str:
+        """Say where the row at ``position`` (from 0) was read, such as ``SST-2/dev.tsv, line 12``."""
+        return f"{self.place}, {self.unit} {self.frame.index[position]}"
+
+
+def read_splits(path: Path) -> dict[str, Rows]:
+    """Read the splits of a folder, or one file as the training split.
+
+    In a folder the files are named train, validation (or dev, valid, val) and test, with one of the suffixes .csv,
+    .tsv, .jsonl, .json or .parquet, in small or capital letters; they lie in it or in its subfolder data/, and may be
+    cut into the hub's numbered pieces. Only train is required. Other files of the same suffixes are named in a
+    note.
+
+    Raises:
+        VxlabError: a folder without a train file, two files for one split, a piece that is lacking, or a file that
+            cannot be read.
+    """
+    if path.is_file():
+        return {"train": read_rows(path)}
+    files, unused = _split_files(path)
+    if not files:
+        files, unused = _split_files(path / "data")
+    if "train" not in files:
+        here = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
+        raise VxlabError(
+            f"{path}: no training file; name it train.csv, .tsv, .jsonl, .json or .parquet (the folder holds {here})"
+        )
+    splits = {split: _read_pieces(pieces) for split, pieces in files.items()}
+    kinds = {piece.suffix.lower() for pieces in files.values() for piece in pieces}
+    if unused := [name for name in unused if Path(name).suffix.lower() in kinds]:
+        note = f"{path.name}: not used, being named neither train, validation nor test: {list_names(unused)}"
+        splits["train"] = replace(splits["train"], notes=(*splits["train"].notes, note))
+    return splits
+
+
+def read_rows(path: Path) -> Rows:
+    """Read one file by its suffix.
+
+    Every CSV and TSV cell is read as text; an empty CSV cell is a missing value, an empty TSV field an empty text.
+
+    Raises:
+        VxlabError: an unknown suffix, or a malformed file, with the line where the format has lines.
+    """
+    readers = {
+        ".csv": lambda path: _numbered(parse_csv(_text(path), _place(path)), _place(path)),
+        ".tsv": read_tsv,
+        ".jsonl": _read_json,
+        ".json": _read_json,
+        ".parquet": _read_parquet,
+    }
+    suffix = path.suffix.lower()
+    if suffix not in readers:
+        packed = "unpack it first, and " if suffix in (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar") else ""
+        raise VxlabError(f"{path}: cannot read {suffix or 'a file without suffix'}; {packed}use {', '.join(SUFFIXES)}")
+    return readers[suffix](path)
+
+
+def read_tsv(path: Path, columns: tuple[str, ...] = (), skip_malformed: bool = False) -> Rows:
+    """Read tab-separated values in which quotes mean nothing, as GLUE's files are written.
+
+    Args:
+        path: the file.
+        columns: names of the columns of a file without a header; by default the first line is the header.
+        skip_malformed: leave out lines with another number of fields than columns, instead of raising.
+
+    Raises:
+        VxlabError: an unreadable file, or a line with another number of fields than columns.
+    """
+    return _numbered(parse_tsv(_text(path), _place(path), columns, skip_malformed), _place(path))
+
+
+def _split_files(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
+    """Find the files of each split, several only where they are one split's numbered pieces, and the names unused."""
+    found: dict[str, list[Path]] = {}
+    unused: list[str] = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        match = _STEM.match(path.stem.lower())
+        if path.suffix.lower() not in SUFFIXES:
+            continue
+        if match and match["split"] in _SPLIT_NAMES:
+            found.setdefault(_SPLIT_NAMES[match["split"]], []).append(path)
+        else:
+            unused.append(path.name)
+    for split, paths in found.items():
+        _check_pieces(folder, split, paths)
+    return found, unused
+
+
+def _check_pieces(folder: Path, split: str, paths: list[Path]) -> None:
+    if len(paths) > 1 and len({re.sub(r"\d+-of", "-of", path.name) for path in paths}) > 1:
+        raise VxlabError(f"{folder}: several files for {split}: {', '.join(p.name for p in paths)}; keep one")
+    pieces = _STEM.match(paths[0].stem.lower())
+    if pieces and pieces["pieces"] and len(paths) != int(pieces["pieces"]):
+        raise VxlabError(f"{folder}: {len(paths)} of the {int(pieces['pieces'])} pieces of {split}; fetch the others")
+
+
+def _read_pieces(paths: list[Path]) -> Rows:
+    if len(paths) == 1:
+        return read_rows(paths[0])
+    pieces = [read_rows(path) for path in paths]
+    for piece in pieces:
+        if list(piece.frame) != list(pieces[0].frame):
+            raise VxlabError(
+                f"{piece.place}: columns {list_names(list(piece.frame))}, where {pieces[0].place} has "
+                f"{list_names(list(pieces[0].frame))}; the pieces of one split need the same"
+            )
+    frame = pd.concat([piece.frame for piece in pieces], ignore_index=True)
+    return Rows(_from_one(frame), pieces[0].place, notes=tuple(note for piece in pieces for note in piece.notes))
+
+
+def _read_json(path: Path) -> Rows:
+    rows, unit = parse_json(_text(path), _place(path))
+    # dtype=object: otherwise an integer label column with one missing value would turn into floats.
+    return Rows(pd.DataFrame(list(rows.values()), index=list(rows), dtype=object), _place(path), unit)
+
+
+def _read_parquet(path: Path) -> Rows:
+    import pyarrow
+
+    try:
+        frame = pd.read_parquet(path)
+    except (ValueError, OSError, TypeError, KeyError, pyarrow.ArrowException) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise VxlabError(f"{path}: not a readable Parquet file ({reason})") from error
+    return Rows(_from_one(frame.set_axis([str(name) for name in frame], axis=1)), _place(path))
+
+
+def _text(path: Path) -> str:
+    """Return a file's text, or say which line is none."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise VxlabError(f"{path}: not readable ({error.strerror or error})") from error
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise VxlabError(f"{path}: the file is UTF-16; save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise VxlabError(
+            f"{path}, line {line}: not UTF-8 text (byte 0x{content[error.start]:02x}); save the file as UTF-8, "
+            "from latin-1 or whatever it is"
+        ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise VxlabError(f"{path}, line {line}: a NUL byte, so no text file, or a damaged one; save it as UTF-8 text")
+    return text
+
+
+def _numbered(table: Table, place: str) -> Rows:
+    frame = pd.DataFrame(
+        list(table.records.values()), columns=list(table.header), index=list(table.records), dtype=object
+    )
+    return Rows(frame, place, "line", table.notes)
+
+
+def _from_one(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.set_axis(range(1, len(frame) + 1))
+
+
+def _place(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"

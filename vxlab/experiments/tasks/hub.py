@@ -1,0 +1,74 @@
+"""Read a data set of the Hugging Face hub."""
+
+from typing import Any
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.tasks.columns import Columns, Reading
+from vxlab.experiments.tasks.files import Rows
+from vxlab.experiments.tasks.label_kinds import Labels
+
+_SPLITS = (
+    ("train", "train"),
+    ("validation", "validation"),
+    ("dev", "validation"),
+    ("valid", "validation"),
+    ("test", "test"),
+)
+
+
+def read_hub(name: str, columns: Columns) -> Reading:
+    """Read a hub data set, ``org/name`` or ``org/name:configuration``, with its own names of the classes.
+
+    Splits train, validation (or dev, valid) and test are used. Downloads lie in the hub's own cache (``HF_HOME``),
+    shared with the user's other tools.
+
+    Raises:
+        VxlabError: the hub cannot be reached, has no such data set, or the data set has no train split.
+    """
+    path, _, configuration = name.partition(":")
+    found = hub_splits(path, configuration or None)
+    usual = (name for name in ("label", "score") if name in found["train"].column_names)
+    label = columns.label_column or next(usual, None)
+    splits = {ours: hub_rows(found[theirs], f"{name} {theirs}") for theirs, ours in _SPLITS if theirs in found}
+    names = _class_names(found["train"], label) if columns.label_kind != "numbers" else ()
+    if names:
+        for rows in splits.values():
+            rows.frame[label] = [_name(number, names) for number in rows.frame[label].tolist()]
+    return Reading(splits, columns, f"Hugging Face hub, {name}", labels=Labels(names) if names else None)
+
+
+def hub_splits(path: str, configuration: str | None) -> Any:
+    """Download a data set and return its DatasetDict, or raise a VxlabError that says why not and what to do."""
+    # A mistyped name, a lacking configuration, no network and a full disk arrive as these three families.
+    try:
+        found = _load(path, configuration)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise VxlabError(
+            f"cannot read {path!r} from the Hugging Face hub, and no local folder has that name: {reason}\n"
+            "Check the name and the network, or pass folder= with the files on disk."
+        ) from error
+    if "train" not in found:
+        raise VxlabError(f"{path}: no split named train; the data set has {', '.join(found)}")
+    return found
+
+
+def hub_rows(split: Any, place: str) -> Rows:
+    """Turn one split of a hub data set into numbered rows."""
+    frame = split.to_pandas()
+    return Rows(frame.set_axis(range(1, len(frame) + 1)), place)
+
+
+def _load(path: str, configuration: str | None) -> Any:
+    import datasets
+
+    return datasets.load_dataset(path, configuration)
+
+
+def _class_names(split: Any, label: str | None) -> tuple[str, ...]:
+    return tuple(getattr(split.features.get(label), "names", None) or ())
+
+
+def _name(number: Any, names: tuple[str, ...]) -> Any:
+    """Return a class by its name: a hub data set holds the numbers, also where the names are other numbers."""
+    return names[int(number)] if isinstance(number, int | float) and 0 <= number < len(names) else number

@@ -1,0 +1,295 @@
+"""What a model is fine-tuned on: labelled texts in three splits, with their metrics."""
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vxlab.checks import settle
+from vxlab.errors import DataWarning, VxlabError
+from vxlab.experiments.tasks.columns import Columns, Reading, label_rows
+from vxlab.experiments.tasks.copies import Ids, Texts, count_conflicts, count_overlap, number_texts
+from vxlab.experiments.tasks.files import SUFFIXES, read_splits
+from vxlab.experiments.tasks.glue import GLUE_TASKS, glue_name, read_glue
+from vxlab.experiments.tasks.hub import read_hub
+from vxlab.experiments.tasks.label_kinds import Labels
+from vxlab.experiments.tasks.notes import tell_classes, tell_conflicts, tell_overlap
+from vxlab.experiments.tasks.rotten_tomatoes import read_rotten_tomatoes
+from vxlab.experiments.tasks.splits import sample
+from vxlab.experiments.tasks.three_splits import complete_splits, tell_replaced
+from vxlab.experiments.tasks.units import SHARED_TEXTS, number_units
+from vxlab.warn import warn_once
+
+if TYPE_CHECKING:
+    import datasets
+
+_NAMES = ("rotten_tomatoes", *GLUE_TASKS)
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(:[\w.-]+)?")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Hold labelled texts, ready to train and score on.
+
+    Args:
+        name: as it was asked for; GLUE's tasks by their short name.
+        splits: train, validation and test (MNLI also test_mismatched), with the columns text, text_pair (for
+            pairs), label (class id, or float for a regression) and group (where there are groups).
+        num_labels: number of classes; 1 for a regression.
+        label_names: class names in the order of their ids; () for a regression.
+        metrics: what is reported; the first chooses the checkpoint on validation.
+        fingerprint: sha256 over the content of every split: other rows are another task.
+        source: where the rows came from.
+        citation: what to cite, or "".
+        notes: what was said when a data set of your own was loaded: rows left out, texts in two splits, labels that
+            disagree.
+        unit: what :meth:`units` numbers, in words for many of them.
+    """
+
+    name: str
+    splits: "dict[str, datasets.Dataset]"
+    num_labels: int
+    label_names: tuple[str, ...]
+    metrics: tuple[str, ...]
+    fingerprint: str
+    source: str
+    citation: str
+    notes: tuple[str, ...] = ()
+    unit: str = SHARED_TEXTS
+
+    def units(self, split: str = "test") -> Ids | None:
+        """Return the number of each row's unit ``(rows,)``, None where every row of the split stands for itself.
+
+        A unit is what varies independently: all reviews of one film, all pairs that share a sentence. Intervals and
+        verdicts count units (:func:`vxlab.experiments.tasks.units.number_units`).
+        """
+        return self._units[split]
+
+    @cached_property
+    def constant(self) -> float:
+        """The trivial answer: the training rows' most frequent class, or the mean of their targets."""
+        labels = self._labels["train"]
+        return float(np.bincount(labels).argmax() if self.label_names else labels.mean())
+
+    @cached_property
+    def overlap(self) -> dict[str, dict[str, int]]:
+        """Rows of each split whose text an earlier split has too, such as ``{"test": {"train": 5, ...}, ...}``.
+
+        Texts are compared in Unicode's composed form, without the white space around them; pairs by both texts.
+        """
+        return count_overlap(self._copies)
+
+    @cached_property
+    def conflicts(self) -> tuple[int, int]:
+        """Texts that have more than one label, and their rows, over all splits."""
+        ids, labels = (np.concatenate(list(each.values())) for each in (self._copies, self._labels))
+        return count_conflicts(ids, labels)
+
+    @cached_property
+    def _copies(self) -> dict[str, Ids]:
+        return number_texts({split: _texts(rows) for split, rows in self.splits.items()})
+
+    @cached_property
+    def _units(self) -> dict[str, Ids | None]:
+        return {split: _units_of(rows) for split, rows in self.splits.items()}
+
+    @cached_property
+    def _labels(self) -> dict[str, NDArray[Any]]:
+        return {split: np.asarray(rows["label"][:]) for split, rows in self.splits.items()}
+
+
+def load_task(
+    name: str | Path,
+    *,
+    folder: str | Path | None = None,
+    text_columns: str | Sequence[str] = (),
+    label_column: str | None = None,
+    group_column: str | None = None,
+    label_kind: str | None = None,
+    train_examples: int | None = None,
+    seed: int = 0,
+) -> Task:
+    """Load a task in three splits: train to learn from, validation to choose by, test to report.
+
+    Data that has a validation split but no labelled test (all of GLUE) lends its validation split as our test. What
+    is then lacking is carved: test out of train (20 %), and validation out of train (10 %, at most 2,000 rows),
+    stratified by label, and never through a unit: a group, or rows that share a text. The carving has its own seed,
+    so that all runs see the same rows. Of your own data, rows marked as unlabelled (-1) and splits without labels are
+    left out. What you should know of it is warned of and kept in ``notes``.
+
+    Args:
+        name: ``rotten_tomatoes``; a task of GLUE (``sst2``, ``STS-B``, ...); a file, or a folder of files named
+            train, validation and test, as CSV, TSV, JSON lines, JSON or Parquet; or a hub data set, ``org/name`` or
+            ``org/name:configuration``.
+        folder: where the files are: of a GLUE task its own folder or the one above (default ``VXLAB_GLUE``, and
+            without that the hub), of ``rotten_tomatoes`` the folder of its file (default the cache). With any other
+            name, a file or folder of your own, which then goes by that name.
+        text_columns: of a task of your own, one column, or two for pairs; by default found by their usual names.
+        label_column: of a task of your own; by default ``label``, or ``score``.
+        group_column: of a task of your own; rows of one group stay in one carved split, and count as one
+            in every interval.
+        label_kind: of a task of your own, "classes" or "numbers" (a regression); by default whole numbers and words are
+            classes, other numbers a regression.
+        train_examples: train on a seeded, stratified sample of so many rows; None takes all.
+        seed: of the carving and of the sample, not of the run.
+
+    Returns:
+        The task.
+
+    Raises:
+        VxlabError: an unknown name; a file, split, column, text or label that is lacking or out of range; an empty
+            or one-class training set; fewer training rows than asked for.
+
+    Example:
+        ``load_task("sst2", folder="glue").splits["train"][0]["text"]``
+    """
+    asked, given = settle("name", name, str), settle("folder", folder, str | None)
+    size, seed = settle("train_examples", train_examples, int | None), settle("seed", seed, int)
+    if not 0 <= seed < 2**32:
+        raise VxlabError(f"seed={seed} is not a whole number from 0 to 2**32 - 1")
+    columns = Columns(text_columns, label_column, group_column, label_kind)  # type: ignore[arg-type]  # settles them
+    known = glue_name(asked) or asked
+    reading = _read(known, None if given is None else _expand("folder", given), columns)
+    frames, labels, notes = label_rows(reading)
+    splits = complete_splits(known, frames, seed, _together(frames["train"]))
+    if size is not None:
+        splits["train"] = _sampled(known, splits["train"], size, seed)
+    _check_varied(known, splits["train"], labels)
+    if len(frames) == 1:
+        _check_repeated(known, frames["train"], labels)
+    task = Task(
+        name=known,
+        splits={split: _dataset(frame) for split, frame in splits.items()},
+        num_labels=len(labels.names) or 1,
+        label_names=labels.names,
+        metrics=reading.metrics or _usual_metrics(labels),
+        fingerprint=_fingerprint(splits, labels),
+        source=reading.source,
+        citation=reading.citation,
+        notes=notes + tell_replaced(reading.splits, frames),
+        unit=reading.unit or (f"groups ({columns.group_column})" if columns.group_column else SHARED_TEXTS),
+    )
+    return task if reading.published else _warn_of(task, carved=len(frames) == 1)
+
+
+def _read(name: str, folder: Path | None, columns: Columns) -> Reading:
+    """Find the reader that a name calls for. Known names come first: write ./rte for a folder of that name."""
+    if name in _NAMES:
+        if columns != Columns():
+            named = "leave out text_columns, label_column, group_column and label_kind"
+            raise VxlabError(f"{name} has its own columns: {named}")
+        return read_rotten_tomatoes(folder) if name == "rotten_tomatoes" else read_glue(name, folder)
+    path = folder or _expand("task", name)
+    if _exists(path) and (folder or name):  # the empty name is no task, though Path('') is this folder
+        return Reading(read_splits(path), columns, f"local files, {path.name}")
+    if folder is not None:
+        raise VxlabError(f"folder={folder}: no such file or folder{_nearest(name)}")
+    if _HUB_ID.fullmatch(name) and path.suffix not in SUFFIXES:
+        return read_hub(name, columns)
+    raise VxlabError(
+        f"unknown task {name!r:.200}{_nearest(name)}\n"
+        f"Name one of {', '.join(_NAMES)}; a file or folder that exists; or a hub data set as org/name."
+    )
+
+
+def _expand(argument: str, path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise VxlabError(f"{argument}={path!r}: there is no such user's home folder") from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for a file
+        return False
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name.lower(), _NAMES, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _together(train: pd.DataFrame) -> Ids | None:
+    """Number the units of rows that are to be carved; None where there is no group and no text occurs twice."""
+    units = _units_of(train)
+    return np.arange(len(train)) if units is None and "group" in train else units
+
+
+def _units_of(rows: "pd.DataFrame | datasets.Dataset") -> Ids | None:
+    columns = rows if isinstance(rows, pd.DataFrame) else rows.column_names
+    groups = np.asarray(rows["group"][:], dtype=str) if "group" in columns else None
+    units = number_units(_texts(rows), groups)
+    return units if units.max() + 1 < len(units) else None
+
+
+def _texts(rows: "pd.DataFrame | datasets.Dataset") -> Texts:
+    if isinstance(rows, pd.DataFrame):
+        return tuple(rows[column].tolist() for column in ("text", "text_pair") if column in rows)
+    return tuple(rows[column][:] for column in ("text", "text_pair") if column in rows.column_names)
+
+
+def _sampled(name: str, train: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
+    if not 1 <= size <= len(train):
+        raise VxlabError(
+            f"train_examples={size}: the training split of {name} has {len(train)} rows; ask for 1 to that"
+        )
+    return train.iloc[sample(train["label"].to_numpy(), size, seed)]
+
+
+def _check_varied(name: str, train: pd.DataFrame, labels: Labels) -> None:
+    if train["label"].nunique() < 2:
+        only = train["label"].iloc[0]
+        told = f"{labels.names[only]!r:.60}" if labels.names else f"{only:g}"
+        raise VxlabError(f"{name}: every one of the {len(train)} training rows has the label {told}; nothing to learn")
+
+
+def _check_repeated(name: str, rows: pd.DataFrame, labels: Labels) -> None:
+    if labels.names and rows["label"].is_unique:
+        raise VxlabError(
+            f"{name}: every one of the {len(rows)} rows has a class of its own; is label_column= the right one? "
+            "For a regression pass label_kind='numbers'"
+        )
+
+
+def _warn_of(task: Task, carved: bool) -> Task:
+    """Complete the task's notes and warn of them."""
+    notes = task.notes
+    notes += tell_overlap(task.overlap, {split: len(rows) for split, rows in task.splits.items()})
+    notes += tell_conflicts(*task.conflicts)
+    if task.label_names:
+        notes += tell_classes(task.label_names, task._labels, carved)
+    if notes:
+        told = "\n- ".join((f"the data set {Path(task.name).name}, as it was loaded:", *notes))
+        warn_once(told, DataWarning, about=task.fingerprint)
+    return replace(task, notes=notes)
+
+
+def _dataset(frame: pd.DataFrame) -> "datasets.Dataset":
+    import datasets
+
+    return datasets.Dataset.from_dict({str(column): frame[column].tolist() for column in frame})
+
+
+def _fingerprint(frames: dict[str, pd.DataFrame], labels: Labels) -> str:
+    digest = hashlib.sha256(json.dumps(labels.names).encode())
+    for split, frame in frames.items():
+        content: dict[str, Any] = {str(column): frame[column].tolist() for column in frame}
+        digest.update(json.dumps([split, content]).encode())
+    return digest.hexdigest()
+
+
+def _usual_metrics(labels: Labels) -> tuple[str, ...]:
+    if not labels.names:
+        return ("pearson", "spearman")
+    return ("accuracy", "f1") if len(labels.names) == 2 else ("accuracy", "f1_macro")

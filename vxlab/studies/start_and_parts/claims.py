@@ -1,0 +1,198 @@
+"""What changing one part of an adapter did, beside the papers' own ablations."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from vxlab.experiments.candidates.pairs import difference_in_words, interval_in_words, of_pair
+from vxlab.experiments.scoring.evidence import from_error
+from vxlab.experiments.scoring.significance import holm
+from vxlab.experiments.sweeps.comparison import Comparison
+from vxlab.studies.claims import LEVEL, Case, Claim, Part, judge, p_value
+from vxlab.studies.published import published_table
+from vxlab.studies.start_and_parts.variants import UNCHANGED, Variant
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ABLATIONS = {
+    "d alone": ("trained vectors", "only d"),
+    "b alone": ("trained vectors", "only b"),
+    "Kaiming normal": ("random matrices", "Kaiming normal"),
+    "uniform in [0, 0.1]": ("random matrices", "Uniform [0, 0.1]"),
+    "1e-7": ("start of d", "d starts at 1e-7"),
+    "1.0": ("start of d", "d starts at 1.0"),
+    "own for each layer": ("matrices shared", "unique matrices"),
+}
+"""The variants that VeRA's paper has: their part, and their name in its table."""
+_PAPER_METRIC = "accuracy"
+
+
+def parts_table(result: Comparison, of: Sequence[Variant]) -> "pd.DataFrame":
+    """Return one row a variant: its score, and how far it is from the unchanged method.
+
+    Columns: ``method``, ``part``, ``variant``, ``candidate``; ``n``, ``diverged``, ``mean``, ``scores``,
+    ``learning_rate`` and ``edge`` as a sweep's summary has them; ``difference`` (the variant's expected score less that
+    of the unchanged method), ``low``, ``high`` (95 %), ``error``, ``freedom`` and ``p``, each for itself; ``p_holm``,
+    corrected for all tests of this study, of the changed parts and of :func:`parts_claims`, and ``seen``, whether it is
+    at most 0.05. NaN and False for the unchanged methods themselves.
+
+    Args:
+        result: of the sweep over :func:`candidates`.
+        of: the variants, in the candidates' order.
+    """
+    import pandas as pd
+
+    rows, unchanged = [], ""
+    names = dict(zip(result.fair.names, of, strict=True))
+    summary = result.summary.set_index("candidate")
+    columns = ["method", "n", "diverged", "mean", "scores", "learning_rate", "edge"]
+    for name, variant in names.items():
+        unchanged = name if variant.part == UNCHANGED else unchanged
+        told = {"candidate": name, "part": variant.part, "variant": variant.name, **summary.loc[name, columns]}
+        rows.append(told | of_pair(result.pairs, name, unchanged))
+    table = pd.DataFrame(rows)
+    own = table["p"].to_numpy(dtype=float)
+    ranges = [p_value(each.case) for each in _cases(table, result.metric) if each.of_range]
+    table["p_holm"] = holm([*own, *ranges])[: len(own)]
+    return table.assign(seen=table["p_holm"] <= LEVEL)
+
+
+def published_differences() -> "pd.DataFrame":
+    """Return the paper's ablations as differences from its unchanged method: a row a variant and task.
+
+    Columns: ``part``, ``variant``, ``task``, ``metric``, ``told`` (both scores with their standard deviation over 5
+    seeds), ``difference`` (a fraction), ``spread`` (the standard deviation of a difference of two runs: both, added in
+    squares), ``source``. RoBERTa-large, r=256.
+    """
+    import pandas as pd
+
+    paper = published_table("vera_ablations").set_index(["variant", "task"])
+    rows = []
+    for variant, (part, printed) in ABLATIONS.items():
+        base = "shared matrices" if printed == "unique matrices" else "default"
+        for task in paper.loc[printed].index:
+            own, other = paper.loc[(printed, task)], paper.loc[(base, task)]
+            figures = [f"{row['score']:.1f} ± {row['spread']:.1f}" for row in (own, other)]
+            rows.append(
+                {
+                    "part": part, "variant": variant, "task": task, "metric": own["metric"],
+                    "told": f"{figures[0]} against {figures[1]}",
+                    "difference": float(own["score"] - other["score"]) / 100,
+                    "spread": float(np.hypot(own["spread"], other["spread"])) / 100, "source": own["source"],
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def parts_claims(table: "pd.DataFrame", metric: str) -> list[Claim]:
+    """Return the papers' claims on parts, judged together with the other changes by the differences measured here.
+
+    A published loss of more than a point of accuracy, and of more than its spread over seeds, is a claim that the
+    variant is worse. Else the claim is that the difference is within the published ones and their spread. LoRA-XS's
+    paper has a random matrix's basis slightly better than W's on SST-2. A difference is not decided where runs did not
+    finish, or where a rate on its range's edge could turn it round. How large a difference is in another metric than
+    the paper's is not judged.
+
+    Args:
+        table: from :func:`parts_table`; what it lacks was not measured.
+        metric: whose scores they are.
+    """
+    cases = _cases(table, metric)
+    tested = {case.variant for case in cases if not case.of_range}
+    return judge([case.case for case in cases], beside=table.loc[~table["variant"].isin(tested), "p"])
+
+
+class _Tested(NamedTuple):
+    variant: str
+    case: Case
+    of_range: bool
+    """whether the claim is of a range; else its p-value is that of the difference itself"""
+
+
+def _cases(table: "pd.DataFrame", metric: str) -> list[_Tested]:
+    paper = published_differences()
+    cases = []
+    for variant, (part, _) in ABLATIONS.items():
+        rows = paper[paper["variant"] == variant]
+        accuracies = rows[rows["metric"] == _PAPER_METRIC]
+        told = "; ".join(f"{row['told']} ({_task(row)})" for row in rows.to_dict("records"))
+        source = str(rows["source"].iloc[0])
+        if (accuracies["difference"] < -accuracies["spread"].clip(lower=0.01)).any():
+            claim = f"VeRA, {part}: {variant} is worse than the published choice"
+            cases.append(_case(variant, claim, told, source, table, metric, most=0.0))
+        else:
+            claim = f"VeRA, {part}: {variant} differs from the published choice by less than seeds do"
+            same = rows[rows["metric"] == metric]  # a difference of another metric says nothing of this one's size
+            ends = same["difference"] - same["spread"], same["difference"] + same["spread"]
+            bounds = {"least": float(ends[0].min()), "most": float(ends[1].max())}
+            cases.append(_case(variant, claim, told, source, table, metric, **bounds))
+    claim = "LoRA-XS: the singular vectors of a random matrix do slightly better than W's own"
+    source = "LoRA-XS (arXiv 2405.17604), as its reviews discuss it"
+    return [*cases, _case("of a random matrix", claim, "slightly better (SST-2)", source, table, metric, least=0.0)]
+
+
+def _case(
+    variant: str, claim: str, published: str, source: str, table: "pd.DataFrame", metric: str, **bounds: float
+) -> _Tested:
+    found, of_range = _found(table, variant), len(bounds) == 2
+    if found is None:
+        return _Tested(variant, Case(claim, published, "not run at this scale", source), of_range)
+    doubts = _doubts(found, of_range)
+    if np.isnan(found["difference"]):
+        here = "" if doubts else "no difference was measured"
+        return _Tested(variant, Case(claim, published, here, source, doubts=doubts), of_range)
+    evidence = from_error(found["difference"], found["error"], found["freedom"])
+    parts = () if np.isnan([*bounds.values()]).any() else (Part(evidence, **bounds),)
+    return _Tested(variant, Case(claim, published, difference_told(found, metric), source, parts, doubts), of_range)
+
+
+def _doubts(found: Mapping[Any, Any], of_range: bool) -> tuple[str, ...]:
+    """Return what could turn a difference round; where it is claimed to be small, either rate may."""
+    lost = [(found["diverged"], "of its runs"), (found["base_diverged"], "of the published choice's runs")]
+    doubts = [f"{int(count)} {whose} did not finish" for count, whose in lost if count]
+    # The one that scored lower could have scored higher.
+    edges = [(found["edge"], "its", found["difference"] < 0)]
+    edges += [(found["base_edge"], "the published choice's", found["difference"] > 0)]
+    edged = [whose for edge, whose, lower in edges if edge and (lower or of_range)]
+    doubts += [f"{whose} rate is on the edge of its range" for whose in edged]
+    return tuple(doubts)
+
+
+def told_apart_sentence(table: "pd.DataFrame", metric: str) -> str:
+    """Return which changes were told apart from their unchanged method, published or not (Markdown).
+
+    Args:
+        table: from :func:`parts_table`.
+        metric: whose scores they are.
+    """
+    edges = table[(table["part"] == UNCHANGED) & (table["edge"] != "")]["method"]
+    told = [
+        f"{row['method']}, {row['part']}: {row['variant']} {difference_told(row, metric)}"
+        + ("; the unchanged method's rate is on the edge of its range" if row["method"] in set(edges) else "")
+        for row in table[table["seen"]].to_dict("records")
+    ]
+    if not told:
+        return "No change is told apart from its unchanged method."
+    return f"Told apart from the unchanged method: {'. '.join(told)}."
+
+
+def _task(row: Mapping[Any, Any]) -> str:
+    name = str(row["task"]).upper()
+    return name if row["metric"] == _PAPER_METRIC else f"{name}, {str(row['metric']).capitalize()}"
+
+
+def _found(table: "pd.DataFrame", variant: str) -> Any:
+    """Return a variant's row with its unchanged method's edge and lost runs, or nothing where it was not run."""
+    rows = table[table["variant"] == variant]
+    if rows.empty:
+        return None
+    row = rows.iloc[0]
+    base = table[(table["part"] == UNCHANGED) & (table["method"] == row["method"])].iloc[0]
+    return {**row, "base_edge": base["edge"], "base_diverged": base["diverged"]}
+
+
+def difference_told(row: Any, metric: str) -> str:
+    """Return a difference with its 95 % interval in words, in points where the metric has them."""
+    return f"{difference_in_words(row['difference'], metric)} ({interval_in_words(row['low'], row['high'], metric)})"

@@ -1,0 +1,222 @@
+"""LoRA-XS in other subspaces than the top one, with rates of their own, and where finished runs' updates lie."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch import Tensor
+
+from vxlab.adapters import LoRAXS
+from vxlab.analysis.matrices import Update
+from vxlab.errors import VxlabError
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.runs.trained import base_weights, full_updates, trained_updates
+from vxlab.experiments.store.computed_tables import kept_table
+from vxlab.experiments.store.store import Where, opened
+from vxlab.experiments.sweeps.comparison import Comparison
+from vxlab.experiments.sweeps.fair_recipes import fair_study
+from vxlab.experiments.sweeps.protocol import Candidate
+from vxlab.spectra.weights import Triplets
+from vxlab.studies.subspaces.tables import band_angles, band_energies, decomposed, spectra_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BASES = ("top", "middle", "bottom", "random", "random-svd")
+SIZES = (0.0625, 0.125, 0.25, 0.5, 0.75, 1.0)
+"""Of the bands whose share of the energies is told, as fractions of the triplets."""
+IN_WORDS = {
+    "top": "top of W",
+    "middle": "middle of W",
+    "bottom": "bottom of W",
+    "random": "random, Σ of W",
+    "random-svd": "top of a random matrix",
+    "gradient": "first gradient",
+}
+
+
+def band_candidates(
+    weights: Mapping[str, Tensor],
+    rank: int,
+    bases: Sequence[str] = BASES,
+    *,
+    rate: float | None = None,
+    scale: str = "small",
+    paper: str = "lora_xs",
+    seed: int = 0,
+) -> list[Candidate]:
+    """Return LoRA-XS in several bases, each tuned around a rate at which its first step moves ΔW as far.
+
+    An Adam step of rate η gives every entry of R about ±η, so that ‖ΔW‖_F is about η·‖left₀‖_F·‖right₀‖_F: with Σ of
+    the bottom band in place of the top one, the same rate moves W far less. So the middle of a basis's rates is the
+    top basis's times the ratio of these products, each the root mean square over the layers.
+
+    Args:
+        weights: W ``(out, in)`` of the layers to adapt, by dotted name.
+        rank: r, 1 to min(out, in) of every layer.
+        bases: of :class:`vxlab.LoRAXS`; no ``gradient``, whose basis is not known before the run.
+        rate: the middle of the top basis's rates; None takes LoRA-XS's usual one at the scale.
+        scale: as :func:`fair_study` takes it.
+        paper: as :func:`fair_study` takes it.
+        seed: of the random bases.
+
+    Returns:
+        One candidate a basis, in the order given.
+
+    Raises:
+        VxlabError: a basis or the scale is unknown, or the rank does not fit a layer.
+    """
+    for basis in bases:
+        if basis not in BASES:
+            raise VxlabError(f"bases has {basis!r}; choose among {', '.join(BASES)}")
+    methods = {basis: LoRAXS(rank=rank, basis=basis, seed=seed) for basis in ("top", *bases)}
+    middle = rate or next(iter(fair_study([methods["top"]], scale, paper=paper).names.values())).centre
+    reaches = {basis: reach(method, weights) for basis, method in methods.items()}
+    centres = {basis: float(f"{middle * reaches['top'] / reaches[basis]:.2g}") for basis in bases}
+    return [Candidate(methods[basis], learning_rate=centres[basis]) for basis in bases]
+
+
+def reach(method: LoRAXS, weights: Mapping[str, Tensor]) -> float:
+    """Return how far ΔW goes by the Frobenius norm, for each unit of R's entries, where their signs are random.
+
+    (α/r)·‖left₀‖_F·‖right₀‖_F, the root mean square over the layers.
+
+    Args:
+        method: LoRA-XS in any basis that follows from W and a seed.
+        weights: W ``(out, in)`` by layer.
+
+    >>> import torch
+    >>> reach(LoRAXS(rank=1), {"layer": torch.diag(torch.tensor([5.0, 3.0]))})
+    5.0
+    """
+    frozen = method.frozen(weights)
+    squares = [
+        float((tensors["left_basis"].double().norm() * tensors["right_basis"].double().norm()).square())
+        for tensors in frozen.values()
+    ]
+    return method.scaling * math.sqrt(sum(squares) / len(squares))
+
+
+def by_basis(result: Comparison) -> Comparison:
+    """Return a comparison of LoRA-XS's bases whose tables call each candidate by its basis alone.
+
+    Args:
+        result: of :func:`band_candidates`.
+    """
+    names = {
+        name: IN_WORDS[each.method.basis]
+        for name, each in result.fair.names.items()
+        if isinstance(each.method, LoRAXS) and each.method.basis in IN_WORDS
+    }
+
+    def said(sentence: str) -> str:
+        for name in sorted(names, key=len, reverse=True):  # one name may begin another
+            sentence = sentence.replace(name, names[name])
+        return sentence
+
+    runs, tuning, summary = (
+        table.assign(candidate=table["candidate"].replace(names))
+        for table in (result.runs, result.tuning, result.summary)
+    )
+    pairs = result.pairs.assign(
+        a=result.pairs["a"].replace(names),
+        b=result.pairs["b"].replace(names),
+        sentence=[said(each) for each in result.pairs["sentence"]],
+    )
+    return dataclasses.replace(
+        result, runs=runs, tuning=tuning.assign(method=tuning["candidate"]), summary=summary, pairs=pairs
+    )
+
+
+def finished_runs(runs: "pd.DataFrame", names: Sequence[str], store: Where = None) -> dict[str, RunRecord]:
+    """Return the records of a sweep's runs by the names to show.
+
+    Args:
+        runs: from :func:`vxlab.sweep`.
+        names: one a run, in order.
+        store: as the sweep took it.
+
+    Raises:
+        VxlabError: a run failed or diverged; with its error where it has one.
+    """
+    found: dict[str, RunRecord] = {}
+    with opened(store) as results:
+        for name, row in zip(names, runs.to_dict("records"), strict=True):
+            record = results.record(row["key"])
+            if record is None or record.status != "finished":
+                why = row["error"] if isinstance(row["error"], str) else "lower its learning rate"
+                raise VxlabError(f"the run of {name} {row['status']}, so there is nothing to look at: {why}")
+            found[name] = record
+    return found
+
+
+class Whereabouts(NamedTuple):
+    """What finished runs learnt, beside the spectra of the weights they started from."""
+
+    spectra: "pd.DataFrame"
+    """from :func:`vxlab.studies.subspaces.tables.spectra_table`, of W and of every run's ΔW"""
+    energies: "pd.DataFrame"
+    """from :func:`vxlab.studies.subspaces.tables.band_energies`"""
+    angles: "pd.DataFrame"
+    """from :func:`vxlab.studies.subspaces.tables.band_angles`"""
+
+
+def whereabouts(
+    records: Mapping[str, RunRecord], *, directions: int = 8, fraction: float = 0.25, seed: int = 0, store: Where = None
+) -> Whereabouts:
+    """Return the spectra of what runs learnt, and where in the spectra of W it lies; kept beside the store's runs.
+
+    Args:
+        records: finished runs from one base model, of ``Full()`` or of adapters in factors, by the name to show.
+        directions: of every update, its strongest ones, whose angles to the bands are taken.
+        fraction: of the triplets of W that a band holds for the angles; among the energies it is one of several.
+        seed: of the random subspaces that give the angles' level of chance.
+        store: where to keep the tables, as :func:`vxlab.run` takes it.
+
+    Raises:
+        VxlabError: a run did not finish, the runs started from several models, or one trained no updates.
+    """
+    for name, record in records.items():
+        if record.status != "finished":
+            raise VxlabError(f"the run of {name} {record.status}, so its update says nothing; lower its learning rate")
+    if len({(record.spec["model"], record.identity.get("model")) for record in records.values()}) != 1:
+        raise VxlabError("records must be of runs from one base model, whose weights their updates are laid against")
+    runs = _Loaded(records)
+    identity = {"runs": [[name, record.digest] for name, record in records.items()]}
+    sizes = sorted({*SIZES, fraction})
+    settings = {"directions": directions, "fraction": fraction, "seed": seed}
+    return Whereabouts(
+        kept_table("spectra", identity, lambda: spectra_table({"W": runs.weights, **runs.updates}), store=store),
+        kept_table(
+            "band-energies",
+            identity | {"fractions": sizes},
+            lambda: band_energies(runs.weights, runs.updates, fractions=sizes),
+            store=store,
+        ),
+        kept_table(
+            "band-angles",
+            identity | settings,
+            lambda: band_angles(runs.weights, runs.updates, directions=directions, fraction=fraction, seed=seed),
+            store=store,
+        ),
+    )
+
+
+class _Loaded:
+    """Weights and updates of runs, loaded when a table asks for them."""
+
+    def __init__(self, records: Mapping[str, RunRecord]) -> None:
+        self.records = records
+
+    @cached_property
+    def weights(self) -> dict[str, Triplets]:
+        return decomposed(base_weights(next(iter(self.records.values()))))
+
+    @cached_property
+    def updates(self) -> "dict[str, Mapping[str, Tensor | Update]]":
+        return {
+            name: full_updates(record) if record.spec["method"]["name"] == "full" else trained_updates(record)
+            for name, record in self.records.items()
+        }

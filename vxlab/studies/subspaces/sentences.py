@@ -1,0 +1,90 @@
+"""Sentences computed from truncated models, from where updates lie, and from what bases can follow."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vxlab.analysis.chance import bootstrap_interval
+from vxlab.studies.subspaces.truncation import EVERY
+from vxlab.studies.subspaces.truncation_scores import kept_share
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def kept_sentence(answers: "pd.DataFrame", *, metric: str, trivial: float) -> str:
+    """Say how much of the gain is left where all roles at once are cut to their top triplets, in Markdown.
+
+    Args:
+        answers: of the weights or of the updates, from :func:`vxlab.studies.subspaces.truncation.truncated_answers`.
+        metric: the score.
+        trivial: what the simplest answer scores.
+    """
+    what = str(answers["what"].iloc[0])
+    cut = answers[(answers["role"] == EVERY) & (answers["band"] == "top")]
+    told = []
+    for fraction in sorted(cut["fraction"].unique()):
+        kept = kept_share(answers, [EVERY], "top", [fraction], what=what, metric=metric, trivial=trivial)
+        share, low, high, _ = kept
+        if np.isnan(low):
+            return "The model has no gain over the trivial answer that these items show, so no band can keep any."
+        told.append(f"the top {100 * fraction:.3g} % keep **{share:.0%}** ({low:.0%} to {high:.0%})")
+    whole = "every update" if what == "update" else "every weight"
+    items, units = answers["item"].nunique(), answers["unit"].nunique()
+    on = f"{items:,} test items" + (f" of {units:,} independent units" if units < items else "")
+    return f"Of {whole} at once, {', '.join(told)} of the gain, on {on}.".replace("-", "−") if told else ""
+
+
+def lying_sentence(energies: "pd.DataFrame", update: str, fraction: float) -> str:
+    """Say how an update is spread over W's bands, as multiples of chance, the mean over layers with its interval.
+
+    Args:
+        energies: from :func:`vxlab.studies.subspaces.tables.band_energies`.
+        update: whose.
+        fraction: of the triplets of W that a band holds.
+    """
+    own = energies[(energies["update"] == update) & np.isclose(energies["fraction"], fraction)]
+    told = []
+    for band, rows in own.groupby("band", sort=False):
+        ratios = (rows["both"] / rows["chance_both"]).dropna()
+        if ratios.empty:
+            continue
+        mean, low, high = bootstrap_interval(ratios.tolist())
+        told.append(f"the {band} {100 * fraction:.3g} % of W **{mean:.2g}** times{_between(low, high)}")
+    layers = own["layer"].nunique()
+    over = (
+        f"the mean of {layers} layers with its 95 % interval as if these were independent"
+        if layers > 1
+        else "of one layer"
+    )
+    listed = ", into ".join(told)
+    return (
+        f"Of what chance would put there, {update} puts into {listed}; {over}."
+        if told
+        else f"{update} changed no weight."
+    )
+
+
+def capture_sentence(captured: "pd.DataFrame", rank: int) -> str:
+    """Say which bases hold more of the first gradient than chance, at one rank: means over layers, with intervals.
+
+    Args:
+        captured: from :func:`vxlab.studies.subspaces.capture.band_capture`.
+        rank: one of its ranks.
+    """
+    told = []
+    for family, rows in captured[captured["rank"] == rank].groupby("family", sort=False):
+        ratios = (rows["share"] / rows["chance"]).dropna()
+        if len(ratios):
+            mean, low, high = bootstrap_interval(ratios.tolist())
+            told.append((mean, f"{family} {mean:,.2g}{_between(low, high)}"))
+    if not told:
+        return ""
+    listed, layers = ", ".join(words for _, words in sorted(told, reverse=True)), captured["layer"].nunique()
+    over = f"; means of {layers} layers, intervals as if these were independent" if layers > 1 else "; of one layer"
+    return f"At r={rank} the first gradient's energy in each basis, as a multiple of chance: {listed}{over}."
+
+
+def _between(low: float, high: float) -> str:
+    """Return an interval in brackets; nothing where one layer gave none."""
+    return f" ({low:,.2g} to {high:,.2g})" if np.isfinite(low) else ""

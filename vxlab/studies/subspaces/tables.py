@@ -1,0 +1,236 @@
+"""Spectra of weights and of what training added, and where in the weights' spectra the updates lie."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vxlab.analysis.bands import band, band_rank
+from vxlab.analysis.matrices import Update
+from vxlab.analysis.spectrum import (
+    effective_rank,
+    energy,
+    rank_for_energy,
+    stable_rank,
+    update_singular_values,
+    update_svd,
+)
+from vxlab.analysis.subspaces import principal_angles, sampled_angles
+from vxlab.experiments.runs.trained import place
+from vxlab.spectra.decompose import in_threads
+from vxlab.spectra.weights import Triplets
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_POINTS = 64
+_DRAWS = 60
+_LAYER = ["layer", "block", "role"]
+_SPECTRA = ["of", *_LAYER, "position", "rank", "energy", "rank_90", "stable_rank", "effective_rank"]
+_ENERGIES = [
+    "update", *_LAYER, "band", "fraction", "rank", "weight", "output", "input", "both",
+    "chance_output", "chance_input", "chance_both",
+]  # fmt: skip
+_ANGLES = ["update", *_LAYER, "side", "band", "number", "degrees", "chance", "chance_low", "chance_high"]
+SIDES = ("output", "input")
+"""The sides of W ``(out, in)``: left singular vectors lie in the space of its outputs, right ones in that of inputs."""
+
+
+def spectra_table(matrices: Mapping[str, Mapping[str, Tensor | Update | Triplets]]) -> "pd.DataFrame":
+    """Return the share of the energy that the first singular triplets hold, by layer.
+
+    Args:
+        matrices: what they are (such as ``W`` or ``LoRA r=8``) to matrices ``(out, in)``, an update's two factors, or
+            all singular triplets, by layer.
+
+    Returns:
+        One row a point of a spectrum: ``of``, ``layer``, ``block``, ``role``, ``position`` = k / min(out, in), ``rank``
+        = k, and ``energy``, the share of ‖·‖²_F in the first k triplets; for each matrix also the constants ``rank_90``
+        (triplets that hold 90 %), ``stable_rank`` and ``effective_rank``. A zero matrix has energies of NaN.
+    """
+    import pandas as pd
+
+    rows = (
+        row
+        for of, layers in matrices.items()
+        for layer, matrix in layers.items()
+        for row in _spectrum(of, layer, *_values(matrix))
+    )
+    return pd.DataFrame(rows, columns=_SPECTRA)
+
+
+def band_energies(
+    weights: Mapping[str, Triplets],
+    updates: Mapping[str, Mapping[str, Tensor | Update]],
+    *,
+    fractions: Sequence[float] = (0.125, 0.25, 0.5, 1.0),
+    bands: Sequence[str] = ("top", "middle", "bottom"),
+) -> "pd.DataFrame":
+    """Return how much of each update lies in each band of the singular vectors of the weight that it changes.
+
+    Args:
+        weights: all singular triplets of W ``(out, in)``, by layer, from :func:`decomposed`.
+        updates: what they are to ΔW, or its factors, by layer.
+        fractions: of the min(out, in) triplets of W, above 0 and at most 1.
+        bands: ``top``, ``middle`` or ``bottom``.
+
+    Returns:
+        One row an update, layer, band and fraction: ``update``, ``layer``, ``block``, ``role``, ``band``,
+        ``fraction``, ``rank``; ``weight``, the share of ‖W‖²_F in the band; and of ‖ΔW‖²_F the share left after
+        projecting its columns on the band's left vectors (``output``), its rows on the right ones (``input``), and
+        both (``both``), each with its mean for a random band, ``chance_output``, ``chance_input`` and
+        ``chance_both``. A zero update has shares of NaN.
+    """
+    import pandas as pd
+
+    def of_layer(layer: str) -> list[dict[str, Any]]:
+        return [
+            {"update": name, **_where(layer), **row}
+            for name, several in updates.items()
+            if layer in several
+            for row in _energies(weights[layer], _formed(several[layer]), fractions, bands)
+        ]
+
+    return pd.DataFrame([row for rows in in_threads(of_layer, [*weights]) for row in rows], columns=_ENERGIES)
+
+
+def band_angles(
+    weights: Mapping[str, Triplets],
+    updates: Mapping[str, Mapping[str, Tensor | Update]],
+    *,
+    directions: int = 8,
+    fraction: float = 0.25,
+    bands: Sequence[str] = ("top", "middle", "bottom"),
+    seed: int = 0,
+) -> "pd.DataFrame":
+    """Return the principal angles between an update's strongest directions and bands of its weight.
+
+    Args:
+        weights: all singular triplets of W ``(out, in)``, by layer, from :func:`decomposed`.
+        updates: what they are to ΔW, or its factors, by layer.
+        directions: of the update's singular vectors, the first so many.
+        fraction: of W's triplets that a band holds, above 0 and at most 1.
+        bands: ``top``, ``middle`` or ``bottom``.
+        seed: of the random subspaces that give the level of chance.
+
+    Returns:
+        One row an angle: ``update``, ``layer``, ``block``, ``role``, ``side`` (``output`` or ``input``), ``band``,
+        ``number`` from 1 (the smallest angle), ``degrees``, and of random subspaces of the same sizes ``chance`` (the
+        median), ``chance_low`` and ``chance_high`` (95 % of the draws).
+    """
+    import pandas as pd
+
+    def of_layer(layer: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for name, several in updates.items():
+            if layer not in several:
+                continue
+            moved = _strongest(several[layer], directions)
+            for which in bands:
+                for side, A, B in _sides(moved, band(weights[layer], fraction, which)):
+                    if A.shape[1]:  # a zero update has no directions
+                        about = {"update": name, **_where(layer), "side": side, "band": which}
+                        rows += _angles(about, A, B, seed)
+        return rows
+
+    return pd.DataFrame([row for rows in in_threads(of_layer, [*weights]) for row in rows], columns=_ANGLES)
+
+
+def decomposed(weights: Mapping[str, Tensor]) -> dict[str, Triplets]:
+    """Return all singular triplets of matrices of any floating dtype and device, in float64 on the CPU."""
+
+    def svd(weight: Tensor) -> Triplets:
+        return Triplets(*torch.linalg.svd(weight.detach().to("cpu", torch.float64), full_matrices=False))
+
+    return dict(zip(weights, in_threads(svd, [*weights.values()]), strict=True))
+
+
+def _spectrum(of: str, layer: str, values: Tensor, n: int) -> Iterator[dict[str, Any]]:
+    shares = energy(values)
+    constants = {
+        "rank_90": rank_for_energy(values, 0.9),
+        "stable_rank": stable_rank(values),
+        "effective_rank": effective_rank(values),
+    }
+    for rank in sorted({*np.unique(np.geomspace(1, n, _POINTS).round().astype(int)).tolist()}):
+        share = float(shares[min(rank, len(shares)) - 1])  # beyond an update's rank nothing is added
+        yield {"of": of, **_where(layer), "position": rank / n, "rank": rank, "energy": share, **constants}
+
+
+def _values(matrix: Tensor | Update | Triplets) -> tuple[Tensor, int]:
+    """Return singular values, and how many a matrix of this shape has."""
+    if isinstance(matrix, Tensor):
+        return torch.linalg.svdvals(matrix.detach().to("cpu", torch.float64)), min(matrix.shape)
+    if isinstance(matrix, Triplets):
+        return matrix.S, len(matrix.S)
+    return update_singular_values(matrix), min(matrix[0].shape[0], matrix[1].shape[1])
+
+
+def _energies(
+    triplets: Triplets, delta: Tensor, fractions: Sequence[float], bands: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    U, S, Vh = triplets
+    whole, n = delta.square().sum(), len(S)
+    left, right = U.mT @ delta, delta @ Vh.mT
+    # In W's own coordinates a projection on a band is a choice of rows and columns.
+    by_output, by_input, by_both = left.square().sum(1), right.square().sum(0), (left @ Vh.mT).square()
+    (out, into), places = delta.shape, torch.arange(n, dtype=torch.float64)
+    for which in bands:
+        for fraction in fractions:
+            rank = band_rank(n, fraction)
+            # The band of triplets whose values are their places says which it takes.
+            chosen = band(Triplets(torch.eye(1, n), places, torch.eye(n, 1)), fraction, which).S.long()
+            yield {
+                "band": which, "fraction": fraction, "rank": rank,
+                "weight": float(S[chosen].square().sum() / S.square().sum()),
+                "output": float(by_output[chosen].sum() / whole), "input": float(by_input[chosen].sum() / whole),
+                "both": float(by_both[chosen][:, chosen].sum() / whole),
+                "chance_output": rank / out, "chance_input": rank / into, "chance_both": rank * rank / (out * into),
+            }  # fmt: skip
+
+
+def _strongest(update: Tensor | Update, directions: int) -> Triplets:
+    """Return an update's first triplets; fewer where its rank is lower."""
+    U, S, Vh = decomposed({"": update})[""] if isinstance(update, Tensor) else update_svd(update)
+    there = int((S[:directions] > len(S) * torch.finfo(torch.float64).eps * S[0]).sum())
+    return Triplets(U[:, :there], S[:there], Vh[:there])
+
+
+def _sides(moved: Triplets, own: Triplets) -> Iterator[tuple[str, Tensor, Tensor]]:
+    yield SIDES[0], moved.U, own.U
+    yield SIDES[1], moved.Vh.mT, own.Vh.mT
+
+
+def _angles(about: Mapping[str, Any], A: Tensor, B: Tensor, seed: int) -> list[dict[str, Any]]:
+    median, low, high = _chance(A.shape[0], A.shape[1], B.shape[1], seed)
+    found = torch.rad2deg(principal_angles(A, B)).tolist()
+    return [
+        {
+            **about, "number": i + 1, "degrees": degrees,
+            "chance": median[i], "chance_low": low[i], "chance_high": high[i],
+        }
+        for i, degrees in enumerate(found)
+    ]  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _chance(n: int, a: int, b: int, seed: int) -> tuple[list[float], ...]:
+    """Return the median of random angles, in degrees, and the ends of 95 % of them."""
+    drawn = torch.rad2deg(sampled_angles(n, a, b, _DRAWS, seed))
+    levels = torch.tensor([0.5, 0.025, 0.975], dtype=drawn.dtype)
+    return tuple(torch.quantile(drawn, levels, dim=0).tolist())
+
+
+def _formed(update: Tensor | Update) -> Tensor:
+    if isinstance(update, Tensor):
+        return update.detach().to("cpu", torch.float64)
+    left, right = (factor.detach().to("cpu", torch.float64) for factor in update)
+    return left @ right
+
+
+def _where(layer: str) -> dict[str, Any]:
+    block, role = place(layer)
+    return {"layer": layer, "block": block, "role": role}

@@ -1,0 +1,219 @@
+"""Which part of a fine-tuned model's spectra its answers need: keep one band of singular triplets, and ask again."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vxlab.adapters import Full, resolve_targets
+from vxlab.adapters.core.layer import linear_weight
+from vxlab.adapters.core.roles import role_of
+from vxlab.analysis.bands import banded
+from vxlab.errors import VxlabError
+from vxlab.experiments import hardware
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.runs.inputs import Materials
+from vxlab.experiments.runs.trained import base_weights, load_trained
+from vxlab.experiments.spec import RunSpec
+from vxlab.experiments.store.computed_tables import kept_table
+from vxlab.experiments.store.store import Where
+from vxlab.experiments.tasks.splits import sample
+from vxlab.progress import progress_bar
+from vxlab.spectra.decompose import in_threads
+from vxlab.spectra.weights import Triplets
+from vxlab.studies.subspaces.tables import decomposed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEPT = ("weight", "update")
+EVERY = "all roles"
+"""The role of every linear layer of the blocks at once."""
+UNTOUCHED, REMOVED = "untouched", "removed"
+"""Bands that are none: the model as it was trained, and a role's weight (or update) set to zero."""
+ANSWERS = ["what", "role", "band", "fraction", "item", "answer", "label"]
+
+
+def truncated_answers(
+    record: RunRecord,
+    what: str = "weight",
+    *,
+    fractions: Sequence[float] = (0.125, 0.25, 0.5, 0.75),
+    bands: Sequence[str] = ("top", "middle", "bottom"),
+    roles: Sequence[str] | None = None,
+    items: int | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    store: Where = None,
+) -> "pd.DataFrame":
+    """Answer the test items with one band of singular triplets in the place of a role's weights, without training.
+
+    One role at a time, in all blocks, and then all roles together, the trained W' becomes the sum of the band's
+    triplets of W'; or, with ``what="update"``, W plus the sum of the band's triplets of ΔW = W' - W. All else stays as
+    it was trained. The answers are kept beside the store's runs and read from there the next time.
+
+    Args:
+        record: a finished run of ``Full()``.
+        what: ``weight`` or ``update``.
+        fractions: of the min(out, in) triplets, each above 0 and at most 1.
+        bands: ``top``, ``middle``, ``bottom`` or ``random``, as :func:`vxlab.analysis.bands.banded` takes them.
+        roles: such as ``query``, ``down`` or ``all roles``; None takes every role of the model's blocks, and all.
+        items: a seeded, stratified sample of the test split; None, or more than there are, takes all.
+        seed: of the random band.
+        device: to ask on: ``auto``, ``cuda``, ``mps`` or ``cpu``; None takes the run's.
+        store: where to keep the answers, as :func:`vxlab.run` takes it.
+
+    Returns:
+        One row an item and a state of the model: ``what``, ``role``, ``band``, ``fraction``, ``item`` (its row in the
+        test split), ``answer`` (class id, or a regression's output) and ``label``, and ``unit``, the number of the
+        independent unit that the item is of, such as its film. The model as trained has the role "" and the band
+        ``untouched`` at fraction 1; a role's weights or updates at zero are ``removed`` at fraction 0.
+
+    Raises:
+        VxlabError: the run is of another method or diverged, the model has no such role, ``what``, a band or a
+            fraction is out of its range, the device is not there, or the base model is no longer the one it trained on.
+    """
+    _check(record, what, fractions)
+    wanted: dict[str, Any] = {
+        "what": what, "fractions": sorted({*map(float, fractions)}), "bands": list(dict.fromkeys(bands)),
+        "roles": None if roles is None else list(dict.fromkeys(roles)), "seed": seed,
+    }  # fmt: skip
+
+    def compute() -> "pd.DataFrame":
+        import pandas as pd
+
+        return pd.DataFrame(_answered(_Subject(record, items, device), **wanted), columns=ANSWERS)
+
+    answers = kept_table("truncated", {"run": record.digest, "items": items, **wanted}, compute, store=store)
+    units, rows = record.units(), answers["item"].to_numpy()
+    return answers.assign(unit=rows if units is None else units[rows])
+
+
+class _Band(NamedTuple):
+    name: str
+    fraction: float
+
+
+class _Subject:
+    """The trained model with the weights it started from, and the test items it is asked."""
+
+    def __init__(self, record: RunRecord, items: int | None, device: str | None = None) -> None:
+        given = {each.name for each in fields(RunSpec)} - {"method"}
+        settings = {name: value for name, value in record.spec.items() if name in given}
+        spec = RunSpec(**settings | {"method": Full(), "text_columns": tuple(settings["text_columns"])})
+        self.device = hardware.resolve_device(device or spec.device)
+        self.dtype = getattr(torch, record.precision)
+        self.before = base_weights(record)
+        self.model = load_trained(record).to(self.device)
+        layers = resolve_targets(self.model, "all-linear")
+        self.by_role: dict[str, dict[str, nn.Module]] = {}
+        for name, module in layers.items():
+            self.by_role.setdefault(role_of(name) or "other", {})[name] = module
+        self.by_role[EVERY] = layers
+        self.triplets: dict[str, Triplets] = {}
+        self.batches, self.rows, self.labels = _items(spec, items)
+
+    def answers(self) -> list[float]:
+        """Return what the model as it is now answers to each item: a class id, or the output of a regression."""
+        # Batches share out torch's threads: a small model's steps are too short to be split among them.
+        return [float(value) for value in torch.cat(in_threads(self._answered, self.batches))]
+
+    @torch.inference_mode()
+    def _answered(self, batch: Mapping[str, Tensor]) -> Tensor:
+        with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
+            logits: Tensor = self.model(**{name: tensor.to(self.device) for name, tensor in batch.items()}).logits
+        return (logits.argmax(-1) if logits.shape[-1] > 1 else logits[:, 0]).float().cpu()
+
+    @contextmanager
+    def with_weights(self, weights: Mapping[str, Tensor], role: str) -> Iterator[None]:
+        """Put other weights in a role's layers, and the trained ones back at the end."""
+        held = {name: linear_weight(module).clone() for name, module in self.by_role[role].items()}
+        try:
+            self._put(weights, role)
+            yield
+        finally:
+            self._put(held, role)
+
+    def _put(self, weights: Mapping[str, Tensor], role: str) -> None:
+        for name, module in self.by_role[role].items():
+            linear_weight(module).copy_(weights[name])
+
+
+def _answered(
+    subject: _Subject, what: str, fractions: Sequence[float], bands: Sequence[str], roles: Any, seed: int
+) -> list[tuple[Any, ...]]:
+    chosen = list(subject.by_role) if roles is None else _known(roles, subject)
+    states = [_Band(REMOVED, 0.0), *(_Band(*each) for each in product(bands, fractions))]
+    bar = progress_bar(1 + len(chosen) * len(states), f"bands of the {what}", "evaluation")
+    rows: list[tuple[Any, ...]] = []
+
+    def ask(role: str, band: _Band) -> None:
+        asked = zip(subject.rows, subject.answers(), subject.labels, strict=True)
+        rows.extend((what, role, *band, item, answer, truth) for item, answer, truth in asked)
+        bar.update()
+
+    with bar:
+        ask("", _Band(UNTOUCHED, 1.0))
+        for role in chosen:
+            rebuild = _rebuilder(subject, role, what, seed)
+            for state in states:
+                with subject.with_weights(rebuild(state), role):
+                    ask(role, state)
+    return rows
+
+
+def _rebuilder(subject: _Subject, role: str, what: str, seed: int) -> Callable[[_Band], dict[str, Tensor]]:
+    """Return what makes a role's weights of one band of their triplets."""
+    before = {name: subject.before[name].double() for name in subject.by_role[role]}
+    trained = {name: linear_weight(module).cpu().double() for name, module in subject.by_role[role].items()}
+    stays = {name: torch.zeros_like(W) for name, W in before.items()} if what == "weight" else before
+    cut = {name: W - stays[name] for name, W in trained.items()}
+    spectra = subject.triplets  # each layer is cut twice: with its role, and with all
+    spectra |= decomposed({name: matrix for name, matrix in cut.items() if name not in spectra})
+
+    def rebuild(band: _Band) -> dict[str, Tensor]:
+        if band.name == REMOVED:
+            return stays
+        return {name: stays[name] + banded(spectra[name], band.fraction, band.name, seed) for name in stays}
+
+    return rebuild
+
+
+def _items(spec: RunSpec, items: int | None) -> tuple[list[dict[str, Tensor]], list[int], list[float]]:
+    """Return batches of test items of like length, their rows in the test split, and their labels."""
+    from transformers import DataCollatorWithPadding
+
+    materials = Materials(reuse=False)
+    split = materials.splits(spec)["test"]
+    labels, rows = np.asarray(split["label"]), np.asarray(split["row"])
+    if items is not None and items < len(split):
+        keep = sample(labels[np.argsort(rows)], items, seed=0)  # in the split's own order, whatever the lengths are
+        split = split.select(np.flatnonzero(np.isin(rows, keep)))
+        labels, rows = np.asarray(split["label"]), np.asarray(split["row"])
+    collate = DataCollatorWithPadding(materials.tokenizer(spec))
+    inputs = split.remove_columns([name for name in ("label", "length", "row") if name in split.column_names])
+    starts = range(0, len(split), spec.batch_size * 8)
+    batches = [collate([inputs[i] for i in range(start, min(start + starts.step, len(split)))]) for start in starts]
+    return [dict(batch) for batch in batches], rows.tolist(), labels.astype(float).tolist()
+
+
+def _known(roles: Sequence[str], subject: _Subject) -> list[str]:
+    for role in roles:
+        if role not in subject.by_role:
+            raise VxlabError(f"roles has {role!r}, which this model lacks; choose among {', '.join(subject.by_role)}")
+    return list(roles)
+
+
+def _check(record: RunRecord, what: str, fractions: Sequence[float]) -> None:
+    if what not in KEPT:
+        raise VxlabError(f"what={what!r} is unknown; choose one of {', '.join(KEPT)}")
+    if record.spec["method"]["name"] != "full" or record.status != "finished":
+        told = f"a {record.status} run of {record.spec['method']['name']}"
+        raise VxlabError(f"run {record.key[:12]} is {told}; truncation needs a finished run of Full()")
+    if not fractions or not all(0 < fraction <= 1 for fraction in fractions):
+        raise VxlabError(f"fractions={list(fractions)!r} must be some, each above 0 and at most 1")

@@ -1,0 +1,213 @@
+"""What the answers of a truncated model score, and how much of what training taught a band keeps."""
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.scoring.evidence import Evidence, from_draws
+from vxlab.experiments.scoring.metrics import compute, interval, resampled
+from vxlab.experiments.scoring.significance import Array
+from vxlab.experiments.scoring.unit_statistics import units_of
+from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_RESAMPLES = 2000
+_STATE = ["what", "role", "band", "fraction"]
+
+
+def truncation_scores(answers: "pd.DataFrame", metric: str = "accuracy") -> "pd.DataFrame":
+    """Score every state of the model, and its difference to the untouched one on the same items.
+
+    Args:
+        answers: from :func:`vxlab.studies.subspaces.truncated_answers`, several joined where they are of one run.
+        metric: one of :func:`vxlab.experiments.scoring.metrics.compute`.
+
+    Returns:
+        One row a state, in the order of the answers: ``what``, ``role``, ``band``, ``fraction``; ``score`` with its
+        95 % interval over the items' units, ``low`` and ``high``; and ``difference`` to the untouched model with its
+        paired interval, ``difference_low`` and ``difference_high``, each for itself.
+    """
+    import pandas as pd
+
+    states = _States(answers, metric)
+    return pd.DataFrame([_scored(states, *state) for state in states.answers])
+
+
+def kept_share(
+    answers: "pd.DataFrame",
+    roles: Sequence[str],
+    band: str,
+    fractions: Sequence[float],
+    *,
+    what: str,
+    metric: str,
+    trivial: float,
+) -> Evidence:
+    """Return how much of the gain of fine-tuning a band keeps, as a mean over roles, one cut at a time, and sizes.
+
+    (score of the band - trivial) / (score untouched - trivial), with a bootstrap over the items' units, in which
+    both scores share the items.
+
+    Args:
+        answers: as :func:`truncation_scores` takes them.
+        roles: one or more.
+        band: ``top``, ``middle``, ``bottom``, ``random`` or ``removed``.
+        fractions: of the triplets, as asked for, one or more.
+        what: ``weight`` or ``update``.
+        metric: the score.
+        trivial: what the simplest answer scores.
+
+    Returns:
+        The share; NaN where the untouched model is not above the simplest answer by more than its own noise.
+    """
+    states = _States(answers, metric)
+    return states.evidence(*_shares(states, roles, band, fractions, what, trivial))
+
+
+def kept_share_contrast(
+    answers: "pd.DataFrame",
+    first: Sequence[str],
+    second: Sequence[str],
+    band: str,
+    fractions: Sequence[float],
+    *,
+    what: str,
+    metric: str,
+    trivial: float,
+    against: str | None = None,
+) -> Evidence:
+    """Return the share kept in some roles less that kept in others, paired over the items' units.
+
+    Args:
+        answers: as :func:`truncation_scores` takes them.
+        first: roles.
+        second: other roles, or the same where the bands differ.
+        band: as :func:`kept_share`.
+        fractions: as :func:`kept_share`.
+        what: as :func:`kept_share`.
+        metric: as :func:`kept_share`.
+        trivial: as :func:`kept_share`.
+        against: the second roles' band, or ``removed``; None takes the first ones'.
+    """
+    states, other = _States(answers, metric), against or band
+    a = _shares(states, first, band, fractions, what, trivial)
+    b = _shares(states, second, other, [0.0] if other == REMOVED else fractions, what, trivial)
+    return states.evidence(a.value - b.value, a.draws - b.draws, a.gain)
+
+
+def kept_shares(answers: "pd.DataFrame", fraction: float, *, metric: str, trivial: float) -> "pd.DataFrame":
+    """Return what each band of one size keeps, role by role, as :func:`kept_share` counts it.
+
+    Args:
+        answers: as :func:`truncation_scores` takes them.
+        fraction: of the triplets, as asked for.
+        metric: as :func:`kept_share`.
+        trivial: as :func:`kept_share`.
+
+    Returns:
+        One row a role and band, and one a role for what is left without any (``removed``): ``what``, ``role``,
+        ``band``, ``share``, ``low``, ``high``.
+    """
+    import pandas as pd
+
+    states = _States(answers, metric)
+    wanted = [state for state in states.answers if state[3] == fraction or state[2] == REMOVED]
+    rows = [
+        (what, role, band, *states.evidence(*_shares(states, [role], band, [size], what, trivial))[:3])
+        for what, role, band, size in wanted
+        if band != UNTOUCHED
+    ]
+    return pd.DataFrame(rows, columns=["what", "role", "band", "share", "low", "high"])
+
+
+class _States:
+    """The answers of each state to the same items, in the items' order."""
+
+    def __init__(self, answers: "pd.DataFrame", metric: str) -> None:
+        ordered = answers.sort_values("item", kind="stable")
+        self.metric = metric
+        order = list(dict.fromkeys(answers[_STATE].itertuples(index=False, name=None)))
+        groups = dict(iter(ordered.groupby(_STATE, sort=False)))
+        self.answers = {state: groups[state]["answer"].to_numpy() for state in order}
+        first = groups[order[0]]
+        self.labels = first["label"].to_numpy()
+        self.units = units_of(first["unit"].to_numpy(), len(self.labels))
+        if any(not np.array_equal(rows["item"], first["item"]) for rows in groups.values()):
+            raise VxlabError("the answers are to different test items, so their scores cannot be paired; ask the same")
+        self._draws: dict[tuple[Any, ...], Array] = {}
+
+    def score(self, *state: Any) -> float:
+        return compute([self.metric], self._of(state), self.labels)[self.metric]
+
+    def draws(self, *state: Any) -> Array:
+        """Return scores of bootstrap resamples, the same units in each state's."""
+        if state not in self._draws:
+            self._draws[state] = resampled(self.metric, self._of(state), self.labels, _RESAMPLES, self.units.of)
+        return self._draws[state]
+
+    def evidence(self, value: float, draws: Array, gain: float = 1.0) -> Evidence:
+        """Return a value's evidence, as if two items more had been answered differently, one each way.
+
+        Where two states answer alike the bootstrap sees no noise at all, and a difference of one item would count as
+        seen. Where items of one unit go together, so would these two with theirs: they count as often as the design
+        effect of the untouched model's score says. Source: Agresti and Min, Effects and non-effects of paired identical
+        observations (2004).
+        """
+        more = math.sqrt(2) * self._together / (len(self.labels) * gain)
+        return from_draws(value, draws, round(self.units.freedom(self._together)) + 1, more)
+
+    @cached_property
+    def _together(self) -> float:
+        if self.units.single:
+            return 1.0
+        whole = next(state for state in self.answers if state[2] == UNTOUCHED)
+        by_item = resampled(self.metric, self._of(whole), self.labels, _RESAMPLES)
+        return self.units.design_effect(float(np.var(self.draws(*whole))), float(np.var(by_item)))
+
+    def _of(self, state: tuple[Any, ...]) -> Array:
+        if state not in self.answers:
+            what, role, band, fraction = state
+            whose = f"{role} {what}s" if role else f"{what}s"
+            raise VxlabError(f"there are no answers with the {band} {fraction:g} of the {whose}; ask for them first")
+        return self.answers[state]
+
+
+def _scored(states: _States, what: str, role: str, band: str, fraction: float) -> dict[str, Any]:
+    state, whole = (what, role, band, fraction), (what, "", UNTOUCHED, 1.0)
+    low, high = interval(states.metric, states.answers[state], states.labels, units=states.units.of)
+    score = states.score(*state)
+    difference = score - states.score(*whole)
+    below, above = 0.0, 0.0
+    if state != whole:
+        _, below, above, _ = states.evidence(difference, states.draws(*state) - states.draws(*whole))
+    return {
+        **dict(zip(_STATE, state, strict=True)), "score": score, "low": low, "high": high,
+        "difference": difference, "difference_low": below, "difference_high": above,
+    }  # fmt: skip
+
+
+class _Shares(NamedTuple):
+    value: float
+    draws: Array
+    """of the bootstrap"""
+    gain: float
+    """of the untouched model over the simplest answer, by which all is divided"""
+
+
+def _shares(
+    states: _States, roles: Sequence[str], band: str, fractions: Sequence[float], what: str, trivial: float
+) -> _Shares:
+    whole = (what, "", UNTOUCHED, 1.0)
+    gain, gains = states.score(*whole) - trivial, states.draws(*whole) - trivial
+    if not np.quantile(gains, 0.025) > 0:
+        return _Shares(float("nan"), np.full(_RESAMPLES, np.nan), 1.0)
+    cut = [(what, role, band, fraction) for role in roles for fraction in fractions]
+    share = np.mean([states.score(*state) - trivial for state in cut]) / gain
+    draws = np.mean([states.draws(*state) - trivial for state in cut], axis=0) / gains
+    return _Shares(float(share), draws, gain)

@@ -1,0 +1,83 @@
+"""How alike two runs' updates are, layer by layer."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from vxlab.analysis.matrices import Update, rounding_of
+from vxlab.analysis.similarity import chance_cosine, column_overlap, cosine, row_overlap
+from vxlab.analysis.spectrum import update_singular_values
+from vxlab.analysis.subspaces import chance_overlap
+from vxlab.errors import VxlabError
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.store.computed_tables import kept_table
+from vxlab.experiments.store.store import Where
+from vxlab.progress import progress_bar
+from vxlab.studies.subspaces.bands import require_trained
+from vxlab.studies.updates.table import trained_layers
+from vxlab.studies.weight_similarity.table import require_same_base
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PAIRS = ["layer", "cosine", "cosine_chance", "columns", "columns_chance", "rows", "rows_chance"]
+
+
+def pair_table(first: RunRecord, second: RunRecord, *, store: Where = None) -> "pd.DataFrame":
+    """Return how alike two runs' updates are in every layer that both trained; kept beside the store's runs.
+
+    Args:
+        first: a finished run of an adapter in factors, or of ``Full()``.
+        second: another one, from the same base model and on the same layers. A full fine-tuning has every layer, so
+            beside it an adapter's own are compared.
+        store: where to keep the table, as :func:`vxlab.run` takes it.
+
+    Returns:
+        One row a layer: ``layer``, the ``cosine`` of the updates, and the overlaps of their ``columns`` (outputs) and
+        ``rows`` (inputs), each with what chance gives in ``…_chance``: of the cosine the standard deviation around 0,
+        of the overlaps the mean. NaN where an update is zero.
+
+    Raises:
+        VxlabError: a run did not finish or trained no updates, or the runs differ in their base model or layers.
+    """
+    require_trained(first)
+    require_trained(second, "other")
+    require_same_base(first, second)
+    identity = {"runs": [first.digest, second.digest]}
+    return kept_table("update-pairs", identity, lambda: _pairs(first, second), store=store)
+
+
+def _pairs(first: RunRecord, second: RunRecord) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame(list(_pair_rows(*_shared(first, second))), columns=_PAIRS)
+
+
+def _shared(first: RunRecord, second: RunRecord) -> tuple[dict[str, Update], dict[str, Update]]:
+    runs = [({name: layer.update for name, layer in trained_layers(run).items()}, run) for run in (first, second)]
+    adapters = [updates for updates, run in runs if run.spec["method"]["name"] != "full"]
+    wanted = adapters[0] if adapters else runs[0][0]
+    for updates, run in runs:
+        apart = [*(name for name in wanted if name not in updates), *(name for name in updates if name not in wanted)]
+        if apart and (run.spec["method"]["name"] != "full" or apart[0] in wanted):
+            raise VxlabError(
+                f"the two runs trained other layers: `{apart[0]}` is one of {len(apart)} that only one of them has; "
+                "give runs of the same targets"
+            )
+    a, b = ({name: updates[name] for name in wanted} for updates, _ in runs)
+    return a, b
+
+
+def _pair_rows(first: dict[str, Update], second: dict[str, Update]) -> Iterator[dict[str, Any]]:
+    with progress_bar(len(first), "how alike the updates are", "layer") as bar:
+        for name, a in first.items():
+            b = second[name]
+            out, into = len(a[0]), a[1].shape[1]
+            ranks = [int((rounding_of(each) < update_singular_values(each)).sum()) for each in (a, b)]
+            zero = min(ranks) == 0
+            yield {
+                "layer": name, "cosine": cosine(a, b), "cosine_chance": chance_cosine((out, into)),
+                "columns": column_overlap(a, b), "columns_chance": math.nan if zero else chance_overlap(out, *ranks),
+                "rows": row_overlap(a, b), "rows_chance": math.nan if zero else chance_overlap(into, *ranks),
+            }  # fmt: skip
+            bar.update()

@@ -1,0 +1,189 @@
+"""Means of a similarity table with intervals over training seeds, and whether similarity rises with depth."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from vxlab.adapters.core.family import nearest
+from vxlab.errors import VxlabError
+from vxlab.experiments.scoring.evidence import Evidence, from_interval
+from vxlab.experiments.scoring.significance import holm
+from vxlab.studies.weight_similarity.table import MEASURES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Estimate(NamedTuple):
+    """A value and its 95 % interval over training seeds; NaN where too few seeds are there for one."""
+
+    value: float
+    low: float
+    high: float
+    seeds: int
+
+    def evidence(self) -> Evidence:
+        """Return the evidence that the interval is of, its unit the seed."""
+        return from_interval(self.value, self.low, self.high, self.seeds - 1)
+
+
+def over_seeds(table: "pd.DataFrame", statistic: "Callable[[pd.DataFrame], float]") -> Estimate:
+    """Return a statistic of a similarity table, with an interval whose unit is the training seed.
+
+    Pairs share runs, runs of one seed share their task head's start and their batches, and the layers of one run are
+    trained together. So neither pairs nor layers are independent, seeds are: each is left out in turn with every pair
+    that it is in (the jackknife of a U-statistic), and the interval is Student's with one degree of freedom less than
+    seeds. It holds for these layers, this task and these frozen matrices.
+
+    Args:
+        table: rows with ``first_seed`` and ``second_seed``.
+        statistic: of such rows; NaN for rows that do not suffice.
+
+    Source: Arvesen, Jackknifing U-statistics (1969); Efron and Stein, The jackknife estimate of variance (1981), who
+    show that it does not underestimate the variance on average.
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"first_seed": [0, 1, 2], "second_seed": [0, 1, 2], "cosine": [1.0, 2.0, 3.0]})
+    >>> [round(each, 3) for each in over_seeds(table, lambda rows: rows["cosine"].mean())]  # mean ± 4.303·1/√3
+    [2.0, -0.484, 4.484, 3]
+    """
+    from scipy.special import stdtrit
+
+    value = float(statistic(table))
+    seeds = sorted({*table["first_seed"], *table["second_seed"]})
+    left = [float(statistic(table[(table["first_seed"] != s) & (table["second_seed"] != s)])) for s in seeds]
+    n = len(seeds)
+    if n < 2 or not all(math.isfinite(each) for each in (value, *left)):
+        return Estimate(value, math.nan, math.nan, n)
+    centre = sum(left) / n
+    half = float(stdtrit(n - 1, 0.975)) * math.sqrt((n - 1) / n * sum((each - centre) ** 2 for each in left))
+    return Estimate(value, value - half, value + half, n)
+
+
+def by_layer(table: "pd.DataFrame", measure: str = "cosine") -> "pd.DataFrame":
+    """Return the mean of a measure over pairs, for each kind and layer, with its interval over seeds.
+
+    Returns:
+        Columns ``kind, layer, block, role, mean, low, high, pairs, seeds``, and ``chance`` where the measure has it.
+    """
+    _known(measure, list(MEASURES), "measure")
+    places = ["kind", "layer", "block", "role"]
+    return _summed(table, places, measure)
+
+
+def by_kind(table: "pd.DataFrame", measure: str = "cosine") -> "pd.DataFrame":
+    """Return the mean of a measure over pairs and layers, for each kind and role, with its interval over seeds.
+
+    Returns:
+        Columns as :func:`by_layer`, without layer and block.
+    """
+    _known(measure, list(MEASURES), "measure")
+    return _summed(table, ["kind", "role"], measure)
+
+
+def mean_of(table: "pd.DataFrame", kind: str, measure: str = "cosine") -> Estimate:
+    """Return the mean of a measure over a kind's pairs and layers; NaN where the table has none of that kind."""
+    return over_seeds(table[table["kind"] == kind], lambda rows: rows[measure].mean())
+
+
+def difference(table: "pd.DataFrame", kind: str, other: str, measure: str = "cosine") -> Estimate:
+    """Return the mean of one kind less that of another; seeds are left out of both at once."""
+    rows = table[table["kind"].isin([kind, other])]
+    return over_seeds(rows, lambda rows: _mean(rows, kind, measure) - _mean(rows, other, measure))
+
+
+def share(table: "pd.DataFrame", kind: str, ceiling: str, measure: str = "cosine") -> Estimate:
+    """Return the mean of one kind as a share of another's."""
+    rows = table[table["kind"].isin([kind, ceiling])]
+
+    def ratio(rows: "pd.DataFrame") -> float:
+        whole = _mean(rows, ceiling, measure)
+        return _mean(rows, kind, measure) / whole if whole else math.nan
+
+    return over_seeds(rows, ratio)
+
+
+def trend(table: "pd.DataFrame", kinds: Sequence[str] | None = None, measure: str = "cosine") -> "pd.DataFrame":
+    """Test whether a measure rises with depth, for each kind.
+
+    Two questions. Could the order of the layers be chance? Kendall's τ between block and mean over pairs, its p from
+    the exact distribution over all orders (two-sided; with n blocks no p is below 2/n!). Does the rise repeat with
+    other seeds? The rise of the least-squares line from the first block to the last, with its interval over seeds.
+    The first takes the layers as exchangeable, the second takes them as they are.
+
+    Args:
+        table: of one role; several layers of a block are averaged.
+        kinds: which to test; None takes all.
+        measure: one of :data:`MEASURES`.
+
+    Returns:
+        One row a kind: ``kind, rise, low, high, tau, p, p_holm, blocks, seeds``, with Holm's correction over the kinds
+        asked for. Fewer than three blocks have no p.
+
+    Raises:
+        VxlabError: a kind or the measure is not in the table.
+    """
+    import pandas as pd
+
+    _known(measure, list(MEASURES), "measure")
+    known = list(dict.fromkeys(table["kind"]))
+    rows = []
+    for kind in known if kinds is None else kinds:
+        _known(kind, known, "kind")
+        own = table[table["kind"] == kind]
+        rise = over_seeds(own, lambda rows: _rise(rows, measure))
+        tau, p = _kendall(own, measure)
+        described = {"kind": kind, "rise": rise.value, "low": rise.low, "high": rise.high, "tau": tau, "p": p}
+        rows.append({**described, "blocks": own["block"].nunique(), "seeds": rise.seeds})
+    tested = pd.DataFrame(rows)
+    tested.insert(6, "p_holm", holm(list(tested["p"])))
+    return tested
+
+
+def _summed(table: "pd.DataFrame", places: list[str], measure: str) -> "pd.DataFrame":
+    import pandas as pd
+
+    rows = []
+    for place, own in table.groupby(places, sort=False):
+        found = over_seeds(own, lambda rows: rows[measure].mean())
+        row = {**dict(zip(places, place, strict=True)), "mean": found.value, "low": found.low, "high": found.high}
+        row |= {"pairs": own[["first", "second"]].drop_duplicates().shape[0], "seeds": found.seeds}
+        chance = f"{measure}_chance"
+        rows.append({**row, "chance": own[chance].mean() if chance in own else math.nan})
+    return pd.DataFrame(rows)
+
+
+def _mean(rows: "pd.DataFrame", kind: str, measure: str) -> float:
+    return float(rows.loc[rows["kind"] == kind, measure].mean())
+
+
+def _profile(rows: "pd.DataFrame", measure: str) -> "pd.Series[float]":
+    """Return the mean by block; a block without a value is left out."""
+    return rows.groupby("block")[measure].mean().dropna()
+
+
+def _rise(rows: "pd.DataFrame", measure: str) -> float:
+    import numpy as np
+
+    profile = _profile(rows, measure)
+    if len(profile) < 2:
+        return math.nan
+    depth = profile.index.to_numpy(dtype=float)
+    return float(np.polyfit(depth, profile.to_numpy(), 1)[0] * (depth[-1] - depth[0]))
+
+
+def _kendall(rows: "pd.DataFrame", measure: str) -> tuple[float, float]:
+    from scipy.stats import kendalltau
+
+    profile = _profile(rows, measure)
+    if len(profile) < 3:
+        return math.nan, math.nan
+    # Ties have no exact distribution, and occur where values are equal by construction only.
+    method = "exact" if profile.is_unique else "auto"
+    found = kendalltau(profile.index.to_numpy(), profile.to_numpy(), method=method)
+    return float(found.statistic), float(found.pvalue)
+
+
+def _known(word: str, choices: Sequence[str], what: str) -> None:
+    if word not in choices:
+        raise VxlabError(f"{what}={word!r} is not in the table{nearest(word, choices)}")

@@ -1,0 +1,306 @@
+"""How alike the updates of several runs are: by cosine, by the spaces they live in, and by what they do to inputs."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from vxlab.adapters import adapted_layers, resolve_targets
+from vxlab.analysis.cka import linear_cka
+from vxlab.analysis.matrices import Update, rounding_of
+from vxlab.analysis.similarity import chance_cosine, cosine
+from vxlab.analysis.spectrum import update_svd
+from vxlab.analysis.subspaces import chance_overlap
+from vxlab.errors import VxlabError
+from vxlab.experiments.method_names import family_name
+from vxlab.experiments.models.load import load_model
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.runs.layer_inputs import layer_inputs
+from vxlab.experiments.runs.trained import load_trained, place, trained_updates
+from vxlab.experiments.spec import RunSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEASURES = {
+    "cosine": "cosine of the updates",
+    "columns": "overlap of the column spaces",
+    "rows": "overlap of the row spaces",
+    "leading_columns": "overlap of the leading column directions",
+    "leading_rows": "overlap of the leading row directions",
+    "cka": "CKA of the updates' outputs",
+}
+"""Columns of a similarity table that hold a measure. All but ``cka`` have their chance level in ``<name>_chance``."""
+
+
+def similarity_table(
+    records: Sequence[RunRecord | None], texts: Sequence[Any], *, draws: int = 4, leading: int = 8, tokens: int = 400
+) -> "pd.DataFrame":
+    """Compare the updates of every two runs, and of every run with random updates of its own family, layer by layer.
+
+    Args:
+        records: finished runs of adapters on one base and task, at one rank, on the same layers; those of one family
+            differ in their seeds alone. ``Store.record`` gives None for a run that failed, which is refused.
+        texts: strings, or pairs of strings, whose tokens are the inputs on which outputs are compared.
+        draws: random updates for each run, from :func:`random_updates`.
+        leading: number of leading singular directions that are compared beside the whole spaces.
+        tokens: at most so many tokens of the texts.
+
+    Returns:
+        One row for each pair and layer. ``kind`` names the families and how the seeds relate, as in ``VeRA – LoRA,
+        same seed``, and in one family whether the frozen matrices differ; then ``first, second`` (the runs),
+        ``first_seed, second_seed`` (of training), ``layer, block, role``, the :data:`MEASURES` and their chance
+        levels. That of the cosine is the standard deviation 1/√(out·in) of two unrelated updates, whose mean is 0;
+        those of overlaps are means. CKA has none: two maps of the same inputs are alike by what the inputs share, so
+        hold it against the kind with random updates. Where an update is 0, its measures are NaN.
+
+    Raises:
+        VxlabError: fewer than two runs, one without a score, or runs that differ in base, task, layers or rank, or in
+            settings within a family; or the seed of a VeRA pair is another run's training seed, which would make them
+            alike by construction.
+    """
+    import pandas as pd
+
+    runs = _checked(records)
+    trained = sorted((_run_side(record, runs) for record in runs), key=lambda side: side.order)
+    _same_layers(trained)
+    pairs = [(late, early) for early, late in combinations(trained, 2)]
+    for side in trained:
+        pairs += [(side, random) for random in _random_sides(side, draws)]
+    layers, model = list(trained[0].updates), runs[0].spec["model"]
+    inputs = layer_inputs(load_model(model, runs[0].task["num_labels"]), model, layers, texts, tokens=tokens)
+    return pd.DataFrame([row for layer in layers for row in _rows(layer, pairs, inputs[layer], leading)])
+
+
+@torch.no_grad()
+def random_updates(record: RunRecord, seeds: Sequence[int]) -> list[dict[str, Update]]:
+    """Return updates of a run's own family that know nothing of its task, one for each seed.
+
+    Every trained tensor is replaced by a Gaussian one of the same norm; frozen matrices stay. So LoRA's are two
+    random factors, VeRA's random vectors around the run's own pair.
+
+    Args:
+        record: a finished run of an adapter.
+        seeds: of the draws.
+
+    Returns:
+        As :func:`vxlab.experiments.runs.trained.trained_updates`, in the order of ``seeds``.
+    """
+    layers = adapted_layers(load_trained(record))
+    kept = {
+        name: {key: each.clone() for key, each in layer.trained_tensors().items()} for name, layer in layers.items()
+    }
+    drawn = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        for name, layer in layers.items():
+            for key, parameter in layer.trained_tensors().items():
+                noise = torch.randn(parameter.shape, generator=generator)
+                parameter.copy_(noise * (kept[name][key].norm() / noise.norm()))
+        drawn.append({name: _double(layer.factors()) for name, layer in layers.items()})
+    return drawn
+
+
+def require_same_base(first: RunRecord, second: RunRecord) -> None:
+    """Raise unless two runs started from the same weights: updates of others have nothing to be alike in."""
+    _alike(first, second, "base models", _base)
+
+
+def require_role(spec: RunSpec, role: str) -> None:
+    """Raise unless a run adapts layers of a role, before it has trained.
+
+    Raises:
+        VxlabError: it adapts none; the roles of those it adapts are named.
+    """
+    # The head matters to no target; two classes build one.
+    roles = sorted({place(layer)[1] for layer in resolve_targets(load_model(spec.model, 2), spec.targets)})
+    if role not in roles:
+        raise VxlabError(
+            f"role={role!r} is of none of the layers that targets={spec.targets!r} adapts in model {spec.model!r}, "
+            f"which are {', '.join(roles)}; choose one of these, or other targets"
+        )
+
+
+class _Side(NamedTuple):
+    """One of the two updates that are compared."""
+
+    name: str
+    family: str
+    order: tuple[int, int]
+    """of the families as the runs name them, then of the runs; the later family is named first: VeRA – LoRA"""
+    settings: dict[str, Any]
+    seed: int
+    record: RunRecord
+    updates: dict[str, Update]
+    random: bool = False
+
+
+_MAY_DIFFER = {"seed", "method", "model", "device", "task_folder"}
+"""in one family: the method less its seed and the base are compared by themselves, the last two move no update"""
+
+
+class _View(NamedTuple):
+    """One update in one layer: bases of the spaces that it uses, orthonormal, and what it does to the inputs."""
+
+    update: Update
+    columns: Tensor
+    rows: Tensor
+    outputs: Tensor
+    """in the basis ``columns``, which CKA takes no notice of: ``(tokens, rank)`` and not ``(tokens, out)``"""
+
+
+def _run_side(record: RunRecord, records: Sequence[RunRecord]) -> _Side:
+    families = list(dict.fromkeys(family_name(each.spec["method"]) for each in records))
+    family, settings, seed = family_name(record.spec["method"]), record.spec["method"], int(record.spec["seed"])
+    own = f" {settings['seed']}" if "seed" in settings and _several_pairs(record, records) else ""
+    order = (families.index(family), records.index(record))
+    return _Side(f"{family}{own}, seed {seed}", family, order, settings, seed, record, trained_updates(record))
+
+
+def _several_pairs(record: RunRecord, records: Sequence[RunRecord]) -> bool:
+    mine = record.spec["method"]
+    return any(each.spec["method"]["name"] == mine["name"] and each.spec["method"] != mine for each in records)
+
+
+def _random_sides(side: _Side, draws: int) -> Iterator[_Side]:
+    for draw, updates in enumerate(random_updates(side.record, [_seed_of(side, draw) for draw in range(draws)])):
+        yield side._replace(name=f"random {side.family}, draw {draw}", updates=updates, random=True)
+
+
+def _seed_of(side: _Side, draw: int) -> int:
+    """Return a seed that no run trains with: its draws would be those that the run itself started from."""
+    digest = hashlib.sha256(f"{side.settings} {side.seed} {draw}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
+def _rows(layer: str, pairs: Sequence[tuple[_Side, _Side]], inputs: Tensor, leading: int) -> Iterator[dict[str, Any]]:
+    views: dict[int, _View] = {}
+    block, role = place(layer)
+    for first, second in pairs:
+        for side in (first, second):
+            if id(side) not in views:
+                views[id(side)] = _view(side.updates[layer], inputs)
+        described = {
+            "kind": _kind(first, second), "first": first.name, "second": second.name,
+            "first_seed": first.seed, "second_seed": second.seed, "layer": layer, "block": block, "role": role,
+        }  # fmt: skip
+        yield (
+            described
+            | _measures(views[id(first)], views[id(second)], leading)
+            | _chances(first.updates[layer], leading)
+        )
+
+
+def _view(update: Update, inputs: Tensor) -> _View:
+    U, S, Vh = update_svd(update)
+    used = rounding_of(update) < S  # none of them where ΔW is 0
+    U, S, V = U[:, used], S[used], Vh[used].T
+    return _View(update, U, V, inputs @ V * S)
+
+
+def _measures(a: _View, b: _View, leading: int) -> dict[str, float]:
+    if not (a.columns.shape[1] and b.columns.shape[1]):
+        return dict.fromkeys(MEASURES, float("nan"))
+    return {
+        "cosine": cosine(a.update, b.update),
+        "columns": _overlap(a.columns, b.columns),
+        "rows": _overlap(a.rows, b.rows),
+        "leading_columns": _overlap(a.columns[:, :leading], b.columns[:, :leading]),
+        "leading_rows": _overlap(a.rows[:, :leading], b.rows[:, :leading]),
+        "cka": linear_cka(a.outputs, b.outputs),
+    }
+
+
+def _overlap(A: Tensor, B: Tensor) -> float:
+    """Return :func:`vxlab.analysis.subspaces.overlap` of bases that are orthonormal already, fifty times as fast."""
+    return float((A.T @ B).square().sum()) / min(A.shape[1], B.shape[1])
+
+
+def _chances(update: Update, leading: int) -> dict[str, float]:
+    left, right = update
+    (out_features, rank), in_features = left.shape, right.shape[1]
+    levels = {"cosine": chance_cosine((out_features, in_features))}
+    for name, n in (("columns", out_features), ("rows", in_features)):
+        whole, few = min(rank, n), min(leading, rank, n)
+        levels |= {name: chance_overlap(n, whole, whole), f"leading_{name}": chance_overlap(n, few, few)}
+    return {f"{name}_chance": level for name, level in levels.items()}
+
+
+def _kind(first: _Side, second: _Side) -> str:
+    if second.random:
+        return f"{first.family} – random {second.family}"
+    seeds = "same seed" if first.seed == second.seed else "other seed"
+    frozen = ", other frozen pair" if first.family == second.family and first.settings != second.settings else ""
+    return f"{first.family} – {second.family}, {seeds}{frozen}"
+
+
+def _checked(records: Sequence[RunRecord | None]) -> list[RunRecord]:
+    if len(records) < 2:
+        raise VxlabError(f"records holds {len(records)} run(s); similarity needs two or more")
+    runs = [record for record in records if record is not None]
+    if len(runs) < len(records):
+        raise VxlabError("records holds None: a run failed or is not in the store; the sweep's table says which")
+    for record in runs:
+        if record.status != "finished":
+            raise VxlabError(f"{_told(record)} {record.status}, so its update says nothing; lower its learning rate")
+        require_same_base(runs[0], record)
+        _alike(runs[0], record, "tasks", lambda each: each.spec.get("task"))
+        _alike(runs[0], record, "ranks", lambda each: each.spec["method"].get("rank"))
+        _own_numbers(record, runs)
+        same = next(each for each in runs if each.spec["method"]["name"] == record.spec["method"]["name"])
+        _alike(same, record, "settings beside the seed", _settings)
+        for name in sorted({*same.spec, *record.spec} - _MAY_DIFFER):
+            _alike(same, record, name, lambda each, name=name: each.spec.get(name))
+    return runs
+
+
+def _own_numbers(record: RunRecord, runs: Sequence[RunRecord]) -> None:
+    """Refuse a frozen pair that was drawn from the random numbers that another run started from.
+
+    VeRA's pair and a run's own start are drawn alike by torch: from one seed, LoRA's first A holds VeRA's A, shifted
+    by what the task head took, and their row spaces are the same before any training.
+    """
+    method = record.spec["method"]
+    others = [each for each in runs if each.spec["method"]["name"] != method["name"]]
+    if method["name"] == "vera" and any(each.spec["seed"] == method["seed"] for each in others):
+        raise VxlabError(
+            f"{_told(record)} draws its frozen pair from seed {method['seed']}, with which {_told(others[0])} or "
+            f"another trains: both hold the same random numbers; take VeRA(seed=1000), a seed that no run trains with"
+        )
+
+
+def _alike(first: RunRecord, second: RunRecord, what: str, of: Any) -> None:
+    if of(first) != of(second):
+        told = f"{_told(first)} has {of(first)}, {_told(second)} has {of(second)}"
+        raise VxlabError(f"runs differ in their {what}: {told}; compare runs that share them")
+
+
+def _base(record: RunRecord) -> str:
+    fingerprint = record.identity.get("model")
+    return fingerprint[:12] if fingerprint else str(record.spec["model"])
+
+
+def _settings(record: RunRecord) -> Mapping[str, Any]:
+    return {name: value for name, value in record.spec["method"].items() if name != "seed"}
+
+
+def _same_layers(sides: Sequence[_Side]) -> None:
+    first = sides[0]
+    for side in sides[1:]:
+        if side.updates.keys() != first.updates.keys():
+            apart = sorted(side.updates.keys() ^ first.updates.keys())
+            raise VxlabError(
+                f"{side.name} and {first.name} adapt other layers, `{apart[0]}` among them; compare runs of one targets"
+            )
+
+
+def _told(record: RunRecord) -> str:
+    return f"{family_name(record.spec['method'])}, seed {record.spec.get('seed')} (run {record.key[:12]})"
+
+
+def _double(update: Update) -> Update:
+    left, right = update
+    return left.detach().cpu().double(), right.detach().cpu().double()

@@ -1,0 +1,80 @@
+"""An explorer: what a reader chooses, and what each choice shows. Two faces over the same data.
+
+Widgets in a live notebook (:mod:`vxlab.views.explorers.widget`), and a precomputed plotly figure with its own menu and
+slider (:mod:`vxlab.views.explorers.offline`), which works in an exported page without a kernel.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from vxlab.progress import in_live_notebook
+
+if TYPE_CHECKING:
+    from vxlab.views.explorers.widget import ExplorerWidget
+
+Choice = tuple[str, ...]
+"""An option of each menu, in the menus' order."""
+Stop = tuple[str, Any]
+"""A place of the slider: what it says, and its value."""
+
+
+class View(NamedTuple):
+    """What a choice shows."""
+
+    traces: Sequence[Mapping[str, Any]]
+    """Of every trace of the frame, in its order, what differs from choice to choice, such as ``{"y": [...]}`` or
+    ``{"marker.size": [...]}``. A trace has the same keys in every view. Texts are in plotly's HTML."""
+    words: Sequence[str]
+    """Lines in plotly's HTML (b, i, sub, sup), names in them escaped; a page breaks the long ones."""
+    layout: Mapping[str, Any] = {}
+    """Changes to the layout by path, such as ``{"shapes[0].x0": 0.25}``; the same keys in every view."""
+    table: pd.DataFrame | None = None
+    """Rows in words, as plain text; the first is the chosen one's own."""
+
+
+class Explorer(Protocol):
+    """What both faces ask for. Everything slow happens before: a view is looked up, or computed in milliseconds."""
+
+    @property
+    def menus(self) -> Sequence[str]:
+        """Names of the menus."""
+
+    @property
+    def slider(self) -> str:
+        """Name of the slider."""
+
+    def offered(self) -> Mapping[Choice, Sequence[Stop]]:
+        """Return the slider's stops for each choice from the menus; a menu offers what the ones before it leave."""
+
+    def frame(self) -> go.Figure:
+        """Return the styled figure with every trace that a view changes, in the views' order."""
+
+    def view(self, choice: Choice, stop: Any) -> View:
+        """Return what a choice and a stop's value show."""
+
+
+def explore(explorer: Explorer, interactive: bool | None = None) -> "go.Figure | ExplorerWidget":
+    """Return an explorer's face: widgets, or a figure with its own menu and slider.
+
+    Args:
+        explorer: what there is to choose.
+        interactive: widgets (needs a kernel), or the figure; None: widgets where there is a live notebook to show them.
+    """
+    if in_live_notebook() if interactive is None else interactive:
+        from vxlab.views.explorers.widget import ExplorerWidget
+
+        return ExplorerWidget(explorer)
+    from vxlab.views.explorers.offline import explorer_figure
+
+    return explorer_figure(explorer)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Say whether two values of a view are known to be equal: then none needs to be set or stored again."""
+    try:
+        return bool(one == other)
+    except ValueError:  # arrays do not say
+        return False

@@ -1,0 +1,142 @@
+"""What is known of a run while it trains, and the words for it."""
+
+import math
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import pandas as pd
+
+from vxlab.experiments.scoring.metrics import in_words
+from vxlab.views.style.plain import escape
+
+if TYPE_CHECKING:
+    from vxlab.experiments.record import RunRecord
+    from vxlab.experiments.spec import RunSpec
+    from vxlab.experiments.tasks.task import Task
+
+_GOES_ON = "Asked for again, the run goes on from its last whole epoch, or from its start where none was whole."
+
+
+class SoFar:
+    """A run as its listener has heard of it.
+
+    Args:
+        spec: the run.
+        task: its rows.
+    """
+
+    status = "finished"  # nothing to add to the method's name in a figure
+    probe = None  # which takes no steps, and has no live run
+
+    def __init__(self, spec: "RunSpec", task: "Task") -> None:
+        self.spec = spec.settings()
+        self.task: dict[str, Any] = {"name": task.name, "num_labels": task.num_labels, "metrics": list(task.metrics)}
+        self.curve: list[dict[str, Any]] = []
+        self.metrics: list[dict[str, Any]] = []
+        self.best_epoch: float | None = None
+        self.step = self.steps = 0
+        self._first, self._began, self._best = 0, 0.0, -math.inf
+        self._waits = False
+        self._stop = threading.Event()
+
+    def as_record(self) -> "RunRecord":
+        """Return this where a record is drawn: it has what a figure asks for."""
+        return cast("RunRecord", self)
+
+    def curve_table(self) -> pd.DataFrame:
+        return pd.DataFrame(self.curve, columns=["step", "epoch", "loss", "learning_rate"])
+
+    def metrics_table(self) -> pd.DataFrame:
+        return pd.DataFrame(self.metrics, columns=["epoch", "split", "metric", "value"])
+
+    def stop(self) -> None:
+        """Ask the run to end."""
+        self._stop.set()
+
+    def stop_asked(self) -> bool:
+        return self._stop.is_set()
+
+    def on_wait(self) -> None:
+        self._waits = True
+
+    def on_begin(self, step: int, steps: int) -> None:
+        self.step, self.steps, self._first, self._began = step, steps, step, time.monotonic()
+
+    def on_step(self, step: int) -> None:
+        self.step = step
+
+    def on_log(self, row: Mapping[str, Any]) -> None:
+        self.curve.append(dict(row))
+        self.step = row["step"]
+
+    def on_validation(self, row: Mapping[str, Any]) -> None:
+        metric = self.task["metrics"][0]
+        self.metrics.append({"epoch": row["epoch"], "split": "validation", "metric": metric, "value": row[metric]})
+        self.step = row["step"]
+        if row[metric] > self._best:
+            self._best, self.best_epoch = row[metric], row["epoch"]
+
+    def words(self) -> str:
+        """Say where the run is."""
+        if not self.steps:
+            return _WAITS if self._waits else "loading the model and the texts"
+        done = f"step {self.step:,} of {self.steps:,}"
+        if self.step == self.steps:
+            return f"{done} · validating, and testing the best checkpoint"
+        if self.stop_asked():
+            return f"{done} · stopping: what was trained since the last validation is validated"
+        epochs = self.spec["epochs"]
+        parts = [done, f"epoch {epochs * self.step / self.steps:.1f} of {epochs}", self._time_left(), self._scores()]
+        return " · ".join(part for part in parts if part)
+
+    def _time_left(self) -> str:
+        done = self.step - self._first
+        seconds = (time.monotonic() - self._began) * (self.steps - self.step) / done if done else math.nan
+        return f"about {in_time(seconds)} left" if done else ""
+
+    def _scores(self) -> str:
+        if self.best_epoch is None:
+            return ""
+        return f"best validation {in_words(self.task['metrics'][0])} {self._best:.3f}, epoch {self.best_epoch:.3g}"
+
+
+_WAITS = "another process trains this run; its result will be shown here"
+
+
+def ended(record: "RunRecord") -> str:
+    """Say how a run ended, and what is kept of it.
+
+    Args:
+        record: finished, diverged or stopped.
+    """
+    took = f"{record.steps:,} steps"
+    if record.status == "diverged":
+        return (
+            f"diverged after {took}: the loss was no longer finite, or 10 times its start. It has no test score; most "
+            "often a smaller learning_rate helps."
+        )
+    metric = record.task["metrics"][0]
+    chosen = f"{in_words(metric)} {record.score(split='validation'):.3f} on validation, epoch {record.best_epoch:.3g}"
+    if record.status == "stopped":
+        folder = f"<code style='overflow-wrap:anywhere'>{escape(str(record.folder / 'adapter'))}</code>"
+        return f"stopped after {took}; the best checkpoint ({chosen}) is kept in<br>{folder}<br>{_GOES_ON}"
+    return f"finished after {took}: test {in_words(metric)} <b>{record.score():.3f}</b> ({chosen})"
+
+
+def failed(error: str) -> str:
+    """Say why a run failed."""
+    return f"<b>failed</b>: {escape(error)}<br>{_GOES_ON}"
+
+
+def in_time(seconds: float) -> str:
+    """Return a time that is left in words, rounded up to what a reader waits for.
+
+    >>> in_time(6.2), in_time(187), in_time(5000)
+    ('7 s', '4 min', '1 h 24 min')
+    """
+    if seconds < 60:
+        return f"{math.ceil(seconds)} s"
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

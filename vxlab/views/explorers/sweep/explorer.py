@@ -1,0 +1,297 @@
+"""The sweep explorer: one candidate of a sweep, its price, its neighbours, its curves and its tuning, at once."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.scoring.metrics import in_words
+from vxlab.experiments.store.database import is_there, place
+from vxlab.experiments.store.store import Store, Where, opened
+from vxlab.experiments.sweeps.comparison import Comparison
+from vxlab.experiments.sweeps.stored import SweepTables, stored_sweeps, tables_of
+from vxlab.progress import in_live_notebook
+from vxlab.studies.published import published_table
+from vxlab.views.explorers.explorer import Choice, Stop, View, explore
+from vxlab.views.explorers.sweep.filter import Filter, shown
+from vxlab.views.explorers.sweep.score_panel import COSTS, Drawn, ScorePanel, rings, span
+from vxlab.views.explorers.sweep.words import Tables, beside_neighbours, choices, words
+from vxlab.views.figures.learning_curves import add_curves, curves_of
+from vxlab.views.figures.sweep import published_caption, series_names
+from vxlab.views.figures.tuning import add_tuning, tuning_of
+from vxlab.views.style.look import SCORES, look, styled, tick_labels
+from vxlab.views.style.plain import escape, escaped
+
+if TYPE_CHECKING:
+    from vxlab.views.explorers.widget import ExplorerWidget
+
+_MOST = 160
+"""views of the figure without a kernel; of a larger sweep it has parameters alone, and of a store the first sweeps"""
+_HEIGHT, _LEGEND_WIDTH, _ROW = 530, 780, 20
+_HEADING = {"text": "", "showarrow": False, "xref": "paper", "yref": "paper"}
+_SPLIT, _KEPT, _TUNED = 0.66, 0.69, 0.26
+"""where the small panels begin, and where the second and the third have their tops"""
+
+
+def explore_sweep(
+    result_or_store: "Comparison | Where",
+    *,
+    paper: "pd.DataFrame | str | None" = None,
+    interactive: bool | None = None,
+) -> "go.Figure | ExplorerWidget":
+    """Show a sweep one candidate at a time: its score and price beside all others, its learning curves, its tuning.
+
+    Args:
+        result_or_store: what :func:`vxlab.compare` returned, or a store as :func:`vxlab.run` takes it: a
+            :class:`vxlab.Store`, its path or its URL, None for the usual one. Of a store each task and model is a
+            sweep of its own.
+        paper: the papers' points to lay over the scores, hollow: a task of their GLUE tables, such as ``sst2``, or
+            rows of :func:`vxlab.studies.published.published_table`; None: the sweep's own task, where they have it.
+        interactive: widgets (needs a kernel), or a figure with its own menu and slider; None: widgets where there is
+            a live notebook to show them.
+
+    Raises:
+        VxlabError: this is no comparison and no store, or the papers' tables have no such task.
+    """
+    sweeps, empty = _sweeps(result_or_store)
+    if not sweeps:
+        return explore(_Nothing(empty), interactive)
+    published = {sweep.name: rows for sweep in sweeps if len(rows := _paper_rows(paper, sweep.task))}
+    if in_live_notebook() if interactive is None else interactive:
+        from vxlab.views.explorers.sweep.widget import SweepWidget
+
+        return SweepWidget(SweepExplorer(sweeps, published))
+    return explore(SweepExplorer(sweeps, published, most=_MOST), interactive=False)
+
+
+class SweepExplorer:
+    """Sweeps, one candidate at a time.
+
+    Args:
+        sweeps: at least one.
+        published: by the sweeps' names, the papers' rows to lay over each.
+        most: views; with more, parameters are the only cost, and sweeps and candidates beyond are left out.
+    """
+
+    slider = "rank"
+
+    def __init__(
+        self, sweeps: Sequence[SweepTables], published: Mapping[str, pd.DataFrame], most: int | None = None
+    ) -> None:
+        self.every = [_prepared(sweep) for sweep in sweeps]
+        self.sweeps = {sweep.name: sweep for sweep in self.every}
+        self._published, self.panel = published, ScorePanel(self.every, published)
+        self._colours = {name: look(i)["line"]["color"] for name, i in self.panel.looks.items()}
+        self._drawn: dict[tuple[str, str], Drawn] = {}
+        self._tables: dict[str, Tables] = {}
+        total = sum(len(sweep.summary) for sweep in self.every)
+        self._most = most
+        self._costs = list(COSTS) if most is None or total * len(COSTS) <= most else list(COSTS)[:1]
+
+    @property
+    def menus(self) -> Sequence[str]:
+        return [*(["sweep"] if len(self.every) > 1 else []), "method", "score against"]
+
+    def filtered(self, kept: Filter) -> "SweepExplorer":
+        """Return this explorer with the runs that pass alone; its frame is the same."""
+        other = object.__new__(type(self))
+        other.__dict__ |= self.__dict__ | {"_drawn": {}, "_tables": {}}
+        left = [shown(sweep, kept) for sweep in self.every]
+        other.sweeps = {sweep.name: sweep for sweep in left if len(sweep.summary)}
+        return other
+
+    def offered(self) -> dict[Choice, list[Stop]]:
+        found: dict[Choice, list[Stop]] = {}
+        left = self._most or math.inf
+        for name, sweep in self.sweeps.items():
+            first = (name,) if len(self.every) > 1 else ()
+            for method, ranks in choices(sweep.summary).items():
+                for cost in self._costs if left >= len(ranks) else ():
+                    found[*first, method, cost] = list(ranks)
+                    left -= len(ranks)
+        return found
+
+    def frame(self) -> go.Figure:
+        figure = go.Figure()
+        self.panel.add_to(figure)
+        add_curves(figure, {"xaxis": "x2", "yaxis": "y2"}, {"xaxis": "x2", "yaxis": "y3"})
+        add_tuning(figure, xaxis="x3", yaxis="y4")
+        styled(figure, height=_HEIGHT, name="sweep")
+        top = 40 + _ROW * _rows(self.panel.names())
+        figure.update_layout(height=_HEIGHT + top, margin={"t": top, "b": 70}, **_axes())
+        figure.update_layout(legend={"y": 1 + 26 / (_HEIGHT - 70), "font_size": 12})
+        for y, size in ((1, 13), (_KEPT, 11), (_TUNED, 11)):
+            figure.add_annotation(x=_SPLIT, y=y, xanchor="left", yanchor="bottom", font_size=size, **_HEADING)
+        if self._published:
+            figure.add_annotation(x=0, y=0, xanchor="left", yanchor="top", yshift=-50, font_size=11, **_HEADING)
+        return figure
+
+    def view(self, choice: Choice, stop: str) -> View:
+        tables, drawn, metric = self.tables(choice), self.drawn(choice), self.sweep_of(choice).metric
+        beside, layout = self.beside(choice, stop)
+        if self._published:
+            papers = self._published.get(tables.sweep.name)
+            layout["annotations[3].text"] = "" if papers is None else published_caption(escaped(papers))
+        rows = tables.neighbours(stop)
+        traces = [*drawn.traces, rings(list(rows["candidate"]), drawn.places), *beside]
+        told = [*words(tables, stop, choice[-1], drawn.front), *self._left_out()]
+        return View(traces, told, drawn.layout | layout, beside_neighbours(rows, metric))
+
+    def drawn(self, choice: Choice) -> Drawn:
+        """Return what the large panel shows at a choice, whatever the candidate."""
+        sweep, cost = self.sweep_of(choice), choice[-1]
+        if (sweep.name, cost) not in self._drawn:
+            self._drawn[sweep.name, cost] = self.panel.drawn(sweep, cost)
+        return self._drawn[sweep.name, cost]
+
+    def sweep_of(self, choice: Choice) -> SweepTables:
+        """Return the sweep that a choice is of."""
+        return self.sweeps[choice[0]] if len(self.every) > 1 else next(iter(self.sweeps.values()))
+
+    def tables(self, choice: Choice) -> Tables:
+        """Return the tables of what is shown at a choice, parted by candidate."""
+        sweep = self.sweep_of(choice)
+        if sweep.name not in self._tables:
+            self._tables[sweep.name] = Tables(sweep)
+        return self._tables[sweep.name]
+
+    def beside(self, choice: Choice, candidate: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Return what the small panels show of a candidate: changes to the last eight traces, and to the layout."""
+        tables = self.tables(choice)
+        records, metric = tables.records(candidate), tables.sweep.metric
+        colour = self._colours[tables.rows[candidate].series]
+        tuning = tables.tuning.get(candidate, tables.sweep.tuning.iloc[:0])
+        runs = len(tables.reported.get(candidate, []))
+        score = f"validation {in_words(metric)}"
+        curves, tuned = curves_of(records, metric, colour), tuning_of(escaped(tuning), colour)
+        tried = [*tuning["low"], *tuning["high"], *tuned[-1]["y"]]
+        short = candidate if len(candidate) < 26 else f"{candidate[:24]}…"
+        layout = _ticks(tuning) | {
+            "annotations[0].text": f"<b>{escape(short)}</b>, {_counted(records, runs)}",
+            "annotations[1].text": f"{score} (○ epoch kept)",
+            "annotations[2].text": f"{score} (○ chosen, × lost)",
+            "yaxis3.range": span(curves[2]["y"]),
+            "yaxis4.range": span(tried),
+        }
+        return [*curves, *tuned], layout
+
+    def _left_out(self) -> list[str]:
+        said = [] if len(self._costs) > 1 else ["Bytes, step time and memory as costs: in JupyterLab."]
+        total = sum(len(sweep.summary) for sweep in self.every)
+        here = sum(map(len, self.offered().values())) if self._most is not None and total > self._most else total
+        return said + ([f"{total - here} candidates more: in JupyterLab."] if here < total and not said[1:] else [])
+
+
+class _Nothing:
+    """Words where there is nothing to choose."""
+
+    menus, slider = (), "rank"
+
+    def __init__(self, told: Sequence[str]) -> None:
+        self._told = told
+
+    def offered(self) -> dict[Choice, list[Stop]]:
+        return {(): [("none", "")]}
+
+    def frame(self) -> go.Figure:
+        figure = styled(go.Figure(), height=200, legend=False, name="sweep")
+        figure.update_xaxes(title="trained parameters", showticklabels=False)
+        return figure.update_yaxes(title="test score", showticklabels=False)
+
+    def view(self, choice: Choice, stop: str) -> View:
+        return View([], self._told)
+
+
+def _sweeps(given: "Comparison | Where") -> tuple[list[SweepTables], list[str]]:
+    """Return the sweeps of a comparison or a store, and what is said where there is none."""
+    if isinstance(given, Comparison):
+        return [tables_of(given)], []
+    if not (given is None or isinstance(given, str | Path | Store)):
+        raise VxlabError(
+            f"result_or_store is a {type(given).__name__}; give what vxlab.compare returned, a vxlab.Store or its path"
+        )
+    if not isinstance(given, Store) and not is_there(given):  # looking at a store makes none
+        if given and not Path(given).expanduser().exists():
+            raise VxlabError(
+                f"result_or_store={place(given)!r}: there is no such store; vxlab.Store().name is the usual"
+            )
+        return [], _nothing(place(given), {})
+    with opened(given) as results:
+        found = stored_sweeps(results)
+        return found, [] if found else _nothing(results.name, results.table()["status"].value_counts().to_dict())
+
+
+def _nothing(store: str, counts: Mapping[Any, int]) -> list[str]:
+    runs = ", ".join(f"{count} {status}" for status, count in counts.items())
+    there = f"has no run that ended yet ({runs})" if runs else "has no runs yet"
+    return [
+        f"<b>Nothing to show:</b> the store {escape(store)}",
+        f"{there}. Train some, then run this cell again:",
+        "vxlab.compare(vxlab.fair_recipe('smoke')) takes a minute; notebook 02_rank_sweep asks the whole question.",
+    ]
+
+
+def _paper_rows(paper: "pd.DataFrame | str | None", task: str) -> pd.DataFrame:
+    """Return the papers' rows to lay over a sweep of a task."""
+    if isinstance(paper, pd.DataFrame):
+        return paper.dropna(subset=["parameters", "fraction"])
+    glue = published_table("glue").dropna(subset=["parameters", "fraction"]).query("method != 'full'")
+    if paper is not None and paper not in set(glue["task"]):
+        known = ", ".join(glue["task"].unique())
+        raise VxlabError(f"paper={paper!r} is not a task of the papers' GLUE tables: {known}")
+    return glue[glue["task"] == (paper or task)]
+
+
+def _prepared(sweep: SweepTables) -> SweepTables:
+    """Give the runs their methods as shown, and the candidates the names of their lines."""
+    methods = sweep.summary.set_index("candidate")["method"]
+    runs = sweep.runs.assign(method=sweep.runs["candidate"].map(methods).fillna(sweep.runs["method"]))
+    return sweep._replace(runs=runs, summary=sweep.summary.assign(series=series_names(sweep.summary)))
+
+
+def _axes() -> dict[str, Any]:
+    """Return the axes of the large panel and of the three small ones beside it."""
+    small = {"tickfont": {"size": 11}, "nticks": 5}
+
+    def titled(text: str, size: int = 12) -> dict[str, Any]:
+        return {"title": {"text": text, "font": {"size": size}, "standoff": 8}}
+
+    return {
+        "xaxis": {"domain": (0, 0.58), **titled("", 14)},
+        "xaxis2": small | titled("training step") | {"domain": (_SPLIT, 1), "anchor": "y3", "rangemode": "tozero"},
+        "xaxis3": small | titled("learning rate") | {"domain": (_SPLIT, 1), "anchor": "y4", "type": "log"},
+        "yaxis": {**SCORES, **titled("", 14)},
+        "yaxis2": small | {"domain": (0.75, 1), "anchor": "x2"},
+        "yaxis3": small | {"domain": (0.43, _KEPT), "anchor": "x2"},
+        "yaxis4": small | {"domain": (0, _TUNED), "anchor": "x3"},
+    }
+
+
+def _ticks(tuning: pd.DataFrame) -> dict[str, Any]:
+    """Return the ticks of the tuning panel: every rate, of which four at most say what they are."""
+    rates = sorted(tuning["learning_rate"].fillna(tuning["head_learning_rate"]).unique())
+    stride = math.ceil(len(rates) / 4) or 1
+    said = [label if i % stride == 0 else "" for i, label in enumerate(tick_labels(rates))]
+    return {"xaxis3.tickvals": [float(rate) for rate in rates], "xaxis3.ticktext": said}
+
+
+def _rows(names: Iterable[str]) -> int:
+    """Return how many rows a legend of these names takes at the width of a narrow window."""
+    widths = [44 + 6.6 * len(name) for name in names]
+    return max(1, math.ceil(1.15 * len(widths) * max(widths) / _LEGEND_WIDTH))
+
+
+def _counted(records: Sequence[RunRecord], runs: int) -> str:
+    """Head the training losses with how many runs they are of."""
+    if not records:
+        return "no learning curves here" if runs else "no reported run"
+    if all(record.probe for record in records):
+        return "fitted without steps"
+    lost = sum(record.status != "finished" for record in records)
+    said = f"training loss, {len(records)} run{'s' if len(records) > 1 else ''}"
+    return said + (f", {lost} diverged (dotted)" if lost else "")

@@ -1,0 +1,280 @@
+"""The sweep explorer's large panel: scores against a cost, the front, the papers' points, the rings."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from vxlab.experiments.candidates.pareto import COUNTED, pareto_front
+from vxlab.experiments.candidates.score_words import deviation
+from vxlab.experiments.scoring.metrics import in_words
+from vxlab.experiments.sweeps.stored import SweepTables
+from vxlab.views.figures.sweep import cited, end_ranks, hollow, looks_of, published_name, told
+from vxlab.views.style.look import DASHES, GREY, INK, label, look
+from vxlab.views.style.plain import escape, escaped
+
+_FAR = 10  # times the ranked candidates' largest cost: beyond, a line says the score, or all else would share a corner
+_NO_PAPERS = pd.DataFrame(columns=["parameters", "fraction", "mark", "method"])
+_TRIVIAL = "the trivial answer"
+_FRONT = {"color": GREY, "width": 2, "shape": "hv"}
+
+
+class Cost(NamedTuple):
+    """What a score may be weighed against."""
+
+    column: str
+    title: str
+    unit: float
+    """by which the column is multiplied"""
+    axis: str
+    """``log`` or ``linear``"""
+
+
+COSTS = {
+    "parameters": Cost("backbone", "trained parameters in the backbone (the task head apart)", 1, "log"),
+    "bytes": Cost("bytes_stored", "bytes of a saved adapter, its head included", 1, "log"),
+    "step time": Cost("step_seconds", "time of a training step, ms, beside other runs", 1000, "linear"),
+    "peak memory": Cost("peak_memory", "peak memory of training, MiB, beside other runs", 2**-20, "linear"),
+}
+
+
+class Drawn(NamedTuple):
+    """What the panel shows of one sweep at one cost."""
+
+    traces: list[dict[str, Any]]
+    """changes to each of the panel's traces but the rings, which are last"""
+    layout: dict[str, Any]
+    names: list[list[str]]
+    """of each trace's points, the candidates"""
+    places: dict[str, tuple[float, float]]
+    """by candidate: where it stands; a level at the right end of its line"""
+    front: set[str]
+    """the candidates that nothing shown beats"""
+
+
+class ScorePanel:
+    """The traces of the large panel, the same for every sweep: what a sweep lacks is empty.
+
+    Args:
+        sweeps: all that may be shown, the summaries with their ``series`` (:func:`series_names`).
+        published: by the sweeps' names, the papers' rows to lay over each.
+    """
+
+    def __init__(self, sweeps: Sequence[SweepTables], published: Mapping[str, pd.DataFrame]) -> None:
+        self._published = published
+        self._names = list(dict.fromkeys(name for sweep in sweeps for name in sweep.summary["series"]))
+        papers = [published_name(method) for rows in published.values() for method in rows["method"]]
+        self.looks = looks_of([*self._names, *papers])
+        rankless = (sweep.summary.loc[sweep.summary["rank"].isna(), "candidate"] for sweep in sweeps)
+        self._levels = list(dict.fromkeys(name for names in rankless for name in names))
+        self._marks = list(dict.fromkeys(mark for rows in published.values() for mark in rows["mark"]))
+
+    def names(self) -> list[str]:
+        """Return what the legend says at most."""
+        papers = [_paper_name(mark) for mark in self._marks]
+        levels = [f"{name}: 0.000" for name in [*self._levels, _TRIVIAL]]
+        return [*self._names, "one seed's run", "front: nothing scores as high for less", *levels, *papers, "chosen"]
+
+    def add_to(self, figure: go.Figure) -> None:
+        """Add the panel's traces, without data."""
+        front = "front: nothing scores as high for less"
+        figure.add_scatter(mode="lines", line=_FRONT, name=front, hoverinfo="skip", legendrank=1001)
+        for name in self._names:
+            i = self.looks[name]
+            figure.add_scatter(
+                mode="lines+markers+text", name=escape(name), legendgroup=name, textposition=_beside(i),
+                cliponaxis=False, textfont=label(i), hovertemplate="%{hovertext}<extra></extra>", **look(i),
+                error_y={"type": "data", "thickness": 1.5, "width": 4},
+            )  # fmt: skip
+            figure.add_scatter(
+                mode="markers", name=escape(name), legendgroup=name, showlegend=False,
+                marker=look(i)["marker"] | {"size": 5, "opacity": 0.5},
+                hovertemplate="%{hovertext}: %{y:.3f}<extra></extra>",
+            )  # fmt: skip
+        dot = {"color": GREY, "size": 5, "opacity": 0.5}
+        figure.add_scatter(x=[None], y=[None], mode="markers", marker=dot, name="one seed's run")
+        for i, name in enumerate([*self._levels, _TRIVIAL]):
+            line = {"color": GREY, "dash": DASHES[(i + 1) % len(DASHES)], "width": 1.5}
+            figure.add_scatter(
+                mode="lines",
+                line=line,
+                name=escape(name),
+                hovertemplate="%{fullData.name}<extra></extra>",
+                legendrank=1002,
+            )
+        for mark in self._marks:
+            name, told = _paper_name(mark), "%{hovertext}<extra></extra>"
+            figure.add_scatter(
+                mode="markers", name=name, legendgroup=name, hovertemplate=told, marker={"size": 11}, legendrank=1003
+            )
+        ring = {"symbol": "circle-open", "color": INK, "size": 18}
+        figure.add_scatter(
+            mode="markers",
+            name="chosen, and what it is beside",
+            hoverinfo="skip",
+            marker=ring,
+            cliponaxis=False,
+            legendrank=1004,
+        )
+
+    def drawn(self, sweep: SweepTables, said: str) -> Drawn:
+        """Return what the panel shows of a sweep at a cost, by its name in :data:`COSTS`."""
+        cost = COSTS[said]
+        table = _placed(sweep.summary, cost)
+        papers = self._published.get(sweep.name, _NO_PAPERS)
+        placed = papers if said == "parameters" else papers.iloc[:0]  # of their other costs nothing is known
+        (left, right), axis = _axis([*table.loc[~table["level"], "x"], *placed["parameters"]], cost)
+        reported = sweep.runs[sweep.runs["stage"] == "report"].dropna(subset=["test"])
+        traces, names = [_front(table, left, right)], cast("list[list[str]]", [[]])
+        for name in self._names:
+            rows = table[table["series"] == name].sort_values("backbone")
+            own = reported[reported["candidate"].isin(rows["candidate"])]
+            traces += [_line(rows, sweep.metric), _dots(rows, own)]
+            names += [list(rows["candidate"]), list(own["candidate"])]
+        scores = dict(zip(table["candidate"], table["mean"], strict=True)) | {_TRIVIAL: sweep.held_out.trivial}
+        levels = {*table.loc[table["level"], "candidate"], _TRIVIAL}
+        traces += [{}]
+        for name in [*self._levels, _TRIVIAL]:
+            said = sweep.held_out.trivial_name if name == _TRIVIAL else name
+            traces.append(_level(said, scores.get(name), (left, right) if name in levels else ()))
+        traces += [_paper(papers[papers["mark"] == mark], self.looks, bool(len(placed))) for mark in self._marks]
+        shown = [*table["mean"], *placed["fraction"], sweep.held_out.trivial]
+        shown += list(reported.loc[reported["candidate"].isin(table["candidate"]), "test"])
+        layout = axis | {"yaxis.range": span(shown), "yaxis.title.text": f"test {in_words(sweep.metric)}, mean"}
+        xs = table["x"].mask(table["level"], right)
+        places = {name: (x, y) for name, x, y in zip(table["candidate"], xs, table["mean"], strict=True)}
+        return Drawn(traces, layout, names, places, set(table.loc[table["front"], "candidate"]))
+
+
+def rings(names: Sequence[str], places: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
+    """Return the rings' changes: a thick one round the first candidate, thin ones round its neighbours.
+
+    Args:
+        names: the candidate and its neighbours.
+        places: from :class:`Drawn`.
+    """
+    there = [places.get(name, (math.nan, math.nan)) for name in names]
+    sizes, widths = [24] + [18] * (len(names) - 1), [3] + [1.5] * (len(names) - 1)
+    points = {"x": [_short(x) for x, _ in there], "y": [_short(y, 4) for _, y in there]}
+    return points | {"marker.size": sizes, "marker.line.width": widths}
+
+
+def _placed(summary: pd.DataFrame, cost: Cost) -> pd.DataFrame:
+    """Return the candidates with a score, where they stand (``x``), and whether they are a line at their ``level``."""
+    front = pareto_front(summary, cost=cost.column) if cost.column in COUNTED else False
+    table = summary.assign(front=front).dropna(subset=["mean"])
+    table = table.assign(x=table[cost.column].astype(float) * cost.unit)
+    ranked = table.loc[table["rank"].notna(), "x"]
+    far = _FAR * ranked.max() if len(ranked) and cost.axis == "log" else math.inf
+    beyond = (table["x"] > far) & table["rank"].isna()
+    return table.assign(level=((table["x"] == 0) & (cost.axis == "log")) | beyond).dropna(subset=["x"])
+
+
+def _axis(xs: Sequence[Any], cost: Cost) -> tuple[tuple[float, float], dict[str, Any]]:
+    """Return the ends of the axis of costs, and the layout that has them."""
+    known = [float(x) for x in xs if pd.notna(x) and (x > 0 or cost.axis == "linear")] or [1.0]
+    if cost.axis == "linear":
+        low, high = min(known), max(known)
+        pad = max(0.1 * (high - low), 0.05 * high)
+        ticks: dict[str, Any] = {"xaxis.tickmode": "auto", "xaxis.tickvals": None, "xaxis.ticktext": None}
+        ends = low - pad, high + pad
+    else:
+        low, high = math.log10(min(known)), math.log10(max(known))
+        pad = 0.2 + 0.05 * (high - low)
+        marks = log_ticks(low - pad, high + pad)
+        said = {"xaxis.tickvals": list(marks), "xaxis.ticktext": list(marks.values())}
+        ticks = {"xaxis.tickmode": "array", **said}
+        ends = 10 ** (low - pad), 10 ** (high + pad)
+    span = [low - pad, high + pad]
+    rounded = [_short(end) for end in span]
+    return ends, {"xaxis.type": cost.axis, "xaxis.range": rounded, "xaxis.title.text": cost.title, **ticks}
+
+
+def log_ticks(low: float, high: float) -> dict[float, str]:
+    """Return the ticks of a logarithmic axis: powers of ten, or 1, 2 and 5 of each where these would be few.
+
+    Args:
+        low: its lower end's logarithm to base 10.
+        high: its upper end's.
+
+    >>> log_ticks(2.9, 4.2)
+    {1000.0: '1k', 2000.0: '2k', 5000.0: '5k', 10000.0: '10k'}
+    """
+    steps = (1,) if high - low > 2.5 else (1, 2, 5)
+    marks = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
+    return {mark: _counted(mark) for mark in marks if low <= math.log10(mark) <= high}
+
+
+def _counted(number: float) -> str:
+    thousands = max(0, int(math.log10(number) + 1e-9) // 3)
+    return f"{number / 1000**thousands:g}{['', 'k', 'M', 'G', 'T'][thousands]}"
+
+
+def span(scores: Sequence[Any]) -> list[float]:
+    """Return the ends of an axis that has these scores a little inside; 0 to 1 where there is none."""
+    known = [float(score) for score in scores if pd.notna(score)]
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    pad = max(0.08 * (high - low), 0.01)
+    return [round(low - pad, 4), round(high + pad, 4)]
+
+
+def _line(rows: pd.DataFrame, metric: str) -> dict[str, Any]:
+    """Return a method's candidates, by parameters whatever the cost is; what is a level has no point."""
+    return {
+        "x": _xs(rows["x"].mask(rows["level"])), "y": [_short(y, 4) for y in rows["mean"]], "text": end_ranks(rows),
+        "error_y.array": [_short(deviation(scores), 3) for scores in rows["scores"]],
+        "hovertext": told(escaped(rows), metric),
+    }  # fmt: skip
+
+
+def _dots(rows: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
+    """Return the runs, each above its candidate's cost."""
+    places = rows.set_index("candidate")["x"].mask(rows["level"].to_numpy())
+    named = [escape(f"{name}, seed {seed}") for name, seed in zip(runs["candidate"], runs["seed"], strict=True)]
+    x = _xs(runs["candidate"].map(places))
+    return {"x": x, "y": [_short(y, 4) for y in runs["test"]], "hovertext": named}
+
+
+def _xs(values: "pd.Series[float]") -> list[float | None]:
+    """Return the points' places: of a trace without any none, which takes it out of the legend."""
+    return [_short(x) for x in values] if values.notna().any() else []
+
+
+def _front(table: pd.DataFrame, left: float, right: float) -> dict[str, Any]:
+    """Return the front as steps, from what costs nothing to the highest score."""
+    front = table[table["front"]].sort_values("x")
+    near = front[front["x"] <= right]
+    if near.empty:
+        return {"x": [], "y": []}
+    xs, ys = [max(x, left) for x in near["x"]], list(near["mean"])
+    return {"x": [_short(x) for x in [*xs, right]], "y": [_short(y, 4) for y in [*ys, ys[-1]]]}
+
+
+def _level(name: str, score: Any, ends: tuple[float, ...]) -> dict[str, Any]:
+    """Return a line across the panel, or none where the score has a point of its own."""
+    if score is None or pd.isna(score):
+        return {"x": [], "y": [], "name": escape(name)}
+    return {"x": [_short(end) for end in ends], "y": [_short(score, 4)] * 2, "name": escape(f"{name}: {score:.3f}")}
+
+
+def _paper(rows: pd.DataFrame, looks: Mapping[str, int], placed: bool) -> dict[str, Any]:
+    markers = [hollow(looks[published_name(method)]) for method in rows["method"]]
+    return {
+        "x": [int(x) for x in rows["parameters"]] if placed else [], "y": list(rows["fraction"]),
+        "hovertext": [cited(row) for row in escaped(rows).itertuples()],
+        "marker.symbol": [each["symbol"] for each in markers], "marker.color": [each["color"] for each in markers],
+    }  # fmt: skip
+
+
+def _paper_name(mark: str) -> str:
+    return escape("published" + (f" [{mark}]" if mark else ""))
+
+
+def _beside(i: int) -> str:
+    return {0: "bottom right", 1: "bottom center", 2: "top left"}.get(i, "top center")
+
+
+def _short(value: Any, digits: int = 5) -> float | None:
+    return None if pd.isna(value) else float(f"{value:.{digits}g}")

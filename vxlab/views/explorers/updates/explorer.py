@@ -1,0 +1,174 @@
+"""The update explorer: what a run learnt in each layer, alone or beside another run."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from vxlab.experiments.method_names import label
+from vxlab.experiments.provenance.identities import identity_columns
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.store.store import Where
+from vxlab.progress import in_live_notebook
+from vxlab.studies.updates.pairs import pair_table
+from vxlab.studies.updates.table import UpdateTables, update_tables
+from vxlab.views.explorers.explorer import Choice, Stop, View, explore
+from vxlab.views.explorers.subspaces.explorer import spread
+from vxlab.views.explorers.updates.frame import framed, kind_of, titles
+from vxlab.views.explorers.updates.words import alike_words, own_words
+from vxlab.views.style.plain import escape, escaped
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from vxlab.views.explorers.widget import ExplorerWidget
+
+_VIEWS = 150
+"""At most so many in a figure without a kernel, shared between the runs: each holds its maps."""
+
+
+def explore_updates(
+    run: RunRecord, other: RunRecord | None = None, *, store: Where = None, interactive: bool | None = None
+) -> "go.Figure | ExplorerWidget":
+    """Show what a run learnt, one layer at a time: how far W moved, ΔW's spectrum, and the tensors that were trained.
+
+    A second run stands beside the first, with the cosine and the overlap of the two updates. The numbers are computed
+    once with a progress bar, and kept beside the store's runs.
+
+    Args:
+        run: a finished run of LoRA, VeRA, LoRA-XS or LiDB, or of ``Full()``.
+        other: another one on the same base model and layers; beside a full fine-tuning the adapter's layers are shown.
+        store: where the tables are kept, as :func:`vxlab.run` takes it.
+        interactive: widgets (needs a kernel), or a figure with its own menu and slider; None: widgets where there is a
+            live notebook to show them.
+
+    Raises:
+        VxlabError: there is no trained run, it diverged or trained no updates, or the two differ in their base model or
+            layers.
+    """
+    live = in_live_notebook() if interactive is None else interactive
+    records = [run] if other is None else [run, other]
+    pairs = None if other is None else pair_table(run, other, store=store)
+    tables = [update_tables(record, store=store) for record in records]
+    return explore(_UpdateExplorer(records, tables, pairs, live), live)
+
+
+class _UpdateExplorer:
+    """One or two runs, a layer at a time."""
+
+    menus, slider = ("role",), "block"
+
+    def __init__(
+        self, records: Sequence[RunRecord], tables: Sequence[UpdateTables], pairs: pd.DataFrame | None, live: bool
+    ) -> None:
+        self._names, self._methods = _names(records), [dict(record.spec["method"]) for record in records]
+        shown = None if pairs is None else set(pairs["layer"])
+        layers = [each.layers if shown is None else each.layers[each.layers["layer"].isin(shown)]
+                  for each in tables]  # fmt: skip
+        self._layers = layers
+        self._rows = [_records(table) for table in layers]
+        self._points = [_by_line(each.points) for each in tables]
+        self._pairs = None if pairs is None else _records(pairs)
+        self._live, self._kinds = live, [kind_of(points) for points in self._points]
+        self._still: list[dict[str, Any]] = [{} for _ in range(len(layers) * layers[0]["role"].nunique())]
+
+    def offered(self) -> dict[Choice, list[Stop]]:
+        found: dict[Choice, list[Stop]] = {}
+        seen: Counter[tuple[str, int]] = Counter()
+        for layer, block, role in self._layers[0][["layer", "block", "role"]].itertuples(index=False):
+            seen[role, block] += 1  # a decoder may have two attentions in a block
+            again = seen[role, block]
+            found.setdefault((role,), []).append((f"{block}·{again}" if again > 1 else str(block), layer))
+        most = len(self._layers[0]) if self._live else _VIEWS // len(self._names) // len(found)
+        return {role: spread(stops, max(most, 2)) for role, stops in found.items()}
+
+    def frame(self) -> "go.Figure":
+        return framed(self._names, self._layers, self._points, self._kinds)
+
+    def view(self, choice: Choice, stop: str) -> View:
+        rows = [own[stop] for own in self._rows]
+        rings = [{"x": [int(row["block"])], "y": [_short(row["relative_norm"])]} for row in rows]
+        spectra = [self._line(i, stop, "spectrum") for i in range(len(rows))]
+        details = [trace for i in range(len(rows)) for trace in self._details(i, stop)]
+        heads = titles(escaped(self._names), self._kinds, rows)
+        layout = {f"annotations[{i}].text": f"<b>{head}</b>" for i, head in enumerate(heads)}
+        return View([*self._still, *rings, *spectra, *details], self._told(stop, rows), layout)
+
+    def _details(self, i: int, layer: str) -> list[dict[str, Any]]:
+        """Return the traces of a run's own panel, and of a single run those that hold W + ΔW against W."""
+        if self._kinds[i] == ("R",):
+            traces = [{"z": _square(self._points[i].get((layer, "R"), ([], []))[1])}]
+        else:
+            traces = [self._line(i, layer, what) for what in self._kinds[i]]
+        if len(self._names) > 1:
+            return traces
+        numbers = self._line(i, layer, "similarity")
+        chance = _short(self._rows[i][layer]["chance"])
+        return [*traces, numbers, {"x": numbers["x"], "y": [chance] * len(numbers["x"])}, {}]
+
+    def _line(self, i: int, layer: str, what: str) -> dict[str, Any]:
+        x, y = self._points[i].get((layer, what), ([], []))
+        return {"x": x, "y": y}
+
+    def _told(self, layer: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        head = f"<b>{escape(rows[0]['role'])}, block {rows[0]['block']}</b> ({escape(layer)})"
+        names = escaped(self._names)
+        lines = [head]
+        for name, row, method in zip(names, rows, self._methods, strict=True):
+            lines += own_words(name, row, method)
+        if self._pairs is not None:
+            lines += alike_words(self._pairs[layer])
+            lines.append(f"Solid lines and filled marks: {names[0]}; dashed and hollow: {names[1]}.")
+        return lines + self._left_out
+
+    @cached_property
+    def _left_out(self) -> list[str]:
+        shown, there = sum(len(stops) for stops in self.offered().values()), len(self._layers[0])
+        return [] if shown == there else [f"{shown} of {there} layers can be chosen here, and all in a live notebook."]
+
+
+def _names(records: Sequence[RunRecord]) -> list[str]:
+    """Name runs by their methods; those of one label by the first setting in which they differ."""
+    names = [label(record.spec["method"]) for record in records]
+    if len(set(names)) == len(names):
+        return names
+    first, second = map(_settings, records)
+    apart = next((name for name in first if first[name] != second.get(name)), None)
+    if apart is None:
+        return [f"{names[0]} (first)", f"{names[1]} (second)"]
+    told = [f"{each:g}" if isinstance(each, float) else str(each) for each in (first[apart], second.get(apart))]
+    return [f"{name}, {apart.replace('_', ' ')} {value}" for name, value in zip(names, told, strict=True)]
+
+
+def _settings(record: RunRecord) -> dict[str, Any]:
+    """Return a run's settings, the method's first, and its identity; the method's seed is of the frozen matrices."""
+    method = {"matrix seed" if name == "seed" else name: value for name, value in record.spec["method"].items()}
+    told = method | {name: value for name, value in record.spec.items() if name != "method"}
+    return told | identity_columns(record.identity)
+
+
+def _records(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return a table's rows by their layer."""
+    return {row["layer"]: {str(name): value for name, value in row.items()} for row in table.to_dict("records")}
+
+
+def _by_line(points: pd.DataFrame) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
+    """Return the points of every line, by layer and what it shows."""
+    found = {}
+    for (layer, what), rows in points.groupby(["layer", "what"], sort=False):
+        digits = 2 if what == "R" else 4
+        values = [round(value, digits) for value in rows["value"]] if what == "R" else map(_short, rows["value"])
+        found[str(layer), str(what)] = ([_short(at) for at in rows["at"]], list(values))
+    return found
+
+
+def _square(values: Sequence[float]) -> list[list[float]]:
+    size = round(len(values) ** 0.5)
+    return [list(values[i * size : (i + 1) * size]) for i in range(size)]
+
+
+def _short(value: float) -> float:
+    """Return a number of four digits, for a figure's file."""
+    return float(f"{value:.4g}")

@@ -1,0 +1,63 @@
+"""Files that a reader asks for from a notebook: tables as CSV, figures as PNG or SVG."""
+
+import os
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.store.table import write
+from vxlab.paths import reports_folder
+from vxlab.views.export.image import drawn
+
+_WIDTH, _SCALE = 1000, 2
+
+
+def export_table(table: pd.DataFrame, name: str) -> Path:
+    """Write a table as CSV into ``exports/`` of the reports' folder, whole or not at all, and return where it is.
+
+    Args:
+        table: what is written.
+        name: what it is of; the time is added, so that no earlier file is lost.
+
+    Raises:
+        VxlabError: the file cannot be written.
+    """
+    return write(table, _new(name, "csv"))
+
+
+def export_figure(figure: go.Figure, name: str, kind: Literal["png", "svg"]) -> Path:
+    """Draw a figure as PNG (2,000 pixels wide) or SVG beside the tables, and return where it is. Takes seconds.
+
+    Args:
+        figure: drawn for a light page.
+        name: as :func:`export_table` takes it.
+        kind: the format.
+
+    Raises:
+        VxlabError: there is no Chromium or Chrome to draw it, or the file cannot be written.
+    """
+    path = _new(name, kind)
+    image = drawn(figure.to_dict(), kind, _WIDTH, _SCALE)
+    _write(path, image)
+    return path
+
+
+def _new(name: str, suffix: str) -> Path:
+    slug = re.sub(r"[^\w.=-]+", "-", name).strip("-")
+    return reports_folder() / "exports" / f"{slug}-{datetime.now():%Y%m%d-%H%M%S}.{suffix}"
+
+
+def _write(path: Path, content: bytes) -> None:
+    new = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.write_bytes(content)
+        os.replace(new, path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise VxlabError(f"path={str(path)!r} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,179 @@
+"""Plotly figures of runs, one look for all of them. Every function takes a table and returns a figure."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from vxlab.experiments.scoring.metrics import in_words
+from vxlab.views.style.look import COLOURS, GREY, INK, SYMBOLS, look, styled
+from vxlab.views.style.plain import draws_text
+
+if TYPE_CHECKING:
+    from vxlab.experiments.record import RunRecord
+
+
+@draws_text
+def learning_curves(records: Mapping[str, "RunRecord"]) -> go.Figure:
+    """Draw training loss by step, and the validation score by epoch with the chosen checkpoint ringed.
+
+    Args:
+        records: runs on one task, by the name to show.
+    """
+    task = next(iter(records.values())).task
+    figure = make_subplots(cols=2, horizontal_spacing=0.18)  # at 470 pixels too, a title fits between
+    for i, (name, record) in enumerate(records.items()):
+        shown = name if record.status == "finished" else f"{name} ({record.status})"
+        _add_run(figure, i, shown, record, task["metrics"][0])
+    _ring_the_chosen(figure, records, task["metrics"][0])
+    loss = "cross-entropy" if task["num_labels"] > 1 else "squared error"
+    figure.update_xaxes(title="optimizer step", rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title=f"training loss ({loss})", autorangeoptions={"clipmin": 0}, row=1, col=1)
+    first, last = zip(*(epochs_shown(record) for record in records.values()), strict=True)
+    ticks = {"dtick": math.ceil((max(last) - 0.5) / 8), "range": [min(first), max(last)]}
+    figure.update_xaxes(title="epoch", **ticks, row=1, col=2)
+    lowest = min(lowest_score(record) for record in records.values())
+    possible = {"clipmin": lowest, "clipmax": 1.02}  # plotly draws one point amid [-0.5, 1.5]
+    title = f"validation {in_words(task['metrics'][0])}"
+    figure.update_yaxes(title=title, autorangeoptions=possible, row=1, col=2)
+    return styled(figure, height=400, name="learning curves")
+
+
+def epochs_shown(record: "RunRecord") -> tuple[float, float]:
+    """Return the range of a run's epochs on an axis: from 0 where it ended before the first was whole.
+
+    A probe, which has none, stands at 0.
+    """
+    early = any(row["epoch"] is not None and row["epoch"] < 1 for row in record.metrics)
+    whole = record.spec["epochs"] or 0
+    return 0.0 - 0.5 * (whole == 0) if early else 0.5, whole + 0.5
+
+
+def lowest_score(record: "RunRecord") -> float:
+    """Return where an axis of a run's scores ends below: correlations may be negative."""
+    return -1.02 if any(row["value"] < 0 for row in record.metrics) else -0.02
+
+
+@draws_text
+def scores(table: pd.DataFrame, metric: str, tested: str) -> go.Figure:
+    """Draw a score table: one bar an answer, its 95 % interval as a whisker, its value beside it.
+
+    Args:
+        table: from ``score_table``.
+        metric: whose scores they are.
+        tested: what they were tested on, such as ``400 test items in 87 films``.
+    """
+    shown = table[::-1]
+    right, left = shown["high"].fillna(shown["score"]), shown["low"].fillna(shown["score"])
+    error = {
+        "type": "data", "symmetric": False, "thickness": 1.5, "color": INK,
+        "array": shown["high"] - shown["score"], "arrayminus": shown["score"] - shown["low"],
+    }  # fmt: skip
+    colours = [GREY if pd.isna(low) else COLOURS[0] for low in shown["low"]]
+    bar = {"color": [_pale(colour) for colour in colours], "line": {"color": colours, "width": 1.5}}
+    figure = go.Figure()
+    figure.add_bar(x=shown["score"], y=shown["answer"], orientation="h", marker=bar, error_x=error, width=0.6)
+    for answer, score, x in zip(shown["answer"], shown["score"], right, strict=True):
+        if pd.notna(score):
+            figure.add_annotation(
+                x=max(x, 0), y=answer, text=f"{score:.3f}".replace("-", "−"), showarrow=False, xanchor="left", xshift=8
+            )
+    title = f"{in_words(metric)} on {tested}, with 95 % interval"
+    figure.update_xaxes(title=title, range=_score_range(float(left.min()), float(right.max())), zeroline=True)
+    return styled(figure, height=110 + 50 * len(table), legend=False, name=f"scores {metric}")
+
+
+@draws_text
+def layer_norms(table: pd.DataFrame, column: str, title: str, start: float | None = None) -> go.Figure:
+    """Draw a norm by block, a line for each role; where it started, a dashed line says so.
+
+    Args:
+        table: from ``layer_updates``.
+        column: ``relative_norm``, ``d_norm`` or ``b_norm``.
+        title: of the y axis.
+        start: the norm before training.
+    """
+    figure = go.Figure()
+    for i, (role, rows) in enumerate(table.groupby("role", sort=False)):
+        figure.add_scatter(x=rows["block"], y=rows[column], mode="lines+markers", name=str(role), **look(i))
+    last = int(table["block"].max())
+    if start is not None:
+        line = {"color": GREY, "dash": "dash", "width": 1.5}
+        ends = {"x": [-0.5, last + 0.5], "y": [start, start]}
+        figure.add_scatter(**ends, mode="lines", line=line, name=f"before training: {start:.3g}")
+    figure.update_xaxes(
+        title="transformer block, from the input", dtick=math.ceil((last + 1) / 16), range=[-0.5, last + 0.5]
+    )
+    figure.update_yaxes(title=title, rangemode="tozero")
+    return styled(figure, height=400, name=f"{column} by block")
+
+
+@draws_text
+def costs(table: pd.DataFrame) -> go.Figure:
+    """Draw a cost table: trained parameters of each method on a logarithmic axis, backbone and head apart.
+
+    Args:
+        table: from ``cost_table``.
+    """
+    shown = table[::-1]
+    figure = go.Figure()
+    parts = (("backbone", "in the backbone", 0), ("head", "in the task head", 2))
+    for column, name, i in parts:
+        rows = shown[shown[column] > 0]
+        # The head is the same in every row: its number stands once, in the legend.
+        labelled = column == "backbone" or rows[column].nunique() > 1
+        figure.add_scatter(
+            x=rows[column], y=rows["method"], mode="markers+text" if labelled else "markers",
+            name=name if labelled or rows.empty else f"{name}: {rows[column].iloc[0]:,}",
+            text=[f"  {value:,}" for value in rows[column]], textposition="middle right", cliponaxis=False,
+            marker={"color": COLOURS[i], "symbol": SYMBOLS[i], "size": 12},
+        )  # fmt: skip
+    values = [value for value in [*shown["backbone"], *shown["head"]] if value > 0] or [1]
+    low, high = math.log10(min(values)), math.log10(max(values))
+    figure.update_xaxes(
+        type="log", title="trained parameters", tickformat="~s", dtick=1 if high - low > 1 else "D2",
+        range=[low - 0.3, high + 0.6 + (high - low) / 6],
+    )  # fmt: skip
+    figure.update_yaxes(categoryorder="array", categoryarray=list(shown["method"]))
+    return styled(figure, height=130 + 45 * len(table), name="trained parameters")
+
+
+def _add_run(figure: go.Figure, i: int, name: str, record: "RunRecord", metric: str) -> None:
+    curve, scored = record.curve_table(), _validation(record, metric)
+    line, marker = look(i)["line"], look(i)["marker"] | {"size": 7, "maxdisplayed": 8}  # symbols here and there
+    figure.add_scatter(
+        x=curve["step"], y=curve["loss"], mode="lines+markers", line=line, marker=marker, name=name, legendgroup=name,
+        showlegend=scored.empty, row=1, col=1,
+    )  # fmt: skip
+    figure.add_scatter(
+        x=scored["epoch"], y=scored["value"], mode="lines+markers", **look(i), name=name, legendgroup=name, row=1, col=2
+    )
+
+
+def _ring_the_chosen(figure: go.Figure, records: Mapping[str, "RunRecord"], metric: str) -> None:
+    tables = [_validation(record, metric).query("epoch == @record.best_epoch") for record in records.values()]
+    trained = [table for table, record in zip(tables, records.values(), strict=True) if not record.probe]
+    chosen = pd.concat(trained or [tables[0][:0]])  # a probe has no checkpoints to choose from
+    ring = {"symbol": "circle-open", "size": 18, "color": INK, "line": {"width": 2}}
+    figure.add_scatter(
+        x=chosen["epoch"], y=chosen["value"], mode="markers", marker=ring, name="chosen checkpoint", row=1, col=2
+    )
+
+
+def _validation(record: "RunRecord", metric: str) -> pd.DataFrame:
+    return record.metrics_table().query("split == 'validation' and metric == @metric")
+
+
+def _pale(colour: str) -> str:
+    """Return the same hue, thin enough for a whisker to be seen on it."""
+    return f"rgba({','.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))},0.35)"
+
+
+def _score_range(lowest: float, highest: float) -> list[float]:
+    """Return an axis from 0 (or below, for negative scores) to 1, or less far where all scores are small."""
+    bottom, top = min(0.0, lowest), 1.0 if highest > 0.3 else max(highest, 0.0)
+    span = max(top - bottom, 0.1)
+    return [bottom - 0.05 * span if bottom else 0.0, top + 0.15 * span]  # to the right of the bars stand the values

@@ -1,0 +1,175 @@
+"""The index of a folder of reports: a card for each, made from the executed notebooks alone."""
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vxlab.errors import VxlabError
+from vxlab.views.reports import notebooks, provenance
+from vxlab.views.reports.headline import picture
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+NAME = "index.html"
+_TITLE = "What the notebooks found"
+_ROOM = 5_500_000  # characters of pictures: with all else the page stays under 8 MB
+_SHOWN = 700  # characters of a conclusion that are not folded
+_SCHEMES = ("http", "https", "mailto", "data")  # the page's own policy lets data be pictures alone
+_LONGEST = 60_000  # characters of a card's conclusion, or of its tables
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the index says of a report. ``conclusion``, ``more`` of it and ``tables`` are HTML, all else is text."""
+
+    page: str
+    title: str
+    question: str
+    failure: str
+    changed: dict[str, str]
+    picture: str
+    conclusion: str
+    more: str
+    tables: str
+    made: str
+    picture_left_out: bool = False
+
+
+def write_index(folder: Path) -> Path:
+    """Write ``index.html`` anew from the reports in a folder, and return its path.
+
+    A report is an executed notebook with its page beside it; any other file is left out. Failed runs are shown as
+    such. The page asks the network for nothing and holds no script.
+    """
+    found = cards(folder)
+    failed = sum(bool(card.failure) for card in found)
+    summary = f"{len(found)} report{'s' if len(found) != 1 else ''}" + (f", {failed} of them failed" if failed else "")
+    text = _rendered(
+        title=_TITLE, summary=f"{summary}. Each was computed on the machine and date it names.", cards=found
+    )
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as scratch:
+        Path(scratch, NAME).write_text(text, encoding="utf-8")
+        os.replace(Path(scratch, NAME), folder / NAME)
+    return folder / NAME
+
+
+def is_report(path: Path) -> bool:
+    """Tell an executed notebook that a report was written to from somebody's own file."""
+    try:
+        return "papermill" in notebooks.load(path).metadata
+    except (VxlabError, OSError):
+        return False
+
+
+def is_index(path: Path) -> bool:
+    """Tell an index that was written here from somebody's own page."""
+    return _TITLE in path.read_text(encoding="utf-8", errors="replace")
+
+
+def cards(folder: Path) -> list[Card]:
+    """Return a card for each report of a folder, by name; pictures as far as they fit the page."""
+    found = [card for path in sorted(folder.glob("*.ipynb")) if (card := _card(path))]
+    taken = accumulate(len(card.picture) for card in found)
+    return [
+        card if size <= _ROOM else replace(card, picture="", picture_left_out=bool(card.picture))
+        for card, size in zip(found, taken, strict=True)
+    ]
+
+
+def _card(path: Path) -> Card | None:
+    page = path.with_suffix(".html")
+    try:
+        executed = notebooks.load(path) if page.is_file() else None
+    except (VxlabError, OSError):  # somebody's own file, or one that another report just replaced
+        return None
+    if executed is None or "papermill" not in executed.metadata:
+        return None
+    words, tables = _conclusion(executed)
+    first, more = _opening(words)
+    made = [provenance.finished(executed), provenance.duration(executed), provenance.versions(executed)]
+    return Card(
+        page=page.name,
+        title=notebooks.heading(executed) or path.stem,
+        question=notebooks.question(executed),
+        failure=provenance.note(executed).get("failure", ""),
+        changed=provenance.changed(executed),
+        picture=picture(executed),
+        conclusion=first,
+        more=more,
+        tables=tables,
+        made=" · ".join(part for part in made if part),
+    )
+
+
+def _conclusion(executed: "NotebookNode") -> tuple[str, str]:
+    """Return what the cells under the heading "Conclusion" put out, as HTML: words, and tables."""
+    words, tables = [], []
+    for cell in notebooks.section(executed, "Conclusion"):
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "text/markdown" in data:
+                words.append(_from_markdown(data["text/markdown"]))
+            elif "text/html" in data:
+                tables.append(_balanced(data["text/html"]))
+            elif text := output.get("text", "") or data.get("text/plain", ""):
+                words.append(_preformatted(text))
+    return _short(words), _short(tables)
+
+
+def _short(parts: list[str]) -> str:
+    sizes = accumulate(map(len, parts))
+    return "\n".join(part for part, size in zip(parts, sizes, strict=True) if size <= _LONGEST)
+
+
+def _opening(html: str) -> tuple[str, str]:
+    """Cut a conclusion after a few hundred characters, between blocks: what a card shows, and what it folds."""
+    from bs4 import BeautifulSoup
+
+    blocks = [block for block in BeautifulSoup(html, "html.parser").contents if str(block).strip()]
+    ends = list(accumulate(len(block.get_text()) for block in blocks))
+    shown = max(1, sum(end <= _SHOWN for end in ends))
+    return "\n".join(map(str, blocks[:shown])), "\n".join(map(str, blocks[shown:]))
+
+
+def _from_markdown(text: str) -> str:
+    from nbconvert.filters.markdown import markdown2html
+
+    return _balanced(markdown2html(text))
+
+
+def _balanced(html: str) -> str:
+    """Close what is left open, so that a card's HTML stays in its card, and drop what no card may do: act, or lead off
+    to anything but pages."""
+    from bs4 import BeautifulSoup
+
+    soup = BeautifulSoup(html, "html.parser")
+    for tag in soup(["script", "iframe", "object", "embed", "link", "meta", "base", "form"]):
+        tag.decompose()
+    for tag in soup(True):
+        tag.attrs = {name: value for name, value in tag.attrs.items() if not _acts(name, str(value))}
+    return str(soup)
+
+
+def _acts(name: str, value: str) -> bool:
+    """Say whether an attribute runs a script, or may: a handler, or an address of another kind than a page's."""
+    scheme = re.match(r"[\s\x00-\x20]*([a-zA-Z][\w+.-]*)\s*:", value)
+    leads = name.lower() in ("href", "src", "action", "formaction", "xlink:href", "srcset", "data", "poster")
+    return name.lower().startswith("on") or bool(leads and scheme and scheme[1].lower() not in _SCHEMES)
+
+
+def _preformatted(text: str) -> str:
+    from markupsafe import escape
+
+    return f"<pre>{escape(text)}</pre>"
+
+
+def _rendered(**shown: object) -> str:
+    from jinja2 import Environment, FileSystemLoader
+
+    templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
+    return templates.get_template("cards.html.j2").render(**shown)

@@ -1,0 +1,52 @@
+"""Two rows of two panels, each headed by its title and a legend of its own."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from vxlab.views.style.look import styled
+
+DIVERGING = [[0.0, "#5aa0d0"], [0.5, "#f7f7f7"], [1.0, "#f08a5d"]]
+"""A map's blue, white and orange: black figures are readable on all of it."""
+SMALL = {"size": 11}
+_LEGEND = 40  # pixels from a panel up to its title
+
+
+def four_panels() -> go.Figure:
+    """Return an empty figure of two rows and two columns, with room between them for titles and legends."""
+    return make_subplots(rows=2, cols=2, horizontal_spacing=0.17, vertical_spacing=0.25)
+
+
+def headed(figure: go.Figure, titles: Sequence[str]) -> go.Figure:
+    """Give four panels the house's look and their titles; a trace of ``legend2`` is named above the second panel.
+
+    The titles are the first four annotations.
+
+    Args:
+        figure: from :func:`four_panels`, with its traces and axes' titles.
+        titles: in plotly's HTML, from the top left to the bottom right.
+    """
+    styled(figure, height=650)
+    figure.update_layout(margin={"t": 78, "r": 70}, font_size=12)
+    figure.for_each_xaxis(lambda axis: axis.title.update(font_size=12, standoff=8))
+    figure.for_each_yaxis(lambda axis: axis.title.update(font_size=12, standoff=4))
+    inner = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
+    right, lower = figure.layout.xaxis2.domain[0], figure.layout.yaxis3.domain[1]
+    for i, title in enumerate(titles):
+        x, y = (right if i % 2 else 0.0), (lower if i > 1 else 1.0)
+        figure.add_annotation(
+            text=f"<b>{title}</b>", x=x, y=y, xref="paper", yref="paper", xanchor="left", yanchor="bottom",
+            yshift=_LEGEND, showarrow=False, font_size=13,
+        )  # fmt: skip
+        # Under its title, with room for a second row in a narrow window.
+        place = {
+            "orientation": "h",
+            "x": x,
+            "y": y + _LEGEND / inner,
+            "yanchor": "top",
+            "xanchor": "left",
+            "font": SMALL,
+        }
+        figure.update_layout({"legend" if i == 0 else f"legend{i + 1}": place})
+    return figure
