@@ -17,8 +17,7 @@ from places import ROOT
 
 import vxlab
 from vxlab.adapters import METHODS
-from vxlab.adapters.methods.own_home import import_methods
-from vxlab.adapters.methods.passed_on import environment
+from vxlab.adapters.methods.imports import environment, import_methods
 from vxlab.cli import main
 from vxlab.experiments.costs.by_rank import rank_costs
 from vxlab.experiments.costs.step import random_batch

@@ -147,4 +147,4 @@ def __dir__() -> list[str]:
 
 
 if "VXLAB_IMPORT" in os.environ:  # last, for what it imports imports vxlab
-    importlib.import_module("vxlab.adapters.methods.passed_on").import_passed_on()
+    importlib.import_module("vxlab.adapters.methods.imports").import_passed_on()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import vxlab
 from vxlab.adapters import Family
-from vxlab.adapters.core.family import Shape
+from vxlab.adapters.core.layer import Shape
 
 SPREAD = 0.5
 

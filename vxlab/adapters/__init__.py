@@ -1,27 +1,22 @@
 """Adapters on linear layers: families of thin factors, attaching, merging and saving."""
 
+from vxlab.adapters.attach import attach, detach, merge, unmerge
 from vxlab.adapters.core.family import Family, Method
 from vxlab.adapters.core.layer import AdaptedLinear
 from vxlab.adapters.core.operation import adapted_linear
+from vxlab.adapters.core.own_home import METHODS
 from vxlab.adapters.core.roles import TARGET_SETS
 from vxlab.adapters.families.baselines import BitFit, Full, Head, Probe
 from vxlab.adapters.families.lidb import LiDB
 from vxlab.adapters.families.lora import LoRA
 from vxlab.adapters.families.lora_xs import LoRAXS
 from vxlab.adapters.families.vera import VeRA
-from vxlab.adapters.methods.by_name import METHODS, method_from_name, register
+from vxlab.adapters.load import load_adapter
+from vxlab.adapters.methods.by_name import method_from_name, register
 from vxlab.adapters.peft.method import PEFT
-from vxlab.adapters.placement.attach import (
-    ParameterCount,
-    adapted_layers,
-    attach,
-    detach,
-    merge,
-    trainable_parameters,
-    unmerge,
-)
+from vxlab.adapters.placement.attached import ParameterCount, adapted_layers, trainable_parameters
 from vxlab.adapters.placement.targets import resolve_targets
-from vxlab.adapters.saving.checkpoint import load_adapter, save_adapter
+from vxlab.adapters.saving.save import save_adapter
 
 __all__ = [
     "METHODS",

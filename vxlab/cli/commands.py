@@ -64,7 +64,7 @@ def _run(argv: list[str]) -> int:
         if others and not arguments.passes_on:
             parser.error(f"unrecognized arguments: {' '.join(others)}")
         if imports := getattr(arguments, "imports", None):
-            from vxlab.adapters.methods.own_home import import_methods
+            from vxlab.adapters.methods.imports import import_methods
 
             import_methods(imports)
         return int(arguments.command(arguments))

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters import Family, LiDB, LoRA, LoRAXS, Method, VeRA, resolve_targets
-from vxlab.adapters.core.family import Shape, nearest
-from vxlab.adapters.core.layer import linear_weight
+from vxlab.adapters.core.family import nearest
+from vxlab.adapters.core.layer import Shape, linear_weight
 from vxlab.analysis.capture import best_captures, lora_capture, lora_xs_capture, vera_capture
 from vxlab.analysis.chance import bootstrap_interval
 from vxlab.errors import VxlabError

@@ -13,7 +13,7 @@ from toy_checkpoints import altered
 
 import vxlab
 from vxlab.adapters.core.layer import linear_shape
-from vxlab.adapters.placement.attach import attachment_of, stored_bases
+from vxlab.adapters.placement.attached import attachment_of, stored_bases
 from vxlab.adapters.saving import checkpoint
 from vxlab.spectra.weights import SubspaceWarning
 

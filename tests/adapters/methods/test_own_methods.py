@@ -21,7 +21,7 @@ from toy_methods import FrozenA, Unregistered
 import vxlab
 from vxlab.adapters import METHODS, Family, Method
 from vxlab.adapters.core.own_code import code_version
-from vxlab.adapters.methods.own_home import import_methods
+from vxlab.adapters.methods.imports import import_methods
 
 del METHODS["frozen_a"]  # which other tests need not see
 SOURCE = (SUPPORT / "toy_methods.py").read_text(encoding="utf-8")
@@ -349,7 +349,7 @@ def test_what_no_other_process_finds_is_refused_in_words() -> None:
 
     with pytest.raises(vxlab.VxlabError, match="Inside is defined inside a function, where no other process finds it"):
         pickle.dumps(Inside(rank=2))
-    from vxlab.adapters.methods.own_home import unpacked
+    from vxlab.adapters.core.own_home import unpacked
 
     with pytest.raises(vxlab.VxlabError, match=r"Cell is defined in a notebook or script.*put it into a .py file"):
         unpacked(("__main__", None), "Cell", {})

@@ -10,7 +10,7 @@ from torch import nn
 from toy_checkpoints import altered
 
 import vxlab
-from vxlab.adapters.placement.attach import base_buffers
+from vxlab.adapters.placement.attached import base_buffers
 
 METHODS = [vxlab.LoRA(rank=2), vxlab.VeRA(rank=3), vxlab.BitFit(), vxlab.Full()]
 

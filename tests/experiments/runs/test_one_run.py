@@ -12,7 +12,7 @@ import toy_runs
 
 import vxlab
 from vxlab.adapters.core.family import Family
-from vxlab.adapters.placement.attach import stored_bases
+from vxlab.adapters.placement.attached import stored_bases
 from vxlab.experiments.candidates.run_scores import score_table
 from vxlab.experiments.runs import one_run as run_module
 from vxlab.experiments.runs.gradients import first_gradients

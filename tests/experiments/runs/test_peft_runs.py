@@ -9,7 +9,7 @@ import toy_runs
 from torch import Tensor, nn
 
 import vxlab
-from vxlab.adapters.placement.attach import attachment_of
+from vxlab.adapters.placement.attached import attachment_of
 from vxlab.experiments.runs import trainer as training
 from vxlab.experiments.runs.trained import load_trained
 

@@ -13,13 +13,11 @@ from torch import Tensor, nn
 
 from vxlab.adapters.core.fingerprint import frozen_probe, weights_fingerprint
 from vxlab.adapters.core.hooks import exchange_hooks
+from vxlab.adapters.core.layer import AdaptedLinear, Shape, SharedTensors, linear_shape, linear_weight
 from vxlab.adapters.core.own_code import code_version, is_own
-from vxlab.adapters.methods.own_home import packed
+from vxlab.adapters.core.own_home import packed
 from vxlab.checks import settle_fields, shown
 from vxlab.errors import VxlabError
-
-Shape = tuple[int, int]
-"""(out_features, in_features), the order of ``torch.nn.Linear.weight``."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +157,6 @@ class Family(Method):
         frozen: Mapping[str, Mapping[str, Tensor]] | None = None,
     ) -> set[str]:
         """As :meth:`Method.put_on`; ``frozen`` are the layers' own frozen tensors where weights do not make them."""
-        from vxlab.adapters.core.layer import AdaptedLinear, SharedTensors, linear_weight  # which stand on this file
-
         shapes = self.checked_shapes(layers)
         weights = [module.get_parameter("weight") for module in layers.values()]
         # In the widest precision of the layers, as their own tensors are in the layer's.
@@ -210,8 +206,6 @@ class Family(Method):
 
     def checked_shapes(self, layers: Mapping[str, nn.Module]) -> dict[str, Shape]:
         """Return the layers' shapes, or raise if this family cannot adapt one of them."""
-        from vxlab.adapters.core.layer import linear_shape
-
         shapes = {name: linear_shape(module) for name, module in layers.items()}
         for name, shape in shapes.items():
             self.check(shape, name)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from vxlab.adapters.core.family import Family, Method, Shape
-from vxlab.adapters.core.layer import linear_weight
+from vxlab.adapters.core.family import Family, Method
+from vxlab.adapters.core.layer import Shape, linear_weight
 from vxlab.errors import VxlabError
 
 BASIS_NAMES = ("left_basis", "right_basis")

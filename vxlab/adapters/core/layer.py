@@ -1,13 +1,19 @@
 """A linear layer with an adapter on it."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from vxlab.adapters.core.family import Family, Shape
 from vxlab.adapters.core.operation import Rebuild, adapted_linear, without_autocast
 from vxlab.errors import VxlabError
+
+if TYPE_CHECKING:
+    from vxlab.adapters.core.family import Family
+
+Shape = tuple[int, int]
+"""(out_features, in_features), the order of ``torch.nn.Linear.weight``."""
 
 
 class SharedTensors(nn.Module):
@@ -57,7 +63,7 @@ class AdaptedLinear(nn.Module):
     bias: nn.Parameter | None
 
     def __init__(
-        self, base: nn.Module, family: Family, shared: SharedTensors, frozen: Mapping[str, Tensor], layer: str
+        self, base: nn.Module, family: "Family", shared: SharedTensors, frozen: Mapping[str, Tensor], layer: str
     ) -> None:
         super().__init__()
         self.family = family

@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core.family import Family, Shape
+from vxlab.adapters.core.family import Family
+from vxlab.adapters.core.layer import Shape
 from vxlab.adapters.core.random_bases import random_basis
 from vxlab.errors import VxlabError
 

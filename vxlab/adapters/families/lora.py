@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core.family import Family, Shape, positive
+from vxlab.adapters.core.family import Family, positive
+from vxlab.adapters.core.layer import Shape
 from vxlab.errors import VxlabError
 
 

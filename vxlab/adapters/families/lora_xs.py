@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core.family import Family, Shape, one_of, positive
+from vxlab.adapters.core.family import Family, one_of, positive
+from vxlab.adapters.core.layer import Shape
 from vxlab.adapters.core.random_bases import random_basis, random_weight
 from vxlab.errors import VxlabError
 from vxlab.spectra.weights import BANDS, Triplets, singular_triplets, singular_values

@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core.family import Family, Shape, one_of, positive
+from vxlab.adapters.core.family import Family, one_of, positive
+from vxlab.adapters.core.layer import Shape
 from vxlab.adapters.core.random_bases import layer_generator
 from vxlab.checks import shown
 from vxlab.errors import VxlabError

@@ -7,17 +7,17 @@ from typing import TypeVar
 
 from vxlab.adapters.core.family import Method, nearest
 from vxlab.adapters.core.own_code import code_version, is_own
+from vxlab.adapters.core.own_home import METHODS, Home, home_of
 from vxlab.adapters.families.baselines import BitFit, Full, Head, Probe
 from vxlab.adapters.families.lidb import LiDB
 from vxlab.adapters.families.lora import LoRA
 from vxlab.adapters.families.lora_xs import LoRAXS
 from vxlab.adapters.families.vera import VeRA
-from vxlab.adapters.methods.own_home import Home, home_of
 from vxlab.adapters.peft.method import PEFT
 from vxlab.checks import loose_fields, settle
 from vxlab.errors import VxlabError
 
-METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (LoRA, VeRA, LoRAXS, LiDB, BitFit, Head, Probe, Full)}
+METHODS.update({cls.name: cls for cls in (LoRA, VeRA, LoRAXS, LiDB, BitFit, Head, Probe, Full)})
 _ALIASES = {"elora": "vera"}
 
 Own = TypeVar("Own", bound=type[Method])

@@ -9,6 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vxlab.adapters.placement.attached import adapted_layers
+from vxlab.adapters.saving.save import save_adapter, trained_state
 from vxlab.errors import VxlabError
 
 RESUME_FILE = "model.safetensors"
@@ -60,9 +62,6 @@ def save_for_resuming(model: nn.Module, folder: str | os.PathLike[str]) -> None:
     Raises:
         VxlabError: as :func:`vxlab.save_adapter`; or the folder holds the weights of a model.
     """
-    from vxlab.adapters.placement.attach import adapted_layers  # which stand on this file
-    from vxlab.adapters.saving.checkpoint import save_adapter, trained_state
-
     if any(layer.merged for layer in adapted_layers(model).values()):
         raise VxlabError("the model is merged, with its adapter still on it; call vxlab.detach(model) to save it plain")
     path = Path(folder) / RESUME_FILE
@@ -83,8 +82,6 @@ def complete(model: nn.Module, state: dict[str, Tensor], prefix: str, *others: A
     Raises:
         VxlabError: it is of another adapter.
     """
-    from vxlab.adapters.saving.checkpoint import trained_state  # which stands on this file
-
     own = model.state_dict(prefix=prefix)
     empty = [name for name, tensor in state.items() if not tensor.numel() and name in own and own[name].numel()]
     if not empty:

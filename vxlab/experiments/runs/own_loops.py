@@ -8,7 +8,7 @@ from torch import nn
 from transformers import TrainerCallback
 
 from vxlab.adapters import load_adapter, save_adapter
-from vxlab.adapters.placement.attach import attachment_of
+from vxlab.adapters.placement.attached import attachment_of
 from vxlab.adapters.saving.adapter_files import SETTINGS_FILE
 from vxlab.adapters.saving.save_pretrained import (
     RESUME_FILE,

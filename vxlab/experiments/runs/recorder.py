@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from vxlab.adapters import save_adapter, trainable_parameters
-from vxlab.adapters.placement.attach import attachment_of
+from vxlab.adapters.placement.attached import attachment_of
 from vxlab.experiments import hardware
 from vxlab.experiments.record import ADAPTER_FOLDER, PREDICTIONS_FILE, RunRecord
 from vxlab.experiments.runs.inputs import Job

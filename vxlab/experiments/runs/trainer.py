@@ -16,9 +16,9 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers.trainer_utils import get_last_checkpoint
 
 from vxlab.adapters.core.family import Schedule
-from vxlab.adapters.placement.attach import attachment_of
+from vxlab.adapters.placement.attached import attachment_of
 from vxlab.adapters.placement.targets import head_parameters
-from vxlab.adapters.saving.checkpoint import trained_state
+from vxlab.adapters.saving.save import trained_state
 from vxlab.adapters.saving.save_pretrained import RESUME_FILE
 from vxlab.errors import VxlabError
 from vxlab.experiments.hardware import processes

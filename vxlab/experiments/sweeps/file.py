@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vxlab.adapters import METHODS, Method, method_from_name
-from vxlab.adapters.methods.own_home import import_methods
+from vxlab.adapters.methods.imports import import_methods
 from vxlab.checks import require_known, settle, shown
 from vxlab.errors import VxlabError
 from vxlab.experiments.spec import RunSpec

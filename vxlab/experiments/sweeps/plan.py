@@ -8,7 +8,7 @@ import torch
 from transformers import DataCollatorWithPadding
 
 from vxlab.adapters import resolve_targets, trainable_parameters
-from vxlab.adapters.placement.attach import stored_bases
+from vxlab.adapters.placement.attached import stored_bases
 from vxlab.errors import VxlabError
 from vxlab.experiments.costs.step import forward_loss, timed, training_step
 from vxlab.experiments.engines import Engine

@@ -18,8 +18,7 @@ from vxlab.adapters import (
     method_from_name,
     resolve_targets,
 )
-from vxlab.adapters.core.family import Shape
-from vxlab.adapters.core.layer import linear_shape, linear_weight
+from vxlab.adapters.core.layer import Shape, linear_shape, linear_weight
 from vxlab.adapters.core.own_code import is_own
 from vxlab.adapters.placement.targets import head_parameters
 from vxlab.errors import VxlabError

@@ -2,15 +2,15 @@
 
 import warnings
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from vxlab.adapters.core.family import Family, Method, require_method
 from vxlab.adapters.core.gradient_bases import bases_from_gradients
 from vxlab.adapters.core.layer import AdaptedLinear
-from vxlab.adapters.placement.buffers import buffer_prints, part_buffers, persistent_buffers
+from vxlab.adapters.placement.attached import Attachment, adapted_layers, attachment_of, find_attachment
+from vxlab.adapters.placement.buffers import buffer_prints
 from vxlab.adapters.placement.bypass import guard_calls, lift_guards
 from vxlab.adapters.placement.targets import head_parameters, resolve_targets
 from vxlab.adapters.placement.wrappers import bare, require_before_sharing_out
@@ -25,32 +25,6 @@ LOST_AT_MOST = 0.1
 On MiniLM in bfloat16 a random update then loses about as much of its effect on the logits, and a trained one a
 hundredth of it, which is no more than bfloat16 moves them by without any adapter.
 """
-
-
-@dataclass(frozen=True)
-class Attachment:
-    """What ``attach`` did to a model, kept on it as ``model.vxlab_attachment``."""
-
-    method: Method
-    layers: tuple[str, ...]
-    trainable_before: frozenset[str]
-    own: frozenset[str]
-    """the names of the bare model's parameters"""
-    buffers: Mapping[str, str]
-    """a fingerprint of each persistent buffer of the bare model, as it was"""
-    fingerprints: Mapping[str, Any]
-    """of the frozen tensors of the adapted layers, taken before any cast of the model"""
-
-
-class ParameterCount(NamedTuple):
-    """Numbers of parameters."""
-
-    backbone: int
-    """trained in the backbone: the adapters, or everything under full fine-tuning"""
-    head: int
-    """trained in the task head"""
-    total: int
-    """of the model without adapters, trained or frozen"""
 
 
 def attach(
@@ -180,79 +154,6 @@ def unmerge(model: Model) -> Model:
     return model
 
 
-def adapted_layers(model: nn.Module) -> dict[str, AdaptedLinear]:
-    """Return the model's adapted layers by dotted name, in model order."""
-    return {name: module for name, module in bare(model).named_modules() if isinstance(module, AdaptedLinear)}
-
-
-def attachment_of(model: nn.Module) -> Attachment:
-    """Return what was attached to a model.
-
-    Raises:
-        VxlabError: nothing was.
-    """
-    attachment = _attachment(model)
-    if attachment is None:
-        raise VxlabError(f"this {type(model).__name__} has no adapter; call vxlab.attach(model, method) first")
-    return attachment
-
-
-def trainable_parameters(model: nn.Module) -> ParameterCount:
-    """Count what trains, in the backbone and in the task head apart, and the model's parameters without adapters."""
-    head, base = set(head_parameters(bare(model))), base_parameters(model)
-    counts = {"backbone": 0, "head": 0}
-    for name, parameter in bare(model).named_parameters():
-        if parameter.requires_grad:
-            counts["head" if name in head else "backbone"] += parameter.numel()
-    return ParameterCount(**counts, total=sum(parameter.numel() for parameter in base.values()))
-
-
-def base_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the bare model's own parameters, under the names that they have without adapters."""
-    model, attachment = bare(model), _attachment(model)
-    if attachment is None:
-        return dict(model.named_parameters())
-    # PEFT wraps a layer, whose own parameters then stand one level deeper.
-    found = {
-        name if name in attachment.own else name.replace(".base_layer.", "."): parameter
-        for name, parameter in model.named_parameters()
-    }
-    return {name: parameter for name, parameter in found.items() if name in attachment.own}
-
-
-def adapter_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
-    """Return the adapters' parameters by layer and by name within it, a shared one in the first layer that has it."""
-    known = {id(parameter) for parameter in base_parameters(model).values()}
-    found: dict[str, dict[str, nn.Parameter]] = {}
-    for layer in attachment_of(model).layers:
-        inside = bare(model).get_submodule(layer).named_parameters()
-        found[layer] = {name: parameter for name, parameter in inside if id(parameter) not in known}
-        known |= {id(parameter) for parameter in found[layer].values()}
-    return found
-
-
-def stored_bases(model: nn.Module) -> dict[str, Tensor]:
-    """Return the frozen tensors that are saved, by dotted name: those that came from gradients."""
-    own = {name: layer for name, layer in adapted_layers(model).items() if layer.family.needs_gradients}
-    return {f"{name}.{key}": basis for name, layer in own.items() for key, basis in layer.frozen_tensors().items()}
-
-
-def own_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """Return the persistent buffers of the bare model, with adapters on it or without."""
-    buffers, attachment = persistent_buffers(bare(model)), _attachment(model)
-    return {name: each for name, each in buffers.items() if attachment is None or name in attachment.buffers}
-
-
-def base_buffers(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the bare model's persistent buffers that moved since the method was attached, and those that did not."""
-    return part_buffers(bare(model), attachment_of(model).buffers)
-
-
-def _attachment(model: nn.Module) -> Attachment | None:
-    attachment = getattr(bare(model), "vxlab_attachment", None)
-    return attachment if isinstance(attachment, Attachment) else None
-
-
 def _fingerprints(method: Method, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
     if any(tensor.is_meta for layer in layers.values() for tensor in (*layer.parameters(), *layer.buffers())):
         return {}  # of shapes alone, which are not saved
@@ -269,7 +170,7 @@ def _train_only(model: nn.Module, names: Container[str]) -> None:
 
 
 def _require_unattached(model: nn.Module) -> None:
-    attachment = _attachment(model)
+    attachment = find_attachment(model)
     if attachment is not None:
         raise VxlabError(f"the model already has {attachment.method} attached; call vxlab.detach(model) first")
     theirs = [type(module).__name__ for module in model.modules() if type(module).__module__.startswith("peft.")]
@@ -283,7 +184,7 @@ def _require_unattached(model: nn.Module) -> None:
 def _layers_that_are(model: nn.Module, *, merged: bool, otherwise: str) -> list[AdaptedLinear]:
     layers = list(adapted_layers(model).values())
     if not layers:
-        attachment = _attachment(model)
+        attachment = find_attachment(model)
         lacking = f"this {type(model).__name__}" if attachment is None else f"a model with {attachment.method}"
         raise VxlabError(f"{lacking} has no adapted layers to merge; attach a LoRA, VeRA, LoRAXS or LiDB")
     if any(layer.merged is not merged for layer in layers):

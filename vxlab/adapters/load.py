@@ -1,94 +1,45 @@
-"""Save and load adapters: a folder with the trained tensors and the settings, and nothing that can be rebuilt."""
+"""Load a saved adapter onto the base that it was trained on."""
 
 import math
 import os
 import warnings
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from vxlab._version import __version__
+from vxlab.adapters.attach import attach_layers, detach
 from vxlab.adapters.core.family import Family, Method
-from vxlab.adapters.core.fingerprint import PROBE_TOLERANCE, base_fingerprints, check_fingerprints
+from vxlab.adapters.core.fingerprint import PROBE_TOLERANCE, check_fingerprints
 from vxlab.adapters.core.gradient_bases import BASIS_NAMES
 from vxlab.adapters.core.layer import linear_shape
 from vxlab.adapters.core.own_code import code_version
 from vxlab.adapters.core.plain_linear import is_linear
-from vxlab.adapters.methods.by_name import method_from_name, require_registered
-from vxlab.adapters.placement.attach import (
+from vxlab.adapters.methods.by_name import method_from_name
+from vxlab.adapters.placement.attached import (
     adapted_layers,
     adapter_parameters,
-    attach_layers,
     attachment_of,
-    base_buffers,
     base_parameters,
-    detach,
     own_buffers,
     stored_bases,
 )
-from vxlab.adapters.placement.buffers import persistent_buffers, unmoved
+from vxlab.adapters.placement.buffers import unmoved
 from vxlab.adapters.placement.wrappers import bare, require_before_sharing_out
 from vxlab.adapters.saving.adapter_files import (
     CHECKSUM,
-    FORMAT,
     SETTINGS_FILE,
     TENSORS_FILE,
     read_settings,
     read_tensors,
-    write_adapter,
 )
+from vxlab.adapters.saving.save import frozen_base, group, stack
 from vxlab.checks import settle
 from vxlab.errors import VxlabError
 
 Model = TypeVar("Model", bound=nn.Module)
-
-
-def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
-    """Save what was trained, with all that is needed to put it on the same base again.
-
-    ``adapter.safetensors`` holds the trained tensors only: an adapter's, stacked over layers of one shape (key
-    ``R.16x16``: ``(layers, 16, 16)``, in the order of ``layers``), and the head's, under their own names, with the
-    buffers that training moved (BatchNorm's statistics). ``adapter.json`` holds the method and its settings (with the
-    seed of frozen random matrices), the layers, sha256 fingerprints of the tensors file, the frozen base weights and
-    buffers and the shared random matrices, one probe for each layer's own frozen tensors (LoRA-XS's basis, what PEFT
-    draws or decomposes), and a checksum of all this. The bases of
-    ``LoRAXS(basis="gradient")``, which nothing here reproduces, are stored themselves, by layer: r·(in + out) numbers
-    each, many times what trains.
-
-    Args:
-        model: a model with a method attached, not merged.
-        folder: both files are written or neither; an earlier adapter there is replaced, and all else there stays.
-
-    Returns:
-        The folder.
-
-    Raises:
-        VxlabError: nothing is attached, the method is one of your own that is not registered, the model is merged, or
-            the folder cannot be written or has files of these names that are no adapter of vxlab's.
-    """
-    attachment, folder = attachment_of(model), Path(settle("folder", folder, str))
-    require_registered(attachment.method)
-    if any(layer.merged for layer in adapted_layers(model).values()):
-        raise VxlabError("the model is merged, so its base weights cannot be fingerprinted; call unmerge(model) first")
-    other, (moved, still) = _other_trained(model), base_buffers(model)
-    settings = {
-        "format": FORMAT,
-        "method": attachment.method.name,
-        "settings": attachment.method.settings(),
-        "layers": list(attachment.layers),
-        "base": base_fingerprints(_frozen_base(model, other)),
-        **({"buffers": base_fingerprints(still)} if still else {}),
-        **attachment.fingerprints,
-        **code_version(type(attachment.method)),
-        "vxlab": __version__,
-        "torch": torch.__version__,
-    }
-    tensors = {**_stack(adapter_parameters(model)), **separate(other | moved | stored_bases(model))}
-    write_adapter(folder, settings, tensors)
-    return folder
 
 
 def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
@@ -143,23 +94,6 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
     return model
 
 
-def trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return what no start reproduces, under the names of the model's own state dict, on the CPU."""
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    # With every buffer of its state: one that has not moved yet may move before this is loaded.
-    return separate(trained | persistent_buffers(model) | stored_bases(model))
-
-
-def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors on the CPU in memory of their own each, as safetensors takes them."""
-    alone, taken = {}, set()
-    for name, tensor in tensors.items():
-        here = tensor.detach().cpu().contiguous()
-        alone[name] = here.clone() if here.untyped_storage().data_ptr() in taken else here
-        taken.add(here.untyped_storage().data_ptr())
-    return alone
-
-
 def _saved_method(saved: Mapping[str, Any], folder: Path) -> Method:
     try:
         return method_from_name(saved["method"], **saved["settings"])
@@ -178,33 +112,11 @@ def _warn_of_other_code(method: Method, saved: Mapping[str, Any], folder: Path) 
         )
 
 
-def _other_trained(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return what trains outside the adapters: the head, or the model's own parameters that the method chose."""
-    return {name: parameter for name, parameter in base_parameters(model).items() if parameter.requires_grad}
-
-
-def _stack(layers: Mapping[str, Mapping[str, nn.Parameter]]) -> dict[str, Tensor]:
-    # One entry a layer would cost 100 bytes of header each: more than VeRA's d itself at a low rank.
-    groups: dict[str, list[Tensor]] = {}
-    for parameters in layers.values():
-        for name, parameter in parameters.items():
-            groups.setdefault(_group(name, parameter), []).append(parameter.detach().cpu())
-    return {key: torch.stack(members) for key, members in groups.items()}
-
-
-def _group(name: str, tensor: Tensor) -> str:
-    return f"{name}.{'x'.join(map(str, tensor.shape))}"
-
-
-def _frozen_base(model: nn.Module, other: Container[str]) -> dict[str, nn.Parameter]:
-    return {name: parameter for name, parameter in base_parameters(model).items() if name not in other}
-
-
 def _check_base(
     model: nn.Module, saved: Mapping[str, Any], other: Collection[str], moved: Collection[str], folder: Path
 ) -> None:
     what = f"the adapter in {folder} was trained on another base: this {type(model).__name__}'s frozen"
-    check_fingerprints(_frozen_base(model, other), saved["base"], f"{what} weights")
+    check_fingerprints(frozen_base(model, other), saved["base"], f"{what} weights")
     if "buffers" in saved:
         still = unmoved(own_buffers(model), moved)
         check_fingerprints(still, saved["buffers"], f"{what} buffers")
@@ -268,7 +180,7 @@ def _copy_saved(
     model: nn.Module, tensors: Mapping[str, Tensor], other: Collection[str], moved: Collection[str], folder: Path
 ) -> None:
     layers, own, buffers = adapter_parameters(model), base_parameters(model), own_buffers(model)
-    stacked = _stack(layers)
+    stacked = stack(layers)
     bases = stored_bases(model)
     whole = bases | {name: buffers[name] for name in moved} | {name: own[name] for name in other}
     expected = {key: tensor.shape for key, tensor in {**stacked, **whole}.items()}
@@ -281,7 +193,7 @@ def _copy_saved(
     rows = {key: iter(tensors[key]) for key in stacked}
     for parameters in layers.values():
         for name, parameter in parameters.items():
-            parameter.copy_(next(rows[_group(name, parameter)]))
+            parameter.copy_(next(rows[group(name, parameter)]))
     for name, tensor in whole.items():
         tensor.copy_(tensors[name])
     for name, parameter in own.items():  # what was trained then is what trains now

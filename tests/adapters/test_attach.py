@@ -11,7 +11,7 @@ from torch import nn
 
 import vxlab
 from vxlab.adapters.core.family import Family
-from vxlab.adapters.placement.attach import attachment_of
+from vxlab.adapters.placement.attached import attachment_of
 
 FAMILIES = [vxlab.LoRA(rank=4), vxlab.VeRA(rank=12), vxlab.LoRAXS(rank=4)]
 LIDB = vxlab.LiDB(rank=2, aux_out=12, aux_in=10)

@@ -1,0 +1,114 @@
+"""What is on a model: its method, the adapted layers, and whose its parameters and buffers are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from vxlab.adapters.core.family import Method
+from vxlab.adapters.core.layer import AdaptedLinear
+from vxlab.adapters.placement.buffers import part_buffers, persistent_buffers
+from vxlab.adapters.placement.targets import head_parameters
+from vxlab.adapters.placement.wrappers import bare
+from vxlab.errors import VxlabError
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """What ``attach`` did to a model, kept on it as ``model.vxlab_attachment``."""
+
+    method: Method
+    layers: tuple[str, ...]
+    trainable_before: frozenset[str]
+    own: frozenset[str]
+    """the names of the bare model's parameters"""
+    buffers: Mapping[str, str]
+    """a fingerprint of each persistent buffer of the bare model, as it was"""
+    fingerprints: Mapping[str, Any]
+    """of the frozen tensors of the adapted layers, taken before any cast of the model"""
+
+
+class ParameterCount(NamedTuple):
+    """Numbers of parameters."""
+
+    backbone: int
+    """trained in the backbone: the adapters, or everything under full fine-tuning"""
+    head: int
+    """trained in the task head"""
+    total: int
+    """of the model without adapters, trained or frozen"""
+
+
+def adapted_layers(model: nn.Module) -> dict[str, AdaptedLinear]:
+    """Return the model's adapted layers by dotted name, in model order."""
+    return {name: module for name, module in bare(model).named_modules() if isinstance(module, AdaptedLinear)}
+
+
+def attachment_of(model: nn.Module) -> Attachment:
+    """Return what was attached to a model.
+
+    Raises:
+        VxlabError: nothing was.
+    """
+    attachment = find_attachment(model)
+    if attachment is None:
+        raise VxlabError(f"this {type(model).__name__} has no adapter; call vxlab.attach(model, method) first")
+    return attachment
+
+
+def trainable_parameters(model: nn.Module) -> ParameterCount:
+    """Count what trains, in the backbone and in the task head apart, and the model's parameters without adapters."""
+    head, base = set(head_parameters(bare(model))), base_parameters(model)
+    counts = {"backbone": 0, "head": 0}
+    for name, parameter in bare(model).named_parameters():
+        if parameter.requires_grad:
+            counts["head" if name in head else "backbone"] += parameter.numel()
+    return ParameterCount(**counts, total=sum(parameter.numel() for parameter in base.values()))
+
+
+def base_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the bare model's own parameters, under the names that they have without adapters."""
+    model, attachment = bare(model), find_attachment(model)
+    if attachment is None:
+        return dict(model.named_parameters())
+    # PEFT wraps a layer, whose own parameters then stand one level deeper.
+    found = {
+        name if name in attachment.own else name.replace(".base_layer.", "."): parameter
+        for name, parameter in model.named_parameters()
+    }
+    return {name: parameter for name, parameter in found.items() if name in attachment.own}
+
+
+def adapter_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
+    """Return the adapters' parameters by layer and by name within it, a shared one in the first layer that has it."""
+    known = {id(parameter) for parameter in base_parameters(model).values()}
+    found: dict[str, dict[str, nn.Parameter]] = {}
+    for layer in attachment_of(model).layers:
+        inside = bare(model).get_submodule(layer).named_parameters()
+        found[layer] = {name: parameter for name, parameter in inside if id(parameter) not in known}
+        known |= {id(parameter) for parameter in found[layer].values()}
+    return found
+
+
+def stored_bases(model: nn.Module) -> dict[str, Tensor]:
+    """Return the frozen tensors that are saved, by dotted name: those that came from gradients."""
+    own = {name: layer for name, layer in adapted_layers(model).items() if layer.family.needs_gradients}
+    return {f"{name}.{key}": basis for name, layer in own.items() for key, basis in layer.frozen_tensors().items()}
+
+
+def own_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """Return the persistent buffers of the bare model, with adapters on it or without."""
+    buffers, attachment = persistent_buffers(bare(model)), find_attachment(model)
+    return {name: each for name, each in buffers.items() if attachment is None or name in attachment.buffers}
+
+
+def base_buffers(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the bare model's persistent buffers that moved since the method was attached, and those that did not."""
+    return part_buffers(bare(model), attachment_of(model).buffers)
+
+
+def find_attachment(model: nn.Module) -> Attachment | None:
+    """Return what was attached to a model, or None."""
+    attachment = getattr(bare(model), "vxlab_attachment", None)
+    return attachment if isinstance(attachment, Attachment) else None
