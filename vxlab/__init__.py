@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from vxlab.views.explorers.live_run.live_run import live_run
     from vxlab.views.explorers.rank.explorer import explore_rank
     from vxlab.views.explorers.subspaces.explorer import explore_subspaces
-    from vxlab.views.explorers.sweep.explorer import explore_sweep
+    from vxlab.views.explorers.sweep.faces import explore_sweep
     from vxlab.views.explorers.updates.explorer import explore_updates
 
 ELoRA = VeRA
@@ -70,7 +70,7 @@ _LAZY = {
     "compare": "vxlab.experiments.sweeps.fair_stages",
     "explore_rank": "vxlab.views.explorers.rank.explorer",
     "explore_subspaces": "vxlab.views.explorers.subspaces.explorer",
-    "explore_sweep": "vxlab.views.explorers.sweep.explorer",
+    "explore_sweep": "vxlab.views.explorers.sweep.faces",
     "explore_updates": "vxlab.views.explorers.updates.explorer",
     "fair_recipe": "vxlab.experiments.sweeps.fair_recipes",
     "grid": "vxlab.experiments.sweeps.many_runs",

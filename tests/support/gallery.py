@@ -28,7 +28,7 @@ from vxlab.studies.start_and_parts.variants import variants
 from vxlab.studies.subspaces.tables import band_angles, band_energies, decomposed, spectra_table
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
 from vxlab.studies.weight_similarity.table import MEASURES
-from vxlab.views.explorers.explorer import explore
+from vxlab.views.explorers.faces import explore
 from vxlab.views.explorers.sweep.explorer import SweepExplorer
 from vxlab.views.figures import capture as capture_figures
 from vxlab.views.figures import cost as cost_figures

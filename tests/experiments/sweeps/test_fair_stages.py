@@ -13,7 +13,7 @@ from vxlab.experiments.store.store import Store
 from vxlab.experiments.sweeps import many_runs as sweep_module
 from vxlab.experiments.sweeps.fair_stages import announced
 from vxlab.experiments.sweeps.stored import stored_sweeps
-from vxlab.views.explorers.sweep.explorer import explore_sweep
+from vxlab.views.explorers.sweep.faces import explore_sweep
 from vxlab.views.figures.sweep import score_against_parameters
 from vxlab.views.figures.tuning import tuning_curves
 from vxlab.views.figures.verdict import pareto_figures

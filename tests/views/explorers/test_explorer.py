@@ -5,7 +5,7 @@ import pytest
 from jupyterlab import Tab, browser, server, write_notebook
 from toy_explorer import SIZES, Toy
 
-from vxlab.views.explorers.explorer import explore
+from vxlab.views.explorers.faces import explore
 from vxlab.views.explorers.widget import ExplorerWidget
 
 
@@ -108,7 +108,7 @@ SLOW = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from toy_explorer import Toy
-from vxlab.views.explorers.explorer import explore
+from vxlab.views.explorers.faces import explore
 class Slow(Toy):
     def offered(self):
         return {{("LoRA", "query"): [(f"r={{rank}}", rank) for rank in range(1, 40)]}}

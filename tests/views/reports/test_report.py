@@ -206,7 +206,7 @@ EXPLORER = """\
 import sys
 sys.path.insert(0, {tests!r})
 from toy_explorer import Toy
-from vxlab.views.explorers.explorer import explore
+from vxlab.views.explorers.faces import explore
 class Drawn(Toy):
     def frame(self):
         return super().frame().update_traces(x=[0, 1], selector=1)  # beside numbers: a browser cannot place "a" and "b"

@@ -18,8 +18,10 @@ from pages import browser
 from vxlab.experiments.candidates.held_out import HeldOut
 from vxlab.experiments.store.store import Store
 from vxlab.experiments.sweeps.stored import SweepTables, stored_sweeps
-from vxlab.views.explorers.explorer import View, explore
-from vxlab.views.explorers.sweep.explorer import SweepExplorer, explore_sweep
+from vxlab.views.explorers.explorer import View
+from vxlab.views.explorers.faces import explore
+from vxlab.views.explorers.sweep.explorer import SweepExplorer
+from vxlab.views.explorers.sweep.faces import explore_sweep
 from vxlab.views.explorers.sweep.widget import SweepWidget
 from vxlab.views.reports.index import write_index
 from vxlab.views.reports.page import to_html

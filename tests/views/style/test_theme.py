@@ -123,7 +123,7 @@ go.Figure([go.Scatter(y=[1, 3, 2])], {"title": {"text": "my own"}})"""
 EXPLORER = """import sys
 sys.path.insert(0, {tests!r})
 from toy_explorer import Toy
-from vxlab.views.explorers.explorer import explore
+from vxlab.views.explorers.faces import explore
 explore(Toy())"""
 
 

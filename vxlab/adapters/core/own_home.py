@@ -12,7 +12,7 @@ from typing import Any
 
 from vxlab.errors import VxlabError
 
-METHODS: dict[str, Any] = {}
+METHODS: dict[str, type[Any]] = {}
 """Every method's class by its name, as :mod:`vxlab.adapters.methods` fills it."""
 
 Home = tuple[str, str | None]

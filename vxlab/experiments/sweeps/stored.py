@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vxlab.adapters.methods.by_name import METHODS
+from vxlab.adapters.core.own_home import METHODS
 from vxlab.experiments.candidates.held_out import HeldOut, held_out_of
 from vxlab.experiments.candidates.pairs import Pair, pairs_table
 from vxlab.experiments.method_names import family_name, label, layers, rank_of

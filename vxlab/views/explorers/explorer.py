@@ -5,15 +5,10 @@ slider (:mod:`vxlab.views.explorers.offline`), which works in an exported page w
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
 import plotly.graph_objects as go
-
-from vxlab.progress import in_live_notebook
-
-if TYPE_CHECKING:
-    from vxlab.views.explorers.widget import ExplorerWidget
 
 Choice = tuple[str, ...]
 """An option of each menu, in the menus' order."""
@@ -54,22 +49,6 @@ class Explorer(Protocol):
 
     def view(self, choice: Choice, stop: Any) -> View:
         """Return what a choice and a stop's value show."""
-
-
-def explore(explorer: Explorer, interactive: bool | None = None) -> "go.Figure | ExplorerWidget":
-    """Return an explorer's face: widgets, or a figure with its own menu and slider.
-
-    Args:
-        explorer: what there is to choose.
-        interactive: widgets (needs a kernel), or the figure; None: widgets where there is a live notebook to show them.
-    """
-    if in_live_notebook() if interactive is None else interactive:
-        from vxlab.views.explorers.widget import ExplorerWidget
-
-        return ExplorerWidget(explorer)
-    from vxlab.views.explorers.offline import explorer_figure
-
-    return explorer_figure(explorer)
 
 
 def same(one: Any, other: Any) -> bool:

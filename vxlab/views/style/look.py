@@ -10,8 +10,6 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 
-from vxlab.progress import in_live_notebook
-
 COLOURS = ("#0065a8", "#b84300", "#009e73", "#cc6fa6", "#be8a00", "#3399dd", "#555555")
 """Okabe and Ito's hues, told apart by colour-blind readers, as dark as a mark on white needs; symbols and dashes differ
 too."""
@@ -82,10 +80,6 @@ def styled(figure: go.Figure, height: int, legend: bool = True, name: str = "fig
         legend: whether there is one.
         name: what a downloaded image is called.
     """
-    if in_live_notebook():
-        from vxlab.views.style.renderer import show_themed
-
-        show_themed()
     figure.update_layout(
         template="plotly_white", height=height, margin={"l": 70, "r": 30, "t": 40, "b": 60}, showlegend=legend,
         legend={"orientation": "h", "y": 1.03, "yanchor": "bottom", "x": 0}, font={"size": 14, "color": INK},

@@ -19,7 +19,7 @@ from vxlab.experiments.sweeps.stored_scores import MEASURED_COLUMNS, Measured
 from vxlab.spectra.weights import singular_values
 from vxlab.studies.ranks.capture import captured_table
 from vxlab.studies.ranks.table import FAMILIES, rank_tables
-from vxlab.views.explorers.explorer import explore
+from vxlab.views.explorers.faces import explore
 from vxlab.views.explorers.rank.explorer import RankExplorer
 from vxlab.views.explorers.rank.words import in_bytes, percent
 

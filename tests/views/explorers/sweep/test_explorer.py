@@ -19,8 +19,9 @@ from vxlab.experiments.candidates.held_out import HeldOut
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.store.store import Store
 from vxlab.experiments.sweeps.stored import SweepTables, stored_sweeps
-from vxlab.views.explorers.explorer import explore
-from vxlab.views.explorers.sweep.explorer import SweepExplorer, explore_sweep
+from vxlab.views.explorers.faces import explore
+from vxlab.views.explorers.sweep.explorer import SweepExplorer
+from vxlab.views.explorers.sweep.faces import explore_sweep
 from vxlab.views.explorers.sweep.widget import SweepWidget
 from vxlab.views.explorers.sweep.words import choices
 

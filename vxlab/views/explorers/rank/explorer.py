@@ -18,7 +18,8 @@ from vxlab.experiments.sweeps.stored_scores import Measured, measured
 from vxlab.progress import in_live_notebook
 from vxlab.studies.ranks.capture import captured_table
 from vxlab.studies.ranks.table import FAMILIES, RankTables, rank_tables
-from vxlab.views.explorers.explorer import Choice, Stop, View, explore
+from vxlab.views.explorers.explorer import Choice, Stop, View
+from vxlab.views.explorers.faces import explore
 from vxlab.views.explorers.rank.frame import by_role, cost_line, flat_line, rank_frame, role_line
 from vxlab.views.explorers.rank.words import Lines, beside, score, told_costs, told_energy, told_gradient, told_score
 from vxlab.views.style.plain import escape, escaped

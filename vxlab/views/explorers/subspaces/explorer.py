@@ -13,7 +13,8 @@ from vxlab.progress import in_live_notebook
 from vxlab.studies.subspaces.bands import run_bands
 from vxlab.studies.subspaces.bases import SIZES, Whereabouts
 from vxlab.studies.subspaces.tables import SIDES
-from vxlab.views.explorers.explorer import Choice, Stop, View, explore
+from vxlab.views.explorers.explorer import Choice, Stop, View
+from vxlab.views.explorers.faces import explore
 from vxlab.views.explorers.subspaces.frame import CHANCE, MEASURED, colours, framed
 from vxlab.views.explorers.subspaces.words import angle_words, energy_words
 from vxlab.views.style.plain import escape

@@ -2,22 +2,15 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from vxlab.errors import VxlabError
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.metrics import in_words
-from vxlab.experiments.store.database import is_there, place
-from vxlab.experiments.store.store import Store, Where, opened
-from vxlab.experiments.sweeps.comparison import Comparison
-from vxlab.experiments.sweeps.stored import SweepTables, stored_sweeps, tables_of
-from vxlab.progress import in_live_notebook
-from vxlab.studies.published import published_table
-from vxlab.views.explorers.explorer import Choice, Stop, View, explore
+from vxlab.experiments.sweeps.stored import SweepTables
+from vxlab.views.explorers.explorer import Choice, Stop, View
 from vxlab.views.explorers.sweep.filter import Filter, shown
 from vxlab.views.explorers.sweep.score_panel import COSTS, Drawn, ScorePanel, rings, span
 from vxlab.views.explorers.sweep.words import Tables, beside_neighbours, choices, words
@@ -28,45 +21,12 @@ from vxlab.views.style.look import SCORES, look, styled, tick_labels
 from vxlab.views.style.plain import escape, escaped
 
 if TYPE_CHECKING:
-    from vxlab.views.explorers.widget import ExplorerWidget
+    pass
 
-_MOST = 160
-"""views of the figure without a kernel; of a larger sweep it has parameters alone, and of a store the first sweeps"""
 _HEIGHT, _LEGEND_WIDTH, _ROW = 530, 780, 20
 _HEADING = {"text": "", "showarrow": False, "xref": "paper", "yref": "paper"}
 _SPLIT, _KEPT, _TUNED = 0.66, 0.69, 0.26
 """where the small panels begin, and where the second and the third have their tops"""
-
-
-def explore_sweep(
-    result_or_store: "Comparison | Where",
-    *,
-    paper: "pd.DataFrame | str | None" = None,
-    interactive: bool | None = None,
-) -> "go.Figure | ExplorerWidget":
-    """Show a sweep one candidate at a time: its score and price beside all others, its learning curves, its tuning.
-
-    Args:
-        result_or_store: what :func:`vxlab.compare` returned, or a store as :func:`vxlab.run` takes it: a
-            :class:`vxlab.Store`, its path or its URL, None for the usual one. Of a store each task and model is a
-            sweep of its own.
-        paper: the papers' points to lay over the scores, hollow: a task of their GLUE tables, such as ``sst2``, or
-            rows of :func:`vxlab.studies.published.published_table`; None: the sweep's own task, where they have it.
-        interactive: widgets (needs a kernel), or a figure with its own menu and slider; None: widgets where there is
-            a live notebook to show them.
-
-    Raises:
-        VxlabError: this is no comparison and no store, or the papers' tables have no such task.
-    """
-    sweeps, empty = _sweeps(result_or_store)
-    if not sweeps:
-        return explore(_Nothing(empty), interactive)
-    published = {sweep.name: rows for sweep in sweeps if len(rows := _paper_rows(paper, sweep.task))}
-    if in_live_notebook() if interactive is None else interactive:
-        from vxlab.views.explorers.sweep.widget import SweepWidget
-
-        return SweepWidget(SweepExplorer(sweeps, published))
-    return explore(SweepExplorer(sweeps, published, most=_MOST), interactive=False)
 
 
 class SweepExplorer:
@@ -185,66 +145,6 @@ class SweepExplorer:
         total = sum(len(sweep.summary) for sweep in self.every)
         here = sum(map(len, self.offered().values())) if self._most is not None and total > self._most else total
         return said + ([f"{total - here} candidates more: in JupyterLab."] if here < total and not said[1:] else [])
-
-
-class _Nothing:
-    """Words where there is nothing to choose."""
-
-    menus, slider = (), "rank"
-
-    def __init__(self, told: Sequence[str]) -> None:
-        self._told = told
-
-    def offered(self) -> dict[Choice, list[Stop]]:
-        return {(): [("none", "")]}
-
-    def frame(self) -> go.Figure:
-        figure = styled(go.Figure(), height=200, legend=False, name="sweep")
-        figure.update_xaxes(title="trained parameters", showticklabels=False)
-        return figure.update_yaxes(title="test score", showticklabels=False)
-
-    def view(self, choice: Choice, stop: str) -> View:
-        return View([], self._told)
-
-
-def _sweeps(given: "Comparison | Where") -> tuple[list[SweepTables], list[str]]:
-    """Return the sweeps of a comparison or a store, and what is said where there is none."""
-    if isinstance(given, Comparison):
-        return [tables_of(given)], []
-    if not (given is None or isinstance(given, str | Path | Store)):
-        raise VxlabError(
-            f"result_or_store is a {type(given).__name__}; give what vxlab.compare returned, a vxlab.Store or its path"
-        )
-    if not isinstance(given, Store) and not is_there(given):  # looking at a store makes none
-        if given and not Path(given).expanduser().exists():
-            raise VxlabError(
-                f"result_or_store={place(given)!r}: there is no such store; vxlab.Store().name is the usual"
-            )
-        return [], _nothing(place(given), {})
-    with opened(given) as results:
-        found = stored_sweeps(results)
-        return found, [] if found else _nothing(results.name, results.table()["status"].value_counts().to_dict())
-
-
-def _nothing(store: str, counts: Mapping[Any, int]) -> list[str]:
-    runs = ", ".join(f"{count} {status}" for status, count in counts.items())
-    there = f"has no run that ended yet ({runs})" if runs else "has no runs yet"
-    return [
-        f"<b>Nothing to show:</b> the store {escape(store)}",
-        f"{there}. Train some, then run this cell again:",
-        "vxlab.compare(vxlab.fair_recipe('smoke')) takes a minute; notebook 02_rank_sweep asks the whole question.",
-    ]
-
-
-def _paper_rows(paper: "pd.DataFrame | str | None", task: str) -> pd.DataFrame:
-    """Return the papers' rows to lay over a sweep of a task."""
-    if isinstance(paper, pd.DataFrame):
-        return paper.dropna(subset=["parameters", "fraction"])
-    glue = published_table("glue").dropna(subset=["parameters", "fraction"]).query("method != 'full'")
-    if paper is not None and paper not in set(glue["task"]):
-        known = ", ".join(glue["task"].unique())
-        raise VxlabError(f"paper={paper!r} is not a task of the papers' GLUE tables: {known}")
-    return glue[glue["task"] == (paper or task)]
 
 
 def _prepared(sweep: SweepTables) -> SweepTables:
