@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -19,25 +21,50 @@ from places import ROOT
 PACKAGE = ROOT / "vxlab"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-# What the modules of each room may import beside the standard library; of vxlab itself, by the start of the name.
+# Every package, from the ground up. A module imports from its own package and from the levels below, and two packages
+# of one level know nothing of each other. "vxlab" here is what lies beside the packages: errors, paths, words, ...
+LEVELS = (
+    ("vxlab",),
+    ("spectra", "experiments/assets", "experiments/engines"),
+    ("adapters/core", "analysis"),
+    ("adapters/placement",),
+    ("adapters/families", "adapters/peft"),
+    ("adapters/methods",),
+    ("adapters/saving",),
+    ("adapters",),
+    ("experiments/tasks", "experiments/models"),
+    ("experiments",),
+    ("experiments/scoring",),
+    ("experiments/provenance", "experiments/costs"),
+    ("experiments/candidates", "experiments/store"),
+    ("experiments/runs",),
+    ("experiments/sweeps",),
+    ("studies",),
+    tuple(f"studies/{name}" for name in (
+        "cost", "expressivity", "ranks", "start_and_parts", "subspaces", "updates", "weight_similarity",
+    )),
+    ("views/style",),
+    ("views/figures", "views/export"),
+    ("views/explorers",),
+    tuple(f"views/explorers/{name}" for name in ("live_run", "rank", "subspaces", "sweep", "updates")),
+    ("views/reports",),
+    ("cli",),
+)  # fmt: skip
+LEVEL = {package: level for level, packages in enumerate(LEVELS) for package in packages}
+
+# What the small library may import beside the standard library.
 MAY_IMPORT = {
-    "adapters": {
-        "torch",
-        "safetensors",
-        "vxlab.adapters",
-        "vxlab.checks",
-        "vxlab.errors",
-        "vxlab.spectra",
-        "vxlab._version",
-    },
-    "analysis": {"torch", "numpy", "scipy", "vxlab.analysis", "vxlab.errors", "vxlab.spectra", "vxlab.svd"},
+    "vxlab": {"platformdirs"},
+    "spectra": {"torch", "safetensors"},
+    "adapters": {"torch", "safetensors"},
+    "analysis": {"torch", "numpy", "scipy"},
 }
 MAY_NOT_IMPORT = {
-    "experiments": {"vxlab.views", "plotly", "papermill", "nbformat", "nbconvert", "ipywidgets", "IPython"},
-    "views": {"vxlab.adapters"},
+    "experiments": {"plotly", "papermill", "nbformat", "nbconvert", "ipywidgets", "IPython"},
+    "studies": {"plotly", "papermill", "nbformat", "nbconvert", "ipywidgets", "IPython"},
 }
-# The one library that is held against ours, in the one module that knows it, imported when used.
-OPTIONAL = {"adapters/peer_configs.py": "peft"}
+# The libraries of one choice each, in the one module that knows them, imported when used.
+OPTIONAL = {"adapters/peft/settings.py": {"peft"}, "progress.py": {"tqdm", "IPython"}}
 HEAVY = (
     "transformers",
     "peft",
@@ -50,82 +77,148 @@ HEAVY = (
     "IPython",
     "accelerate",
 )
-# The bottom of the house: what every room may stand on, and what these modules need themselves.
-BOTTOM = ("_version", "checks", "errors", "paths", "spectra", "spectra_cache", "svd", "told")
+FLAT, FLAT_EXPERIMENTS = 21, 8
+"""the most modules that lie in one folder, and beside the packages of ``experiments``"""
 
 
 def imported(source: str) -> Iterator[str]:
-    """Yield the dotted name of every import, wherever in the source it stands.
-
-    ``from vxlab import x`` counts as ``vxlab.x``: it reaches whatever room x is from.
-    """
-    for node in ast.walk(ast.parse(source)):
+    """Yield the dotted name of every import, wherever in the source it stands, but for those of type checking alone."""
+    waiting: list[ast.AST] = [ast.parse(source)]
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "a relative import"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting.extend(node.orelse)
+        else:
+            waiting.extend(ast.iter_child_nodes(node))
 
 
-def forbidden(room: str, name: str) -> bool:
-    """Say whether a module of a room may not import this name."""
-    if room in MAY_IMPORT:
-        return name.split(".")[0] not in sys.stdlib_module_names and not _under(name, MAY_IMPORT[room])
-    whole_package = name == "vxlab" or (name.startswith("vxlab.") and not _is_module(name))
-    return whole_package or _under(name, MAY_NOT_IMPORT[room])
+def _source(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
-def _optional(path: Path, name: str) -> bool:
-    return name.split(".")[0] == OPTIONAL.get(path.relative_to(PACKAGE).as_posix())
+def _modules(room: str = "") -> list[Path]:
+    inside = PACKAGE.glob("*.py") if room == "vxlab" else (PACKAGE / room).rglob("*.py")
+    return sorted(path for path in inside if path.name not in ("__init__.py", "__main__.py"))
 
 
-def _under(name: str, allowed: set[str]) -> bool:
-    return any(name == each or name.startswith(each + ".") for each in allowed)
+def _package(path: Path) -> str:
+    folder = path.parent.relative_to(PACKAGE).as_posix()
+    return "vxlab" if folder == "." else folder
 
 
-def _is_module(name: str) -> bool:
-    """Say whether the second part of ``vxlab.x.y`` is a room or a module, and no public name of vxlab's own."""
-    place = PACKAGE / name.split(".")[1]
-    return place.is_dir() or place.with_suffix(".py").is_file()
+def _offered(init: Path) -> dict[str, Path]:
+    """Return what a package offers, by name, with the file that it comes from."""
+    found: dict[str, Path] = {}
+    for node in ast.walk(ast.parse(_source(init))):
+        if isinstance(node, ast.ImportFrom) and (file := _file(node.module or "")):
+            found |= {alias.asname or alias.name: file for alias in node.names}
+    return found
 
 
-def _modules(room: str) -> list[Path]:
-    return sorted((PACKAGE / room).rglob("*.py"))
+def _file(dotted: str) -> Path | None:
+    """Return the file that a dotted name means: a module, or where a package has a name from."""
+    if dotted.partition(".")[0] != "vxlab":
+        return None
+    place = ROOT.joinpath(*dotted.split("."))
+    if place.with_suffix(".py").is_file():
+        return place.with_suffix(".py")
+    if place.with_suffix("").is_dir() and (place / "__init__.py").is_file():
+        return place / "__init__.py"
+    package, _, name = dotted.rpartition(".")
+    owner = _file(package)
+    if owner is None or owner.name != "__init__.py":
+        return owner
+    return _offered(owner).get(name, owner)
+
+
+def _graph() -> dict[Path, set[Path]]:
+    """Return which modules of vxlab each imports, by file, a name that a package offers counted to where it is from."""
+    edges: dict[Path, set[Path]] = {}
+    for path in _modules():
+        files = {_file(name) for name in imported(_source(path))}
+        edges[path] = {file for file in files if file and file != path and file.name != "__init__.py"}
+    return edges
+
+
+GRAPH = _graph()
+
+
+def _circle(edges: Mapping[object, set[object]]) -> list[str]:
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        return [str(node) for node in error.args[1]]
+    return []
+
+
+def upward(edges: Mapping[Path, set[Path]]) -> list[str]:
+    """Return the imports that do not go down a level, or stay in their package."""
+    pairs = [(path, file) for path, files in edges.items() for file in files if _package(path) != _package(file)]
+    return [
+        f"{path.relative_to(PACKAGE)} imports {file.relative_to(PACKAGE)}"
+        for path, file in pairs
+        if LEVEL[_package(file)] >= LEVEL[_package(path)]
+    ]
+
+
+def test_every_package_has_its_level():
+    assert {_package(path) for path in _modules()} == set(LEVEL)
+
+
+def test_imports_go_down():
+    assert upward(GRAPH) == []
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    assert len(GRAPH) > 200
+    assert _circle(GRAPH) == []
+
+
+def test_a_circle_and_a_step_up_are_found():
+    spec, run = PACKAGE / "experiments" / "spec.py", PACKAGE / "experiments" / "runs" / "one_run.py"
+    assert upward({spec: {run}}) == ["experiments/spec.py imports experiments/runs/one_run.py"]
+    assert _circle(GRAPH | {spec: {run}}) != []
+    assert _file("vxlab.adapters.LoRA") == PACKAGE / "adapters" / "families" / "lora.py"
+    assert list(imported("def f():\n    from a import b\nif TYPE_CHECKING:\n    import c\nelse:\n    import d")) == [
+        "d",
+        "a.b",
+    ]
+
+
+def test_no_folder_is_a_heap():
+    counts = Counter(_package(path) for path in _modules())
+    assert max(counts.values()) <= FLAT
+    assert counts["experiments"] <= FLAT_EXPERIMENTS
 
 
 @pytest.mark.parametrize("room", [*MAY_IMPORT, *MAY_NOT_IMPORT])
-def test_imports_go_in_one_direction(room):
-    assert len(_modules(room)) > 1
+def test_a_room_needs_the_libraries_that_are_its_own(room):
+    assert _modules(room)
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in _modules(room)
-        for name in imported(path.read_text(encoding="utf-8"))
-        if forbidden(room, name) and not _optional(path, name)
+        for name in {name.partition(".")[0] for name in imported(_source(path))}
+        - OPTIONAL.get(path.relative_to(PACKAGE).as_posix(), set())
+        if forbidden(room, name)
     ]
     assert wrong == []
 
 
-def test_every_room_has_its_rule():
-    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert rooms == {*MAY_IMPORT, *MAY_NOT_IMPORT}
+def forbidden(room: str, library: str) -> bool:
+    """Say whether the modules of a room may not import this library."""
+    if room in MAY_NOT_IMPORT:
+        return library in MAY_NOT_IMPORT[room]
+    return library not in {*sys.stdlib_module_names, "vxlab", *MAY_IMPORT[room]}
 
 
-@pytest.mark.parametrize(
-    ("room", "source"),
-    [
-        ("adapters", "import numpy"),
-        ("adapters", "def f():\n    from transformers import Trainer"),
-        ("adapters", "from vxlab import analysis"),
-        ("analysis", "from vxlab.adapters.layer import AdaptedLinear"),
-        ("experiments", "from vxlab.views import figures"),
-        ("experiments", "from vxlab import views"),
-        ("experiments", "from vxlab import VeRA"),
-        ("views", "import vxlab.adapters.lora as lora"),
-        ("views", "import vxlab"),
-    ],
-)
-def test_the_rule_catches_what_it_should(room, source):
-    assert any(forbidden(room, name) for name in imported(source))
+def test_every_package_says_what_it_is_for():
+    silent = [path for path in PACKAGE.rglob("__init__.py") if not ast.get_docstring(ast.parse(_source(path)))]
+    assert silent == []
 
 
 def test_importing_vxlab_loads_nothing_heavy():
@@ -135,19 +228,9 @@ def test_importing_vxlab_loads_nothing_heavy():
     assert loaded.stdout.split() == []
 
 
-def test_the_adapters_alone_need_the_core_dependencies_only():
-    paths = [*_modules("adapters"), *((PACKAGE / name).with_suffix(".py") for name in BOTTOM)]
-    found = ((path, name) for path in paths for name in imported(path.read_text(encoding="utf-8")))
-    names = {name.split(".")[0] for path, name in found if not _optional(path, name)}
-    needed = {Requirement(text).name for text in PROJECT["dependencies"]}
-    assert names - set(sys.stdlib_module_names) - {"vxlab"} == needed
-
-
-def test_the_bottom_of_the_house_stands_on_itself():
-    allowed = {f"vxlab.{name}" for name in BOTTOM}
-    paths = [(PACKAGE / name).with_suffix(".py") for name in BOTTOM]
-    names = {name for path in paths for name in imported(path.read_text(encoding="utf-8"))}
-    assert [name for name in names if name.startswith("vxlab") and not _under(name, allowed)] == []
+def test_the_small_library_needs_the_core_dependencies_only():
+    names = set().union(*(MAY_IMPORT[room] for room in ("vxlab", "spectra", "adapters")))
+    assert names == {Requirement(text).name for text in PROJECT["dependencies"]}
 
 
 def _requirements() -> list[Requirement]:

@@ -1,1 +1,1 @@
-
+"""Tensor mathematics on weights, updates and gradients."""

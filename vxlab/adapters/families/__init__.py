@@ -1,0 +1,1 @@
+"""The families of adapters, one a file, and the baselines without an adapter."""

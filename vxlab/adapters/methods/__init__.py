@@ -1,0 +1,1 @@
+"""Every method by its name, vxlab's and those that users register."""

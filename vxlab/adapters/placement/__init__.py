@@ -1,0 +1,1 @@
+"""Where an adapter goes and what it meets there: target layers, wrappers, hooks, shared memory, buffers."""

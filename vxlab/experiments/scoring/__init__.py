@@ -1,0 +1,1 @@
+"""Scores of predictions, how uncertain they are, and what a difference of two shows."""

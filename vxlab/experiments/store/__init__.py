@@ -1,0 +1,1 @@
+"""The results store: runs in a database and their folders, claimed, read, kept and looked after."""

@@ -1,0 +1,1 @@
+"""Many runs: planned, run once each, tuned fairly, gathered, compared."""

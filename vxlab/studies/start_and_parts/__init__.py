@@ -1,0 +1,1 @@
+"""Notebook 06: what an adapter's start and parts are worth."""

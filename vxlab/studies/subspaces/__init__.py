@@ -1,0 +1,1 @@
+"""Notebook 03: which singular subspaces learning uses."""

@@ -1,0 +1,1 @@
+"""The update explorer's tables: what a run learnt in each layer."""

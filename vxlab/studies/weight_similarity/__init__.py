@@ -1,0 +1,1 @@
+"""Notebook 04: whether VeRA and LoRA learn similar updates."""

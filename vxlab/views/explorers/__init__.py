@@ -1,0 +1,1 @@
+"""Explorers: what a reader chooses and what each choice shows, with and without a kernel."""

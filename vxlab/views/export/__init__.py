@@ -1,0 +1,1 @@
+"""Files that a reader asks for: tables as CSV, figures as PNG or SVG."""

@@ -1,0 +1,1 @@
+"""Plotly figures from tables, one module a study."""

@@ -1,0 +1,1 @@
+"""Reports: notebooks executed with parameters, their pages, and the index of all."""

@@ -1,0 +1,1 @@
+"""One look for all that is shown: colours, panels, plain text, Markdown, the theme."""

@@ -1,0 +1,1 @@
+"""A run to sit beside while it trains."""
