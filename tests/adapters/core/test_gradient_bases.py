@@ -14,7 +14,7 @@ from toy_checkpoints import altered
 import vxlab
 from vxlab.adapters.core.layer import linear_shape
 from vxlab.adapters.placement.attached import attachment_of, stored_bases
-from vxlab.adapters.saving import checkpoint
+from vxlab.adapters.saving.adapter_files import SETTINGS_FILE, TENSORS_FILE
 from vxlab.spectra.weights import SubspaceWarning
 
 METHOD = vxlab.LoRAXS(rank=4, basis="gradient")
@@ -93,7 +93,7 @@ def test_a_saved_adapter_brings_its_bases_bit_for_bit(name: str, tmp_path: Path)
     assert all(torch.equal(basis, theirs[key]) for key, basis in mine.items())
     assert torch.equal(logits(loaded, name), logits(model, name))
     again = vxlab.save_adapter(loaded, tmp_path / "b")
-    for file in (checkpoint.TENSORS_FILE, checkpoint.SETTINGS_FILE):
+    for file in (TENSORS_FILE, checkpoint.SETTINGS_FILE):
         assert (again / file).read_bytes() == (tmp_path / "a" / file).read_bytes()
 
 
@@ -115,14 +115,14 @@ def test_the_bases_count_among_the_bytes_that_are_stored(tmp_path: Path) -> None
     model = trained()
     folder = vxlab.save_adapter(model, tmp_path / "a")
     stored = [*stored_bases(model).values(), *(p for p in model.parameters() if p.requires_grad)]
-    size = (folder / checkpoint.TENSORS_FILE).stat().st_size
+    size = (folder / TENSORS_FILE).stat().st_size
     assert 0 < size - sum(tensor.numel() * tensor.element_size() for tensor in stored) < 8192
-    assert "basis_probes" not in json.loads((folder / checkpoint.SETTINGS_FILE).read_text())
+    assert "basis_probes" not in json.loads((folder / SETTINGS_FILE).read_text())
 
 
 def test_a_file_without_the_bases_is_refused_and_the_model_left_bare(tmp_path: Path) -> None:
     folder = vxlab.save_adapter(trained(), tmp_path / "a")
-    path = folder / checkpoint.TENSORS_FILE
+    path = folder / TENSORS_FILE
     save_file({key: each for key, each in load_file(path).items() if not key.endswith("right_basis")}, path)
     altered(folder, tensors_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     model = ARCHITECTURES["bert"]()
@@ -134,7 +134,7 @@ def test_a_file_without_the_bases_is_refused_and_the_model_left_bare(tmp_path: P
 @pytest.mark.parametrize(("key", "shape"), [("left_basis", (32, 3)), ("right_basis", (32, 4)), ("left_basis", (4,))])
 def test_a_file_with_bases_of_another_rank_or_side_is_refused(key: str, shape: tuple[int, ...], tmp_path: Path) -> None:
     folder = vxlab.save_adapter(trained(), tmp_path / "a")
-    path, layers = folder / checkpoint.TENSORS_FILE, attachment_of(trained()).layers
+    path, layers = folder / TENSORS_FILE, attachment_of(trained()).layers
     save_file(load_file(path) | {f"{layers[0]}.{key}": torch.ones(shape)}, path)
     altered(folder, tensors_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     model = ARCHITECTURES["bert"]()

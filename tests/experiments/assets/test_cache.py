@@ -22,7 +22,7 @@ from vxlab.experiments.assets.manifest import Asset, File
 CHILD = """
 import sys
 from pathlib import Path
-from vxlab.experiments import assets, manifest
+from vxlab.experiments.assets import cache as assets, manifest
 table = manifest.read_manifest(Path(sys.argv[1]))
 manifest.manifest = lambda: table
 """

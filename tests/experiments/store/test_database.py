@@ -149,7 +149,7 @@ def test_what_is_no_place_for_a_store_is_refused_and_nothing_is_made(
         ({"patience": -1}, "patience=-1 is no time to wait; choose 0 seconds or more"),
         ({"lease_seconds": None}, "lease_seconds=None is a NoneType; it must be a number"),
         ({"folder": 3}, "folder=3 is an int; it must be a text or None"),
-        ({"folder": __file__}, "test_store_database.py' is a file; name the folder of the runs"),
+        ({"folder": __file__}, "test_database.py' is a file; name the folder of the runs"),
         ({"folder": "a\0b"}, "is no path: embedded null byte"),
     ],
 )

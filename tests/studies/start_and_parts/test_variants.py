@@ -12,6 +12,7 @@ from scipy import stats
 
 import vxlab
 from vxlab.experiments.runs.trained import layer_weights
+from vxlab.experiments.sweeps.rates import first_step, reach
 from vxlab.studies.claims import ABSENT, CONSISTENT, CONTRADICTS, NOISY
 from vxlab.studies.published import published_table
 from vxlab.studies.start_and_parts.claims import (
@@ -21,8 +22,7 @@ from vxlab.studies.start_and_parts.claims import (
     published_differences,
     told_apart_sentence,
 )
-from vxlab.studies.start_and_parts.variants import candidates, first_step, parts_sweep, variants
-from vxlab.studies.subspaces.bases import reach
+from vxlab.studies.start_and_parts.variants import candidates, parts_sweep, variants
 from vxlab.views.figures.start_and_parts import parts_against_unchanged
 
 OF = variants(vera_rank=4, lora_xs_rank=4, weights={"layer": torch.diag(torch.arange(16.0, 0, -1))})

@@ -15,6 +15,7 @@ from vxlab.experiments.runs.inputs import Materials
 from vxlab.experiments.runs.trained import base_weights, full_updates, trained_updates
 from vxlab.experiments.sweeps.comparison import Comparison
 from vxlab.experiments.sweeps.fair_recipes import fair_study
+from vxlab.experiments.sweeps.rates import reach
 from vxlab.studies.subspaces import bases as subspace_study
 from vxlab.studies.subspaces.bases import (
     BASES,
@@ -22,7 +23,6 @@ from vxlab.studies.subspaces.bases import (
     band_candidates,
     by_basis,
     finished_runs,
-    reach,
     whereabouts,
 )
 from vxlab.studies.subspaces.capture import band_capture

@@ -3,6 +3,7 @@
 import plotly.graph_objects as go
 import pytest
 from jupyterlab import Tab, browser, server, write_notebook
+from places import SUPPORT
 from toy_explorer import SIZES, Toy
 
 from vxlab.views.explorers.faces import explore
@@ -123,7 +124,7 @@ explore(toy)
 def test_in_jupyterlab_the_last_of_many_moves_wins_and_none_queue_up(tmp_path, request):
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    write_notebook(folder / "toy.ipynb", SLOW.format(tests=str(request.path.parent)), "print(len(toy.seen), 'views')")
+    write_notebook(folder / "toy.ipynb", SLOW.format(tests=str(SUPPORT)), "print(len(toy.seen), 'views')")
     with server(folder) as url, browser() as opened:
         tab = Tab(opened.new_page(viewport={"width": 900, "height": 900}), url, "toy.ipynb")
         tab.run_all()

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 import toy_notebooks as toy
 from pages import browser, shown
+from places import SUPPORT
 
 from vxlab import VxlabError, __version__
 from vxlab.views.reports import notebooks
@@ -216,7 +217,7 @@ class Drawn(Toy):
 def test_an_explorers_slider_works_in_the_page_without_kernel_or_network(
     browser: Any, workplace: Path, request: pytest.FixtureRequest
 ) -> None:
-    cells = [EXPLORER.format(tests=str(request.path.parent)), "explore(Drawn(), interactive=True)", "explore(Drawn())"]
+    cells = [EXPLORER.format(tests=str(SUPPORT)), "explore(Drawn(), interactive=True)", "explore(Drawn())"]
     toy.write(workplace / "explore.ipynb", *map(toy.code, cells))
     page = report("explore.ipynb", folder="explored")
     assert page.stat().st_size < 8_000_000

@@ -6,6 +6,7 @@ from collections import defaultdict
 import pytest
 from gallery import every_figure, overlapping
 from jupyterlab import Tab, browser, server, write_notebook
+from places import SUPPORT
 from plotly.offline import get_plotlyjs
 
 from vxlab.views.style.look import theme_css
@@ -115,7 +116,7 @@ def test_every_text_of_every_figure_can_be_read(figures, drawn, scheme):
 
 
 HOUSE = """import pandas as pd
-from vxlab.views import figures
+from vxlab.views.figures import runs as figures
 table = pd.DataFrame([(0, "query", 1.7), (1, "query", 1.9)], columns=["block", "role", "d_norm"])
 figures.layer_norms(table, "d_norm", "‖d‖₂", start=1.6)"""
 OWN = """import plotly.graph_objects as go
@@ -130,7 +131,7 @@ explore(Toy())"""
 def test_in_a_dark_jupyterlab_figures_of_the_house_are_dark_and_your_own_are_left_alone(tmp_path, request):
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    write_notebook(folder / "dark.ipynb", HOUSE, OWN, EXPLORER.format(tests=str(request.path.parent)))
+    write_notebook(folder / "dark.ipynb", HOUSE, OWN, EXPLORER.format(tests=str(SUPPORT)))
     with server(folder, dark=True) as url, browser() as opened:
         tab = Tab(opened.new_page(viewport={"width": 1000, "height": 1600}, accept_downloads=True), url, "dark.ipynb")
         tab.run_all()

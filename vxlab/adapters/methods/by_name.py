@@ -89,7 +89,8 @@ def method_from_name(name: str, /, **settings: object) -> Method:
     missing = [field.name for field in own if field.name not in settings and _is_required(field)]
     if missing:
         raise VxlabError(f"method {cls.name!r} needs {' and '.join(missing)}, for which it has no default")
-    return cls(**settings)
+    method: Method = cls(**settings)
+    return method
 
 
 def require_registered(method: Method) -> None:

@@ -1,7 +1,7 @@
 """What a finished run trained: the model, each layer's update, and how far it moved."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +13,7 @@ from vxlab.adapters.core.roles import role_of
 from vxlab.analysis.matrices import Update
 from vxlab.analysis.updates import relative_update_norm
 from vxlab.errors import VxlabError
+from vxlab.experiments.method_names import family_name, label
 from vxlab.experiments.models.load import load_model, model_source, name_labels
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.probe_model import load_probed
@@ -38,17 +39,61 @@ def load_trained(record: RunRecord) -> nn.Module:
     return load_probed(base, adapter).eval() if record.probe else load_adapter(base, adapter).eval()
 
 
-def require_updates(record: RunRecord) -> None:
-    """Raise for a run that left the backbone as it was.
+def require_updates(record: object, name: str = "run") -> None:
+    """Raise unless a value is the record of a run that finished and may have trained the backbone.
+
+    Args:
+        record: what a caller gave.
+        name: of the argument.
 
     Raises:
-        VxlabError: it is a probe's.
+        VxlabError: it is no record (``Store.record`` gives None for a run that is not there), or the run diverged or is
+            a probe's.
     """
+    if not isinstance(record, RunRecord):
+        raise VxlabError(
+            f"{name} is {'None' if record is None else f'of type {type(record).__name__}'}, not a trained run; give "
+            "what vxlab.run(spec) returned, or vxlab.Store().record(key) with a key from its table()"
+        )
+    if record.status != "finished":
+        raise VxlabError(
+            f"run {record.key[:12]} ({label(record.spec['method'])}) {record.status}, so its update says nothing; "
+            "lower its learning rate and train again"
+        )
     if record.probe:
         raise VxlabError(
             f"run {record.key[:12]} is of a probe, which trains nothing in the backbone, so there is no update to look "
             "at; give a run of LoRA, VeRA, LoRA-XS, LiDB, of a family of yours or of full fine-tuning"
         )
+
+
+def require_same(first: RunRecord, second: RunRecord, what: str, of: Callable[[RunRecord], Any]) -> None:
+    """Raise unless two runs share what is compared.
+
+    Args:
+        first: one run.
+        second: the other.
+        what: it is called, in the plural.
+        of: returns it of a run.
+    """
+    if of(first) != of(second):
+        told = f"{describe_run(first)} has {of(first)}, {describe_run(second)} has {of(second)}"
+        raise VxlabError(f"runs differ in their {what}: {told}; compare runs that share them")
+
+
+def require_same_base(first: RunRecord, second: RunRecord) -> None:
+    """Raise unless two runs started from the same weights: updates of others have nothing to be alike in."""
+    require_same(first, second, "base models", _base_of)
+
+
+def _base_of(record: RunRecord) -> str:
+    fingerprint = record.identity.get("model")
+    return fingerprint[:12] if fingerprint else str(record.spec["model"])
+
+
+def describe_run(record: RunRecord) -> str:
+    """Return a run by its method, its seed and the start of its key, for an error."""
+    return f"{family_name(record.spec['method'])}, seed {record.spec.get('seed')} (run {record.key[:12]})"
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from vxlab.experiments.models.load import load_model
 from vxlab.experiments.runs.trained import layer_weights
 from vxlab.experiments.sweeps.fair_recipes import fair_study
 from vxlab.experiments.sweeps.protocol import Candidate, FairSweep
-from vxlab.studies.subspaces.bases import reach
+from vxlab.experiments.sweeps.rates import first_step, reach
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,8 +91,8 @@ def variants(vera_rank: int, lora_xs_rank: int, weights: "Mapping[str, Tensor]")
 
     A variant's learning rates are those of the unchanged method, times the ratio of how far the first step of a rate
     moves ΔW: Adam moves every entry of what trains by about the rate. VeRA's first step moves b, or d where that
-    trains alone, and :func:`first_step` draws the matrices to see how far; LoRA-XS's moves R, and
-    :func:`~vxlab.studies.subspaces.bases.reach` tells how far. Where d starts at 1e-7 the first step moves nothing,
+    trains alone, and ``first_step`` draws the matrices to see how far; LoRA-XS's moves R, and
+    ``reach`` tells how far. Where d starts at 1e-7 the first step moves nothing,
     and its rates are the unchanged method's; the first gradient's basis has the unchanged method's Σ, and so its rates.
 
     Args:
@@ -133,17 +133,6 @@ def _of_lora_xs(plain: LoRAXS, weights: "Mapping[str, Tensor]") -> list[Variant]
     steps = [1.0 if each.needs_gradients else own / reach(each, weights) for each in changes.values()]
     changed = [Variant(*place, each, step) for (place, each), step in zip(changes.items(), steps, strict=True)]
     return [Variant(UNCHANGED, "as published", plain), *changed]
-
-
-def first_step(method: VeRA, shape: tuple[int, int]) -> float:
-    """Return ‖ΔW‖_F of a layer ``(out, in)`` after a step that moves every entry of b, or of d alone, by 1.
-
-    >>> round(first_step(VeRA(64, d_initial=1.0), (32, 32)) / first_step(VeRA(64), (32, 32)), 6)
-    10.0
-    """
-    shared = dataclasses.replace(method, unique=False).shared([shape])
-    start = 1.0 if method.vectors == "d" else method.d_initial
-    return start * float((shared["B"].double() @ shared["A"].double()).norm())
 
 
 def candidates(of: Sequence[Variant], centres: Mapping[str, float]) -> list[Candidate]:

@@ -58,7 +58,7 @@ def run_bands(
         VxlabError: the run did not finish or trained no updates, none of them in the targets, or a fraction is out of
             its range.
     """
-    require_trained(record)
+    require_updates(record)
     sizes = sorted({float(fraction) for fraction in fractions if band_rank(1, fraction)})
     if not sizes:
         raise VxlabError("fractions is empty, so there is no band to show; give shares above 0, at most 1")
@@ -72,30 +72,6 @@ def run_bands(
         kept_table("run-band-energies", identity, lambda: tables.found.energies, store=store),
         kept_table("run-band-angles", identity, lambda: tables.found.angles, store=store),
     )
-
-
-def require_trained(record: object, name: str = "run") -> None:
-    """Raise unless a value is the record of a run that finished and may have trained the backbone.
-
-    Args:
-        record: what a caller gave.
-        name: of the argument.
-
-    Raises:
-        VxlabError: it is no record (``Store.record`` gives None for a run that is not there), or the run diverged or is
-            a probe's.
-    """
-    if not isinstance(record, RunRecord):
-        raise VxlabError(
-            f"{name} is {'None' if record is None else f'of type {type(record).__name__}'}, not a trained run; give "
-            "what vxlab.run(spec) returned, or vxlab.Store().record(key) with a key from its table()"
-        )
-    if record.status != "finished":
-        raise VxlabError(
-            f"run {record.key[:12]} ({label(record.spec['method'])}) {record.status}, so its update says nothing; "
-            "lower its learning rate and train again"
-        )
-    require_updates(record)
 
 
 def angles_by_size(

@@ -1,7 +1,6 @@
 """LoRA-XS in other subspaces than the top one, with rates of their own, and where finished runs' updates lie."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +17,7 @@ from vxlab.experiments.store.store import Where, opened
 from vxlab.experiments.sweeps.comparison import Comparison
 from vxlab.experiments.sweeps.fair_recipes import fair_study
 from vxlab.experiments.sweeps.protocol import Candidate
+from vxlab.experiments.sweeps.rates import reach
 from vxlab.spectra.weights import Triplets
 from vxlab.studies.subspaces.tables import band_angles, band_energies, decomposed, spectra_table
 
@@ -76,27 +76,6 @@ def band_candidates(
     reaches = {basis: reach(method, weights) for basis, method in methods.items()}
     centres = {basis: float(f"{middle * reaches['top'] / reaches[basis]:.2g}") for basis in bases}
     return [Candidate(methods[basis], learning_rate=centres[basis]) for basis in bases]
-
-
-def reach(method: LoRAXS, weights: Mapping[str, Tensor]) -> float:
-    """Return how far ΔW goes by the Frobenius norm, for each unit of R's entries, where their signs are random.
-
-    (α/r)·‖left₀‖_F·‖right₀‖_F, the root mean square over the layers.
-
-    Args:
-        method: LoRA-XS in any basis that follows from W and a seed.
-        weights: W ``(out, in)`` by layer.
-
-    >>> import torch
-    >>> reach(LoRAXS(rank=1), {"layer": torch.diag(torch.tensor([5.0, 3.0]))})
-    5.0
-    """
-    frozen = method.frozen(weights)
-    squares = [
-        float((tensors["left_basis"].double().norm() * tensors["right_basis"].double().norm()).square())
-        for tensors in frozen.values()
-    ]
-    return method.scaling * math.sqrt(sum(squares) / len(squares))
 
 
 def by_basis(result: Comparison) -> Comparison:

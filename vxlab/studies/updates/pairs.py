@@ -10,12 +10,11 @@ from vxlab.analysis.spectrum import update_singular_values
 from vxlab.analysis.subspaces import chance_overlap
 from vxlab.errors import VxlabError
 from vxlab.experiments.record import RunRecord
+from vxlab.experiments.runs.trained import require_same_base, require_updates
 from vxlab.experiments.store.computed_tables import kept_table
 from vxlab.experiments.store.store import Where
 from vxlab.progress import progress_bar
-from vxlab.studies.subspaces.bands import require_trained
 from vxlab.studies.updates.table import trained_layers
-from vxlab.studies.weight_similarity.table import require_same_base
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,8 +39,8 @@ def pair_table(first: RunRecord, second: RunRecord, *, store: Where = None) -> "
     Raises:
         VxlabError: a run did not finish or trained no updates, or the runs differ in their base model or layers.
     """
-    require_trained(first)
-    require_trained(second, "other")
+    require_updates(first)
+    require_updates(second, "other")
     require_same_base(first, second)
     identity = {"runs": [first.digest, second.digest]}
     return kept_table("update-pairs", identity, lambda: _pairs(first, second), store=store)

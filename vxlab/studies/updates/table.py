@@ -15,11 +15,10 @@ from vxlab.analysis.spectrum import effective_rank, stable_rank, update_singular
 from vxlab.errors import VxlabError
 from vxlab.experiments.method_names import label
 from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import base_weights, full_updates, load_trained, place
+from vxlab.experiments.runs.trained import base_weights, full_updates, load_trained, place, require_updates
 from vxlab.experiments.store.computed_tables import kept_table
 from vxlab.experiments.store.store import Where
 from vxlab.progress import progress_bar
-from vxlab.studies.subspaces.bands import require_trained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +68,7 @@ def update_tables(record: RunRecord, *, store: Where = None) -> UpdateTables:
     Raises:
         VxlabError: the run did not finish, trained no updates, or its base model is no longer the one it trained on.
     """
-    require_trained(record)
+    require_updates(record)
     computed = _Computed(record)
     identity = {"run": record.digest}
     return UpdateTables(

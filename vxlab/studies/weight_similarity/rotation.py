@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 from vxlab.analysis.chance import rotation_test
 from vxlab.errors import VxlabError
 from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import place, trained_updates
+from vxlab.experiments.runs.trained import place, require_same_base, trained_updates
 from vxlab.experiments.scoring.significance import holm
-from vxlab.studies.weight_similarity.table import require_same_base
 
 if TYPE_CHECKING:
     import pandas as pd

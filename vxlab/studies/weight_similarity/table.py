@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,14 @@ from vxlab.experiments.method_names import family_name
 from vxlab.experiments.models.load import load_model
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.layer_inputs import layer_inputs
-from vxlab.experiments.runs.trained import load_trained, place, trained_updates
+from vxlab.experiments.runs.trained import (
+    describe_run,
+    load_trained,
+    place,
+    require_same,
+    require_same_base,
+    trained_updates,
+)
 from vxlab.experiments.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -102,11 +110,6 @@ def random_updates(record: RunRecord, seeds: Sequence[int]) -> list[dict[str, Up
                 parameter.copy_(noise * (kept[name][key].norm() / noise.norm()))
         drawn.append({name: _double(layer.factors()) for name, layer in layers.items()})
     return drawn
-
-
-def require_same_base(first: RunRecord, second: RunRecord) -> None:
-    """Raise unless two runs started from the same weights: updates of others have nothing to be alike in."""
-    _alike(first, second, "base models", _base)
 
 
 def require_role(spec: RunSpec, role: str) -> None:
@@ -245,16 +248,22 @@ def _checked(records: Sequence[RunRecord | None]) -> list[RunRecord]:
         raise VxlabError("records holds None: a run failed or is not in the store; the sweep's table says which")
     for record in runs:
         if record.status != "finished":
-            raise VxlabError(f"{_told(record)} {record.status}, so its update says nothing; lower its learning rate")
+            raise VxlabError(
+                f"{describe_run(record)} {record.status}, so its update says nothing; lower its learning rate"
+            )
         require_same_base(runs[0], record)
-        _alike(runs[0], record, "tasks", lambda each: each.spec.get("task"))
-        _alike(runs[0], record, "ranks", lambda each: each.spec["method"].get("rank"))
+        require_same(runs[0], record, "tasks", lambda each: each.spec.get("task"))
+        require_same(runs[0], record, "ranks", lambda each: each.spec["method"].get("rank"))
         _own_numbers(record, runs)
         same = next(each for each in runs if each.spec["method"]["name"] == record.spec["method"]["name"])
-        _alike(same, record, "settings beside the seed", _settings)
+        require_same(same, record, "settings beside the seed", _settings)
         for name in sorted({*same.spec, *record.spec} - _MAY_DIFFER):
-            _alike(same, record, name, lambda each, name=name: each.spec.get(name))
+            require_same(same, record, name, partial(_setting, name))
     return runs
+
+
+def _setting(name: str, record: RunRecord) -> Any:
+    return record.spec.get(name)
 
 
 def _own_numbers(record: RunRecord, runs: Sequence[RunRecord]) -> None:
@@ -267,20 +276,10 @@ def _own_numbers(record: RunRecord, runs: Sequence[RunRecord]) -> None:
     others = [each for each in runs if each.spec["method"]["name"] != method["name"]]
     if method["name"] == "vera" and any(each.spec["seed"] == method["seed"] for each in others):
         raise VxlabError(
-            f"{_told(record)} draws its frozen pair from seed {method['seed']}, with which {_told(others[0])} or "
-            f"another trains: both hold the same random numbers; take VeRA(seed=1000), a seed that no run trains with"
+            f"{describe_run(record)} draws its frozen pair from seed {method['seed']}, with which "
+            f"{describe_run(others[0])} or another trains: both hold "
+            "the same random numbers; take VeRA(seed=1000), a seed that no run trains with"
         )
-
-
-def _alike(first: RunRecord, second: RunRecord, what: str, of: Any) -> None:
-    if of(first) != of(second):
-        told = f"{_told(first)} has {of(first)}, {_told(second)} has {of(second)}"
-        raise VxlabError(f"runs differ in their {what}: {told}; compare runs that share them")
-
-
-def _base(record: RunRecord) -> str:
-    fingerprint = record.identity.get("model")
-    return fingerprint[:12] if fingerprint else str(record.spec["model"])
 
 
 def _settings(record: RunRecord) -> Mapping[str, Any]:
@@ -295,10 +294,6 @@ def _same_layers(sides: Sequence[_Side]) -> None:
             raise VxlabError(
                 f"{side.name} and {first.name} adapt other layers, `{apart[0]}` among them; compare runs of one targets"
             )
-
-
-def _told(record: RunRecord) -> str:
-    return f"{family_name(record.spec['method'])}, seed {record.spec.get('seed')} (run {record.key[:12]})"
 
 
 def _double(update: Update) -> Update:

@@ -57,3 +57,14 @@ def same(one: Any, other: Any) -> bool:
         return bool(one == other)
     except ValueError:  # arrays do not say
         return False
+
+
+def spread(items: list[Any], most: int) -> list[Any]:
+    """Return at most so many of the items, evenly spread from the first to the last.
+
+    >>> spread(list(range(100)), 4)
+    [0, 33, 66, 99]
+    """
+    if len(items) <= most:
+        return items
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]

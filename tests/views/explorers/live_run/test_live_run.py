@@ -12,6 +12,7 @@ import pytest
 import torch
 import toy_runs
 from jupyterlab import Tab, browser, server, write_notebook
+from places import SUPPORT
 
 import vxlab
 from vxlab.experiments.runs.trained import load_trained
@@ -192,7 +193,7 @@ def test_in_jupyterlab_the_curves_grow_and_a_key_stops_the_run(
 ) -> None:
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    names = {"tests": str(request.path.parent), "model": spec.model, "task": spec.task, "store": str(tmp_path / "runs")}
+    names = {"tests": str(SUPPORT), "model": spec.model, "task": spec.task, "store": str(tmp_path / "runs")}
     last = "r = live.record\nif r: print(r.status, r.steps, r.best_epoch, f\"{r.score(split='validation'):.3f}\")"
     write_notebook(folder / "live.ipynb", NOTEBOOK.format(**names), "print('kernel is', 'free')", last)
     with server(folder) as url, browser() as opened:

@@ -13,7 +13,7 @@ from vxlab.progress import in_live_notebook
 from vxlab.studies.subspaces.bands import run_bands
 from vxlab.studies.subspaces.bases import SIZES, Whereabouts
 from vxlab.studies.subspaces.tables import SIDES
-from vxlab.views.explorers.explorer import Choice, Stop, View
+from vxlab.views.explorers.explorer import Choice, Stop, View, spread
 from vxlab.views.explorers.faces import explore
 from vxlab.views.explorers.subspaces.frame import CHANCE, MEASURED, colours, framed
 from vxlab.views.explorers.subspaces.words import angle_words, energy_words
@@ -199,17 +199,6 @@ def _by_place(angles: pd.DataFrame, at: list[Hashable]) -> dict[Any, pd.DataFram
     """Return for each place the angles by side and number."""
     levels = angles.groupby([*at, "side", "number"]).agg(_LEVELS)
     return {key: rows.droplevel(at) for key, rows in levels.groupby(at)}
-
-
-def spread(items: list[Any], most: int) -> list[Any]:
-    """Return at most so many of the items, evenly spread from the first to the last.
-
-    >>> spread(list(range(100)), 4)
-    [0, 33, 66, 99]
-    """
-    if len(items) <= most:
-        return items
-    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
 
 
 def _times_chance(rows: pd.DataFrame, roles: list[str], blocks: list[int]) -> np.ndarray[Any, Any]:

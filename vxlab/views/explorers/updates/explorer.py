@@ -14,9 +14,8 @@ from vxlab.experiments.store.store import Where
 from vxlab.progress import in_live_notebook
 from vxlab.studies.updates.pairs import pair_table
 from vxlab.studies.updates.table import UpdateTables, update_tables
-from vxlab.views.explorers.explorer import Choice, Stop, View
+from vxlab.views.explorers.explorer import Choice, Stop, View, spread
 from vxlab.views.explorers.faces import explore
-from vxlab.views.explorers.subspaces.explorer import spread
 from vxlab.views.explorers.updates.frame import framed, kind_of, titles
 from vxlab.views.explorers.updates.words import alike_words, own_words
 from vxlab.views.style.plain import escape, escaped
