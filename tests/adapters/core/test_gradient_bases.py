@@ -93,7 +93,7 @@ def test_a_saved_adapter_brings_its_bases_bit_for_bit(name: str, tmp_path: Path)
     assert all(torch.equal(basis, theirs[key]) for key, basis in mine.items())
     assert torch.equal(logits(loaded, name), logits(model, name))
     again = vxlab.save_adapter(loaded, tmp_path / "b")
-    for file in (TENSORS_FILE, checkpoint.SETTINGS_FILE):
+    for file in (TENSORS_FILE, SETTINGS_FILE):
         assert (again / file).read_bytes() == (tmp_path / "a" / file).read_bytes()
 
 
