@@ -28,7 +28,7 @@ import vxlab
 from vxlab.analysis.matrices import Update
 from vxlab.analysis.similarity import cosine, inner_product
 from vxlab.analysis.spectrum import update_singular_values
-from vxlab.experiments.hardware import describe_hardware, resolve_device, versions
+from vxlab.experiments.hardware import describe_hardware, library_versions, resolve_device
 
 RESULTS = Path(__file__).parent / "results" / "analysis.json"
 WIDTH = 1024
@@ -48,7 +48,7 @@ def main() -> None:
         print(json.dumps(_rows(options.layers, options.rounds, options.threads[0])))
         return
     rows = [row for threads in options.threads for row in _in_its_own_process(options, threads)]
-    result = {"rows": rows, "hardware": describe_hardware(resolve_device("cpu")), "versions": versions()}
+    result = {"rows": rows, "hardware": describe_hardware(resolve_device("cpu")), "versions": library_versions()}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from vxlab.experiments.scoring.against_trivial import against_trivial
 from vxlab.experiments.scoring.metrics import interval
-from vxlab.experiments.scoring.significance import compare, compare_all, holm
+from vxlab.experiments.scoring.significance import compare_all, compare_two, holm
 
 EFFECTS = (1, 2, 5, 10)
 SIZES = ((40, 1000), (200, 2553))  # units, items
@@ -105,7 +105,7 @@ def _exchanged(kind: str, tables: int, units: int, items: int, effect: float) ->
         a, b = in_units(random, of, [0.85, 0.77], 1, effect)[:, 0].astype(int)
         swap = (random.random(units) < 0.5)[of]
         a, b = np.where(swap, b, a), np.where(swap, a, b)
-        p.append([compare({0: a}, {0: b}, np.ones(items, int), units=given).p for given in (of, None)])
+        p.append([compare_two({0: a}, {0: b}, np.ones(items, int), units=given).p for given in (of, None)])
         moves.append(_moves(np.array([[a], [b]]), of))
     with_units, without = (np.array(p) <= 0.05).mean(axis=0)
     rates = {"runs_falsely_told_apart": with_units, "runs_falsely_told_apart_ignoring_units": without}

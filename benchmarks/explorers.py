@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import vxlab
-from vxlab.experiments.hardware import describe_hardware, versions
+from vxlab.experiments.hardware import describe_hardware, library_versions
 
 RESULTS = Path(__file__).parent / "results" / "explorers.json"
 MODEL = "mpnet"
@@ -33,7 +33,7 @@ def main() -> None:
         print(
             f"{row['explorer']}: first view {row['first_view_s']:.2f} s; tick, median / 95 %: {ticks} ({row['ticks']})"
         )
-    found = {"model": MODEL, "hardware": describe_hardware("cpu"), "versions": versions(), "explorers": rows}
+    found = {"model": MODEL, "hardware": describe_hardware("cpu"), "versions": library_versions(), "explorers": rows}
     RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

@@ -23,7 +23,7 @@ from scores import fair
 
 import vxlab
 from vxlab.experiments.scoring.metrics import interval
-from vxlab.experiments.scoring.significance import compare
+from vxlab.experiments.scoring.significance import compare_two
 
 RESULTS = Path(__file__).parent / "results" / "films.json"
 CANDIDATES = ("head only", "VeRA r=256", "LoRA-XS r=16", "LoRA r=8")
@@ -87,7 +87,7 @@ def differences(
         for a, b in pairs:
             seen = float((answers[a][other] == labels[other]).mean() - (answers[b][other] == labels[other]).mean())
             for kind, units in zip(KINDS, (None, films[one]), strict=True):
-                compared = compare({0: answers[a][one]}, {0: answers[b][one]}, labels[one], units=units)
+                compared = compare_two({0: answers[a][one]}, {0: answers[b][one]}, labels[one], units=units)
                 low, high = widened((compared.low, compared.high), len(one), len(other))
                 held.setdefault(f"{kind}, interval for another half", []).append(low <= seen <= high)
     return {kind: round(float(np.mean(each)), 4) for kind, each in held.items()}

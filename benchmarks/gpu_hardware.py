@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vxlab.experiments.costs.step import interleaved_seconds
-from vxlab.experiments.hardware import describe_hardware, versions
+from vxlab.experiments.hardware import describe_hardware, library_versions
 
 
 def cases(device: str, tiny: bool) -> dict[str, Callable[[], dict[str, Any]]]:
@@ -24,7 +24,11 @@ def cases(device: str, tiny: bool) -> dict[str, Callable[[], dict[str, Any]]]:
 
 
 def facts(device: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"torch_cuda": torch.version.cuda, "platform": platform.platform(), "versions": versions()}
+    row: dict[str, Any] = {
+        "torch_cuda": torch.version.cuda,
+        "platform": platform.platform(),
+        "versions": library_versions(),
+    }
     row |= {"hardware": describe_hardware(device), "cudnn": torch.backends.cudnn.version()}
     if device == "cuda":
         properties = torch.cuda.get_device_properties(0)

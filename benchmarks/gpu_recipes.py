@@ -22,11 +22,11 @@ import vxlab
 from vxlab.adapters import Method
 from vxlab.adapters.core.family import Family
 from vxlab.adapters.families import lora_xs
-from vxlab.experiments.costs.step import peak_bytes, random_batch, timed, training_step
+from vxlab.experiments.costs.step import peak_bytes, random_batch, time_call, training_step
 from vxlab.experiments.hardware import resolve_precision
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.sweeps.fair_recipes import study_run
-from vxlab.paths import shipped
+from vxlab.paths import shipped_path
 from vxlab.studies.cost.settings import cost_settings
 
 CPU_BATCH = (2, 8)
@@ -45,7 +45,7 @@ STUDIED: tuple[Method, ...] = (
 def specs() -> dict[str, RunSpec]:
     """Return every run that the scale ``paper`` can ask for, one of a kind: published rows, candidates, studies."""
     found = {}
-    with shipped("data", "published_recipes.csv").open(encoding="utf-8", newline="") as file:
+    with shipped_path("data", "published_recipes.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             spec = vxlab.recipe(row["method"], scale="paper", model=row["model"], task=row["task"])
             found[f"{row['method']} {row['model']} {row['task']}"] = spec
@@ -99,7 +99,7 @@ def one_step(spec: RunSpec, device: str, tiny: bool, batch_size: tuple[int, int]
         precision = resolve_precision(spec.precision, device)
         step = training_step(model, batch, optimizer(model, spec), precision)
         step()
-        seconds = timed(step)
+        seconds = time_call(step)
         beyond = peak_bytes(step, torch.device(device))
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         finite = all(bool(p.isfinite().all()) and p.grad is not None for p in trained)

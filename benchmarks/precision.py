@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 import vxlab
-from vxlab.experiments.hardware import describe_hardware, resolve_device, versions
+from vxlab.experiments.hardware import describe_hardware, library_versions, resolve_device
 
 RESULTS = Path(__file__).parent / "results" / "precision.json"
 WIDTH, TOKENS = 768, 512
@@ -48,7 +48,7 @@ def main() -> None:
                     )
     result = {
         "hardware": describe_hardware(device),
-        "versions": {**versions(), "peft": peft.__version__},
+        "versions": {**library_versions(), "peft": peft.__version__},
         "draws": draws,
         "rows": rows,
     }

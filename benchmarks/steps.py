@@ -32,7 +32,7 @@ from vxlab.experiments.costs.step import (
     saved_activation_bytes,
     training_step,
 )
-from vxlab.experiments.hardware import describe_hardware, versions
+from vxlab.experiments.hardware import describe_hardware, library_versions
 
 RESULTS = Path(__file__).parent / "results"
 DROPOUT_OFF = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -159,7 +159,7 @@ def measure(setting: Setting, pair: Pair, batch_size: int, tokens: int, rounds: 
         "ratio": ratio(seconds["ours"], seconds["peer"])._asdict(),
         "seconds": seconds,
         "hardware": describe_hardware(device),
-        "versions": {**versions(), "peft": peft.__version__},
+        "versions": {**library_versions(), "peft": peft.__version__},
     }
     if device == "cuda":
         row["peak_bytes_beyond_resident"] = {

@@ -20,7 +20,7 @@ from sklearn.decomposition import TruncatedSVD
 from torch import Tensor, nn
 
 import vxlab
-from vxlab.experiments.hardware import describe_hardware, resolve_device, versions
+from vxlab.experiments.hardware import describe_hardware, library_versions, resolve_device
 from vxlab.spectra.weights import singular_triplets
 
 RESULTS = Path(__file__).parent / "results" / "svd.json"
@@ -44,7 +44,7 @@ def main() -> None:
         "ratios": _ratios(seconds),
         "quality": _quality(weights),
         "hardware": describe_hardware(resolve_device("auto")),
-        "versions": versions(),
+        "versions": library_versions(),
     }
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")

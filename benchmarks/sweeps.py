@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import vxlab
-from vxlab.experiments.hardware import describe_hardware, versions
+from vxlab.experiments.hardware import describe_hardware, library_versions
 from vxlab.experiments.runs import inputs as materials
 from vxlab.experiments.sweeps import many_runs as sweep
 
@@ -50,7 +50,7 @@ def main() -> None:
         "overhead_with_plan_and_keys": (total - loading.seconds - own) / own,
         "models_loaded": loading.calls,
         "hardware": describe_hardware("cpu"),
-        "versions": versions(),
+        "versions": library_versions(),
     }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=1))

@@ -19,9 +19,9 @@ from unittest import mock
 import torch
 
 from vxlab.adapters.core import operation
-from vxlab.adapters.core.cost_model import Plan, plan
+from vxlab.adapters.core.cost_model import Plan, choose_route
 from vxlab.experiments.costs.step import interleaved_seconds
-from vxlab.experiments.hardware import describe_hardware, resolve_device, versions
+from vxlab.experiments.hardware import describe_hardware, library_versions, resolve_device
 
 RESULTS = Path(__file__).parent / "results"
 SHAPES = [(768, 768), (3072, 768), (768, 3072)]
@@ -44,7 +44,7 @@ class Case(NamedTuple):
 
     def chosen(self) -> Plan:
         sizes = (self.tokens, self.out_features, self.in_features, self.rank)
-        return plan(*sizes, may_fold=True, left_trains=True, right_trains=self.right_trains)
+        return choose_route(*sizes, may_fold=True, left_trains=True, right_trains=self.right_trains)
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def main() -> None:
     over = sorted(row["over_best"] for row in rows)
     most = over[int(0.9 * len(over))]
     print(f"chosen / quickest: median {statistics.median(over):.3f}, 90 % below {most:.3f}, worst {over[-1]:.3f}")
-    result = {"hardware": describe_hardware(device), "versions": versions(), "rounds": rounds, "rows": rows}
+    result = {"hardware": describe_hardware(device), "versions": library_versions(), "rounds": rounds, "rows": rows}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"ways_{device}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

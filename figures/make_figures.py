@@ -14,7 +14,7 @@ from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 
 import vxlab
-from vxlab.views.export.image import drawn
+from vxlab.views.export.image import draw_image
 from vxlab.views.reports import notebooks, provenance
 from vxlab.views.reports.headline import PLOTLY
 
@@ -65,7 +65,7 @@ def page(report: NotebookNode, name: str) -> None:
         *_conclusion(report),
         f"## What `vxlab report {name}` made it with",
         _table([["parameter", "value", "meaning"], *parameters]),
-        _table([["", ""], *provenance.environment(report).items()]),
+        _table([["", ""], *provenance.describe_environment(report).items()]),
     ]
     (HERE / f"{name}.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
@@ -102,7 +102,7 @@ def explorers(store: str) -> None:
 
 
 def _draw(figure: dict[str, Any], image: str) -> None:
-    (HERE / image).write_bytes(drawn(figure, "png", WIDTH, SCALE))
+    (HERE / image).write_bytes(draw_image(figure, "png", WIDTH, SCALE))
 
 
 if __name__ == "__main__":

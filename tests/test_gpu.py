@@ -21,7 +21,7 @@ from torch import nn
 import vxlab
 from vxlab.adapters.core.family import Family, Method
 from vxlab.experiments import hardware
-from vxlab.experiments.costs.step import kernels, peak_bytes, random_batch, step_memory, timed, training_step
+from vxlab.experiments.costs.step import kernels, peak_bytes, random_batch, step_memory, time_call, training_step
 from vxlab.spectra.decompose import in_batches
 from vxlab.spectra.weights import singular_triplets
 
@@ -253,7 +253,7 @@ def test_matrices_that_do_not_fit_beside_what_is_there_go_to_the_processor() -> 
 @cuda_alone
 def test_time_kernels_and_memory_are_seen() -> None:
     a = torch.randn(2048, 2048, device="cuda")
-    assert 1e-6 < timed(lambda: a @ a) < 1
+    assert 1e-6 < time_call(lambda: a @ a) < 1
     count, seconds = kernels(lambda: (a @ a).relu_())
     assert count >= 2
     assert 1e-6 < seconds < 1

@@ -17,14 +17,14 @@ from places import ROOT
 
 import vxlab
 from vxlab.adapters import METHODS
-from vxlab.adapters.methods.imports import environment, import_methods
+from vxlab.adapters.methods.imports import import_methods, pass_on_imports
 from vxlab.cli import main
 from vxlab.experiments.costs.by_rank import rank_costs
 from vxlab.experiments.costs.step import random_batch
-from vxlab.experiments.method_names import family_name, label
+from vxlab.experiments.method_names import family_name, method_label
 from vxlab.experiments.runs.inputs import Materials
 from vxlab.experiments.runs.trained import layer_updates, load_trained, trained_updates
-from vxlab.experiments.sweeps.stored_scores import is_usual, measured
+from vxlab.experiments.sweeps.stored_scores import is_usual, stored_candidates
 from vxlab.studies.capture import capture_table
 from vxlab.studies.ranks.table import FAMILIES, known_families, rank_tables
 from vxlab.views.reports.report import report
@@ -96,7 +96,7 @@ def test_every_explorer_shows_it(record: vxlab.RunRecord, swept: tuple[pd.DataFr
     ranks: Any = vxlab.explore_rank(tiny_model, store=store, interactive=False)
     told = ranks.to_json()
     assert "frozen_a r=8" in told
-    assert measured(store, tiny_model).table["family"].tolist().count("frozen_a") == 2
+    assert stored_candidates(store, tiny_model).table["family"].tolist().count("frozen_a") == 2
     assert vxlab.explore_updates(record, store=store, interactive=False).data
     assert vxlab.explore_subspaces(record, store=store, interactive=False).data
     assert "frozen_a" in vxlab.explore_sweep(store, interactive=False).to_json()
@@ -120,7 +120,7 @@ def test_the_rank_explorer_says_what_it_does_not_know_of_it(folder: Path, tiny_m
 
 def test_names_and_usual_settings_are_known(folder: Path) -> None:
     settings = {"name": "frozen_a", "rank": 3, "seed": 1}
-    assert (label(settings), family_name(settings)) == ("frozen_a r=3", "frozen_a")
+    assert (method_label(settings), family_name(settings)) == ("frozen_a r=3", "frozen_a")
     assert is_usual(settings)
     assert not is_usual({**settings, "gone": 1})
 
@@ -187,7 +187,7 @@ def test_ray_passes_where_it_lives_and_not_what_it_is(folder: Path) -> None:
 
 def test_a_process_that_is_told_what_to_import_knows_it(folder: Path, tmp_path: Path) -> None:
     told = "import vxlab; print(vxlab.method_from_name('frozen_a'))"
-    variables = os.environ | environment()
+    variables = os.environ | pass_on_imports()
     run = subprocess.run([sys.executable, "-c", told], env=variables, capture_output=True, text=True, cwd=tmp_path)
     assert run.stdout.strip() == "FrozenA(rank=8, seed=0)", run.stderr
 

@@ -12,7 +12,7 @@ import vxlab
 from vxlab import LoRA
 from vxlab.experiments.engines import make_engine
 from vxlab.experiments.sweeps.fair_recipes import fair_recipe, fair_study, study_run
-from vxlab.experiments.sweeps.fair_stages import announced
+from vxlab.experiments.sweeps.fair_stages import announce
 from vxlab.experiments.sweeps.many_runs import grid
 from vxlab.experiments.sweeps.recipes import recipe
 
@@ -38,7 +38,7 @@ REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] =
     (vxlab.sweep, (SPEC,), {"engine": None}, "engine=None is neither a name nor an engine; choose one of inline"),
     (vxlab.sweep, (SPEC,), {"engine": dict}, "engine=<class 'dict'> is neither a name nor an engine"),
     (vxlab.compare, ([METHOD],), {}, r"fair=\[LoRA.* is no vxlab.FairSweep; for a list of runs call vxlab.sweep"),
-    (announced, (3,), {}, "specs=3 is no list"),
+    (announce, (3,), {}, "specs=3 is no list"),
     (make_engine, ("processes",), {"workers": "2"}, "workers='2' is a text; .*: write workers=2, without quotes"),
     (make_engine, ("processes",), {"workers": 10**9}, "workers=1000000000 is not a number of workers"),
     (make_engine, ("inline",), {"workers": True}, "workers=True is a bool; it must be a whole number or None"),

@@ -56,10 +56,10 @@ def settle(name: str, value: Any, annotation: Any) -> Any:
         settled = _as(kind, value)
         if settled is not _UNFIT:
             return settled
-    raise VxlabError(f"{name}={shown(value)} {_fault(value, kinds)}{_repair(name, value, kinds)}")
+    raise VxlabError(f"{name}={quote(value)} {_fault(value, kinds)}{_repair(name, value, kinds)}")
 
 
-def shown(value: Any) -> str:
+def quote(value: Any) -> str:
     """Return a value as an error shows it: on one line, and cut where it is long.
 
     >>> shown("a\\nb"), len(shown(list(range(1000))))
@@ -72,7 +72,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def listed(name: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> list[Any]:
+def settle_list(name: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> list[Any]:
     """Return the items of a list, or of whatever can be gone through, if all are of a kind; one alone is a list of it.
 
     Args:
@@ -90,11 +90,11 @@ def listed(name: str, value: Any, kind: type | tuple[type, ...], wanted: str) ->
     if isinstance(value, kind):
         return [value]
     if isinstance(value, str | bytes | Mapping | type) or not isinstance(value, Iterable):
-        raise VxlabError(f"{name}={shown(value)} is no list; give {wanted}")
+        raise VxlabError(f"{name}={quote(value)} is no list; give {wanted}")
     items = list(value)
     for item in items:
         if not isinstance(item, kind):
-            raise VxlabError(f"{name} holds {shown(item)}; give {wanted}")
+            raise VxlabError(f"{name} holds {quote(item)}; give {wanted}")
     return items
 
 
@@ -200,7 +200,7 @@ def _fault(value: Any, kinds: tuple[Any, ...]) -> str:
 
 
 def _repair(name: str, value: Any, kinds: tuple[Any, ...]) -> str:
-    field, text = name.rpartition(" ")[2], (value if isinstance(value, str) else shown(value)).strip().lower()
+    field, text = name.rpartition(" ")[2], (value if isinstance(value, str) else quote(value)).strip().lower()
     items = {_item(kind) for kind in kinds}
     if isinstance(value, str) and any(_reads_as(kind, text) for kind in items & {int, float}):
         return f": write {field}={text}, without quotes"

@@ -12,7 +12,7 @@ FIRST_NOTEBOOK = "00_start.ipynb"
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def shipped(*parts: str) -> Path:
+def shipped_path(*parts: str) -> Path:
     """Return the path of a file that comes with vxlab, such as ``shipped("data", "assets.toml")``.
 
     A wheel carries data/ and notebooks/ inside the package; a checkout has them beside it.

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from vxlab.analysis.bands import BANDS, band, band_rank, banded
+from vxlab.analysis.bands import BANDS, band, band_rank, cut_band
 from vxlab.analysis.spectrum import update_svd
 from vxlab.errors import VxlabError
 from vxlab.spectra.weights import Triplets, singular_triplets
@@ -28,7 +28,7 @@ def test_the_top_band_is_the_nearest_matrix_of_its_rank(shape):
     S = torch.linalg.svdvals(W)
     for fraction in FRACTIONS:
         k = band_rank(len(S), fraction)
-        error = torch.linalg.matrix_norm(W - banded(W, fraction, "top"))
+        error = torch.linalg.matrix_norm(W - cut_band(W, fraction, "top"))
         assert float(error) == pytest.approx(float(S[k:].square().sum().sqrt()), abs=1e-10)
 
 
@@ -36,12 +36,12 @@ def test_the_top_band_is_the_nearest_matrix_of_its_rank(shape):
 @pytest.mark.parametrize("shape", [(12, 20), (20, 12)])
 def test_the_whole_band_gives_the_matrix_back(name, shape):
     W = _draw(*shape)
-    assert torch.allclose(banded(W, 1.0, name), W, atol=1e-12)
+    assert torch.allclose(cut_band(W, 1.0, name), W, atol=1e-12)
 
 
 def test_top_and_bottom_halves_add_up_to_the_matrix_and_are_orthogonal():
     W = _draw(12, 20)
-    top, bottom = banded(W, 0.5, "top"), banded(W, 0.5, "bottom")
+    top, bottom = cut_band(W, 0.5, "top"), cut_band(W, 0.5, "bottom")
     assert torch.allclose(top + bottom, W, atol=1e-12)
     assert torch.linalg.matrix_norm(top @ bottom.mT) < 1e-12
     assert torch.linalg.matrix_norm(top) > torch.linalg.matrix_norm(bottom)
@@ -51,7 +51,7 @@ def test_top_and_bottom_halves_add_up_to_the_matrix_and_are_orthogonal():
 def test_a_band_rebuilt_has_the_singular_values_of_the_band(name):
     triplets = _triplets(12, 20)
     chosen = band(triplets, 0.4, name)
-    assert torch.allclose(torch.linalg.svdvals(banded(triplets, 0.4, name))[:5], chosen.S, atol=1e-12)
+    assert torch.allclose(torch.linalg.svdvals(cut_band(triplets, 0.4, name))[:5], chosen.S, atol=1e-12)
     assert len(chosen.S) == 5
     assert (chosen.S.diff() <= 0).all()
 
@@ -62,7 +62,7 @@ def test_bands_are_those_that_adapters_take_of_the_same_weight(name, shape, frac
     W = _draw(*shape)
     rank = band_rank(min(shape), fraction)
     U, S, Vh = singular_triplets({"layer": W}, rank, name)["layer"]
-    assert torch.allclose(banded(W, fraction, name), U * S @ Vh, atol=1e-12)
+    assert torch.allclose(cut_band(W, fraction, name), U * S @ Vh, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", BANDS)
@@ -83,7 +83,7 @@ def test_a_seed_decides_the_random_band_and_no_other():
 
 def test_an_update_is_cut_to_a_share_of_its_own_rank():
     update = _draw(30, 4), _draw(4, 20, seed=1)
-    cut = banded(update_svd(update), 0.5, "top")
+    cut = cut_band(update_svd(update), 0.5, "top")
     assert torch.linalg.matrix_rank(cut) == 2
     delta = update[0] @ update[1]
     S = torch.linalg.svdvals(delta)
@@ -91,12 +91,12 @@ def test_an_update_is_cut_to_a_share_of_its_own_rank():
 
 
 def test_a_zero_matrix_stays_zero():
-    assert banded(torch.zeros(4, 3), 0.5, "bottom").tolist() == torch.zeros(4, 3).tolist()
+    assert cut_band(torch.zeros(4, 3), 0.5, "bottom").tolist() == torch.zeros(4, 3).tolist()
 
 
 def test_half_precision_is_widened():
     W = _draw(12, 20).bfloat16()
-    assert torch.equal(banded(W, 0.25, "top"), banded(W.double(), 0.25, "top"))
+    assert torch.equal(cut_band(W, 0.25, "top"), cut_band(W.double(), 0.25, "top"))
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_fraction_outside_its_range_is_refused(fraction):
     with pytest.raises(VxlabError, match=message):
         band_rank(10, fraction)
     with pytest.raises(VxlabError, match=message):
-        banded(torch.ones(3, 3), fraction, "top")
+        cut_band(torch.ones(3, 3), fraction, "top")
 
 
 @pytest.mark.parametrize("n", [0, -1, 2.5, True])
@@ -129,7 +129,7 @@ def test_empty_triplets_are_refused():
 
 def test_an_unknown_band_is_refused_with_those_there_are():
     with pytest.raises(VxlabError, match="name='upper' is an unknown band; choose one of top, middle, bottom, random"):
-        banded(torch.ones(3, 3), 0.5, "upper")
+        cut_band(torch.ones(3, 3), 0.5, "upper")
 
 
 @pytest.mark.parametrize(
@@ -147,4 +147,4 @@ def test_an_unknown_band_is_refused_with_those_there_are():
 )
 def test_what_is_no_matrix_and_no_triplets_is_refused(matrix, message):
     with pytest.raises(VxlabError, match=message):
-        banded(matrix, 0.5, "top")
+        cut_band(matrix, 0.5, "top")

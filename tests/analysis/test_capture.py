@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import vxlab
-from vxlab.analysis.capture import best_capture, captured, lora_capture, lora_xs_capture, projected, vera_capture
+from vxlab.analysis.capture import best_capture, captured_share, lora_capture, lora_xs_capture, project, vera_capture
 from vxlab.analysis.subspaces import energy_inside
 from vxlab.errors import VxlabError
 from vxlab.experiments.runs.gradients import weight_gradients
@@ -104,12 +104,12 @@ def test_projected_gradients_add_up_to_the_projected_update(steps):
         U, Vh = _draw(out, 3, seed=5), _draw(4, into, seed=6)
         update = -0.1 * torch.stack(gradients).sum(0)
         size = float(update.norm())
-        added = -0.1 * torch.stack([projected(G, U, Vh) for G in gradients]).sum(0)
-        assert float((added - projected(update, U, Vh)).norm()) < 1e-10 * size
-        assert float((projected(added, U, Vh) - added).norm()) < 1e-10 * size
+        added = -0.1 * torch.stack([project(G, U, Vh) for G in gradients]).sum(0)
+        assert float((added - project(update, U, Vh)).norm()) < 1e-10 * size
+        assert float((project(added, U, Vh) - added).norm()) < 1e-10 * size
         inside = [U @ _draw(3, 4, seed=i) @ Vh for i in range(5)]  # what training in the subspace does
         moved = -0.1 * torch.stack(inside).sum(0)
-        added = -0.1 * torch.stack([projected(G, U, Vh) for G in inside]).sum(0)
+        added = -0.1 * torch.stack([project(G, U, Vh) for G in inside]).sum(0)
         assert float((added - moved).norm()) < 1e-10 * float(moved.norm())
 
 
@@ -120,19 +120,19 @@ def test_the_gradients_own_top_singular_vectors_keep_the_most(steps):
         U, S, Vh = torch.linalg.svd(G, full_matrices=False)
         for rank in (1, 3):
             best = best_capture(G, rank)
-            assert captured(G, U[:, :rank], Vh[:rank]) == pytest.approx(best, abs=1e-10)
-            assert float((projected(G, U[:, :rank], Vh[:rank]) - U[:, :rank] * S[:rank] @ Vh[:rank]).norm()) < 1e-10
+            assert captured_share(G, U[:, :rank], Vh[:rank]) == pytest.approx(best, abs=1e-10)
+            assert float((project(G, U[:, :rank], Vh[:rank]) - U[:, :rank] * S[:rank] @ Vh[:rank]).norm()) < 1e-10
             others = [(_draw(len(G), rank, seed=i), _draw(rank, G.shape[1], seed=i + 99)) for i in range(30)]
             near = [(U[:, :rank] + size * L, Vh[:rank] + size * R) for L, R in others for size in (1e-3, 1e-1)]
-            assert max(captured(G, *pair) for pair in others + near) <= best + 1e-12
+            assert max(captured_share(G, *pair) for pair in others + near) <= best + 1e-12
             if name != "flat":
-                assert max(captured(G, *pair) for pair in others + near) < best
-        assert captured(G, U[:, 1:3], Vh[1:3]) <= best_capture(G, 2) + 1e-12
+                assert max(captured_share(G, *pair) for pair in others + near) < best
+        assert captured_share(G, U[:, 1:3], Vh[1:3]) <= best_capture(G, 2) + 1e-12
 
 
 def test_unrelated_subspaces_keep_their_share_of_the_dimensions():
     G = _draw(12, 10)
-    shares = [captured(G, _draw(12, 3, seed=i), _draw(5, 10, seed=i + 999)) for i in range(600)]
+    shares = [captured_share(G, _draw(12, 3, seed=i), _draw(5, 10, seed=i + 999)) for i in range(600)]
     assert sum(shares) / len(shares) == pytest.approx(3 / 12 * 5 / 10, rel=0.05)
 
 
@@ -141,25 +141,25 @@ def test_bases_count_by_what_they_span():
     skewed = U @ torch.tensor([[1.0, 1e4], [0.0, 1.0]], dtype=torch.float64)
     doubled = torch.cat([U, U @ _draw(2, 3, seed=2)], 1)
     for same in (skewed, doubled, 1e-200 * U):
-        assert captured(G, U=same) == pytest.approx(captured(G, U=U), abs=1e-10)
-    assert captured(G) == pytest.approx(1)
-    assert captured(G, U=torch.zeros(8, 2)) == 0
-    assert captured(1e-250 * G, U=U) == pytest.approx(captured(G, U=U), abs=1e-10)
-    assert captured(G, U, U.T @ G) == pytest.approx(captured(G, U=U), abs=1e-10)
+        assert captured_share(G, U=same) == pytest.approx(captured_share(G, U=U), abs=1e-10)
+    assert captured_share(G) == pytest.approx(1)
+    assert captured_share(G, U=torch.zeros(8, 2)) == 0
+    assert captured_share(1e-250 * G, U=U) == pytest.approx(captured_share(G, U=U), abs=1e-10)
+    assert captured_share(G, U, U.T @ G) == pytest.approx(captured_share(G, U=U), abs=1e-10)
 
 
 def test_a_zero_gradient_has_no_share():
     G, A, B = torch.zeros(8, 6), _draw(2, 6), _draw(8, 2)
-    shares = [captured(G, B, A), best_capture(G, 2), lora_capture(G, A), lora_xs_capture(G, B, A)]
+    shares = [captured_share(G, B, A), best_capture(G, 2), lora_capture(G, A), lora_xs_capture(G, B, A)]
     assert all(math.isnan(share) for share in [*shares, vera_capture(G, A, B, _draw(8), _draw(2))])
 
 
 def test_what_does_not_fit_is_refused():
     G = _draw(8, 6)
     with pytest.raises(VxlabError, match=r"U is \(6, 2\) and the gradient \(8, 6\); U is \(out, a\)"):
-        projected(G, U=_draw(6, 2))
+        project(G, U=_draw(6, 2))
     with pytest.raises(VxlabError, match=r"U has 6 rows, but the matrix needs 8; give U \(8, u\)"):
-        captured(G, U=_draw(6, 2))
+        captured_share(G, U=_draw(6, 2))
     with pytest.raises(VxlabError, match=r"Vh is \(2, 8\) and the gradient \(8, 6\); Vh is \(b, in\)"):
         lora_capture(G, _draw(2, 8))
     with pytest.raises(VxlabError, match="A, B, b and d are"):
@@ -195,4 +195,6 @@ def test_veras_tensors_are_checked_whichever_train(changed, message):
 def test_a_captured_share_is_an_updates_energy_inside_the_same_spaces():
     left, right, U, Vh = _draw(8, 3), _draw(3, 6, seed=1), _draw(8, 2, seed=2), _draw(2, 6, seed=3)
     for spaces in ({"U": U}, {"Vh": Vh}, {"U": U, "Vh": Vh}):
-        assert captured(left @ right, **spaces) == pytest.approx(energy_inside((left, right), **spaces), rel=1e-12)
+        assert captured_share(left @ right, **spaces) == pytest.approx(
+            energy_inside((left, right), **spaces), rel=1e-12
+        )

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 import torch
 
-from vxlab.analysis.chance import bootstrap_interval, rotated, rotation_test
+from vxlab.analysis.chance import bootstrap_interval, rotate, rotation_test
 from vxlab.analysis.similarity import chance_cosine, cosine
 from vxlab.errors import VxlabError
 
@@ -21,17 +21,17 @@ def _update(out=9, rank=3, into=7, seed=0):
 @pytest.mark.parametrize(("out", "rank", "into"), [(9, 3, 7), (4, 6, 5), (2, 1, 1), (6, 2, 3)])
 def test_a_rotated_update_keeps_its_singular_values_alone(out, rank, into):
     update = _update(out, rank, into)
-    turned = rotated(update, 1)
+    turned = rotate(update, 1)
     before, after = (np.linalg.svd((left @ right).numpy(), compute_uv=False) for left, right in (update, turned))
     np.testing.assert_allclose(after, before, atol=1e-12)
     assert [tuple(factor.shape) for factor in turned] == [(out, min(out, rank, into)), (min(out, rank, into), into)]
-    assert turned[0].equal(rotated(update, 1)[0])
-    assert not turned[0].equal(rotated(update, 2)[0])
+    assert turned[0].equal(rotate(update, 1)[0])
+    assert not turned[0].equal(rotate(update, 2)[0])
 
 
 def test_rotations_prefer_no_direction():
     update = _update(3, 1, 2)
-    corners = torch.stack([left @ right for left, right in (rotated(update, seed) for seed in range(1000))])
+    corners = torch.stack([left @ right for left, right in (rotate(update, seed) for seed in range(1000))])
     size = float((update[0] @ update[1]).square().mean())
     assert corners.mean(0).abs().max() < 0.1 * math.sqrt(size)
     np.testing.assert_allclose(corners.square().mean(0).numpy(), size, rtol=0.2)
@@ -40,7 +40,7 @@ def test_rotations_prefer_no_direction():
 def test_the_rotation_test_draws_what_rotated_updates_give():
     a, b = _update(8, 2, 6, 1), _update(8, 3, 6, 2)
     found = rotation_test(a, b, samples=1000, seed=3)
-    direct = [cosine(a, rotated(b, seed)) for seed in range(1000)]
+    direct = [cosine(a, rotate(b, seed)) for seed in range(1000)]
     low, high = np.quantile(direct, [0.025, 0.975])
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.05)
     assert found.cosine == cosine(a, b)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.linalg import orth
 
-from vxlab.analysis.matrices import checked, column_basis, factors_of
+from vxlab.analysis.matrices import check_matrix, column_basis, factors_of
 from vxlab.errors import VxlabError
 
 
@@ -41,7 +41,7 @@ def test_the_basis_is_of_left_singular_vectors_in_descending_order():
 
 def test_a_sound_matrix_and_sound_factors_come_back_as_they_are():
     matrix = _draw(3, 4).bfloat16().requires_grad_()
-    found = checked("W", matrix)
+    found = check_matrix("W", matrix)
     assert found.dtype == torch.bfloat16
     assert found.data_ptr() == matrix.data_ptr()
     assert not found.requires_grad
@@ -62,4 +62,4 @@ def test_a_sound_matrix_and_sound_factors_come_back_as_they_are():
 )
 def test_what_is_no_sound_matrix_is_refused_by_its_name(matrix, message):
     with pytest.raises(VxlabError, match=message):
-        checked("W", matrix)
+        check_matrix("W", matrix)

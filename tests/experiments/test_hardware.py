@@ -86,8 +86,8 @@ def test_the_hardware_is_described() -> None:
     assert platform.machine() in str(described["system"])
     assert platform.node() not in str(described["system"])
     assert 2**27 < int(described["memory"]) < 2**50
-    assert hardware.versions()["torch"] == torch.__version__
-    assert {"vxlab", "python", "transformers", "accelerate", "numpy"} <= set(hardware.versions())
+    assert hardware.library_versions()["torch"] == torch.__version__
+    assert {"vxlab", "python", "transformers", "accelerate", "numpy"} <= set(hardware.library_versions())
 
 
 def test_versions_leave_out_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_versions_leave_out_what_is_not_installed(monkeypatch: pytest.MonkeyPatc
         return there(name)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    assert set(hardware.versions()) - {"commit"} == {
+    assert set(hardware.library_versions()) - {"commit"} == {
         "vxlab",
         "python",
         "torch",

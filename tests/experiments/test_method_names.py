@@ -4,7 +4,7 @@ import pytest
 
 import vxlab
 from vxlab.adapters import METHODS
-from vxlab.experiments.method_names import family_name, label, rank_of
+from vxlab.experiments.method_names import family_name, method_label, rank_of
 
 NAMED = [
     (vxlab.LoRA(rank=8), "LoRA r=8", "LoRA", 8),
@@ -21,7 +21,7 @@ NAMED = [
 @pytest.mark.parametrize(("method", "name", "family", "rank"), NAMED, ids=lambda each: str(each))
 def test_our_methods_have_their_names(method: vxlab.adapters.Method, name: str, family: str, rank: int | None) -> None:
     settings = {"name": method.name, **method.settings()}
-    assert label(method) == label(settings) == name
+    assert method_label(method) == method_label(settings) == name
     assert family_name(method) == family_name(settings) == family
     assert rank_of(method) == rank_of(settings) == rank
 
@@ -48,5 +48,5 @@ def test_pefts_methods_say_where_they_are_from(config: str, settings: dict[str, 
     pytest.importorskip("peft")
     method = vxlab.PEFT(config, settings)
     recorded = {"name": method.name, **method.settings()}
-    assert label(method) == label(recorded) == name
+    assert method_label(method) == method_label(recorded) == name
     assert family_name(method) == family_name(recorded) == family

@@ -8,10 +8,10 @@ import nbformat
 import papermill
 import pytest
 
-from vxlab.paths import shipped
+from vxlab.paths import shipped_path
 from vxlab.views.reports.parameters import read
 
-NOTEBOOKS = sorted(shipped("notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted(shipped_path("notebooks").glob("*.ipynb"))
 LONGEST_DEFINITION = 3  # lines: what needs more belongs in the library
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])

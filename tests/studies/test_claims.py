@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vxlab.experiments.scoring.evidence import counted, from_error, from_interval, of_median, over_units, unmeasured
+from vxlab.experiments.scoring.evidence import (
+    exact_evidence,
+    from_error,
+    from_interval,
+    no_evidence,
+    of_median,
+    over_units,
+)
 from vxlab.studies.claims import (
     ABSENT,
     CONSISTENT,
@@ -70,7 +77,7 @@ def test_what_is_claimed_of_several_things_needs_all_and_is_false_with_one():
     assert judge([_case(Part(up, least=0), Part(up, least=0))])[0].verdict == CONSISTENT
     assert judge([_case(Part(up, least=0), Part(open_, least=0))])[0].verdict == NOISY
     assert judge([_case(Part(up, least=0), Part(down, least=0))])[0].verdict == CONTRADICTS
-    assert judge([_case(Part(up, least=0), Part(unmeasured(), least=0))])[0].verdict == ABSENT
+    assert judge([_case(Part(up, least=0), Part(no_evidence(), least=0))])[0].verdict == ABSENT
     barely = from_error(-0.0202, 0.01, 60)  # p 0.048 alone, one of two parts
     assert judge([_case(Part(barely, least=0))])[0].verdict == CONTRADICTS
     assert judge([_case(Part(up, least=0), Part(barely, least=0))])[0].verdict == NOISY
@@ -116,7 +123,11 @@ def test_the_sign_tests_interval_has_the_binomials_coverage():
 
 
 def test_what_is_counted_has_no_noise():
-    assert verdicts([Part(counted(value), most=1) for value in (0.999, 1.001, 1)]) == [CONSISTENT, CONTRADICTS, NOISY]
+    assert verdicts([Part(exact_evidence(value), most=1) for value in (0.999, 1.001, 1)]) == [
+        CONSISTENT,
+        CONTRADICTS,
+        NOISY,
+    ]
 
 
 def test_the_conclusion_counts_and_tells_every_claim():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from vxlab.experiments.candidates.pairs import pair_sentence
-from vxlab.experiments.scoring.significance import Comparison, holm
+from vxlab.experiments.scoring.significance import Difference, holm
 from vxlab.studies.claims import CONSISTENT, CONTRADICTS, NOISY, judge
 from vxlab.studies.expressivity.claims import figure_6_claims
 from vxlab.studies.start_and_parts.claims import parts_claims, parts_table
@@ -110,6 +110,6 @@ def test_a_difference_is_judged_alike_as_a_pair_of_bases_as_a_changed_part_and_i
     told = "alone is consistent with it, not after Holm's correction for 12 tests"
     assert (told in basis.here) == (told in part.here) == (not alone)
     assert table.set_index("variant").loc["b alone", "seen"] == alone
-    compared = Comparison(value, 0.004, 0.056, pairs["p"].iloc[0], covers_seeds=True)
+    compared = Difference(value, 0.004, 0.056, pairs["p"].iloc[0], covers_seeds=True)
     sentence = pair_sentence("a", "b", compared, p, 1 + others, "accuracy")
     assert ("a is better than b" in sentence) == alone

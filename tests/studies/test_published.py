@@ -5,7 +5,7 @@ import pytest
 
 from vxlab.adapters import METHODS
 from vxlab.errors import VxlabError
-from vxlab.paths import shipped
+from vxlab.paths import shipped_path
 from vxlab.studies.published import MARKS, published_table
 
 COSTS = published_table("costs")
@@ -166,5 +166,5 @@ def test_fractions_are_hundredths_of_the_percentages_and_of_nothing_else(name):
 
 
 def test_every_table_with_certainties_is_tested_here():
-    names = {path.stem.removeprefix("published_") for path in shipped("data").glob("published_*.csv")}
+    names = {path.stem.removeprefix("published_") for path in shipped_path("data").glob("published_*.csv")}
     assert names == {*SCORES, "costs", "recipes"}

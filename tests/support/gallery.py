@@ -25,7 +25,7 @@ from vxlab.experiments.sweeps.stored import SweepTables
 from vxlab.studies.published import published_table
 from vxlab.studies.start_and_parts.claims import published_differences
 from vxlab.studies.start_and_parts.variants import variants
-from vxlab.studies.subspaces.tables import band_angles, band_energies, decomposed, spectra_table
+from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights, spectra_table
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
 from vxlab.studies.weight_similarity.table import MEASURES
 from vxlab.views.explorers.faces import explore
@@ -215,7 +215,7 @@ def _of_subspaces() -> dict[str, go.Figure]:
     shapes = {"attention.self.query": (16, 16), "output.dense": (16, 40), "intermediate.dense": (40, 16)}
     layers = {f"encoder.layer.{i}.{name}": shape for i in range(6) for name, shape in shapes.items()}
     draw = torch.Generator().manual_seed(0)
-    triplets = decomposed({layer: torch.randn(*shape, generator=draw) for layer, shape in layers.items()})
+    triplets = decompose_weights({layer: torch.randn(*shape, generator=draw) for layer, shape in layers.items()})
     changed = {
         "LoRA r=8": {
             layer: torch.randn(shape[0], 4, generator=draw) @ torch.randn(4, shape[1], generator=draw)

@@ -5,7 +5,7 @@ import sys
 import toy_runs
 
 import vxlab
-from vxlab.experiments.runs.one_run import execute
+from vxlab.experiments.runs.one_run import train_job
 
 RUNS = 12
 
@@ -24,4 +24,4 @@ if __name__ == "__main__":
     runs = int(rest[0]) if rest else RUNS
     print("ready", flush=True)
     table = vxlab.sweep(specs(model, task, runs), store=store, engine=engine, progress=False)
-    print("trained here:", execute.__module__, len(table), flush=True)
+    print("trained here:", train_job.__module__, len(table), flush=True)

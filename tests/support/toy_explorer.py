@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vxlab.views.explorers.explorer import View
-from vxlab.views.style.look import styled
+from vxlab.views.style.look import apply_style
 
 SIZES = {("LoRA", "query"): [1, 2, 4], ("LoRA", "down"): [1, 2, 4], ("VeRA", "query"): [4, 16]}
 
@@ -25,7 +25,7 @@ class Toy:
         figure.add_scatter(x=[0, 1, 2], name="power")
         figure.add_heatmap(x=["a", "b"], y=["c"], colorbar={"title": "heat"}, yaxis="y2")
         figure.update_layout(yaxis={"domain": [0, 0.6]}, yaxis2={"domain": [0.7, 1], "anchor": "x"})
-        return styled(figure, height=400)
+        return apply_style(figure, height=400)
 
     def view(self, choice, stop):
         self.seen.append((choice, stop))

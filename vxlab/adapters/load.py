@@ -26,7 +26,7 @@ from vxlab.adapters.placement.attached import (
     own_buffers,
     stored_bases,
 )
-from vxlab.adapters.placement.buffers import unmoved
+from vxlab.adapters.placement.buffers import select_unmoved
 from vxlab.adapters.placement.wrappers import bare, require_before_sharing_out
 from vxlab.adapters.saving.adapter_files import (
     CHECKSUM,
@@ -118,7 +118,7 @@ def _check_base(
     what = f"the adapter in {folder} was trained on another base: this {type(model).__name__}'s frozen"
     check_fingerprints(frozen_base(model, other), saved["base"], f"{what} weights")
     if "buffers" in saved:
-        still = unmoved(own_buffers(model), moved)
+        still = select_unmoved(own_buffers(model), moved)
         check_fingerprints(still, saved["buffers"], f"{what} buffers")
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from vxlab.analysis.matrices import checked
+from vxlab.analysis.matrices import check_matrix
 from vxlab.errors import VxlabError
 from vxlab.spectra.weights import BANDS as ORDERED
 from vxlab.spectra.weights import Triplets
@@ -62,7 +62,7 @@ def band(triplets: Triplets, fraction: float, name: str, seed: int = 0) -> Tripl
     return Triplets(U[:, chosen], S[chosen], Vh[chosen])
 
 
-def banded(matrix: Tensor | Triplets, fraction: float, name: str, seed: int = 0) -> Tensor:
+def cut_band(matrix: Tensor | Triplets, fraction: float, name: str, seed: int = 0) -> Tensor:
     """Return a matrix rebuilt from a band of its singular triplets: U_band·diag(S_band)·Vh_band.
 
     Of all matrices of that rank the top band is the nearest to the whole (Eckart-Young); a fraction of 1 gives the
@@ -115,5 +115,5 @@ def _consistent(triplets: Triplets) -> Triplets:
 
 
 def _decomposed(matrix: Tensor) -> Triplets:
-    wide = checked("matrix", matrix).to("cpu", torch.float64)
+    wide = check_matrix("matrix", matrix).to("cpu", torch.float64)
     return Triplets(*torch.linalg.svd(wide, full_matrices=False))

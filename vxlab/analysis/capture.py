@@ -5,12 +5,12 @@ import math
 import torch
 from torch import Tensor
 
-from vxlab.analysis.matrices import ROUNDING, checked, column_basis, kind_of
+from vxlab.analysis.matrices import ROUNDING, check_matrix, column_basis, name_kind
 from vxlab.analysis.subspaces import energy_inside
 from vxlab.errors import VxlabError
 
 
-def projected(gradient: Tensor, U: Tensor | None = None, Vh: Tensor | None = None) -> Tensor:
+def project(gradient: Tensor, U: Tensor | None = None, Vh: Tensor | None = None) -> Tensor:
     """Return the part of a matrix whose columns lie in U's column space and whose rows in Vh's row space.
 
     p(G) = P_U·G·P_V with the orthogonal projectors of both spaces. p is linear and leaves what is inside as it is: for
@@ -34,7 +34,7 @@ def projected(gradient: Tensor, U: Tensor | None = None, Vh: Tensor | None = Non
     return left if Qv is None else (left @ Qv) @ Qv.mT
 
 
-def captured(gradient: Tensor, U: Tensor | None = None, Vh: Tensor | None = None) -> float:
+def captured_share(gradient: Tensor, U: Tensor | None = None, Vh: Tensor | None = None) -> float:
     """Return ‖p(G)‖²_F / ‖G‖²_F, the share of a gradient's energy inside a pair of subspaces.
 
     It is :func:`vxlab.analysis.subspaces.energy_inside` of a gradient however small; 1 where no space is given. By
@@ -43,14 +43,14 @@ def captured(gradient: Tensor, U: Tensor | None = None, Vh: Tensor | None = None
 
     Args:
         gradient: G ``(out, in)``.
-        U: as in :func:`projected`.
-        Vh: as in :func:`projected`.
+        U: as in :func:`project`.
+        Vh: as in :func:`project`.
 
     Returns:
         0 to 1; 0 where a basis is zero, NaN for a zero gradient.
 
     Raises:
-        VxlabError: as :func:`projected`.
+        VxlabError: as :func:`project`.
 
     >>> round(captured(torch.diag(torch.tensor([2.0, 1.0])), U=torch.tensor([[3.0], [0.0]])), 12)
     0.8
@@ -111,9 +111,9 @@ def lora_capture(gradient: Tensor, A: Tensor, B: Tensor | None = None) -> float:
         VxlabError: a matrix is empty or holds NaN, or does not fit the gradient.
     """
     G = _scaled(gradient)
-    inside = projected(G, Vh=A)
+    inside = project(G, Vh=A)
     if B is not None:
-        inside = inside + projected(G - inside, U=B)
+        inside = inside + project(G - inside, U=B)
     return _share(inside, G)
 
 
@@ -131,7 +131,7 @@ def lora_xs_capture(gradient: Tensor, left_basis: Tensor, right_basis: Tensor) -
     Raises:
         VxlabError: a matrix is empty or holds NaN, or does not fit the gradient.
     """
-    return captured(gradient, left_basis, right_basis)
+    return captured_share(gradient, left_basis, right_basis)
 
 
 def vera_capture(
@@ -160,7 +160,7 @@ def vera_capture(
     if vectors not in ("both", "b", "d"):
         raise VxlabError(f"vectors={vectors!r} is unknown; choose both, b or d")
     G = _scaled(gradient)
-    A, B = (_doubled(checked(name, matrix)) for name, matrix in (("A", A), ("B", B)))
+    A, B = (_doubled(check_matrix(name, matrix)) for name, matrix in (("A", A), ("B", B)))
     b, d = (_doubled(_vector(name, each)) for name, each in (("lambda_b", lambda_b), ("lambda_d", lambda_d)))
     _require_vera_shapes(G, A, B, b, d)
     rows = (B * d) @ A if vectors != "d" else torch.zeros_like(G)
@@ -184,14 +184,14 @@ def _kept(gram: Tensor, reached: Tensor, scale: float) -> float:
 
 def _against(gradient: Tensor, U: Tensor | None, Vh: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return G in float64 on the CPU and orthonormal bases ``(out, a)`` and ``(in, b)``."""
-    G = checked("the gradient", gradient).to("cpu", torch.float64)
+    G = check_matrix("the gradient", gradient).to("cpu", torch.float64)
     Qu = None if U is None else column_basis(_fitting("U", U, 0, G), "U")
     Qv = None if Vh is None else column_basis(_fitting("Vh", Vh, 1, G).mT, "Vh")
     return G, Qu, Qv
 
 
 def _fitting(name: str, basis: Tensor, side: int, G: Tensor) -> Tensor:
-    known = checked(name, basis)
+    known = check_matrix(name, basis)
     if known.shape[side] != G.shape[side]:
         wanted = ("(out, a)", "(b, in)")[side]
         raise VxlabError(f"{name} is {tuple(known.shape)} and the gradient {tuple(G.shape)}; {name} is {wanted}")
@@ -205,7 +205,7 @@ def _doubled(values: Tensor) -> Tensor:
 def _vector(name: str, values: Tensor) -> Tensor:
     """Return a vector detached, after a check that it is one of finite real numbers."""
     if not isinstance(values, Tensor) or values.dim() != 1 or not values.is_floating_point() or values.is_meta:
-        raise VxlabError(f"{name} is {kind_of(values)}; give a vector of real floating-point numbers, a torch tensor")
+        raise VxlabError(f"{name} is {name_kind(values)}; give a vector of real floating-point numbers, a torch tensor")
     if not values.isfinite().all():
         raise VxlabError(f"{name}, {tuple(values.shape)}, holds NaN or infinite values; give finite ones")
     return values.detach()
@@ -224,7 +224,7 @@ def _require_vera_shapes(G: Tensor, A: Tensor, B: Tensor, b: Tensor, d: Tensor) 
 
 def _scaled(gradient: Tensor) -> Tensor:
     """Return G in float64 on the CPU by its largest entry, so that its squares neither overflow nor vanish."""
-    G = checked("the gradient", gradient).to("cpu", torch.float64)
+    G = check_matrix("the gradient", gradient).to("cpu", torch.float64)
     largest = float(G.abs().max())
     return G / largest if largest else G
 

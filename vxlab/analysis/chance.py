@@ -30,7 +30,7 @@ class RotationTest(NamedTuple):
     high: float
 
 
-def rotated(update: Update, seed: int) -> Update:
+def rotate(update: Update, seed: int) -> Update:
     """Return an update with the same singular values and uniformly random singular vectors on both sides.
 
     Args:
@@ -52,7 +52,7 @@ def rotation_test(a: Update, b: Update, samples: int = 200, seed: int = 0) -> Ro
 
     Args:
         a: left ``(out, r)`` and right ``(r, in)``.
-        b: the other update of the same layer; it is :func:`rotated` for every sample.
+        b: the other update of the same layer; it is :func:`rotate` for every sample.
         samples: 40 or more; p cannot fall below 1/(samples + 1).
         seed: of the rotations.
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from vxlab.analysis.matrices import checked
+from vxlab.analysis.matrices import check_matrix
 from vxlab.errors import VxlabError
 
 
@@ -59,7 +59,7 @@ def _centred(name: str, matrix: Tensor) -> Tensor:
 
     Unbiased HSIC does not change with a shift, which would cost it digits, and CKA not with a scale.
     """
-    wide = checked(name, matrix).double()
+    wide = check_matrix(name, matrix).double()
     centred = wide - wide.mean(0)
     largest = float(centred.abs().max())
     rounding = torch.finfo(torch.float64).eps * len(wide) * float(wide.abs().max())

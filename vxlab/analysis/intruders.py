@@ -8,7 +8,7 @@ import torch
 from scipy.integrate import quad
 from torch import Tensor
 
-from vxlab.analysis.matrices import Update, checked, column_basis, factors_of
+from vxlab.analysis.matrices import Update, check_matrix, column_basis, factors_of
 from vxlab.errors import VxlabError
 
 
@@ -60,7 +60,7 @@ def intruder_dimensions(weight: Tensor, update: Update | Tensor, top: int = 10, 
     >>> intruder_dimensions(weight, torch.zeros(3, 3), top=3).similarities.tolist()
     [1.0, 1.0, 1.0]
     """
-    W, delta = checked("weight", weight).to("cpu", torch.float64), _delta(update)
+    W, delta = check_matrix("weight", weight).to("cpu", torch.float64), _delta(update)
     _check(W, delta, top, threshold)
     before, after = column_basis(W), column_basis(W + delta)[:, :top]
     similarities = torch.full((top,), math.nan, dtype=torch.float64)
@@ -102,7 +102,7 @@ def chance_similarity(n: int, vectors: int) -> float:
 
 def _delta(update: Update | Tensor) -> Tensor:
     if isinstance(update, Tensor):
-        return checked("update", update).to("cpu", torch.float64)
+        return check_matrix("update", update).to("cpu", torch.float64)
     left, right = factors_of(update)
     return left.to("cpu", torch.float64) @ right.to("cpu", torch.float64)
 

@@ -20,9 +20,12 @@ def factors_of(update: Update) -> Update:
     """
     if not isinstance(update, tuple) or len(update) != 2:
         raise VxlabError(
-            f"an update is {kind_of(update)}; give its two factors as a tuple, left (out, r) and right (r, in)"
+            f"an update is {name_kind(update)}; give its two factors as a tuple, left (out, r) and right (r, in)"
         )
-    left, right = checked("the update's left factor", update[0]), checked("the update's right factor", update[1])
+    left, right = (
+        check_matrix("the update's left factor", update[0]),
+        check_matrix("the update's right factor", update[1]),
+    )
     if left.shape[1] != right.shape[0]:
         raise VxlabError(
             f"the update's factors are {tuple(left.shape)} and {tuple(right.shape)}, so left has {left.shape[1]} "
@@ -31,7 +34,7 @@ def factors_of(update: Update) -> Update:
     return left, right
 
 
-def checked(name: str, matrix: Tensor) -> Tensor:
+def check_matrix(name: str, matrix: Tensor) -> Tensor:
     """Return a matrix as it is, detached, after a check that it is one of finite real numbers.
 
     Args:
@@ -42,7 +45,7 @@ def checked(name: str, matrix: Tensor) -> Tensor:
         VxlabError: it is no tensor of two dimensions and a floating dtype, is empty, or holds NaN or infinite values.
     """
     if not isinstance(matrix, Tensor) or matrix.dim() != 2 or not matrix.is_floating_point() or matrix.is_meta:
-        raise VxlabError(f"{name} is {kind_of(matrix)}; give a matrix of real floating-point numbers, a torch tensor")
+        raise VxlabError(f"{name} is {name_kind(matrix)}; give a matrix of real floating-point numbers, a torch tensor")
     if not matrix.numel():
         raise VxlabError(f"{name} is {tuple(matrix.shape)}, an empty matrix; give one row and one column at least")
     values = matrix.detach()
@@ -87,12 +90,12 @@ def column_basis(A: Tensor, name: str = "A") -> Tensor:
             [0.5000],
             [0.5000]], dtype=torch.float64)
     """
-    U, S, _ = torch.linalg.svd(checked(name, A).to("cpu", torch.float64), full_matrices=False)
+    U, S, _ = torch.linalg.svd(check_matrix(name, A).to("cpu", torch.float64), full_matrices=False)
     independent: Tensor = U[:, S.gt(max(A.shape) * ROUNDING * S[0])]
     return independent
 
 
-def kind_of(value: object) -> str:
+def name_kind(value: object) -> str:
     """Return what a value of the wrong kind is, for an error."""
     if isinstance(value, Tensor):
         return f"a tensor {tuple(value.shape)} of {value.dtype} on {value.device}"

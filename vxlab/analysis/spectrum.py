@@ -6,7 +6,7 @@ import torch
 from scipy.linalg import lapack
 from torch import Tensor
 
-from vxlab.analysis.matrices import Update, factors_of, kind_of
+from vxlab.analysis.matrices import Update, factors_of, name_kind
 from vxlab.errors import VxlabError
 from vxlab.spectra.weights import Triplets, column_signs
 
@@ -197,7 +197,7 @@ def _triangle(factor: Tensor) -> Tensor:
 def _relative(S: Tensor) -> Tensor:
     """Return S / σ₁ in float64, whose squares neither overflow nor vanish; NaN for a zero matrix."""
     if not isinstance(S, Tensor) or S.dim() != 1 or not S.numel() or not S.is_floating_point():
-        raise VxlabError(f"S is {kind_of(S)}; give one or more singular values, a tensor (n,) of a floating dtype")
+        raise VxlabError(f"S is {name_kind(S)}; give one or more singular values, a tensor (n,) of a floating dtype")
     values = S.detach().to("cpu", torch.float64)
     if not values.isfinite().all() or (values < 0).any() or (values.diff() > 0).any():
         raise VxlabError("S is no spectrum: singular values are finite, 0 or more, and in descending order; sort them")

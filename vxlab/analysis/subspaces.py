@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vxlab.analysis.matrices import ROUNDING, Update, checked, column_basis, factors_of
+from vxlab.analysis.matrices import ROUNDING, Update, check_matrix, column_basis, factors_of
 from vxlab.errors import VxlabError
 
 
@@ -161,9 +161,9 @@ def energy_inside(update: Update | Tensor, U: Tensor | None = None, Vh: Tensor |
     core, Q1, Q2 = _reduced(update)
     kept = core
     if U is not None:
-        kept = _coordinates("U", checked("U", U), Q1, len(core)).mT @ kept
+        kept = _coordinates("U", check_matrix("U", U), Q1, len(core)).mT @ kept
     if Vh is not None:
-        kept = kept @ _coordinates("Vh", checked("Vh", Vh).mT, Q2, core.shape[1])
+        kept = kept @ _coordinates("Vh", check_matrix("Vh", Vh).mT, Q2, core.shape[1])
     share = float((torch.linalg.matrix_norm(kept) / torch.linalg.matrix_norm(core)).square())
     return min(share, 1.0)  # NaN stays
 
@@ -257,7 +257,7 @@ def _bases(A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pair(A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
-    A, B = checked("A", A).to("cpu", torch.float64), checked("B", B).to("cpu", torch.float64)
+    A, B = check_matrix("A", A).to("cpu", torch.float64), check_matrix("B", B).to("cpu", torch.float64)
     if len(A) != len(B):
         raise VxlabError(
             f"A is {tuple(A.shape)} and B {tuple(B.shape)}, whose columns lie in different spaces; give matrices with "
@@ -269,7 +269,7 @@ def _pair(A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
 def _reduced(update: Update | Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return a small matrix and two orthonormal bases, ΔW = Q₁·core·Q₂ᵀ; no bases where ΔW itself is given."""
     if isinstance(update, Tensor):
-        return checked("update", update).to("cpu", torch.float64), None, None
+        return check_matrix("update", update).to("cpu", torch.float64), None, None
     left, right = (factor.to("cpu", torch.float64) for factor in factors_of(update))
     (Q1, R1), (Q2, R2) = torch.linalg.qr(left), torch.linalg.qr(right.mT)
     return R1 @ R2.mT, Q1, Q2

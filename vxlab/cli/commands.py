@@ -248,9 +248,9 @@ def _sweep(arguments: argparse.Namespace) -> int:
     from vxlab.experiments.candidates.score_words import seeds_in_words
     from vxlab.experiments.candidates.verdict import checked_margin
     from vxlab.experiments.engines import make_engine
-    from vxlab.experiments.store.store import opened
+    from vxlab.experiments.store.store import open_store
     from vxlab.experiments.store.table import require_export, write
-    from vxlab.experiments.sweeps.fair_stages import announced, compare
+    from vxlab.experiments.sweeps.fair_stages import announce, compare
     from vxlab.experiments.sweeps.file import read_sweep
     from vxlab.experiments.sweeps.many_runs import sweep
     from vxlab.experiments.sweeps.protocol import FairSweep
@@ -259,10 +259,10 @@ def _sweep(arguments: argparse.Namespace) -> int:
     export = arguments.export and require_export(Path(arguments.export).expanduser().absolute())
     chosen = {name: _value(text) for name, text in _once(arguments.pairs).items()}
     engine = make_engine(arguments.engine, arguments.workers, **chosen)
-    with opened(arguments.store) as store:
+    with open_store(arguments.store) as store:
         options: dict[str, Any] = {"store": store, "engine": engine}
         if arguments.plan:
-            print(announced(wanted, **options))
+            print(announce(wanted, **options))
             return 0
         if isinstance(wanted, FairSweep):
             result = compare(wanted, **options)

@@ -67,11 +67,11 @@ def _action(
 
 def _with_store(command: "Callable[[argparse.Namespace, Store], int]", arguments: argparse.Namespace) -> int:
     need("experiments", "sqlalchemy", "pandas", "filelock")
-    from vxlab.experiments.store.database import is_there, place
+    from vxlab.experiments.store.database import is_there, store_place
     from vxlab.experiments.store.store import Store
 
     if not is_there(arguments.store):
-        raise VxlabError(f"{place(arguments.store)} is not there; name a store of runs with --store")
+        raise VxlabError(f"{store_place(arguments.store)} is not there; name a store of runs with --store")
     with Store(arguments.store) as store:
         with contextlib.suppress(VxlabError):  # a store that cannot be written is shown as it is
             store.release_dead()

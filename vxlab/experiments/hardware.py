@@ -177,7 +177,7 @@ def describe_hardware(device: str) -> dict[str, str | int]:
     return described
 
 
-def versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """Return the versions of vxlab, Python and those libraries that numbers depend on and that are installed.
 
     ``commit`` is vxlab's, where it runs from a checkout.

@@ -55,7 +55,7 @@ _SIZES = (
 """Of LiDB and of PEFT's methods: settings beside the rank, or in its place, that say how large the adapter is."""
 
 
-def label(method: Method | Mapping[str, Any]) -> str:
+def method_label(method: Method | Mapping[str, Any]) -> str:
     """Name a method with its rank, as a row of a table: ``LoRA r=8``, ``DoRA r=8 (PEFT)``, ``full fine-tuning``.
 
     LiDB and PEFT's methods also show the settings other than the rank that decide their size, where they were given.
@@ -76,7 +76,7 @@ def label(method: Method | Mapping[str, Any]) -> str:
     return " ".join([_spelled(method), *ranks, *sizes]) + _origin(method)
 
 
-def described(method: Method) -> str:
+def describe_method(method: Method) -> str:
     """Name a method with its rank and every setting that is not its default.
 
     >>> from vxlab import VeRA
@@ -85,7 +85,7 @@ def described(method: Method) -> str:
     """
     defaults = {each.name: each.default for each in dataclasses.fields(method)}
     changed = {name: value for name, value in method.settings().items() if value != defaults.get(name, value)}
-    return ", ".join([label(method), *(f"{name}={value}" for name, value in changed.items() if name != "rank")])
+    return ", ".join([method_label(method), *(f"{name}={value}" for name, value in changed.items() if name != "rank")])
 
 
 def family_name(method: Method | Mapping[str, Any]) -> str:

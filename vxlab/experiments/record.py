@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vxlab.adapters.saving.adapter_files import SETTINGS_FILE
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import label
+from vxlab.experiments.method_names import method_label
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,7 +144,7 @@ class RunRecord:
             return adapter
         lost = "is not there" if beside is None or beside.key == self.key else f"is of another run, {beside.key[:12]}"
         raise VxlabError(
-            f"run {self.key[:12]} ({label(self.spec['method'])}): its adapter {adapter} {lost}; its scores and "
+            f"run {self.key[:12]} ({method_label(self.spec['method'])}): its adapter {adapter} {lost}; its scores and "
             "predictions are kept\nPut the folder back, name where it is with vxlab.Store(where, folder=...), or train "
             "it again with vxlab.run(spec, fresh=True)"
         )

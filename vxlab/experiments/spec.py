@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vxlab.adapters import Method
 from vxlab.adapters.core.family import require_method
-from vxlab.checks import settle_fields, shown
+from vxlab.checks import quote, settle_fields
 from vxlab.errors import VxlabError
 from vxlab.experiments.hardware import DEVICES, PRECISIONS
 from vxlab.experiments.tasks.label_kinds import KINDS
@@ -95,7 +95,7 @@ class RunSpec:
         for name in ("epochs", "batch_size", "max_length", "train_examples", "eval_examples"):
             if (value := getattr(self, name)) is not None and not 1 <= value <= _MOST:
                 few = "not a positive whole number; choose 1 or more" if value < 1 else f"above {_MOST:,}"
-                raise VxlabError(f"{name}={shown(value)} is {few}")
+                raise VxlabError(f"{name}={quote(value)} is {few}")
         for name in ("learning_rate", "head_learning_rate"):
             if getattr(self, name) <= 0 and self.method.by_gradient:
                 raise VxlabError(f"{name}={getattr(self, name)!r} is not a positive number; try 1e-3")
@@ -104,7 +104,7 @@ class RunSpec:
         if self.weight_decay < 0:
             raise VxlabError(f"weight_decay={self.weight_decay!r} is not a number of 0 or more; try 0 or 0.01")
         if not 0 <= self.seed < 2**32:
-            raise VxlabError(f"seed={shown(self.seed)} is not a whole number from 0 to 2**32 - 1")
+            raise VxlabError(f"seed={quote(self.seed)} is not a whole number from 0 to 2**32 - 1")
         for name, choices in (("device", DEVICES), ("precision", PRECISIONS), ("label_kind", (None, *KINDS))):
             if getattr(self, name) not in choices:
                 raise VxlabError(
@@ -176,7 +176,7 @@ def _require_plain(method: Method) -> None:
         json.dumps(_canonical(method.settings()))
     except (TypeError, ValueError) as error:
         raise VxlabError(
-            f"method={shown(method)} has a setting that is neither a number, a text, a bool, None nor a tuple of these "
+            f"method={quote(method)} has a setting that is neither a number, a text, a bool, None nor a tuple of these "
             f"({error})"
         ) from error
 

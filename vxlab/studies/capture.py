@@ -13,7 +13,7 @@ from vxlab.analysis.capture import best_captures, lora_capture, lora_xs_capture,
 from vxlab.analysis.chance import bootstrap_interval
 from vxlab.errors import VxlabError
 from vxlab.experiments.method_names import family_name
-from vxlab.experiments.runs.trained import place
+from vxlab.experiments.runs.trained import block_and_role
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +109,7 @@ def _row(layer: str, method: Family, start: _Start, gradients: Sequence[Tensor])
     out_features, in_features = start.shape
     dimensions, share = _TANGENTS[type(method)]
     mean, low, high = bootstrap_interval([share(method, each, start) for each in gradients])
-    block, role = place(layer)
+    block, role = block_and_role(layer)
     return {
         "layer": layer, "block": block, "role": role, "rank": method.rank, "share": mean, "low": low, "high": high,
         "parameters": method.parameter_count(start.shape),

@@ -4,7 +4,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from vxlab.errors import VxlabError
-from vxlab.paths import shipped
+from vxlab.paths import shipped_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def published_table(name: str) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    path = shipped("data", f"{_PREFIX}{name}.csv")
+    path = shipped_path("data", f"{_PREFIX}{name}.csv")
     if not path.is_file():
         known = sorted(each.stem.removeprefix(_PREFIX) for each in path.parent.glob(f"{_PREFIX}*.csv"))
         near = get_close_matches(name, known, n=1)

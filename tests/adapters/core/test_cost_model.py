@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vxlab.adapters.core.cost_model import Plan, plan
+from vxlab.adapters.core.cost_model import Plan, choose_route
 
 SHAPES = [(768, 768), (3072, 768), (768, 3072), (64, 4096)]
 RANKS = [1, 8, 64, 256, 600, 1024]
@@ -53,7 +53,9 @@ def test_no_other_way_that_keeps_the_same_multiplies_less(
     shape: tuple[int, int], left: bool, right: bool, weight: bool, may_fold: bool
 ) -> None:
     for r, T in itertools.product(RANKS, TOKENS):
-        chosen = plan(T, *shape, r, may_fold=may_fold, left_trains=left, right_trains=right, weight_trains=weight)
+        chosen = choose_route(
+            T, *shape, r, may_fold=may_fold, left_trains=left, right_trains=right, weight_trains=weight
+        )
         # Where x is kept because it is the smaller, z is not kept too.
         x_alone = chosen.keep_x and not right
         candidates = [way for way in ways(chosen.keep_x, may_fold) if not (way.keep_z and x_alone)]
@@ -63,18 +65,18 @@ def test_no_other_way_that_keeps_the_same_multiplies_less(
 
 @pytest.mark.parametrize(("rank", "kept"), [(8, "z"), (768, "z"), (769, "x"), (1024, "x")])
 def test_a_frozen_right_keeps_the_smaller_of_z_and_x(rank: int, kept: str) -> None:
-    chosen = plan(2048, 3072, 768, rank, may_fold=True, left_trains=True, right_trains=False)
+    chosen = choose_route(2048, 3072, 768, rank, may_fold=True, left_trains=True, right_trains=False)
     assert (chosen.keep_z, chosen.keep_x) == (kept == "z", kept == "x")
 
 
 def test_nothing_is_kept_where_nothing_trains() -> None:
-    chosen = plan(2048, 768, 768, 8, may_fold=True, left_trains=False, right_trains=False)
+    chosen = choose_route(2048, 768, 768, 8, may_fold=True, left_trains=False, right_trains=False)
     assert (chosen.keep_x, chosen.keep_z, chosen.whole_gradient) == (False, False, False)
 
 
 def test_folding_starts_where_the_tokens_outnumber_the_features() -> None:
     def folds(tokens: int, out: int, n: int, right: bool) -> tuple[bool, bool]:
-        chosen = plan(tokens, out, n, 8, may_fold=True, left_trains=True, right_trains=right)
+        chosen = choose_route(tokens, out, n, 8, may_fold=True, left_trains=True, right_trains=right)
         return chosen.fold_forward, chosen.fold_backward
 
     assert folds(768, 3072, 768, True) == (False, False)
@@ -84,13 +86,13 @@ def test_folding_starts_where_the_tokens_outnumber_the_features() -> None:
 
 
 def test_half_precision_and_dropout_never_fold() -> None:
-    chosen = plan(100_000, 768, 768, 8, may_fold=False, left_trains=True, right_trains=True)
+    chosen = choose_route(100_000, 768, 768, 8, may_fold=False, left_trains=True, right_trains=True)
     assert (chosen.fold_forward, chosen.fold_backward) == (False, False)
 
 
 def test_the_whole_gradient_is_taken_beyond_half_the_width() -> None:
     def whole(rank: int, right: bool) -> bool:
-        return plan(100_000, 768, 768, rank, may_fold=True, left_trains=True, right_trains=right).whole_gradient
+        return choose_route(100_000, 768, 768, rank, may_fold=True, left_trains=True, right_trains=right).whole_gradient
 
     assert [whole(rank, True) for rank in (150, 250)] == [False, True]  # LoRA: four thin products against one whole
     assert [whole(rank, False) for rank in (768, 769)] == [False, True]  # VeRA: as soon as x is the smaller

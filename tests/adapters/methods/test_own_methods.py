@@ -349,10 +349,10 @@ def test_what_no_other_process_finds_is_refused_in_words() -> None:
 
     with pytest.raises(vxlab.VxlabError, match="Inside is defined inside a function, where no other process finds it"):
         pickle.dumps(Inside(rank=2))
-    from vxlab.adapters.core.own_home import unpacked
+    from vxlab.adapters.core.own_home import unpack_method
 
     with pytest.raises(vxlab.VxlabError, match=r"Cell is defined in a notebook or script.*put it into a .py file"):
-        unpacked(("__main__", None), "Cell", {})
+        unpack_method(("__main__", None), "Cell", {})
 
 
 @pytest.mark.parametrize("name", ["mine", "mine.py", "./mine.py", "{folder}/mine.py"])

@@ -7,7 +7,7 @@ from toy_assets import make_asset, write_manifest
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.assets.manifest import File, Package, find_asset, manifest, read_manifest
-from vxlab.paths import shipped
+from vxlab.paths import shipped_path
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
@@ -37,7 +37,7 @@ def test_an_unknown_kind_or_archive_is_refused(tmp_path: Path, field: str, value
 
 
 def test_the_shipped_manifest_is_complete_and_the_readme_names_each_asset() -> None:
-    readme = shipped("data", "README.md").read_text(encoding="utf-8")
+    readme = shipped_path("data", "README.md").read_text(encoding="utf-8")
     for asset in manifest().values():
         assert f"| `{asset.name}` |" in readme
         assert all([asset.description, asset.licence, asset.source, asset.citation, asset.packages, asset.files])

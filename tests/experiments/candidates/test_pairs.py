@@ -8,7 +8,7 @@ import pytest
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pairs import Pair, difference_in_words, interval_in_words, pair_sentence, pairs_table
-from vxlab.experiments.scoring.significance import Comparison, compare_all, holm
+from vxlab.experiments.scoring.significance import Difference, compare_all, holm
 
 LABELS = np.arange(600) % 2
 SUMMARY = pd.DataFrame(
@@ -94,14 +94,14 @@ def test_one_candidate_makes_an_empty_table_with_its_columns():
 
 
 def test_sentences_word_for_word():
-    better = Comparison(-0.0312, -0.0431, -0.0192, 0.00006, True)
+    better = Difference(-0.0312, -0.0431, -0.0192, 0.00006, True)
     assert pair_sentence("XS", "LoRA", better, 0.00216, 36, "accuracy") == (
         "LoRA is better than XS by 3.1 points (95 % 1.9 to 4.3; p = 0.0022 after Holm over 36 comparisons)."
     )
     assert pair_sentence("XS", "LoRA", better, 0.00006, 1, "f1") == (
         "LoRA is better than XS by 3.1 points of F1 (95 % 1.9 to 4.3; p < 0.001)."
     )
-    alone = Comparison(0.012, 0.001, 0.023, 0.03, True)
+    alone = Difference(0.012, 0.001, 0.023, 0.03, True)
     assert pair_sentence("A", "B", alone, 0.3, 10, "matthews") == (
         "A and B cannot be told apart on this test set: 0.012 in Matthews correlation, 95 % 0.001 to 0.023; "
         "p = 0.03 alone, p = 0.3 after Holm over 10 comparisons."

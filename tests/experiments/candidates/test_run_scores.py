@@ -10,7 +10,7 @@ import toy_records as toy
 
 from vxlab import VxlabError
 from vxlab.experiments.candidates.run_scores import paired_difference, score_table
-from vxlab.experiments.scoring.significance import compare
+from vxlab.experiments.scoring.significance import compare_two
 
 LABELS = np.array([0, 1] * 100)
 
@@ -164,7 +164,7 @@ def test_a_difference_is_the_one_that_sweeps_report(metric, record, tmp_path):
             toy.run_record(tmp_path / f"{i}", each, LABELS, task_metrics=("accuracy", "f1_macro"), **own)
             for i, each in enumerate(logits)
         ]
-        expected = compare({0: logits[0]}, {5: logits[1]}, LABELS, metric, given)
+        expected = compare_two({0: logits[0]}, {5: logits[1]}, LABELS, metric, given)
         assert tuple(paired_difference(*pair, metric)) == expected[:3]
 
 

@@ -19,7 +19,7 @@ from vxlab.experiments.costs.step import (
     ratio,
     saved_activation_bytes,
     step_memory,
-    timed,
+    time_call,
     training_step,
 )
 
@@ -187,7 +187,7 @@ def test_seconds_are_those_of_the_step_in_round_order(monkeypatch):
 
 def test_a_timed_call_runs_once():
     ran: list[int] = []
-    assert timed(lambda: ran.append(1)) >= 0
+    assert time_call(lambda: ran.append(1)) >= 0
     assert ran == [1]
 
 
@@ -265,5 +265,5 @@ def test_on_a_gpu_time_is_taken_between_events_on_its_stream(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: happened.append("waited for all"))
-    assert timed(lambda: happened.append("step")) == 0.25
+    assert time_call(lambda: happened.append("step")) == 0.25
     assert happened == ["waited for all", "event", "step", "event", "waited for the event"]

@@ -20,8 +20,8 @@ from toy_jobs import drained, gone, marks, outcomes
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.engines import ENGINES, Engine, make_engine
-from vxlab.experiments.engines.base import perform, unpacked
-from vxlab.experiments.engines.failures import death, described
+from vxlab.experiments.engines.base import perform, unpack_outcome
+from vxlab.experiments.engines.failures import death, describe_failure
 
 pytestmark = pytest.mark.alone
 TESTS = SUPPORT
@@ -373,12 +373,12 @@ def test_choosing_an_engine_without_ray_loads_no_ray() -> None:
     ],
 )
 def test_out_of_memory_is_known_in_its_many_forms(error: BaseException, memory: bool) -> None:
-    assert ("out of memory; use a smaller batch_size" in described(error)) == memory
-    assert "\n" not in described(error)
+    assert ("out of memory; use a smaller batch_size" in describe_failure(error)) == memory
+    assert "\n" not in describe_failure(error)
 
 
 def test_an_endless_message_is_cut() -> None:
-    assert len(described(RuntimeError("frame\n" * 1000))) < 600
+    assert len(describe_failure(RuntimeError("frame\n" * 1000))) < 600
 
 
 @pytest.mark.parametrize(
@@ -391,5 +391,5 @@ def test_a_death_is_named_by_its_signal(exit_code: int | None, born: bool, messa
 
 def test_a_worker_does_not_say_again_what_the_driver_said_of_the_data() -> None:
     assert (
-        unpacked("key", perform("key", toy_jobs.warn_of_data, (), workers=1)).error == ""
+        unpack_outcome("key", perform("key", toy_jobs.warn_of_data, (), workers=1)).error == ""
     )  # a warning is an error here

@@ -73,7 +73,7 @@ def _break_merging(monkeypatch, wrong):
         lost = right(self)
         if self.layer.endswith("1.attention.self.value"):
             with torch.no_grad():
-                self.oriented(self.weight).copy_(wrong(self.base_weight(), self.delta_weight()))
+                self.orient(self.weight).copy_(wrong(self.base_weight(), self.delta_weight()))
         return lost
 
     monkeypatch.setattr(vxlab.AdaptedLinear, "merge", merged)

@@ -17,7 +17,7 @@ from transformers import TrainingArguments
 import vxlab
 from vxlab.experiments import hardware
 from vxlab.experiments.runs.inputs import Materials
-from vxlab.experiments.runs.one_run import execute
+from vxlab.experiments.runs.one_run import train_job
 from vxlab.experiments.runs.trainer import training_arguments
 from vxlab.experiments.scoring.metrics import compute
 
@@ -163,7 +163,7 @@ def test_what_a_process_had_set_moves_no_number(
     with contextlib.ExitStack() as stack:
         _setters()[name](monkeypatch, stack)
         before = _state()
-        told = execute(job, tmp_path / "run", materials)
+        told = train_job(job, tmp_path / "run", materials)
         assert _state() == before
     assert (told.key, told.curve, told.metrics) == (plain.key, plain.curve, plain.metrics)
 

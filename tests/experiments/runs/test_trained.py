@@ -17,10 +17,10 @@ from vxlab.experiments.models.load import model_source
 from vxlab.experiments.runs.trained import (
     LAYER_COLUMNS,
     base_weights,
+    block_and_role,
     full_updates,
     layer_updates,
     load_trained,
-    place,
     sample_texts,
     trained_updates,
 )
@@ -192,7 +192,7 @@ def test_a_full_run_whose_base_has_changed_is_refused(saved, tmp_path):
 
 
 def test_a_layer_without_a_number_or_a_known_role_has_its_place():
-    assert place("pooler.dense") == (0, "other")
+    assert block_and_role("pooler.dense") == (0, "other")
 
 
 def test_another_base_under_the_same_name_is_refused(tmp_path):

@@ -8,15 +8,15 @@ import scipy.stats
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.equivalence import equivalence_p, noninferiority_p
-from vxlab.experiments.scoring.significance import Comparison, compare
+from vxlab.experiments.scoring.significance import Difference, compare_two
 
-NOTHING = Comparison(*(math.nan,) * 4, covers_seeds=False)
+NOTHING = Difference(*(math.nan,) * 4, covers_seeds=False)
 
 
-def of(difference: float, error: float, freedom: float) -> Comparison:
+def of(difference: float, error: float, freedom: float) -> Difference:
     half = scipy.stats.t.ppf(0.975, freedom) * error
     p = 2 * scipy.stats.t.sf(abs(difference) / error, freedom)
-    return Comparison(difference, difference - half, difference + half, p, True, error, freedom)
+    return Difference(difference, difference - half, difference + half, p, True, error, freedom)
 
 
 def test_the_two_one_sided_tests_are_those_of_a_one_sample_t_test():
@@ -51,7 +51,7 @@ def test_candidates_a_margin_apart_are_called_equivalent_in_at_most_5_percent_of
         a, b = (
             {s: (shared + random.standard_normal(800) > -each).astype(int) for s in range(3)} for each in (1.0, 0.7936)
         )  # Φ(1/√2) - Φ(0.7936/√2) = 0.0475
-        found.append(equivalence_p(compare(a, b, labels), 0.0475) <= 0.05)
+        found.append(equivalence_p(compare_two(a, b, labels), 0.0475) <= 0.05)
     assert np.mean(found) <= 0.07
 
 

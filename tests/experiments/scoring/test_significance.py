@@ -11,7 +11,7 @@ import verdicts as study
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.metrics import compute
-from vxlab.experiments.scoring.significance import compare, compare_all, holm, summarise
+from vxlab.experiments.scoring.significance import compare_all, compare_two, holm, summarise
 
 LABELS = np.arange(400) % 2
 
@@ -73,7 +73,7 @@ def test_holm_leaves_what_could_not_be_compared_out_of_the_count():
 
 def test_runs_of_one_seed_are_compared_over_items_as_a_paired_t_test_does():
     a, b = answers(30), answers(50, first=20)
-    found = compare(a, b, LABELS)
+    found = compare_two(a, b, LABELS)
     right = [(each[0] == LABELS).astype(float) for each in (a, b)]
     oracle = scipy.stats.ttest_rel(*right)
     assert found.difference == pytest.approx(20 / 400)
@@ -91,7 +91,7 @@ def test_where_seeds_are_all_that_varies_it_is_students_t_test():
     labels = np.ones(20_000, int)
     a, b = ({s: (random.random(20_000) < each).astype(int) for s, each in enumerate(scores)}
             for scores in ((0.80, 0.83, 0.81), (0.88, 0.85, 0.90)))  # fmt: skip
-    found = compare(a, b, labels)
+    found = compare_two(a, b, labels)
     oracle = scipy.stats.ttest_ind(*([run.mean() for run in runs.values()] for runs in (a, b)))
     assert found.p == pytest.approx(oracle.pvalue, rel=0.05)
     assert (found.low, found.high) == pytest.approx(tuple(oracle.confidence_interval()), rel=0.05)
@@ -99,48 +99,48 @@ def test_where_seeds_are_all_that_varies_it_is_students_t_test():
 
 def test_swapping_the_two_turns_the_sign_and_order_does_not_matter():
     a, b = simulated([0.85, 0.80], 3, 400, 1.0, 0).values()
-    one, other = compare(a, b, np.ones(400, int)), compare(b, a, np.ones(400, int))
+    one, other = compare_two(a, b, np.ones(400, int)), compare_two(b, a, np.ones(400, int))
     assert (one.difference, one.low, one.high, one.p) == pytest.approx(
         (-other.difference, -other.high, -other.low, other.p)
     )
     shuffle = np.random.default_rng(0).permutation(400)
-    assert compare({s: p[shuffle] for s, p in a.items()}, {s: p[shuffle] for s, p in b.items()},
+    assert compare_two({s: p[shuffle] for s, p in a.items()}, {s: p[shuffle] for s, p in b.items()},
                    np.ones(400, int)) == pytest.approx(one)  # fmt: skip
 
 
 def test_logits_and_class_ids_give_the_same():
     a, b = answers(30, 33), answers(50, 41, first=20)
     logits = [{seed: np.eye(2)[run] for seed, run in each.items()} for each in (a, b)]
-    assert compare(*logits, LABELS) == compare(a, b, LABELS)
+    assert compare_two(*logits, LABELS) == compare_two(a, b, LABELS)
 
 
 def test_one_run_beside_itself_differs_by_nothing():
-    found = compare(answers(30), answers(30), LABELS)
+    found = compare_two(answers(30), answers(30), LABELS)
     assert (found.difference, found.p) == (0, 1)
     assert found.low < 0 < found.high
 
 
 def test_a_handful_of_items_proves_little_even_where_all_agree():
     few = np.ones(3, int)
-    assert compare({0: few}, {0: 1 - few}, few).p > 0.05
+    assert compare_two({0: few}, {0: 1 - few}, few).p > 0.05
     # Five misses to none, of a thousand: the sign test says 0.06.
     many = np.ones(1000, int)
-    assert compare({0: many}, {0: np.where(np.arange(1000) < 5, 0, 1)}, many).p > 0.05
+    assert compare_two({0: many}, {0: np.where(np.arange(1000) < 5, 0, 1)}, many).p > 0.05
 
 
 def test_seeds_widen_the_interval():
     steady, shaky = answers(60, 60, 60, first=5), answers(30, 60, 90)
-    calm = compare(answers(60, 60, 60), steady, LABELS)
-    assert compare(shaky, steady, LABELS).high > 3 * calm.high
+    calm = compare_two(answers(60, 60, 60), steady, LABELS)
+    assert compare_two(shaky, steady, LABELS).high > 3 * calm.high
 
 
 def test_diverged_runs_are_left_out_and_none_left_is_nan():
     a, b = answers(30, 33), answers(50, 41)
     broken = np.full(400, np.nan)
-    assert compare({**a, 7: broken}, b, LABELS) == compare(a, b, LABELS)
-    nothing = compare({7: broken}, b, LABELS)
+    assert compare_two({**a, 7: broken}, b, LABELS) == compare_two(a, b, LABELS)
+    nothing = compare_two({7: broken}, b, LABELS)
     assert all(math.isnan(value) for value in nothing[:4])
-    assert math.isnan(compare({}, b, LABELS).p)
+    assert math.isnan(compare_two({}, b, LABELS).p)
 
 
 def test_a_lone_run_borrows_the_luck_of_seeds_from_the_others():
@@ -169,7 +169,7 @@ def test_more_candidates_teach_how_much_seeds_matter():
     family = compare_all(runs, labels)
     pairs = [(str(i), str(i + 1)) for i in range(8)]
     widths = [family[pair].high - family[pair].low for pair in pairs]
-    alone = [compare(runs[a], runs[b], labels) for a, b in pairs]
+    alone = [compare_two(runs[a], runs[b], labels) for a, b in pairs]
     assert np.mean(widths) < 0.8 * np.mean([each.high - each.low for each in alone])
 
 
@@ -179,7 +179,7 @@ def test_the_variance_over_items_is_the_bootstraps(metric):
     a, b = ({0: runs[0]} for runs in simulated([0.85, 0.80], 1, 600, 1.0, 2).values())
     labels = np.random.default_rng(0).integers(0, 2, 600)
     a, b = ({0: np.where(runs[0] == 1, labels, 1 - labels)} for runs in (a, b))
-    found = compare(a, b, labels, metric)
+    found = compare_two(a, b, labels, metric)
     random = np.random.default_rng(9)
     drawn = [random.integers(600, size=600) for _ in range(4000)]
     differences = [
@@ -201,7 +201,7 @@ def test_a_pair_of_full_size_takes_about_a_second(metric):
     if metric != "spearman":
         runs = [{s: (run > 0.5).astype(int) for s, run in each.items()} for each in runs]
     start = time.process_time()
-    compare(*runs, labels, metric)
+    compare_two(*runs, labels, metric)
     # Classes take 0.02 s and ranks 2 s on a slow core; this catches a loss of several times.
     assert time.process_time() - start < (6 if metric == "spearman" else 0.3)
 
@@ -212,7 +212,7 @@ def test_two_equal_candidates_are_told_apart_in_at_most_5_percent_of_300_tables(
     rates = {}
     for seeds, items, sd in sizes:
         tables = [simulated([0.85] * 2, seeds, items, sd, number, own_items=own_items) for number in range(25)]
-        false = [compare(*table.values(), np.ones(items, int)).p <= 0.05 for table in tables]
+        false = [compare_two(*table.values(), np.ones(items, int)).p <= 0.05 for table in tables]
         rates[seeds, items, sd] = np.mean(false)
     assert np.mean(list(rates.values())) <= 0.05, rates
     assert max(rates.values()) <= 0.2, rates  # of 25 tables each: more is beyond chance
@@ -230,7 +230,7 @@ def test_nine_equal_candidates_hold_a_false_verdict_in_at_most_5_percent_of_100_
 def test_8_points_are_seen_with_2_seeds_and_500_items_and_covered(own_items):
     labels = np.ones(500, int)
     found = [
-        compare(*simulated([0.85, 0.77], 2, 500, 0.5, number, own_items=own_items).values(), labels)
+        compare_two(*simulated([0.85, 0.77], 2, 500, 0.5, number, own_items=own_items).values(), labels)
         for number in range(200)
     ]
     assert np.mean([each.p <= 0.05 for each in found]) > 0.9
@@ -326,11 +326,11 @@ def test_one_unit_all_one_way_proves_little():
     """30 items missed to none are much if they are of 30 films, and one stroke of luck if they are one film's."""
     labels, of = np.ones(1200, int), np.arange(1200) // 30
     one_film, spread = np.where(of == 3, 0, 1), np.where(np.arange(1200) % 40 == 0, 0, 1)
-    assert compare({0: labels}, {0: spread}, labels, units=of).p < 0.001
-    assert compare({0: labels}, {0: one_film}, labels, units=of).p > 0.4
-    assert compare({0: labels}, {0: one_film}, labels).p < 0.001
-    alike = compare({0: labels}, {0: labels}, labels, units=of)
-    assert alike.high > 10 * compare({0: labels}, {0: labels}, labels).high
+    assert compare_two({0: labels}, {0: spread}, labels, units=of).p < 0.001
+    assert compare_two({0: labels}, {0: one_film}, labels, units=of).p > 0.4
+    assert compare_two({0: labels}, {0: one_film}, labels).p < 0.001
+    alike = compare_two({0: labels}, {0: labels}, labels, units=of)
+    assert alike.high > 10 * compare_two({0: labels}, {0: labels}, labels).high
 
 
 @pytest.mark.parametrize("seeds", [2, 3])
@@ -338,7 +338,7 @@ def test_equal_candidates_on_units_are_told_apart_in_at_most_5_percent_of_200_ta
     false = np.zeros((200, 2), dtype=bool)
     for number in range(200):
         runs, labels, of = in_units(40, seeds, 0.7, number, scores=(0.8, 0.8), mean=12)
-        false[number] = [compare(*runs.values(), labels, units=units).p <= 0.05 for units in (of, None)]
+        false[number] = [compare_two(*runs.values(), labels, units=units).p <= 0.05 for units in (of, None)]
     over_units, over_items = false.mean(axis=0)
     assert over_units <= 0.05
     assert over_items > 0.1
@@ -356,7 +356,7 @@ def test_a_candidate_without_luck_adds_none_and_counts_once():
     assert again["a", "still"] == fixed
     # Two without luck differ by items alone, and nothing is left open; beside one whose luck is unknown something is.
     both = compare_all({"x": still, "y": {0: runs["a"][0]}}, labels, units=of, fixed=["x", "y"])["x", "y"]
-    assert both[:4] == compare(still, {0: runs["a"][0]}, labels, units=of)[:4]
+    assert both[:4] == compare_two(still, {0: runs["a"][0]}, labels, units=of)[:4]
     assert both.covers_seeds
     assert not compare_all({"x": still, "y": {0: runs["a"][0]}}, labels, fixed=["x"])["x", "y"].covers_seeds
 
@@ -378,17 +378,17 @@ def test_names_and_units_that_make_no_sense_are_refused():
 
 def test_a_resample_is_the_same_every_time():
     a, b = answers(30, 33), answers(50, 41, first=20)
-    assert compare(a, b, LABELS, "f1") == compare(a, b, LABELS, "f1")
+    assert compare_two(a, b, LABELS, "f1") == compare_two(a, b, LABELS, "f1")
 
 
 def test_what_cannot_be_scored_is_named_with_candidate_and_seed():
     good = answers(30)
     with pytest.raises(VxlabError, match="b, seed 4: accuracy of 399 predictions and 400 labels"):
-        compare(good, {4: good[0][1:]}, LABELS)
+        compare_two(good, {4: good[0][1:]}, LABELS)
     with pytest.raises(VxlabError, match="a, seed 0: unknown metric 'acuracy'; did you mean 'accuracy'"):
-        compare(good, good, LABELS, "acuracy")
+        compare_two(good, good, LABELS, "acuracy")
     with pytest.raises(VxlabError, match=r"labels has 1 item\(s\); candidates are compared on 2 or more"):
-        compare(good, good, LABELS[:1])
+        compare_two(good, good, LABELS[:1])
 
 
 def test_the_study_in_the_tree_says_what_the_text_says():

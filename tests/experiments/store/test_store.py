@@ -17,7 +17,7 @@ from toy_records import IDENTITY, diverged_record, key_of, stored_record, toy_sp
 
 import vxlab
 from vxlab.experiments.record import RunRecord
-from vxlab.experiments.store.store import Store, new_owner, opened
+from vxlab.experiments.store.store import Store, new_owner, open_store
 from vxlab.experiments.store.table import COLUMNS
 
 KEY = key_of(0)
@@ -410,7 +410,7 @@ def test_a_store_is_opened_again_with_what_it_had(where: str, tmp_path: Path) ->
 
 
 def test_opened_leaves_the_callers_store_open(store: Store) -> None:
-    with opened(store) as same:
+    with open_store(store) as same:
         assert same is store
     assert store.now() > 0
 

@@ -11,7 +11,7 @@ import vxlab
 from vxlab import Candidate, FairSweep, LoRA, VeRA
 from vxlab.experiments.store.store import Store
 from vxlab.experiments.sweeps import many_runs as sweep_module
-from vxlab.experiments.sweeps.fair_stages import announced
+from vxlab.experiments.sweeps.fair_stages import announce
 from vxlab.experiments.sweeps.stored import stored_sweeps
 from vxlab.views.explorers.sweep.faces import explore_sweep
 from vxlab.views.figures.sweep import score_against_parameters
@@ -76,7 +76,7 @@ def test_the_summary_is_of_the_report_runs_alone(learnt: vxlab.Comparison) -> No
 
 def test_a_probe_runs_once_beside_what_is_tuned(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
     wanted = fair(tiny_model, toy_task, LoRA(rank=2), vxlab.Probe(), widen=1)
-    assert announced(wanted, store=tmp_path).startswith("5 runs: 2 to tune (and up to 1 where ranges grow) and 3 to")
+    assert announce(wanted, store=tmp_path).startswith("5 runs: 2 to tune (and up to 1 where ranges grow) and 3 to")
     result = compare(wanted, tmp_path)
     (row,) = result.summary.query("candidate == 'probe'").to_dict("records")
     assert (row["n"], row["tuning_runs"], row["backbone"], row["edge"]) == (1, 0, 0, "")
@@ -243,7 +243,7 @@ def test_where_no_run_finishes_the_reason_is_told(
 
 
 def test_the_plan_says_how_many_how_long_and_how_much(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
-    told = announced(fair(tiny_model, toy_task, report_seeds=5, widen=1), store=tmp_path)
+    told = announce(fair(tiny_model, toy_task, report_seeds=5, widen=1), store=tmp_path)
     assert told.startswith("14 runs: 4 to tune (and up to 2 where ranges grow) and 10 to report. About ")
     assert f" MB to be kept in {tmp_path / 'runs'}." in told
     with Store(tmp_path) as store:
@@ -256,7 +256,7 @@ def test_the_plan_of_a_finished_comparison_leaves_nothing(
     from vxlab.experiments.sweeps import plan as plan_module
 
     monkeypatch.setattr(plan_module, "measure", None)
-    told = announced(learnt.fair, store=Path(learnt.runs["folder"][0]).parents[1])
+    told = announce(learnt.fair, store=Path(learnt.runs["folder"][0]).parents[1])
     assert told.startswith("8 runs: 2 to tune and 6 to report; all of them are in ")
     assert told.endswith("runs.db already, and nothing is left to train.")
 
@@ -294,7 +294,7 @@ def _put(records: list[Any], store: Store) -> None:
 
 
 def _told(learnt: vxlab.Comparison, store: Store) -> str:
-    return announced(learnt.fair, store=store).replace(store.name, "STORE").replace(str(store.folder), "RUNS")
+    return announce(learnt.fair, store=store).replace(store.name, "STORE").replace(str(store.folder), "RUNS")
 
 
 def test_a_measurement_that_fails_stops_nothing(
@@ -306,7 +306,7 @@ def test_a_measurement_that_fails_stops_nothing(
         raise MemoryError
 
     monkeypatch.setattr(plan_module, "measure", greedy)
-    told = announced(fair(tiny_model, toy_task, LoRA(rank=2)), store=tmp_path)
+    told = announce(fair(tiny_model, toy_task, LoRA(rank=2)), store=tmp_path)
     assert "LoRA r=2 could not be tried out: " in told
     assert "out of memory" in told
 
@@ -319,7 +319,7 @@ def test_the_plan_says_what_has_changed(tiny_model: str, toy_task: str, tmp_path
     compare(wanted, tmp_path)
     with (task / "train.csv").open("a") as file:
         file.write("lovely,good\n")
-    told = announced(wanted, store=tmp_path)
+    told = announce(wanted, store=tmp_path)
     assert "2 were trained before with other data, and are new runs." in told
 
 

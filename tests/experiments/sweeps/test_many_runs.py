@@ -187,7 +187,7 @@ def test_ctrl_c_waits_for_what_is_being_written() -> None:
     written = []
 
     def write() -> None:
-        with sweep_module.uninterrupted():
+        with sweep_module.hold_interrupts():
             os.kill(os.getpid(), signal.SIGINT)
             written.append("all of it")
 

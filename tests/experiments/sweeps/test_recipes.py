@@ -9,10 +9,10 @@ import pytest
 import vxlab
 from vxlab.experiments.sweeps.fair_recipes import study_run
 from vxlab.experiments.sweeps.recipes import SCALES
-from vxlab.paths import shipped
+from vxlab.paths import shipped_path
 
 METHODS = ("lora", "vera", "elora", "lora_xs", "head", "probe", "full")
-with shipped("data", "published_recipes.csv").open(encoding="utf-8", newline="") as file:
+with shipped_path("data", "published_recipes.csv").open(encoding="utf-8", newline="") as file:
     PUBLISHED = list(csv.DictReader(file))
 
 

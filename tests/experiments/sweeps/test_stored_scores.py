@@ -11,7 +11,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.metrics import interval
 from vxlab.experiments.store.store import Store
 from vxlab.experiments.sweeps.stored import stored_sweeps
-from vxlab.experiments.sweeps.stored_scores import best_runs, is_usual, measured, store_sentence
+from vxlab.experiments.sweeps.stored_scores import best_runs, is_usual, store_sentence, stored_candidates
 
 LORA, VERA = vxlab.LoRA(rank=8), vxlab.VeRA(rank=64)
 
@@ -61,7 +61,7 @@ def _row(found, label):
 def test_a_candidate_reports_the_mean_and_the_scores_of_its_seeds(store, add):
     for seed, test in enumerate((0.7, 0.8, 0.9, 0.81)):
         add(seed=seed, test=test)
-    row = _row(measured(store, "minilm"), "LoRA r=8")
+    row = _row(stored_candidates(store, "minilm"), "LoRA r=8")
     assert (row["n"], row["mean"]) == (4, pytest.approx(0.8025))
     assert row["scores"] == pytest.approx((0.7, 0.8, 0.9, 0.81))
     assert np.isnan([row["low"], row["high"]]).all()
@@ -72,13 +72,13 @@ def test_validation_chooses_the_rate_and_fresh_seeds_report(store, add):
     add(seed=0, rate=1e-2, validation=0.8, test=0.99)
     for seed, test in ((10, 0.71), (11, 0.73), (12, 0.72)):
         add(seed=seed, rate=1e-3, validation=0.1, test=test)
-    row = _row(measured(store, "minilm"), "LoRA r=8")
+    row = _row(stored_candidates(store, "minilm"), "LoRA r=8")
     assert (row["learning_rate"], row["mean"], row["n"], row["edge"]) == (1e-3, pytest.approx(0.72), 3, "low")
 
 
 def test_one_run_has_its_interval_over_items(store, add):
     key = add(test=0.8)
-    row = _row(measured(store, "minilm"), "LoRA r=8")
+    row = _row(stored_candidates(store, "minilm"), "LoRA r=8")
     logits, labels = (tensor.numpy() for tensor in store.predictions(key))
     assert (row["low"], row["high"]) == interval("accuracy", logits, labels)
 
@@ -87,7 +87,7 @@ def test_a_diverged_run_is_counted_and_scores_nothing(store, add):
     for seed, status in enumerate(("finished", "finished", "diverged")):
         add(seed=seed, status=status, test=0.8 if status == "finished" else float("nan"))
     add(VERA, status="diverged", test=float("nan"), validation=float("nan"))
-    found = measured(store, "minilm")
+    found = stored_candidates(store, "minilm")
     assert [_row(found, "LoRA r=8")[name] for name in ("n", "diverged", "mean")] == [2, 1, 0.8]
     assert _row(found, "VeRA r=64")["n"] == 0
     assert not _row(found, "VeRA r=64")["front"]
@@ -97,14 +97,14 @@ def test_the_front_is_what_nothing_beats_for_less(store, add):
     add(LORA, test=0.8, backbone=1000)
     add(VERA, test=0.7, backbone=100)
     add(vxlab.LoRAXS(rank=4), test=0.69, backbone=500)
-    table = measured(store, "minilm").table
+    table = stored_candidates(store, "minilm").table
     assert table.set_index("label")["front"].to_dict() == {"LoRA r=8": True, "VeRA r=64": True, "LoRA-XS r=4": False}
 
 
 def test_a_method_with_a_part_changed_is_no_run_of_the_usual_one(store, add):
     add(vxlab.VeRA(rank=64, seed=1000), test=0.7)
     add(vxlab.VeRA(rank=64, vectors="d"), test=0.9)
-    found = measured(store, "minilm")
+    found = stored_candidates(store, "minilm")
     assert (_row(found, "VeRA r=64")["mean"], found.others) == (0.7, 1)
     assert not is_usual({"name": "lora_xs", **vxlab.LoRAXS(basis="bottom").settings()})
     assert is_usual({"name": "lora", **vxlab.LoRA(rank=4, alpha=32).settings()})
@@ -114,28 +114,28 @@ def test_runs_under_the_protocol_with_most_candidates_are_told_apart_from_others
     add(LORA, train_examples=100, test=0.9)
     for method in (LORA, VERA):
         add(method, train_examples=1600, test=0.8, seed=1)
-    found = measured(store, "minilm")
+    found = stored_candidates(store, "minilm")
     assert found.table["mean"].tolist() == [0.8, 0.8]
     assert found.protocol == "rotten_tomatoes (1,600 training examples, 2 epochs)"
     assert found.others == 1
     add(LORA, task="sst2", test=0.5)
-    assert measured(store, "minilm", task="sst2").table["mean"].tolist() == [0.5]
+    assert stored_candidates(store, "minilm", task="sst2").table["mean"].tolist() == [0.5]
 
 
 def test_another_metric_can_be_reported_and_an_unscored_one_is_refused(store, add):
     add(test=0.8)
-    assert _row(measured(store, "minilm", metric="f1"), "LoRA r=8")["mean"] == pytest.approx(0.7)
+    assert _row(stored_candidates(store, "minilm", metric="f1"), "LoRA r=8")["mean"] == pytest.approx(0.7)
     with pytest.raises(VxlabError, match=r"metric='matthews' was not scored on toy; choose one of accuracy, f1"):
-        measured(store, "minilm", metric="matthews")
+        stored_candidates(store, "minilm", metric="matthews")
 
 
 def test_no_run_is_an_empty_table_and_no_store_is_made(store, add, tmp_path, monkeypatch):
     add()
-    assert len(measured(store, "mpnet").table) == len(measured(store, None).table) == 0
-    assert len(measured(store, "minilm", task="rte").table) == 0
+    assert len(stored_candidates(store, "mpnet").table) == len(stored_candidates(store, None).table) == 0
+    assert len(stored_candidates(store, "minilm", task="rte").table) == 0
     monkeypatch.setenv("VXLAB_REPORTS", str(tmp_path / "absent"))
     for where in (None, tmp_path / "absent" / "runs.db", str(tmp_path / "absent")):
-        assert len(measured(where, "minilm").table) == len(best_runs(where)) == 0
+        assert len(stored_candidates(where, "minilm").table) == len(best_runs(where)) == 0
     assert not (tmp_path / "absent").exists()
 
 
@@ -156,7 +156,7 @@ def test_runs_of_one_name_that_are_others_are_never_one_candidates(store, add, o
     for seed in range(3):
         add(seed=seed, test=0.9, identity=other)
     add(VERA, test=0.9, identity=other)  # so that these are the protocol with most candidates
-    found = measured(store, "minilm")
+    found = stored_candidates(store, "minilm")
     row = _row(found, "LoRA r=8")
     assert (row["n"], row["mean"], found.others) == (3, 0.9, 3)
     assert told in found.protocol
@@ -168,7 +168,7 @@ def test_runs_by_another_library_are_never_pooled(store, add, library):
     for seed in range(2):
         add(seed=seed, test=0.9, versions={library: "2.13.0"})
     add(VERA, test=0.9, versions={library: "2.13.0"})  # so that these are the protocol with most candidates
-    found = measured(store, "minilm")
+    found = stored_candidates(store, "minilm")
     assert (_row(found, "LoRA r=8")["n"], found.others) == (2, 1)
     assert f"{library} 2.13.0" in found.protocol
 
@@ -177,7 +177,7 @@ def test_a_librarys_version_is_its_own_methods_candidate(store, add):
     for version, test in (("0.17.0", 0.6), ("0.18.0", 0.8)):
         add(vxlab.PEFT("dora", {"r": 8}), test=test, identity={"peft": version})
     add(LORA, test=0.7)
-    table = measured(store, "minilm").table
+    table = stored_candidates(store, "minilm").table
     assert dict(zip(table["label"], table["mean"], strict=True)) == {
         "DoRA r=8 (PEFT), peft 0.17.0": 0.6, "DoRA r=8 (PEFT), peft 0.18.0": 0.8, "LoRA r=8": 0.7
     }  # fmt: skip
@@ -187,10 +187,10 @@ def test_only_runs_on_the_weights_that_the_model_has_are_its_scores(store, add):
     for seed in range(2):
         add(seed=seed, test=0.6)
     add(test=0.9, identity={"model": "ffff"})
-    found = measured(store, "minilm", weights="ffff")
+    found = stored_candidates(store, "minilm", weights="ffff")
     assert (_row(found, "LoRA r=8")["mean"], found.others, found.elsewhere) == (0.9, 2, 2)
-    assert len(measured(store, "minilm", weights="eeee").table) == 0
-    assert measured(store, "minilm", weights="eeee").elsewhere == 3
+    assert len(stored_candidates(store, "minilm", weights="eeee").table) == 0
+    assert stored_candidates(store, "minilm", weights="eeee").elsewhere == 3
 
 
 def test_the_overview_mixes_no_runs_of_one_name(store, add):
@@ -229,7 +229,7 @@ def test_a_method_that_goes_on_no_layers_has_no_targets_and_no_run_counts_twice(
         for targets in ("query-value", "all-linear"):  # BitFit's numbers are the same under both
             add(vxlab.BitFit(), seed=seed, targets=targets, test=0.6 + 0.1 * seed)
     add(vxlab.LoRA(rank=8), targets="mlp")
-    row = _row(measured(store, "minilm"), "BitFit")
+    row = _row(stored_candidates(store, "minilm"), "BitFit")
     assert (row["n"], row["targets"], row["mean"]) == (2, "none", pytest.approx(0.65))
     (sweep,) = stored_sweeps(store)
     own = sweep.runs[sweep.runs["method"] == "BitFit"]

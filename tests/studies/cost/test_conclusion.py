@@ -4,7 +4,7 @@ import pytest
 import toy_costs as toy
 
 from vxlab.experiments.costs.by_rank import FULL
-from vxlab.studies.cost.conclusion import cost_conclusion, left_out, measured
+from vxlab.studies.cost.conclusion import cost_conclusion, left_out, measured_rows
 
 
 def _sentences(table):
@@ -114,7 +114,7 @@ def test_rows_with_errors_are_left_out_and_said():
         left_out(table)
         == "- Left out: **VeRA r=1024**. out of memory\n- Left out: **full fine-tuning**. CUDA out of memory"
     )
-    assert len(measured(table)) == len(table) - 2
+    assert len(measured_rows(table)) == len(table) - 2
     assert "r=1024" not in cost_conclusion(table)
     assert "full fine-tuning" not in cost_conclusion(table)
     assert left_out(toy.costs()) == ""

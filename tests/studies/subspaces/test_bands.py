@@ -12,7 +12,7 @@ from vxlab.analysis.spectrum import update_svd
 from vxlab.experiments.runs.trained import base_weights, full_updates, trained_updates
 from vxlab.studies.subspaces import bands as module
 from vxlab.studies.subspaces.bands import angles_by_size, run_bands
-from vxlab.studies.subspaces.tables import band_angles, band_energies, decomposed
+from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights
 
 QUERY, DOWN = "encoder.layer.0.attention.self.query", "encoder.layer.1.output.dense"
 
@@ -23,7 +23,7 @@ def _normal(*shape):
 
 @pytest.fixture(scope="module")
 def weights():
-    return decomposed({QUERY: _normal(16, 16), DOWN: _normal(40, 16)})
+    return decompose_weights({QUERY: _normal(16, 16), DOWN: _normal(40, 16)})
 
 
 @pytest.mark.parametrize("rank", [3, 12])
@@ -54,7 +54,7 @@ def test_what_a_band_holds_is_at_no_angle_to_it_and_a_zero_update_has_none(weigh
 
 def test_all_triplets_of_a_dense_update_do_as_well_as_its_factors(weights):
     thin = (_normal(16, 2), _normal(2, 16))
-    wide = angles_by_size(weights, {"x": {QUERY: decomposed({"": thin[0] @ thin[1]})[""]}}, fractions=(0.25,))
+    wide = angles_by_size(weights, {"x": {QUERY: decompose_weights({"": thin[0] @ thin[1]})[""]}}, fractions=(0.25,))
     narrow = angles_by_size(weights, {"x": {QUERY: update_svd(thin)}}, fractions=(0.25,))
     assert wide["degrees"].tolist() == pytest.approx(narrow["degrees"].tolist(), abs=1e-4)
     assert wide["number"].max() == 2
@@ -72,7 +72,7 @@ def full(tiny_model, tmp_path_factory):
 
 def test_a_runs_tables_are_of_its_own_weights_and_update(lora, full, tmp_path):
     found = run_bands(lora, fractions=(0.25, 0.5), store=tmp_path)
-    weights = decomposed(base_weights(lora, "query-value"))
+    weights = decompose_weights(base_weights(lora, "query-value"))
     expected = band_energies(weights, {"LoRA r=3": trained_updates(lora)}, fractions=(0.25, 0.5))
     keys = ["layer", "band", "fraction"]
     both = found.energies.merge(expected, on=keys)

@@ -9,7 +9,7 @@ from scipy.linalg import subspace_angles
 
 from vxlab.analysis.bands import band
 from vxlab.analysis.subspaces import chance_energy_inside, energy_inside
-from vxlab.studies.subspaces.tables import band_angles, band_energies, decomposed, spectra_table
+from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights, spectra_table
 
 QUERY, DOWN = "encoder.layer.0.attention.self.query", "encoder.layer.1.output.dense"
 
@@ -25,7 +25,7 @@ def weights():
 
 @pytest.fixture(scope="module")
 def triplets(weights):
-    return decomposed(weights)
+    return decompose_weights(weights)
 
 
 def test_decompositions_rebuild_their_matrices(weights, triplets):

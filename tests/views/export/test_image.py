@@ -37,7 +37,7 @@ def test_a_browser_that_does_not_draw_costs_one_line_and_no_traceback(
     _stand_in(script, tmp_path, monkeypatch)
     monkeypatch.setattr(image, "_LONGEST", 4.0)
     with pytest.raises(VxlabError, match=SAID.format("[A-Z].{5,70}|the browser has not answered for 4 s")):
-        image.drawn(FIGURE, "png", 300, 1)
+        image.draw_image(FIGURE, "png", 300, 1)
     assert tuple(capfd.readouterr()) == ("", "")
 
 
@@ -45,7 +45,7 @@ def test_a_browser_that_never_answers_is_given_up_and_ended(tmp_path: Path, monk
     _stand_in("#!/bin/sh\necho $$ > $0.pid\nexec sleep 600\n", tmp_path, monkeypatch)
     monkeypatch.setattr(image, "_LONGEST", 2.0)
     with pytest.raises(VxlabError, match=SAID.format("the browser has not answered for 2 s")):
-        image.drawn(FIGURE, "png", 300, 1)
+        image.draw_image(FIGURE, "png", 300, 1)
     pid = int(Path(tmp_path, "browser.pid").read_text())
     for _ in range(100):
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vxlab.studies.subspaces.bases import SIZES
-from vxlab.studies.subspaces.tables import band_angles, band_energies, decomposed, spectra_table
+from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights, spectra_table
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
 from vxlab.views.figures import subspaces as figures
 
@@ -21,7 +21,7 @@ def _normal(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
 
 
-TRIPLETS = decomposed({layer: _normal(*shape) for layer, shape in LAYERS.items()})
+TRIPLETS = decompose_weights({layer: _normal(*shape) for layer, shape in LAYERS.items()})
 UPDATES = {FULL: {layer: _normal(*shape[::-1]).T + 1 for layer, shape in LAYERS.items()}}
 ENERGIES, ANGLES = band_energies(TRIPLETS, UPDATES, fractions=SIZES), band_angles(TRIPLETS, UPDATES, directions=4)
 SPECTRA = spectra_table({"W": TRIPLETS, **UPDATES})

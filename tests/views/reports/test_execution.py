@@ -5,7 +5,7 @@ import pytest
 import toy_notebooks as toy
 
 from vxlab import VxlabError
-from vxlab.views.reports.execution import execute
+from vxlab.views.reports.execution import execute_notebook
 
 
 def test_a_kernel_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -14,7 +14,7 @@ def test_a_kernel_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pyte
     source = toy.write(tmp_path / "a.ipynb")
     said = r"the kernel of a\.ipynb did not start: ImportError: a broken installation"
     with pytest.raises(VxlabError, match=said):
-        execute(source, {}, tmp_path)
+        execute_notebook(source, {}, tmp_path)
 
 
 def test_the_kernel_inherits_its_variables_and_the_caller_keeps_its_own(
@@ -26,7 +26,7 @@ def test_the_kernel_inherits_its_variables_and_the_caller_keeps_its_own(
     look = toy.code(
         f"import os, sys\nprint([os.environ[name] for name in {names}])\nprint('noise', file=sys.__stderr__)"
     )
-    executed, failure = execute(toy.write(tmp_path / "a.ipynb", look), {}, tmp_path / "kept")
+    executed, failure = execute_notebook(toy.write(tmp_path / "a.ipynb", look), {}, tmp_path / "kept")
     assert failure == ""
     assert executed.cells[-1].outputs[0].text.startswith(str([str(tmp_path / "kept"), "plotly_mimetype", "1"]))
     assert [os.environ.get(name) for name in names] == ["mine", "browser", None]

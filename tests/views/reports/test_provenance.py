@@ -5,13 +5,13 @@ from toy_notebooks import code, text, write
 
 from vxlab.experiments.checkout import commit
 from vxlab.views.reports import notebooks
-from vxlab.views.reports.provenance import add_note, environment, note
+from vxlab.views.reports.provenance import add_note, describe_environment, note
 
 
 def _noted(tmp_path):
     source = write(tmp_path / "a.ipynb", text("## Conclusion"), code("1"))
     executed = add_note(notebooks.load(source), source, {"rank": 64}, "", tmp_path)
-    return executed, environment(executed)
+    return executed, describe_environment(executed)
 
 
 def test_a_page_tells_its_machine_system_memory_and_commit(tmp_path):
@@ -31,5 +31,5 @@ def test_threads_of_the_pages_process_do_not_pose_as_the_runs(tmp_path):
 
 def test_a_note_of_before_is_shown_as_far_as_it_goes():
     older = new_notebook(metadata={"vxlab": {"hardware": {"processor": "a processor", "threads": 2}}})
-    assert environment(older) == {"processor": "a processor"}
-    assert environment(new_notebook()) == {}
+    assert describe_environment(older) == {"processor": "a processor"}
+    assert describe_environment(new_notebook()) == {}

@@ -24,10 +24,10 @@ from vxlab.views.style.look import (
     SEQUENTIAL,
     SHARES,
     SYMBOLS,
-    label,
+    apply_style,
+    label_font,
     look,
     plotly_config,
-    styled,
     theme_css,
     theme_style,
 )  # fmt: skip
@@ -101,7 +101,7 @@ def test_black_is_readable_on_the_whole_of_a_colour_scale(scale):
 
 
 def test_a_series_words_have_its_look_s_place():
-    assert (label(1)["color"], label(8)["color"]) == (LABELS[1], LABELS[1])
+    assert (label_font(1)["color"], label_font(8)["color"]) == (LABELS[1], LABELS[1])
     assert look(7)["line"]["color"] == COLOURS[0]
     assert len({(look(i)["line"]["dash"], look(i)["marker"]["symbol"]) for i in range(12)}) == 12
     assert len(set(SYMBOLS)) == 7
@@ -144,7 +144,7 @@ def test_a_sheet_for_jupyterlab_asks_its_theme_and_one_for_a_page_the_system():
 
 
 def test_a_figure_says_its_name_and_that_it_is_of_the_house():
-    figure = styled(go.Figure(), 300, name="learning curves")
+    figure = apply_style(go.Figure(), 300, name="learning curves")
     assert figure.layout.paper_bgcolor == PAPER
     assert figure.layout.font.color == INK
     config = plotly_config(figure.to_plotly_json())
@@ -172,7 +172,7 @@ def test_a_live_notebook_is_shown_the_sheet_with_figures_of_the_house_alone(show
     (drawing,) = renderer.to_mimebundle(own.to_dict()).values()
     assert shown == []
     assert drawing["data"][0]["y"] == [1, 2]
-    (drawing,) = renderer.to_mimebundle(styled(own, 300, name="a b").to_dict()).values()
+    (drawing,) = renderer.to_mimebundle(apply_style(own, 300, name="a b").to_dict()).values()
     assert [sheet.data for sheet in shown] == [theme_style()]
     assert drawing["config"]["toImageButtonOptions"]["filename"] == "a_b"
 
@@ -185,7 +185,7 @@ def test_a_renderer_of_your_own_is_kept(shown):
 
 def test_nothing_is_changed_where_no_one_sits_at_a_notebook(shown):
     pio.renderers.default = "plotly_mimetype"
-    styled(go.Figure(), 300)
+    apply_style(go.Figure(), 300)
     assert pio.renderers.default == "plotly_mimetype"
 
 

@@ -25,9 +25,9 @@ from vxlab.views.explorers.sweep.faces import explore_sweep
 from vxlab.views.explorers.sweep.widget import SweepWidget
 from vxlab.views.reports.index import write_index
 from vxlab.views.reports.page import to_html
-from vxlab.views.style.look import styled
+from vxlab.views.style.look import apply_style
 from vxlab.views.style.markdown import Markdown
-from vxlab.views.style.plain import escape, escaped
+from vxlab.views.style.plain import escape, escape_all
 
 __all__ = ["browser"]  # a fixture
 
@@ -133,7 +133,7 @@ class Named:
         return {(name,): [(name, name), ("r=2", "r=2")] for name in (f"{EVIL} one", f"{EVIL} two")}
 
     def frame(self):
-        return styled(go.Figure(go.Scatter(y=[1])), height=300)
+        return apply_style(go.Figure(go.Scatter(y=[1])), height=300)
 
     def view(self, choice, stop):
         return View([{}], [escape(stop)], {}, pd.DataFrame({EVIL: [stop]}))
@@ -182,12 +182,12 @@ def test_sentences_make_no_html_and_no_link():
 
 def test_a_table_is_escaped_whole_and_keeps_its_numbers():
     table = pd.DataFrame({EVIL: ["a", EVIL], "n": [1, 2], "x": [0.5, None]}, index=["r", EVIL])
-    shown = escaped(table)
+    shown = escape_all(table)
     assert not ACTS.search(shown.style.format(precision=1).to_html())
     assert list(shown.dtypes[1:]) == list(table.dtypes[1:])
     assert table.columns[0] == EVIL
     nested = table.set_index([EVIL, "n"]).T
-    assert not ACTS.search(escaped(nested).style.to_html())
+    assert not ACTS.search(escape_all(nested).style.to_html())
 
 
 def _report(*outputs):
@@ -219,7 +219,7 @@ def _acted(browser, page):
 
 
 def test_a_report_and_the_index_of_hostile_names_do_nothing_in_a_browser(browser, hostile_store, tmp_path, figures):
-    table = escaped(hostile_store.table()[["model", "task", "targets"]])
+    table = escape_all(hostile_store.table()[["model", "task", "targets"]])
     outputs = [
         _display(text_html=table.style.hide(axis="index").to_html()),
         _display(text_markdown=Markdown(f"- {EVIL}").data),

@@ -18,7 +18,7 @@ class Plan(NamedTuple):
     """take the factors' gradients from W's own gradient gyᵀ·x, in place of from thin products"""
 
 
-def plan(
+def choose_route(
     tokens: int,
     out_features: int,
     in_features: int,

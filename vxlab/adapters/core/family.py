@@ -15,8 +15,8 @@ from vxlab.adapters.core.fingerprint import frozen_probe, weights_fingerprint
 from vxlab.adapters.core.hooks import exchange_hooks
 from vxlab.adapters.core.layer import AdaptedLinear, Shape, SharedTensors, linear_shape, linear_weight
 from vxlab.adapters.core.own_code import code_version, is_own
-from vxlab.adapters.core.own_home import packed
-from vxlab.checks import settle_fields, shown
+from vxlab.adapters.core.own_home import pack_method
+from vxlab.checks import quote, settle_fields
 from vxlab.errors import VxlabError
 
 
@@ -71,7 +71,7 @@ class Method(ABC):
         return None
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return packed(self) if is_own(type(self)) else super().__reduce_ex__(protocol)
+        return pack_method(self) if is_own(type(self)) else super().__reduce_ex__(protocol)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self  # it never changes
@@ -81,7 +81,7 @@ def require_method(method: object) -> None:
     """Refuse what is no method, such as a method's name or its class."""
     if not isinstance(method, Method):
         raise VxlabError(
-            f"method={shown(method)} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, PEFT, Head, ..."
+            f"method={quote(method)} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, PEFT, Head, ..."
         )
 
 

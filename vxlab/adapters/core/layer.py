@@ -31,10 +31,10 @@ class SharedTensors(nn.Module):
 
 def linear_weight(layer: nn.Module) -> Tensor:
     """Return W ``(out, in)`` of a ``torch.nn.Linear``, or of a ``Conv1D``, which stores Wᵀ."""
-    return oriented(layer, layer.get_parameter("weight").detach())
+    return orient(layer, layer.get_parameter("weight").detach())
 
 
-def oriented(layer: nn.Module, weight: Tensor) -> Tensor:
+def orient(layer: nn.Module, weight: Tensor) -> Tensor:
     """Return a tensor that is laid out as a linear layer's own weight as ``(out, in)``."""
     return weight if isinstance(layer, nn.Linear) else weight.T
 
@@ -88,7 +88,7 @@ class AdaptedLinear(nn.Module):
             self.register_buffer(name, tensor.to(device, dtype), persistent=family.needs_gradients)
         self.shared = shared
 
-    def oriented(self, weight: Tensor) -> Tensor:
+    def orient(self, weight: Tensor) -> Tensor:
         """Return ``weight`` as (out, in), whichever way the layer stores it."""
         return weight.T if self.transposed else weight
 
@@ -123,7 +123,7 @@ class AdaptedLinear(nn.Module):
 
     def base_weight(self) -> Tensor:
         """Return the frozen W ``(out, in)`` without the update, also while merged."""
-        return self.oriented(self.weight if self._original_weight is None else self._original_weight).detach()
+        return self.orient(self.weight if self._original_weight is None else self._original_weight).detach()
 
     @property
     def merged(self) -> bool:
@@ -134,11 +134,11 @@ class AdaptedLinear(nn.Module):
         if self.merged:
             if self.training and torch.is_grad_enabled():
                 raise VxlabError(f"`{self.layer}` is merged, so its adapter cannot train; call unmerge(model) first")
-            return nn.functional.linear(x, self.oriented(self.weight), self.bias)
+            return nn.functional.linear(x, self.orient(self.weight), self.bias)
         tensors = tuple(self._all_tensors().values())
         return adapted_linear(
             x,
-            self.oriented(self.weight),
+            self.orient(self.weight),
             self.bias,
             *self._factors_of(*tensors),
             dropout=self.family.dropout_probability if self.training else 0.0,
@@ -153,10 +153,10 @@ class AdaptedLinear(nn.Module):
         """
         self._original_weight = self.weight.detach().clone()
         delta = self.delta_weight()
-        self.oriented(self.weight).copy_(delta + self.oriented(self.weight))  # summed in float32 at least, rounded once
+        self.orient(self.weight).copy_(delta + self.orient(self.weight))  # summed in float32 at least, rounded once
         if self.weight.dtype.itemsize >= 4 or not delta.any():
             return 0.0
-        lost = self.oriented(self.weight).to(delta.dtype) - self.base_weight() - delta
+        lost = self.orient(self.weight).to(delta.dtype) - self.base_weight() - delta
         return float(lost.norm() / delta.norm())
 
     @torch.no_grad()

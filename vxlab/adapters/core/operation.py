@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from vxlab.adapters.core.cost_model import Plan, plan
+from vxlab.adapters.core.cost_model import Plan, choose_route
 from vxlab.errors import VxlabError
 
 
@@ -36,7 +36,7 @@ def adapted_linear(
 
     Whether the update is folded into a temporary weight or the tokens are pushed through its thin factors, what is
     kept for the backward pass, and how the factors' gradients are formed follow from the sizes: see
-    :func:`vxlab.adapters.core.cost_model.plan`.
+    :func:`vxlab.adapters.core.cost_model.choose_route`.
 
     Under autocast everything is computed in autocast's dtype. Otherwise W's part is computed in the dtype of ``x`` and
     the update's in that of the factors where it is wider (float32 adapters on a bfloat16 model), as PEFT does; the sum
@@ -72,7 +72,7 @@ def adapted_linear(
     x, left, right = x.to(dtype), left.to(thin_dtype), right.to(thin_dtype)
     mask = torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - dropout) if dropout else None
     grad = torch.is_grad_enabled()
-    chosen = plan(
+    chosen = choose_route(
         x.numel() // in_features,
         out_features,
         in_features,

@@ -28,7 +28,7 @@ def home_of(cls: type) -> Home:
     return cls.__module__, str(Path(file).absolute().parents[depth])
 
 
-def packed(method: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+def pack_method(method: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """Return how a user's method is pickled: by its settings and its module, which the reader need not have imported.
 
     Raises:
@@ -41,10 +41,10 @@ def packed(method: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
             "top level"
         )
     values = {field.name: getattr(method, field.name) for field in fields(method)}
-    return unpacked, (home_of(cls), cls.__qualname__, values)
+    return unpack_method, (home_of(cls), cls.__qualname__, values)
 
 
-def unpacked(home: Home, name: str, values: dict[str, Any]) -> Any:
+def unpack_method(home: Home, name: str, values: dict[str, Any]) -> Any:
     """Rebuild a user's method, importing its module where that has not happened yet.
 
     Raises:

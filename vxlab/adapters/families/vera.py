@@ -12,7 +12,7 @@ from torch import Tensor
 from vxlab.adapters.core.family import Family, one_of, positive
 from vxlab.adapters.core.layer import Shape
 from vxlab.adapters.core.random_bases import layer_generator
-from vxlab.checks import shown
+from vxlab.checks import quote
 from vxlab.errors import VxlabError
 
 VECTORS = ("both", "d", "b")
@@ -68,7 +68,7 @@ class VeRA(Family):
         one_of("VeRA", "vectors", self.vectors, VECTORS)
         one_of("VeRA", "matrices", self.matrices, MATRICES)
         if not -(2**63) <= self.seed < 2**64:
-            raise VxlabError(f"VeRA seed={shown(self.seed)} is no seed of torch's; choose 0 to 2**32 - 1")
+            raise VxlabError(f"VeRA seed={quote(self.seed)} is no seed of torch's; choose 0 to 2**32 - 1")
         if (same := self.seed % 2**32) != self.seed and not self.unique:
             told = f"VeRA seed={self.seed} draws the matrices of seed={same}: torch's generator takes 32 bits of a seed"
             warnings.warn(f"{told}; choose 0 to 2**32 - 1", stacklevel=3)

@@ -16,7 +16,7 @@ PASSED_ON = "VXLAB_IMPORT"
 """The environment variable by which vxlab tells a process that it starts what to import."""
 
 
-def environment() -> dict[str, str]:
+def pass_on_imports() -> dict[str, str]:
     """Return the variables by which another process registers the methods of a user's that are registered here."""
     homes = own_homes()
     return {PASSED_ON: json.dumps(homes)} if homes else {}

@@ -12,7 +12,7 @@ from torch import nn
 
 from vxlab.adapters.core.family import nearest
 from vxlab.adapters.core.roles import role_of
-from vxlab.checks import annotations, settle, shown
+from vxlab.checks import annotations, quote, settle
 from vxlab.errors import VxlabError
 
 ADAPTER = "default"
@@ -69,7 +69,7 @@ def checked_settings(config: str, settings: Mapping[str, object]) -> dict[str, A
     """
     kind = _config_class(config)
     if not isinstance(settings, Mapping):
-        raise VxlabError(f"PEFT({config!r}) settings={shown(settings)} is not a mapping; write {{'r': 8}}")
+        raise VxlabError(f"PEFT({config!r}) settings={quote(settings)} is not a mapping; write {{'r': 8}}")
     _check_names(config, kind, settings)
     given = _plain(config, kind, settings)
     _check_values(config, kind, given)
@@ -96,7 +96,7 @@ def peft_config(config: str, settings: Mapping[str, Any], layers: Mapping[str, n
         with _quiet():
             return kind(**settings, **derived)
     except Exception as error:
-        raise VxlabError(f"peft refuses {config!r} with {dict(settings)}: {first_line(error)}") from error
+        raise VxlabError(f"peft refuses {config!r} with {dict(settings)}: {peft_error_line(error)}") from error
 
 
 def inject(config: Any, model: nn.Module, layers: Iterable[str]) -> Any:
@@ -117,7 +117,7 @@ def inject(config: Any, model: nn.Module, layers: Iterable[str]) -> Any:
     return tuner
 
 
-def first_line(error: Exception) -> str:
+def peft_error_line(error: Exception) -> str:
     """Return the first line of an error of peft's, or its kind."""
     return (str(error) or type(error).__name__).splitlines()[0]
 
@@ -135,7 +135,7 @@ def _config_class(config: str) -> Any:
     if config in classes:
         why = _NOT_ON_LINEAR_LAYERS.get(config, "changes the model's input")
         raise VxlabError(f"peft's {config!r} {why}, so no target layers carry it; choose one of {', '.join(usable)}")
-    raise VxlabError(f"PEFT config={shown(config)} is unknown{nearest(str(config), usable)}")
+    raise VxlabError(f"PEFT config={quote(config)} is unknown{nearest(str(config), usable)}")
 
 
 def _check_names(config: str, kind: Any, given: Mapping[str, object]) -> None:
@@ -179,7 +179,7 @@ def _plain(config: str, kind: Any, settings: Mapping[str, object]) -> dict[str, 
             plain[name] = json.loads(json.dumps(value, default=lambda number: number.item(), allow_nan=False))
         except (TypeError, ValueError, AttributeError) as error:
             raise VxlabError(
-                f"PEFT({config!r}) {name}={shown(value)} is no plain value; give a number, a string, a list or a "
+                f"PEFT({config!r}) {name}={quote(value)} is no plain value; give a number, a string, a list or a "
                 "mapping"
             ) from error
     return plain

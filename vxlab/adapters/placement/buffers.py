@@ -26,10 +26,10 @@ def part_buffers(model: nn.Module, before: Mapping[str, str]) -> tuple[dict[str,
     """Return the buffers that moved since ``before``, and those that did not; buffers of an adapter are neither."""
     buffers = {name: buffer for name, buffer in persistent_buffers(model).items() if name in before}
     moved = {name: buffer for name, buffer in buffers.items() if _print(buffer) != before[name]}
-    return moved, unmoved(buffers, moved)
+    return moved, select_unmoved(buffers, moved)
 
 
-def unmoved(buffers: Mapping[str, Tensor], moved: Container[str]) -> dict[str, Tensor]:
+def select_unmoved(buffers: Mapping[str, Tensor], moved: Container[str]) -> dict[str, Tensor]:
     """Return the floating-point buffers outside ``moved``: counters and indices decide no number unless they move."""
     return {name: each for name, each in buffers.items() if name not in moved and each.is_floating_point()}
 

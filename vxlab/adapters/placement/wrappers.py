@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from vxlab.checks import shown
+from vxlab.checks import quote
 from vxlab.errors import VxlabError
 
 _INSIDE = {
@@ -42,7 +42,7 @@ def require_before_sharing_out(model: nn.Module) -> None:
 def require_model(model: object) -> None:
     """Refuse what is no model, such as a model's name."""
     if not isinstance(model, nn.Module):
-        raise VxlabError(f"model={shown(model)} is no torch.nn.Module; load it first, such as by vxlab.load_model")
+        raise VxlabError(f"model={quote(model)} is no torch.nn.Module; load it first, such as by vxlab.load_model")
 
 
 def _unwrapped(model: nn.Module) -> Iterator[nn.Module]:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from vxlab.errors import VxlabError
-from vxlab.paths import shipped
+from vxlab.paths import shipped_path
 
 
 class AssetError(VxlabError):
@@ -83,7 +83,7 @@ def manifest() -> dict[str, Asset]:
     >>> manifest()["minilm"].kind
     'model'
     """
-    return read_manifest(shipped("data", "assets.toml"))
+    return read_manifest(shipped_path("data", "assets.toml"))
 
 
 def read_manifest(path: Path) -> dict[str, Asset]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pareto import matched_pairs
 from vxlab.experiments.scoring.metrics import in_words
-from vxlab.experiments.scoring.significance import Array, Comparison, compare_all, holm
+from vxlab.experiments.scoring.significance import Array, Difference, compare_all, holm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +103,7 @@ def pairs_table(
     return pd.DataFrame(pairs, columns=list(Pair._fields))
 
 
-def pair_sentence(a: str, b: str, compared: Comparison, p_holm: float, comparisons: int, metric: str) -> str:
+def pair_sentence(a: str, b: str, compared: Difference, p_holm: float, comparisons: int, metric: str) -> str:
     """Say what one comparison showed; never that two candidates are equal, which no finite sweep can show.
 
     Args:
@@ -188,7 +188,7 @@ def _ratio(a: Any, b: Any) -> float:
     return float(a / b) if pd.notna(a) and pd.notna(b) and a > 0 and b > 0 else math.nan
 
 
-def _reversed(compared: Comparison) -> Comparison:
+def _reversed(compared: Difference) -> Difference:
     return compared._replace(difference=-compared.difference, low=-compared.high, high=-compared.low)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vxlab.experiments.candidates.pairs import LEVEL, difference_in_words, interval_in_words
 from vxlab.experiments.scoring.equivalence import equivalence_p, noninferiority_p
-from vxlab.experiments.scoring.significance import Comparison, holm
+from vxlab.experiments.scoring.significance import Difference, holm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ class Rival(NamedTuple):
     high: float
     seen: bool
     """whether the two are told apart, after Holm's correction over all pairs"""
-    compared: Comparison
+    compared: Difference
 
     def in_words(self, metric: str) -> str:
         """Return the difference with its interval."""
@@ -36,7 +36,7 @@ def rivals_of(name: str, pairs: "pd.DataFrame") -> list[Rival]:
             other, sign = (pair["a"], 1) if pair["b"] == name else (pair["b"], -1)
             low, high = sorted((sign * pair["low"], sign * pair["high"]))
             told = (sign * pair["difference"], low, high)
-            compared = Comparison(*told, *(pair[each] for each in ("p", "covers_seeds", "error", "freedom")))
+            compared = Difference(*told, *(pair[each] for each in ("p", "covers_seeds", "error", "freedom")))
             rivals.append(Rival(other, *told, bool(pair["seen"]), compared))
     return sorted(rivals, key=lambda rival: -rival.difference)
 
@@ -51,7 +51,7 @@ def equivalent(rivals: Sequence[Rival], margin: float) -> set[str]:
     return _shown(rivals, margin, equivalence_p)
 
 
-def _shown(rivals: Sequence[Rival], margin: float, test: Callable[[Comparison, float], float]) -> set[str]:
+def _shown(rivals: Sequence[Rival], margin: float, test: Callable[[Difference, float], float]) -> set[str]:
     adjusted = holm([test(rival.compared, margin) for rival in rivals])
     return {rival.name for rival, p in zip(rivals, adjusted, strict=True) if p <= LEVEL and rival.compared.covers_seeds}
 

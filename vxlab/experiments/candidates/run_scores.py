@@ -9,7 +9,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.provenance.mixed_runs import require_comparable
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.metrics import compute, interval
-from vxlab.experiments.scoring.significance import compare, trivial_name
+from vxlab.experiments.scoring.significance import compare_two, trivial_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,7 @@ def paired_difference(
     others, other_labels = (tensor.numpy() for tensor in second.predictions(split))
     if len(labels) != len(other_labels) or not np.array_equal(labels, other_labels):
         raise VxlabError(f"the two runs predicted other {split} items, so they cannot be paired; run both on one task")
-    found = compare({0: logits}, {0: others}, labels, metric, first.units(split))
+    found = compare_two({0: logits}, {0: others}, labels, metric, first.units(split))
     return Difference(found.difference, found.low, found.high)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vxlab.adapters import Full, Head, Method, attach, detach, resolve_targets, save_adapter, trainable_parameters
 from vxlab.adapters.core.family import Family
 from vxlab.errors import VxlabError
-from vxlab.experiments.costs.step import StepMemory, step_memory, timed, training_step
+from vxlab.experiments.costs.step import StepMemory, step_memory, time_call, training_step
 from vxlab.experiments.method_names import family_name
 from vxlab.experiments.scoring.evidence import of_median
 from vxlab.progress import progress_bar
@@ -133,7 +133,7 @@ class _Bench:
         with self._attached(candidate) as optimizer:
             step = training_step(self.model, self.batch, optimizer, self.precision)
             step()  # makes the optimizer's state
-            candidate.seconds.append(timed(step))
+            candidate.seconds.append(time_call(step))
 
     @contextmanager
     def _attached(self, candidate: _Candidate) -> Iterator[torch.optim.Optimizer | None]:
@@ -143,7 +143,7 @@ class _Bench:
             return
         method = candidate.method
         with _spectra_in(self.scratch / str(id(candidate))):  # two candidates may have one label
-            candidate.attaching.append(timed(lambda: attach(self.model, method, self.targets)))
+            candidate.attaching.append(time_call(lambda: attach(self.model, method, self.targets)))
         try:
             # At learning rate 0 a step takes as long as any, and full fine-tuning leaves the weights to the others.
             yield torch.optim.AdamW([p for p in self.model.parameters() if p.requires_grad], lr=0.0)

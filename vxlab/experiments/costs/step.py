@@ -110,11 +110,11 @@ def interleaved_seconds(steps: Mapping[str, Step], rounds: int, warm_ups: int = 
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for round_number in range(rounds):
         for name in list(steps)[:: -1 if round_number % 2 else 1]:
-            seconds[name].append(timed(steps[name]))
+            seconds[name].append(time_call(steps[name]))
     return seconds
 
 
-def timed(step: Callable[[], object]) -> float:
+def time_call(step: Callable[[], object]) -> float:
     """Return the seconds that a call takes, from an idle GPU to one that is done; on a GPU, by its own clock."""
     if not torch.cuda.is_available():
         start = time.perf_counter()

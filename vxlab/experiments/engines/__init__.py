@@ -6,7 +6,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
-from vxlab.checks import shown
+from vxlab.checks import quote
 from vxlab.errors import VxlabError
 from vxlab.experiments.engines.base import Engine, Outcome
 
@@ -29,7 +29,7 @@ def make_engine(name: str | Engine, workers: int | None = None, **options: Any) 
     if not isinstance(name, str):
         if isinstance(name, type) or not all(hasattr(name, each) for each in ("submit", "finished", "__enter__")):
             known = ", ".join(ENGINES)
-            raise VxlabError(f"engine={shown(name)} is neither a name nor an engine; choose one of {known}")
+            raise VxlabError(f"engine={quote(name)} is neither a name nor an engine; choose one of {known}")
         if workers is not None or options:
             given = ", ".join(["workers"] * (workers is not None) + list(options))
             raise VxlabError(f"{given}: the engine is made already; give these to {type(name).__name__} itself")

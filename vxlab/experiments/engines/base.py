@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from vxlab.checks import settle, shown
+from vxlab.checks import quote, settle
 from vxlab.errors import DataWarning, VxlabError
-from vxlab.experiments.engines.failures import described, traced
+from vxlab.experiments.engines.failures import describe_failure, format_traceback
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def require_workers(workers: Any) -> int | None:
     """Return the number of workers, None where it is left open; raise where it is none."""
     number: int | None = settle("workers", workers, int | None)
     if number is not None and not 1 <= number <= MOST_WORKERS:
-        raise VxlabError(f"workers={shown(workers)} is not a number of workers; choose 1 or more, or None")
+        raise VxlabError(f"workers={quote(workers)} is not a number of workers; choose 1 or more, or None")
     return number
 
 
@@ -101,12 +101,12 @@ def attempt(key: str, function: Callable[..., Any], args: tuple[Any, ...], worke
     try:
         return Outcome(key, function(*args))
     except Exception as error:
-        return failed(key, error, workers)
+        return fail(key, error, workers)
 
 
-def failed(key: str, error: BaseException, workers: int = 1) -> Outcome:
+def fail(key: str, error: BaseException, workers: int = 1) -> Outcome:
     """Return the outcome of a job that raised."""
-    return Outcome(key, error=described(error, workers), traceback=traced(error))
+    return Outcome(key, error=describe_failure(error, workers), traceback=format_traceback(error))
 
 
 def perform(key: str, function: Callable[..., Any], args: tuple[Any, ...], workers: int) -> bytes:
@@ -119,18 +119,18 @@ def perform(key: str, function: Callable[..., Any], args: tuple[Any, ...], worke
             warnings.simplefilter("ignore", DataWarning)  # the driver has looked at the data, and said it
             outcome = attempt(key, function, args, workers)
     except BaseException as error:  # a job may not end its worker: neither by sys.exit nor by an interrupt of its own
-        outcome = failed(key, error, workers)
+        outcome = fail(key, error, workers)
     try:
         # Plain pickle, by value: multiprocessing's own would pass tensors in shared memory that dies with the worker.
         return pickle.dumps(outcome)
     except Exception as error:
-        return pickle.dumps(failed(key, TypeError(f"what the job returned cannot be pickled: {error}")))
+        return pickle.dumps(fail(key, TypeError(f"what the job returned cannot be pickled: {error}")))
 
 
-def unpacked(key: str, packed: bytes) -> Outcome:
+def unpack_outcome(key: str, packed: bytes) -> Outcome:
     """Return the outcome that :func:`perform` packed; one that cannot be rebuilt here is a failure of its job."""
     try:
         outcome = pickle.loads(packed)
     except Exception as error:
-        return failed(key, TypeError(f"what the job returned cannot be read here: {error}"))
+        return fail(key, TypeError(f"what the job returned cannot be read here: {error}"))
     return outcome  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ _MEMORY_PHRASES = (
 _LONGEST = 500  # characters of a message: torch appends whole C++ stacks to some
 
 
-def described(error: BaseException, workers: int = 1) -> str:
+def describe_failure(error: BaseException, workers: int = 1) -> str:
     """Return ``Type: message`` on one line; out of memory is said as such, with what to change.
 
     Args:
@@ -34,7 +34,7 @@ def described(error: BaseException, workers: int = 1) -> str:
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def traced(error: BaseException) -> str:
+def format_traceback(error: BaseException) -> str:
     """Return the traceback as Python prints it, from the job's own first frame on."""
     inside = error.__traceback__.tb_next if error.__traceback__ else None  # the first frame is the engine's
     return "".join(traceback.format_exception(type(error), error, inside or error.__traceback__))

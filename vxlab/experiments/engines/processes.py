@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.engines.base import Outcome, failed, require_workers, unpacked
+from vxlab.experiments.engines.base import Outcome, fail, require_workers, unpack_outcome
 from vxlab.experiments.engines.failures import death
 from vxlab.experiments.engines.worker import READY, packed_job, serve
 
@@ -72,7 +72,7 @@ class ProcessEngine:
         try:
             self._waiting.append((key, packed_job(key, function, args)))
         except Exception as error:
-            self._unsent.append(failed(key, TypeError(f"the job cannot be sent to a worker: {error}")))
+            self._unsent.append(fail(key, TypeError(f"the job cannot be sent to a worker: {error}")))
         self._assign()
 
     def finished(self, timeout: float) -> list[Outcome]:
@@ -125,7 +125,7 @@ class _Slot:
             return None
         key, self.key = self.key, None
         assert key is not None
-        return unpacked(key, message)
+        return unpack_outcome(key, message)
 
     def stop(self) -> None:
         """Ask an idle worker to end, and end one that is at work or at its imports."""

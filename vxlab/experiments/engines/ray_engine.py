@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from vxlab.checks import settle
 from vxlab.errors import VxlabError
-from vxlab.experiments.engines.base import Outcome, failed, perform, require_workers, unpacked
+from vxlab.experiments.engines.base import Outcome, fail, perform, require_workers, unpack_outcome
 from vxlab.experiments.engines.failures import memory_advice, one_line
 from vxlab.experiments.engines.processes import cores, default_workers
 
@@ -106,7 +106,7 @@ class RayEngine:
         try:
             self._jobs[self._task.remote(key, function, args, self._cpus, self._gpus)] = key
         except TypeError as error:  # Ray's word for what it cannot pickle
-            self._unsent.append(failed(key, TypeError(f"the job cannot be sent to a worker: {error}")))
+            self._unsent.append(fail(key, TypeError(f"the job cannot be sent to a worker: {error}")))
 
     def finished(self, timeout: float) -> list[Outcome]:
         """Return the outcomes there are, waiting up to ``timeout`` seconds for the first."""
@@ -182,7 +182,7 @@ class RayEngine:
     def _outcome(self, key: str, job: Any) -> Outcome:
         errors = self._ray.exceptions
         try:
-            return unpacked(key, self._ray.get(job))
+            return unpack_outcome(key, self._ray.get(job))
         except errors.RayTaskError as error:  # the job itself cannot raise, so it could not even be loaded
             reason = str(error).strip().splitlines()[-1]
             missing = f"the job cannot be loaded in a worker, where its code must be installed: {reason}"

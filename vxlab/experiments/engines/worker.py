@@ -8,7 +8,7 @@ import threading
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 
-from vxlab.experiments.engines.base import failed, perform
+from vxlab.experiments.engines.base import fail, perform
 
 READY = b""
 """What a worker sends first: it has come up, so that a later death is not the fault of its start."""
@@ -41,7 +41,7 @@ def _outcome(job: bytes, workers: int) -> bytes:
     try:
         function, args = pickle.loads(packed)
     except Exception as error:
-        return pickle.dumps(failed(key, TypeError(f"the job cannot be rebuilt in a worker: {error}")))
+        return pickle.dumps(fail(key, TypeError(f"the job cannot be rebuilt in a worker: {error}")))
     return perform(key, function, args, workers)
 
 

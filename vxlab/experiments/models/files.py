@@ -106,7 +106,7 @@ def read_config(name: str, place: ModelPlace, packaged: set[str] = frozenset()) 
     """Return a model's config as it was saved."""
     from transformers import AutoConfig
 
-    with quiet_transformers(), explained(name, packaged):
+    with quiet_transformers(), explain_load_error(name, packaged):
         return AutoConfig.from_pretrained(place.path, revision=place.commit, trust_remote_code=False)
 
 
@@ -127,7 +127,7 @@ def quiet_transformers() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def explained(name: str, packaged: set[str] = frozenset()) -> Iterator[None]:  # type: ignore[assignment]
+def explain_load_error(name: str, packaged: set[str] = frozenset()) -> Iterator[None]:  # type: ignore[assignment]
     """Turn what transformers raises for a model it cannot load into one line that says what to do."""
     try:
         yield
@@ -140,7 +140,7 @@ def explained(name: str, packaged: set[str] = frozenset()) -> Iterator[None]:  #
         raise VxlabError(f"model={name!r} cannot be loaded: {meant}{known}{_told(error)}") from error
 
 
-def first_line(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """Return what an error says in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
@@ -148,7 +148,7 @@ def first_line(error: Exception) -> str:
 
 def _told(error: Exception) -> str:
     by_itself = isinstance(error, OSError | ValueError | ImportError | SafetensorError)
-    return first_line(error) if by_itself else f"{type(error).__name__}: {first_line(error)}"
+    return error_line(error) if by_itself else f"{type(error).__name__}: {error_line(error)}"
 
 
 def _check_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.models.files import (
     ModelPlace,
     ModelSource,
-    explained,
+    explain_load_error,
     find_model,
     model_source,
     quiet_transformers,
@@ -103,7 +103,7 @@ def load_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
     place = find_model(name)
-    with quiet_transformers(), explained(name):
+    with quiet_transformers(), explain_load_error(name):
         tokenizer = AutoTokenizer.from_pretrained(place.path, revision=place.commit, trust_remote_code=False)
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
@@ -144,7 +144,7 @@ def _from_pretrained(name: str, place: ModelPlace, num_labels: int, **more: Any)
 
     config = read_config(name, place)
     config.num_labels, config.problem_type = num_labels, _problem_type(num_labels)
-    with quiet_transformers(), explained(name):
+    with quiet_transformers(), explain_load_error(name):
         model, loaded = AutoModelForSequenceClassification.from_pretrained(
             place.path,
             revision=place.commit,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vxlab.experiments.method_names import label
+from vxlab.experiments.method_names import method_label
 from vxlab.experiments.provenance.identities import own_identity
 from vxlab.experiments.provenance.mixed_runs import UNKNOWN, device_of
 from vxlab.experiments.provenance.probe_words import choice_in_words
@@ -57,7 +57,7 @@ def run_list(records: Iterable[RunRecord], comparison: "Comparison | None" = Non
     rows = [
         {
             "run": run.key[:_DIGITS],
-            "method": label(run.spec["method"]),
+            "method": method_label(run.spec["method"]),
             "stage": stages.get(run.key, ""),
             "seed": None if is_probe(run) else run.spec.get("seed"),
             "rate": run.spec.get("learning_rate"),

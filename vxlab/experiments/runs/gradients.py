@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters import resolve_targets
-from vxlab.adapters.core.layer import oriented
+from vxlab.adapters.core.layer import orient
 from vxlab.errors import VxlabError
 from vxlab.experiments.tasks.splits import stratified_order
 
@@ -55,7 +55,7 @@ def weight_gradients(
     if not examples:
         raise VxlabError("batches is empty, so there is no gradient; pass one batch or more")
     means = zip(layers.items(), sums, strict=True)
-    return {name: oriented(layer, total / examples).contiguous() for (name, layer), total in means}
+    return {name: orient(layer, total / examples).contiguous() for (name, layer), total in means}
 
 
 def first_gradients(

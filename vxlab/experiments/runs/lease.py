@@ -14,7 +14,7 @@ POLL_SECONDS = 1.0
 
 
 @contextlib.contextmanager
-def renewed(store: Store) -> Iterator[str]:
+def renew_claims(store: Store) -> Iterator[str]:
     """Give an owner of claims: a thread renews them three times in a lease, and the end releases them."""
     owner, done = new_owner(), threading.Event()
     thread = threading.Thread(target=_renew, args=(store, owner, done), daemon=True, name="vxlab-lease")
@@ -30,7 +30,7 @@ def renewed(store: Store) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def claimed(store: Store, job: Job, waiting: Callable[[], None] = lambda: None) -> Iterator[str | None]:
+def claim_run(store: Store, job: Job, waiting: Callable[[], None] = lambda: None) -> Iterator[str | None]:
     """Claim one run, waiting for whoever trains it now; give the owner, or None where the run is done.
 
     Args:
@@ -39,7 +39,7 @@ def claimed(store: Store, job: Job, waiting: Callable[[], None] = lambda: None) 
         waiting: called every second while another trains it; what it raises ends the wait.
     """
     store.release_dead()
-    with renewed(store) as owner:
+    with renew_claims(store) as owner:
         asked = store.now()
         while not store.claim(job.key, job.spec.settings(), job.identity, owner, failed_before=asked):
             if store.record(job.key) is not None:

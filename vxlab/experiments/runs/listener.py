@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from vxlab.checks import shown
+from vxlab.checks import quote
 from vxlab.errors import VxlabError
 
 CURVE = ("step", "epoch", "loss", "learning_rate")
@@ -42,7 +42,7 @@ def require_listener(listener: Any) -> None:
     lacking = [name for name in vars(Listener) if not name.startswith("_") and not callable(getattr(listener, name, 0))]
     if listener is not None and (lacking or isinstance(listener, type)):
         what = f"lacks {', '.join(lacking)}" if lacking else "is a class; make one of it"
-        raise VxlabError(f"listener={shown(listener)} {what}; see vxlab.experiments.runs.listener.Listener")
+        raise VxlabError(f"listener={quote(listener)} {what}; see vxlab.experiments.runs.listener.Listener")
 
 
 def tell(listener: Listener, row: Mapping[str, Any]) -> None:

@@ -20,15 +20,15 @@ from vxlab.experiments.checkout import commit
 from vxlab.experiments.models.load import quiet_transformers
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.inputs import Job, Materials
-from vxlab.experiments.runs.lease import claimed
+from vxlab.experiments.runs.lease import claim_run
 from vxlab.experiments.runs.listener import Listener, Stopped, require_listener, waiting
 from vxlab.experiments.runs.probe import fit_probe
-from vxlab.experiments.runs.recorder import best_epoch, keep_predictions, recorded, validation_rows
+from vxlab.experiments.runs.recorder import best_epoch, keep_predictions, record_run, validation_rows
 from vxlab.experiments.runs.trainer import AdapterTrainer, Watch, training_arguments, usable_checkpoint
 from vxlab.experiments.scoring.metrics import compute
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store import run_folder
-from vxlab.experiments.store.store import Store, Where, opened
+from vxlab.experiments.store.store import Store, Where, open_store
 from vxlab.experiments.tasks.task import Task
 
 
@@ -69,14 +69,14 @@ def run(
             torchrun did not start.
     """
     if not isinstance(spec, RunSpec):
-        raise VxlabError(f"spec={checks.shown(spec)} is no vxlab.RunSpec; many runs are for vxlab.sweep or compare")
+        raise VxlabError(f"spec={checks.quote(spec)} is no vxlab.RunSpec; many runs are for vxlab.sweep or compare")
     fresh, progress = checks.settle("fresh", fresh, bool), checks.settle("progress", progress, bool)
     require_listener(listener)
     if listener is not None and not spec.method.by_gradient:
         raise VxlabError(f"a listener hears of gradient steps, and {spec.method} takes none; leave listener out")
     materials = Materials(reuse=False)
     job = materials.job(spec)
-    with opened(store) as results:
+    with open_store(store) as results:
         folder = results.folder_of(job.key)
         if fresh:
             results.require_idle(job.key)
@@ -84,10 +84,10 @@ def run(
             run_folder.clear(folder)
         if hardware.processes() > 1:
             return _one_of_many(job, results, materials, progress)
-        return settle(job, results, lambda: execute(job, folder, materials, progress, listener), listener)
+        return settle_job(job, results, lambda: train_job(job, folder, materials, progress, listener), listener)
 
 
-def settle(job: Job, results: Store, train: Callable[[], RunRecord], listener: Listener | None = None) -> RunRecord:
+def settle_job(job: Job, results: Store, train: Callable[[], RunRecord], listener: Listener | None = None) -> RunRecord:
     """Return the store's record of a job; where it has none, claim the job, train it and keep what comes.
 
     Args:
@@ -100,7 +100,7 @@ def settle(job: Job, results: Store, train: Callable[[], RunRecord], listener: L
         VxlabError: as :func:`run`.
     """
     try:
-        with claimed(results, job, waiting(listener)) as owner:
+        with claim_run(results, job, waiting(listener)) as owner:
             if owner is not None:
                 record = train()
                 if record.status == "stopped":
@@ -112,7 +112,7 @@ def settle(job: Job, results: Store, train: Callable[[], RunRecord], listener: L
 
 
 @hardware.by_the_spec_alone()
-def execute(
+def train_job(
     job: Job, folder: Path, materials: Materials, progress: bool = False, listener: Listener | None = None
 ) -> RunRecord:
     """Train a job in its folder and return its record, or the record of an earlier training that is there.
@@ -157,7 +157,7 @@ def _train(job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer
     if watch.status == "finished":
         metrics += _test_rows(trainer, materials.splits(job.spec), task, folder)
     peak = hardware.peak_memory(job.device) - held
-    record = recorded(job, folder, task, trainer, watch, metrics, train_seconds, peak)
+    record = record_run(job, folder, task, trainer, watch, metrics, train_seconds, peak)
     if trainer.is_world_process_zero() and watch.status != "stopped":
         record.save()
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -183,9 +183,9 @@ def _one_of_many(job: Job, results: Store, materials: Materials, progress: bool)
     """Train as one of the processes that torchrun started: all of them train, the first writes."""
     if (found := results.record(job.key)) is not None:
         return found
-    record = execute(job, results.folder_of(job.key), materials, progress)
+    record = train_job(job, results.folder_of(job.key), materials, progress)
     if int(os.environ.get("RANK", "0")) == 0:
-        with claimed(results, job) as owner:
+        with claim_run(results, job) as owner:
             if owner is not None:
                 results.finish(record, owner)
     return record

@@ -23,7 +23,7 @@ from vxlab.experiments.engines.worker import end_with_the_driver
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.listener import Listener
-from vxlab.experiments.runs.one_run import execute, settle
+from vxlab.experiments.runs.one_run import settle_job, train_job
 from vxlab.experiments.store.store import Store
 
 _LOOK = 0.2
@@ -44,7 +44,7 @@ def run_beside(job: Job, results: Store, listener: Listener) -> RunRecord:
     Raises:
         VxlabError: as :func:`vxlab.run`; or the process died, or what was raised in it, with its type in words.
     """
-    return settle(job, results, lambda: _in_a_process(job, results.folder_of(job.key), listener), listener)
+    return settle_job(job, results, lambda: _in_a_process(job, results.folder_of(job.key), listener), listener)
 
 
 def _in_a_process(job: Job, folder: Path, listener: Listener) -> RunRecord:
@@ -101,7 +101,7 @@ def _trained(job: Job, folder: Path, teller: "_Teller") -> RunRecord:
     materials = Materials(reuse=False)
     if (key := materials.job(job.spec, job.device).key) != job.key:
         raise VxlabError(f"the model's or the task's files have changed this moment (run {key[:12]} now); start again")
-    return execute(job, folder, materials, listener=teller)
+    return train_job(job, folder, materials, listener=teller)
 
 
 class _Teller:

@@ -168,7 +168,7 @@ def _record(
         peak_memory=peak_memory,
         precision=job.precision,
         hardware=hardware.describe_hardware(job.device),
-        versions=hardware.versions(),
+        versions=hardware.library_versions(),
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         folder=folder,
         probe=chosen,

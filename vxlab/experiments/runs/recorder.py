@@ -59,7 +59,7 @@ def keep_predictions(folder: Path, task: Task, predictions: Mapping[str, tuple[N
     os.replace(folder / f".{PREDICTIONS_FILE}", folder / PREDICTIONS_FILE)
 
 
-def recorded(
+def record_run(
     job: Job,
     folder: Path,
     task: Task,
@@ -103,7 +103,7 @@ def recorded(
         peak_memory=peak_memory,
         precision=job.precision,
         hardware=hardware.describe_hardware(job.device),
-        versions=hardware.versions(),
+        versions=hardware.library_versions(),
         training=describe_training(trainer) | {"timed_steps": len(watch.step_times)},
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         folder=folder,

@@ -13,7 +13,7 @@ from vxlab.adapters.core.roles import role_of
 from vxlab.analysis.matrices import Update
 from vxlab.analysis.updates import relative_update_norm
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import family_name, label
+from vxlab.experiments.method_names import family_name, method_label
 from vxlab.experiments.models.load import load_model, model_source, name_labels
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.probe_model import load_probed
@@ -57,8 +57,8 @@ def require_updates(record: object, name: str = "run") -> None:
         )
     if record.status != "finished":
         raise VxlabError(
-            f"run {record.key[:12]} ({label(record.spec['method'])}) {record.status}, so its update says nothing; "
-            "lower its learning rate and train again"
+            f"run {record.key[:12]} ({method_label(record.spec['method'])}) {record.status}, so its update says "
+            "nothing; lower its learning rate and train again"
         )
     if record.probe:
         raise VxlabError(
@@ -157,7 +157,7 @@ def layer_weights(model: nn.Module, targets: str | Sequence[str] = "all-linear")
     return {name: linear_weight(module).detach() for name, module in resolve_targets(model, targets).items()}
 
 
-def place(layer: str) -> tuple[int, str]:
+def block_and_role(layer: str) -> tuple[int, str]:
     """Return a layer's block, from 0, and its role, from its dotted name.
 
     >>> place("bert.encoder.layer.3.attention.self.query")
@@ -177,7 +177,7 @@ def layer_updates(model: nn.Module) -> "pd.DataFrame":
 
     rows = []
     for name, layer in adapted_layers(model).items():
-        block, role = place(name)
+        block, role = block_and_role(name)
         trained = layer.trained_tensors() if isinstance(layer.family, VeRA) else {}
         norms = {
             column: float(trained[key].detach().norm()) if key in trained else float("nan")

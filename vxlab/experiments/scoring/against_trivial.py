@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vxlab.experiments.scoring.significance import Array, Comparison, Runs, compare_all, holm
+from vxlab.experiments.scoring.significance import Array, Difference, Runs, compare_all, holm
 
 LEVEL = 0.05
 _TRIVIAL = "the trivial answer\0"  # no candidate's name
@@ -81,7 +81,7 @@ def against_trivial(
     }
 
 
-def _above(pair: Comparison) -> float:
+def _above(pair: Difference) -> float:
     from scipy.special import stdtr
 
     return math.nan if math.isnan(pair.p) else float(stdtr(pair.freedom, -pair.difference / pair.error))

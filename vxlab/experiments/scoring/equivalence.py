@@ -3,10 +3,10 @@
 import math
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.scoring.significance import Comparison
+from vxlab.experiments.scoring.significance import Difference
 
 
-def equivalence_p(comparison: Comparison, margin: float) -> float:
+def equivalence_p(comparison: Difference, margin: float) -> float:
     """Return the p-value of the two one-sided tests: small where the two surely differ by less than a margin.
 
     p ≤ 0.05 where, and only where, the difference's 90 % interval lies within ±margin. It allows for other training
@@ -33,7 +33,7 @@ def equivalence_p(comparison: Comparison, margin: float) -> float:
     return max(noninferiority_p(comparison, margin), _below(comparison, margin))
 
 
-def noninferiority_p(comparison: Comparison, margin: float) -> float:
+def noninferiority_p(comparison: Difference, margin: float) -> float:
     """Return the one-sided p-value that is small where the first is surely less than a margin worse than the second.
 
     Args:
@@ -49,7 +49,7 @@ def noninferiority_p(comparison: Comparison, margin: float) -> float:
     return _below(comparison._replace(difference=-comparison.difference), margin)
 
 
-def _below(comparison: Comparison, margin: float) -> float:
+def _below(comparison: Difference, margin: float) -> float:
     """Return the one-sided p-value against a difference of the margin or more."""
     from scipy.special import stdtr
 

@@ -22,12 +22,12 @@ class Evidence(NamedTuple):
     tails: Tails
 
 
-def unmeasured(value: float = math.nan) -> Evidence:
+def no_evidence(value: float = math.nan) -> Evidence:
     """Return evidence that decides nothing."""
     return Evidence(value, math.nan, math.nan, lambda bound: (math.nan, math.nan))
 
 
-def counted(value: float) -> Evidence:
+def exact_evidence(value: float) -> Evidence:
     """Return evidence that is free of noise: what was counted, and is the same each time."""
     return Evidence(value, value, value, lambda bound: _of_side(value, bound))
 
@@ -47,9 +47,9 @@ def from_error(value: float, error: float, freedom: float) -> Evidence:
     from scipy.special import stdtr, stdtrit
 
     if math.isnan(value) or math.isnan(error) or math.isnan(freedom):
-        return unmeasured(value)
+        return no_evidence(value)
     if not error > 0:
-        return counted(value)
+        return exact_evidence(value)
 
     def tails(bound: float) -> tuple[float, float]:
         t = (value - bound) / error
@@ -77,7 +77,7 @@ def over_units(values: Iterable[float]) -> Evidence:
     known = np.array([value for value in values if not math.isnan(value)], dtype=np.float64)
     n = len(known)
     if n < 2:
-        return unmeasured(float(known[0]) if n else math.nan)
+        return no_evidence(float(known[0]) if n else math.nan)
     mean = float(known.mean())
     if n < FEW:
         return from_error(mean, float(known.std(ddof=1)) / math.sqrt(n), n - 1)
@@ -98,10 +98,10 @@ def from_draws(value: float, draws: Array, units: int, more: float = 0.0) -> Evi
     from vxlab.analysis.chance import expanded_tail
 
     if not np.isfinite(draws).all() or units < 2:
-        return unmeasured(value)
+        return no_evidence(value)
     ordered = np.sort(draws)
     if not more > 0 and ordered[0] == ordered[-1]:
-        return counted(value)
+        return exact_evidence(value)
 
     def reach(tail: float, side: int) -> float:
         """Return how far the one-sided limit of a tail lies from the value."""
@@ -146,7 +146,7 @@ def of_median(values: Sequence[float] | Array) -> Evidence:
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     n = len(ordered)
     if not n or not np.isfinite(ordered).all():
-        return unmeasured()
+        return no_evidence()
 
     def tails(bound: float) -> tuple[float, float]:
         above, below = int((ordered > bound).sum()), int((ordered < bound).sum())

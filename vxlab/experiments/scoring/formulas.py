@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-def score(name: str, predicted: Array, true: Array) -> float:
+def score_metric(name: str, predicted: Array, true: Array) -> float:
     """Return one metric of predictions already checked, ``(items,)`` classes or outputs; no NaN."""
     if name in OF_COUNTS:
         return float(OF_COUNTS[name](counts(predicted, true)))
@@ -23,7 +23,7 @@ def counts(predicted: Array, true: Array) -> Array:
     return np.bincount(t * classes + p, minlength=classes**2).reshape(classes, classes)
 
 
-def ordered(values: Array) -> Array:
+def number_values(values: Array) -> Array:
     """Number the distinct values from 0 up."""
     return np.unique(values, return_inverse=True)[1]
 
@@ -76,7 +76,7 @@ def _pearson(predicted: Array, true: Array) -> float:
 
 
 def _spearman(predicted: Array, true: Array) -> float:
-    return pearson_of_ranks(ordered(predicted), ordered(true))
+    return pearson_of_ranks(number_values(predicted), number_values(true))
 
 
 OF_COUNTS: dict[str, Callable[[Array], Array]] = {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.bounds import of_accuracy, of_perfect, tail
-from vxlab.experiments.scoring.formulas import OF_COUNTS, OF_VALUES, ordered, pearson_of_ranks, score
+from vxlab.experiments.scoring.formulas import OF_COUNTS, OF_VALUES, number_values, pearson_of_ranks, score_metric
 from vxlab.experiments.scoring.unit_statistics import units_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def compute(names: Sequence[str], predictions: Array, labels: Array) -> dict[str
     >>> compute(["accuracy", "f1"], np.array([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0]]), np.array([0, 1, 1]))
     {'accuracy': 0.6666666666666666, 'f1': 0.6666666666666666}
     """
-    return {name: _score(name, *prepared(name, predictions, labels)) for name in names}
+    return {name: _score(name, *prepare(name, predictions, labels)) for name in names}
 
 
 def interval(
@@ -92,7 +92,7 @@ def interval(
     """
     if not 0 < level < 1:
         raise VxlabError(f"level={level}: a confidence level lies between 0 and 1, such as 0.95")
-    predicted, true = prepared(name, predictions, labels)
+    predicted, true = prepare(name, predictions, labels)
     held = units_of(units, len(true))
     if np.isnan(predicted).any():
         return math.nan, math.nan
@@ -101,12 +101,12 @@ def interval(
     if name in OF_COUNTS and (predicted == true).all():
         return of_perfect(name, true, held, level)
     outside = tail(held, level)
-    low, high = np.quantile(resampled(name, predictions, labels, _RESAMPLES, units), [outside, 1 - outside])
+    low, high = np.quantile(resample(name, predictions, labels, _RESAMPLES, units), [outside, 1 - outside])
     # Not the draws' own range: one that lacks a class, or is constant, would hide that all others are alike.
     return (float(low), float(high)) if high - low > _ROUNDING else (math.nan, math.nan)
 
 
-def resampled(name: str, predictions: Array, labels: Array, resamples: int, units: Array | None = None) -> Array:
+def resample(name: str, predictions: Array, labels: Array, resamples: int, units: Array | None = None) -> Array:
     """Score bootstrap resamples of the items, or of whole units of them.
 
     The draws depend on the number of items, or on the units, alone: two runs on the same items are resampled alike, so
@@ -125,13 +125,13 @@ def resampled(name: str, predictions: Array, labels: Array, resamples: int, unit
     Raises:
         VxlabError: as :func:`interval`.
     """
-    predicted, true = prepared(name, predictions, labels)
+    predicted, true = prepare(name, predictions, labels)
     held = units_of(units, len(true))
     if np.isnan(predicted).any():
         return np.full(resamples, np.nan)
-    metric: Callable[[Array, Array], float] = functools.partial(score, name)
+    metric: Callable[[Array, Array], float] = functools.partial(score_metric, name)
     if name == "spearman":  # sorted once, and not again in each resample
-        predicted, true, metric = ordered(predicted), ordered(true), pearson_of_ranks
+        predicted, true, metric = number_values(predicted), number_values(true), pearson_of_ranks
     random = np.random.RandomState(_BOOTSTRAP_SEED)  # a stream that NumPy keeps frozen
     draws = (random.randint(len(held.sizes), size=len(held.sizes)) for _ in range(resamples))
     chosen = (drawn if held.single else held.items(drawn) for drawn in draws)
@@ -161,7 +161,7 @@ def majority_score(task: "Task", split: str = "test") -> dict[str, float]:
     return compute(task.metrics, np.full(len(labels), task.constant), labels)
 
 
-def prepared(name: str, predictions: Array, labels: Array) -> tuple[Array, Array]:
+def prepare(name: str, predictions: Array, labels: Array) -> tuple[Array, Array]:
     """Check one metric's input at the door and reduce predictions to one number an item, NaN where it is broken.
 
     Args:
@@ -197,7 +197,7 @@ def prepared(name: str, predictions: Array, labels: Array) -> tuple[Array, Array
 
 
 def _score(name: str, predicted: Array, true: Array) -> float:
-    return math.nan if np.isnan(predicted).any() else score(name, predicted, true)
+    return math.nan if np.isnan(predicted).any() else score_metric(name, predicted, true)
 
 
 _WORDS = {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.jackknife import wobbles
-from vxlab.experiments.scoring.metrics import compute, prepared, resampled
+from vxlab.experiments.scoring.metrics import compute, prepare, resample
 from vxlab.experiments.scoring.seed_luck import Luck, seed_luck
 from vxlab.experiments.scoring.unit_statistics import Units, units_of
 
@@ -23,7 +23,7 @@ _CORRELATIONS = ("pearson", "spearman")
 TRIVIAL_CLASS, TRIVIAL_VALUE = "most frequent class", "training mean"
 
 
-class Comparison(NamedTuple):
+class Difference(NamedTuple):
     """The difference of two candidates' expected scores, with its 95 % interval and two-sided p-value."""
 
     difference: float
@@ -94,7 +94,7 @@ def holm(p_values: Sequence[float] | Array) -> Array:
     return adjusted
 
 
-def compare(a: Runs, b: Runs, labels: Array, metric: str = "accuracy", units: Array | None = None) -> Comparison:
+def compare_two(a: Runs, b: Runs, labels: Array, metric: str = "accuracy", units: Array | None = None) -> Difference:
     """Compare two candidates alone; :func:`compare_all` learns from more of them how much seeds matter.
 
     >>> labels = np.arange(400) % 2
@@ -112,7 +112,7 @@ def compare_all(
     *,
     units: Array | None = None,
     fixed: Collection[str] = (),
-) -> dict[tuple[str, str], Comparison]:
+) -> dict[tuple[str, str], Difference]:
     """Compare every two candidates of one task: expected score of the first less that of the second.
 
     The expectation is over test items of the task's population (over its units, such as films, where items come in
@@ -217,7 +217,7 @@ def _measured(name: str, runs: Runs, labels: Array, metric: str, units: Units, f
 
 def _reduced(name: str, predictions: Array, labels: Array, metric: str) -> Array:
     try:
-        return prepared(metric, predictions, labels)[0]
+        return prepare(metric, predictions, labels)[0]
     except VxlabError as error:
         raise VxlabError(f"{name}: {error}") from error
 
@@ -231,15 +231,15 @@ def _level(rows: Sequence[Array], labels: Array, metric: str, units: Units) -> _
 
 def _wobbles(metric: str, predicted: Array, labels: Array, units: Units) -> Array:
     if metric in _CORRELATIONS:  # there every item is of its own kind
-        return resampled(metric, predicted, labels, RESAMPLES, None if units.single else units.of)
+        return resample(metric, predicted, labels, RESAMPLES, None if units.single else units.of)
     return wobbles(metric, predicted, np.asarray(labels), units)
 
 
-def _compared(a: _Measured, b: _Measured, luck_a: Luck | None, luck_b: Luck | None, units: Units) -> Comparison:
+def _compared(a: _Measured, b: _Measured, luck_a: Luck | None, luck_b: Luck | None, units: Units) -> Difference:
     from scipy.special import stdtr, stdtrit
 
     if not (len(a.scores) and len(b.scores)):
-        return Comparison(*(math.nan,) * 4, covers_seeds=False)
+        return Difference(*(math.nan,) * 4, covers_seeds=False)
     difference = float(a.scores.mean() - b.scores.mean())
     known = (a.fixed or luck_a is not None) and (b.fixed or luck_b is not None)
     lucks = [(luck, len(each.scores)) for luck, each in ((luck_a, a), (luck_b, b)) if luck is not None]
@@ -247,7 +247,7 @@ def _compared(a: _Measured, b: _Measured, luck_a: Luck | None, luck_b: Luck | No
     error = math.sqrt(variance)
     half = float(stdtrit(freedom, 0.975)) * error
     p = 2 * float(stdtr(freedom, -abs(difference) / error))
-    return Comparison(difference, difference - half, difference + half, p, known, error, freedom)
+    return Difference(difference, difference - half, difference + half, p, known, error, freedom)
 
 
 def _variance(a: _Measured, b: _Measured, lucks: Sequence[tuple[Luck, int]], units: Units) -> tuple[float, float]:

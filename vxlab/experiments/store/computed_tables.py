@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vxlab._version import __version__
 from vxlab.errors import VxlabError
-from vxlab.experiments.store.store import Where, opened
+from vxlab.experiments.store.store import Where, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ def kept_table(
 
     if not re.fullmatch(r"[\w-]+", name):
         raise VxlabError(f"name={name!r} is not the name of a table; use letters, digits, - and _")
-    with opened(store) as results:
+    with open_store(store) as results:
         path = results.folder / "tables" / f"{name}-{_digest(name, identity)[:16]}.parquet"
     if (found := _read(path)) is not None:
         return found

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from vxlab.checks import settle, shown
+from vxlab.checks import quote, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments.store.errors import StoreError, patiently, trouble
 from vxlab.experiments.store.schema import prepare, runs
@@ -60,7 +60,7 @@ def is_there(where: str | Path | None) -> bool:
     return file is None or file.is_file()
 
 
-def place(where: str | Path | None) -> str:
+def store_place(where: str | Path | None) -> str:
     """Return where a store is or would be, without its password."""
     url = _url(where)
     return str(_file(url) or _without_query(url))
@@ -76,7 +76,7 @@ class Database:
     def __init__(self, where: str | Path | None, folder: str | Path | None, patience: float) -> None:
         self.url, secrets = _parted(_url(where))
         self.file = _file(self.url)
-        self.name = place(where)
+        self.name = store_place(where)
         self.folder = _path("folder", settle("folder", folder, str | None) or _beside(self.file))
         if self.folder.is_file():
             raise VxlabError(f"folder={str(self.folder)!r} is a file; name the folder of the runs")
@@ -202,7 +202,7 @@ def _path(argument: str, path: str | Path) -> Path:
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return absolute  # what is not there yet; whether it can be made, its opening says
     except (ValueError, RuntimeError, OSError) as error:  # a NUL, the home of nobody, a name of 300 characters
-        raise VxlabError(f"{argument}={shown(str(path))} is no path: {error}") from error
+        raise VxlabError(f"{argument}={quote(str(path))} is no path: {error}") from error
     return absolute
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-__all__ = ["Store", "StoreError", "Where", "new_owner", "opened"]
+__all__ = ["Store", "StoreError", "Where", "new_owner", "open_store"]
 
 Where: TypeAlias = "str | Path | Store | None"
 
@@ -30,7 +30,7 @@ ENDED = ("finished", "diverged")
 
 
 @contextlib.contextmanager
-def opened(where: Where) -> Iterator["Store"]:
+def open_store(where: Where) -> Iterator["Store"]:
     """Give a store: the caller's own, which stays open, or one opened here and closed at the end."""
     if isinstance(where, Store):
         yield where
@@ -159,7 +159,7 @@ class Store:
         """
         self.require_idle(key)
         untaken = not_(and_(runs.c.status == "running", runs.c.lease >= clock()))
-        with run_folder.deleted(self.folder_of(key)):
+        with run_folder.delete(self.folder_of(key)):
             self._database.do(lambda connection: connection.execute(delete(runs).where(runs.c.key == key, untaken)))
 
     def require_idle(self, key: str) -> None:

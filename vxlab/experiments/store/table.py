@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import NO_LAYERS, label, layers, rank_of
+from vxlab.experiments.method_names import NO_LAYERS, layers, method_label, rank_of
 from vxlab.experiments.provenance.identities import identity_columns
 from vxlab.experiments.record import RunRecord
 
@@ -112,7 +112,7 @@ def _row(
         "key": key,
         "status": status,
         "method": method["name"],
-        "label": label(method),
+        "label": method_label(method),
         "rank": rank_of(method),
         "targets": layers(method, spec["targets"]),
         "precision": identity.get("precision", spec["precision"]),

@@ -71,7 +71,7 @@ class Comparison:
         return "\n".join([told, *(f"- {note}" for note in [*notes, *describe_mixture(self.records.values())])])
 
 
-def gathered(fair: FairSweep, runs: "pd.DataFrame", tuning: "pd.DataFrame", results: "Store") -> Comparison:
+def gather(fair: FairSweep, runs: "pd.DataFrame", tuning: "pd.DataFrame", results: "Store") -> Comparison:
     """Return the comparison that the runs of a fair sweep make.
 
     Args:

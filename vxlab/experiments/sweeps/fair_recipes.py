@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from vxlab.adapters import Method, method_from_name
-from vxlab.checks import listed, settle, shown
+from vxlab.checks import quote, settle, settle_list
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.spec import RunSpec
@@ -78,7 +78,7 @@ def fair_recipe(
     _known(scale, paper)
     usual = RANKS[paper if scale == "paper" else scale]
     if ranks is not None and not isinstance(ranks, Mapping):
-        raise VxlabError(f"ranks={shown(ranks)} is not a mapping; write ranks={{'lora': [2, 8], 'vera': [256]}}")
+        raise VxlabError(f"ranks={quote(ranks)} is not a mapping; write ranks={{'lora': [2, 8], 'vera': [256]}}")
     chosen_ranks = usual if ranks is None else ranks
     ranked = {name: settle(f"ranks of {name}", several, tuple[int, ...]) for name, several in chosen_ranks.items()}
     methods = [_method(name, rank, scale) for name, several in ranked.items() for rank in several]
@@ -109,7 +109,7 @@ def fair_study(
         budget.setdefault("head_learning_rates", settings.pop("heads"))
     else:
         settings = _SETTINGS[scale] | _quick_precision()
-    found = listed("candidates", candidates, (Candidate, Method), "methods, such as [vxlab.LoRA(rank=8)]")
+    found = settle_list("candidates", candidates, (Candidate, Method), "methods, such as [vxlab.LoRA(rank=8)]")
     placed = [_placed(each, _PAPER_CENTRES if scale == "paper" else _QUICK_CENTRES) for each in found]
     return FairSweep(candidates=placed, settings=fit_train_examples(settings | chosen, chosen), **budget)
 

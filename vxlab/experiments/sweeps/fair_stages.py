@@ -4,17 +4,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from vxlab.checks import settle, shown
+from vxlab.checks import quote, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments.engines import Engine, make_engine
 from vxlab.experiments.method_names import family_name
 from vxlab.experiments.runs.inputs import Job, fresh_materials
-from vxlab.experiments.runs.lease import renewed
+from vxlab.experiments.runs.lease import renew_claims
 from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.store.store import Store, Where, opened
-from vxlab.experiments.sweeps.comparison import Comparison, gathered
+from vxlab.experiments.store.store import Store, Where, open_store
+from vxlab.experiments.sweeps.comparison import Comparison, gather
 from vxlab.experiments.sweeps.many_runs import all_specs, drive, jobs_of, require_trained
-from vxlab.experiments.sweeps.plan import check_fit, plan
+from vxlab.experiments.sweeps.plan import check_fit, plan_runs
 from vxlab.experiments.sweeps.progress import SweepProgress
 from vxlab.experiments.sweeps.protocol import FairSweep
 from vxlab.experiments.sweeps.tuning import finalists, sides, tuning_table
@@ -61,20 +61,20 @@ def compare(
         VxlabError: as :func:`vxlab.sweep`; a rank that does not fit its layers is refused before anything runs.
     """
     if not isinstance(fair, FairSweep):
-        raise VxlabError(f"fair={shown(fair)} is no vxlab.FairSweep; for a list of runs call vxlab.sweep")
+        raise VxlabError(f"fair={quote(fair)} is no vxlab.FairSweep; for a list of runs call vxlab.sweep")
     progress, train = settle("progress", progress, bool), settle("train", train, bool)
-    with opened(store) as results, renewed(results) as owner, make_engine(engine, workers=workers) as pool:
+    with open_store(store) as results, renew_claims(results) as owner, make_engine(engine, workers=workers) as pool:
         fresh_materials()
         stages = _Stages(fair, results, pool, progress, owner, train)
-        told = stages.announced()
+        told = stages.announce()
         if progress and train:
             print(told)
         tuning = stages.tune()
         stages.report(tuning)
-        return gathered(fair, stages.runs(), tuning, results)
+        return gather(fair, stages.runs(), tuning, results)
 
 
-def announced(
+def announce(
     wanted: FairSweep | Sequence[RunSpec],
     *,
     store: Where = None,
@@ -92,13 +92,13 @@ def announced(
     Raises:
         VxlabError: as :func:`vxlab.sweep` before it trains.
     """
-    with opened(store) as results, make_engine(engine, workers=workers) as pool:
+    with open_store(store) as results, make_engine(engine, workers=workers) as pool:
         fresh_materials()
         if isinstance(wanted, FairSweep):
-            return _Stages(wanted, results, pool, progress=True, owner="").announced()
+            return _Stages(wanted, results, pool, progress=True, owner="").announce()
         jobs = jobs_of(all_specs(wanted), pool)
         check_fit(jobs)
-        return plan(jobs, results, pool)
+        return plan_runs(jobs, results, pool)
 
 
 class _UndecidedError(Exception):
@@ -119,14 +119,14 @@ class _Stages:
         self.foresees = False
         self.placed: dict[tuple[str, str, str], Placed] = {}
 
-    def announced(self) -> str:
+    def announce(self) -> str:
         """Refuse what does not fit, and return what is to come."""
         check_fit(jobs_of([spec for _, spec in [*self._grid({}), *self.fair.fixed().items()]], self.engine))
         if not self.progress:
             return ""
         ahead = _Stages(self.fair, self.results, self.engine, progress=False, owner="")
         expected = ahead.foresee()
-        return plan([each.job for each in ahead.placed.values()], self.results, self.engine, expected)
+        return plan_runs([each.job for each in ahead.placed.values()], self.results, self.engine, expected)
 
     def foresee(self) -> dict[str, int]:
         """Go through the stages as far as the store's runs decide them, and return how many runs each has.

@@ -7,7 +7,7 @@ from typing import Any
 
 from vxlab.adapters import METHODS, Method, method_from_name
 from vxlab.adapters.methods.imports import import_methods
-from vxlab.checks import require_known, settle, shown
+from vxlab.checks import quote, require_known, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.sweeps.many_runs import grid
@@ -62,7 +62,7 @@ def read_sweep(path: str | Path) -> FairSweep | list[RunSpec]:
 def _imports(names: Any) -> list[str]:
     listed = _listed(names)
     if not all(isinstance(name, str) for name in listed):
-        raise VxlabError(f"imports={shown(names)} is no list of modules; write imports: [my_methods], or my_methods.py")
+        raise VxlabError(f"imports={quote(names)} is no list of modules; write imports: [my_methods], or my_methods.py")
     return listed
 
 
@@ -75,7 +75,7 @@ def _sweep(content: dict[str, Any]) -> FairSweep | list[RunSpec]:
     settings = {name: content.pop(name) for name in _OF_RUN if name in content}
     entries = content.pop("candidates")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        given = f"candidates={shown(entries)}"
+        given = f"candidates={quote(entries)}"
         raise VxlabError(f"{given} is not a list of mappings such as - {{method: lora, rank: [2, 8]}}")
     candidates = [each for entry in entries for each in _candidates(entry)]
     if protocol == "fair":
@@ -103,9 +103,9 @@ def _candidates(entry: dict[str, Any]) -> list[Candidate]:
     """Return a candidate for every combination of the lists in an entry; a list of targets is one target set."""
     entry = {str(name): value for name, value in entry.items()}
     if "method" not in entry:
-        raise VxlabError(f"candidate {shown(entry)} names no method; add method: {_known()}")
+        raise VxlabError(f"candidate {quote(entry)} names no method; add method: {_known()}")
     if not all(isinstance(each, str) for each in _listed(entry["method"])):
-        raise VxlabError(f"method={shown(entry['method'])} is not a name; write {_known()}")
+        raise VxlabError(f"method={quote(entry['method'])} is not a name; write {_known()}")
     targets, rate = entry.pop("targets", None), entry.pop("learning_rate", None)
     names, lists = list(entry), [_listed(value) for value in entry.values()]
     return [Candidate(_method(dict(zip(names, values, strict=True))), targets, rate) for values in product(*lists)]

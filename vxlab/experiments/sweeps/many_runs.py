@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vxlab.adapters import Method
-from vxlab.checks import listed, require_known, settle
+from vxlab.checks import require_known, settle, settle_list
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.engines import Engine, Outcome, make_engine
-from vxlab.experiments.method_names import described
+from vxlab.experiments.method_names import describe_method
 from vxlab.experiments.record import RECORD_FILE, RunRecord
 from vxlab.experiments.runs.inputs import Job, fresh_materials, shared_materials
-from vxlab.experiments.runs.lease import POLL_SECONDS, renewed
-from vxlab.experiments.runs.one_run import execute
+from vxlab.experiments.runs.lease import POLL_SECONDS, renew_claims
+from vxlab.experiments.runs.one_run import train_job
 from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.store.store import Store, Where, opened
-from vxlab.experiments.sweeps.plan import check_fit, plan
+from vxlab.experiments.store.store import Store, Where, open_store
+from vxlab.experiments.sweeps.plan import check_fit, plan_runs
 from vxlab.experiments.sweeps.progress import RESUME, SweepProgress
 
 if TYPE_CHECKING:
@@ -70,14 +70,14 @@ def sweep(
     specs = all_specs(specs)
     progress, train = settle("progress", progress, bool), settle("train", train, bool)
     # The claims are released last, when no worker trains any more.
-    with opened(store) as results, renewed(results) as owner, make_engine(engine, workers=workers) as pool:
+    with open_store(store) as results, renew_claims(results) as owner, make_engine(engine, workers=workers) as pool:
         fresh_materials()
         jobs = jobs_of(specs, pool)
         check_fit(jobs)
         if not train:
             require_trained(jobs, results)
         elif progress:
-            print(plan(jobs, results, pool))
+            print(plan_runs(jobs, results, pool))
         with SweepProgress(len({job.key for job in jobs}), progress) as show:
             drive(jobs, results, pool, show, owner)
         keys = [job.key for job in jobs]
@@ -112,7 +112,7 @@ def grid(
     """
     decided = ("method", "learning_rate", "head_learning_rate", "seed", "targets")
     require_known(settings, [each.name for each in fields(RunSpec) if each.name not in decided], "grid has no field")
-    each_method = listed("methods", methods, Method, "methods, such as [vxlab.LoRA(rank=8)]")
+    each_method = settle_list("methods", methods, Method, "methods, such as [vxlab.LoRA(rank=8)]")
     rates, heads = (
         settle(name, given, tuple[float, ...])
         for name, given in (("learning_rates", learning_rates), ("head_learning_rates", head_learning_rates))
@@ -132,7 +132,7 @@ def _target_sets(targets: Any) -> list[Any]:
 
 def all_specs(specs: Any) -> list[RunSpec]:
     """Return runs as a list, one or more; refuse what holds anything else."""
-    found = listed("specs", specs, RunSpec, "runs, vxlab.RunSpec(...); a FairSweep is for vxlab.compare")
+    found = settle_list("specs", specs, RunSpec, "runs, vxlab.RunSpec(...); a FairSweep is for vxlab.compare")
     if not found:
         raise VxlabError("specs is empty; give one RunSpec or more")
     return found
@@ -164,7 +164,7 @@ def require_trained(jobs: Sequence[Job], results: Store) -> None:
 
 def _told(spec: RunSpec) -> str:
     where = f" at {spec.learning_rate:g}, seed {spec.seed}" if spec.method.by_gradient else ""
-    return described(spec.method) + where
+    return describe_method(spec.method) + where
 
 
 def drive(jobs: Sequence[Job], results: Store, engine: Engine, show: SweepProgress, owner: str) -> None:
@@ -235,7 +235,7 @@ class _Drive:
 
     def _settle_all(self, outcomes: list[Outcome]) -> None:
         """Write what workers sent back to the disk first: a store that fails at one run loses none of the others."""
-        with uninterrupted():
+        with hold_interrupts():
             for outcome in outcomes:
                 if not outcome.error:
                     _receive(self.results.folder_of(outcome.key), outcome.value)
@@ -252,7 +252,7 @@ class _Drive:
         record = None if outcome.error else RunRecord.load(self.results.folder_of(job.key))
         if record is None:
             error = outcome.error or f"its worker wrote no record into {self.results.folder_of(job.key)}; is it shared?"
-            with uninterrupted():
+            with hold_interrupts():
                 self.results.fail(job.key, self.owner, error, outcome.traceback)
             self.show.done(job, "failed", lambda: None, error)
         else:
@@ -260,7 +260,7 @@ class _Drive:
             self.show.done(job, record.status, lambda: record)
 
     def _keep(self, record: RunRecord) -> None:
-        with uninterrupted():
+        with hold_interrupts():
             self.results.finish(record, self.owner)
 
     def _may_try_again(self, key: str) -> bool:
@@ -282,10 +282,10 @@ def work(spec: RunSpec, key: str, device: str, folder: str | None) -> dict[str, 
     """
     job = _same_job(spec, key, device)
     if folder is not None:
-        execute(job, Path(folder), shared_materials())
+        train_job(job, Path(folder), shared_materials())
         return {}
     with tempfile.TemporaryDirectory(prefix="vxlab-run-") as own:
-        execute(job, Path(own) / key[:16], shared_materials())
+        train_job(job, Path(own) / key[:16], shared_materials())
         root = Path(own) / key[:16]
         return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
@@ -314,7 +314,7 @@ def _receive(folder: Path, files: dict[str, bytes]) -> None:
 
 
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
+def hold_interrupts() -> Iterator[None]:
     """Let Ctrl-C wait until what is being written is written."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -10,9 +10,9 @@ from transformers import DataCollatorWithPadding
 from vxlab.adapters import resolve_targets, trainable_parameters
 from vxlab.adapters.placement.attached import stored_bases
 from vxlab.errors import VxlabError
-from vxlab.experiments.costs.step import forward_loss, timed, training_step
+from vxlab.experiments.costs.step import forward_loss, time_call, training_step
 from vxlab.experiments.engines import Engine
-from vxlab.experiments.method_names import label, layers, rank_of
+from vxlab.experiments.method_names import layers, method_label, rank_of
 from vxlab.experiments.runs.inputs import Job, Materials, shared_materials
 from vxlab.experiments.runs.linear_probe import FOLDS, strengths
 from vxlab.experiments.runs.probe_features import available_poolings, pool
@@ -60,13 +60,13 @@ def check_fit(jobs: Sequence[Job]) -> None:
         try:
             _fit(job, shared_materials())
         except VxlabError as error:
-            refused[f"{label(job.spec.method)} on {layers(job.spec.method, job.spec.targets)}"] = str(error)
+            refused[f"{method_label(job.spec.method)} on {layers(job.spec.method, job.spec.targets)}"] = str(error)
     if refused:
         told = "\n".join(f"  {name}: {error}" for name, error in refused.items())
         raise VxlabError(f"{len(refused)} of {len(different)} methods do not fit, and nothing has run:\n{told}")
 
 
-def plan(jobs: Sequence[Job], results: Store, engine: Engine, more: Mapping[str, int] | None = None) -> str:
+def plan_runs(jobs: Sequence[Job], results: Store, engine: Engine, more: Mapping[str, int] | None = None) -> str:
     """Say how many runs there are, how many are done, and what the others take: time and bytes.
 
     One training step and one evaluation batch of each method, at its largest rank, are timed where the runs will be.
@@ -122,9 +122,9 @@ def measure(job: Job) -> Pace:
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-12)
     step = training_step(model, batch, optimizer, job.precision)
     step()
-    step_seconds = timed(step)
+    step_seconds = time_call(step)
     with torch.inference_mode():
-        forward = timed(lambda: forward_loss(model.eval(), batch, job.precision))
+        forward = time_call(lambda: forward_loss(model.eval(), batch, job.precision))
     rows = {name: len(split) for name, split in splits.items()}
     tests = sum(rows[name] for name in rows if name.startswith("test"))
     steps = spec.epochs * -(-rows["train"] // spec.batch_size)
@@ -143,7 +143,7 @@ def _measure_probe(job: Job, materials: Materials) -> Pace:
     batch = {name: each.to(job.device) for name, each in _typical(EVAL_BATCH, splits["train"], materials, job)}
     poolings = available_poolings(model, splits["train"])
     with torch.inference_mode():
-        forward = timed(lambda: forward_loss(model, batch, job.precision))
+        forward = time_call(lambda: forward_loss(model, batch, job.precision))
         width = pool(model, batch, ["mean"])["mean"].shape[1]
     rows = {name: len(split) for name, split in splits.items()}
     fit = _FIT_SECONDS * rows["train"] * width * len(strengths(task.num_labels)) * FOLDS * len(poolings)
@@ -181,7 +181,7 @@ def _paces(jobs: Sequence[Job], engine: Engine) -> tuple[dict[Any, Pace], dict[s
         while not (outcomes := engine.finished(timeout=60)):
             pass
         if outcomes[0].error:
-            unknown[label(job.spec.method)] = outcomes[0].error
+            unknown[method_label(job.spec.method)] = outcomes[0].error
         else:
             paces[kind] = outcomes[0].value
     return paces, unknown

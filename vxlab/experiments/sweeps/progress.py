@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from vxlab.experiments.method_names import label
+from vxlab.experiments.method_names import method_label
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.inputs import Job
 from vxlab.progress import headless, progress_bar
@@ -66,7 +66,7 @@ class SweepProgress:
         if status == "failed":
             spec = job.spec
             where = f", learning rate {spec.learning_rate:g}, seed {spec.seed}" if spec.method.by_gradient else ""
-            self.errors[label(spec.method) + where] = error
+            self.errors[method_label(spec.method) + where] = error
         elif self._bar is not None and (found := record()) is not None:
             self._compare(found)
         self._write()
@@ -77,7 +77,7 @@ class SweepProgress:
     def _compare(self, record: RunRecord) -> None:
         score = record.score(split="validation")
         if math.isfinite(score) and (self.highest is None or score > self.highest[0]):
-            self.highest = (score, label(record.spec["method"]))
+            self.highest = (score, method_label(record.spec["method"]))
 
     def _write(self, now: bool = False) -> None:
         if self._bar is None:

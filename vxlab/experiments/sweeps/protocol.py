@@ -8,9 +8,9 @@ from numbers import Integral, Real
 from typing import Any
 
 from vxlab.adapters import Head, Method
-from vxlab.checks import listed, require_known, settle_fields, shown
+from vxlab.checks import quote, require_known, settle_fields, settle_list
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import label, layers
+from vxlab.experiments.method_names import layers, method_label
 from vxlab.experiments.spec import RunSpec
 
 CENTRES: dict[str, float] = {
@@ -43,24 +43,28 @@ class Candidate:
     def __post_init__(self) -> None:
         if not isinstance(self.method, Method):
             raise VxlabError(
-                f"candidate {shown(self.method)} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, ..."
+                f"candidate {quote(self.method)} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, ..."
             )
         if isinstance(self.targets, Real):
             raise VxlabError(
-                f"targets={self.targets!r} of {label(self.method)} is a number; a rate goes by its name: "
+                f"targets={self.targets!r} of {method_label(self.method)} is a number; a rate goes by its name: "
                 f"Candidate({self.method!r}, learning_rate={self.targets!r})"
             )
-        settle_fields(self, f"{label(self.method)}: ")
+        settle_fields(self, f"{method_label(self.method)}: ")
         rate = self.learning_rate
         if self.targets is not None and not self.targets:
-            raise VxlabError(f"targets={self.targets!r} of {label(self.method)} names no layer; None takes the sweep's")
+            raise VxlabError(
+                f"targets={self.targets!r} of {method_label(self.method)} names no layer; None takes the sweep's"
+            )
         if rate is not None and not self.method.by_gradient:
-            raise VxlabError(f"learning_rate={rate!r} of {label(self.method)}, which has none; leave it out")
+            raise VxlabError(f"learning_rate={rate!r} of {method_label(self.method)}, which has none; leave it out")
         if rate is not None and rate <= 0:
-            raise VxlabError(f"learning_rate={rate!r} of {label(self.method)} is not a positive number; try 2e-3")
+            raise VxlabError(
+                f"learning_rate={rate!r} of {method_label(self.method)} is not a positive number; try 2e-3"
+            )
         if rate is None and self.method.by_gradient and self.method.name not in CENTRES:
             raise VxlabError(
-                f"{label(self.method)} has no usual learning rate here; name the middle of its range: "
+                f"{method_label(self.method)} has no usual learning rate here; name the middle of its range: "
                 f"Candidate({self.method!r}, learning_rate=...)"
             )
 
@@ -123,7 +127,7 @@ class FairSweep:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
                 raise VxlabError(
-                    f"{name}={shown(value)} is not a whole number of {least} or more{_MEANT.get(name, '')}"
+                    f"{name}={quote(value)} is not a whole number of {least} or more{_MEANT.get(name, '')}"
                 )
         settle_fields(self)
         if not 1.01 <= self.spacing <= 1000:
@@ -225,14 +229,14 @@ _MEANT = {
 
 def all_candidates(candidates: Any) -> list[Candidate]:
     """Return candidates, which may be methods alone, as a list; refuse what holds anything else."""
-    found = listed("candidates", candidates, (Candidate, Method), "methods, such as [vxlab.LoRA(rank=8)]")
+    found = settle_list("candidates", candidates, (Candidate, Method), "methods, such as [vxlab.LoRA(rank=8)]")
     return [each if isinstance(each, Candidate) else Candidate(each) for each in found]
 
 
 def _checked_settings(settings: Any) -> dict[str, Any]:
     """Return a sweep's own copy of its settings, or refuse a name; :class:`RunSpec` checks the values."""
     if not isinstance(settings, Mapping):
-        raise VxlabError(f"settings={shown(settings)} is not a mapping; write settings={{'epochs': 1}}")
+        raise VxlabError(f"settings={quote(settings)} is not a mapping; write settings={{'epochs': 1}}")
     decided = ("method", "learning_rate", "head_learning_rate", "seed")
     for name in settings:
         if name in decided:
@@ -259,8 +263,8 @@ def _told(candidate: Candidate, candidates: Sequence[Candidate], usual: bool) ->
         candidates: all of them.
         usual: also what is the method's own default, where several settings differ, and the middle of the rates.
     """
-    name, mine = label(candidate.method), _details(candidate)
-    same = [_details(each) for each in candidates if label(each.method) == name]
+    name, mine = method_label(candidate.method), _details(candidate)
+    same = [_details(each) for each in candidates if method_label(each.method) == name]
     differing = [key for key in mine if any(other.get(key) != mine[key] for other in same)]
     if not usual and len(set(differing) - {"targets", "centre"}) > 1:
         defaults = _defaults(candidate.method)

@@ -12,7 +12,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.sweeps.protocol import CENTRES
 from vxlab.experiments.tasks.glue import glue_name
-from vxlab.paths import shipped
+from vxlab.paths import shipped_path
 from vxlab.warn import looking_ahead
 
 SCALES = ("smoke", "small", "paper")
@@ -119,7 +119,7 @@ def _published(method: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
     usual = _PAPER_DEFAULTS[method]
     wanted = {key: settle(key, chosen.get(key, usual[key]), str) for key in ("model", "task")}
     wanted["task"] = glue_name(wanted["task"]) or wanted["task"]
-    with shipped("data", "published_recipes.csv").open(encoding="utf-8", newline="") as file:
+    with shipped_path("data", "published_recipes.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["method"] == method]
     for row in rows:
         if (row["model"], row["task"]) == (wanted["model"], wanted["task"]):

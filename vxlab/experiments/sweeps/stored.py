@@ -12,7 +12,7 @@ import numpy as np
 from vxlab.adapters.core.own_home import METHODS
 from vxlab.experiments.candidates.held_out import HeldOut, held_out_of
 from vxlab.experiments.candidates.pairs import Pair, pairs_table
-from vxlab.experiments.method_names import family_name, label, layers, rank_of
+from vxlab.experiments.method_names import family_name, layers, method_label, rank_of
 from vxlab.experiments.provenance.identities import tell_apart, versions_of
 from vxlab.experiments.provenance.mixed_runs import describe_mixture
 from vxlab.experiments.record import RunRecord
@@ -158,7 +158,7 @@ def _settings(record: RunRecord) -> dict[str, str]:
     """
     spec = record.spec
     plain = {name: value for name, value in spec.items() if name not in _NO_SETTING}
-    own = {**plain, **spec["method"], "label": label(spec["method"]), "rank": rank_of(spec["method"])}
+    own = {**plain, **spec["method"], "label": method_label(spec["method"]), "rank": rank_of(spec["method"])}
     own |= versions_of(record.identity) | {"precision": _precision(spec, record.identity)}
     own["targets"] = layers(spec["method"], spec.get("targets", ()))
     return {name: _text(value) for name, value in own.items()}

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vxlab.adapters import METHODS
 from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pareto import pareto_front
-from vxlab.experiments.method_names import family_name, label
+from vxlab.experiments.method_names import family_name, method_label
 from vxlab.experiments.provenance.identities import own_identity, shared_identity, shared_versions, tell_apart
 from vxlab.experiments.provenance.mixed_runs import device_of
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.metrics import interval
 from vxlab.experiments.scoring.significance import summarise
 from vxlab.experiments.store.database import is_there
-from vxlab.experiments.store.store import ENDED, Store, Where, opened
+from vxlab.experiments.store.store import ENDED, Store, Where, open_store
 from vxlab.experiments.store.table import without_repeats
 from vxlab.experiments.sweeps.tuning import with_stages
 
@@ -52,7 +52,7 @@ class Measured(NamedTuple):
     """of those, how many were on other weights than the model has now"""
 
 
-def measured(
+def stored_candidates(
     store: Where,
     model: str | None,
     *,
@@ -89,7 +89,7 @@ def measured(
     nothing = pd.DataFrame(columns=MEASURED_COLUMNS)
     if model is None or not _is_there(store):
         return Measured(nothing, metric or "", "", 0)
-    with opened(store) as results:
+    with open_store(store) as results:
         table = results.table()
         ours = table[(table["model"] == model) & table["status"].isin(ENDED)]
         runs = ours if ours.empty else _plain_runs(ours, results)
@@ -122,7 +122,7 @@ def best_runs(store: Where = None) -> "pd.DataFrame":
     columns = ["model", "task", "method", "layers", "runs", "highest on validation", "metric", "test score"]
     if not _is_there(store):
         return pd.DataFrame(columns=columns)
-    with opened(store) as results:
+    with open_store(store) as results:
         table = results.table()
     finished = table[(table["status"] == "finished") & table["validation"].notna()]
     finished = finished.assign(family=[family_name({"name": name}) for name in finished["method"]])
@@ -212,7 +212,9 @@ def _in_a_row(versions: Mapping[str, str]) -> str:
 
 def _label(settings: dict[str, Any]) -> str:
     """Name a method and its rank; of LiDB, whose bases' sizes are its usual ones, no more."""
-    return label({"name": settings["name"], "rank": settings["rank"]} if settings["name"] == "lidb" else settings)
+    return method_label(
+        {"name": settings["name"], "rank": settings["rank"]} if settings["name"] == "lidb" else settings
+    )
 
 
 def _protocol(record: RunRecord) -> str:

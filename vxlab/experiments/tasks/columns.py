@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vxlab.checks import settle_fields, shown
+from vxlab.checks import quote, settle_fields
 from vxlab.errors import VxlabError
 from vxlab.experiments.tasks.delimited import list_names
 from vxlab.experiments.tasks.files import Rows
@@ -203,7 +203,7 @@ def _texts(rows: Rows, column: str) -> list[str]:
     texts = rows.frame[column].tolist()
     for position, text in enumerate(texts):
         if not isinstance(text, str):
-            found = "missing" if pd.api.types.is_scalar(text) and pd.isna(text) else shown(text)
+            found = "missing" if pd.api.types.is_scalar(text) and pd.isna(text) else quote(text)
             raise VxlabError(f"{rows.where(position)}: the text in column {column!r} is {found}; it must be a string")
         if not text.isascii() and _is_broken(text):
             raise VxlabError(
@@ -233,7 +233,7 @@ def _class_ids(rows: Rows, column: str, spelled: list[str], names: tuple[str, ..
         if label not in ids:
             value = rows.frame[column].iloc[position]
             raise VxlabError(
-                f"{rows.where(position)}: label {shown(value)} is outside the {len(names)} classes {_told(names)}"
+                f"{rows.where(position)}: label {quote(value)} is outside the {len(names)} classes {_told(names)}"
             )
     return [ids[label] for label in spelled]
 
@@ -252,5 +252,5 @@ def _targets(rows: Rows, column: str, labels: Labels) -> list[float]:
     for position, number in enumerate(numbers):
         if not (math.isfinite(number) and low <= number <= high):
             allowed = "a finite number" if math.isinf(low) else f"a number from {low:g} to {high:g}"
-            raise VxlabError(f"{rows.where(position)}: label {shown(values[position])} is not {allowed}")
+            raise VxlabError(f"{rows.where(position)}: label {quote(values[position])} is not {allowed}")
     return numbers

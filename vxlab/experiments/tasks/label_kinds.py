@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vxlab.checks import shown
+from vxlab.checks import quote
 from vxlab.errors import VxlabError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def spell_labels(rows: "Rows", column: str) -> list[str]:
     if not all(issubclass(kind, _SCALARS) for kind in kinds):
         check_present(rows, column)
         odd = next(place for place, value in enumerate(values) if not isinstance(value, _SCALARS))
-        raise VxlabError(f"{rows.where(odd)}: label {shown(values[odd])} {_refuse(values[odd])}")
+        raise VxlabError(f"{rows.where(odd)}: label {quote(values[odd])} {_refuse(values[odd])}")
     check_present(rows, column)
     return list(map(str, values))
 
@@ -117,7 +117,7 @@ def infer_labels(rows: "Rows", column: str, kind: str | None) -> tuple[Labels, t
     decimals = [label for label, number in numbers.items() if isinstance(number, float)]
     if words and (kind == "numbers" or (decimals and kind is None)):
         raise VxlabError(
-            f"{rows.where(spelled.index(words[0]))}: label {shown(words[0])} is no number, "
+            f"{rows.where(spelled.index(words[0]))}: label {quote(words[0])} is no number, "
             + ("as label_kind='numbers' asks" if kind else "and other labels are decimals; for classes pass ")
             + ("" if kind else "label_kind='classes'")
         )
@@ -159,7 +159,7 @@ def _refuse_no_names(rows: "Rows", spelled: list[str], words: Sequence[str]) -> 
         else:
             continue
         where = rows.where(spelled.index(word))
-        raise VxlabError(f"{where}: label {shown(word)} {told}. Names of classes? Pass label_kind='classes'")
+        raise VxlabError(f"{where}: label {quote(word)} {told}. Names of classes? Pass label_kind='classes'")
 
 
 def _refuse_unclear_mark(rows: "Rows", spelled: list[str], numbers: dict[str, int | float | None]) -> None:

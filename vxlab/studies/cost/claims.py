@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from vxlab.experiments.scoring.evidence import counted
+from vxlab.experiments.scoring.evidence import exact_evidence
 from vxlab.studies.claims import Case, Part, claims_table, judge
-from vxlab.studies.cost.conclusion import measured, over_rounds, ratio_in_words
+from vxlab.studies.cost.conclusion import measured_rows, over_rounds, ratio_in_words
 from vxlab.studies.published import published_table
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def beside_papers(table: "pd.DataFrame") -> "pd.DataFrame":
     Args:
         table: from ``rank_costs``.
     """
-    published, rows = published_table("costs"), measured(table)
+    published, rows = published_table("costs"), measured_rows(table)
     cases = [
         *(_time(row, published, rows) for row in _of(published, "training time")),
         *(_memory(row, published, rows) for row in _of(published, "peak memory")),
@@ -62,7 +62,7 @@ def _memory(row: Any, published: "pd.DataFrame", rows: "pd.DataFrame") -> Case:
     if ours is None or lora is None:
         return Case(claim, shown, "–", _source(row))
     share = ours["peak"] / lora["peak"]
-    return Case(claim, shown, f"{share:.3f}, counted", _source(row), (Part(counted(share), most=1),))
+    return Case(claim, shown, f"{share:.3f}, counted", _source(row), (Part(exact_evidence(share), most=1),))
 
 
 def _svd(row: Any, rows: "pd.DataFrame") -> Case:
@@ -76,7 +76,7 @@ def _svd(row: Any, rows: "pd.DataFrame") -> Case:
     here = f"{least:.2f} %" if len(shares) == 1 else f"{least:.2f} to {most:.2f} %"
     doubts = (f"within {_ONE} times of the claim",) if 1 / _ONE < most < _ONE else ()
     here = f"{here}, one start of each rank"
-    return Case(claim, shown, here, _source(row), (Part(counted(most), most=1),), doubts)
+    return Case(claim, shown, here, _source(row), (Part(exact_evidence(most), most=1),), doubts)
 
 
 def _lora(row: Any, published: "pd.DataFrame") -> float:

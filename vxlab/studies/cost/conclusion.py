@@ -29,7 +29,7 @@ def cost_conclusion(table: "pd.DataFrame", scale: str = "small") -> str:
     """
     if scale == "smoke":
         return smoke_warning(scale, SMOKE)
-    rows = measured(table)
+    rows = measured_rows(table)
     steps = _Steps(rows)
     sentences = [_price_of_rank(*each, steps) for each in _ends(rows)]
     sentences += [_storage_against_time(rows, steps), _against_full(rows, steps), _dearest_in_memory(rows)]
@@ -42,7 +42,7 @@ def left_out(table: "pd.DataFrame") -> str:
     return "\n".join(f"- Left out: **{row.label}**. {row.error}" for row in failed.itertuples())
 
 
-def measured(table: "pd.DataFrame") -> "pd.DataFrame":
+def measured_rows(table: "pd.DataFrame") -> "pd.DataFrame":
     """Return the rows that were measured."""
     return table[table["error"] == ""]
 

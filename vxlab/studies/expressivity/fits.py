@@ -15,8 +15,8 @@ from vxlab.analysis.fitting import fit_lidb, fit_lora_xs, lora_errors
 from vxlab.analysis.fitting_vera import ROUNDS, STARTS, fit_vera
 from vxlab.errors import VxlabError
 from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import base_weights, full_updates, place
-from vxlab.experiments.store.store import Where, opened
+from vxlab.experiments.runs.trained import base_weights, block_and_role, full_updates
+from vxlab.experiments.store.store import Where, open_store
 
 Shape = tuple[int, int]
 """(out, in)"""
@@ -124,9 +124,9 @@ def run_errors(
     """
     _require_finished(record)
     weights = base_weights(record, layers)
-    chosen = [layer for layer in weights if blocks is None or place(layer)[0] in blocks]
+    chosen = [layer for layer in weights if blocks is None or block_and_role(layer)[0] in blocks]
     if not chosen:
-        there = sorted({place(layer)[0] for layer in weights})
+        there = sorted({block_and_role(layer)[0] for layer in weights})
         raise VxlabError(f"blocks={list(blocks or [])} holds none of layers={layers!r}, whose blocks are {there}")
     W = {layer: weights[layer] for layer in chosen}
     changed = full_updates(record, layers)
@@ -145,7 +145,7 @@ def finished_run(row: "pd.Series[Any]", store: Where = None) -> RunRecord:
     Raises:
         VxlabError: the run failed, and why; or it did not finish.
     """
-    with opened(store) as results:
+    with open_store(store) as results:
         record = results.record(row["key"])
     if record is None:
         why = str(row["error"]).rstrip(".") if pd.notna(row["error"]) else "its record is not in the store"
@@ -201,7 +201,7 @@ def _real(
     generator = torch.Generator().manual_seed(seed)
     fits = _fits(targets, weights, generator, search.pop("vera_ranks"), pair, seed, **search)
     whole = targets.square().sum((-2, -1))
-    places = [place(layer) for layer in layers]
+    places = [block_and_role(layer) for layer in layers]
     named = {"layer": layers, "block": [block for block, _ in places], "role": [role for _, role in places]}
     return _long({size: squared / whole for size, squared in fits}, {**named, "entries": shape[0] * shape[1]})
 

@@ -23,7 +23,7 @@ from vxlab.adapters.core.own_code import is_own
 from vxlab.adapters.placement.targets import head_parameters
 from vxlab.errors import VxlabError
 from vxlab.experiments.costs.counts import BYTES
-from vxlab.experiments.runs.trained import place
+from vxlab.experiments.runs.trained import block_and_role
 from vxlab.progress import progress_bar
 from vxlab.spectra.weights import singular_values
 
@@ -206,7 +206,7 @@ def _energies(sets: TargetSets, sizes: "pd.DataFrame") -> "pd.DataFrame":
     for targets, layers in sets.items():
         ranks = sorted(set(sizes.loc[sizes["targets"] == targets, "rank"]))
         for name in layers:
-            block, role = place(name)
+            block, role = block_and_role(name)
             for rank in ranks:
                 last = min(rank, len(shares[name]))
                 share = float(shares[name][last - 1] / shares[name][-1])

@@ -12,15 +12,15 @@ from vxlab.analysis.matrices import Update
 from vxlab.analysis.spectrum import update_svd
 from vxlab.analysis.subspaces import sampled_angles
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import label
+from vxlab.experiments.method_names import method_label
 from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import base_weights, full_updates, place, require_updates, trained_updates
+from vxlab.experiments.runs.trained import base_weights, block_and_role, full_updates, require_updates, trained_updates
 from vxlab.experiments.store.computed_tables import kept_table
 from vxlab.experiments.store.store import Where
 from vxlab.progress import progress_bar
 from vxlab.spectra.weights import BANDS, Triplets
 from vxlab.studies.subspaces.bases import SIZES, Whereabouts
-from vxlab.studies.subspaces.tables import SIDES, band_energies, decomposed, spectra_table
+from vxlab.studies.subspaces.tables import SIDES, band_energies, decompose_weights, spectra_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +102,7 @@ def angles_by_size(
     rows: list[dict[str, Any]] = []
     for name, several in updates.items():
         for layer, update in several.items():
-            block, role = place(layer)
+            block, role = block_and_role(layer)
             about = {"update": name, "layer": layer, "block": block, "role": role}
             U, S, V = _strongest(update, directions)
             for side, own, moved in zip(SIDES, (weights[layer].U, weights[layer].Vh.mT), (U, V), strict=True):
@@ -123,18 +123,18 @@ class _Tables:
     def found(self) -> Whereabouts:
         """All three, block by block: the singular vectors of a whole model need not be held at once."""
         weights, updates = self._loaded()
-        name, blocks = label(self._record.spec["method"]), {place(layer)[0]: None for layer in weights}
+        name, blocks = method_label(self._record.spec["method"]), {block_and_role(layer)[0]: None for layer in weights}
         parts = []
         with progress_bar(len(blocks), "spectra of the weights", "block") as bar:
             for block in blocks:
-                own = {layer: updates[layer] for layer in weights if place(layer)[0] == block}
+                own = {layer: updates[layer] for layer in weights if block_and_role(layer)[0] == block}
                 parts.append(self._of(name, {layer: weights[layer] for layer in own}, own))
                 bar.update()
         return Whereabouts(*(_joined(tables) for tables in zip(*parts, strict=True)))
 
     def _of(self, name: str, weights: Mapping[str, Tensor], own: "Mapping[str, Tensor | Update]") -> Whereabouts:
-        triplets = decomposed(weights)
-        dense = decomposed({layer: update for layer, update in own.items() if isinstance(update, Tensor)})
+        triplets = decompose_weights(weights)
+        dense = decompose_weights({layer: update for layer, update in own.items() if isinstance(update, Tensor)})
         thin = {layer: update for layer, update in own.items() if not isinstance(update, Tensor)}
         known: dict[str, Triplets | Update] = {**dense, **thin}
         return Whereabouts(
@@ -154,7 +154,7 @@ class _Tables:
         if not weights:
             raise VxlabError(
                 f"targets={self._targets!r} names no layer that run {record.key[:12]} trained; it trained "
-                f"{', '.join(dict.fromkeys(place(layer)[1] for layer in updates))}"
+                f"{', '.join(dict.fromkeys(block_and_role(layer)[1] for layer in updates))}"
             )
         return weights, updates
 

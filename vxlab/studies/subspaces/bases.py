@@ -13,13 +13,13 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.trained import base_weights, full_updates, trained_updates
 from vxlab.experiments.store.computed_tables import kept_table
-from vxlab.experiments.store.store import Where, opened
+from vxlab.experiments.store.store import Where, open_store
 from vxlab.experiments.sweeps.comparison import Comparison
 from vxlab.experiments.sweeps.fair_recipes import fair_study
 from vxlab.experiments.sweeps.protocol import Candidate
 from vxlab.experiments.sweeps.rates import reach
 from vxlab.spectra.weights import Triplets
-from vxlab.studies.subspaces.tables import band_angles, band_energies, decomposed, spectra_table
+from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights, spectra_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +121,7 @@ def finished_runs(runs: "pd.DataFrame", names: Sequence[str], store: Where = Non
         VxlabError: a run failed or diverged; with its error where it has one.
     """
     found: dict[str, RunRecord] = {}
-    with opened(store) as results:
+    with open_store(store) as results:
         for name, row in zip(names, runs.to_dict("records"), strict=True):
             record = results.record(row["key"])
             if record is None or record.status != "finished":
@@ -191,7 +191,7 @@ class _Loaded:
 
     @cached_property
     def weights(self) -> dict[str, Triplets]:
-        return decomposed(base_weights(next(iter(self.records.values()))))
+        return decompose_weights(base_weights(next(iter(self.records.values()))))
 
     @cached_property
     def updates(self) -> "dict[str, Mapping[str, Tensor | Update]]":

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vxlab.experiments.candidates.pairs import IN_POINTS, of_pair
-from vxlab.experiments.scoring.evidence import Evidence, from_error, over_units, unmeasured
+from vxlab.experiments.scoring.evidence import Evidence, from_error, no_evidence, over_units
 from vxlab.studies.claims import Case, Claim, Part, judge
 from vxlab.studies.subspaces.bases import IN_WORDS
 from vxlab.studies.subspaces.truncation import EVERY, REMOVED
@@ -95,11 +95,11 @@ class _Asked:
 
     def share(self, roles: Sequence[str], band: str = "top") -> Evidence:
         sizes = [0.0] if band == REMOVED else self.sizes
-        return kept_share(self.answers, roles, band, sizes, **self.settings) if roles else unmeasured()
+        return kept_share(self.answers, roles, band, sizes, **self.settings) if roles else no_evidence()
 
     def contrast(self, first: Sequence[str], second: Sequence[str], against: str = "top") -> Evidence:
         if not (first and second and {*first, *second} <= set(self.roles)):
-            return unmeasured()
+            return no_evidence()
         return kept_share_contrast(self.answers, first, second, "top", self.sizes, against=against, **self.settings)
 
 

@@ -19,7 +19,7 @@ from vxlab.analysis.spectrum import (
     update_svd,
 )
 from vxlab.analysis.subspaces import principal_angles, sampled_angles
-from vxlab.experiments.runs.trained import place
+from vxlab.experiments.runs.trained import block_and_role
 from vxlab.spectra.decompose import in_threads
 from vxlab.spectra.weights import Triplets
 
@@ -72,7 +72,7 @@ def band_energies(
     """Return how much of each update lies in each band of the singular vectors of the weight that it changes.
 
     Args:
-        weights: all singular triplets of W ``(out, in)``, by layer, from :func:`decomposed`.
+        weights: all singular triplets of W ``(out, in)``, by layer, from :func:`decompose_weights`.
         updates: what they are to ΔW, or its factors, by layer.
         fractions: of the min(out, in) triplets of W, above 0 and at most 1.
         bands: ``top``, ``middle`` or ``bottom``.
@@ -109,7 +109,7 @@ def band_angles(
     """Return the principal angles between an update's strongest directions and bands of its weight.
 
     Args:
-        weights: all singular triplets of W ``(out, in)``, by layer, from :func:`decomposed`.
+        weights: all singular triplets of W ``(out, in)``, by layer, from :func:`decompose_weights`.
         updates: what they are to ΔW, or its factors, by layer.
         directions: of the update's singular vectors, the first so many.
         fraction: of W's triplets that a band holds, above 0 and at most 1.
@@ -139,7 +139,7 @@ def band_angles(
     return pd.DataFrame([row for rows in in_threads(of_layer, [*weights]) for row in rows], columns=_ANGLES)
 
 
-def decomposed(weights: Mapping[str, Tensor]) -> dict[str, Triplets]:
+def decompose_weights(weights: Mapping[str, Tensor]) -> dict[str, Triplets]:
     """Return all singular triplets of matrices of any floating dtype and device, in float64 on the CPU."""
 
     def svd(weight: Tensor) -> Triplets:
@@ -194,7 +194,7 @@ def _energies(
 
 def _strongest(update: Tensor | Update, directions: int) -> Triplets:
     """Return an update's first triplets; fewer where its rank is lower."""
-    U, S, Vh = decomposed({"": update})[""] if isinstance(update, Tensor) else update_svd(update)
+    U, S, Vh = decompose_weights({"": update})[""] if isinstance(update, Tensor) else update_svd(update)
     there = int((S[:directions] > len(S) * torch.finfo(torch.float64).eps * S[0]).sum())
     return Triplets(U[:, :there], S[:there], Vh[:there])
 
@@ -232,5 +232,5 @@ def _formed(update: Tensor | Update) -> Tensor:
 
 
 def _where(layer: str) -> dict[str, Any]:
-    block, role = place(layer)
+    block, role = block_and_role(layer)
     return {"layer": layer, "block": block, "role": role}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vxlab.adapters import Full, resolve_targets
 from vxlab.adapters.core.layer import linear_weight
 from vxlab.adapters.core.roles import role_of
-from vxlab.analysis.bands import banded
+from vxlab.analysis.bands import cut_band
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.record import RunRecord
@@ -26,7 +26,7 @@ from vxlab.experiments.tasks.splits import sample
 from vxlab.progress import progress_bar
 from vxlab.spectra.decompose import in_threads
 from vxlab.spectra.weights import Triplets
-from vxlab.studies.subspaces.tables import decomposed
+from vxlab.studies.subspaces.tables import decompose_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def truncated_answers(
         record: a finished run of ``Full()``.
         what: ``weight`` or ``update``.
         fractions: of the min(out, in) triplets, each above 0 and at most 1.
-        bands: ``top``, ``middle``, ``bottom`` or ``random``, as :func:`vxlab.analysis.bands.banded` takes them.
+        bands: ``top``, ``middle``, ``bottom`` or ``random``, as :func:`vxlab.analysis.bands.cut_band` takes them.
         roles: such as ``query``, ``down`` or ``all roles``; None takes every role of the model's blocks, and all.
         items: a seeded, stratified sample of the test split; None, or more than there are, takes all.
         seed: of the random band.
@@ -174,12 +174,12 @@ def _rebuilder(subject: _Subject, role: str, what: str, seed: int) -> Callable[[
     stays = {name: torch.zeros_like(W) for name, W in before.items()} if what == "weight" else before
     cut = {name: W - stays[name] for name, W in trained.items()}
     spectra = subject.triplets  # each layer is cut twice: with its role, and with all
-    spectra |= decomposed({name: matrix for name, matrix in cut.items() if name not in spectra})
+    spectra |= decompose_weights({name: matrix for name, matrix in cut.items() if name not in spectra})
 
     def rebuild(band: _Band) -> dict[str, Tensor]:
         if band.name == REMOVED:
             return stays
-        return {name: stays[name] + banded(spectra[name], band.fraction, band.name, seed) for name in stays}
+        return {name: stays[name] + cut_band(spectra[name], band.fraction, band.name, seed) for name in stays}
 
     return rebuild
 

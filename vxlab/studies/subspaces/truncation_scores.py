@@ -9,7 +9,7 @@ import numpy as np
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.evidence import Evidence, from_draws
-from vxlab.experiments.scoring.metrics import compute, interval, resampled
+from vxlab.experiments.scoring.metrics import compute, interval, resample
 from vxlab.experiments.scoring.significance import Array
 from vxlab.experiments.scoring.unit_statistics import units_of
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
@@ -148,7 +148,7 @@ class _States:
     def draws(self, *state: Any) -> Array:
         """Return scores of bootstrap resamples, the same units in each state's."""
         if state not in self._draws:
-            self._draws[state] = resampled(self.metric, self._of(state), self.labels, _RESAMPLES, self.units.of)
+            self._draws[state] = resample(self.metric, self._of(state), self.labels, _RESAMPLES, self.units.of)
         return self._draws[state]
 
     def evidence(self, value: float, draws: Array, gain: float = 1.0) -> Evidence:
@@ -167,7 +167,7 @@ class _States:
         if self.units.single:
             return 1.0
         whole = next(state for state in self.answers if state[2] == UNTOUCHED)
-        by_item = resampled(self.metric, self._of(whole), self.labels, _RESAMPLES)
+        by_item = resample(self.metric, self._of(whole), self.labels, _RESAMPLES)
         return self.units.design_effect(float(np.var(self.draws(*whole))), float(np.var(by_item)))
 
     def _of(self, state: tuple[Any, ...]) -> Array:

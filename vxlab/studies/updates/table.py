@@ -13,9 +13,9 @@ from vxlab.analysis.intruders import intruder_dimensions
 from vxlab.analysis.matrices import Update, rounding_of
 from vxlab.analysis.spectrum import effective_rank, stable_rank, update_singular_values
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import label
+from vxlab.experiments.method_names import method_label
 from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import base_weights, full_updates, load_trained, place, require_updates
+from vxlab.experiments.runs.trained import base_weights, block_and_role, full_updates, load_trained, require_updates
 from vxlab.experiments.store.computed_tables import kept_table
 from vxlab.experiments.store.store import Where
 from vxlab.progress import progress_bar
@@ -98,8 +98,8 @@ def trained_layers(record: RunRecord) -> dict[str, TrainedLayer]:
     layers = adapted_layers(load_trained(record))
     if not layers:
         raise VxlabError(
-            f"run {record.key[:12]} ({label(record.spec['method'])}) trained no updates of weights that can be shown; "
-            "give a run of LoRA, VeRA, LoRA-XS, LiDB, of a family of yours or of full fine-tuning"
+            f"run {record.key[:12]} ({method_label(record.spec['method'])}) trained no updates of weights that can be "
+            "shown; give a run of LoRA, VeRA, LoRA-XS, LiDB, of a family of yours or of full fine-tuning"
         )
     return {
         name: TrainedLayer(layer.base_weight(), _double(layer.factors()), _shown_tensors(layer))
@@ -124,7 +124,7 @@ class _Computed:
 
         layers = trained_layers(self._record)
         rows, points = [], []
-        with progress_bar(len(layers), f"updates of {label(self._record.spec['method'])}", "layer") as bar:
+        with progress_bar(len(layers), f"updates of {method_label(self._record.spec['method'])}", "layer") as bar:
             for name, layer in layers.items():
                 row, similarities = _row(name, layer)
                 rows.append(row)
@@ -137,7 +137,7 @@ class _Computed:
 
 def _row(name: str, layer: TrainedLayer) -> tuple[dict[str, Any], list[float]]:
     """Return a layer's row, and the similarities of W + ΔW's leading directions with W's."""
-    weight, S, (block, role) = layer.weight.double(), update_singular_values(layer.update), place(name)
+    weight, S, (block, role) = layer.weight.double(), update_singular_values(layer.update), block_and_role(name)
     norm, whole = float(S.norm()), float(torch.linalg.matrix_norm(weight))
     found = intruder_dimensions(weight, layer.update, top=min(LEADING, *weight.shape), threshold=THRESHOLD)
     d, b, R = (layer.trained.get(key) for key in ("lambda_d", "lambda_b", "R"))

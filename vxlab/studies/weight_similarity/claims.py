@@ -36,7 +36,7 @@ def similarity_claims(table: "pd.DataFrame") -> list[Claim]:
     return judge([_positive(table), _above_random(table), _size(table), _rising(table)])
 
 
-def told(estimate: Estimate) -> str:
+def cosine_in_words(estimate: Estimate) -> str:
     """Return a cosine and its 95 % interval, in thousandths, with the seeds that this is over.
 
     >>> told(Estimate(0.00213, 0.0011, 0.0032, 3)), told(Estimate(-8e-5, float("nan"), float("nan"), 1))
@@ -54,13 +54,13 @@ def _positive(table: "pd.DataFrame") -> Case:
     found = mean_of(table, SAME)
     claim = "VeRA and LoRA learn similar updates: their mean cosine is above 0"
     published = f"{_thousandths(PUBLISHED)} (r=64, all query layers)"
-    return Case(claim, published, told(found), _SOURCE, (Part(found.evidence(), least=0),))
+    return Case(claim, published, cosine_in_words(found), _SOURCE, (Part(found.evidence(), least=0),))
 
 
 def _above_random(table: "pd.DataFrame") -> Case:
     found, random = difference(table, SAME, RANDOM), mean_of(table, RANDOM)
     published = f"{_thousandths(PUBLISHED)} against {_thousandths(PUBLISHED_RANDOM)}"
-    here = f"{told(found)} more than LoRA and random updates, which have {told(random)}"
+    here = f"{cosine_in_words(found)} more than LoRA and random updates, which have {cosine_in_words(random)}"
     here = NO_PAIR if math.isnan(found.value) else here
     claim = "VeRA is more like LoRA than random updates are"
     return Case(claim, published, here, _SOURCE, (Part(found.evidence(), least=0),))
@@ -71,7 +71,11 @@ def _size(table: "pd.DataFrame") -> Case:
     rows = table[table["kind"] == SAME]
     found = over_seeds(rows, lambda rows: (rows["cosine"] / rows["cosine_chance"]).mean())
     span = "" if math.isnan(found.low) else f" ({found.low:.1f} to {found.high:.1f}, {found.seeds} seeds)"
-    here = NO_PAIR if math.isnan(found.value) else f"{found.value:.1f}{span} times; {told(mean_of(table, SAME))}"
+    here = (
+        NO_PAIR
+        if math.isnan(found.value)
+        else f"{found.value:.1f}{span} times; {cosine_in_words(mean_of(table, SAME))}"
+    )
     published = (
         f"{_thousandths(PUBLISHED)}, {PUBLISHED * PUBLISHED_WIDTH:.1f} times of layers {PUBLISHED_WIDTH:,} wide "
         f"(assumed: the paper names no model for its Figure 5)"
@@ -90,7 +94,7 @@ def _rising(table: "pd.DataFrame") -> Case:
     found = trend(rows, [SAME]).iloc[0]
     rise = Estimate(found["rise"], found["low"], found["high"], found["seeds"])
     tau = f"{found['tau']:+.2f}".replace("-", "−")
-    here = f"{told(rise)} from the first block to the last; Kendall's τ {tau}, p {found['p']:.3f}"
+    here = f"{cosine_in_words(rise)} from the first block to the last; Kendall's τ {tau}, p {found['p']:.3f}"
     by_order = float(found["p"]) if found["tau"] * found["rise"] > 0 else 1.0
     return Case(claim, published, here, _SOURCE, (Part(rise.evidence(), least=0),), also=by_order)
 

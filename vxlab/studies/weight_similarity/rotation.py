@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from vxlab.analysis.chance import rotation_test
 from vxlab.errors import VxlabError
 from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import place, require_same_base, trained_updates
+from vxlab.experiments.runs.trained import block_and_role, require_same_base, trained_updates
 from vxlab.experiments.scoring.significance import holm
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ def rotation_table(
 
     require_same_base(first, second)
     ours, theirs = trained_updates(first), trained_updates(second)
-    layers = [layer for layer in ours if role is None or place(layer)[1] == role]
+    layers = [layer for layer in ours if role is None or block_and_role(layer)[1] == role]
     if not layers or not theirs.keys() >= set(layers):
-        roles = sorted({place(layer)[1] for layer in ours})
+        roles = sorted({block_and_role(layer)[1] for layer in ours})
         raise VxlabError(f"role={role!r} names no layer that both runs adapt; the first has {', '.join(roles)}")
     samples, rows = max(samples, 40 * len(layers)), []
     for layer in layers:
-        block, own = place(layer)
+        block, own = block_and_role(layer)
         found = rotation_test(ours[layer], theirs[layer], samples=samples, seed=seed)
         rows.append({"layer": layer, "block": block, "role": own, **found._asdict()})
     tested = pd.DataFrame(rows, columns=["layer", "block", "role", "cosine", "low", "high", "p"])

@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from vxlab.studies.claims import ABSENT, CONSISTENT, CONTRADICTS, NOISY, Part, verdicts
-from vxlab.studies.weight_similarity.claims import CEILING, NO_PAIR, OTHER, RANDOM, SAME, told
+from vxlab.studies.weight_similarity.claims import CEILING, NO_PAIR, OTHER, RANDOM, SAME, cosine_in_words
 from vxlab.studies.weight_similarity.statistics import Estimate, by_kind, difference, mean_of, share
 from vxlab.studies.weight_similarity.table import MEASURES
 
@@ -19,8 +19,8 @@ def ceiling_sentence(table: "pd.DataFrame") -> str:
     if math.isnan(part.value):
         return "**The ceiling** was not measured: it takes two runs of LoRA with other seeds, and VeRA's."
     said = (
-        f"**The ceiling**: two LoRA runs with other seeds have a cosine of {told(ceiling)}; VeRA and LoRA with other "
-        f"seeds {told(between)}"
+        f"**The ceiling**: two LoRA runs with other seeds have a cosine of {cosine_in_words(ceiling)}; VeRA and LoRA "
+        f"with other seeds {cosine_in_words(between)}"
     )
     if verdicts([Part(ceiling.evidence(), least=0)]) != [CONSISTENT]:
         return f"{said}. The ceiling itself cannot be told from 0, so a share of it means nothing."
@@ -30,13 +30,13 @@ def ceiling_sentence(table: "pd.DataFrame") -> str:
 
 def beyond_cosine(table: "pd.DataFrame", kind: str = SAME) -> str:
     """Return what a kind's overlaps and outputs show, each against chance, judged together, in Markdown."""
-    told, parts = [], []
+    cosine_in_words, parts = [], []
     for measure in ("columns", "rows", "leading_columns", "leading_rows"):
         found = by_kind(table[table["kind"] == kind], measure)
         if len(found) and not math.isnan(found["mean"].iloc[0]):
             row = found.iloc[0]
             estimate = Estimate(row["mean"], row["low"], row["high"], row["seeds"])
-            told.append(
+            cosine_in_words.append(
                 (f"{MEASURES[measure]} {row['mean']:.3f}{_span(estimate, '.3f')}", f"chance's {row['chance']:.3f}")
             )
             parts.append(Part(estimate.evidence(), least=row["chance"]))
@@ -44,10 +44,11 @@ def beyond_cosine(table: "pd.DataFrame", kind: str = SAME) -> str:
     if not math.isnan(cka.value):
         apart = difference(table, kind, RANDOM, "cka")
         said = f"{MEASURES['cka']} {cka.value:.3f}, differing by {apart.value:+.3f}{_span(apart, '+.3f')}"
-        told.append((said, f"a random update's {random.value:.3f}"))
+        cosine_in_words.append((said, f"a random update's {random.value:.3f}"))
         parts.append(Part(apart.evidence(), least=0))
     sentences = [
-        f"{said}, {_PLACES[place]} {level}" for (said, level), place in zip(told, verdicts(parts), strict=True)
+        f"{said}, {_PLACES[place]} {level}"
+        for (said, level), place in zip(cosine_in_words, verdicts(parts), strict=True)
     ]
     return f"**What cosine misses** ({kind}): {'; '.join(sentences).replace('-', '−') or NO_PAIR}."
 

@@ -21,9 +21,9 @@ from vxlab.experiments.models.load import load_model
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.layer_inputs import layer_inputs
 from vxlab.experiments.runs.trained import (
+    block_and_role,
     describe_run,
     load_trained,
-    place,
     require_same,
     require_same_base,
     trained_updates,
@@ -119,7 +119,7 @@ def require_role(spec: RunSpec, role: str) -> None:
         VxlabError: it adapts none; the roles of those it adapts are named.
     """
     # The head matters to no target; two classes build one.
-    roles = sorted({place(layer)[1] for layer in resolve_targets(load_model(spec.model, 2), spec.targets)})
+    roles = sorted({block_and_role(layer)[1] for layer in resolve_targets(load_model(spec.model, 2), spec.targets)})
     if role not in roles:
         raise VxlabError(
             f"role={role!r} is of none of the layers that targets={spec.targets!r} adapts in model {spec.model!r}, "
@@ -181,7 +181,7 @@ def _seed_of(side: _Side, draw: int) -> int:
 
 def _rows(layer: str, pairs: Sequence[tuple[_Side, _Side]], inputs: Tensor, leading: int) -> Iterator[dict[str, Any]]:
     views: dict[int, _View] = {}
-    block, role = place(layer)
+    block, role = block_and_role(layer)
     for first, second in pairs:
         for side in (first, second):
             if id(side) not in views:

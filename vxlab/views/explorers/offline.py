@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from vxlab.views.explorers.explorer import Choice, Explorer, View, same
 from vxlab.views.style.look import CHOSEN, PAPER
-from vxlab.views.style.plain import escape, escaped
+from vxlab.views.style.plain import escape, escape_all
 
 # Pixels, from the top down: menu and slider, a line of words, the frame, and the table's head and its cells' lines.
 _CONTROLS, _LINE, _HEAD, _TEXT = 84, 20, 44, 18
@@ -106,7 +106,7 @@ def _property(trace: Any, path: str) -> Any:
 def _cells(table: pd.DataFrame | None) -> dict[str, Any]:
     if table is None:
         return {"header.values": [], "cells.values": []}
-    table = escaped(table)
+    table = escape_all(table)
     bold = [[f"<b>{value}</b>" if i == 0 else value for i, value in enumerate(table[column])] for column in table]
     return {"header.values": [f"<b>{column}</b>" for column in table], "cells.values": bold}
 

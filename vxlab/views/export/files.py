@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from vxlab.errors import VxlabError
 from vxlab.experiments.store.table import write
 from vxlab.paths import reports_folder
-from vxlab.views.export.image import drawn
+from vxlab.views.export.image import draw_image
 
 _WIDTH, _SCALE = 1000, 2
 
@@ -42,7 +42,7 @@ def export_figure(figure: go.Figure, name: str, kind: Literal["png", "svg"]) -> 
         VxlabError: there is no Chromium or Chrome to draw it, or the file cannot be written.
     """
     path = _new(name, kind)
-    image = drawn(figure.to_dict(), kind, _WIDTH, _SCALE)
+    image = draw_image(figure.to_dict(), kind, _WIDTH, _SCALE)
     _write(path, image)
     return path
 

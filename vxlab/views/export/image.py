@@ -13,7 +13,7 @@ _LONGEST = 90.0
 """Seconds until a browser that does not answer is given up."""
 
 
-def drawn(figure: dict[str, Any], kind: Literal["png", "svg"], width: int, scale: float) -> bytes:
+def draw_image(figure: dict[str, Any], kind: Literal["png", "svg"], width: int, scale: float) -> bytes:
     """Return the image of a figure; takes three seconds or so, most of them the browser's start.
 
     Args:

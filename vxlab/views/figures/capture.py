@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vxlab.views.style.look import GREY, look, styled
+from vxlab.views.style.look import GREY, apply_style, look
 from vxlab.views.style.plain import draws_text
 
 _COLUMNS = 3
@@ -45,7 +45,7 @@ def capture_against_parameters(table: pd.DataFrame, by_role: bool = False) -> go
     figure.update_xaxes(type="log", dtick=1, tickformat="~s")
     figure.update_yaxes(type="log", dtick=1, tickformat="~%", range=[math.log10(lowest) - 0.4, 0.15])
     figure.update_yaxes(title="share of the gradient's energy", col=1)
-    return styled(figure, height=170 + (430 if rows == 1 else 290 * rows), name="captured gradient")
+    return apply_style(figure, height=170 + (430 if rows == 1 else 290 * rows), name="captured gradient")
 
 
 def _add_panel(figure: go.Figure, layers: pd.DataFrame, legend: bool, place: dict[str, int]) -> float:

@@ -7,8 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vxlab.experiments.costs.by_rank import FROZEN, FULL, HEAD
-from vxlab.studies.cost.conclusion import measured
-from vxlab.views.style.look import COLOURS, GREY, INK, PAPER, label, look, styled
+from vxlab.studies.cost.conclusion import measured_rows
+from vxlab.views.style.look import COLOURS, GREY, INK, PAPER, apply_style, label_font, look
 from vxlab.views.style.plain import draws_text
 
 PARTS = (
@@ -25,7 +25,7 @@ _FAMILIES = ("LoRA", "VeRA", "LoRA-XS")
 @draws_text
 def step_time_by_rank(table: pd.DataFrame) -> go.Figure:
     """Draw step time over the frozen model's against rank: bars for 95 % intervals; lines where no rank is."""
-    rows = measured(table)
+    rows = measured_rows(table)
     figure = go.Figure()
     for i, method in enumerate(_FAMILIES):
         if len(own := rows[rows["method"] == method].sort_values("rank")):
@@ -44,13 +44,13 @@ def step_time_by_rank(table: pd.DataFrame) -> go.Figure:
     edges = [math.log10(min(ranks) / 1.5), math.log10(max(ranks) * 1.5)]
     figure.update_xaxes(type="log", title="rank (each tick doubles it)", range=edges, **ticks)
     figure.update_yaxes(title="step time ÷ the frozen model's<br>forward and backward pass", rangemode="tozero")
-    return styled(figure, height=470, name="step time")
+    return apply_style(figure, height=470, name="step time")
 
 
 @draws_text
 def memory_by_category(table: pd.DataFrame) -> go.Figure:
     """Draw what a step holds beside the model's weights: one bar a method and rank, a diamond at the step's peak."""
-    rows = measured(table)[::-1]
+    rows = measured_rows(table)[::-1]
     figure = go.Figure()
     for i, (column, name) in enumerate(PARTS):
         figure.add_bar(
@@ -64,19 +64,19 @@ def memory_by_category(table: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title=f"MiB beside the model's own {weights:,.0f} MiB of weights, which are the same for all")
     figure.update_yaxes(categoryorder="array", categoryarray=list(rows["label"]))
     figure.update_layout(barmode="stack", legend_traceorder="normal")
-    return styled(figure, height=150 + 26 * len(rows), name="memory")
+    return apply_style(figure, height=150 + 26 * len(rows), name="memory")
 
 
 @draws_text
 def storage_against_time(table: pd.DataFrame) -> go.Figure:
     """Draw the trade: bytes of a saved adapter against step time, a line for each method, its end ranks beside it."""
-    rows = measured(table)
+    rows = measured_rows(table)
     figure = go.Figure()
     for i, method in enumerate(_FAMILIES):
         if len(own := rows[rows["method"] == method].sort_values("rank")):
             figure.add_scatter(
                 x=own["bytes"], y=own["ratio"], mode="lines+markers+text", name=method, text=_ranks(own),
-                textposition=("bottom right", "top left", "top left")[i], textfont=label(i),
+                textposition=("bottom right", "top left", "top left")[i], textfont=label_font(i),
                 hovertext=own["label"],
                 error_y=_intervals(own, i), cliponaxis=False, **look(i),
             )  # fmt: skip
@@ -89,7 +89,7 @@ def storage_against_time(table: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(type="log", title="bytes of a saved adapter, with its head and settings", range=edges, dtick=1)
     figure.update_xaxes(tickformat=".0s", ticksuffix="B", exponentformat="SI")
     figure.update_yaxes(title="step time ÷ the frozen model's<br>forward and backward pass", rangemode="tozero")
-    return styled(figure, height=470, name="storage and time")
+    return apply_style(figure, height=470, name="storage and time")
 
 
 def _intervals(rows: pd.DataFrame, i: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vxlab.views.style.look import GREY, INK, SHADE, look, styled
+from vxlab.views.style.look import GREY, INK, SHADE, apply_style, look
 from vxlab.views.style.plain import draws_text
 
 _FAMILIES = ("LoRA", "VeRA", "LoRA-XS", "LiDB, rank 1", "full")
@@ -43,7 +43,7 @@ def error_against(summary: pd.DataFrame, axis: str = "parameters", *, title: str
     figure.update_xaxes(title=_AXES[axis], row=rows)
     figure.update_yaxes(range=[-0.03, 1.08])
     figure.update_yaxes(title=title, col=1)
-    styled(figure, height=160 + 340 * rows, name=f"{title} by {axis}")
+    apply_style(figure, height=160 + 340 * rows, name=f"{title} by {axis}")
     return figure.update_layout(legend_y=1.03 + 0.08 / rows, margin_t=80) if len(panels) > 1 else figure
 
 
@@ -67,7 +67,7 @@ def equal_parameter_ratios(table: pd.DataFrame, *, of: str = "shape", within: fl
         )  # fmt: skip
     figure.update_xaxes(type="log", title="trained parameters of either", tickformat="~s", dtick="D2")
     figure.update_yaxes(title="error of VeRA ÷ error of LoRA<br>below 1: VeRA fits better")
-    return styled(figure, height=430, name="VeRA against LoRA")
+    return apply_style(figure, height=430, name="VeRA against LoRA")
 
 
 def _add_panel(figure: go.Figure, rows: pd.DataFrame, axis: str, where: dict[str, int], first: bool) -> None:

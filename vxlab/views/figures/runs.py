@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from vxlab.experiments.scoring.metrics import in_words
-from vxlab.views.style.look import COLOURS, GREY, INK, SYMBOLS, look, styled
+from vxlab.views.style.look import COLOURS, GREY, INK, SYMBOLS, apply_style, look
 from vxlab.views.style.plain import draws_text
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def learning_curves(records: Mapping[str, "RunRecord"]) -> go.Figure:
     possible = {"clipmin": lowest, "clipmax": 1.02}  # plotly draws one point amid [-0.5, 1.5]
     title = f"validation {in_words(task['metrics'][0])}"
     figure.update_yaxes(title=title, autorangeoptions=possible, row=1, col=2)
-    return styled(figure, height=400, name="learning curves")
+    return apply_style(figure, height=400, name="learning curves")
 
 
 def epochs_shown(record: "RunRecord") -> tuple[float, float]:
@@ -83,7 +83,7 @@ def scores(table: pd.DataFrame, metric: str, tested: str) -> go.Figure:
             )
     title = f"{in_words(metric)} on {tested}, with 95 % interval"
     figure.update_xaxes(title=title, range=_score_range(float(left.min()), float(right.max())), zeroline=True)
-    return styled(figure, height=110 + 50 * len(table), legend=False, name=f"scores {metric}")
+    return apply_style(figure, height=110 + 50 * len(table), legend=False, name=f"scores {metric}")
 
 
 @draws_text
@@ -108,7 +108,7 @@ def layer_norms(table: pd.DataFrame, column: str, title: str, start: float | Non
         title="transformer block, from the input", dtick=math.ceil((last + 1) / 16), range=[-0.5, last + 0.5]
     )
     figure.update_yaxes(title=title, rangemode="tozero")
-    return styled(figure, height=400, name=f"{column} by block")
+    return apply_style(figure, height=400, name=f"{column} by block")
 
 
 @draws_text
@@ -138,7 +138,7 @@ def costs(table: pd.DataFrame) -> go.Figure:
         range=[low - 0.3, high + 0.6 + (high - low) / 6],
     )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=list(shown["method"]))
-    return styled(figure, height=130 + 45 * len(table), name="trained parameters")
+    return apply_style(figure, height=130 + 45 * len(table), name="trained parameters")
 
 
 def _add_run(figure: go.Figure, i: int, name: str, record: "RunRecord", metric: str) -> None:

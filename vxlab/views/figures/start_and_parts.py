@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from vxlab.experiments.candidates.score_words import seeds_in_words
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.views.figures.verdict import difference_unit
-from vxlab.views.style.look import COLOURS, GREY, INK, styled
+from vxlab.views.style.look import COLOURS, GREY, INK, apply_style
 from vxlab.views.style.plain import draws_text
 
 _PUBLISHED = (("diamond-open", COLOURS[0]), ("square-open", COLOURS[2]), ("triangle-up-open", COLOURS[3]))
@@ -40,7 +40,7 @@ def parts_against_unchanged(table: pd.DataFrame, published: pd.DataFrame, *, met
     title = f"test {in_words(metric)}: changed less unchanged{', ' + unit if unit else ''}"
     figure.update_xaxes(title=title, zeroline=False)
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], range=[-0.7, len(names) - 0.3])
-    figure = styled(figure, height=190 + 34 * max(len(names), 2), name="changed parts")
+    figure = apply_style(figure, height=190 + 34 * max(len(names), 2), name="changed parts")
     return figure.update_layout(legend={"y": 1.02}, margin={"l": 200})
 
 

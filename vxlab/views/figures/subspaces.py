@@ -21,8 +21,8 @@ from vxlab.views.style.look import (
     SCORES,
     SHADE,
     SHARES,
+    apply_style,
     look,
-    styled,
     tick_labels,
 )
 from vxlab.views.style.plain import draws_text
@@ -95,7 +95,7 @@ def kept_by_role(shares: pd.DataFrame, fraction: float) -> go.Figure:
     title = f"share of the gain of fine-tuning that is left when a role's {what}s are cut"
     figure.update_xaxes(title=title, **SHARES)
     figure.update_yaxes(tickvals=list(range(len(roles))), ticktext=roles, range=[-0.6, len(roles) - 0.4])
-    return styled(figure, height=150 + 70 * len(roles), name="kept by role")
+    return apply_style(figure, height=150 + 70 * len(roles), name="kept by role")
 
 
 @draws_text
@@ -158,7 +158,7 @@ def band_heat(energies: pd.DataFrame, update: str, fraction: float, side: str = 
     figure.update_xaxes(dtick=max(1, math.ceil(own["block"].nunique() / 12)))
     # Once: beside each other they would run into one line.
     figure.update_xaxes(title="transformer block, from the input", col=(max(len(bands), 1) + 1) // 2)
-    return styled(figure, height=160 + 40 * len(roles), legend=False, name=f"bands of {update}")
+    return apply_style(figure, height=160 + 40 * len(roles), legend=False, name=f"bands of {update}")
 
 
 @draws_text
@@ -210,7 +210,7 @@ def _panels(titles: list[str], shared_x: Any) -> tuple[go.Figure, list[dict[str,
 
 def _titled(figure: go.Figure, height: int, name: str) -> go.Figure:
     """Give a figure of several panels the house's look, with the legend above the panels' titles."""
-    styled(figure, height, name=name)
+    apply_style(figure, height, name=name)
     figure.update_layout(margin={"t": 90}, legend={"y": 1 + 32 / (height - 150)})
     return figure
 

@@ -12,7 +12,7 @@ from vxlab.experiments.candidates.pareto import gain_per_thousand
 from vxlab.experiments.candidates.score_words import deviation, seeds_in_words
 from vxlab.experiments.method_names import NO_LAYERS, family_name
 from vxlab.experiments.scoring.metrics import in_words
-from vxlab.views.style.look import DASHES, GREY, SCORES, label, look, styled
+from vxlab.views.style.look import DASHES, GREY, SCORES, apply_style, label_font, look
 from vxlab.views.style.plain import draws_text
 
 _FAMILIES = ("LoRA", "VeRA", "LoRA-XS")
@@ -51,8 +51,9 @@ def score_against_parameters(
     for i, name, rows in series(points):
         figure.add_scatter(
             x=rows["backbone"], y=rows["mean"], mode="lines+markers+text", name=name, legendgroup=name,
-            text=end_ranks(rows), textposition=_beside(i), textfont=label(i), **look(i),
-            error_y=_deviations(rows, i), hovertemplate="%{customdata}<extra></extra>", customdata=told(rows, metric),
+            text=end_ranks(rows), textposition=_beside(i), textfont=label_font(i), **look(i),
+            error_y=_deviations(rows, i), hovertemplate="%{customdata}<extra></extra>",
+            customdata=hover_texts(rows, metric),
         )  # fmt: skip
     if published is not None:
         _add_published(figure, published.dropna(subset=["parameters", "fraction"]), [n for _, n, _ in series(points)])
@@ -60,7 +61,7 @@ def score_against_parameters(
     figure.update_xaxes(type="log", title=_PARAMETERS, dtick=1, tickformat="~s")
     title = f"test {in_words(metric)}, mean over seeds"
     figure.update_yaxes(title=title, **SCORES, autorangeoptions=possible(summary["mean"]))
-    styled(figure, height=560 if published is None else 600, name="scores by parameters")
+    apply_style(figure, height=560 if published is None else 600, name="scores by parameters")
     return figure if published is None else figure.update_layout(margin_b=90)
 
 
@@ -83,14 +84,14 @@ def gain_per_parameter(summary: pd.DataFrame, floor: float, *, metric: str) -> g
     for i, name, rows in series(points):
         figure.add_scatter(
             x=rows["backbone"], y=rows["gain"], mode="lines+markers+text", name=name, text=end_ranks(rows), **look(i),
-            textposition="bottom left" if i == 2 else "top right", textfont=label(i),
+            textposition="bottom left" if i == 2 else "top right", textfont=label_font(i),
             cliponaxis=False, hovertemplate="%{customdata}<br>%{y:.3g} % a thousand parameters<extra></extra>",
-            customdata=told(rows, metric),
+            customdata=hover_texts(rows, metric),
         )  # fmt: skip
     figure.update_xaxes(type="log", title=_PARAMETERS, dtick=1, tickformat="~s")
     title = f"test {in_words(metric)} ÷ the floor's,<br>% a thousand parameters"
     figure.update_yaxes(type="log", title=title, dtick=1)
-    return styled(figure, height=440, name="gain per parameter")
+    return apply_style(figure, height=440, name="gain per parameter")
 
 
 def series(table: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:
@@ -127,7 +128,7 @@ def end_ranks(rows: pd.DataFrame) -> list[str]:
     return [f"r={rank}" if rank in ends else "" for rank in rows["rank"].fillna(0)]
 
 
-def told(rows: pd.DataFrame, metric: str) -> list[str]:
+def hover_texts(rows: pd.DataFrame, metric: str) -> list[str]:
     """Return what hovering over each candidate shows."""
     return [_told(row, metric) for row in rows.itertuples()]
 
@@ -176,7 +177,7 @@ def _add_published(figure: go.Figure, rows: pd.DataFrame, measured: list[str]) -
         figure.add_scatter(
             x=own["parameters"], y=own["fraction"], mode="markers", marker=hollow(looks[str(name)]),
             name=f"{name}, published" + (f" [{mark}]" if mark else ""),
-            customdata=[cited(row) for row in own.itertuples()], hovertemplate="%{customdata}<extra></extra>",
+            customdata=[cite_point(row) for row in own.itertuples()], hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
     figure.add_annotation(
         text=published_caption(rows), showarrow=False,
@@ -205,7 +206,7 @@ def published_name(slug: str) -> str:
     return _NOT_OURS.get(slug) or family_name({"name": slug})
 
 
-def cited(row: Any) -> str:
+def cite_point(row: Any) -> str:
     """Return what hovering over a published point shows: whose, its score, how certain, its source."""
     rank = "" if pd.isna(row.rank) else f" r={row.rank}"
     score = f"{row.model}, {row.task}: {in_words(row.metric)} {row.fraction:.3f}"

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.views.figures.sweep import possible
-from vxlab.views.style.look import COLOURS, DASHES, GREY, INK, SCORES, SYMBOLS, styled, tick_labels
+from vxlab.views.style.look import COLOURS, DASHES, GREY, INK, SCORES, SYMBOLS, apply_style, tick_labels
 from vxlab.views.style.plain import draws_text
 
 _COLUMNS = 3
@@ -57,7 +57,7 @@ def tuning_curves(tuning: pd.DataFrame, *, metric: str) -> go.Figure:
     figure.update_yaxes(title=f"validation {in_words(metric)}", col=1, **SCORES)
     figure.update_yaxes(autorangeoptions=possible(tuning["low"]))
     _name_once(figure)
-    return styled(figure, height=150 + 290 * rows)
+    return apply_style(figure, height=150 + 290 * rows)
 
 
 def add_tuning(figure: go.Figure, **place: Any) -> None:

@@ -10,8 +10,8 @@ from plotly.subplots import make_subplots
 from vxlab.experiments.candidates.pairs import IN_POINTS
 from vxlab.experiments.candidates.pareto import COUNTED, pareto_front
 from vxlab.experiments.scoring.metrics import in_words
-from vxlab.views.figures.sweep import possible, series, told
-from vxlab.views.style.look import COLOURS, GREY, INK, SCORES, look, styled
+from vxlab.views.figures.sweep import hover_texts, possible, series
+from vxlab.views.style.look import COLOURS, GREY, INK, SCORES, apply_style, look
 from vxlab.views.style.plain import draws_text
 
 _COSTS = (
@@ -46,7 +46,7 @@ def pareto_figures(summary: pd.DataFrame, runs: pd.DataFrame | None = None, *, m
         _add_panel(figure, shown.dropna(subset=["x"]), metric, panel == 0, place)
     figure.update_yaxes(title=f"test {in_words(metric)}, mean", col=1, **SCORES)
     figure.update_yaxes(autorangeoptions=possible(table["mean"]))
-    return styled(figure, height=780, name="fronts")
+    return apply_style(figure, height=780, name="fronts")
 
 
 @draws_text
@@ -69,7 +69,7 @@ def differences(pairs: pd.DataFrame, kind: str | None = None, *, metric: str) ->
     figure.update_xaxes(title=f"difference in test {in_words(metric)}{unit}, and its own 95 % interval")
     figure.update_yaxes(categoryorder="array", categoryarray=list(shown["pair"])[::-1], dtick=1)
     figure.update_yaxes(range=[-0.7, len(shown) - 0.3])
-    return styled(figure, height=150 + 24 * max(len(shown), 2), name=f"differences {kind or 'of all pairs'}")
+    return apply_style(figure, height=150 + 24 * max(len(shown), 2), name=f"differences {kind or 'of all pairs'}")
 
 
 def difference_unit(metric: str) -> tuple[int, str]:
@@ -122,7 +122,7 @@ def _add_panel(figure: go.Figure, shown: pd.DataFrame, metric: str, legend: bool
         symbols = [style["symbol"] + ("" if each else "-open") for each in rows["front"]]
         figure.add_scatter(
             x=rows["x"], y=rows["mean"], mode="markers", name=name, legendgroup=name, showlegend=legend,
-            marker=style | {"symbol": symbols}, customdata=told(rows, metric), error_x=_reach(rows, i),
+            marker=style | {"symbol": symbols}, customdata=hover_texts(rows, metric), error_x=_reach(rows, i),
             hovertemplate="%{customdata}<extra></extra>", **place,
         )  # fmt: skip
 

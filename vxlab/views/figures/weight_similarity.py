@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from vxlab.studies.weight_similarity.statistics import by_kind, by_layer
 from vxlab.studies.weight_similarity.table import MEASURES
-from vxlab.views.style.look import AXIS, COLOURS, DIVERGING, GREY, INK, ON_HEAT, SHADE, SYMBOLS, look, styled
+from vxlab.views.style.look import AXIS, COLOURS, DIVERGING, GREY, INK, ON_HEAT, SHADE, SYMBOLS, apply_style, look
 from vxlab.views.style.plain import draws_text
 
 THOUSANDTHS = 1000
@@ -49,7 +49,7 @@ def cosine_by_layer(table: pd.DataFrame, panels: Sequence[Sequence[str]], publis
     figure.update_xaxes(title="transformer block, from the input", dtick=_every(layers), zeroline=False)
     figure.update_yaxes(zeroline=True, zerolinecolor=AXIS)
     figure.update_yaxes(title="cosine of the updates, thousandths", col=1)
-    return styled(figure, height=480, name="cosines by block")
+    return apply_style(figure, height=480, name="cosines by block")
 
 
 @draws_text
@@ -75,7 +75,7 @@ def cosine_map(table: pd.DataFrame, kinds: Sequence[str]) -> go.Figure:
     )  # fmt: skip
     figure.update_xaxes(title="transformer block, from the input", dtick=1, showgrid=False)
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    return styled(figure, height=120 + 34 * len(kinds), legend=False, name="map of cosines")
+    return apply_style(figure, height=120 + 34 * len(kinds), legend=False, name="map of cosines")
 
 
 @draws_text
@@ -105,7 +105,9 @@ def similarity_by_kind(table: pd.DataFrame, kinds: Sequence[str], measures: Sequ
         figure.update_xaxes(title={"text": MEASURES[measure], "font": {"size": 12}}, **place)
     figure.update_xaxes(rangemode="tozero", zeroline=True, zerolinecolor=AXIS)
     figure.update_yaxes(categoryorder="array", categoryarray=list(kinds)[::-1], range=[-0.6, len(kinds) - 0.4])
-    return styled(figure, height=110 + math.ceil(len(measures) / columns) * (80 + 26 * len(kinds)), name="similarity")
+    return apply_style(
+        figure, height=110 + math.ceil(len(measures) / columns) * (80 + 26 * len(kinds)), name="similarity"
+    )
 
 
 def _add_line(figure: go.Figure, rows: pd.DataFrame, kind: str, i: int, first: bool, panel: int) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vxlab.adapters.methods.imports import environment
+from vxlab.adapters.methods.imports import pass_on_imports
 from vxlab.errors import VxlabError
 from vxlab.progress import HEADLESS
 from vxlab.redact import redact
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 
-def execute(source: Path, parameters: Mapping[str, object], reports: Path) -> tuple["NotebookNode", str]:
+def execute_notebook(source: Path, parameters: Mapping[str, object], reports: Path) -> tuple["NotebookNode", str]:
     """Execute a notebook in the working directory, showing progress on stderr.
 
     Args:
@@ -87,7 +87,7 @@ def _kernel(reports: Path) -> Iterator[tuple[dict[str, Any], Path]]:
 def _manager_class(log: int, reports: Path) -> type:
     from jupyter_client.manager import AsyncKernelManager
 
-    inherited = environment() | {
+    inherited = pass_on_imports() | {
         "VXLAB_REPORTS": str(reports),
         HEADLESS: "1",
         "PLOTLY_RENDERER": "plotly_mimetype",  # some editors' terminals would make plotly choose another

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from vxlab.errors import VxlabError
-from vxlab.views.export.image import drawn
+from vxlab.views.export.image import draw_image
 from vxlab.views.reports.notebooks import section_start
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def add_picture(notebook: "NotebookNode") -> None:
         return
     drawing = output.data[PLOTLY]
     try:
-        png = drawn({"data": drawing["data"], "layout": drawing.get("layout", {})}, "png", _WIDTH, _SCALE)
+        png = draw_image({"data": drawing["data"], "layout": drawing.get("layout", {})}, "png", _WIDTH, _SCALE)
     except VxlabError as error:
         print(f"no picture of the headline figure: {error}", file=sys.stderr)
         return

@@ -91,13 +91,13 @@ def _card(path: Path) -> Card | None:
         return None
     words, tables = _conclusion(executed)
     first, more = _opening(words)
-    made = [provenance.finished(executed), provenance.duration(executed), provenance.versions(executed)]
+    made = [provenance.finished_at(executed), provenance.duration(executed), provenance.version_line(executed)]
     return Card(
         page=page.name,
         title=notebooks.heading(executed) or path.stem,
         question=notebooks.question(executed),
         failure=provenance.note(executed).get("failure", ""),
-        changed=provenance.changed(executed),
+        changed=provenance.changed_parameters(executed),
         picture=picture(executed),
         conclusion=first,
         more=more,

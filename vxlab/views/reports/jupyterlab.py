@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from vxlab.paths import FIRST_NOTEBOOK, reports_folder, shipped
+from vxlab.paths import FIRST_NOTEBOOK, reports_folder, shipped_path
 
 
 def lab(arguments: Sequence[str] = ()) -> None:
@@ -35,7 +35,7 @@ def working_notebooks() -> Path:
     A checkout's are used as they are. An installed package's are copied to ``./notebooks``, so that they can be
     changed; a file that is there already is left alone.
     """
-    source = shipped("notebooks")
+    source = shipped_path("notebooks")
     if not source.is_relative_to(Path(__file__).resolve().parents[2]):
         return source
     target = Path("notebooks").absolute()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vxlab.errors import VxlabError
-from vxlab.paths import shipped
+from vxlab.paths import shipped_path
 from vxlab.redact import redact
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def names() -> list[str]:
     """Return the shipped notebooks' names, without ``.ipynb``, in order."""
-    return sorted(path.stem for path in shipped("notebooks").glob("*.ipynb"))
+    return sorted(path.stem for path in shipped_path("notebooks").glob("*.ipynb"))
 
 
 def find(name: str | Path) -> Path:
@@ -34,7 +34,7 @@ def find(name: str | Path) -> Path:
     own = Path(name).expanduser()
     stem = own.stem if own.suffix == ".ipynb" else own.name
     if len(own.parts) == 1 and stem in names():
-        return shipped("notebooks", stem + ".ipynb")
+        return shipped_path("notebooks", stem + ".ipynb")
     if own.is_file():
         return own.absolute()
     near = get_close_matches(stem, names(), n=3, cutoff=0.5)

@@ -47,7 +47,7 @@ def to_html(notebook: "NotebookNode", title: str, *, failure: str = "", index: s
     """
     page, figures = _with_places_for_figures(notebook)
     page.metadata["title"] = title
-    rows, facts = provenance.parameters(notebook), provenance.environment(notebook)
+    rows, facts = provenance.parameters(notebook), provenance.describe_environment(notebook)
     # Scripts of the notebook's own outputs run; a handler or a javascript: address that slipped into one does not.
     nonce = secrets.token_urlsafe(16)
     shown = {"failure": failure, "index": index, "parameters": rows, "environment": facts, "theme": theme_css("page")}

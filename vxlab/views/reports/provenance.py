@@ -12,7 +12,7 @@ from vxlab.experiments.checkout import commit
 from vxlab.experiments.hardware import describe_hardware, resolve_device
 from vxlab.paths import without_folders
 from vxlab.views.reports.parameters import as_text, read
-from vxlab.views.reports.terminal import elapsed
+from vxlab.views.reports.terminal import duration_in_words
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -58,12 +58,12 @@ def parameters(notebook: "NotebookNode") -> list[dict[str, str]]:
     return list(note(notebook).get("parameters", []))
 
 
-def changed(notebook: "NotebookNode") -> dict[str, str]:
+def changed_parameters(notebook: "NotebookNode") -> dict[str, str]:
     """Return the parameters that have other values than their defaults, as text."""
     return {row["name"]: row["value"] for row in parameters(notebook) if row["value"] != row["default"]}
 
 
-def environment(notebook: "NotebookNode") -> dict[str, str]:
+def describe_environment(notebook: "NotebookNode") -> dict[str, str]:
     """Return when, for how long, on what and with which versions a notebook was executed, in words.
 
     Runs may have been trained elsewhere, earlier, or by workers with other threads: of these their records tell.
@@ -72,7 +72,7 @@ def environment(notebook: "NotebookNode") -> dict[str, str]:
     hardware = noted.get("hardware", {})
     memory = hardware.get("memory")
     shown = {
-        "executed": finished(notebook),
+        "executed": finished_at(notebook),
         "this execution took": duration(notebook),
         "processor": hardware.get("processor", ""),
         "GPU": hardware.get("gpu", ""),
@@ -80,18 +80,18 @@ def environment(notebook: "NotebookNode") -> dict[str, str]:
         "operating system": hardware.get("system", ""),
         "commit of vxlab": noted.get("versions", {}).get("commit", ""),
         "store of runs": noted.get("store", ""),
-        "versions": versions(notebook),
+        "versions": version_line(notebook),
     }
     return {name: text for name, text in shown.items() if text}
 
 
-def versions(notebook: "NotebookNode") -> str:
+def version_line(notebook: "NotebookNode") -> str:
     """Return names and versions, vxlab's own first, in one line."""
     noted = note(notebook).get("versions", {})  # nbformat writes them in alphabetical order
     return " · ".join(f"{name} {noted[name]}" for name in ("vxlab", "Python", *_PACKAGES) if name in noted)
 
 
-def finished(notebook: "NotebookNode") -> str:
+def finished_at(notebook: "NotebookNode") -> str:
     """Return when the run ended, such as ``2026-01-31 12:00 UTC``; empty where papermill did not say."""
     ended = notebook.metadata.get("papermill", {}).get("end_time")
     return datetime.fromisoformat(ended).strftime("%Y-%m-%d %H:%M UTC") if ended else ""
@@ -100,7 +100,7 @@ def finished(notebook: "NotebookNode") -> str:
 def duration(notebook: "NotebookNode") -> str:
     """Return how long the run took, in words; empty where papermill did not say."""
     seconds = notebook.metadata.get("papermill", {}).get("duration")
-    return elapsed(seconds) if seconds else ""
+    return duration_in_words(seconds) if seconds else ""
 
 
 def _shown(value: object) -> str:

@@ -17,14 +17,14 @@ from vxlab.errors import VxlabError
 from vxlab.paths import reports_folder, without_folders
 from vxlab.redact import redact
 from vxlab.views.reports import notebooks
-from vxlab.views.reports.execution import execute
+from vxlab.views.reports.execution import execute_notebook
 from vxlab.views.reports.headline import add_picture
 from vxlab.views.reports.index import NAME as INDEX
 from vxlab.views.reports.index import is_index, is_report, write_index
 from vxlab.views.reports.page import to_html
 from vxlab.views.reports.parameters import check, read, shared_from_text
 from vxlab.views.reports.provenance import add_note
-from vxlab.views.reports.terminal import elapsed
+from vxlab.views.reports.terminal import duration_in_words
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -69,7 +69,7 @@ def report(
     target = (Path(folder).absolute() if folder else reports_folder()) / file_stem(source, values)
     _require_free(target, source)
     with _scratch_beside(target) as scratch:
-        executed, failure = execute(source, values, target.parent)
+        executed, failure = execute_notebook(source, values, target.parent)
         notebooks.redact_notebook(executed, target.parent)
         add_note(executed, source, values, failure, target.parent)
         add_picture(executed)
@@ -103,7 +103,7 @@ def report_each(
         except VxlabError as error:
             failed.append(source.stem)
             _say(f"vxlab: {redact(str(error))}")
-    made = f"{len(wanted) - len(failed)} of {len(wanted)} reports made in {elapsed(time.monotonic() - began)}"
+    made = f"{len(wanted) - len(failed)} of {len(wanted)} reports made in {duration_in_words(time.monotonic() - began)}"
     _say(made + (f"; failed: {', '.join(failed)}" if failed else "") + ". The index of all that lie there:")
     print((Path(folder).absolute() if folder else reports_folder()) / INDEX, flush=True)
     return failed

@@ -104,7 +104,7 @@ class CellLines:
     def _line(self) -> str:
         seconds = time.monotonic() - (self._started or 0.0)
         last = redact(last_line(self._printed))
-        parts = (f"{self.number:>2}/{self.total}", self.heading, elapsed(seconds), last)
+        parts = (f"{self.number:>2}/{self.total}", self.heading, duration_in_words(seconds), last)
         return " · ".join(part for part in parts if part)
 
     def _show(self, line: str, end: str = "") -> None:
@@ -125,7 +125,7 @@ def last_line(printed: str) -> str:
     return lines[-1] if lines else ""
 
 
-def elapsed(seconds: float) -> str:
+def duration_in_words(seconds: float) -> str:
     """Return a duration in words.
 
     >>> elapsed(7.26), elapsed(187)

@@ -55,7 +55,7 @@ def look(i: int) -> dict[str, Any]:
     }
 
 
-def label(i: int) -> dict[str, str]:
+def label_font(i: int) -> dict[str, str]:
     """Return the font of words that stand beside the i-th series, in its hue."""
     return {"color": LABELS[i % len(LABELS)]}
 
@@ -71,7 +71,7 @@ def tick_labels(values: Sequence[float], digits: int = 2) -> list[str]:
     return next((labels for labels in written if len(set(labels)) == len(set(values))), written[-1])
 
 
-def styled(figure: go.Figure, height: int, legend: bool = True, name: str = "figure") -> go.Figure:
+def apply_style(figure: go.Figure, height: int, legend: bool = True, name: str = "figure") -> go.Figure:
     """Give a figure the house's look and return it.
 
     Args:

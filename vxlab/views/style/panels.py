@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vxlab.views.style.look import styled
+from vxlab.views.style.look import apply_style
 
 DIVERGING = [[0.0, "#5aa0d0"], [0.5, "#f7f7f7"], [1.0, "#f08a5d"]]
 """A map's blue, white and orange: black figures are readable on all of it."""
@@ -18,7 +18,7 @@ def four_panels() -> go.Figure:
     return make_subplots(rows=2, cols=2, horizontal_spacing=0.17, vertical_spacing=0.25)
 
 
-def headed(figure: go.Figure, titles: Sequence[str]) -> go.Figure:
+def head_panels(figure: go.Figure, titles: Sequence[str]) -> go.Figure:
     """Give four panels the house's look and their titles; a trace of ``legend2`` is named above the second panel.
 
     The titles are the first four annotations.
@@ -27,7 +27,7 @@ def headed(figure: go.Figure, titles: Sequence[str]) -> go.Figure:
         figure: from :func:`four_panels`, with its traces and axes' titles.
         titles: in plotly's HTML, from the top left to the bottom right.
     """
-    styled(figure, height=650)
+    apply_style(figure, height=650)
     figure.update_layout(margin={"t": 78, "r": 70}, font_size=12)
     figure.for_each_xaxis(lambda axis: axis.title.update(font_size=12, standoff=8))
     figure.for_each_yaxis(lambda axis: axis.title.update(font_size=12, standoff=4))

@@ -1,7 +1,7 @@
 """What comes from data is text: names, targets and errors of a shared store are markup nowhere.
 
 Plotly takes the texts of a figure for HTML of its own, and pages and widgets take theirs for HTML. All of it is escaped
-here, once: in a figure's tables by :func:`draws_text`, in an explorer's views and in tables by :func:`escaped`.
+here, once: in a figure's tables by :func:`draws_text`, in an explorer's views and in tables by :func:`escape_all`.
 """
 
 import functools
@@ -29,7 +29,7 @@ def escape(text: str) -> str:
     return html.escape(text, quote=False).replace("%{", "%&#123;")
 
 
-def escaped(value: Shown) -> Shown:
+def escape_all(value: Shown) -> Shown:
     """Return a value with every text in it escaped: of a table the cells, the index and the columns' names.
 
     >>> escaped(["<i>", 3]), escaped(pd.DataFrame({"a<b": ["<i>"]})).to_dict("list")

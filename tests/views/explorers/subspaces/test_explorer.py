@@ -14,7 +14,7 @@ from toy_updates import moved_run
 import vxlab
 from vxlab.studies.subspaces.bands import angles_by_size, run_bands
 from vxlab.studies.subspaces.bases import SIZES, Whereabouts
-from vxlab.studies.subspaces.tables import band_energies, decomposed, spectra_table
+from vxlab.studies.subspaces.tables import band_energies, decompose_weights, spectra_table
 from vxlab.views.explorers.subspaces.explorer import MEAN, explore_bands, explore_subspaces
 from vxlab.views.explorers.widget import ExplorerWidget
 
@@ -30,10 +30,10 @@ def _normal(*shape):
 
 def _tables(blocks, far=1.0, fractions=SIZES):
     layers = {f"encoder.layer.{i}.{name}": (16, n) for i in range(blocks) for name, n in ROLES.values()}
-    triplets = decomposed({layer: _normal(*shape) for layer, shape in layers.items()})
+    triplets = decompose_weights({layer: _normal(*shape) for layer, shape in layers.items()})
     dense = {layer: far * (_normal(*shape[::-1]).T + i) for i, (layer, shape) in enumerate(layers.items())}
     energies = band_energies(triplets, {FULL: dense}, fractions=fractions)
-    angles = angles_by_size(triplets, {FULL: decomposed(dense)}, fractions=fractions, directions=4)
+    angles = angles_by_size(triplets, {FULL: decompose_weights(dense)}, fractions=fractions, directions=4)
     return Whereabouts(spectra_table({"W": triplets, FULL: dense}), energies, angles)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import label
+from vxlab.experiments.method_names import method_label
 from vxlab.experiments.runs.one_run import run
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.store import Where
@@ -47,4 +47,4 @@ def live_run(spec: RunSpec, *, store: Where = None, interactive: bool | None = N
         from vxlab.views.explorers.live_run.widget import live_widget
 
         return live_widget(spec, store)
-    return learning_curves({label(spec.method): run(spec, store=store)})
+    return learning_curves({method_label(spec.method): run(spec, store=store)})

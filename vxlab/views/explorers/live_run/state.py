@@ -105,7 +105,7 @@ class SoFar:
 _WAITS = "another process trains this run; its result will be shown here"
 
 
-def ended(record: "RunRecord") -> str:
+def describe_end(record: "RunRecord") -> str:
     """Say how a run ended, and what is kept of it.
 
     Args:
@@ -125,7 +125,7 @@ def ended(record: "RunRecord") -> str:
     return f"finished after {took}: test {in_words(metric)} <b>{record.score():.3f}</b> ({chosen})"
 
 
-def failed(error: str) -> str:
+def describe_failed_run(error: str) -> str:
     """Say why a run failed."""
     return f"<b>failed</b>: {escape(error)}<br>{_GOES_ON}"
 

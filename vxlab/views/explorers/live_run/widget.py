@@ -7,14 +7,14 @@ import ipywidgets as widgets
 import plotly.graph_objects as go
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import label
+from vxlab.experiments.method_names import method_label
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.own_process import run_beside
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.store import Store, Where
 from vxlab.views.explorers.fit_width import FitWidth
-from vxlab.views.explorers.live_run.state import SoFar, ended, failed
+from vxlab.views.explorers.live_run.state import SoFar, describe_end, describe_failed_run
 from vxlab.views.explorers.whole_figure import WholeFigure
 from vxlab.views.figures.runs import epochs_shown, learning_curves, lowest_score
 from vxlab.views.style.look import theme_style
@@ -46,7 +46,7 @@ class LiveRun(widgets.VBox):  # type: ignore[misc] # ipywidgets says nothing of 
 
     def __init__(self, job: Job, results: Store, so_far: SoFar) -> None:
         self._job, self._results, self._so_far = job, results, so_far
-        self._name, self._drawn = label(job.spec.method), (0, 0)
+        self._name, self._drawn = method_label(job.spec.method), (0, 0)
         self._ended, self._error = threading.Event(), ""
         self._record = results.record(job.key)
         self.words = widgets.HTML()
@@ -113,7 +113,7 @@ class LiveRun(widgets.VBox):  # type: ignore[misc] # ipywidgets says nothing of 
     def _draw(self) -> None:
         so_far, record = self._so_far, self._record
         over = self._ended.is_set()
-        told = (ended(record) if record else failed(self._error)) if over else so_far.words()
+        told = (describe_end(record) if record else describe_failed_run(self._error)) if over else so_far.words()
         self.words.value = f"<b>{escape(self._name)} on {escape(so_far.task['name'])}</b><br>{told}"
         self.bar.max, self.bar.value = max(so_far.steps, 1), so_far.step
         if over:

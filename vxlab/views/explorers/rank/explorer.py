@@ -14,15 +14,23 @@ from vxlab.experiments.models.load import load_model, model_source
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.store import Where
-from vxlab.experiments.sweeps.stored_scores import Measured, measured
+from vxlab.experiments.sweeps.stored_scores import Measured, stored_candidates
 from vxlab.progress import in_live_notebook
 from vxlab.studies.ranks.capture import captured_table
 from vxlab.studies.ranks.table import FAMILIES, RankTables, rank_tables
 from vxlab.views.explorers.explorer import Choice, Stop, View
 from vxlab.views.explorers.faces import explore
 from vxlab.views.explorers.rank.frame import by_role, cost_line, flat_line, rank_frame, role_line
-from vxlab.views.explorers.rank.words import Lines, beside, score, told_costs, told_energy, told_gradient, told_score
-from vxlab.views.style.plain import escape, escaped
+from vxlab.views.explorers.rank.words import (
+    Lines,
+    beside,
+    score_in_words,
+    told_costs,
+    told_energy,
+    told_gradient,
+    told_score,
+)
+from vxlab.views.style.plain import escape, escape_all
 
 if TYPE_CHECKING:
     from vxlab.views.explorers.widget import ExplorerWidget
@@ -70,7 +78,7 @@ def explore_rank(
             f"gradients is a run on {gradients.model!r}, and the model is {name!r}; give a run on {name!r}"
         )
     weights = None if name is None else model_source(name).fingerprint
-    runs = measured(store, name, task=task, metric=metric, weights=weights)
+    runs = stored_candidates(store, name, task=task, metric=metric, weights=weights)
     bare = model if isinstance(model, nn.Module) else load_model(str(model), num_labels=2)
     tables = rank_tables(bare, targets, ranks, _measured_ranks(runs))
     captured = None if gradients is None else captured_table(bare, gradients, tables.sizes, targets, store=store)
@@ -142,7 +150,7 @@ class RankExplorer:
             self._of_gradient(captured, family),
             self._of_score(size),
         ]
-        return View(traces, words + escaped(self._missing), {}, beside(sizes, size, self._scores, self._runs))
+        return View(traces, words + escape_all(self._missing), {}, beside(sizes, size, self._scores, self._runs))
 
     def _captured_by(self, family: str, targets: str, rank: int) -> Lines:
         known = self._captured if targets == self._first else None
@@ -176,7 +184,9 @@ class RankExplorer:
         return {
             "x": [int(row.rank) for row in rows], "y": [int(row.backbone) for row in rows],
             "text": [f"{row.mean:.3f}" if on_front else "" for row in rows],  # all of them would be a thicket
-            "customdata": [f"<b>{escape(row.label)}</b><br>{in_words(self._runs.metric)} {score(row)}" for row in rows],
+            "customdata": [
+                f"<b>{escape(row.label)}</b><br>{in_words(self._runs.metric)} {score_in_words(row)}" for row in rows
+            ],
         }  # fmt: skip
 
     def _room(self) -> int:

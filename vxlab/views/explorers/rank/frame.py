@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from vxlab.views.explorers.rank.words import Lines
-from vxlab.views.style.look import COLOURS, DASHES, INK, look, styled
+from vxlab.views.style.look import COLOURS, DASHES, INK, apply_style, look
 from vxlab.views.style.plain import draws_text, escape
 
 _ENERGY = "energy of W in its first r triplets"
@@ -50,7 +50,7 @@ def rank_frame(
     # The names stand at the lines' ends.
     ranks = {"type": "log", "tickvals": ticks, "tickformat": "d", "range": [-0.25, math.log10(most) + 0.6]}
     figure.update_xaxes(title="rank", **ranks, **cost)
-    styled(figure, height=430 if lowest is None else 650)
+    apply_style(figure, height=430 if lowest is None else 650)
     legend = {"y": 1.16 if lowest is None else 1.09, "font_size": 12}
     return figure.update_layout(margin={"t": 110, "l": 60, "r": 20, "b": 65}, legend=legend)
 

@@ -15,7 +15,7 @@ from vxlab.studies.subspaces.bases import SIZES, Whereabouts
 from vxlab.studies.subspaces.tables import SIDES
 from vxlab.views.explorers.explorer import Choice, Stop, View, spread
 from vxlab.views.explorers.faces import explore
-from vxlab.views.explorers.subspaces.frame import CHANCE, MEASURED, colours, framed
+from vxlab.views.explorers.subspaces.frame import CHANCE, MEASURED, colours, subspace_panels
 from vxlab.views.explorers.subspaces.words import angle_words, energy_words
 from vxlab.views.style.plain import escape
 
@@ -119,7 +119,7 @@ class _BandExplorer:
         }
 
     def frame(self) -> "go.Figure":
-        return framed(self._roles, self._shown)
+        return subspace_panels(self._roles, self._shown)
 
     def view(self, choice: Choice, stop: float) -> View:
         choice = (*choice, MEAN)[:3]

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from vxlab.studies.subspaces.tables import SIDES
 from vxlab.views.style.look import COLOURS, DASHES, INK, SHARES, SYMBOLS
-from vxlab.views.style.panels import DIVERGING, four_panels, headed
+from vxlab.views.style.panels import DIVERGING, four_panels, head_panels
 from vxlab.views.style.plain import draws_text
 
 MEASURED = (
@@ -27,7 +27,7 @@ _SHADE = {"fillcolor": COLOURS[4], "opacity": 0.25, "line_width": 0, "layer": "b
 
 
 @draws_text
-def framed(roles: Sequence[str], blocks: Sequence[int]) -> go.Figure:
+def subspace_panels(roles: Sequence[str], blocks: Sequence[int]) -> go.Figure:
     """Return the four panels with empty lines, in the order: spectra, angles (area, chance, angle a side), energies
     and their chance, map; and the shapes: the band's shade, the chosen block, the chosen layers of the map.
 
@@ -45,7 +45,7 @@ def framed(roles: Sequence[str], blocks: Sequence[int]) -> go.Figure:
         type="line", xref="x3", yref="y3 domain", x0=0, x1=0, y0=0, y1=1, line={"color": INK, "dash": "dot"}
     )
     figure.add_shape(type="rect", xref="x4", yref="y4", x0=0, x1=0, y0=0, y1=0, line={"color": INK, "width": 3})
-    headed(
+    head_panels(
         figure,
         (
             "The band in the spectra",

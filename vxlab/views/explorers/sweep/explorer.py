@@ -11,14 +11,14 @@ from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.sweeps.stored import SweepTables
 from vxlab.views.explorers.explorer import Choice, Stop, View
-from vxlab.views.explorers.sweep.filter import Filter, shown
+from vxlab.views.explorers.sweep.filter import Filter, filter_sweep
 from vxlab.views.explorers.sweep.score_panel import COSTS, Drawn, ScorePanel, rings, span
 from vxlab.views.explorers.sweep.words import Tables, beside_neighbours, choices, words
 from vxlab.views.figures.learning_curves import add_curves, curves_of
 from vxlab.views.figures.sweep import published_caption, series_names
 from vxlab.views.figures.tuning import add_tuning, tuning_of
-from vxlab.views.style.look import SCORES, look, styled, tick_labels
-from vxlab.views.style.plain import escape, escaped
+from vxlab.views.style.look import SCORES, apply_style, look, tick_labels
+from vxlab.views.style.plain import escape, escape_all
 
 if TYPE_CHECKING:
     pass
@@ -61,7 +61,7 @@ class SweepExplorer:
         """Return this explorer with the runs that pass alone; its frame is the same."""
         other = object.__new__(type(self))
         other.__dict__ |= self.__dict__ | {"_drawn": {}, "_tables": {}}
-        left = [shown(sweep, kept) for sweep in self.every]
+        left = [filter_sweep(sweep, kept) for sweep in self.every]
         other.sweeps = {sweep.name: sweep for sweep in left if len(sweep.summary)}
         return other
 
@@ -81,7 +81,7 @@ class SweepExplorer:
         self.panel.add_to(figure)
         add_curves(figure, {"xaxis": "x2", "yaxis": "y2"}, {"xaxis": "x2", "yaxis": "y3"})
         add_tuning(figure, xaxis="x3", yaxis="y4")
-        styled(figure, height=_HEIGHT, name="sweep")
+        apply_style(figure, height=_HEIGHT, name="sweep")
         top = 40 + _ROW * _rows(self.panel.names())
         figure.update_layout(height=_HEIGHT + top, margin={"t": top, "b": 70}, **_axes())
         figure.update_layout(legend={"y": 1 + 26 / (_HEIGHT - 70), "font_size": 12})
@@ -96,7 +96,7 @@ class SweepExplorer:
         beside, layout = self.beside(choice, stop)
         if self._published:
             papers = self._published.get(tables.sweep.name)
-            layout["annotations[3].text"] = "" if papers is None else published_caption(escaped(papers))
+            layout["annotations[3].text"] = "" if papers is None else published_caption(escape_all(papers))
         rows = tables.neighbours(stop)
         traces = [*drawn.traces, rings(list(rows["candidate"]), drawn.places), *beside]
         told = [*words(tables, stop, choice[-1], drawn.front), *self._left_out()]
@@ -128,7 +128,7 @@ class SweepExplorer:
         tuning = tables.tuning.get(candidate, tables.sweep.tuning.iloc[:0])
         runs = len(tables.reported.get(candidate, []))
         score = f"validation {in_words(metric)}"
-        curves, tuned = curves_of(records, metric, colour), tuning_of(escaped(tuning), colour)
+        curves, tuned = curves_of(records, metric, colour), tuning_of(escape_all(tuning), colour)
         tried = [*tuning["low"], *tuning["high"], *tuned[-1]["y"]]
         short = candidate if len(candidate) < 26 else f"{candidate[:24]}…"
         layout = _ticks(tuning) | {

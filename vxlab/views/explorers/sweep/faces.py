@@ -8,8 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.store.database import is_there, place
-from vxlab.experiments.store.store import Store, Where, opened
+from vxlab.experiments.store.database import is_there, store_place
+from vxlab.experiments.store.store import Store, Where, open_store
 from vxlab.experiments.sweeps.comparison import Comparison
 from vxlab.experiments.sweeps.stored import SweepTables, stored_sweeps, tables_of
 from vxlab.progress import in_live_notebook
@@ -17,7 +17,7 @@ from vxlab.studies.published import published_table
 from vxlab.views.explorers.explorer import Choice, Stop, View
 from vxlab.views.explorers.faces import explore
 from vxlab.views.explorers.sweep.explorer import SweepExplorer
-from vxlab.views.style.look import styled
+from vxlab.views.style.look import apply_style
 from vxlab.views.style.plain import escape
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class _Nothing:
         return {(): [("none", "")]}
 
     def frame(self) -> go.Figure:
-        figure = styled(go.Figure(), height=200, legend=False, name="sweep")
+        figure = apply_style(go.Figure(), height=200, legend=False, name="sweep")
         figure.update_xaxes(title="trained parameters", showticklabels=False)
         return figure.update_yaxes(title="test score", showticklabels=False)
 
@@ -89,10 +89,10 @@ def _sweeps(given: "Comparison | Where") -> tuple[list[SweepTables], list[str]]:
     if not isinstance(given, Store) and not is_there(given):  # looking at a store makes none
         if given and not Path(given).expanduser().exists():
             raise VxlabError(
-                f"result_or_store={place(given)!r}: there is no such store; vxlab.Store().name is the usual"
+                f"result_or_store={store_place(given)!r}: there is no such store; vxlab.Store().name is the usual"
             )
-        return [], _nothing(place(given), {})
-    with opened(given) as results:
+        return [], _nothing(store_place(given), {})
+    with open_store(given) as results:
         found = stored_sweeps(results)
         return found, [] if found else _nothing(results.name, results.table()["status"].value_counts().to_dict())
 

@@ -33,7 +33,7 @@ def everything(sweeps: Sequence[SweepTables]) -> Filter:
     )
 
 
-def shown(sweep: SweepTables, kept: Filter) -> SweepTables:
+def filter_sweep(sweep: SweepTables, kept: Filter) -> SweepTables:
     """Return what is left of a sweep: the runs that pass, and the candidates that have one.
 
     No score changes: a candidate's mean stays that of all its report runs.

@@ -11,9 +11,9 @@ from vxlab.experiments.candidates.pareto import COUNTED, pareto_front
 from vxlab.experiments.candidates.score_words import deviation
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.sweeps.stored import SweepTables
-from vxlab.views.figures.sweep import cited, end_ranks, hollow, looks_of, published_name, told
-from vxlab.views.style.look import DASHES, GREY, INK, label, look
-from vxlab.views.style.plain import escape, escaped
+from vxlab.views.figures.sweep import cite_point, end_ranks, hollow, hover_texts, looks_of, published_name
+from vxlab.views.style.look import DASHES, GREY, INK, label_font, look
+from vxlab.views.style.plain import escape, escape_all
 
 _FAR = 10  # times the ranked candidates' largest cost: beyond, a line says the score, or all else would share a corner
 _NO_PAPERS = pd.DataFrame(columns=["parameters", "fraction", "mark", "method"])
@@ -85,7 +85,7 @@ class ScorePanel:
             i = self.looks[name]
             figure.add_scatter(
                 mode="lines+markers+text", name=escape(name), legendgroup=name, textposition=_beside(i),
-                cliponaxis=False, textfont=label(i), hovertemplate="%{hovertext}<extra></extra>", **look(i),
+                cliponaxis=False, textfont=label_font(i), hovertemplate="%{hovertext}<extra></extra>", **look(i),
                 error_y={"type": "data", "thickness": 1.5, "width": 4},
             )  # fmt: skip
             figure.add_scatter(
@@ -105,9 +105,14 @@ class ScorePanel:
                 legendrank=1002,
             )
         for mark in self._marks:
-            name, told = _paper_name(mark), "%{hovertext}<extra></extra>"
+            name, hover_texts = _paper_name(mark), "%{hovertext}<extra></extra>"
             figure.add_scatter(
-                mode="markers", name=name, legendgroup=name, hovertemplate=told, marker={"size": 11}, legendrank=1003
+                mode="markers",
+                name=name,
+                legendgroup=name,
+                hovertemplate=hover_texts,
+                marker={"size": 11},
+                legendrank=1003,
             )
         ring = {"symbol": "circle-open", "color": INK, "size": 18}
         figure.add_scatter(
@@ -225,7 +230,7 @@ def _line(rows: pd.DataFrame, metric: str) -> dict[str, Any]:
     return {
         "x": _xs(rows["x"].mask(rows["level"])), "y": [_short(y, 4) for y in rows["mean"]], "text": end_ranks(rows),
         "error_y.array": [_short(deviation(scores), 3) for scores in rows["scores"]],
-        "hovertext": told(escaped(rows), metric),
+        "hovertext": hover_texts(escape_all(rows), metric),
     }  # fmt: skip
 
 
@@ -263,7 +268,7 @@ def _paper(rows: pd.DataFrame, looks: Mapping[str, int], placed: bool) -> dict[s
     markers = [hollow(looks[published_name(method)]) for method in rows["method"]]
     return {
         "x": [int(x) for x in rows["parameters"]] if placed else [], "y": list(rows["fraction"]),
-        "hovertext": [cited(row) for row in escaped(rows).itertuples()],
+        "hovertext": [cite_point(row) for row in escape_all(rows).itertuples()],
         "marker.symbol": [each["symbol"] for each in markers], "marker.color": [each["color"] for each in markers],
     }  # fmt: skip
 

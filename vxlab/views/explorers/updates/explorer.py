@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from vxlab.experiments.method_names import label
+from vxlab.experiments.method_names import method_label
 from vxlab.experiments.provenance.identities import identity_columns
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.store.store import Where
@@ -16,9 +16,9 @@ from vxlab.studies.updates.pairs import pair_table
 from vxlab.studies.updates.table import UpdateTables, update_tables
 from vxlab.views.explorers.explorer import Choice, Stop, View, spread
 from vxlab.views.explorers.faces import explore
-from vxlab.views.explorers.updates.frame import framed, kind_of, titles
+from vxlab.views.explorers.updates.frame import own_panel_kind, titles, update_panels
 from vxlab.views.explorers.updates.words import alike_words, own_words
-from vxlab.views.style.plain import escape, escaped
+from vxlab.views.style.plain import escape, escape_all
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -71,7 +71,7 @@ class _UpdateExplorer:
         self._rows = [_records(table) for table in layers]
         self._points = [_by_line(each.points) for each in tables]
         self._pairs = None if pairs is None else _records(pairs)
-        self._live, self._kinds = live, [kind_of(points) for points in self._points]
+        self._live, self._kinds = live, [own_panel_kind(points) for points in self._points]
         self._still: list[dict[str, Any]] = [{} for _ in range(len(layers) * layers[0]["role"].nunique())]
 
     def offered(self) -> dict[Choice, list[Stop]]:
@@ -85,14 +85,14 @@ class _UpdateExplorer:
         return {role: spread(stops, max(most, 2)) for role, stops in found.items()}
 
     def frame(self) -> "go.Figure":
-        return framed(self._names, self._layers, self._points, self._kinds)
+        return update_panels(self._names, self._layers, self._points, self._kinds)
 
     def view(self, choice: Choice, stop: str) -> View:
         rows = [own[stop] for own in self._rows]
         rings = [{"x": [int(row["block"])], "y": [_short(row["relative_norm"])]} for row in rows]
         spectra = [self._line(i, stop, "spectrum") for i in range(len(rows))]
         details = [trace for i in range(len(rows)) for trace in self._details(i, stop)]
-        heads = titles(escaped(self._names), self._kinds, rows)
+        heads = titles(escape_all(self._names), self._kinds, rows)
         layout = {f"annotations[{i}].text": f"<b>{head}</b>" for i, head in enumerate(heads)}
         return View([*self._still, *rings, *spectra, *details], self._told(stop, rows), layout)
 
@@ -114,7 +114,7 @@ class _UpdateExplorer:
 
     def _told(self, layer: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         head = f"<b>{escape(rows[0]['role'])}, block {rows[0]['block']}</b> ({escape(layer)})"
-        names = escaped(self._names)
+        names = escape_all(self._names)
         lines = [head]
         for name, row, method in zip(names, rows, self._methods, strict=True):
             lines += own_words(name, row, method)
@@ -131,7 +131,7 @@ class _UpdateExplorer:
 
 def _names(records: Sequence[RunRecord]) -> list[str]:
     """Name runs by their methods; those of one label by the first setting in which they differ."""
-    names = [label(record.spec["method"]) for record in records]
+    names = [method_label(record.spec["method"]) for record in records]
     if len(set(names)) == len(names):
         return names
     first, second = map(_settings, records)

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from vxlab.studies.updates.table import CELLS, LEADING, THRESHOLD
 from vxlab.views.style.look import COLOURS, DASHES, GREY, INK, SYMBOLS
-from vxlab.views.style.panels import DIVERGING, four_panels, headed
+from vxlab.views.style.panels import DIVERGING, four_panels, head_panels
 from vxlab.views.style.plain import draws_text
 
 Lines = Mapping[tuple[str, str], tuple[list[float], list[float]]]
@@ -19,7 +19,7 @@ _NAMES = {"d": "|d|", "b": "|b|", "outputs": "rows (outputs)", "inputs": "column
 _SHARE = "share of the entries, largest first"
 
 
-def kind_of(points: Lines) -> tuple[str, ...]:
+def own_panel_kind(points: Lines) -> tuple[str, ...]:
     """Return which lines a run's own panel shows: R's map, VeRA's vectors, or how ΔW is spread over its units."""
     there = {what for _, what in points}
     return next((kind for kind in _KINDS if there.issuperset(kind)), _KINDS[-1])
@@ -42,7 +42,7 @@ def titles(names: Sequence[str], kinds: Sequence[tuple[str, ...]], rows: Sequenc
 
 
 @draws_text
-def framed(
+def update_panels(
     names: Sequence[str], layers: Sequence[pd.DataFrame], points: Sequence[Lines], kinds: Sequence[tuple[str, ...]]
 ) -> go.Figure:
     """Return the four panels, with a line a role and run; then the rings, spectra and details that a layer fills.
@@ -60,7 +60,7 @@ def framed(
         _add_map(figure, int(layers[i]["core_rank"].max()), i) if kind == ("R",) else _add_lines(figure, kind, i)
     if len(names) == 1:
         _add_similarity(figure)
-    headed(figure, titles(names, kinds, [cast("Mapping[str, Any]", table.iloc[0].to_dict()) for table in layers]))
+    head_panels(figure, titles(names, kinds, [cast("Mapping[str, Any]", table.iloc[0].to_dict()) for table in layers]))
     # Inside its panel, where a falling spectrum leaves room: the roles' names beside it take the width above.
     inside = {"orientation": "v", "x": 1, "y": 1, "xanchor": "right", "yanchor": "top", "bgcolor": "rgba(0,0,0,0)"}
     return figure.update_layout(legend2=inside)
