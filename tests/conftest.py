@@ -9,6 +9,10 @@ from places import ROOT
 
 from vxlab.warn import forget_what_was_told
 
+collect_ignore_glob = [
+    "support/*"
+]  # no tests of theirs, and imported under another name a method would be registered twice
+
 _LONG = ("notebooks", "test_run.py")
 
 

@@ -281,5 +281,5 @@ def _nothing_really_runs(monkeypatch: pytest.MonkeyPatch, tell: Callable[..., ob
     from vxlab.experiments.assets import cache
     from vxlab.views.reports import jupyterlab, report
 
-    for module, name in ((report, "execute"), (jupyterlab, "lab"), (cache, "fetch")):
+    for module, name in ((report, "execute_notebook"), (jupyterlab, "lab"), (cache, "fetch")):
         monkeypatch.setattr(module, name, refuse)

@@ -62,7 +62,7 @@ def settle(name: str, value: Any, annotation: Any) -> Any:
 def quote(value: Any) -> str:
     """Return a value as an error shows it: on one line, and cut where it is long.
 
-    >>> shown("a\\nb"), len(shown(list(range(1000))))
+    >>> quote("a\\nb"), len(quote(list(range(1000))))
     ("'a\\\\nb'", 80)
     """
     try:
@@ -84,7 +84,7 @@ def settle_list(name: str, value: Any, kind: type | tuple[type, ...], wanted: st
     Raises:
         VxlabError: it is no such list.
 
-    >>> listed("ranks", (r for r in (2, 8)), int, "whole numbers")
+    >>> settle_list("ranks", (r for r in (2, 8)), int, "whole numbers")
     [2, 8]
     """
     if isinstance(value, kind):

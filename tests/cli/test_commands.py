@@ -222,7 +222,7 @@ def test_notebooks_are_listed_with_their_question(arguments: list[str], capsys, 
     from vxlab.views.reports import notebooks
 
     toy.write(tmp_path / "01_fine_tune.ipynb")
-    monkeypatch.setattr(notebooks, "shipped", lambda *parts: tmp_path.joinpath(*parts[1:]))
+    monkeypatch.setattr(notebooks, "shipped_path", lambda *parts: tmp_path.joinpath(*parts[1:]))
     assert cli.main(arguments) == 0
     expected = "01_fine_tune\n    What does rank buy?\n    Does more rank help, and by how much?\n"
     assert capsys.readouterr().out.startswith(expected)
@@ -310,7 +310,7 @@ def test_a_grid_ends_in_its_counts_and_fails_with_its_runs(
     def broken(*_: object) -> None:
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr(sweep_module, "execute", broken)
+    monkeypatch.setattr(sweep_module, "train_job", broken)
     file = _sweep_file(tiny_model, toy_task, tmp_path, "protocol: grid\nlearning_rates: [1e-3]\n")
     assert cli.main(["sweep", file, "--store", str(tmp_path / "runs.db")]) == 1
     assert "2 failed" in " ".join(capsys.readouterr().out.split())

@@ -81,7 +81,7 @@ def cut_band(matrix: Tensor | Triplets, fraction: float, name: str, seed: int = 
     Raises:
         VxlabError: the matrix is no matrix of finite real numbers, or as for :func:`band`.
 
-    >>> banded(torch.tensor([[3.0, 0.0], [0.0, -5.0]]), 0.5, "bottom").abs().tolist()
+    >>> cut_band(torch.tensor([[3.0, 0.0], [0.0, -5.0]]), 0.5, "bottom").abs().tolist()
     [[3.0, 0.0], [0.0, 0.0]]
     """
     U, S, Vh = band(matrix if isinstance(matrix, tuple) else _decomposed(matrix), fraction, name, seed)

@@ -52,7 +52,7 @@ def captured_share(gradient: Tensor, U: Tensor | None = None, Vh: Tensor | None 
     Raises:
         VxlabError: as :func:`project`.
 
-    >>> round(captured(torch.diag(torch.tensor([2.0, 1.0])), U=torch.tensor([[3.0], [0.0]])), 12)
+    >>> round(captured_share(torch.diag(torch.tensor([2.0, 1.0])), U=torch.tensor([[3.0], [0.0]])), 12)
     0.8
     """
     G = _scaled(gradient)

@@ -63,11 +63,11 @@ def method_label(method: Method | Mapping[str, Any]) -> str:
     Args:
         method: a method, or its settings as a run's record keeps them, with its ``name``.
 
-    >>> label({"name": "lora", "rank": 8, "alpha": 8})
+    >>> method_label({"name": "lora", "rank": 8, "alpha": 8})
     'LoRA r=8'
-    >>> label({"name": "peft:dora", "r": 8})
+    >>> method_label({"name": "peft:dora", "r": 8})
     'DoRA r=8 (PEFT)'
-    >>> label({"name": "peft:fourierft", "n_frequency": 300})
+    >>> method_label({"name": "peft:fourierft", "n_frequency": 300})
     'FourierFT n_frequency=300 (PEFT)'
     """
     settings, rank = _settings(method), rank_of(method)
@@ -80,7 +80,7 @@ def describe_method(method: Method) -> str:
     """Name a method with its rank and every setting that is not its default.
 
     >>> from vxlab import VeRA
-    >>> described(VeRA(rank=64, vectors="d"))
+    >>> describe_method(VeRA(rank=64, vectors="d"))
     'VeRA r=64, vectors=d'
     """
     defaults = {each.name: each.default for each in dataclasses.fields(method)}

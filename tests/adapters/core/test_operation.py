@@ -37,7 +37,7 @@ def ways(*, left: bool = True, right: bool, may_fold: bool = True) -> Iterator[P
 
 @pytest.fixture
 def forced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Plan], None]:
-    return lambda way: monkeypatch.setattr(operation, "plan", lambda *sizes, **trains: way)
+    return lambda way: monkeypatch.setattr(operation, "choose_route", lambda *sizes, **trains: way)
 
 
 @pytest.mark.parametrize("tokens", [(1,), (3,), (2, 40), ()], ids=["one", "few", "many", "no leading dimension"])

@@ -73,7 +73,7 @@ def test_a_finished_run_is_not_trained_again(
         trained.append(1)
         return record
 
-    monkeypatch.setattr(run_module, "execute", train)
+    monkeypatch.setattr(run_module, "train_job", train)
     assert _run(spec, store) == record
     assert _run(toy_runs.spec(tiny_model, toy_task, device="auto" if not torch.cuda.is_available() else "cpu"), store)
     assert trained == []

@@ -76,7 +76,7 @@ def test_nothing_is_trained_twice(
     first = sweep([spec, spec], tmp_path)
     assert len(first) == 2
     assert first["key"].nunique() == 1
-    monkeypatch.setattr(sweep_module, "execute", None)
+    monkeypatch.setattr(sweep_module, "train_job", None)
     again = sweep([spec], tmp_path)
     pd.testing.assert_frame_equal(again, first.iloc[:1])
     assert vxlab.run(spec, store=tmp_path).key == first["key"][0]  # one run and a sweep share a store
@@ -85,7 +85,7 @@ def test_nothing_is_trained_twice(
 def test_without_training_what_the_store_has_is_given_and_what_it_lacks_is_named(
     whole: pd.DataFrame, tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep_module, "execute", None)
+    monkeypatch.setattr(sweep_module, "train_job", None)
     specs = sweep_script.specs(tiny_model, toy_task)
     kept = Path(whole["folder"][0]).parents[1]
     pd.testing.assert_frame_equal(sweep(specs[:2], kept, train=False), whole.iloc[:2])
@@ -111,7 +111,7 @@ def test_the_model_is_loaded_once(
 def test_a_run_that_fails_is_a_row_and_the_sweep_goes_on(
     tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute = sweep_module.execute
+    execute = sweep_module.train_job
 
     def broken(job: Any, *others: Any) -> Any:
         if job.spec.seed == 1:
@@ -120,7 +120,7 @@ def test_a_run_that_fails_is_a_row_and_the_sweep_goes_on(
 
     specs = [toy_runs.spec(tiny_model, toy_task, epochs=1, seed=seed) for seed in range(3)]
     with monkeypatch.context() as patch:
-        patch.setattr(sweep_module, "execute", broken)
+        patch.setattr(sweep_module, "train_job", broken)
         table = sweep(specs, tmp_path)
     assert table["status"].tolist() == ["finished", "failed", "finished"]
     assert table["error"][1].startswith("RuntimeError: no such luck")
@@ -137,7 +137,7 @@ def test_out_of_memory_is_told_with_advice(
 
         return torch.empty(2**60)
 
-    monkeypatch.setattr(sweep_module, "execute", greedy)
+    monkeypatch.setattr(sweep_module, "train_job", greedy)
     error = sweep([toy_runs.spec(tiny_model, toy_task, epochs=1)], tmp_path)["error"][0]
     assert "out of memory" in error
     assert "batch_size" in error
@@ -164,7 +164,7 @@ def test_ctrl_c_releases_the_run_and_says_how_to_go_on(
     tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     specs = [toy_runs.spec(tiny_model, toy_task, epochs=1, seed=seed) for seed in range(2)]
-    execute = sweep_module.execute
+    execute = sweep_module.train_job
 
     def interrupted(job: Any, *others: Any) -> Any:
         if job.spec.seed == 1:
@@ -172,7 +172,7 @@ def test_ctrl_c_releases_the_run_and_says_how_to_go_on(
         return execute(job, *others)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep_module, "execute", interrupted)
+        patch.setattr(sweep_module, "train_job", interrupted)
         with pytest.raises(KeyboardInterrupt):
             vxlab.sweep(specs, store=tmp_path)
     assert "Stopped with 1 of 2 runs done. Do the same again to go on" in capsys.readouterr().out
@@ -313,7 +313,7 @@ def test_what_workers_sent_back_is_on_the_disk_before_the_store_can_fail(
         patch.setattr(Store, "finish", away)
         with pytest.raises(StoreError, match="the database has gone"):
             sweep(specs, tmp_path, engine=Batch())
-    monkeypatch.setattr(sweep_module, "execute", None)
+    monkeypatch.setattr(sweep_module, "train_job", None)
     assert set(sweep(specs, tmp_path)["status"]) == {"finished"}
 
 
@@ -323,7 +323,7 @@ def test_a_full_disk_stops_the_sweep(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sweep_module, "execute", full)
+    monkeypatch.setattr(sweep_module, "train_job", full)
     with pytest.raises(
         vxlab.VxlabError, match=r"No space left on device; free some space in .*runs. Do the same again"
     ):
@@ -336,7 +336,7 @@ def test_a_database_that_goes_in_mid_sweep_stops_it_and_loses_nothing(
     whole: pd.DataFrame, tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = postgres.start_server()
-    execute = sweep_module.execute
+    execute = sweep_module.train_job
     trained: list[int] = []
 
     def stopping(job: Any, *others: Any) -> Any:
@@ -349,7 +349,7 @@ def test_a_database_that_goes_in_mid_sweep_stops_it_and_loses_nothing(
     specs = sweep_script.specs(tiny_model, toy_task, 4)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(sweep_module, "execute", stopping)
+            patch.setattr(sweep_module, "train_job", stopping)
             store = Store(server.url(), folder=tmp_path / "runs", patience=1, lease_seconds=3)
             with store, pytest.raises(vxlab.VxlabError, match="again"):
                 sweep(specs, store)

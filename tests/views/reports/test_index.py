@@ -129,7 +129,9 @@ def test_pictures_that_would_make_the_index_too_large_are_left_out_and_said_so(
 
 def test_the_headline_is_the_tagged_figure_or_the_last_before_the_conclusion(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(headline, "drawn", lambda figure, *_: seen.append(figure["layout"]["meta"]["name"]) or b"png")
+    monkeypatch.setattr(
+        headline, "draw_image", lambda figure, *_: seen.append(figure["layout"]["meta"]["name"]) or b"png"
+    )
     plain = [_cell(_drawn("a")), _cell(_drawn("b")), toy.text("## Conclusion"), _cell(_drawn("c"))]
     tagged = [_cell(_drawn("d"), _drawn("e"), tags=("headline",)), *plain]
     only_later = [toy.text("## Conclusion"), _cell(_drawn("f"))]

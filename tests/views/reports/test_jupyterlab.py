@@ -27,7 +27,7 @@ def test_an_installed_packages_notebooks_are_copied_and_yours_left_alone(
     (package / "shipped" / "notebooks").mkdir(parents=True)
     for name in ("01_fine_tune", "02_spectra"):
         toy.write(package / "shipped" / "notebooks" / f"{name}.ipynb")
-    monkeypatch.setattr(lab, "shipped", lambda *parts: package.joinpath("shipped", *parts))
+    monkeypatch.setattr(lab, "shipped_path", lambda *parts: package.joinpath("shipped", *parts))
     monkeypatch.setattr(lab, "__file__", str(package / "views" / "lab.py"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notebooks").mkdir()

@@ -16,7 +16,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     for name in ("01_fine_tune", "02_spectra"):
         toy.write(folder / f"{name}.ipynb")
-    monkeypatch.setattr(notebooks, "shipped", lambda *parts: tmp_path.joinpath("shipped", *parts[1:]))
+    monkeypatch.setattr(notebooks, "shipped_path", lambda *parts: tmp_path.joinpath("shipped", *parts[1:]))
     return folder
 
 

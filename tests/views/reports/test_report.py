@@ -265,7 +265,7 @@ def test_a_folder_that_cannot_be_written_is_named(workplace: Path) -> None:
 def test_a_full_disk_leaves_nothing_half_written(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     executed = nbformat.read(toy.write(workplace / "x.ipynb"), as_version=4)
     executed.metadata["papermill"] = {}
-    monkeypatch.setattr(module, "execute", lambda *_: (executed, ""))
+    monkeypatch.setattr(module, "execute_notebook", lambda *_: (executed, ""))
     monkeypatch.setattr(module, "to_html", _no_space)
     with pytest.raises(VxlabError, match="No space left on device; free some space"):
         report("x.ipynb", folder="full")

@@ -114,7 +114,7 @@ def pair_sentence(a: str, b: str, compared: Difference, p_holm: float, compariso
         comparisons: how many pairs were corrected for.
         metric: its name.
 
-    >>> compared = Comparison(-0.004, -0.015, 0.008, p=0.4, covers_seeds=True)
+    >>> compared = Difference(-0.004, -0.015, 0.008, p=0.4, covers_seeds=True)
     >>> print(pair_sentence("LoRA r=8", "VeRA r=256", compared, p_holm=1.0, comparisons=36, metric="accuracy"))
     LoRA r=8 and VeRA r=256 cannot be told apart on this test set: −0.4 points, 95 % −1.5 to 0.8.
     """

@@ -22,9 +22,9 @@ def describe_failure(error: BaseException, workers: int = 1) -> str:
         error: the exception.
         workers: how many jobs share the machine's memory.
 
-    >>> described(ValueError("rank=0\\nis too low"))
+    >>> describe_failure(ValueError("rank=0\\nis too low"))
     'ValueError: rank=0 is too low'
-    >>> described(MemoryError())
+    >>> describe_failure(MemoryError())
     "MemoryError: out of memory; use a smaller batch_size or max_length, or precision='bfloat16'"
     """
     message = one_line(str(error))

@@ -160,7 +160,7 @@ def layer_weights(model: nn.Module, targets: str | Sequence[str] = "all-linear")
 def block_and_role(layer: str) -> tuple[int, str]:
     """Return a layer's block, from 0, and its role, from its dotted name.
 
-    >>> place("bert.encoder.layer.3.attention.self.query")
+    >>> block_and_role("bert.encoder.layer.3.attention.self.query")
     (3, 'query')
     """
     number = re.search(r"\.(\d+)\.", f".{layer}.")

@@ -26,7 +26,7 @@ def equivalence_p(comparison: Difference, margin: float) -> float:
         Schuirmann, A comparison of the two one-sided tests procedure and the power approach for assessing the
         equivalence of average bioavailability, 1987.
 
-    >>> near = Comparison(0.002, -0.008, 0.012, 0.7, covers_seeds=True, error=0.005, freedom=60)
+    >>> near = Difference(0.002, -0.008, 0.012, 0.7, covers_seeds=True, error=0.005, freedom=60)
     >>> round(equivalence_p(near, margin=0.02), 4), round(equivalence_p(near, margin=0.005), 2)
     (0.0003, 0.28)
     """

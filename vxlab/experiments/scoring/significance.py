@@ -99,7 +99,7 @@ def compare_two(a: Runs, b: Runs, labels: Array, metric: str = "accuracy", units
 
     >>> labels = np.arange(400) % 2
     >>> good, poor = (np.where(np.arange(400) % 20 < wrong, 1 - labels, labels) for wrong in (1, 5))
-    >>> compare({0: good, 1: good}, {2: poor, 3: poor}, labels).difference.__round__(3)
+    >>> compare_two({0: good, 1: good}, {2: poor, 3: poor}, labels).difference.__round__(3)
     0.2
     """
     return compare_all({"a": a, "b": b}, labels, metric, units=units)["a", "b"]

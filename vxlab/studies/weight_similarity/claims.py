@@ -39,8 +39,10 @@ def similarity_claims(table: "pd.DataFrame") -> list[Claim]:
 def cosine_in_words(estimate: Estimate) -> str:
     """Return a cosine and its 95 % interval, in thousandths, with the seeds that this is over.
 
-    >>> told(Estimate(0.00213, 0.0011, 0.0032, 3)), told(Estimate(-8e-5, float("nan"), float("nan"), 1))
-    ('2.13e-3 (1.10e-3 to 3.20e-3, 3 seeds)', '−0.08e-3')
+    >>> cosine_in_words(Estimate(0.00213, 0.0011, 0.0032, 3))
+    '2.13e-3 (1.10e-3 to 3.20e-3, 3 seeds)'
+    >>> cosine_in_words(Estimate(-8e-5, float("nan"), float("nan"), 1))
+    '−0.08e-3'
     """
     if math.isnan(estimate.value):
         return NO_PAIR

@@ -128,7 +128,7 @@ def last_line(printed: str) -> str:
 def duration_in_words(seconds: float) -> str:
     """Return a duration in words.
 
-    >>> elapsed(7.26), elapsed(187)
+    >>> duration_in_words(7.26), duration_in_words(187)
     ('7.3 s', '3 min 7 s')
     """
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"

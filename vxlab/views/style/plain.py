@@ -32,7 +32,7 @@ def escape(text: str) -> str:
 def escape_all(value: Shown) -> Shown:
     """Return a value with every text in it escaped: of a table the cells, the index and the columns' names.
 
-    >>> escaped(["<i>", 3]), escaped(pd.DataFrame({"a<b": ["<i>"]})).to_dict("list")
+    >>> escape_all(["<i>", 3]), escape_all(pd.DataFrame({"a<b": ["<i>"]})).to_dict("list")
     (['&lt;i&gt;', 3], {'a&lt;b': ['&lt;i&gt;']})
     """
     if isinstance(value, pd.DataFrame):
