@@ -1,0 +1,81 @@
+"""A table for a reader: chosen columns under headings of their own, numbers as written, what data hold as text."""
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from vxlab.errors import VxlabError
+from vxlab.views.style.plain import escape, escape_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pandas.io.formats.style import Styler
+
+Heading: TypeAlias = str | tuple[str, str | Callable[[Any], str]]
+"""A column's heading, alone or with how its numbers are written."""
+
+_LONG = 30
+"""Characters of a text that is broken over lines, but not into a column of single words."""
+_LEFT = "text-align: left; white-space: normal"
+
+
+def show(
+    table: "pd.DataFrame", columns: Mapping[str, Heading] | None = None, *, precision: int = 3, missing: str = "–"
+) -> None:
+    """Show a table in a notebook.
+
+    Texts stand to the left and break over lines, numbers to the right. An index is shown where it has a name. Whatever
+    the table holds is text: names with markup in them do nothing.
+
+    Args:
+        table: shown in the order of its rows; it is not changed.
+        columns: which of its columns, in this order: {column: heading} or {column: (heading, format)}; without it, all
+            under their own names. A format is what :func:`format` takes, or a function of a cell that returns its text:
+            ``".3f"`` decimals, ``","`` thousands, ``".1%"`` percent, ``".2g"`` significant digits, ``".1e"`` powers of
+            ten, ``"+.2f"`` a sign.
+        precision: decimals of fractions whose column has no format.
+        missing: what stands where a value is missing, NaN or None.
+
+    Raises:
+        VxlabError: the table has no such column.
+
+    For example, ``show(summary, {"candidate": "method", "backbone": ("parameters", ","), "mean": ("score", ".3f")})``.
+    """
+    from IPython.display import display
+
+    display(_style(table, columns, precision, missing))  # type: ignore[no-untyped-call]
+
+
+def _style(table: "pd.DataFrame", columns: Mapping[str, Heading] | None, precision: int, missing: str) -> "Styler":
+    chosen = {name: (each, None) if isinstance(each, str) else each for name, each in (columns or {}).items()}
+    _require(table, chosen)
+    shown = escape_all(table[list(chosen)] if chosen else table)
+    formats: dict[Any, Any] = {escape(name): _formatter(form) for name, (_, form) in chosen.items() if form}
+    styler = _align(shown).format(formats or None, precision=precision, na_rep=missing)
+    if chosen:
+        styler.relabel_index([escape(heading) for heading, _ in chosen.values()], axis="columns")
+    return styler if any(table.index.names) else styler.hide(axis="index")
+
+
+def _require(table: "pd.DataFrame", chosen: Mapping[str, Any]) -> None:
+    for name in chosen:
+        if name not in table:
+            near = get_close_matches(name, map(str, table.columns), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(str, table.columns))}"
+            raise VxlabError(f"columns: the table has no column {name!r}; {hint}")
+
+
+def _formatter(form: str | Callable[[Any], str]) -> str | Callable[[Any], str]:
+    return f"{{:{form}}}" if isinstance(form, str) else form
+
+
+def _align(table: "pd.DataFrame") -> "Styler":
+    """Return a table's style with its texts, and their headings, to the left."""
+    from pandas.api.types import infer_dtype
+
+    left: dict[Any, Any] = {}
+    for name, column in table.items():
+        if infer_dtype(column, skipna=True) == "string":
+            room = "; min-width: 9em" if column.dropna().map(len).max() > _LONG else ""
+            left[name] = [{"selector": "", "props": _LEFT + room}]
+    return table.style.set_table_styles(left)
