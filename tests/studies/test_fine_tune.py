@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import toy_records as toy
 
-from vxlab.studies.fine_tune import fine_tuning_conclusion, smoke_warning, vera_norms_sentence
+from vxlab.studies.fine_tune import fine_tuning_conclusion, vera_norms_sentence
+from vxlab.studies.scales import smoke_warning
 
 LABELS = np.arange(1000) % 2
 CAVEAT = (

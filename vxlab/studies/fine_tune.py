@@ -9,16 +9,10 @@ from vxlab.experiments.candidates.run_scores import paired_difference
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.against_trivial import against_trivial
 from vxlab.experiments.scoring.metrics import in_words, interval
+from vxlab.studies.scales import smoke_warning
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-def smoke_warning(scale: str, what: str = "A few sentences and one epoch") -> str:
-    """Return a warning in Markdown for a run whose numbers mean nothing; empty for the other scales."""
-    if scale != "smoke":
-        return ""
-    return f"> ⚠ **Smoke run.** {what}, to show that everything works. **Its numbers mean nothing.**"
 
 
 def fine_tuning_conclusion(

@@ -3,22 +3,23 @@
 import pytest
 
 import vxlab
-from vxlab.experiments.sweeps.fair_recipes import RANKS, fair_recipe, study_run
+from vxlab.experiments.sweeps.fair_recipes import fair_recipe, study_run, usual_ranks
 
 
 @pytest.mark.parametrize("scale", ["smoke", "small"])
 def test_a_scale_compares_three_methods_over_their_ranks_with_several_seeds(scale: str) -> None:
     fair = fair_recipe(scale)
     methods = [each.method.name for each in fair.names.values()]
-    assert {name: methods.count(name) for name in methods} == {name: len(ranks) for name, ranks in RANKS[scale].items()}
+    expected = {name: len(ranks) for name, ranks in usual_ranks(scale).items()}
+    assert {name: methods.count(name) for name in methods} == expected
     assert fair.report_seeds >= 2
     assert fair.settings["model"] == "minilm"
 
 
 def test_small_has_three_ranks_and_three_rates_of_each_method() -> None:
     fair = fair_recipe("small")
-    assert all(len(ranks) >= 3 for ranks in RANKS["small"].values())
-    assert (len(RANKS["small"]), fair.learning_rates) == (3, 3)
+    assert all(len(ranks) >= 3 for ranks in usual_ranks("small").values())
+    assert (len(usual_ranks("small")), fair.learning_rates) == (3, 3)
 
 
 def test_veras_paper_is_figure_2() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import vxlab
 from vxlab.experiments.sweeps.fair_recipes import study_run
-from vxlab.experiments.sweeps.recipes import SCALES
+from vxlab.experiments.sweeps.scales import SCALES
 from vxlab.paths import shipped_path
 
 METHODS = ("lora", "vera", "elora", "lora_xs", "head", "probe", "full")

@@ -3,7 +3,7 @@
 import pytest
 
 import vxlab
-from vxlab.experiments.sweeps.recipes import SCALES
+from vxlab.experiments.sweeps.scales import SCALES
 from vxlab.studies.cost.settings import cost_settings
 from vxlab.studies.published import published_table
 

@@ -10,41 +10,9 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.sweeps.protocol import Candidate, FairSweep
-from vxlab.experiments.sweeps.recipes import SCALES, fit_train_examples, recipe
+from vxlab.experiments.sweeps.recipes import fit_train_examples, recipe
+from vxlab.experiments.sweeps.scales import SCALES, presets, scale_settings
 
-_SETTINGS: dict[str, dict[str, Any]] = {
-    "small": {
-        "model": "minilm", "task": "rotten_tomatoes", "targets": "query-value", "epochs": 1, "batch_size": 8,
-        "max_length": 32, "train_examples": 800, "eval_examples": 400,
-    },
-    "smoke": {
-        "model": "minilm", "task": "rotten_tomatoes", "targets": "query-value", "epochs": 1, "batch_size": 8,
-        "max_length": 32, "train_examples": 32, "eval_examples": 32,
-    },
-}  # fmt: skip
-_BUDGETS: dict[str, dict[str, Any]] = {
-    "small": {"learning_rates": 3, "tuning_seeds": 1, "report_seeds": 3, "widen": 0},
-    "smoke": {"learning_rates": 2, "tuning_seeds": 1, "report_seeds": 2, "widen": 0},
-    "paper": {"learning_rates": 5, "tuning_seeds": 2, "report_seeds": 5, "widen": 1},
-}
-RANKS: dict[str, dict[str, tuple[int, ...]]] = {
-    "small": {"lora": (1, 4, 16), "vera": (16, 64, 256), "lora_xs": (16, 32, 64)},
-    "smoke": {"lora": (1, 2), "vera": (4, 8), "lora_xs": (2, 4)},
-    "vera": {"lora": (1, 2, 4, 8, 16, 32, 64), "vera": (1, 4, 16, 64, 256, 1024), "lora_xs": (4, 8, 12, 16, 20, 25)},
-    "lora_xs": {"lora": (8,), "vera": (256,), "lora_xs": (4, 8, 12, 16, 20, 25)},
-}
-"""Ranks by scale, or by paper at the scale ``paper``: VeRA's Figure 2, and LoRA-XS's GLUE table."""
-_PAPERS = {
-    "vera": {"model": "FacebookAI/roberta-large", "task": "rte"},
-    "lora_xs": {"model": "FacebookAI/roberta-large", "task": "sst2"},
-}
-_QUICK_CENTRES = {
-    "lora": 6e-3, "vera": 6e-2, "lora_xs": 1.2e-2, "lidb": 2e-2, "bitfit": 6e-3, "full": 1e-4, "head": 1e-1,
-}  # fmt: skip
-"""A hundred steps ask for higher rates than a full run."""
-_PAPER_CENTRES = {"lora": 4e-4, "vera": 2e-2, "lora_xs": 3.16e-4, "full": 1e-5}
-"""LoRA: VeRA's instruction tuning; VeRA: its rate for RTE; LoRA-XS: the middle of its GLUE grid, 1e-4 to 1e-3. Full
-fine-tuning: RoBERTa's own, the lowest of the grid in Liu et al. (2019), arXiv 1907.11692."""
 _STUDY_HEADS = {"full": 2e-3}
 """At a higher rate a fresh head throws a fully trained model off before it has learnt anything."""
 _LORA_XS_HEADS = (5e-4, 1e-3, 5e-3)
@@ -75,8 +43,7 @@ def fair_recipe(
     >>> fair_recipe("small", ranks={"lora": [8], "vera": [256]}).runs()
     {'tuning': 6, 'report': 6, 'widening': 0}
     """
-    _known(scale, paper)
-    usual = RANKS[paper if scale == "paper" else scale]
+    usual = usual_ranks(scale, paper)
     if ranks is not None and not isinstance(ranks, Mapping):
         raise VxlabError(f"ranks={quote(ranks)} is not a mapping; write ranks={{'lora': [2, 8], 'vera': [256]}}")
     chosen_ranks = usual if ranks is None else ranks
@@ -103,15 +70,27 @@ def fair_study(
     """
     _known(scale, paper)
     chosen = {name: value for name, value in chosen.items() if value is not None}
-    budget = _BUDGETS[scale] | {name: chosen.pop(name) for name in _of_fair() if name in chosen}
+    budget = scale_settings("sweep.budget", scale) | {name: chosen.pop(name) for name in _of_fair() if name in chosen}
     if scale == "paper":
         settings = _paper_settings(paper, chosen)
         budget.setdefault("head_learning_rates", settings.pop("heads"))
     else:
-        settings = _SETTINGS[scale] | _quick_precision()
+        settings = scale_settings("sweep.settings", scale) | _quick_precision()
     found = settle_list("candidates", candidates, (Candidate, Method), "methods, such as [vxlab.LoRA(rank=8)]")
-    placed = [_placed(each, _PAPER_CENTRES if scale == "paper" else _QUICK_CENTRES) for each in found]
+    centres = scale_settings("sweep.centres", scale)
+    placed = [_placed(each, centres) for each in found]
     return FairSweep(candidates=placed, settings=fit_train_examples(settings | chosen, chosen), **budget)
+
+
+def usual_ranks(scale: str = "small", paper: str = "vera") -> dict[str, tuple[int, ...]]:
+    """Return the ranks of LoRA, VeRA and LoRA-XS at a scale, or in a paper's grid at the scale ``paper``.
+
+    Raises:
+        VxlabError: the scale or the paper is unknown.
+    """
+    _known(scale, paper)
+    usual = scale_settings("sweep.ranks", scale)
+    return dict(usual[paper] if scale == "paper" else usual)
 
 
 def study_run(method: Method, scale: str = "small", *, paper: str = "lora_xs", **chosen: Any) -> RunSpec:
@@ -133,8 +112,7 @@ def study_run(method: Method, scale: str = "small", *, paper: str = "lora_xs", *
     """
     chosen = {name: value for name, value in chosen.items() if value is not None}
     of_run = {name: chosen.pop(name) for name in ("learning_rate", "head_learning_rate", "seed") if name in chosen}
-    longer = {"train_examples": 1600} if scale == "small" else {}
-    fair = fair_study([method], scale, paper=paper, **longer | chosen)
+    fair = fair_study([method], scale, paper=paper, **scale_settings("sweep.study_run", scale) | chosen)
     (candidate,) = fair.names.values()
     heads = {} if scale == "paper" else _STUDY_HEADS
     head = heads.get(method.name, fair.head_learning_rates[-1])
@@ -146,8 +124,8 @@ def study_run(method: Method, scale: str = "small", *, paper: str = "lora_xs", *
 def _known(scale: str, paper: str) -> None:
     if scale not in SCALES:
         raise VxlabError(f"scale={scale!r} is unknown; choose one of {', '.join(SCALES)}")
-    if paper not in _PAPERS:
-        raise VxlabError(f"paper={paper!r} has no grid here; choose one of {', '.join(_PAPERS)}")
+    if paper not in (papers := presets("sweep.settings.paper")):
+        raise VxlabError(f"paper={paper!r} has no grid here; choose one of {', '.join(papers)}")
 
 
 def _placed(candidate: Candidate | Method, centres: Mapping[str, float]) -> Candidate:
@@ -168,7 +146,7 @@ def _method(name: str, rank: int, scale: str) -> Method:
 
 def _paper_settings(paper: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the paper's own runs on its model and task, or on those chosen."""
-    wanted = {name: chosen.get(name, default) for name, default in _PAPERS[paper].items()}
+    wanted = {name: chosen.get(name, default) for name, default in presets("sweep.settings.paper")[paper].items()}
     spec = recipe(paper, scale="paper", **wanted)
     names = ("model", "task", "targets", "epochs", "batch_size", "max_length", "warmup")
     heads = _LORA_XS_HEADS if paper == "lora_xs" else (spec.head_learning_rate,)

@@ -11,35 +11,14 @@ from vxlab.checks import require_known, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.sweeps.protocol import CENTRES
+from vxlab.experiments.sweeps.scales import presets, scale_settings
 from vxlab.experiments.tasks.glue import glue_name
 from vxlab.paths import shipped_path
 from vxlab.warn import looking_ahead
 
-SCALES = ("smoke", "small", "paper")
-
-_SMALL: dict[str, Any] = {
-    "model": "minilm", "task": "rotten_tomatoes", "targets": "query-value", "epochs": 2, "batch_size": 32,
-    "max_length": 128, "train_examples": 4000,
-}  # fmt: skip
-_SMOKE = {**_SMALL, "epochs": 1, "batch_size": 16, "max_length": 32, "train_examples": 64, "eval_examples": 32}
-# Rates that work for MiniLM on 4,000 film-review snippets (benchmarks/scores.py). They are not tuned with equal effort,
-# so scores by these do not rank the methods.
-_BY_METHOD: dict[str, dict[str, Any]] = {
-    "lora": {"rank": 8, "learning_rate": 2e-3, "head_learning_rate": 5e-3},
-    "vera": {"rank": 256, "learning_rate": 2e-2, "head_learning_rate": 5e-3},
-    "lora_xs": {"rank": 16, "learning_rate": 4e-3, "head_learning_rate": 5e-3},
-    "head": {"learning_rate": 6e-2, "head_learning_rate": 6e-2},
-    "probe": {},
-    "full": {"learning_rate": 1e-4, "head_learning_rate": 5e-3},
-}
 _HEAD_RATE = 5e-3
 _FIELDS = [each.name for each in fields(RunSpec) if each.name != "method"]
 _OF_TASK = ("task", "task_folder", "text_columns", "label_column", "label_kind", "group_column")
-_SMOKE_RANK = 4
-_PAPER_DEFAULTS = {
-    "vera": {"model": "FacebookAI/roberta-base", "task": "sst2"},
-    "lora_xs": {"model": "FacebookAI/roberta-large", "task": "sst2"},
-}
 
 
 def recipe(method: str = "vera", *, scale: str = "small", **chosen: Any) -> RunSpec:
@@ -60,17 +39,17 @@ def recipe(method: str = "vera", *, scale: str = "small", **chosen: Any) -> RunS
     >>> recipe("lora_xs", rank=8).method
     LoRAXS(rank=8, alpha=None, sigma='input', basis='top', seed=0)
     """
-    if scale not in SCALES:
-        raise VxlabError(f"scale={scale!r} is unknown; choose one of {', '.join(SCALES)}")
+    usual = scale_settings("run", scale)
     name = method_from_name(method).name
     chosen = {key: value for key, value in chosen.items() if value is not None}
     require_known(chosen, ["rank", "alpha", *_FIELDS], "a recipe has no field")
     if scale == "paper":
-        settings = _published(name, chosen)
+        settings = _published(name, usual, chosen)
     else:
-        settings = (_SMALL if scale == "small" else _SMOKE) | _usual(name, chosen)
-        if scale == "smoke" and "rank" in settings:
-            settings["rank"] = _SMOKE_RANK
+        by_method = _usual(name, chosen)
+        settings = by_method | usual
+        if "rank" not in by_method:
+            settings.pop("rank", None)
     settings |= chosen
     of_method = {key: settings.pop(key) for key in ("rank", "alpha") if key in settings}
     settings = fit_train_examples(settings, chosen)
@@ -104,20 +83,19 @@ def _is_there(named: object) -> bool:
 
 
 def _usual(name: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    if name in _BY_METHOD:
-        return _BY_METHOD[name]
+    if name in (known := presets("run.methods")):
+        return dict(known[name])
     rate = chosen.get("learning_rate") or CENTRES.get(name)
     if rate is None:
         raise VxlabError(f"method={name!r} has no usual learning rate here; give learning_rate, such as 2e-3")
     return {"learning_rate": rate, "head_learning_rate": _HEAD_RATE}
 
 
-def _published(method: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    if method not in _PAPER_DEFAULTS:
-        known = ", ".join(_PAPER_DEFAULTS)
+def _published(method: str, defaults: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    if method not in defaults:
+        known = ", ".join(defaults)
         raise VxlabError(f"scale='paper' has no published settings for method={method!r}; they are there for {known}")
-    usual = _PAPER_DEFAULTS[method]
-    wanted = {key: settle(key, chosen.get(key, usual[key]), str) for key in ("model", "task")}
+    wanted = {key: settle(key, chosen.get(key, defaults[method][key]), str) for key in ("model", "task")}
     wanted["task"] = glue_name(wanted["task"]) or wanted["task"]
     with shipped_path("data", "published_recipes.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["method"] == method]

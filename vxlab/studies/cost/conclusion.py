@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vxlab.experiments.costs.by_rank import FULL
 from vxlab.experiments.scoring.evidence import Evidence, of_median
 from vxlab.studies.claims import CONSISTENT, CONTRADICTS, Part, verdicts
-from vxlab.studies.fine_tune import smoke_warning
+from vxlab.studies.scales import smoke_warning
 
 if TYPE_CHECKING:
     import pandas as pd
