@@ -14,6 +14,7 @@ import toy_costs
 import toy_records
 import toy_runs
 import toy_tables
+from notebook_variants import notebook_variants
 from toy_explorer import Toy
 from toy_updates import moved_run
 from transformers import BertConfig, BertModel
@@ -24,7 +25,6 @@ from vxlab.experiments.candidates.run_scores import score_table
 from vxlab.experiments.sweeps.stored import SweepTables
 from vxlab.studies.published import published_table
 from vxlab.studies.start_and_parts.claims import published_differences
-from vxlab.studies.start_and_parts.variants import variants
 from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights, spectra_table
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
 from vxlab.studies.weight_similarity.table import MEASURES
@@ -179,7 +179,7 @@ def _ratios() -> pd.DataFrame:
 
 
 def _parts() -> pd.DataFrame:
-    of = variants(vera_rank=4, lora_xs_rank=4, weights={"layer": torch.diag(torch.arange(16.0, 0, -1))})
+    of = notebook_variants(vera_rank=4, lora_xs_rank=4)
     rows = [
         (each.name, "VeRA" if i < 8 else "LoRA-XS", each.part, each.name, 0.02 * (i % 5) - 0.05, i % 3 == 0)
         for i, each in enumerate(of)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from notebook_variants import notebook_variants
 from scipy import stats
 
 import vxlab
@@ -22,11 +23,12 @@ from vxlab.studies.start_and_parts.claims import (
     published_differences,
     told_apart_sentence,
 )
-from vxlab.studies.start_and_parts.variants import candidates, parts_sweep, variants
+from vxlab.studies.start_and_parts.variants import candidates, parts_sweep
 from vxlab.views.figures.start_and_parts import parts_against_unchanged
 
-OF = variants(vera_rank=4, lora_xs_rank=4, weights={"layer": torch.diag(torch.arange(16.0, 0, -1))})
-FAIR = vxlab.FairSweep(candidates=candidates(OF, {"vera": 2e-2, "lora_xs": 4e-3}), report_seeds=2)
+OF = notebook_variants(vera_rank=4, lora_xs_rank=4)
+WEIGHTS = {"layer": torch.diag(torch.arange(16.0, 0, -1))}
+FAIR = vxlab.FairSweep(candidates=candidates(OF, {"vera": 2e-2, "lora_xs": 4e-3}, WEIGHTS), report_seeds=2)
 NAMES, FREEDOM = list(FAIR.names), 30.0
 
 
@@ -220,7 +222,7 @@ def test_the_figure_has_every_changed_part_and_the_papers_points():
 
 
 def test_a_sweep_of_parts_takes_its_rates_from_the_models_weights(tiny_model: str, toy_task: str) -> None:
-    fair, of = parts_sweep("smoke", vera_rank=4, lora_xs_rank=4, model=tiny_model, task=toy_task, targets="query")
+    fair, of = parts_sweep(OF, "smoke", model=tiny_model, task=toy_task, targets="query")
     assert [each.method for each in of] == [each.method for each in fair.names.values()]
     assert len(of) == 2 + 6
     weights = layer_weights(vxlab.load_model(tiny_model, 2), "query")
@@ -230,9 +232,9 @@ def test_a_sweep_of_parts_takes_its_rates_from_the_models_weights(tiny_model: st
 
 
 def test_variants_are_chosen_by_name(tiny_model: str, toy_task: str) -> None:
-    place = {"model": tiny_model, "task": toy_task, "vera_rank": 4, "lora_xs_rank": 4}
-    _, of = parts_sweep("smoke", names=["split", "1e-7"], **place)
+    place = {"model": tiny_model, "task": toy_task}
+    _, of = parts_sweep(OF, "smoke", names=["split", "1e-7"], **place)
     assert [each.name for each in of] == ["as published", "1e-7", "as published", "split"]
-    assert len(parts_sweep("smoke", names=["all"], **place)[1]) == 14
+    assert len(parts_sweep(OF, "smoke", names=["all"], **place)[1]) == 14
     with pytest.raises(vxlab.VxlabError, match="names has 'd only', which is no variant; did you mean"):
-        parts_sweep("smoke", names=["d only"], **place)
+        parts_sweep(OF, "smoke", names=["d only"], **place)
