@@ -5,12 +5,12 @@ import functools
 import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
-from difflib import get_close_matches
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vxlab.errors import VxlabError
+from vxlab.words import nearest
 
 _WORDS = {
     bool: ("True or False", "a list of them", "True"),
@@ -102,9 +102,25 @@ def require_known(names: Iterable[Any], known: Collection[str], where: str) -> N
     """Raise where a name is not known, with the nearest that is."""
     for name in names:
         if name not in known:
-            near = get_close_matches(str(name), known, n=1)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
-            raise VxlabError(f"{where} {name!r}{meant} (known: {', '.join(known)})")
+            raise VxlabError(f"{where} {name!r}{nearest(name, known)}")
+
+
+def require_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
+    """Raise where an argument's value is none of its choices."""
+    if value not in choices:
+        raise VxlabError(f"{name}={value!r} is unknown; choose one of {', '.join(map(str, choices))}")
+
+
+def require_positive(name: str, value: float | None) -> None:
+    """Raise unless an argument's value is None or a positive, finite number."""
+    if value is not None and not 0 < value < math.inf:
+        raise VxlabError(f"{name}={value!r} is not a positive number; choose one above 0")
+
+
+def require_count(name: str, value: Any) -> None:
+    """Raise unless an argument's value is a whole number of 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise VxlabError(f"{name}={value!r} is not a positive integer; choose 1 or more")
 
 
 def loose_fields(cls: type) -> dict[str, Any]:

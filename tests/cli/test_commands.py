@@ -118,7 +118,7 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_bad_input_is_one_line_and_code_2(notebook: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "parameter rank: 'x' is not of type int" in _refused(capsys, "report", notebook, "-p", "rank", "x")
-    assert "did you mean rank?" in _refused(capsys, "report", notebook, "-p", "rnak", "8")
+    assert "did you mean 'rank'?" in _refused(capsys, "report", notebook, "-p", "rnak", "8")
     twice = ("-p", "rank", "8", "-p", "rank", "9")
     assert "parameter rank is given twice" in _refused(capsys, "report", notebook, *twice)
     assert "no notebook 'nowhere.ipynb'" in _refused(capsys, "report", "nowhere.ipynb")
@@ -192,7 +192,7 @@ def test_several_reports_end_in_the_index_and_in_1_where_one_failed(
     assert "vxlab: bad failed in cell 2\n" in told.err
     assert told.out.splitlines()[0] == "rank.html"
     assert "--parameters lists those of one notebook" in _refused(capsys, "report", bad, notebook, "--parameters")
-    assert "did you mean rank?" in _refused(capsys, "report", bad, notebook, "-p", "rnak", "9")
+    assert "did you mean 'rank'?" in _refused(capsys, "report", bad, notebook, "-p", "rnak", "9")
 
 
 def test_errors_that_are_not_the_users_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from vxlab._version import __version__
+from vxlab.checks import require_choice
 from vxlab.errors import VxlabError
 from vxlab.experiments.checkout import commit
 
@@ -31,8 +32,7 @@ def resolve_device(device: str) -> str:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         return next(name for name, present in there.items() if present)
-    if device not in there:
-        raise VxlabError(f"device={device!r} is unknown; choose one of {', '.join(DEVICES)}")
+    require_choice("device", device, DEVICES)
     if not there[device]:
         present = ", ".join(name for name, is_there in there.items() if is_there)
         raise VxlabError(
@@ -145,8 +145,7 @@ def resolve_precision(precision: str, device: str) -> str:
     Raises:
         VxlabError: the name is unknown, or the device cannot do it.
     """
-    if precision not in PRECISIONS:
-        raise VxlabError(f"precision={precision!r} is unknown; choose one of {', '.join(PRECISIONS)}")
+    require_choice("precision", precision, PRECISIONS)
     if precision == "auto":
         # Before Ampere torch emulates it: it works there, many times slower than float32.
         native = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

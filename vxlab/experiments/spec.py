@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vxlab.adapters import Method
 from vxlab.adapters.core.family import require_method
-from vxlab.checks import quote, settle_fields
+from vxlab.checks import quote, require_choice, settle_fields
 from vxlab.errors import VxlabError
 from vxlab.experiments.hardware import DEVICES, PRECISIONS
 from vxlab.experiments.tasks.label_kinds import KINDS
@@ -106,10 +106,7 @@ class RunSpec:
         if not 0 <= self.seed < 2**32:
             raise VxlabError(f"seed={quote(self.seed)} is not a whole number from 0 to 2**32 - 1")
         for name, choices in (("device", DEVICES), ("precision", PRECISIONS), ("label_kind", (None, *KINDS))):
-            if getattr(self, name) not in choices:
-                raise VxlabError(
-                    f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(map(str, choices))}"
-                )
+            require_choice(name, getattr(self, name), choices)
         for name in ("model", "task", "label_column", "group_column", "task_folder"):
             if (text := getattr(self, name)) is not None and (not text.strip() or "\0" in text):
                 raise VxlabError(f"{name}={text!r} names nothing; leave it out, or write a name")

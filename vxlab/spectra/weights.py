@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vxlab.checks import require_choice, require_count
 from vxlab.errors import VxlabError
 from vxlab.spectra.cache import entry_key, read_entry, say_once, write_entry
 from vxlab.spectra.decompose import Slice, all_values, column_signs, decompose, in_threads
@@ -138,10 +139,8 @@ def _place(n: int, rank: int, band: str) -> slice:
 
 
 def _check(weights: Mapping[str, Tensor], rank: int, band: str) -> None:
-    if band not in BANDS:
-        raise VxlabError(f"band={band!r} is unknown; choose one of {', '.join(BANDS)}")
-    if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-        raise VxlabError(f"rank={rank!r} is not a positive integer; choose 1 or more")
+    require_choice("band", band, BANDS)
+    require_count("rank", rank)
     _require_matrices(weights)
     for layer, weight in weights.items():
         if rank > min(weight.shape):

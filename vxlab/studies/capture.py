@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters import Family, LiDB, LoRA, LoRAXS, Method, VeRA, resolve_targets
-from vxlab.adapters.core.family import nearest
 from vxlab.adapters.core.layer import Shape, linear_weight
 from vxlab.analysis.capture import best_captures, lora_capture, lora_xs_capture, vera_capture
 from vxlab.analysis.chance import bootstrap_interval
 from vxlab.errors import VxlabError
 from vxlab.experiments.method_names import family_name
 from vxlab.experiments.runs.trained import block_and_role
+from vxlab.words import nearest
 
 if TYPE_CHECKING:
     import pandas as pd

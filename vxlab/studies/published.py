@@ -1,10 +1,10 @@
 """The papers' own tables, as figures to lay measurements beside."""
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from vxlab.errors import VxlabError
 from vxlab.paths import shipped_path
+from vxlab.words import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,9 +42,7 @@ def published_table(name: str) -> "pd.DataFrame":
     path = shipped_path("data", f"{_PREFIX}{name}.csv")
     if not path.is_file():
         known = sorted(each.stem.removeprefix(_PREFIX) for each in path.parent.glob(f"{_PREFIX}*.csv"))
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise VxlabError(f"there is no published table {name!r}; {hint}There are: {', '.join(known)}")
+        raise VxlabError(f"there is no published table {name!r}{nearest(name, known)}")
     table = pd.read_csv(path, dtype={"rank": "Int64", "parameters": "Int64", "note": "str", "statistic": "str"})
     if "certainty" not in table:
         raise VxlabError(f"{path.name} does not say how certain its figures are; read it for what it is with pandas")

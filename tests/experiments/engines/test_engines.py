@@ -320,8 +320,8 @@ with make_engine("processes", workers=1) as engine:
 @pytest.mark.parametrize(
     ("name", "workers", "options", "message"),
     [
-        ("procesess", None, {}, r"engine='procesess' is unknown; did you mean 'processes'\? choose one of inline, "),
-        ("dask", None, {}, r"engine='dask' is unknown; choose one of inline, processes, ray"),
+        ("procesess", None, {}, r"engine='procesess' is unknown; did you mean 'processes'\? \(known: inline, "),
+        ("dask", None, {}, r"engine='dask' is unknown; known: inline, processes, ray"),
         ("inline", 2, {}, r"workers=2: engine='inline' runs one job at a time; choose engine='processes'"),
         ("processes", 0, {}, r"workers=0 is not a number of workers; choose 1 or more"),
         ("processes", 1.5, {}, r"workers=1.5 is a float; it must be a whole number"),

@@ -287,12 +287,15 @@ def test_a_folder_may_be_a_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -
         vxlab.load_model(folder / "no", 2)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("name", "hint"), [("minilmm", "did you mean 'minilm'? "), ("zzz", "")])
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("minilmm", "did you mean 'minilm'? (packaged: minilm, mpnet)"), ("zzz", "packaged: minilm, mpnet")],
+)
 def test_a_misspelt_name_is_told_the_nearest(name: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read from the environment at import
     with pytest.raises(vxlab.VxlabError) as caught:
         vxlab.load_model(name, 2)
-    assert str(caught.value).startswith(f"model={name!r} cannot be loaded: {hint}Packaged: minilm, mpnet. ")
+    assert str(caught.value).startswith(f"model={name!r} cannot be loaded; {hint}: ")
     assert "\n" not in str(caught.value)
 
 

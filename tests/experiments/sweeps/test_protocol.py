@@ -100,7 +100,7 @@ def test_settings_reach_every_run_and_a_candidates_targets_win() -> None:
         ({"learning_rates": 4000, "spacing": 1000}, "ask for rates that no float holds"),
         ({"settings": None}, "settings=None is not a mapping; write settings={'epochs': 1}"),
         ({"settings": [("epochs", 1)]}, "is not a mapping"),
-        ({"settings": {1: 2}}, r"settings has no field 1 \(known: "),
+        ({"settings": {1: 2}}, r"settings has no field 1; known: "),
         ({"settings": {"epochs": "3"}}, "epochs='3' is a text; it must be a whole number: write epochs=3, without quo"),
         ({"settings": {"epoch": 3}}, "settings has no field 'epoch'; did you mean 'epochs'"),
         ({"settings": {"seed": 3}}, "settings has 'seed', which the protocol decides"),

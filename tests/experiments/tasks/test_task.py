@@ -110,7 +110,10 @@ def test_a_hub_id_that_is_a_folder_here_is_the_folder(tmp_path, monkeypatch):
     [
         ("rotten_tomatos", "unknown task 'rotten_tomatos'; did you mean 'rotten_tomatoes'?"),
         ("sst-3", "unknown task 'sst-3'; did you mean 'sst2'?"),
-        ("./no/such/folder", "unknown task './no/such/folder'\nName one of rotten_tomatoes, cola, .*file or folder"),
+        (
+            "./no/such/folder",
+            "unknown task './no/such/folder'; known: rotten_tomatoes, cola, .*\nName one of these, a file or folder",
+        ),
         ("data/train.csv", "unknown task 'data/train.csv'"),
         ("", "unknown task ''"),
     ],

@@ -34,9 +34,9 @@ def test_a_notebook_of_ones_own_is_found_by_its_path(
 
 
 def test_an_unknown_notebook_names_the_nearest(shipped: Path) -> None:
-    with pytest.raises(VxlabError, match=r"no notebook '01_finetune'; did you mean 01_fine_tune\?"):
+    with pytest.raises(VxlabError, match=r"no notebook '01_finetune'; did you mean '01_fine_tune'\?"):
         notebooks.find("01_finetune")
-    with pytest.raises(VxlabError, match="no notebook 'qqqq'; shipped are 01_fine_tune, 02_spectra"):
+    with pytest.raises(VxlabError, match="no notebook 'qqqq'; shipped: 01_fine_tune, 02_spectra"):
         notebooks.find("qqqq")
 
 

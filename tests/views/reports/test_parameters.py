@@ -88,7 +88,7 @@ def test_check_refuses_a_value_of_another_type(notebook: Path, name: str, value:
 @pytest.mark.parametrize("door", [check, from_text])
 def test_an_unknown_name_is_refused_with_the_nearest_and_all(notebook: Path, door) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(
-        VxlabError, match=r"rank\.ipynb has no parameter 'rnak'; did you mean rank\? It has: rank, meth"
+        VxlabError, match=r"rank\.ipynb has no parameter 'rnak'; did you mean 'rank'\? \(it has: rank, meth"
     ):
         door(notebook, {"rnak": "8"})
 

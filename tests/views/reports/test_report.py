@@ -118,7 +118,7 @@ def test_files_of_the_reports_and_of_your_home_are_named_from_there(
 
 
 def test_parameters_are_refused_before_anything_runs(workplace: Path) -> None:
-    with pytest.raises(VxlabError, match=r"no parameter 'rnak'; did you mean rank\?"):
+    with pytest.raises(VxlabError, match=r"no parameter 'rnak'; did you mean 'rank'\?"):
         report("rank.ipynb", {"rnak": 8}, folder="refused")
     assert not (workplace / "refused").exists()
 
@@ -184,7 +184,7 @@ def test_several_reports_share_parameters_and_a_failure_stops_none(
 def test_several_reports_are_refused_before_any_runs(workplace: Path) -> None:
     toy.write(workplace / "other.ipynb", parameters="depth: int = 3  # of blocks")
     names = ["rank.ipynb", "other.ipynb"]
-    with pytest.raises(VxlabError, match=r"rank\.ipynb, other\.ipynb has no parameter 'rnak'; did you mean rank\?"):
+    with pytest.raises(VxlabError, match=r"rank\.ipynb, other\.ipynb has no parameter 'rnak'; did you mean 'rank'\?"):
         report_each(names, {"rnak": "8"}, folder="none")
     with pytest.raises(VxlabError, match="parameter depth: 'deep' is not of type int"):
         report_each(names, {"depth": "deep"}, folder="none")
@@ -199,7 +199,7 @@ def test_all_is_every_shipped_notebook_in_order_once(workplace: Path, monkeypatc
     assert report_each(["02_rank_sweep", "all"], {}, folder="all") == []
     others = [name for name in notebooks.names() if name != "02_rank_sweep"]
     assert made == ["02_rank_sweep", *others]
-    with pytest.raises(VxlabError, match=r"has no parameter 'scael'; did you mean scale\?"):
+    with pytest.raises(VxlabError, match=r"has no parameter 'scael'; did you mean 'scale'\?"):
         report_each(["all"], {"scael": "smoke"}, folder="all")
 
 

@@ -5,7 +5,6 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
@@ -16,7 +15,7 @@ from vxlab.adapters.core.hooks import exchange_hooks
 from vxlab.adapters.core.layer import AdaptedLinear, Shape, SharedTensors, linear_shape, linear_weight
 from vxlab.adapters.core.own_code import code_version, is_own
 from vxlab.adapters.core.own_home import pack_method
-from vxlab.checks import quote, settle_fields
+from vxlab.checks import quote, require_count, settle_fields
 from vxlab.errors import VxlabError
 
 
@@ -110,8 +109,7 @@ class Family(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rank < 1:
-            raise VxlabError(f"{type(self).__name__} rank={self.rank!r} is not a positive integer; choose 1 or more")
+        require_count(f"{type(self).__name__} rank", self.rank)
 
     def check(self, shape: Shape, layer: str) -> None:
         """Raise if this family cannot adapt a layer of this shape."""
@@ -217,22 +215,3 @@ def replace_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
     exchange_hooks(layer, model.get_submodule(name))
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, layer)
-
-
-def positive(method: str, argument: str, value: float | None) -> None:
-    """Raise unless ``value`` is None or a positive, finite number."""
-    if value is not None and not (0 < value < float("inf")):
-        raise VxlabError(f"{method} {argument}={value!r} is not a positive number; choose one above 0")
-
-
-def one_of(method: str, argument: str, value: str, choices: Sequence[str]) -> None:
-    """Raise unless ``value`` is one of ``choices``."""
-    if value not in choices:
-        raise VxlabError(f"{method} {argument}={value!r} is unknown; choose one of {', '.join(choices)}")
-
-
-def nearest(word: str, choices: Sequence[str]) -> str:
-    """Return the end of an error on an unknown word: the choice most like it, and all of them."""
-    near = get_close_matches(word, choices, n=1, cutoff=0.5)
-    listed = ", ".join(choices) or "none"
-    return f"; did you mean {near[0]!r}? (known: {listed})" if near else f"; known: {listed}"

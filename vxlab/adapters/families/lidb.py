@@ -11,6 +11,7 @@ from torch import Tensor
 from vxlab.adapters.core.family import Family
 from vxlab.adapters.core.layer import Shape
 from vxlab.adapters.core.random_bases import random_basis
+from vxlab.checks import require_count
 from vxlab.errors import VxlabError
 
 
@@ -48,8 +49,7 @@ class LiDB(Family):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("aux_out", "aux_in"):
-            if (value := getattr(self, name)) < 1:
-                raise VxlabError(f"LiDB {name}={value!r} is not a positive integer; choose 1 or more")
+            require_count(f"LiDB {name}", getattr(self, name))
         if self.rank > min(self.aux_out, self.aux_in):
             raise VxlabError(
                 f"LiDB rank={self.rank} is more than min(aux_out, aux_in)={min(self.aux_out, self.aux_in)}; "

@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core.family import Family, positive
+from vxlab.adapters.core.family import Family
 from vxlab.adapters.core.layer import Shape
+from vxlab.checks import require_positive
 from vxlab.errors import VxlabError
 
 
@@ -44,7 +45,7 @@ class LoRA(Family):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive("LoRA", "alpha", self.alpha)
+        require_positive("LoRA alpha", self.alpha)
         if not 0 <= self.dropout < 1:
             raise VxlabError(f"LoRA dropout={self.dropout!r} is not a probability below 1; choose 0 to 0.99")
 

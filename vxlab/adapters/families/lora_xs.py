@@ -7,9 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core.family import Family, one_of, positive
+from vxlab.adapters.core.family import Family
 from vxlab.adapters.core.layer import Shape
 from vxlab.adapters.core.random_bases import random_basis, random_weight
+from vxlab.checks import require_choice, require_positive
 from vxlab.errors import VxlabError
 from vxlab.spectra.weights import BANDS, Triplets, singular_triplets, singular_values
 
@@ -71,9 +72,9 @@ class LoRAXS(Family):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive("LoRAXS", "alpha", self.alpha)
-        one_of("LoRAXS", "sigma", self.sigma, SIGMA_SIDES)
-        one_of("LoRAXS", "basis", self.basis, BASES)
+        require_positive("LoRAXS alpha", self.alpha)
+        require_choice("LoRAXS sigma", self.sigma, SIGMA_SIDES)
+        require_choice("LoRAXS basis", self.basis, BASES)
 
     @property
     def scaling(self) -> float:

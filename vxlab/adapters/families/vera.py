@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core.family import Family, one_of, positive
+from vxlab.adapters.core.family import Family
 from vxlab.adapters.core.layer import Shape
 from vxlab.adapters.core.random_bases import layer_generator
-from vxlab.checks import quote
+from vxlab.checks import quote, require_choice, require_positive
 from vxlab.errors import VxlabError
 
 VECTORS = ("both", "d", "b")
@@ -64,9 +64,9 @@ class VeRA(Family):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive("VeRA", "d_initial", self.d_initial)
-        one_of("VeRA", "vectors", self.vectors, VECTORS)
-        one_of("VeRA", "matrices", self.matrices, MATRICES)
+        require_positive("VeRA d_initial", self.d_initial)
+        require_choice("VeRA vectors", self.vectors, VECTORS)
+        require_choice("VeRA matrices", self.matrices, MATRICES)
         if not -(2**63) <= self.seed < 2**64:
             raise VxlabError(f"VeRA seed={quote(self.seed)} is no seed of torch's; choose 0 to 2**32 - 1")
         if (same := self.seed % 2**32) != self.seed and not self.unique:

@@ -5,7 +5,7 @@ import inspect
 import re
 from typing import TypeVar
 
-from vxlab.adapters.core.family import Method, nearest
+from vxlab.adapters.core.family import Method
 from vxlab.adapters.core.own_code import code_version, is_own
 from vxlab.adapters.core.own_home import METHODS, Home, home_of
 from vxlab.adapters.families.baselines import BitFit, Full, Head, Probe
@@ -16,6 +16,7 @@ from vxlab.adapters.families.vera import VeRA
 from vxlab.adapters.peft.method import PEFT
 from vxlab.checks import loose_fields, settle
 from vxlab.errors import VxlabError
+from vxlab.words import nearest
 
 METHODS.update({cls.name: cls for cls in (LoRA, VeRA, LoRAXS, LiDB, BitFit, Head, Probe, Full)})
 _ALIASES = {"elora": "vera"}

@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import nn
 
-from vxlab.adapters.core.family import nearest
 from vxlab.adapters.core.roles import role_of
 from vxlab.checks import annotations, quote, settle
 from vxlab.errors import VxlabError
+from vxlab.words import nearest
 
 ADAPTER = "default"
 """peft's name for the one adapter on the model."""

@@ -2,13 +2,13 @@
 
 import tomllib
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from vxlab.errors import VxlabError
 from vxlab.paths import shipped_path
+from vxlab.words import nearest
 
 
 class AssetError(VxlabError):
@@ -101,15 +101,13 @@ def find_asset(name: str) -> Asset:
 
     >>> find_asset("minilmm")
     Traceback (most recent call last):
-    vxlab.experiments.assets.manifest.AssetError: no asset is named 'minilmm'; did you mean minilm? \
-Packaged: minilm, mpnet, rotten_tomatoes
+    vxlab.experiments.assets.manifest.AssetError: no asset is named 'minilmm'; did you mean 'minilm'? \
+(packaged: minilm, mpnet, rotten_tomatoes)
     """
     assets = manifest()
     if name in assets:
         return assets[name]
-    near = get_close_matches(name, assets, n=2)
-    hint = f"; did you mean {' or '.join(near)}?" if near else "."
-    raise AssetError(f"no asset is named {name!r}{hint} Packaged: {', '.join(assets)}")
+    raise AssetError(f"no asset is named {name!r}{nearest(name, assets, 'packaged')}")
 
 
 def _asset(name: str, table: dict[str, Any]) -> Asset:

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pairs import of_pair
+from vxlab.words import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,9 +37,7 @@ def neighbours(summary: "pd.DataFrame", pairs: "pd.DataFrame", candidate: str) -
 
     names = list(summary["candidate"])
     if candidate not in names:
-        near = get_close_matches(candidate, names, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise VxlabError(f"candidate={candidate!r} is not in this sweep; {hint}It has {', '.join(names)}")
+        raise VxlabError(f"candidate={candidate!r} is not in this sweep{nearest(candidate, names, 'it has')}")
     every = list(summary.itertuples(index=False))
     own = every[names.index(candidate)]
     related = {candidate: "this one"} | _next_ranks(every, own) | _nearest(every, own)
@@ -68,6 +66,6 @@ def _nearest(every: Sequence[Any], own: Any) -> dict[str, str]:
     for row in others:
         if pd.notna(row.rank) and row.backbone > 0:
             ranked.setdefault(row.method, []).append(row)
-    nearest = [min(rows, key=lambda row: abs(math.log(row.backbone / size))) for rows in ranked.values()]
+    closest = [min(rows, key=lambda row: abs(math.log(row.backbone / size))) for rows in ranked.values()]
     references = dict.fromkeys((row.candidate for row in others if pd.isna(row.rank)), "no rank")
-    return {row.candidate: "nearest in size" for row in nearest} | references
+    return {row.candidate: "nearest in size" for row in closest} | references

@@ -1,6 +1,5 @@
 """Every two candidates of a sweep, compared: one row and one sentence a pair."""
 
-import difflib
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,6 +8,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pareto import matched_pairs
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.scoring.significance import Array, Difference, compare_all, holm
+from vxlab.words import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,9 +79,7 @@ def pairs_table(
     rows = by_candidate(summary)
     for name in predictions:
         if name not in rows:
-            near = difflib.get_close_matches(name, rows, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise VxlabError(f"predictions of {name!r}, which the summary does not hold{hint}")
+            raise VxlabError(f"predictions of {name!r}, which the summary does not hold{nearest(name, rows, 'it has')}")
     runs, fixed = {name: predictions.get(name, {}) for name in rows}, fixed_candidates(rows)
     compared = compare_all(runs, labels, metric, units=units, fixed=fixed)
     adjusted = holm([each.p for each in compared.values()])

@@ -1,6 +1,5 @@
 """What a score costs: the front of best trades, partners of like size, and VeRA's gain per 1,000 parameters."""
 
-import difflib
 import math
 from typing import TYPE_CHECKING
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.against_trivial import LEVEL
+from vxlab.words import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +124,5 @@ def gain_per_thousand(summary: "pd.DataFrame", head_score: float, score: str = "
 
 def _numbers(table: "pd.DataFrame", column: str) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
     if column not in table:
-        near = difflib.get_close_matches(column, map(str, table.columns), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(str, table.columns))}"
-        raise VxlabError(f"the table has no column {column!r}; {hint}")
+        raise VxlabError(f"the table has no column {column!r}{nearest(column, table.columns, 'it has')}")
     return table[column].to_numpy(dtype=np.float64, na_value=np.nan)

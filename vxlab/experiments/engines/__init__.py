@@ -3,12 +3,12 @@
 import importlib.util
 import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
 from vxlab.experiments.engines.base import Engine, Outcome
+from vxlab.words import nearest
 
 __all__ = ["ENGINES", "Engine", "Outcome", "make_engine"]
 
@@ -54,16 +54,11 @@ def _maker(name: str) -> Callable[..., Engine]:
         from vxlab.experiments.engines.ray_engine import RayEngine
 
         return RayEngine
-    near = get_close_matches(name, ENGINES, n=1)
-    meant = f"did you mean {near[0]!r}? " if near else ""
-    raise VxlabError(f"engine={name!r} is unknown; {meant}choose one of {', '.join(ENGINES)}")
+    raise VxlabError(f"engine={name!r} is unknown{nearest(name, ENGINES)}")
 
 
 def _check_options(name: str, maker: Callable[..., Engine], options: dict[str, Any]) -> None:
     known = [option for option in inspect.signature(maker).parameters if option != "workers"]
     for option in options:
         if option not in known:
-            near = get_close_matches(option, known, n=1)
-            meant = f"did you mean {near[0]!r}? " if near else ""
-            takes = ", ".join(known) or "none"
-            raise VxlabError(f"engine={name!r} has no option {option!r}; {meant}its options: {takes}")
+            raise VxlabError(f"engine={name!r} has no option {option!r}{nearest(option, known, 'its options')}")

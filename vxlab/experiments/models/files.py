@@ -5,7 +5,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from vxlab.adapters.saving.adapter_files import SETTINGS_FILE
 from vxlab.errors import VxlabError
 from vxlab.experiments.assets import cache as assets
+from vxlab.words import nearest
 
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -134,10 +134,8 @@ def explain_load_error(name: str, packaged: set[str] = frozenset()) -> Iterator[
     except VxlabError:
         raise
     except Exception as error:  # a config's values may fail anywhere, and a quantised model's library may lack
-        near = get_close_matches(name, packaged, n=1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
-        known = f"Packaged: {', '.join(sorted(packaged))}. " if packaged else ""
-        raise VxlabError(f"model={name!r} cannot be loaded: {meant}{known}{_told(error)}") from error
+        known = nearest(name, sorted(packaged), "packaged") if packaged else ""
+        raise VxlabError(f"model={name!r} cannot be loaded{known}: {_told(error)}") from error
 
 
 def error_line(error: Exception) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vxlab.adapters import resolve_targets
 from vxlab.adapters.core.layer import orient
+from vxlab.checks import require_count
 from vxlab.errors import VxlabError
 from vxlab.experiments.tasks.splits import stratified_order
 
@@ -75,8 +76,7 @@ def first_gradients(
     Raises:
         VxlabError: as :func:`weight_gradients` and :func:`vxlab.resolve_targets`.
     """
-    if isinstance(batches, bool) or not isinstance(batches, int) or batches < 1:
-        raise VxlabError(f"batches={batches!r} is not a positive integer; choose 1 or more")
+    require_count("batches", batches)
     if model is None:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(spec.seed)  # the GPU's generators are not forked

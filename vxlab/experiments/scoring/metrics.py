@@ -1,6 +1,5 @@
 """Score predictions, say how uncertain a score is, and what the simplest answer would have scored."""
 
-import difflib
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.bounds import of_accuracy, of_perfect, tail
 from vxlab.experiments.scoring.formulas import OF_COUNTS, OF_VALUES, number_values, pearson_of_ranks, score_metric
 from vxlab.experiments.scoring.unit_statistics import units_of
+from vxlab.words import nearest
 
 if TYPE_CHECKING:
     from vxlab.experiments.tasks.task import Task
@@ -176,9 +176,7 @@ def prepare(name: str, predictions: Array, labels: Array) -> tuple[Array, Array]
         VxlabError: as :func:`compute`.
     """
     if name not in _METRICS:
-        near = difflib.get_close_matches(name, _METRICS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise VxlabError(f"unknown metric {name!r}{hint} Known: {', '.join(_METRICS)}")
+        raise VxlabError(f"unknown metric {name!r}{nearest(name, _METRICS)}")
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     if len(labels) == 0 or len(predictions) != len(labels):
         raise VxlabError(

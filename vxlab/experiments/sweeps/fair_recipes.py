@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from vxlab.adapters import Method, method_from_name
-from vxlab.checks import quote, settle, settle_list
+from vxlab.checks import quote, require_choice, settle, settle_list
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.spec import RunSpec
@@ -122,8 +122,7 @@ def study_run(method: Method, scale: str = "small", *, paper: str = "lora_xs", *
 
 
 def _known(scale: str, paper: str) -> None:
-    if scale not in SCALES:
-        raise VxlabError(f"scale={scale!r} is unknown; choose one of {', '.join(SCALES)}")
+    require_choice("scale", scale, SCALES)
     if paper not in (papers := presets("sweep.settings.paper")):
         raise VxlabError(f"paper={paper!r} has no grid here; choose one of {', '.join(papers)}")
 

@@ -4,7 +4,7 @@ import tomllib
 from functools import cache
 from typing import Any
 
-from vxlab.errors import VxlabError
+from vxlab.checks import require_choice
 from vxlab.paths import shipped_path
 
 SCALES = ("smoke", "small", "paper")
@@ -23,8 +23,7 @@ def scale_settings(what: str, scale: str) -> dict[str, Any]:
     >>> scale_settings("sweep.ranks", "smoke")["vera"]
     (4, 8)
     """
-    if scale not in SCALES:
-        raise VxlabError(f"scale={scale!r} is unknown; choose one of {', '.join(SCALES)}")
+    require_choice("scale", scale, SCALES)
     return dict(presets(what).get(scale, {}))
 
 

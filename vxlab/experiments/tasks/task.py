@@ -1,6 +1,5 @@
 """What a model is fine-tuned on: labelled texts in three splits, with their metrics."""
 
-import difflib
 import hashlib
 import json
 import re
@@ -28,6 +27,7 @@ from vxlab.experiments.tasks.splits import sample
 from vxlab.experiments.tasks.three_splits import complete_splits, tell_replaced
 from vxlab.experiments.tasks.units import SHARED_TEXTS, number_units
 from vxlab.warn import warn_once
+from vxlab.words import nearest
 
 if TYPE_CHECKING:
     import datasets
@@ -192,12 +192,12 @@ def _read(name: str, folder: Path | None, columns: Columns) -> Reading:
     if _exists(path) and (folder or name):  # the empty name is no task, though Path('') is this folder
         return Reading(read_splits(path), columns, f"local files, {path.name}")
     if folder is not None:
-        raise VxlabError(f"folder={folder}: no such file or folder{_nearest(name)}")
+        raise VxlabError(f"folder={folder}: no such file or folder{nearest(name.lower(), _NAMES)}")
     if _HUB_ID.fullmatch(name) and path.suffix not in SUFFIXES:
         return read_hub(name, columns)
     raise VxlabError(
-        f"unknown task {name!r:.200}{_nearest(name)}\n"
-        f"Name one of {', '.join(_NAMES)}; a file or folder that exists; or a hub data set as org/name."
+        f"unknown task {name!r:.200}{nearest(name.lower(), _NAMES)}\n"
+        "Name one of these, a file or folder that exists, or a hub data set as org/name."
     )
 
 
@@ -213,11 +213,6 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:  # a name too long for a file
         return False
-
-
-def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name.lower(), _NAMES, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _together(train: pd.DataFrame) -> Ids | None:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vxlab.adapters import LoRAXS, Method, VeRA
-from vxlab.adapters.core.family import nearest
 from vxlab.errors import VxlabError
 from vxlab.experiments.models.load import load_model
 from vxlab.experiments.runs.trained import layer_weights
@@ -12,6 +11,7 @@ from vxlab.experiments.sweeps.fair_recipes import fair_study
 from vxlab.experiments.sweeps.protocol import Candidate, FairSweep
 from vxlab.experiments.sweeps.rates import first_step, reach
 from vxlab.studies.scales import study_settings
+from vxlab.words import nearest
 
 if TYPE_CHECKING:
     from torch import Tensor

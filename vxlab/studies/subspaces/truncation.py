@@ -14,6 +14,7 @@ from vxlab.adapters import Full, resolve_targets
 from vxlab.adapters.core.layer import linear_weight
 from vxlab.adapters.core.roles import role_of
 from vxlab.analysis.bands import cut_band
+from vxlab.checks import require_choice
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.record import RunRecord
@@ -210,8 +211,7 @@ def _known(roles: Sequence[str], subject: _Subject) -> list[str]:
 
 
 def _check(record: RunRecord, what: str, fractions: Sequence[float]) -> None:
-    if what not in KEPT:
-        raise VxlabError(f"what={what!r} is unknown; choose one of {', '.join(KEPT)}")
+    require_choice("what", what, KEPT)
     if record.spec["method"]["name"] != "full" or record.status != "finished":
         told = f"a {record.status} run of {record.spec['method']['name']}"
         raise VxlabError(f"run {record.key[:12]} is {told}; truncation needs a finished run of Full()")

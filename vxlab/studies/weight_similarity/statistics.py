@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from vxlab.adapters.core.family import nearest
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.evidence import Evidence, from_interval
 from vxlab.experiments.scoring.significance import holm
 from vxlab.studies.weight_similarity.table import MEASURES
+from vxlab.words import nearest
 
 if TYPE_CHECKING:
     import pandas as pd

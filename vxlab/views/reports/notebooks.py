@@ -4,7 +4,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vxlab.errors import VxlabError
 from vxlab.paths import shipped_path
 from vxlab.redact import redact
+from vxlab.words import nearest
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -37,9 +37,8 @@ def find(name: str | Path) -> Path:
         return shipped_path("notebooks", stem + ".ipynb")
     if own.is_file():
         return own.absolute()
-    near = get_close_matches(stem, names(), n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"shipped are {', '.join(names()) or 'none'}"
-    raise VxlabError(f"there is no notebook {str(name)!r}; {hint} (A notebook of your own is named by its path.)")
+    hint = nearest(stem, names(), "shipped")
+    raise VxlabError(f"there is no notebook {str(name)!r}{hint}. A notebook of your own is named by its path.")
 
 
 def load(path: Path) -> "NotebookNode":

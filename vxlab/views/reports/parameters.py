@@ -12,13 +12,13 @@ import re
 import tokenize
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
 
 from vxlab.errors import VxlabError
 from vxlab.redact import redact, refuse_secret
 from vxlab.views.reports.notebooks import load
+from vxlab.words import nearest
 
 _ACCEPTED: dict[str, type] = {"str": str, "bool": bool, "int": Integral, "float": Real}
 _BUILT: dict[str, type] = {"str": str, "bool": bool, "int": int, "float": float}
@@ -200,11 +200,8 @@ def _wanted(hint: str) -> str:
 
 
 def _refuse_unknown(name: str, known: Mapping[str, Parameter], notebook: str) -> None:
-    if name in known:
-        return
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise VxlabError(f"{notebook} has no parameter {name!r}; {hint}It has: {', '.join(known) or 'none'}")
+    if name not in known:
+        raise VxlabError(f"{notebook} has no parameter {name!r}{nearest(name, known, 'it has')}")
 
 
 def _tagged_source(notebook: Path) -> str:

@@ -1,11 +1,11 @@
 """A table for a reader: chosen columns under headings of their own, numbers as written, what data hold as text."""
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vxlab.errors import VxlabError
 from vxlab.views.style.plain import escape, escape_all
+from vxlab.words import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,9 +60,7 @@ def _style(table: "pd.DataFrame", columns: Mapping[str, Heading] | None, precisi
 def _require(table: "pd.DataFrame", chosen: Mapping[str, Any]) -> None:
     for name in chosen:
         if name not in table:
-            near = get_close_matches(name, map(str, table.columns), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(str, table.columns))}"
-            raise VxlabError(f"columns: the table has no column {name!r}; {hint}")
+            raise VxlabError(f"columns: the table has no column {name!r}{nearest(name, table.columns, 'it has')}")
 
 
 def _formatter(form: str | Callable[[Any], str]) -> str | Callable[[Any], str]:

@@ -1,0 +1,100 @@
+"""Numbers, lists and names as sentences and errors write them."""
+
+import math
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+def write_number(value: float, form: str) -> str:
+    """Return a number with a true minus sign.
+
+    Args:
+        value: the number.
+        form: as :func:`format` takes it; a z in it takes the sign from what rounds to zero.
+
+    >>> write_number(-0.031, ".3f"), write_number(-0.0002, "z.1f"), write_number(0.5, "+.1f")
+    ('−0.031', '0.0', '+0.5')
+    """
+    return with_minus(f"{value:{form}}")
+
+
+def with_minus(text: str) -> str:
+    """Return a text of numbers with true minus signs."""
+    return text.replace("-", "−")
+
+
+def count_in_words(number: int, noun: str) -> str:
+    """Return a number of things.
+
+    >>> count_in_words(1, "run"), count_in_words(1200, "seed")
+    ('1 run', '1,200 seeds')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def list_in_words(words: Sequence[str]) -> str:
+    """Return a list as a sentence has it.
+
+    >>> list_in_words(["a", "b", "c"]), list_in_words(["a"]), list_in_words([])
+    ('a, b and c', 'a', '')
+    """
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def percent(share: float) -> str:
+    """Return a share in percent with three digits, however small.
+
+    >>> percent(0.000342), percent(0.5), percent(1.0)
+    ('0.0342 %', '50 %', '100 %')
+    """
+    return f"{100 * share:.3g} %" if 100 * share >= 1e-3 or not share else f"{100 * share:.1e} %"
+
+
+def in_bytes(number: float) -> str:
+    """Return a number of bytes with three digits.
+
+    >>> in_bytes(830), in_bytes(25_942), in_bytes(2_363_734)
+    ('830 B', '25.9 kB', '2.36 MB')
+    """
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}" if number < 1000 * size else f"{number / size:,.0f} {unit}"
+    return f"{number:.0f} B"
+
+
+def duration_in_words(seconds: float) -> str:
+    """Return how long something took.
+
+    >>> duration_in_words(7.26), duration_in_words(187)
+    ('7.3 s', '3 min 7 s')
+    """
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def time_left(seconds: float) -> str:
+    """Return how long something will take, rounded up to what a reader waits for.
+
+    >>> time_left(6.2), time_left(187), time_left(5000)
+    ('7 s', '4 min', '1 h 24 min')
+    """
+    if seconds < 60:
+        return f"{math.ceil(seconds)} s"
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def nearest(word: object, choices: Iterable[object], what: str = "known") -> str:
+    """Return the end of an error on an unknown word: the choice most like it, and all of them.
+
+    Args:
+        word: what was given.
+        choices: what could have been.
+        what: says what the choices are.
+
+    >>> nearest("lorra", ["lora", "vera"]), nearest("x", [], "there are")
+    ("; did you mean 'lora'? (known: lora, vera)", '; there are: none')
+    """
+    texts = list(map(str, choices))
+    near = get_close_matches(str(word), texts, n=1, cutoff=0.5)
+    listed = f"{what}: {', '.join(texts) or 'none'}"
+    return f"; did you mean {near[0]!r}? ({listed})" if near else f"; {listed}"
