@@ -112,7 +112,7 @@ def test_a_hub_id_that_is_a_folder_here_is_the_folder(tmp_path, monkeypatch):
         ("sst-3", "unknown task 'sst-3'; did you mean 'sst2'?"),
         (
             "./no/such/folder",
-            "unknown task './no/such/folder'; known: rotten_tomatoes, cola, .*\nName one of these, a file or folder",
+            "unknown task './no/such/folder'; known: rotten_tomatoes, cola, .*\nName one of these, a file",
         ),
         ("data/train.csv", "unknown task 'data/train.csv'"),
         ("", "unknown task ''"),

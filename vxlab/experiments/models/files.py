@@ -135,7 +135,7 @@ def explain_load_error(name: str, packaged: set[str] = frozenset()) -> Iterator[
         raise
     except Exception as error:  # a config's values may fail anywhere, and a quantised model's library may lack
         known = nearest(name, sorted(packaged), "packaged") if packaged else ""
-        raise VxlabError(f"model={name!r} cannot be loaded{known}: {_told(error)}") from error
+        raise VxlabError(f"model={name!r} cannot be loaded: {_told(error).rstrip('.')}{known}") from error
 
 
 def error_line(error: Exception) -> str:
