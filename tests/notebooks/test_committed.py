@@ -1,4 +1,4 @@
-"""What every committed notebook is like: no outputs, readable parameters, no definitions."""
+"""What every committed notebook is like: no outputs, readable parameters, short definitions."""
 
 import ast
 import json
@@ -12,7 +12,7 @@ from vxlab.paths import shipped_path
 from vxlab.views.reports.parameters import read
 
 NOTEBOOKS = sorted(shipped_path("notebooks").glob("*.ipynb"))
-LONGEST_DEFINITION = 3  # lines: what needs more belongs in the library
+LONGEST_DEFINITION = 12  # lines, and only where the definition is the experiment: the rest belongs in the library
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 
@@ -80,7 +80,7 @@ def test_it_opens_with_a_heading_and_a_question(path):
 
 
 @each_notebook
-def test_it_defines_nothing_longer_than_three_lines(path):
+def test_it_defines_nothing_long(path):
     for cell in _code(path):
         for node in ast.walk(ast.parse(cell.source)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
