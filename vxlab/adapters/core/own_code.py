@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -18,23 +18,23 @@ _WRITTEN_BY_DATACLASSES = ("__init__", "__repr__", "__eq__", "__hash__", "__seta
 _NEVER_OWN = {"", "vxlab", "torch", "transformers", "numpy", *sys.stdlib_module_names}
 
 
-def is_own(cls: type) -> bool:
-    """Say whether a class is a user's, and not vxlab's."""
-    return _top(cls) != "vxlab"
+def is_own(code: type | Callable[..., Any]) -> bool:
+    """Say whether a class or a function is a user's, and not vxlab's."""
+    return _top(code) != "vxlab"
 
 
-def code_version(cls: type) -> dict[str, str]:
-    """Return the sha256 of the code that makes a user's class, as ``{"code": ...}``; nothing for one of vxlab's.
+def code_version(code: type | Callable[..., Any]) -> dict[str, str]:
+    """Return the sha256 of the code of a user's class or function, as ``{"code": ...}``; nothing for one of vxlab's.
 
     It covers the methods of the class and of its bases outside vxlab, and what they name of the user's modules:
     functions, classes, numbers, texts, tensors and containers of plain values, directly or through each other. It is
     of the code as Python runs it: comments, docstrings and layout are not in it, and Python's version is; so it needs
     no source, and what counts is the code that is loaded and not the file as it lies there now.
     """
-    if not is_own(cls):
+    if not is_own(code):
         return {}
-    walk = _Walk(_top(cls))
-    walk.add("", cls)
+    walk = _Walk(_top(code))
+    walk.add("", code)
     text = json.dumps([list(sys.version_info[:2]), sorted(walk.parts)])
     return {"code": hashlib.sha256(text.encode()).hexdigest()}
 

@@ -49,6 +49,11 @@ class Job:
     device: str
     precision: str
 
+    @property
+    def digest(self) -> str:
+        """what tells a job from every other to whom computes from it"""
+        return self.key
+
 
 class Materials:
     """Load what runs need, and keep the last of it for the next run.

@@ -1,64 +1,146 @@
 """Tables that took long to compute, kept beside the store's runs."""
 
+import dataclasses
 import hashlib
+import importlib.metadata
+import inspect
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from vxlab._version import __version__
+from torch import Tensor, nn
+
+import vxlab
+from vxlab.adapters.core.own_code import code_version
+from vxlab.checks import quote
 from vxlab.errors import VxlabError
+from vxlab.experiments.hardware import library_versions
+from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.store import Where, open_store
+from vxlab.spectra.cache import entry_key
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Tables = TypeVar("Tables")
 
-def kept_table(
-    name: str, identity: Mapping[str, Any], compute: "Callable[[], pd.DataFrame]", *, store: Where = None
-) -> "pd.DataFrame":
-    """Return a computed table: the one that is kept, or else a new one, which is kept from then on.
+_PACKAGE = Path(vxlab.__file__).parent
+_WITHOUT_NUMBERS = ("cli", "views")
+"""The packages of vxlab that draw and tell, which no module below imports."""
 
-    It lies in ``tables/`` beside the runs' folders as Parquet, under its name and the hash of its identity and of
-    vxlab's version. A file that cannot be read is computed anew; the folder may be deleted at any time.
+
+def kept_table(compute: Callable[..., Tables], *args: Any, store: Where = None, **kwargs: Any) -> Tables:
+    """Return ``compute(*args, **kwargs)``: what is kept of it, or else computed now and kept from then on.
+
+    Tables lie in ``tables/`` beside the runs' folders as Parquet, each under the function's name and the hash of all
+    that decides its numbers: the function, its arguments with the defaults in force (of a record all that it holds,
+    of a model its weights), the versions of the libraries, and the code. Of vxlab's code every line counts that is not
+    of the command line or of views, also a comment: which of it a table depends on, only running it would tell. Where
+    vxlab's files were changed since this process started, what runs here is no longer what they say, and nothing is
+    read or kept. Of a function of your own all counts that it reaches by name. A file that cannot be read is computed
+    anew; the folder may be deleted at any time.
 
     Args:
-        name: what the table is, in letters, digits, - and _; the start of the file's name.
-        identity: all that decides its numbers, such as digests of records, settings and seeds, as JSON values. A run's
-            key does not decide them: it may be trained again.
-        compute: makes the table; its columns hold numbers, booleans or text.
-        store: as :func:`vxlab.run` takes it.
+        compute: returns a table, or a named tuple of tables, and says in its annotation which. Columns hold numbers,
+            booleans or text. A function with a name and no enclosing one: what it works on are its arguments.
+        args: numbers, texts, tensors, models, records and jobs of runs, methods, and containers of these.
+        store: as :func:`vxlab.run` takes it; not passed on.
+        kwargs: as ``args``.
 
     Raises:
-        VxlabError: the name is no name, or the identity holds what JSON cannot.
+        VxlabError: the function is a lambda or encloses values, or an argument has no content that a hash could hold.
+        TypeError: the function does not take these arguments.
         OSError: the folder cannot be written.
 
     >>> import pandas as pd, tempfile
+    >>> def squares(of: list[int]) -> pd.DataFrame:
+    ...     return pd.DataFrame({"x": of, "y": [x**2 for x in of]})
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for _ in range(2):
-    ...         table = kept_table("squares", {"of": [2]}, lambda: pd.DataFrame({"x": [2], "y": [4]}), store=folder)
+    ...         table = kept_table(squares, [2], store=folder)
     >>> table["y"].tolist()
     [4]
     """
-    import pandas as pd
-
-    if not re.fullmatch(r"[\w-]+", name):
-        raise VxlabError(f"name={name!r} is not the name of a table; use letters, digits, - and _")
+    if _source_hash() != _STARTED_WITH:
+        return compute(*args, **kwargs)
+    name, annotation = _name(compute), inspect.signature(compute).return_annotation
+    parts = [f"-{field}" for field in getattr(annotation, "_fields", ())]
     with open_store(store) as results:
-        path = results.folder / "tables" / f"{name}-{_digest(name, identity)[:16]}.parquet"
-    if (found := _read(path)) is not None:
-        return found
-    table = compute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        table.to_parquet(new, index=False)
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
-    return pd.read_parquet(path)  # the same now as the next time
+        start = results.folder / "tables" / name
+    digest = _digest(compute, inspect.signature(compute).bind(*args, **kwargs))
+    paths = [start.with_name(f"{name}{part}-{digest[:16]}.parquet") for part in parts or [""]]
+    found = [_read(path) for path in paths]
+    if any(table is None for table in found):
+        made: Any = compute(*args, **kwargs)
+        found = [_keep(table, path) for table, path in zip(made if parts else [made], paths, strict=True)]
+    return annotation(*found) if parts else found[0]  # type: ignore[return-value]
+
+
+def _name(compute: Callable[..., Any]) -> str:
+    """Return what the function's tables are called, or refuse one that works on more than its arguments."""
+    inner = inspect.unwrap(compute)
+    if not inspect.isfunction(inner) or inner.__closure__ or not inner.__name__.isidentifier():
+        raise VxlabError(
+            f"compute={quote(compute)} must be a function with a name that encloses no values of another; define it "
+            "with def at the top of a module or cell, and give it what it works on as arguments"
+        )
+    return re.sub("_+", "-", inner.__name__.strip("_"))
+
+
+def _digest(compute: Callable[..., Any], bound: inspect.BoundArguments) -> str:
+    bound.apply_defaults()
+    versions = {library: version for library, version in library_versions().items() if library != "commit"}
+    identity = {
+        "function": [compute.__module__, compute.__qualname__, code_version(compute)],
+        "arguments": {name: _content(value, name) for name, value in bound.arguments.items()},
+        "versions": versions | {"scipy": importlib.metadata.version("scipy")},
+        "vxlab": _STARTED_WITH,
+    }
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+
+def _content(value: Any, name: str) -> Any:
+    """Return all that an argument stands for as JSON values that no other argument has."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Tensor):
+        return ["tensor", entry_key(value, "argument")]
+    if isinstance(value, nn.Module):
+        config = getattr(value, "config", None)
+        weights = {key: entry_key(tensor, "argument") for key, tensor in value.state_dict().items()}
+        return ["model", repr(value), value.training, str(config), weights]
+    if isinstance(value, Mapping):
+        return ["mapping", [[_content(key, name), _content(item, name)] for key, item in value.items()]]
+    if isinstance(value, Sequence):
+        return ["sequence", [_content(item, name) for item in value]]
+    about = [type(value).__module__, type(value).__qualname__, code_version(type(value))]
+    if isinstance(digest := getattr(value, "digest", None), str):
+        return [*about, digest]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type | RunSpec):
+        return [*about, {each.name: _content(getattr(value, each.name), name) for each in dataclasses.fields(value)}]
+    advice = "its names stand for files that may change; give its job, from Materials().job(spec)"
+    others = "give numbers, texts, tensors, models, records or jobs of runs, methods, or containers of these"
+    raise VxlabError(
+        f"{name}={quote(value)} cannot be told from another with the same name: "
+        f"{advice if isinstance(value, RunSpec) else others}"
+    )
+
+
+def _source_hash() -> str:
+    """Return the sha256 of vxlab's files as they lie there now, but for those that no number depends on."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        place = path.relative_to(_PACKAGE)
+        if place.parts[0] not in _WITHOUT_NUMBERS:
+            digest.update(f"{place.as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+_STARTED_WITH = _source_hash()
+"""of the files from which this process's modules come, as near as can be had"""
 
 
 def _read(path: Path) -> "pd.DataFrame | None":
@@ -70,9 +152,14 @@ def _read(path: Path) -> "pd.DataFrame | None":
         return None
 
 
-def _digest(name: str, identity: Mapping[str, Any]) -> str:
+def _keep(table: "pd.DataFrame", path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        text = json.dumps({**identity, "vxlab": __version__}, sort_keys=True)
-    except TypeError as error:
-        raise VxlabError(f"the identity of table {name!r} holds what JSON cannot: {error}; use plain values") from error
-    return hashlib.sha256(text.encode()).hexdigest()
+        table.to_parquet(new, index=False)
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+    return pd.read_parquet(path)  # the same now as the next time

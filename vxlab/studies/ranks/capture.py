@@ -1,20 +1,18 @@
 """The share of the first gradient that each method can follow at every rank, block by block."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from vxlab.adapters import Family, resolve_targets
-from vxlab.adapters.core.layer import linear_weight
-from vxlab.experiments.runs.gradients import FIRST_BATCHES, first_gradients
-from vxlab.experiments.runs.inputs import Materials
+from vxlab.experiments.runs.gradients import first_gradients
+from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.computed_tables import kept_table
 from vxlab.experiments.store.store import Where
 from vxlab.progress import progress_bar
-from vxlab.spectra.cache import entry_key
 from vxlab.studies.capture import Gradients, capture_table
 from vxlab.studies.ranks.table import FAMILIES, Targets, adapter, targets_name
 
@@ -50,32 +48,20 @@ def captured_table(
     layers = resolve_targets(model, targets)
     own = sizes[(sizes["targets"] == targets_name(targets)) & sizes["family"].isin(FAMILIES)]
     places = [(str(family), int(rank)) for family, rank in zip(own["family"], own["rank"], strict=True)]
-    origin, found = _gradients(gradients, targets, layers)
-
-    def compute() -> "pd.DataFrame":
-        return _captured(model, found(), [adapter(*each, layers) for each in places], targets)
-
-    if store is None:
-        return compute()
-    weights = {name: entry_key(linear_weight(layer), "weight") for name, layer in layers.items()}
-    return kept_table("captured", {"weights": weights, "gradients": origin, "methods": places}, compute, store=store)
-
-
-def _gradients(
-    given: Gradients | RunSpec, targets: Targets, layers: Iterable[str]
-) -> tuple[dict[str, Any], Callable[[], Gradients]]:
-    """Return what decides the gradients, and how to have them."""
-    if not isinstance(given, RunSpec):
-        return {name: entry_key(given[name], "gradient") for name in layers if name in given}, lambda: given
-    spec, materials = replace(given, targets=targets if isinstance(targets, str) else tuple(targets)), Materials()
-    settings = {name: value for name, value in spec.settings().items() if name != "method"}
-    origin = {"run": settings, "identity": materials.job(spec).identity, "batches": FIRST_BATCHES}
-    return origin, lambda: first_gradients(spec, materials)
+    origin: Gradients | Job
+    if isinstance(gradients, RunSpec):
+        named = targets if isinstance(targets, str) else tuple(targets)
+        origin = Materials().job(replace(gradients, targets=named))
+    else:
+        origin = {name: gradients[name] for name in layers if name in gradients}
+    asked = model, origin, [adapter(*each, layers) for each in places], targets
+    return _captured(*asked) if store is None else kept_table(_captured, *asked, store=store)
 
 
-def _captured(model: nn.Module, gradients: Gradients, methods: Sequence[Family], targets: Targets) -> "pd.DataFrame":
+def _captured(model: nn.Module, origin: Gradients | Job, methods: Sequence[Family], targets: Targets) -> "pd.DataFrame":
     import pandas as pd
 
+    gradients = first_gradients(origin.spec, Materials()) if isinstance(origin, Job) else origin
     bar = progress_bar(len(methods), "captured shares", "method")
     tables = []
     for method in methods:  # one at a time, so that the bar moves

@@ -1,7 +1,7 @@
 """Where one run's update lies in the spectra of the weights it started from, for bands of every size."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -64,14 +64,7 @@ def run_bands(
         raise VxlabError("fractions is empty, so there is no band to show; give shares above 0, at most 1")
     whole = record.spec["method"]["name"] == "full"
     wanted = targets or ("all-linear" if whole else record.spec.get("targets", "all-linear"))
-    tables = _Tables(record, wanted, sizes, directions)
-    named = wanted if isinstance(wanted, str) else list(wanted)
-    identity = {"run": record.digest, "targets": named, "fractions": sizes, "directions": directions}
-    return Whereabouts(
-        kept_table("run-spectra", identity, lambda: tables.found.spectra, store=store),
-        kept_table("run-band-energies", identity, lambda: tables.found.energies, store=store),
-        kept_table("run-band-angles", identity, lambda: tables.found.angles, store=store),
-    )
+    return kept_table(_run_bands, record, wanted, sizes, directions, store=store)
 
 
 def angles_by_size(
@@ -111,52 +104,40 @@ def angles_by_size(
     return pd.DataFrame(rows, columns=_ANGLES)
 
 
-class _Tables:
-    """The tables of a run, computed together when one of them is asked for."""
+def _run_bands(
+    record: RunRecord, targets: str | Sequence[str], fractions: Sequence[float], directions: int
+) -> Whereabouts:
+    """Return all three block by block: the singular vectors of a whole model need not be held at once."""
+    weights, updates = _load(record, targets)
+    name, blocks = method_label(record.spec["method"]), {block_and_role(layer)[0]: None for layer in weights}
+    parts = []
+    with progress_bar(len(blocks), "spectra of the weights", "block") as bar:
+        for block in blocks:
+            own = {layer: updates[layer] for layer in weights if block_and_role(layer)[0] == block}
+            triplets = decompose_weights({layer: weights[layer] for layer in own})
+            dense = decompose_weights({layer: update for layer, update in own.items() if isinstance(update, Tensor)})
+            known: dict[str, Triplets | Update] = {
+                **dense, **{layer: update for layer, update in own.items() if not isinstance(update, Tensor)},
+            }  # fmt: skip
+            parts.append((
+                spectra_table({"W": triplets, name: known}),
+                band_energies(triplets, {name: own}, fractions=fractions),
+                angles_by_size(triplets, {name: known}, fractions=fractions, directions=directions),
+            ))  # fmt: skip
+            bar.update()
+    return Whereabouts(*(_joined(tables) for tables in zip(*parts, strict=True)))
 
-    def __init__(
-        self, record: RunRecord, targets: str | Sequence[str], fractions: Sequence[float], directions: int
-    ) -> None:
-        self._record, self._targets, self._sizes, self._directions = record, targets, fractions, directions
 
-    @cached_property
-    def found(self) -> Whereabouts:
-        """All three, block by block: the singular vectors of a whole model need not be held at once."""
-        weights, updates = self._loaded()
-        name, blocks = method_label(self._record.spec["method"]), {block_and_role(layer)[0]: None for layer in weights}
-        parts = []
-        with progress_bar(len(blocks), "spectra of the weights", "block") as bar:
-            for block in blocks:
-                own = {layer: updates[layer] for layer in weights if block_and_role(layer)[0] == block}
-                parts.append(self._of(name, {layer: weights[layer] for layer in own}, own))
-                bar.update()
-        return Whereabouts(*(_joined(tables) for tables in zip(*parts, strict=True)))
-
-    def _of(self, name: str, weights: Mapping[str, Tensor], own: "Mapping[str, Tensor | Update]") -> Whereabouts:
-        triplets = decompose_weights(weights)
-        dense = decompose_weights({layer: update for layer, update in own.items() if isinstance(update, Tensor)})
-        thin = {layer: update for layer, update in own.items() if not isinstance(update, Tensor)}
-        known: dict[str, Triplets | Update] = {**dense, **thin}
-        return Whereabouts(
-            spectra_table({"W": triplets, name: known}),
-            band_energies(triplets, {name: own}, fractions=self._sizes),
-            angles_by_size(triplets, {name: known}, fractions=self._sizes, directions=self._directions),
+def _load(record: RunRecord, targets: str | Sequence[str]) -> "tuple[dict[str, Tensor], Mapping[str, Tensor | Update]]":
+    whole = record.spec["method"]["name"] == "full"
+    updates: Mapping[str, Tensor | Update] = full_updates(record, targets) if whole else trained_updates(record)
+    weights = {layer: W for layer, W in base_weights(record, targets).items() if layer in updates}
+    if not weights:
+        raise VxlabError(
+            f"targets={targets!r} names no layer that run {record.key[:12]} trained; it trained "
+            f"{', '.join(dict.fromkeys(block_and_role(layer)[1] for layer in updates))}"
         )
-
-    def _loaded(self) -> "tuple[dict[str, Tensor], Mapping[str, Tensor | Update]]":
-        record = self._record
-        updates: Mapping[str, Tensor | Update]
-        if record.spec["method"]["name"] == "full":
-            updates = full_updates(record, self._targets)
-        else:
-            updates = trained_updates(record)
-        weights = {layer: W for layer, W in base_weights(record, self._targets).items() if layer in updates}
-        if not weights:
-            raise VxlabError(
-                f"targets={self._targets!r} names no layer that run {record.key[:12]} trained; it trained "
-                f"{', '.join(dict.fromkeys(block_and_role(layer)[1] for layer in updates))}"
-            )
-        return weights, updates
+    return weights, updates
 
 
 def _joined(tables: "Sequence[pd.DataFrame]") -> "pd.DataFrame":

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
@@ -18,7 +17,6 @@ from vxlab.experiments.sweeps.comparison import Comparison
 from vxlab.experiments.sweeps.fair_recipes import fair_study
 from vxlab.experiments.sweeps.protocol import Candidate
 from vxlab.experiments.sweeps.rates import reach
-from vxlab.spectra.weights import Triplets
 from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights, spectra_table
 
 if TYPE_CHECKING:
@@ -162,40 +160,17 @@ def whereabouts(
             raise VxlabError(f"the run of {name} {record.status}, so its update says nothing; lower its learning rate")
     if len({(record.spec["model"], record.identity.get("model")) for record in records.values()}) != 1:
         raise VxlabError("records must be of runs from one base model, whose weights their updates are laid against")
-    runs = _Loaded(records)
-    identity = {"runs": [[name, record.digest] for name, record in records.items()]}
-    sizes = sorted({*SIZES, fraction})
-    settings = {"directions": directions, "fraction": fraction, "seed": seed}
+    return kept_table(_whereabouts, records, directions, fraction, seed, store=store)
+
+
+def _whereabouts(records: Mapping[str, RunRecord], directions: int, fraction: float, seed: int) -> Whereabouts:
+    weights = decompose_weights(base_weights(next(iter(records.values()))))
+    updates: dict[str, Mapping[str, Tensor | Update]] = {
+        name: full_updates(record) if record.spec["method"]["name"] == "full" else trained_updates(record)
+        for name, record in records.items()
+    }
     return Whereabouts(
-        kept_table("spectra", identity, lambda: spectra_table({"W": runs.weights, **runs.updates}), store=store),
-        kept_table(
-            "band-energies",
-            identity | {"fractions": sizes},
-            lambda: band_energies(runs.weights, runs.updates, fractions=sizes),
-            store=store,
-        ),
-        kept_table(
-            "band-angles",
-            identity | settings,
-            lambda: band_angles(runs.weights, runs.updates, directions=directions, fraction=fraction, seed=seed),
-            store=store,
-        ),
+        spectra_table({"W": weights, **updates}),
+        band_energies(weights, updates, fractions=sorted({*SIZES, fraction})),
+        band_angles(weights, updates, directions=directions, fraction=fraction, seed=seed),
     )
-
-
-class _Loaded:
-    """Weights and updates of runs, loaded when a table asks for them."""
-
-    def __init__(self, records: Mapping[str, RunRecord]) -> None:
-        self.records = records
-
-    @cached_property
-    def weights(self) -> dict[str, Triplets]:
-        return decompose_weights(base_weights(next(iter(self.records.values()))))
-
-    @cached_property
-    def updates(self) -> "dict[str, Mapping[str, Tensor | Update]]":
-        return {
-            name: full_updates(record) if record.spec["method"]["name"] == "full" else trained_updates(record)
-            for name, record in self.records.items()
-        }

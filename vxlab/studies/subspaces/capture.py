@@ -10,7 +10,7 @@ from torch import Tensor
 from vxlab.adapters import LoRAXS, resolve_targets
 from vxlab.errors import VxlabError
 from vxlab.experiments.runs.gradients import FIRST_BATCHES, first_batches, first_gradients, weight_gradients
-from vxlab.experiments.runs.inputs import Materials
+from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.computed_tables import kept_table
 from vxlab.experiments.store.store import Where
@@ -49,30 +49,26 @@ def band_capture(
         raise VxlabError(f"batches={batches!r} is too few for an interval; choose 2 or more")
     if not ranks:
         raise VxlabError("ranks is empty; give one rank of LoRA-XS or more")
-    materials = Materials()
-    asked = [LoRAXS(rank=rank, basis=basis) for basis in bases for rank in ranks]
+    methods = [LoRAXS(rank=rank, basis=basis) for basis in bases for rank in ranks]
+    return kept_table(_band_capture, Materials().job(spec), methods, batches, store=store)
 
-    def compute() -> "pd.DataFrame":
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(spec.seed)  # the GPU's generators are not forked
-            model = materials.model(spec)
-        layers = resolve_targets(model, spec.targets)
-        judged, fresh = _judged(spec, materials, batches)
-        gradients = [weight_gradients(model, [batch], layers) for batch in judged]
-        methods = [method for method in asked if fresh or not method.needs_gradients]
-        own = any(method.needs_gradients for method in methods)
-        start = first_gradients(spec, materials, model=model) if own else None
-        with warnings.catch_warnings():
-            # A batch's gradient may have fewer directions than the rank: the rest hold nothing, whichever they are.
-            warnings.simplefilter("ignore", SubspaceWarning)
-            table = capture_table(model, gradients, methods, spec.targets, start=start)
-        return table.assign(family=[IN_WORDS[method.basis] for method in methods for _ in layers])  # method by method
 
-    identity = {
-        "run": materials.job(spec).key, "ranks": list(ranks), "bases": list(bases), "batches": batches,
-        "after": FIRST_BATCHES,
-    }  # fmt: skip
-    return kept_table("band-capture", identity, compute, store=store)
+def _band_capture(job: Job, methods: Sequence[LoRAXS], batches: int) -> "pd.DataFrame":
+    spec, materials = job.spec, Materials()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(spec.seed)  # the GPU's generators are not forked
+        model = materials.model(spec)
+    layers = resolve_targets(model, spec.targets)
+    judged, fresh = _judged(spec, materials, batches)
+    gradients = [weight_gradients(model, [batch], layers) for batch in judged]
+    methods = [method for method in methods if fresh or not method.needs_gradients]
+    own = any(method.needs_gradients for method in methods)
+    start = first_gradients(spec, materials, model=model) if own else None
+    with warnings.catch_warnings():
+        # A batch's gradient may have fewer directions than the rank: the rest hold nothing, whichever they are.
+        warnings.simplefilter("ignore", SubspaceWarning)
+        table = capture_table(model, gradients, methods, spec.targets, start=start)
+    return table.assign(family=[IN_WORDS[method.basis] for method in methods for _ in layers])  # method by method
 
 
 def _judged(spec: RunSpec, materials: Materials, batches: int) -> tuple[list[dict[str, Tensor]], bool]:

@@ -1,6 +1,6 @@
 """Which part of a fine-tuned model's spectra its answers need: keep one band of singular triplets, and ask again."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from itertools import product
@@ -80,17 +80,8 @@ def truncated_answers(
             fraction is out of its range, the device is not there, or the base model is no longer the one it trained on.
     """
     _check(record, what, fractions)
-    wanted: dict[str, Any] = {
-        "what": what, "fractions": sorted({*map(float, fractions)}), "bands": list(dict.fromkeys(bands)),
-        "roles": None if roles is None else list(dict.fromkeys(roles)), "seed": seed,
-    }  # fmt: skip
-
-    def compute() -> "pd.DataFrame":
-        import pandas as pd
-
-        return pd.DataFrame(_answered(_Subject(record, items, device), **wanted), columns=ANSWERS)
-
-    answers = kept_table("truncated", {"run": record.digest, "items": items, **wanted}, compute, store=store)
+    wanted = sorted({*map(float, fractions)}), dict.fromkeys(bands), None if roles is None else dict.fromkeys(roles)
+    answers = kept_table(_truncated, record, what, *wanted, items, seed, device, store=store)
     units, rows = record.units(), answers["item"].to_numpy()
     return answers.assign(unit=rows if units is None else units[rows])
 
@@ -145,10 +136,14 @@ class _Subject:
             linear_weight(module).copy_(weights[name])
 
 
-def _answered(
-    subject: _Subject, what: str, fractions: Sequence[float], bands: Sequence[str], roles: Any, seed: int
-) -> list[tuple[Any, ...]]:
-    chosen = list(subject.by_role) if roles is None else _known(roles, subject)
+def _truncated(
+    record: RunRecord, what: str, fractions: Iterable[float], bands: Iterable[str], roles: Iterable[str] | None,
+    items: int | None, seed: int, device: str | None,
+) -> "pd.DataFrame":  # fmt: skip
+    import pandas as pd
+
+    subject = _Subject(record, items, device)
+    chosen = list(subject.by_role) if roles is None else _known(list(roles), subject)
     states = [_Band(REMOVED, 0.0), *(_Band(*each) for each in product(bands, fractions))]
     bar = progress_bar(1 + len(chosen) * len(states), f"bands of the {what}", "evaluation")
     rows: list[tuple[Any, ...]] = []
@@ -165,7 +160,7 @@ def _answered(
             for state in states:
                 with subject.with_weights(rebuild(state), role):
                     ask(role, state)
-    return rows
+    return pd.DataFrame(rows, columns=ANSWERS)
 
 
 def _rebuilder(subject: _Subject, role: str, what: str, seed: int) -> Callable[[_Band], dict[str, Tensor]]:

@@ -42,11 +42,10 @@ def pair_table(first: RunRecord, second: RunRecord, *, store: Where = None) -> "
     require_updates(first)
     require_updates(second, "other")
     require_same_base(first, second)
-    identity = {"runs": [first.digest, second.digest]}
-    return kept_table("update-pairs", identity, lambda: _pairs(first, second), store=store)
+    return kept_table(_update_pairs, first, second, store=store)
 
 
-def _pairs(first: RunRecord, second: RunRecord) -> "pd.DataFrame":
+def _update_pairs(first: RunRecord, second: RunRecord) -> "pd.DataFrame":
     import pandas as pd
 
     return pd.DataFrame(list(_pair_rows(*_shared(first, second))), columns=_PAIRS)

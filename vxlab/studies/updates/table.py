@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -69,12 +68,7 @@ def update_tables(record: RunRecord, *, store: Where = None) -> UpdateTables:
         VxlabError: the run did not finish, trained no updates, or its base model is no longer the one it trained on.
     """
     require_updates(record)
-    computed = _Computed(record)
-    identity = {"run": record.digest}
-    return UpdateTables(
-        kept_table("update-layers", identity, lambda: computed.tables.layers, store=store),
-        kept_table("update-points", identity, lambda: computed.tables.points, store=store),
-    )
+    return kept_table(_updates, record, store=store)
 
 
 @torch.no_grad()
@@ -112,27 +106,20 @@ def _shown_tensors(layer: AdaptedLinear) -> dict[str, Tensor]:
     return _detached(layer.trained_tensors()) if isinstance(layer.family, VeRA | LoRAXS) else {}
 
 
-class _Computed:
-    """Both tables of a run, computed together when one of them is asked for."""
+def _updates(record: RunRecord) -> UpdateTables:
+    import pandas as pd
 
-    def __init__(self, record: RunRecord) -> None:
-        self._record = record
-
-    @cached_property
-    def tables(self) -> UpdateTables:
-        import pandas as pd
-
-        layers = trained_layers(self._record)
-        rows, points = [], []
-        with progress_bar(len(layers), f"updates of {method_label(self._record.spec['method'])}", "layer") as bar:
-            for name, layer in layers.items():
-                row, similarities = _row(name, layer)
-                rows.append(row)
-                lines = _lines(layer) | {"similarity": list(enumerate(similarities, 1))}
-                points += [(name, what, at, value) for what, line in lines.items() for at, value in line]
-                bar.update()
-        columns = ["layer", "what", "at", "value"]
-        return UpdateTables(pd.DataFrame(rows, columns=_LAYERS), pd.DataFrame(points, columns=columns))
+    layers = trained_layers(record)
+    rows, points = [], []
+    with progress_bar(len(layers), f"updates of {method_label(record.spec['method'])}", "layer") as bar:
+        for name, layer in layers.items():
+            row, similarities = _row(name, layer)
+            rows.append(row)
+            lines = _lines(layer) | {"similarity": list(enumerate(similarities, 1))}
+            points += [(name, what, at, value) for what, line in lines.items() for at, value in line]
+            bar.update()
+    columns = ["layer", "what", "at", "value"]
+    return UpdateTables(pd.DataFrame(rows, columns=_LAYERS), pd.DataFrame(points, columns=columns))
 
 
 def _row(name: str, layer: TrainedLayer) -> tuple[dict[str, Any], list[float]]:
