@@ -33,6 +33,31 @@ def band_rank(n: int, fraction: float) -> int:
     return max(1, math.floor(n * fraction + 0.5))
 
 
+def band_places(n: int, fraction: float, name: str, seed: int = 0) -> Tensor:
+    """Return which of n singular triplets a band takes, counted from the largest, ascending.
+
+    Args:
+        n: as :func:`band_rank` takes it.
+        fraction: as :func:`band_rank` takes it.
+        name: as :func:`band` takes it.
+        seed: of the random choice.
+
+    Raises:
+        VxlabError: as for :func:`band`.
+
+    >>> band_places(6, 0.5, "middle").tolist()
+    [1, 2, 3]
+    """
+    rank = band_rank(n, fraction)
+    if name not in BANDS:
+        raise VxlabError(f"name={name!r} is an unknown band; choose one of {', '.join(BANDS)}")
+    if name == "random":
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+        return order[:rank].sort().values
+    start = {"top": 0, "middle": (n - rank) // 2, "bottom": n - rank}[name]
+    return torch.arange(start, start + rank)
+
+
 def band(triplets: Triplets, fraction: float, name: str, seed: int = 0) -> Triplets:
     """Return a band of a matrix's singular triplets, k = band_rank(n, fraction) of the n given.
 
@@ -58,7 +83,7 @@ def band(triplets: Triplets, fraction: float, name: str, seed: int = 0) -> Tripl
     [3.0, 2.0]
     """
     U, S, Vh = _consistent(triplets)
-    chosen = _chosen(len(S), band_rank(len(S), fraction), name, seed)
+    chosen = band_places(len(S), fraction, name, seed)
     return Triplets(U[:, chosen], S[chosen], Vh[chosen])
 
 
@@ -86,17 +111,6 @@ def cut_band(matrix: Tensor | Triplets, fraction: float, name: str, seed: int = 
     """
     U, S, Vh = band(matrix if isinstance(matrix, tuple) else _decomposed(matrix), fraction, name, seed)
     return U.double() * S.double() @ Vh.double()
-
-
-def _chosen(n: int, rank: int, name: str, seed: int) -> Tensor:
-    """Return the numbers of a band's triplets, ascending."""
-    if name not in BANDS:
-        raise VxlabError(f"name={name!r} is an unknown band; choose one of {', '.join(BANDS)}")
-    if name == "random":
-        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-        return order[:rank].sort().values
-    start = {"top": 0, "middle": (n - rank) // 2, "bottom": n - rank}[name]
-    return torch.arange(start, start + rank)
 
 
 def _consistent(triplets: Triplets) -> Triplets:

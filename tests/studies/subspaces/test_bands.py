@@ -9,9 +9,10 @@ from toy_updates import moved_run
 import vxlab
 from vxlab.analysis.bands import band
 from vxlab.analysis.spectrum import update_svd
+from vxlab.analysis.subspaces import principal_angles, sampled_angles
 from vxlab.experiments.runs.trained import base_weights, full_updates, trained_updates
 from vxlab.studies.subspaces import bands as module
-from vxlab.studies.subspaces.bands import angles_by_size, run_bands
+from vxlab.studies.subspaces.bands import whereabouts
 from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights
 
 QUERY, DOWN = "encoder.layer.0.attention.self.query", "encoder.layer.1.output.dense"
@@ -28,24 +29,22 @@ def weights():
 
 @pytest.mark.parametrize("rank", [3, 12])
 def test_angles_are_those_of_the_full_subspaces(weights, rank):
-    updates = {
-        name: {QUERY: (_normal(16, rank), _normal(rank, 16)), DOWN: (_normal(40, rank), _normal(rank, 16))}
-        for name in ("some run",)
-    }
-    found = angles_by_size(weights, updates, fractions=(0.125, 0.5, 1.0), directions=5, seed=3)
-    for fraction, own in found.groupby("fraction"):
-        expected = band_angles(weights, updates, directions=5, fraction=fraction, seed=3)
-        both = own.merge(expected, on=["update", "layer", "block", "role", "side", "band", "number"])
-        assert len(both) == len(own) == len(expected)
-        assert (both["degrees_x"] - both["degrees_y"]).abs().max() < 1e-5
-        for name in ("chance", "chance_low", "chance_high"):
-            assert both[f"{name}_x"].tolist() == both[f"{name}_y"].tolist()
+    several = {QUERY: (_normal(16, rank), _normal(rank, 16)), DOWN: (_normal(40, rank), _normal(rank, 16))}
+    found = band_angles(weights, {"some run": several}, fractions=(0.125, 0.5, 1.0), directions=5, seed=3)
+    for (layer, side, name, fraction), rows in found.groupby(["layer", "side", "band", "fraction"]):
+        U, S, Vh = update_svd(several[layer])
+        own = band(weights[layer], fraction, name)
+        few = min(5, int((S > 1e-9).sum()))
+        A, B = (U[:, :few], own.U) if side == "output" else (Vh[:few].mT, own.Vh.mT)
+        assert rows["degrees"].tolist() == pytest.approx(torch.rad2deg(principal_angles(A, B)).tolist(), abs=1e-5)
+        drawn = torch.rad2deg(sampled_angles(A.shape[0], A.shape[1], B.shape[1], 60, 3))
+        assert rows["chance"].tolist() == torch.quantile(drawn, 0.5, dim=0).tolist()
 
 
 def test_what_a_band_holds_is_at_no_angle_to_it_and_a_zero_update_has_none(weights):
     U, _, Vh = band(weights[QUERY], 0.25, "bottom")
     planted = {"x": {QUERY: (U, Vh), DOWN: (torch.zeros(40, 2), torch.zeros(2, 16))}}
-    found = angles_by_size(weights, planted, fractions=(0.25, 0.5))
+    found = band_angles(weights, planted, fractions=(0.25, 0.5))
     assert set(found["layer"]) == {QUERY}
     inside = found[found["band"] == "bottom"]
     assert inside["degrees"].max() < 1e-5
@@ -54,8 +53,8 @@ def test_what_a_band_holds_is_at_no_angle_to_it_and_a_zero_update_has_none(weigh
 
 def test_all_triplets_of_a_dense_update_do_as_well_as_its_factors(weights):
     thin = (_normal(16, 2), _normal(2, 16))
-    wide = angles_by_size(weights, {"x": {QUERY: decompose_weights({"": thin[0] @ thin[1]})[""]}}, fractions=(0.25,))
-    narrow = angles_by_size(weights, {"x": {QUERY: update_svd(thin)}}, fractions=(0.25,))
+    wide = band_angles(weights, {"x": {QUERY: decompose_weights({"": thin[0] @ thin[1]})[""]}}, fractions=(0.25,))
+    narrow = band_angles(weights, {"x": {QUERY: update_svd(thin)}}, fractions=(0.25,))
     assert wide["degrees"].tolist() == pytest.approx(narrow["degrees"].tolist(), abs=1e-4)
     assert wide["number"].max() == 2
 
@@ -71,7 +70,7 @@ def full(tiny_model, tmp_path_factory):
 
 
 def test_a_runs_tables_are_of_its_own_weights_and_update(lora, full, tmp_path):
-    found = run_bands(lora, fractions=(0.25, 0.5), store=tmp_path)
+    found = whereabouts({"LoRA r=3": lora}, fractions=(0.25, 0.5), store=tmp_path)
     weights = decompose_weights(base_weights(lora, "query-value"))
     expected = band_energies(weights, {"LoRA r=3": trained_updates(lora)}, fractions=(0.25, 0.5))
     keys = ["layer", "band", "fraction"]
@@ -80,33 +79,33 @@ def test_a_runs_tables_are_of_its_own_weights_and_update(lora, full, tmp_path):
     assert both["both_x"].tolist() == pytest.approx(both["both_y"].tolist())
     assert set(found.spectra["of"]) == {"W", "LoRA r=3"}
     assert set(found.angles["fraction"]) == {0.25, 0.5}
-    whole = run_bands(full, fractions=(0.5,), store=tmp_path)
+    whole = whereabouts({"full": full}, fractions=(0.5,), store=tmp_path)
     assert set(whole.energies["layer"]) == set(full_updates(full))
-    mlp = run_bands(full, targets="mlp", fractions=(0.5,), store=tmp_path)
+    mlp = whereabouts({"full": full}, targets="mlp", fractions=(0.5,), store=tmp_path)
     assert set(mlp.energies["role"]) == {"up", "down"}
 
 
 def test_tables_are_read_again_without_a_model(lora, tmp_path, monkeypatch):
-    first = run_bands(lora, fractions=(0.5,), store=tmp_path)
+    first = whereabouts({"LoRA r=3": lora}, fractions=(0.5,), store=tmp_path)
     monkeypatch.setattr(module, "base_weights", None)
-    again = run_bands(lora, fractions=(0.5,), store=tmp_path)
+    again = whereabouts({"LoRA r=3": lora}, fractions=(0.5,), store=tmp_path)
     assert all(a.equals(b) for a, b in zip(first, again, strict=True))
 
 
 def test_what_is_no_trained_run_is_refused_in_words(lora, tiny_model, tmp_path):
     with pytest.raises(vxlab.VxlabError, match=r"run is None, not a trained run; give what vxlab.run\(spec\) returned"):
-        run_bands(None, store=tmp_path)
+        whereabouts({"x": None}, store=tmp_path)
     with pytest.raises(vxlab.VxlabError, match="run is of type str, not a trained run"):
-        run_bands("ab12", store=tmp_path)
+        whereabouts({"x": "ab12"}, store=tmp_path)
     diverged = dataclasses.replace(lora, status="diverged")
     with pytest.raises(vxlab.VxlabError, match=r"\(LoRA r=3\) diverged, so its update says nothing; lower"):
-        run_bands(diverged, store=tmp_path)
+        whereabouts({"x": diverged}, store=tmp_path)
     head = moved_run(tmp_path / "head", tiny_model, vxlab.Head())
     with pytest.raises(vxlab.VxlabError, match=r"\(head\) has no updates in factors"):
-        run_bands(head, store=tmp_path)
+        whereabouts({"x": head}, store=tmp_path)
     with pytest.raises(vxlab.VxlabError, match=r"targets='mlp' names no layer that run .* trained query, value$"):
-        run_bands(lora, targets="mlp", store=tmp_path)
+        whereabouts({"LoRA r=3": lora}, targets="mlp", store=tmp_path)
     with pytest.raises(vxlab.VxlabError, match="fractions is empty"):
-        run_bands(lora, fractions=(), store=tmp_path)
+        whereabouts({"LoRA r=3": lora}, fractions=(), store=tmp_path)
     with pytest.raises(vxlab.VxlabError, match="fraction=2 is no share"):
-        run_bands(lora, fractions=(2,), store=tmp_path)
+        whereabouts({"LoRA r=3": lora}, fractions=(2,), store=tmp_path)

@@ -16,14 +16,14 @@ from vxlab.experiments.runs.trained import base_weights, full_updates, trained_u
 from vxlab.experiments.sweeps.comparison import Comparison
 from vxlab.experiments.sweeps.fair_recipes import fair_study
 from vxlab.experiments.sweeps.rates import reach
-from vxlab.studies.subspaces import bases as subspace_study
+from vxlab.studies.subspaces import bands as bands_module
+from vxlab.studies.subspaces.bands import SIZES, whereabouts
 from vxlab.studies.subspaces.bases import (
     BASES,
     IN_WORDS,
     band_candidates,
     by_basis,
     finished_runs,
-    whereabouts,
 )
 from vxlab.studies.subspaces.capture import band_capture
 
@@ -101,14 +101,14 @@ def records(tiny_model: str, toy_task: str, tmp_path_factory: pytest.TempPathFac
 
 def test_whereabouts_are_of_the_runs_own_weights_and_updates(records):
     store, runs = records
-    found = whereabouts(runs, directions=2, fraction=0.5, store=store)
+    found = whereabouts(runs, directions=2, fractions=[*SIZES, 0.5], store=store)
     weights, dense = base_weights(runs["full"]), full_updates(runs["full"])
     row = found.energies.query("update == 'full' and band == 'top' and fraction == 0.5").iloc[3]
     U, _, Vt = np.linalg.svd(weights[row["layer"]].double().numpy(), full_matrices=False)
     delta, k = dense[row["layer"]].numpy(), row["rank"]
     kept = U[:, :k].T @ delta @ Vt[:k].T
     assert row["both"] == pytest.approx((kept**2).sum() / (delta**2).sum())
-    other = whereabouts({"full": runs["full"]}, fraction=0.3, store=store)
+    other = whereabouts({"full": runs["full"]}, fractions=[*SIZES, 0.3], store=store)
     assert sorted(other.energies["fraction"].unique()) == [0.0625, 0.125, 0.25, 0.3, 0.5, 0.75, 1.0]
     thin = set(found.energies.query("update == 'LoRA'")["layer"])
     assert thin == set(trained_updates(runs["LoRA"])) < set(weights)
@@ -118,21 +118,21 @@ def test_whereabouts_are_of_the_runs_own_weights_and_updates(records):
 
 def test_whereabouts_are_kept_and_read_without_a_model(records, monkeypatch):
     store, runs = records
-    first = whereabouts(runs, directions=2, fraction=0.5, store=store)
-    monkeypatch.setattr(subspace_study, "base_weights", None)
-    again = whereabouts(runs, directions=2, fraction=0.5, store=store)
+    first = whereabouts(runs, directions=2, fractions=[*SIZES, 0.5], store=store)
+    monkeypatch.setattr(bands_module, "base_weights", None)
+    again = whereabouts(runs, directions=2, fractions=[*SIZES, 0.5], store=store)
     for a, b in zip(first, again, strict=True):
         pd.testing.assert_frame_equal(a, b)
     with pytest.raises(TypeError):
-        whereabouts(runs, directions=1, fraction=0.5, store=store)
+        whereabouts(runs, directions=1, fractions=[*SIZES, 0.5], store=store)
 
 
 def test_runs_of_several_models_are_not_laid_against_one(records):
     _, runs = records
     lora = runs["LoRA"]
-    for changed in ({"spec": {**lora.spec, "model": "mpnet"}}, {"identity": {**lora.identity, "model": "ffff"}}):
-        with pytest.raises(vxlab.VxlabError, match="runs from one base model"):
-            whereabouts({**runs, "other": vxlab.RunRecord(**{**vars(lora), **changed})})
+    changed = {"identity": {**lora.identity, "model": "ffff"}}
+    with pytest.raises(vxlab.VxlabError, match="runs differ in their base models"):
+        whereabouts({**runs, "other": vxlab.RunRecord(**{**vars(lora), **changed})})
 
 
 def test_capture_by_basis_is_best_for_the_gradients_own(records, tiny_model, toy_task):
@@ -179,7 +179,7 @@ def test_a_split_without_later_batches_is_judged_without_the_gradients_basis(rec
 def test_runs_that_did_not_finish_are_refused_in_words(records):
     store, runs = records
     lost = vxlab.RunRecord(**{**vars(runs["LoRA"]), "status": "diverged"})
-    with pytest.raises(vxlab.VxlabError, match="the run of LoRA diverged, so its update says nothing"):
+    with pytest.raises(vxlab.VxlabError, match=r"LoRA r=\d+\) diverged, so its update says nothing"):
         whereabouts({**runs, "LoRA": lost}, store=store)
     table = pd.DataFrame({"key": [each.key for each in runs.values()], "status": "finished", "error": None})
     found = finished_runs(table, ["a", "b"], store=store)

@@ -57,7 +57,7 @@ def test_an_update_made_of_a_bands_directions_lies_in_it_and_in_no_other(triplet
     table = band_energies(triplets, planted, fractions=(0.25,)).set_index("band")
     assert table.loc["top", "both"] == pytest.approx(1, abs=1e-12)
     assert table.loc["bottom", "both"] == pytest.approx(0, abs=1e-12)
-    angles = band_angles(triplets, planted, directions=4, fraction=0.25)
+    angles = band_angles(triplets, planted, directions=4, fractions=(0.25,))
     assert angles[angles["band"] == "top"]["degrees"].max() < 1e-5
     assert angles[angles["band"] == "bottom"]["degrees"].min() > 90 - 1e-5
 
@@ -75,7 +75,7 @@ def test_an_update_in_factors_is_the_one_it_makes(triplets):
 
 def test_angles_are_scipys_and_chance_is_of_the_same_sizes(weights, triplets):
     update = _normal(16, 40, seed=6)
-    table = band_angles(triplets, {"full": {DOWN: update}}, directions=3, fraction=0.5)
+    table = band_angles(triplets, {"full": {DOWN: update}}, directions=3, fractions=(0.5,))
     U, _, Vt = np.linalg.svd(update.numpy(), full_matrices=False)
     own = band(triplets[DOWN], 0.5, "middle")
     for side, A, B in (("output", U[:, :3], own.U.numpy()), ("input", Vt[:3].T, own.Vh.numpy().T)):

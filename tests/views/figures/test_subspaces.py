@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from vxlab.studies.subspaces.bases import SIZES
+from vxlab.studies.subspaces.bands import SIZES
 from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights, spectra_table
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
 from vxlab.views.figures import subspaces as figures

@@ -1,30 +1,24 @@
-"""LoRA-XS in other subspaces than the top one, with rates of their own, and where finished runs' updates lie."""
+"""LoRA-XS in other subspaces than the top one, with rates of their own."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from vxlab.adapters import LoRAXS
-from vxlab.analysis.matrices import Update
 from vxlab.errors import VxlabError
 from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import base_weights, full_updates, trained_updates
-from vxlab.experiments.store.computed_tables import kept_table
 from vxlab.experiments.store.store import Where, open_store
 from vxlab.experiments.sweeps.comparison import Comparison
 from vxlab.experiments.sweeps.fair_recipes import fair_study
 from vxlab.experiments.sweeps.protocol import Candidate
 from vxlab.experiments.sweeps.rates import reach
-from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights, spectra_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BASES = ("top", "middle", "bottom", "random", "random-svd")
-SIZES = (0.0625, 0.125, 0.25, 0.5, 0.75, 1.0)
-"""Of the bands whose share of the energies is told, as fractions of the triplets."""
 IN_WORDS = {
     "top": "top of W",
     "middle": "middle of W",
@@ -127,50 +121,3 @@ def finished_runs(runs: "pd.DataFrame", names: Sequence[str], store: Where = Non
                 raise VxlabError(f"the run of {name} {row['status']}, so there is nothing to look at: {why}")
             found[name] = record
     return found
-
-
-class Whereabouts(NamedTuple):
-    """What finished runs learnt, beside the spectra of the weights they started from."""
-
-    spectra: "pd.DataFrame"
-    """from :func:`vxlab.studies.subspaces.tables.spectra_table`, of W and of every run's ΔW"""
-    energies: "pd.DataFrame"
-    """from :func:`vxlab.studies.subspaces.tables.band_energies`"""
-    angles: "pd.DataFrame"
-    """from :func:`vxlab.studies.subspaces.tables.band_angles`"""
-
-
-def whereabouts(
-    records: Mapping[str, RunRecord], *, directions: int = 8, fraction: float = 0.25, seed: int = 0, store: Where = None
-) -> Whereabouts:
-    """Return the spectra of what runs learnt, and where in the spectra of W it lies; kept beside the store's runs.
-
-    Args:
-        records: finished runs from one base model, of ``Full()`` or of adapters in factors, by the name to show.
-        directions: of every update, its strongest ones, whose angles to the bands are taken.
-        fraction: of the triplets of W that a band holds for the angles; among the energies it is one of several.
-        seed: of the random subspaces that give the angles' level of chance.
-        store: where to keep the tables, as :func:`vxlab.run` takes it.
-
-    Raises:
-        VxlabError: a run did not finish, the runs started from several models, or one trained no updates.
-    """
-    for name, record in records.items():
-        if record.status != "finished":
-            raise VxlabError(f"the run of {name} {record.status}, so its update says nothing; lower its learning rate")
-    if len({(record.spec["model"], record.identity.get("model")) for record in records.values()}) != 1:
-        raise VxlabError("records must be of runs from one base model, whose weights their updates are laid against")
-    return kept_table(_whereabouts, records, directions, fraction, seed, store=store)
-
-
-def _whereabouts(records: Mapping[str, RunRecord], directions: int, fraction: float, seed: int) -> Whereabouts:
-    weights = decompose_weights(base_weights(next(iter(records.values()))))
-    updates: dict[str, Mapping[str, Tensor | Update]] = {
-        name: full_updates(record) if record.spec["method"]["name"] == "full" else trained_updates(record)
-        for name, record in records.items()
-    }
-    return Whereabouts(
-        spectra_table({"W": weights, **updates}),
-        band_energies(weights, updates, fractions=sorted({*SIZES, fraction})),
-        band_angles(weights, updates, directions=directions, fraction=fraction, seed=seed),
-    )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vxlab.analysis.bands import band, band_rank
+from vxlab.analysis.bands import band_places, band_rank
 from vxlab.analysis.matrices import Update
 from vxlab.analysis.spectrum import (
     effective_rank,
@@ -18,10 +18,10 @@ from vxlab.analysis.spectrum import (
     update_singular_values,
     update_svd,
 )
-from vxlab.analysis.subspaces import principal_angles, sampled_angles
+from vxlab.analysis.subspaces import sampled_angles
 from vxlab.experiments.runs.trained import block_and_role
-from vxlab.spectra.decompose import in_threads
-from vxlab.spectra.weights import Triplets
+from vxlab.spectra.decompose import decompose, in_threads
+from vxlab.spectra.weights import BANDS, Triplets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,10 @@ _ENERGIES = [
     "update", *_LAYER, "band", "fraction", "rank", "weight", "output", "input", "both",
     "chance_output", "chance_input", "chance_both",
 ]  # fmt: skip
-_ANGLES = ["update", *_LAYER, "side", "band", "number", "degrees", "chance", "chance_low", "chance_high"]
+_ANGLES = [
+    "update", *_LAYER, "side", "band", "fraction", "number", "degrees",
+    "chance", "chance_low", "chance_high",
+]  # fmt: skip
 SIDES = ("output", "input")
 """The sides of W ``(out, in)``: left singular vectors lie in the space of its outputs, right ones in that of inputs."""
 
@@ -99,27 +102,28 @@ def band_energies(
 
 def band_angles(
     weights: Mapping[str, Triplets],
-    updates: Mapping[str, Mapping[str, Tensor | Update]],
+    updates: Mapping[str, Mapping[str, Tensor | Update | Triplets]],
     *,
+    fractions: Sequence[float] = (0.25,),
     directions: int = 8,
-    fraction: float = 0.25,
-    bands: Sequence[str] = ("top", "middle", "bottom"),
     seed: int = 0,
 ) -> "pd.DataFrame":
-    """Return the principal angles between an update's strongest directions and bands of its weight.
+    """Return the principal angles between updates' strongest directions and bands of their weights, of several sizes.
+
+    The directions are written in W's own singular vectors, where a band is a choice of rows: one product serves all
+    bands, and the angles are the arccosines of a few singular values, good to 1e-6 degrees.
 
     Args:
         weights: all singular triplets of W ``(out, in)``, by layer, from :func:`decompose_weights`.
-        updates: what they are to ΔW, or its factors, by layer.
+        updates: what they are to ΔW, its factors, or all its singular triplets, by layer.
+        fractions: of W's triplets that a band holds, each above 0, at most 1.
         directions: of the update's singular vectors, the first so many.
-        fraction: of W's triplets that a band holds, above 0 and at most 1.
-        bands: ``top``, ``middle`` or ``bottom``.
         seed: of the random subspaces that give the level of chance.
 
     Returns:
         One row an angle: ``update``, ``layer``, ``block``, ``role``, ``side`` (``output`` or ``input``), ``band``,
-        ``number`` from 1 (the smallest angle), ``degrees``, and of random subspaces of the same sizes ``chance`` (the
-        median), ``chance_low`` and ``chance_high`` (95 % of the draws).
+        ``fraction``, ``number`` from 1 (the smallest angle), ``degrees``, and of random subspaces of the same sizes
+        ``chance`` (the median), ``chance_low`` and ``chance_high`` (95 % of the draws).
     """
     import pandas as pd
 
@@ -128,12 +132,11 @@ def band_angles(
         for name, several in updates.items():
             if layer not in several:
                 continue
-            moved = _strongest(several[layer], directions)
-            for which in bands:
-                for side, A, B in _sides(moved, band(weights[layer], fraction, which)):
-                    if A.shape[1]:  # a zero update has no directions
-                        about = {"update": name, **_where(layer), "side": side, "band": which}
-                        rows += _angles(about, A, B, seed)
+            U, S, Vh = _strongest(several[layer], directions)
+            if len(S):  # a zero update has no directions
+                about, own = {"update": name, **_where(layer)}, weights[layer]
+                rows += _angles(about | {"side": SIDES[0]}, own.U, U, fractions, seed)
+                rows += _angles(about | {"side": SIDES[1]}, own.Vh.mT, Vh.mT, fractions, seed)
         return rows
 
     return pd.DataFrame([row for rows in in_threads(of_layer, [*weights]) for row in rows], columns=_ANGLES)
@@ -141,11 +144,9 @@ def band_angles(
 
 def decompose_weights(weights: Mapping[str, Tensor]) -> dict[str, Triplets]:
     """Return all singular triplets of matrices of any floating dtype and device, in float64 on the CPU."""
-
-    def svd(weight: Tensor) -> Triplets:
-        return Triplets(*torch.linalg.svd(weight.detach().to("cpu", torch.float64), full_matrices=False))
-
-    return dict(zip(weights, in_threads(svd, [*weights.values()]), strict=True))
+    keeps = [slice(0, min(weight.shape)) for weight in weights.values()]
+    found = decompose([*weights.values()], keeps)
+    return {layer: Triplets(each.U, each.S, each.Vh) for layer, each in zip(weights, found, strict=True)}
 
 
 def _spectrum(of: str, layer: str, values: Tensor, n: int) -> Iterator[dict[str, Any]]:
@@ -177,12 +178,11 @@ def _energies(
     left, right = U.mT @ delta, delta @ Vh.mT
     # In W's own coordinates a projection on a band is a choice of rows and columns.
     by_output, by_input, by_both = left.square().sum(1), right.square().sum(0), (left @ Vh.mT).square()
-    (out, into), places = delta.shape, torch.arange(n, dtype=torch.float64)
+    out, into = delta.shape
     for which in bands:
         for fraction in fractions:
             rank = band_rank(n, fraction)
-            # The band of triplets whose values are their places says which it takes.
-            chosen = band(Triplets(torch.eye(1, n), places, torch.eye(n, 1)), fraction, which).S.long()
+            chosen = band_places(n, fraction, which)
             yield {
                 "band": which, "fraction": fraction, "rank": rank,
                 "weight": float(S[chosen].square().sum() / S.square().sum()),
@@ -192,31 +192,35 @@ def _energies(
             }  # fmt: skip
 
 
-def _strongest(update: Tensor | Update, directions: int) -> Triplets:
+def _strongest(update: Tensor | Update | Triplets, directions: int) -> Triplets:
     """Return an update's first triplets; fewer where its rank is lower."""
-    U, S, Vh = decompose_weights({"": update})[""] if isinstance(update, Tensor) else update_svd(update)
+    if isinstance(update, Tensor):
+        update = decompose_weights({"": update})[""]
+    U, S, Vh = update if isinstance(update, Triplets) else update_svd(update)
     there = int((S[:directions] > len(S) * torch.finfo(torch.float64).eps * S[0]).sum())
     return Triplets(U[:, :there], S[:there], Vh[:there])
 
 
-def _sides(moved: Triplets, own: Triplets) -> Iterator[tuple[str, Tensor, Tensor]]:
-    yield SIDES[0], moved.U, own.U
-    yield SIDES[1], moved.Vh.mT, own.Vh.mT
+def _angles(
+    about: Mapping[str, Any], own: Tensor, moved: Tensor, fractions: Sequence[float], seed: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the angles of some directions ``(n, a)`` to every band of W's vectors ``(n, k)`` of one side."""
+    inside, k = own.mT @ moved, own.shape[1]
+    for band_name in BANDS:
+        for fraction in fractions:
+            rank = band_rank(k, fraction)
+            chosen = band_places(k, fraction, band_name)
+            cosines = torch.linalg.svdvals(inside[chosen]).clamp(max=1)
+            found = torch.rad2deg(torch.arccos(cosines)).tolist()
+            levels = _chance(own.shape[0], moved.shape[1], rank, seed)
+            for number, (degrees, chance, low, high) in enumerate(zip(found, *levels, strict=True), 1):
+                yield {
+                    **about, "band": band_name, "fraction": fraction, "number": number, "degrees": degrees,
+                    "chance": chance, "chance_low": low, "chance_high": high,
+                }  # fmt: skip
 
 
-def _angles(about: Mapping[str, Any], A: Tensor, B: Tensor, seed: int) -> list[dict[str, Any]]:
-    median, low, high = _chance(A.shape[0], A.shape[1], B.shape[1], seed)
-    found = torch.rad2deg(principal_angles(A, B)).tolist()
-    return [
-        {
-            **about, "number": i + 1, "degrees": degrees,
-            "chance": median[i], "chance_low": low[i], "chance_high": high[i],
-        }
-        for i, degrees in enumerate(found)
-    ]  # fmt: skip
-
-
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def _chance(n: int, a: int, b: int, seed: int) -> tuple[list[float], ...]:
     """Return the median of random angles, in degrees, and the ends of 95 % of them."""
     drawn = torch.rad2deg(sampled_angles(n, a, b, _DRAWS, seed))

@@ -12,9 +12,8 @@ from jupyterlab import Tab, browser, server, write_notebook
 from toy_updates import moved_run
 
 import vxlab
-from vxlab.studies.subspaces.bands import angles_by_size, run_bands
-from vxlab.studies.subspaces.bases import SIZES, Whereabouts
-from vxlab.studies.subspaces.tables import band_energies, decompose_weights, spectra_table
+from vxlab.studies.subspaces.bands import SIZES, Whereabouts, whereabouts
+from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights, spectra_table
 from vxlab.views.explorers.subspaces.explorer import MEAN, explore_bands, explore_subspaces
 from vxlab.views.explorers.widget import ExplorerWidget
 
@@ -33,7 +32,7 @@ def _tables(blocks, far=1.0, fractions=SIZES):
     triplets = decompose_weights({layer: _normal(*shape) for layer, shape in layers.items()})
     dense = {layer: far * (_normal(*shape[::-1]).T + i) for i, (layer, shape) in enumerate(layers.items())}
     energies = band_energies(triplets, {FULL: dense}, fractions=fractions)
-    angles = angles_by_size(triplets, {FULL: decompose_weights(dense)}, fractions=fractions, directions=4)
+    angles = band_angles(triplets, {FULL: decompose_weights(dense)}, fractions=fractions, directions=4)
     return Whereabouts(spectra_table({"W": triplets, FULL: dense}), energies, angles)
 
 
@@ -166,7 +165,7 @@ def lora(tiny_model, tmp_path_factory):
 
 def test_a_run_is_shown_by_its_own_tables(lora, tmp_path):
     live = explore_subspaces(lora, store=tmp_path, interactive=True)
-    tables = run_bands(lora, store=tmp_path)
+    tables = whereabouts({"LoRA r=3": lora}, store=tmp_path)
     row = tables.energies.query("role == 'query' and band == 'top' and fraction == 0.0625")
     assert live.figure.data[BOTH].y == pytest.approx(row["both"], abs=1e-4)
     assert "ΔW is LoRA r=3's" in live.words.value
@@ -200,7 +199,7 @@ run = vxlab.RunRecord.load(Path({str(lora.folder)!r}))
 shown = vxlab.explore_subspaces(run, store={str(tmp_path / "store")!r})
 shown
 """
-    rows = run_bands(lora, store=tmp_path / "store").energies.query("role == 'query' and band == 'top'")
+    rows = whereabouts({"LoRA r=3": lora}, store=tmp_path / "store").energies.query("role == 'query' and band == 'top'")
     expected = rows[rows["fraction"] == 0.25]
     folder = tmp_path / "notebooks"
     folder.mkdir()

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.method_names import method_label
 from vxlab.experiments.record import RunRecord
+from vxlab.experiments.runs.trained import require_updates
 from vxlab.experiments.store.store import Where
 from vxlab.progress import in_live_notebook
-from vxlab.studies.subspaces.bands import run_bands
-from vxlab.studies.subspaces.bases import SIZES, Whereabouts
+from vxlab.studies.subspaces.bands import SIZES, Whereabouts, whereabouts
 from vxlab.studies.subspaces.tables import SIDES
 from vxlab.views.explorers.explorer import Choice, Stop, View, spread
 from vxlab.views.explorers.faces import explore
@@ -53,15 +54,17 @@ def explore_subspaces(
     Raises:
         VxlabError: there is no trained run, it diverged or has no updates, or a fraction is out of its range.
     """
-    tables = run_bands(run, targets=targets, fractions=fractions, store=store)
-    return explore_bands(tables, update=str(tables.energies["update"].iloc[0]), interactive=interactive)
+    require_updates(run)
+    name = method_label(run.spec["method"])
+    tables = whereabouts({name: run}, targets=targets, fractions=fractions, store=store)
+    return explore_bands(tables, update=name, interactive=interactive)
 
 
 def explore_bands(tables: Whereabouts, *, update: str, interactive: bool | None = None) -> "go.Figure | ExplorerWidget":
     """Show one band of one role at a time: where it lies in the spectra, and what of an update lies in it.
 
     Args:
-        tables: from :func:`vxlab.studies.subspaces.bands.run_bands`.
+        tables: from :func:`vxlab.studies.subspaces.bands.whereabouts`.
         update: whose ΔW, as the tables call it.
         interactive: as :func:`explore_subspaces` takes it.
 
