@@ -239,3 +239,14 @@ def test_equal_settings_are_equal_methods_and_come_back_from_json() -> None:
     assert method != vxlab.PEFT("lora", method.settings())
     assert (method.name, method.rank) == ("peft:dora", 4)
     assert re.fullmatch(r"PEFT\('dora', \{'lora_alpha': 2, 'r': 4\}\)", repr(method))
+
+
+def test_settings_come_by_keyword_or_together_and_are_the_same_method() -> None:
+    method = vxlab.PEFT("dora", r=4, lora_alpha=2)
+    together = vxlab.PEFT("dora", {"lora_alpha": 2, "r": 4})
+    assert method == together
+    assert (hash(method), repr(method), method.settings()) == (hash(together), repr(together), together.settings())
+    with pytest.raises(vxlab.VxlabError, match=r"settings=\{'r': 4\} and lora_alpha by keyword; give all one"):
+        vxlab.PEFT("dora", {"r": 4}, lora_alpha=2)
+    with pytest.raises(vxlab.VxlabError, match=r"no setting 'rank'.* r"):
+        vxlab.PEFT("dora", rank=4)

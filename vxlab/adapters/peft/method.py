@@ -29,21 +29,28 @@ class PEFT(Method):
             ``tinylora``, ``boft``, ``vblora``, ``ia3``, ``oft``, ``loha``, ``lokr``, …), or ``dora``.
         settings: fields of peft's config for it, as plain JSON values; the others are as peft has them. Targets, the
             head and AdaLoRA's number of steps are no settings: the run has them.
+        fields: the same by keyword, in place of ``settings``.
 
     Raises:
         VxlabError: peft is not installed, the method or a setting is unknown (the nearest is named) or cannot be
-            used here, or peft refuses a value.
+            used here, peft refuses a value, or settings come both ways.
 
-    >>> PEFT("dora", {"lora_alpha": 16}).settings()
+    >>> PEFT("dora", lora_alpha=16).settings()
     {'lora_alpha': 16, 'r': 8}
+    >>> PEFT("dora", {"lora_alpha": 16}) == PEFT("dora", lora_alpha=16)
+    True
     """
 
     config: str
     canonical: str
     """the settings as sorted JSON, so that equal ones compare and hash alike"""
 
-    def __init__(self, config: str, settings: Mapping[str, object] | None = None) -> None:
-        checked = checked_settings(config, {} if settings is None else settings)
+    def __init__(self, config: str, settings: Mapping[str, object] | None = None, **fields: object) -> None:
+        if settings is not None and fields:
+            raise VxlabError(
+                f"PEFT({config!r}) has settings={settings!r} and {', '.join(fields)} by keyword; give all one way"
+            )
+        checked = checked_settings(config, fields if settings is None else settings)
         object.__setattr__(self, "config", config)
         object.__setattr__(self, "canonical", json.dumps(checked, sort_keys=True))
 
