@@ -25,9 +25,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 import vxlab
-from vxlab.analysis.matrices import Update
-from vxlab.analysis.similarity import cosine, inner_product
-from vxlab.analysis.spectrum import update_singular_values
+from vxlab.analysis.update import Update
 from vxlab.experiments.hardware import describe_hardware, library_versions, resolve_device
 
 RESULTS = Path(__file__).parent / "results" / "analysis.json"
@@ -80,34 +78,34 @@ def _rows(layers: int, rounds: int, threads: int) -> list[dict[str, Any]]:
 
 def formed_cosine(a: Update, b: Update) -> float:
     """Form both updates; their dot product over their norms."""
-    x, y = ((left @ right).flatten() for left, right in (a, b))
+    x, y = ((each.left @ each.right).flatten() for each in (a, b))
     return float(x @ y / (x.norm() * y.norm()))
 
 
 def formed_by_torch(a: Update, b: Update) -> float:
     """Form both updates; torch's own cosine."""
-    x, y = ((left @ right).flatten() for left, right in (a, b))
+    x, y = ((each.left @ each.right).flatten() for each in (a, b))
     return float(torch.nn.functional.cosine_similarity(x, y, dim=0))
 
 
 def formed_spectra(a: Update, b: Update) -> list[Tensor]:
     """Form both updates; their singular values."""
-    return [torch.linalg.svdvals(left @ right) for left, right in (a, b)]
+    return [torch.linalg.svdvals(each.left @ each.right) for each in (a, b)]
 
 
 def spectra(a: Update, b: Update) -> list[Tensor]:
     """Take the singular values from the factors."""
-    return [update_singular_values(a), update_singular_values(b)]
+    return [a.singular_values(), b.singular_values()]
 
 
 def formed_product(a: Update, b: Update) -> float:
     """Form both updates; their dot product, which is their cosine where spectra have given the norms."""
-    x, y = ((left @ right).flatten() for left, right in (a, b))
+    x, y = ((each.left @ each.right).flatten() for each in (a, b))
     return float(x @ y)
 
 
-COSINES: Ways = {"factors": cosine, "formed": formed_cosine, "formed, cosine_similarity": formed_by_torch}
-PRODUCTS: Ways = {"factors": inner_product, "formed": formed_product}
+COSINES: Ways = {"factors": Update.cosine, "formed": formed_cosine, "formed, cosine_similarity": formed_by_torch}
+PRODUCTS: Ways = {"factors": Update.inner_product, "formed": formed_product}
 SPECTRA: Ways = {"factors": spectra, "formed": formed_spectra}
 
 
@@ -136,7 +134,7 @@ def _trained(method: Any, layers: int, seed: int) -> Updates:
     for _ in range(layers):
         trained = {name: torch.randn(tensor.shape) for name, tensor in method.trained(shape).items()}
         left, right = method.factors({**shared, **trained}, shape)
-        updates.append((left.double(), right.double()))
+        updates.append(Update(left.double(), right.double()))
     return updates
 
 

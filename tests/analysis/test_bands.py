@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vxlab.analysis.bands import BANDS, band, band_rank, cut_band
-from vxlab.analysis.spectrum import update_svd
+from vxlab.analysis.update import Update
 from vxlab.errors import VxlabError
 from vxlab.spectra.weights import Triplets, singular_triplets
 
@@ -82,10 +82,10 @@ def test_a_seed_decides_the_random_band_and_no_other():
 
 
 def test_an_update_is_cut_to_a_share_of_its_own_rank():
-    update = _draw(30, 4), _draw(4, 20, seed=1)
-    cut = cut_band(update_svd(update), 0.5, "top")
+    update = Update(_draw(30, 4), _draw(4, 20, seed=1))
+    cut = cut_band(update.svd(), 0.5, "top")
     assert torch.linalg.matrix_rank(cut) == 2
-    delta = update[0] @ update[1]
+    delta = update.to_matrix()
     S = torch.linalg.svdvals(delta)
     assert float(torch.linalg.matrix_norm(delta - cut)) == pytest.approx(float(S[2:].norm()), rel=1e-10)
 
@@ -135,7 +135,7 @@ def test_an_unknown_band_is_refused_with_those_there_are():
 @pytest.mark.parametrize(
     ("matrix", "message"),
     [
-        ((torch.ones(3, 2), torch.ones(2, 3)), "triplets is a tuple of 2; give U .* for an update's factors"),
+        ((torch.ones(3, 2), torch.ones(2, 3)), "triplets is a tuple of 2; give U .* for an update those of update.svd"),
         (
             Triplets(torch.ones(3, 2), torch.ones(3), torch.ones(2, 3)),
             r"triplets are U \(3, 2\), S \(3,\), Vh \(2, 3\)",

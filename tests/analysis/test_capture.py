@@ -9,6 +9,7 @@ from torch import Tensor
 import vxlab
 from vxlab.analysis.capture import best_capture, captured_share, lora_capture, lora_xs_capture, project, vera_capture
 from vxlab.analysis.subspaces import energy_inside
+from vxlab.analysis.update import Update
 from vxlab.errors import VxlabError
 from vxlab.experiments.runs.gradients import weight_gradients
 
@@ -196,5 +197,5 @@ def test_a_captured_share_is_an_updates_energy_inside_the_same_spaces():
     left, right, U, Vh = _draw(8, 3), _draw(3, 6, seed=1), _draw(8, 2, seed=2), _draw(2, 6, seed=3)
     for spaces in ({"U": U}, {"Vh": Vh}, {"U": U, "Vh": Vh}):
         assert captured_share(left @ right, **spaces) == pytest.approx(
-            energy_inside((left, right), **spaces), rel=1e-12
+            energy_inside(Update(left, right), **spaces), rel=1e-12
         )

@@ -17,6 +17,7 @@ from vxlab.analysis.subspaces import (
     principal_angles,
     sampled_angles,
 )
+from vxlab.analysis.update import FullUpdate, Update
 from vxlab.errors import VxlabError
 
 N = 24
@@ -166,16 +167,16 @@ def test_energy_inside_is_that_of_dense_projectors(update):
     deficient = torch.cat([U, U[:, :2]], dim=1), torch.cat([Vh, -Vh])
     for spaces in ({"U": U}, {"Vh": Vh}, {"U": U, "Vh": Vh}, {"U": deficient[0], "Vh": deficient[1]}):
         expected = _projected_share(delta / delta.abs().max(), **spaces)
-        assert energy_inside(update, **spaces) == pytest.approx(expected, abs=1e-10)
-        assert energy_inside(delta, **spaces) == pytest.approx(expected, abs=1e-10)
+        assert energy_inside(Update(*update), **spaces) == pytest.approx(expected, abs=1e-10)
+        assert energy_inside(FullUpdate(delta), **spaces) == pytest.approx(expected, abs=1e-10)
 
 
 def test_all_energy_is_inside_the_updates_own_spaces_and_none_across():
     left, right = UPDATES["tall"]
-    U = torch.linalg.svd(left).U
-    assert energy_inside((left, right), U=left, Vh=right) == pytest.approx(1, abs=1e-12)
-    assert energy_inside((left, right), U=U[:, 3:]) == pytest.approx(0, abs=1e-12)
-    assert energy_inside((left, right), U=U[:, 3:]) + energy_inside((left, right), U=U[:, :3]) == pytest.approx(1)
+    U, update = torch.linalg.svd(left).U, Update(left, right)
+    assert energy_inside(update, U=left, Vh=right) == pytest.approx(1, abs=1e-12)
+    assert energy_inside(update, U=U[:, 3:]) == pytest.approx(0, abs=1e-12)
+    assert energy_inside(update, U=U[:, 3:]) + energy_inside(update, U=U[:, :3]) == pytest.approx(1)
 
 
 def test_energy_inside_the_leading_triplets_is_their_share():
@@ -183,15 +184,15 @@ def test_energy_inside_the_leading_triplets_is_their_share():
     U, S, Vh = torch.linalg.svd(delta, full_matrices=False)
     share = float(S[:4].square().sum() / S.square().sum())
     for spaces in ({"U": U[:, :4]}, {"Vh": Vh[:4]}, {"U": U[:, :4], "Vh": Vh[:4]}):
-        assert energy_inside(delta, **spaces) == pytest.approx(share, abs=1e-12)
+        assert energy_inside(FullUpdate(delta), **spaces) == pytest.approx(share, abs=1e-12)
 
 
 def test_a_zero_update_has_no_energy_and_a_zero_space_holds_none():
     left, right = UPDATES["tall"]
-    assert math.isnan(energy_inside((0 * left, right), U=left))
-    assert math.isnan(energy_inside(torch.zeros(30, 20), U=left))
-    assert energy_inside((left, right), U=0 * left) == 0
-    assert energy_inside((left, right), Vh=0 * right) == 0
+    assert math.isnan(energy_inside(Update(0 * left, right), U=left))
+    assert math.isnan(energy_inside(FullUpdate(torch.zeros(30, 20)), U=left))
+    assert energy_inside(Update(left, right), U=0 * left) == 0
+    assert energy_inside(Update(left, right), Vh=0 * right) == 0
 
 
 @pytest.mark.parametrize(("n", "a", "b"), [(24, 3, 5), (24, 8, 8), (24, 20, 10), (6, 1, 6), (4, 1, 1)])
@@ -211,7 +212,7 @@ def test_chance_levels_are_the_means_over_random_spaces(n, a, b):
 
 
 def test_chance_of_energy_is_the_mean_over_random_spaces():
-    delta = _draw(20, 12)
+    delta = FullUpdate(_draw(20, 12))
     shares = {"u": [], "both": []}
     for seed in range(300):
         U, Vh = _draw(20, 5, seed=seed), _draw(4, 12, seed=1000 + seed)
@@ -267,7 +268,7 @@ def test_matrices_that_span_no_spaces_to_compare_are_refused(function, A, B, mes
     ],
 )
 def test_spaces_that_do_not_fit_the_update_are_refused(spaces, message):
-    for update in (torch.ones(3, 4), (torch.ones(3, 2), torch.ones(2, 4))):
+    for update in (FullUpdate(torch.ones(3, 4)), Update(torch.ones(3, 2), torch.ones(2, 4))):
         with pytest.raises(VxlabError, match=message):
             energy_inside(update, **spaces)
 

@@ -67,7 +67,7 @@ def band(triplets: Triplets, fraction: float, name: str, seed: int = 0) -> Tripl
 
     Args:
         triplets: U ``(out, n)``, S ``(n,)`` in descending order, Vh ``(n, in)``: all triplets of a weight, or of an
-            update as :func:`~vxlab.analysis.spectrum.update_svd` returns them, zeros included.
+            update as :meth:`~vxlab.analysis.update.Update.svd` returns them, zeros included.
         fraction: of the n triplets, above 0, at most 1.
         name: ``top``, ``middle``, ``bottom`` or ``random``.
         seed: of the random choice; the others need none.
@@ -116,8 +116,8 @@ def cut_band(matrix: Tensor | Triplets, fraction: float, name: str, seed: int = 
 def _consistent(triplets: Triplets) -> Triplets:
     if len(triplets) != 3:
         raise VxlabError(
-            f"triplets is a tuple of {len(triplets)}; give U (out, n), S (n,) and Vh (n, in), for an update's factors "
-            "those of update_svd"
+            f"triplets is a tuple of {len(triplets)}; give U (out, n), S (n,) and Vh (n, in), for an update "
+            "those of update.svd()"
         )
     U, S, Vh = triplets
     if U.dim() != 2 or S.dim() != 1 or Vh.dim() != 2 or not U.shape[1] == len(S) == len(Vh):

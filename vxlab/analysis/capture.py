@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vxlab.analysis.matrices import ROUNDING, check_matrix, column_basis, name_kind
 from vxlab.analysis.subspaces import energy_inside
+from vxlab.analysis.update import FullUpdate
 from vxlab.errors import VxlabError
 
 
@@ -56,7 +57,7 @@ def captured_share(gradient: Tensor, U: Tensor | None = None, Vh: Tensor | None 
     0.8
     """
     G = _scaled(gradient)
-    return _share(G, G) if U is None and Vh is None else energy_inside(G, U, Vh)
+    return _share(G, G) if U is None and Vh is None else energy_inside(FullUpdate(G), U, Vh)
 
 
 def best_capture(gradient: Tensor, rank: int) -> float:

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from vxlab.analysis.matrices import Update
-from vxlab.analysis.similarity import cosine
-from vxlab.analysis.spectrum import update_singular_values
+from vxlab.analysis.update import Update, check_update
 from vxlab.errors import VxlabError
 
 FEW = 8
@@ -34,24 +32,23 @@ def rotate(update: Update, seed: int) -> Update:
     """Return an update with the same singular values and uniformly random singular vectors on both sides.
 
     Args:
-        update: left ``(out, r)`` and right ``(r, in)``.
+        update: ΔW.
         seed: of the rotations.
 
     Returns:
         float64 factors of k = min(out, r, in) columns and rows on the CPU.
     """
     generator = torch.Generator().manual_seed(seed)
-    S = update_singular_values(update)
-    left, right = update
-    U, V = (_random_frame(n, len(S), generator) for n in (left.shape[0], right.shape[1]))
-    return U * S, V.mT
+    S = check_update("update", update).singular_values()
+    U, V = (_random_frame(n, len(S), generator) for n in update.shape)
+    return Update(U * S, V.mT)
 
 
 def rotation_test(a: Update, b: Update, samples: int = 200, seed: int = 0) -> RotationTest:
     """Test whether two updates are more alike, or more opposed, than b's singular values alone would make them.
 
     Args:
-        a: left ``(out, r)`` and right ``(r, in)``.
+        a: one update.
         b: the other update of the same layer; it is :func:`rotate` for every sample.
         samples: 40 or more; p cannot fall below 1/(samples + 1).
         seed: of the rotations.
@@ -60,16 +57,16 @@ def rotation_test(a: Update, b: Update, samples: int = 200, seed: int = 0) -> Ro
         The cosine, its p-value and the middle 95 % of chance; all NaN where an update is zero.
 
     Raises:
-        VxlabError: as :func:`cosine`, or too few samples.
+        VxlabError: as :meth:`~vxlab.analysis.update.Update.cosine`, or too few samples.
 
     Source: of (1 + count) / (1 + samples): Phipson and Smyth, Permutation p-values should never be zero (2010).
     """
     if samples < 40:
         raise VxlabError(f"samples={samples} cannot show the outer 5 % of chance; choose 40 or more")
-    observed = cosine(a, b)
+    observed = check_update("a", a).cosine(b)
     if math.isnan(observed):
         return RotationTest(math.nan, math.nan, math.nan, math.nan)
-    chance = _drawn(update_singular_values(a), update_singular_values(b), (len(a[0]), b[1].shape[1]), samples, seed)
+    chance = _drawn(a.singular_values(), b.singular_values(), a.shape, samples, seed)
     p = (1 + int((np.abs(chance) >= abs(observed)).sum())) / (1 + samples)
     low, high = np.quantile(chance, [0.025, 0.975])
     return RotationTest(observed, p, float(low), float(high))

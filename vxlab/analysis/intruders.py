@@ -8,7 +8,8 @@ import torch
 from scipy.integrate import quad
 from torch import Tensor
 
-from vxlab.analysis.matrices import Update, check_matrix, column_basis, factors_of
+from vxlab.analysis.matrices import check_matrix, column_basis
+from vxlab.analysis.update import Update, check_update
 from vxlab.errors import VxlabError
 
 
@@ -24,7 +25,7 @@ class Intruders:
     """the mean similarity of a direction drawn at random, see :func:`chance_similarity`"""
 
 
-def intruder_dimensions(weight: Tensor, update: Update | Tensor, top: int = 10, threshold: float = 0.5) -> Intruders:
+def intruder_dimensions(weight: Tensor, update: Update, top: int = 10, threshold: float = 0.5) -> Intruders:
     """Count the intruder dimensions of W + ΔW: leading singular directions that are far from all of W's.
 
     The j-th left singular vector u'_j of W + ΔW, j ≤ top, is an intruder where max_i |u'_jᵀ·u_i| < threshold over W's
@@ -39,7 +40,7 @@ def intruder_dimensions(weight: Tensor, update: Update | Tensor, top: int = 10, 
 
     Args:
         weight: W ``(out, in)`` of any floating dtype and device, before the update.
-        update: left ``(out, r)`` and right ``(r, in)`` of ΔW, or ΔW ``(out, in)`` itself.
+        update: ΔW.
         top: k, how many leading vectors to look at, 1 to min(out, in).
         threshold: ε, above 0, at most 1.
 
@@ -55,12 +56,13 @@ def intruder_dimensions(weight: Tensor, update: Update | Tensor, top: int = 10, 
     algorithm 1, with the absolute cosine, for singular vectors have no sign.
 
     >>> weight, planted = torch.diag(torch.tensor([3.0, 2.0, 1.0])), torch.tensor([[1.0], [1.0], [1.0]])
-    >>> intruder_dimensions(weight, (100 * planted, planted.T), top=1, threshold=0.9).count
+    >>> intruder_dimensions(weight, Update(100 * planted, planted.T), top=1, threshold=0.9).count
     1
-    >>> intruder_dimensions(weight, torch.zeros(3, 3), top=3).similarities.tolist()
+    >>> intruder_dimensions(weight, Update(0 * planted, planted.T), top=3).similarities.tolist()
     [1.0, 1.0, 1.0]
     """
-    W, delta = check_matrix("weight", weight).to("cpu", torch.float64), _delta(update)
+    W = check_matrix("weight", weight).to("cpu", torch.float64)
+    delta = check_update("update", update).to_matrix()
     _check(W, delta, top, threshold)
     before, after = column_basis(W), column_basis(W + delta)[:, :top]
     similarities = torch.full((top,), math.nan, dtype=torch.float64)
@@ -98,13 +100,6 @@ def chance_similarity(n: int, vectors: int) -> float:
     largest, _ = quad(lambda t: 1 - math.erf(t / math.sqrt(2)) ** vectors, 0, 12, epsabs=1e-12, limit=200)
     length = math.sqrt(2) * math.exp(math.lgamma((n + 1) / 2) - math.lgamma(n / 2))
     return float(largest / length)
-
-
-def _delta(update: Update | Tensor) -> Tensor:
-    if isinstance(update, Tensor):
-        return check_matrix("update", update).to("cpu", torch.float64)
-    left, right = factors_of(update)
-    return left.to("cpu", torch.float64) @ right.to("cpu", torch.float64)
 
 
 def _check(weight: Tensor, delta: Tensor, top: int, threshold: float) -> None:

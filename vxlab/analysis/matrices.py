@@ -1,37 +1,12 @@
-"""What an update, a sound matrix and a subspace's basis are to every analysis."""
+"""What a sound matrix and a subspace's basis are to every analysis."""
 
 import torch
 from torch import Tensor
 
 from vxlab.errors import VxlabError
 
-Update = tuple[Tensor, Tensor]
-"""(left ``(out, r)``, right ``(r, in)``): the factors of ΔW = left·right."""
-
 ROUNDING = torch.finfo(torch.float64).eps
 """2⁻⁵². A singular value up to this share of σ₁, times the matrix's longer side, counts as 0."""
-
-
-def factors_of(update: Update) -> Update:
-    """Return an update's factors as they are, detached, after a check that they are two matrices of one inner rank.
-
-    Raises:
-        VxlabError: as :func:`update_svd`.
-    """
-    if not isinstance(update, tuple) or len(update) != 2:
-        raise VxlabError(
-            f"an update is {name_kind(update)}; give its two factors as a tuple, left (out, r) and right (r, in)"
-        )
-    left, right = (
-        check_matrix("the update's left factor", update[0]),
-        check_matrix("the update's right factor", update[1]),
-    )
-    if left.shape[1] != right.shape[0]:
-        raise VxlabError(
-            f"the update's factors are {tuple(left.shape)} and {tuple(right.shape)}, so left has {left.shape[1]} "
-            f"columns and right {right.shape[0]} rows; both numbers are the rank r"
-        )
-    return left, right
 
 
 def check_matrix(name: str, matrix: Tensor) -> Tensor:
@@ -53,19 +28,6 @@ def check_matrix(name: str, matrix: Tensor) -> Tensor:
     if not torch.stack((values if values.element_size() > 1 else values.float()).aminmax()).isfinite().all():
         raise VxlabError(f"{name}, {tuple(matrix.shape)}, holds NaN or infinite values; give finite ones")
     return values
-
-
-def rounding_of(update: Update) -> float:
-    """Return the singular value up to which an update's own count as 0: max(out, in, r)·2⁻⁵²·‖left‖_F·‖right‖_F.
-
-    Computing with the factors is off by as much where they cancel, however small the product's own σ₁ is.
-
-    Args:
-        update: left ``(out, r)`` and right ``(r, in)``.
-    """
-    left, right = (factor.detach().double() for factor in update)
-    longest: int = max(*left.shape, *right.shape)
-    return longest * ROUNDING * float(left.norm()) * float(right.norm())
 
 
 def column_basis(A: Tensor, name: str = "A") -> Tensor:

@@ -1,68 +1,12 @@
-"""The singular values of an update, from its thin factors, and what they say of its rank."""
+"""What singular values say of a matrix's rank."""
 
 import math
 
 import torch
-from scipy.linalg import lapack
 from torch import Tensor
 
-from vxlab.analysis.matrices import Update, factors_of, name_kind
+from vxlab.analysis.matrices import name_kind
 from vxlab.errors import VxlabError
-from vxlab.spectra.weights import Triplets, column_signs
-
-BLOCK = 256
-"""Rows that are widened to float64 and folded into the triangle at a time: as many as take no more memory than the
-core of rank 256 that comes after, and twice the speed of 64."""
-
-
-def update_svd(update: Update) -> Triplets:
-    """Return the thin singular value decomposition of ΔW = left·right without forming it.
-
-    With the QR factorisations left = Q₁·R₁ and rightᵀ = Q₂·R₂, the small R₁·R₂ᵀ = P·diag(S)·Tᵀ gives
-    ΔW = (Q₁·P)·diag(S)·(Q₂·T)ᵀ. Signs follow one rule: the entry of largest magnitude in each left vector is positive.
-
-    Args:
-        update: left ``(out, r)`` and right ``(r, in)`` of any floating dtype and device, taken as exact.
-
-    Returns:
-        k = min(out, r, in) triplets in float64 on the CPU: U ``(out, k)``, S ``(k,)`` in descending order, Vh
-        ``(k, in)``. U's columns and Vh's rows are orthonormal even where ΔW has a lower rank or is zero: its singular
-        values are then 0 up to rounding, about 1e-16 of ‖left‖·‖right‖, and their vectors arbitrary.
-
-    Raises:
-        VxlabError: a factor is no matrix of real floating-point numbers, is empty, or holds NaN or infinite values, or
-            their ranks differ.
-
-    >>> U, S, Vh = update_svd((torch.tensor([[3.0], [4.0]]), torch.tensor([[0.0, 2.0]])))
-    >>> U.shape, [round(value, 12) for value in S.tolist()], Vh.abs().tolist()
-    (torch.Size([2, 1]), [10.0], [[0.0, 1.0]])
-    """
-    left, right = (factor.to("cpu", torch.float64) for factor in factors_of(update))
-    (Q1, R1), (Q2, R2) = torch.linalg.qr(left), torch.linalg.qr(right.mT)
-    P, S, Th = torch.linalg.svd(R1 @ R2.mT, full_matrices=False)
-    U, Vh = Q1 @ P, Th @ Q2.mT
-    signs = column_signs(U)
-    return Triplets(U * signs, S, signs[:, None] * Vh)
-
-
-def update_singular_values(update: Update) -> Tensor:
-    """Return the singular values of ΔW = left·right without forming it: those of R₁·R₂ᵀ, as in :func:`update_svd`.
-
-    Args:
-        update: left ``(out, r)`` and right ``(r, in)`` of any floating dtype and device, taken as exact.
-
-    Returns:
-        ``(min(out, r, in),)`` float64 on the CPU, in descending order; all 0 for a zero update.
-
-    Raises:
-        VxlabError: as :func:`update_svd`.
-
-    >>> update_singular_values((torch.tensor([[3.0], [4.0]]), torch.tensor([[0.0, 2.0]]))).tolist()
-    [10.0]
-    """
-    left, right = factors_of(update)
-    values: Tensor = torch.linalg.svdvals(_core(left, right))
-    return values
 
 
 def energy(S: Tensor) -> Tensor:
@@ -169,29 +113,6 @@ def condition_number(S: Tensor) -> float:
     4.0
     """
     return float(1 / _relative(S)[-1])
-
-
-def _core(left: Tensor, right: Tensor) -> Tensor:
-    """Return a matrix of ΔW's singular values with at most r rows and columns."""
-    return _triangle(left) @ _triangle(right.mT).mT
-
-
-def _triangle(factor: Tensor) -> Tensor:
-    """Return R of factor = Q·R in float64, or the factor where it has no more rows than columns.
-
-    The rows come in blocks, each folded into the triangle so far: neither Q nor a float64 copy of the factor is made.
-    """
-    rows, rank = factor.shape
-    if rows <= rank:
-        return factor.to("cpu", torch.float64)
-    # Columns one after another, as LAPACK has them, so that it works in place.
-    triangle = torch.zeros(rank, rank, dtype=torch.float64).T
-    block = torch.empty(rank, min(BLOCK, rows), dtype=torch.float64).T
-    for part in torch.split(factor, BLOCK):
-        block[: len(part)] = part
-        block[len(part) :] = 0
-        lapack.dtpqrt(0, min(32, rank), triangle.numpy(), block.numpy(), overwrite_a=True, overwrite_b=True)
-    return triangle
 
 
 def _relative(S: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from vxlab.analysis.matrices import ROUNDING, Update, check_matrix, column_basis, factors_of
+from vxlab.analysis.matrices import ROUNDING, check_matrix, column_basis
+from vxlab.analysis.update import Update, check_update
 from vxlab.errors import VxlabError
 
 
@@ -134,14 +135,14 @@ def chance_grid(n: int, a: int, b: int) -> Tensor:
     return torch.maximum(rows[:, None], columns) / n
 
 
-def energy_inside(update: Update | Tensor, U: Tensor | None = None, Vh: Tensor | None = None) -> float:
+def energy_inside(update: Update, U: Tensor | None = None, Vh: Tensor | None = None) -> float:
     """Return the share of an update's energy that its projection on a column and a row space keeps.
 
     ‖P_U·ΔW·P_V‖²_F / ‖ΔW‖²_F with P_U the projector on U's columns, P_V that on Vh's rows; a space that is not given
     is not projected on. A factored update is never formed.
 
     Args:
-        update: left ``(out, r)`` and right ``(r, in)``, or ΔW ``(out, in)`` itself.
+        update: ΔW.
         U: ``(out, u)``, columns that span the column space; they need not be orthonormal or independent.
         Vh: ``(v, in)``, rows that span the row space, as an SVD returns them.
 
@@ -152,13 +153,13 @@ def energy_inside(update: Update | Tensor, U: Tensor | None = None, Vh: Tensor |
     Raises:
         VxlabError: neither space is given, a matrix is not one of finite real numbers, or their shapes disagree.
 
-    >>> update = torch.tensor([[3.0], [4.0]]), torch.tensor([[0.0, 2.0]])
+    >>> update = Update(torch.tensor([[3.0], [4.0]]), torch.tensor([[0.0, 2.0]]))
     >>> round(energy_inside(update, U=torch.tensor([[1.0], [0.0]])), 12)
     0.36
     """
     if U is None and Vh is None:
         raise VxlabError("neither U nor Vh is given, so there is nothing to project on; give one or both")
-    core, Q1, Q2 = _reduced(update)
+    Q1, core, Q2 = check_update("update", update).reduce()
     kept = core
     if U is not None:
         kept = _coordinates("U", check_matrix("U", U), Q1, len(core)).mT @ kept
@@ -264,15 +265,6 @@ def _pair(A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
             "the same number of rows"
         )
     return A, B
-
-
-def _reduced(update: Update | Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Return a small matrix and two orthonormal bases, ΔW = Q₁·core·Q₂ᵀ; no bases where ΔW itself is given."""
-    if isinstance(update, Tensor):
-        return check_matrix("update", update).to("cpu", torch.float64), None, None
-    left, right = (factor.to("cpu", torch.float64) for factor in factors_of(update))
-    (Q1, R1), (Q2, R2) = torch.linalg.qr(left), torch.linalg.qr(right.mT)
-    return R1 @ R2.mT, Q1, Q2
 
 
 def _coordinates(name: str, columns: Tensor, Q: Tensor | None, size: int) -> Tensor:

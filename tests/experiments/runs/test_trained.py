@@ -91,6 +91,12 @@ def test_vera_layers_show_d_and_b_and_other_families_nan():
         assert norms.isna().all(axis=None)
 
 
+def test_a_layer_that_diverged_has_no_norm():
+    model = _moved(ARCHITECTURES["bert"](), FAMILIES["lora"])
+    next(iter(next(iter(vxlab.adapted_layers(model).values())).trained_tensors().values())).data[0] = float("inf")
+    assert layer_updates(model)["relative_norm"].isna().tolist() == [True, False, False, False]
+
+
 @pytest.mark.parametrize("method", [vxlab.Head(), vxlab.Full()], ids=["head", "full"])
 def test_without_adapters_the_table_is_empty_and_has_its_columns(method):
     table = layer_updates(vxlab.attach(ARCHITECTURES["bert"](), method))
@@ -148,10 +154,10 @@ def test_trained_updates_are_the_factors_of_every_layer(saved, tmp_path, method)
     record, model = _record(saved, tmp_path, method)
     updates = trained_updates(record)
     assert list(updates) == list(vxlab.adapted_layers(model))
-    for name, (left, right) in updates.items():
-        assert left.dtype == right.dtype == torch.float64
-        assert not left.requires_grad
-        torch.testing.assert_close((left @ right).float(), model.get_submodule(name).delta_weight().detach())
+    for name, update in updates.items():
+        assert update.left.dtype == update.right.dtype == torch.float64
+        assert not update.left.requires_grad
+        torch.testing.assert_close(update.to_matrix().float(), model.get_submodule(name).delta_weight().detach())
 
 
 def test_full_updates_are_what_was_added_to_the_weights(saved, tmp_path):
@@ -161,7 +167,7 @@ def test_full_updates_are_what_was_added_to_the_weights(saved, tmp_path):
     for name, update in updates.items():
         moved = model.get_submodule(name).weight
         after = moved.T if type(model.get_submodule(name)).__name__ == "Conv1D" else moved
-        torch.testing.assert_close(before[name].double() + update, after.detach().double(), rtol=0, atol=0)
+        torch.testing.assert_close(before[name].double() + update.to_matrix(), after.detach().double(), rtol=0, atol=0)
         assert update.norm() > 0
 
 

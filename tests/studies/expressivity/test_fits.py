@@ -10,6 +10,7 @@ import toy_records as toy
 
 from vxlab import Store, VxlabError
 from vxlab.analysis.fitting import fit_lora
+from vxlab.analysis.update import FullUpdate
 from vxlab.studies.claims import CONSISTENT, CONTRADICTS
 from vxlab.studies.expressivity.claims import equal_parameters, error_summary, figure_6_claims, real_findings
 from vxlab.studies.expressivity.fits import (
@@ -190,7 +191,10 @@ def test_blocks_without_such_layers_are_refused(monkeypatch):
 def test_a_runs_updates_and_weights_are_both_fitted(monkeypatch):
     weights, updates = _layers()
     monkeypatch.setattr("vxlab.studies.expressivity.fits.base_weights", lambda record, layers: weights)
-    monkeypatch.setattr("vxlab.studies.expressivity.fits.full_updates", lambda record, layers: updates)
+    monkeypatch.setattr(
+        "vxlab.studies.expressivity.fits.full_updates",
+        lambda record, layers: {k: FullUpdate(each) for k, each in updates.items()},
+    )
     table = run_errors(FINISHED, "query-value", [1], vera_ranks=[2])
     assert set(table["block"]) == {1}
     assert list(table["target"].unique()) == ["ΔW", "W"]

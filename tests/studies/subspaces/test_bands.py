@@ -8,8 +8,8 @@ from toy_updates import moved_run
 
 import vxlab
 from vxlab.analysis.bands import band
-from vxlab.analysis.spectrum import update_svd
 from vxlab.analysis.subspaces import principal_angles, sampled_angles
+from vxlab.analysis.update import Update
 from vxlab.experiments.runs.trained import base_weights, full_updates, trained_updates
 from vxlab.studies.subspaces import bands as module
 from vxlab.studies.subspaces.bands import whereabouts
@@ -29,10 +29,10 @@ def weights():
 
 @pytest.mark.parametrize("rank", [3, 12])
 def test_angles_are_those_of_the_full_subspaces(weights, rank):
-    several = {QUERY: (_normal(16, rank), _normal(rank, 16)), DOWN: (_normal(40, rank), _normal(rank, 16))}
+    several = {QUERY: Update(_normal(16, rank), _normal(rank, 16)), DOWN: Update(_normal(40, rank), _normal(rank, 16))}
     found = band_angles(weights, {"some run": several}, fractions=(0.125, 0.5, 1.0), directions=5, seed=3)
     for (layer, side, name, fraction), rows in found.groupby(["layer", "side", "band", "fraction"]):
-        U, S, Vh = update_svd(several[layer])
+        U, S, Vh = several[layer].svd()
         own = band(weights[layer], fraction, name)
         few = min(5, int((S > 1e-9).sum()))
         A, B = (U[:, :few], own.U) if side == "output" else (Vh[:few].mT, own.Vh.mT)
@@ -43,7 +43,7 @@ def test_angles_are_those_of_the_full_subspaces(weights, rank):
 
 def test_what_a_band_holds_is_at_no_angle_to_it_and_a_zero_update_has_none(weights):
     U, _, Vh = band(weights[QUERY], 0.25, "bottom")
-    planted = {"x": {QUERY: (U, Vh), DOWN: (torch.zeros(40, 2), torch.zeros(2, 16))}}
+    planted = {"x": {QUERY: Update(U, Vh), DOWN: Update(torch.zeros(40, 2), torch.zeros(2, 16))}}
     found = band_angles(weights, planted, fractions=(0.25, 0.5))
     assert set(found["layer"]) == {QUERY}
     inside = found[found["band"] == "bottom"]
@@ -52,9 +52,9 @@ def test_what_a_band_holds_is_at_no_angle_to_it_and_a_zero_update_has_none(weigh
 
 
 def test_all_triplets_of_a_dense_update_do_as_well_as_its_factors(weights):
-    thin = (_normal(16, 2), _normal(2, 16))
-    wide = band_angles(weights, {"x": {QUERY: decompose_weights({"": thin[0] @ thin[1]})[""]}}, fractions=(0.25,))
-    narrow = band_angles(weights, {"x": {QUERY: update_svd(thin)}}, fractions=(0.25,))
+    thin = Update(_normal(16, 2), _normal(2, 16))
+    wide = band_angles(weights, {"x": {QUERY: decompose_weights({"": thin.to_matrix()})[""]}}, fractions=(0.25,))
+    narrow = band_angles(weights, {"x": {QUERY: thin.svd()}}, fractions=(0.25,))
     assert wide["degrees"].tolist() == pytest.approx(narrow["degrees"].tolist(), abs=1e-4)
     assert wide["number"].max() == 2
 

@@ -105,7 +105,7 @@ def test_whereabouts_are_of_the_runs_own_weights_and_updates(records):
     weights, dense = base_weights(runs["full"]), full_updates(runs["full"])
     row = found.energies.query("update == 'full' and band == 'top' and fraction == 0.5").iloc[3]
     U, _, Vt = np.linalg.svd(weights[row["layer"]].double().numpy(), full_matrices=False)
-    delta, k = dense[row["layer"]].numpy(), row["rank"]
+    delta, k = dense[row["layer"]].to_matrix().numpy(), row["rank"]
     kept = U[:, :k].T @ delta @ Vt[:k].T
     assert row["both"] == pytest.approx((kept**2).sum() / (delta**2).sum())
     other = whereabouts({"full": runs["full"]}, fractions=[*SIZES, 0.3], store=store)

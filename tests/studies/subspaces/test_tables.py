@@ -9,6 +9,7 @@ from scipy.linalg import subspace_angles
 
 from vxlab.analysis.bands import band
 from vxlab.analysis.subspaces import chance_energy_inside, energy_inside
+from vxlab.analysis.update import FullUpdate, Update
 from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights, spectra_table
 
 QUERY, DOWN = "encoder.layer.0.attention.self.query", "encoder.layer.1.output.dense"
@@ -34,7 +35,7 @@ def test_decompositions_rebuild_their_matrices(weights, triplets):
 
 
 def test_energies_are_those_of_the_full_projections(weights, triplets):
-    updates = {"full": {layer: _normal(*weight.shape, seed=3) for layer, weight in weights.items()}}
+    updates = {"full": {layer: FullUpdate(_normal(*weight.shape, seed=3)) for layer, weight in weights.items()}}
     table = band_energies(triplets, updates, fractions=(0.25, 0.5))
     assert len(table) == 2 * 3 * 2
     for row in table.itertuples():
@@ -42,7 +43,7 @@ def test_energies_are_those_of_the_full_projections(weights, triplets):
         assert row.output == pytest.approx(energy_inside(update, U=own.U), abs=1e-10)
         assert row.input == pytest.approx(energy_inside(update, Vh=own.Vh), abs=1e-10)
         assert row.both == pytest.approx(energy_inside(update, U=own.U, Vh=own.Vh), abs=1e-10)
-        shape, rank = tuple(update.shape), len(own.S)
+        shape, rank = update.shape, len(own.S)
         assert row.chance_both == pytest.approx(chance_energy_inside(shape, rank, rank))
         assert (row.chance_output, row.chance_input) == (rank / shape[0], rank / shape[1])
         W = weights[row.layer]
@@ -53,7 +54,7 @@ def test_energies_are_those_of_the_full_projections(weights, triplets):
 
 def test_an_update_made_of_a_bands_directions_lies_in_it_and_in_no_other(triplets):
     U, _, Vh = band(triplets[QUERY], 0.25, "top")
-    planted = {"planted": {QUERY: (U @ _normal(4, 4), Vh)}}
+    planted = {"planted": {QUERY: Update(U @ _normal(4, 4), Vh)}}
     table = band_energies(triplets, planted, fractions=(0.25,)).set_index("band")
     assert table.loc["top", "both"] == pytest.approx(1, abs=1e-12)
     assert table.loc["bottom", "both"] == pytest.approx(0, abs=1e-12)
@@ -63,11 +64,12 @@ def test_an_update_made_of_a_bands_directions_lies_in_it_and_in_no_other(triplet
 
 
 def test_an_update_in_factors_is_the_one_it_makes(triplets):
-    left, right = _normal(16, 3, seed=4), _normal(3, 40, seed=5)
-    both = band_energies(triplets, {"thin": {DOWN: (left, right)}, "whole": {DOWN: left @ right}})
+    thin = Update(_normal(16, 3, seed=4), _normal(3, 40, seed=5))
+    updates = {"thin": {DOWN: thin}, "whole": {DOWN: FullUpdate(thin.to_matrix())}}
+    both = band_energies(triplets, updates)
     thin, whole = (both[both["update"] == name].drop(columns="update") for name in ("thin", "whole"))
     assert np.allclose(thin.select_dtypes("number"), whole.select_dtypes("number"), atol=1e-12)
-    angles = band_angles(triplets, {"thin": {DOWN: (left, right)}, "whole": {DOWN: left @ right}})
+    angles = band_angles(triplets, updates)
     thin, whole = (angles[angles["update"] == name]["degrees"] for name in ("thin", "whole"))
     assert len(thin) == 3 * 2 * 3  # no more directions than the update has
     assert np.allclose(thin, whole, atol=1e-6)
@@ -75,7 +77,7 @@ def test_an_update_in_factors_is_the_one_it_makes(triplets):
 
 def test_angles_are_scipys_and_chance_is_of_the_same_sizes(weights, triplets):
     update = _normal(16, 40, seed=6)
-    table = band_angles(triplets, {"full": {DOWN: update}}, directions=3, fractions=(0.5,))
+    table = band_angles(triplets, {"full": {DOWN: FullUpdate(update)}}, directions=3, fractions=(0.5,))
     U, _, Vt = np.linalg.svd(update.numpy(), full_matrices=False)
     own = band(triplets[DOWN], 0.5, "middle")
     for side, A, B in (("output", U[:, :3], own.U.numpy()), ("input", Vt[:3].T, own.Vh.numpy().T)):
@@ -88,10 +90,10 @@ def test_angles_are_scipys_and_chance_is_of_the_same_sizes(weights, triplets):
 
 
 def test_spectra_of_weights_updates_and_factors_agree(weights, triplets):
-    left, right = _normal(16, 3, seed=4), _normal(3, 40, seed=5)
-    table = spectra_table(
-        {"W": triplets, "same": weights, "thin": {DOWN: (left, right)}, "whole": {DOWN: left @ right}}
-    )
+    thin = Update(_normal(16, 3, seed=4), _normal(3, 40, seed=5))
+    updates = {"thin": {DOWN: thin}, "whole": {DOWN: FullUpdate(thin.to_matrix())}}
+    same = {layer: FullUpdate(weight) for layer, weight in weights.items()}
+    table = spectra_table({"W": triplets, "same": same, **updates})
     for one, other in (("W", "same"), ("thin", "whole")):
         a, b = (table[table["of"] == name].select_dtypes("number") for name in (one, other))
         assert np.allclose(a, b, atol=1e-12)
@@ -105,7 +107,7 @@ def test_spectra_of_weights_updates_and_factors_agree(weights, triplets):
 
 
 def test_a_zero_update_lies_nowhere(triplets):
-    still = {"still": {QUERY: torch.zeros(16, 16)}}
+    still = {"still": {QUERY: FullUpdate(torch.zeros(16, 16))}}
     table = band_energies(triplets, still)
     assert table[["output", "input", "both"]].isna().all(axis=None)
     assert band_angles(triplets, still).empty

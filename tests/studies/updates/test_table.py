@@ -9,7 +9,7 @@ import torch
 from toy_updates import moved_run
 
 import vxlab
-from vxlab.experiments.runs.trained import base_weights, full_updates, load_trained, trained_updates
+from vxlab.experiments.runs.trained import base_weights, full_updates, load_trained, trained_updates, updates_of
 from vxlab.studies.updates import table as module
 from vxlab.studies.updates.pairs import pair_table
 from vxlab.studies.updates.table import CELLS, trained_layers, update_tables
@@ -39,9 +39,7 @@ def _line(tables, layer, what):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_layers_row_and_spectrum_are_those_of_its_whole_matrices(runs, store, name):
     tables, weights = update_tables(runs[name], store=store), base_weights(runs[name])
-    dense = (
-        full_updates(runs[name]) if name == "full" else {k: a @ b for k, (a, b) in trained_updates(runs[name]).items()}
-    )
+    dense = {layer: update.to_matrix() for layer, update in updates_of(runs[name]).items()}
     assert tables.layers["layer"].tolist() == list(dense)
     for row in tables.layers.itertuples():
         W, delta = weights[row.layer].double().numpy(), dense[row.layer].numpy()
@@ -80,8 +78,8 @@ def test_kept_tables_outlive_the_runs_folder_and_are_not_those_of_another_traini
 
 def test_rows_and_columns_are_in_units_of_an_even_spread(runs, store):
     tables = update_tables(runs["lora"], store=store)
-    layer, (left, right) = next(iter(trained_updates(runs["lora"]).items()))
-    delta = (left @ right).numpy()
+    layer, update = next(iter(trained_updates(runs["lora"]).items()))
+    delta = update.to_matrix().numpy()
     even = np.linalg.norm(delta) / math.sqrt(delta.shape[0])
     assert _line(tables, layer, "outputs")[1] == pytest.approx(np.sort(np.linalg.norm(delta, axis=1))[::-1] / even)
 
@@ -112,7 +110,7 @@ def test_two_runs_are_alike_as_their_whole_updates_are(runs, store):
     a, b = (trained_updates(runs[name]) for name in ("lora", "vera"))
     assert list(pairs.index) == list(a)
     for layer, row in pairs.iterrows():
-        x, y = ((left @ right).numpy() for left, right in (a[layer], b[layer]))
+        x, y = (each[layer].to_matrix().numpy() for each in (a, b))
         assert row["cosine"] == pytest.approx((x * y).sum() / np.linalg.norm(x) / np.linalg.norm(y))
         assert row["cosine_chance"] == pytest.approx(1 / 32)
         U, V = np.linalg.svd(x)[0][:, :3], np.linalg.svd(y)[0][:, :5]
@@ -152,6 +150,6 @@ def test_runs_that_cannot_be_shown_or_compared_are_refused_in_words(runs, store,
 
 
 def test_a_dense_update_is_a_pair_of_factors_too(runs):
-    layers = trained_layers(runs["full"])
-    left, right = next(iter(layers.values())).update
-    torch.testing.assert_close(left @ right, next(iter(full_updates(runs["full"]).values())))
+    update = next(iter(trained_layers(runs["full"]).values())).update
+    expected = next(iter(full_updates(runs["full"]).values())).to_matrix()
+    torch.testing.assert_close(update.left @ update.right, expected)

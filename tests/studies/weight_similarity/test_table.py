@@ -72,7 +72,7 @@ def test_measures_are_those_of_the_full_matrices(records, table):
     inputs = layer_inputs(vxlab.load_model(records[0].spec["model"], 2), records[0].spec["model"], list(ours), TEXTS)
     assert len(rows) == 4
     for row in rows.itertuples():
-        A, B = (left @ right for left, right in (ours[row.layer], theirs[row.layer]))
+        A, B = (each[row.layer].to_matrix() for each in (ours, theirs))
         assert row.cosine == pytest.approx(float((A * B).sum() / (A.norm() * B.norm())), abs=1e-10)
         for rank, prefix in ((4, ""), (2, "leading_")):
             for side, name in ((0, "columns"), (2, "rows")):
@@ -111,14 +111,14 @@ def test_random_updates_keep_norms_frozen_parts_and_the_task_out(records):
     again = random_updates(records[2], [1])[0]
     trained = trained_updates(records[2])
     assert len(drawn) == 2
-    for layer, (left, right) in trained.items():
-        assert drawn[0][layer][1].equal(right)  # the frozen A
-        assert not drawn[0][layer][0].equal(left)
-        assert not drawn[0][layer][0].equal(drawn[1][layer][0])
-        torch.testing.assert_close(drawn[1][layer][0], again[layer][0], rtol=1e-5, atol=1e-7)
+    for layer, update in trained.items():
+        assert drawn[0][layer].right.equal(update.right)  # the frozen A
+        assert not drawn[0][layer].left.equal(update.left)
+        assert not drawn[0][layer].left.equal(drawn[1][layer].left)
+        torch.testing.assert_close(drawn[1][layer].left, again[layer].left, rtol=1e-5, atol=1e-7)
     lora, random = trained_updates(records[0]), random_updates(records[0], [5])[0]
-    for layer, factors in lora.items():
-        for mine, theirs in zip(factors, random[layer], strict=True):
+    for layer, update in lora.items():
+        for mine, theirs in ((update.left, random[layer].left), (update.right, random[layer].right)):
             assert float(theirs.norm()) == pytest.approx(float(mine.norm()), rel=1e-5)
 
 

@@ -1,7 +1,7 @@
 """What a finished run trained: the model, each layer's update, and how far it moved."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from vxlab.adapters import VeRA, adapted_layers, load_adapter, resolve_targets
 from vxlab.adapters.core.layer import linear_weight
 from vxlab.adapters.core.roles import role_of
-from vxlab.analysis.matrices import Update
-from vxlab.analysis.updates import relative_update_norm
+from vxlab.analysis.update import FullUpdate, Update
 from vxlab.errors import VxlabError
 from vxlab.experiments.method_names import family_name, method_label
 from vxlab.experiments.models.load import load_model, model_source, name_labels
@@ -96,26 +95,52 @@ def describe_run(record: RunRecord) -> str:
     return f"{family_name(record.spec['method'])}, seed {record.spec.get('seed')} (run {record.key[:12]})"
 
 
-@torch.no_grad()
+def updates_of(record: RunRecord, targets: str | Sequence[str] = "all-linear") -> Mapping[str, Update]:
+    """Return every layer's update of a run in model order: :func:`full_updates` of ``Full()``, else trained_updates.
+
+    Args:
+        record: a finished run.
+        targets: the layers of a full fine-tuning, as :func:`vxlab.attach` takes them.
+
+    Raises:
+        VxlabError: the run trained no updates, or its base model is no longer the one it trained on.
+    """
+    require_updates(record)
+    return full_updates(record, targets) if record.spec["method"]["name"] == "full" else trained_updates(record)
+
+
 def trained_updates(record: RunRecord) -> dict[str, Update]:
-    """Return the factors of every adapted layer's update ΔW = left·right, in float64 on the CPU, in model order.
+    """Return every adapted layer's update, its factors in float64 on the CPU, in model order.
 
     Raises:
         VxlabError: the run trained no adapter of vxlab's, or its base model is no longer the one it trained on.
     """
     require_updates(record)
-    layers = adapted_layers(load_trained(record))
-    if not layers:
+    updates = adapter_updates(load_trained(record))
+    if not updates:
         raise VxlabError(
             f"run {record.key[:12]} ({record.spec['method']['name']}) has no updates in factors; "
             "give a run of LoRA, VeRA, LoRA-XS, LiDB or a family of yours, or take full_updates of a full fine-tuning"
         )
-    return {name: _double(layer.factors()) for name, layer in layers.items()}
+    return updates
 
 
 @torch.no_grad()
-def full_updates(record: RunRecord, targets: str | Sequence[str] = "all-linear") -> dict[str, Tensor]:
-    """Return ΔW = W' - W ``(out, in)`` of full fine-tuning, in float64 on the CPU, in model order.
+def adapter_updates(model: nn.Module) -> dict[str, Update]:
+    """Return the update of every adapted layer of a model as it stands, in float64 on the CPU, in model order.
+
+    Args:
+        model: with adapters on it; without any there are no updates.
+    """
+    return {
+        name: Update(*(factor.detach().cpu().double() for factor in layer.factors()))
+        for name, layer in adapted_layers(model).items()
+    }
+
+
+@torch.no_grad()
+def full_updates(record: RunRecord, targets: str | Sequence[str] = "all-linear") -> dict[str, FullUpdate]:
+    """Return ΔW = W' - W of full fine-tuning by layer, in model order.
 
     Args:
         record: a finished run of ``Full()``.
@@ -131,7 +156,7 @@ def full_updates(record: RunRecord, targets: str | Sequence[str] = "all-linear")
             "Full(), or take trained_updates"
         )
     before, after = base_weights(record, targets), layer_weights(load_trained(record), targets)
-    return {name: after[name].double() - weight.double() for name, weight in before.items()}
+    return {name: FullUpdate(after[name].double() - weight.double()) for name, weight in before.items()}
 
 
 def base_weights(record: RunRecord, targets: str | Sequence[str] = "all-linear") -> dict[str, Tensor]:
@@ -183,7 +208,9 @@ def layer_updates(model: nn.Module) -> "pd.DataFrame":
             column: float(trained[key].detach().norm()) if key in trained else float("nan")
             for column, key in (("d_norm", "lambda_d"), ("b_norm", "lambda_b"))
         }
-        relative = relative_update_norm(*layer.factors(), layer.base_weight())
+        factors = layer.factors()
+        finite = all(factor.isfinite().all() for factor in factors)  # not so after a run that diverged
+        relative = Update(*factors).relative_norm(layer.base_weight()) if finite else float("nan")
         row = {"layer": name, "block": block, "role": role}
         rows.append({**row, "relative_norm": relative, **norms})
     return pd.DataFrame(rows, columns=LAYER_COLUMNS)
@@ -206,8 +233,3 @@ def _base(record: RunRecord) -> nn.Module:
             "it was trained on, or train again"
         )
     return name_labels(load_model(name, record.task["num_labels"]), record.task["label_names"])
-
-
-def _double(update: Update) -> Update:
-    left, right = update
-    return left.detach().cpu().double(), right.detach().cpu().double()

@@ -130,7 +130,7 @@ def run_errors(
         raise VxlabError(f"blocks={list(blocks or [])} holds none of layers={layers!r}, whose blocks are {there}")
     W = {layer: weights[layer] for layer in chosen}
     changed = full_updates(record, layers)
-    fits = {"ΔW": {layer: changed[layer] for layer in chosen}, "W": W}
+    fits = {"ΔW": {layer: changed[layer].to_matrix() for layer in chosen}, "W": W}
     tables = [real_errors(targets, W, **search).assign(target=name) for name, targets in fits.items()]
     return pd.concat(tables, ignore_index=True)
 

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import Tensor
 
 from vxlab.analysis.bands import band_rank
-from vxlab.analysis.matrices import Update
+from vxlab.analysis.update import FullUpdate, Update
 from vxlab.errors import VxlabError
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.trained import (
     base_weights,
     block_and_role,
-    full_updates,
     require_same_base,
     require_updates,
-    trained_updates,
+    updates_of,
 )
 from vxlab.experiments.store.computed_tables import kept_table
 from vxlab.experiments.store.store import Where
@@ -79,7 +78,7 @@ def _whereabouts(
     seed: int,
 ) -> Whereabouts:  # fmt: skip
     """Return all three block by block: the singular vectors of a whole model need not be held at once."""
-    updates = {name: _updates(record, targets) for name, record in records.items()}
+    updates = {name: updates_of(record, targets) for name, record in records.items()}
     weights = _weights(next(iter(records.values())), targets, updates)
     blocks = dict.fromkeys(block_and_role(layer)[0] for layer in weights)
     parts = []
@@ -98,7 +97,7 @@ def _whereabouts(
 
 
 def _weights(
-    record: RunRecord, targets: str | Sequence[str], updates: Mapping[str, Mapping[str, Tensor | Update]]
+    record: RunRecord, targets: str | Sequence[str], updates: Mapping[str, Mapping[str, Update]]
 ) -> dict[str, Tensor]:
     """Return W of the layers that some run trained."""
     trained = {layer: None for of in updates.values() for layer in of}
@@ -111,9 +110,9 @@ def _weights(
     return weights
 
 
-def _decompose_dense(updates: Mapping[str, Tensor | Update]) -> dict[str, Triplets | Tensor | Update]:
+def _decompose_dense(updates: Mapping[str, Update]) -> dict[str, Update | Triplets]:
     """Return updates with all singular triplets in place of those that are whole matrices."""
-    dense = {layer: update for layer, update in updates.items() if isinstance(update, Tensor)}
+    dense = {layer: update.to_matrix() for layer, update in updates.items() if isinstance(update, FullUpdate)}
     return {**updates, **decompose_weights(dense)}
 
 
@@ -121,10 +120,6 @@ def _own_targets(records: Mapping[str, RunRecord]) -> str | Sequence[str]:
     specs = [record.spec for record in records.values()]
     own: str | Sequence[str] = specs[0].get("targets", "all-linear")
     return "all-linear" if any(spec["method"]["name"] == "full" for spec in specs) else own
-
-
-def _updates(record: RunRecord, targets: str | Sequence[str]) -> "Mapping[str, Tensor | Update]":
-    return full_updates(record, targets) if record.spec["method"]["name"] == "full" else trained_updates(record)
 
 
 def _joined(tables: "Sequence[pd.DataFrame]") -> "pd.DataFrame":

@@ -9,16 +9,9 @@ import torch
 from torch import Tensor
 
 from vxlab.analysis.bands import band_places, band_rank
-from vxlab.analysis.matrices import Update
-from vxlab.analysis.spectrum import (
-    effective_rank,
-    energy,
-    rank_for_energy,
-    stable_rank,
-    update_singular_values,
-    update_svd,
-)
+from vxlab.analysis.spectrum import effective_rank, energy, rank_for_energy, stable_rank
 from vxlab.analysis.subspaces import sampled_angles
+from vxlab.analysis.update import Update
 from vxlab.experiments.runs.trained import block_and_role
 from vxlab.spectra.decompose import decompose, in_threads
 from vxlab.spectra.weights import BANDS, Triplets
@@ -42,12 +35,12 @@ SIDES = ("output", "input")
 """The sides of W ``(out, in)``: left singular vectors lie in the space of its outputs, right ones in that of inputs."""
 
 
-def spectra_table(matrices: Mapping[str, Mapping[str, Tensor | Update | Triplets]]) -> "pd.DataFrame":
+def spectra_table(matrices: Mapping[str, Mapping[str, Update | Triplets]]) -> "pd.DataFrame":
     """Return the share of the energy that the first singular triplets hold, by layer.
 
     Args:
-        matrices: what they are (such as ``W`` or ``LoRA r=8``) to matrices ``(out, in)``, an update's two factors, or
-            all singular triplets, by layer.
+        matrices: what they are (such as ``W`` or ``LoRA r=8``) to updates, or to all singular triplets of matrices,
+            by layer.
 
     Returns:
         One row a point of a spectrum: ``of``, ``layer``, ``block``, ``role``, ``position`` = k / min(out, in), ``rank``
@@ -67,7 +60,7 @@ def spectra_table(matrices: Mapping[str, Mapping[str, Tensor | Update | Triplets
 
 def band_energies(
     weights: Mapping[str, Triplets],
-    updates: Mapping[str, Mapping[str, Tensor | Update]],
+    updates: Mapping[str, Mapping[str, Update]],
     *,
     fractions: Sequence[float] = (0.125, 0.25, 0.5, 1.0),
     bands: Sequence[str] = ("top", "middle", "bottom"),
@@ -76,7 +69,7 @@ def band_energies(
 
     Args:
         weights: all singular triplets of W ``(out, in)``, by layer, from :func:`decompose_weights`.
-        updates: what they are to ΔW, or its factors, by layer.
+        updates: what they are to ΔW, by layer.
         fractions: of the min(out, in) triplets of W, above 0 and at most 1.
         bands: ``top``, ``middle`` or ``bottom``.
 
@@ -94,7 +87,7 @@ def band_energies(
             {"update": name, **_where(layer), **row}
             for name, several in updates.items()
             if layer in several
-            for row in _energies(weights[layer], _formed(several[layer]), fractions, bands)
+            for row in _energies(weights[layer], several[layer].to_matrix(), fractions, bands)
         ]
 
     return pd.DataFrame([row for rows in in_threads(of_layer, [*weights]) for row in rows], columns=_ENERGIES)
@@ -102,7 +95,7 @@ def band_energies(
 
 def band_angles(
     weights: Mapping[str, Triplets],
-    updates: Mapping[str, Mapping[str, Tensor | Update | Triplets]],
+    updates: Mapping[str, Mapping[str, Update | Triplets]],
     *,
     fractions: Sequence[float] = (0.25,),
     directions: int = 8,
@@ -115,7 +108,7 @@ def band_angles(
 
     Args:
         weights: all singular triplets of W ``(out, in)``, by layer, from :func:`decompose_weights`.
-        updates: what they are to ΔW, its factors, or all its singular triplets, by layer.
+        updates: what they are to ΔW, or to all its singular triplets, by layer.
         fractions: of W's triplets that a band holds, each above 0, at most 1.
         directions: of the update's singular vectors, the first so many.
         seed: of the random subspaces that give the level of chance.
@@ -161,13 +154,11 @@ def _spectrum(of: str, layer: str, values: Tensor, n: int) -> Iterator[dict[str,
         yield {"of": of, **_where(layer), "position": rank / n, "rank": rank, "energy": share, **constants}
 
 
-def _values(matrix: Tensor | Update | Triplets) -> tuple[Tensor, int]:
+def _values(matrix: Update | Triplets) -> tuple[Tensor, int]:
     """Return singular values, and how many a matrix of this shape has."""
-    if isinstance(matrix, Tensor):
-        return torch.linalg.svdvals(matrix.detach().to("cpu", torch.float64)), min(matrix.shape)
     if isinstance(matrix, Triplets):
         return matrix.S, len(matrix.S)
-    return update_singular_values(matrix), min(matrix[0].shape[0], matrix[1].shape[1])
+    return matrix.singular_values(), min(matrix.shape)
 
 
 def _energies(
@@ -192,11 +183,9 @@ def _energies(
             }  # fmt: skip
 
 
-def _strongest(update: Tensor | Update | Triplets, directions: int) -> Triplets:
+def _strongest(update: Update | Triplets, directions: int) -> Triplets:
     """Return an update's first triplets; fewer where its rank is lower."""
-    if isinstance(update, Tensor):
-        update = decompose_weights({"": update})[""]
-    U, S, Vh = update if isinstance(update, Triplets) else update_svd(update)
+    U, S, Vh = update if isinstance(update, Triplets) else update.svd()
     there = int((S[:directions] > len(S) * torch.finfo(torch.float64).eps * S[0]).sum())
     return Triplets(U[:, :there], S[:there], Vh[:there])
 
@@ -226,13 +215,6 @@ def _chance(n: int, a: int, b: int, seed: int) -> tuple[list[float], ...]:
     drawn = torch.rad2deg(sampled_angles(n, a, b, _DRAWS, seed))
     levels = torch.tensor([0.5, 0.025, 0.975], dtype=drawn.dtype)
     return tuple(torch.quantile(drawn, levels, dim=0).tolist())
-
-
-def _formed(update: Tensor | Update) -> Tensor:
-    if isinstance(update, Tensor):
-        return update.detach().to("cpu", torch.float64)
-    left, right = (factor.detach().to("cpu", torch.float64) for factor in update)
-    return left @ right
 
 
 def _where(layer: str) -> dict[str, Any]:

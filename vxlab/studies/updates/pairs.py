@@ -4,10 +4,9 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from vxlab.analysis.matrices import Update, rounding_of
-from vxlab.analysis.similarity import chance_cosine, column_overlap, cosine, row_overlap
-from vxlab.analysis.spectrum import update_singular_values
+from vxlab.analysis.similarity import chance_cosine, column_overlap, row_overlap
 from vxlab.analysis.subspaces import chance_overlap
+from vxlab.analysis.update import Update
 from vxlab.errors import VxlabError
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.trained import require_same_base, require_updates
@@ -70,11 +69,11 @@ def _pair_rows(first: dict[str, Update], second: dict[str, Update]) -> Iterator[
     with progress_bar(len(first), "how alike the updates are", "layer") as bar:
         for name, a in first.items():
             b = second[name]
-            out, into = len(a[0]), a[1].shape[1]
-            ranks = [int((rounding_of(each) < update_singular_values(each)).sum()) for each in (a, b)]
+            out, into = a.shape
+            ranks = [int((each.rounding() < each.singular_values()).sum()) for each in (a, b)]
             zero = min(ranks) == 0
             yield {
-                "layer": name, "cosine": cosine(a, b), "cosine_chance": chance_cosine((out, into)),
+                "layer": name, "cosine": a.cosine(b), "cosine_chance": chance_cosine((out, into)),
                 "columns": column_overlap(a, b), "columns_chance": math.nan if zero else chance_overlap(out, *ranks),
                 "rows": row_overlap(a, b), "rows_chance": math.nan if zero else chance_overlap(into, *ranks),
             }  # fmt: skip

@@ -9,12 +9,19 @@ from torch import Tensor
 
 from vxlab.adapters import AdaptedLinear, LoRAXS, VeRA, adapted_layers
 from vxlab.analysis.intruders import intruder_dimensions
-from vxlab.analysis.matrices import Update, rounding_of
-from vxlab.analysis.spectrum import effective_rank, stable_rank, update_singular_values
+from vxlab.analysis.spectrum import effective_rank, stable_rank
+from vxlab.analysis.update import Update
 from vxlab.errors import VxlabError
 from vxlab.experiments.method_names import method_label
 from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import base_weights, block_and_role, full_updates, load_trained, require_updates
+from vxlab.experiments.runs.trained import (
+    adapter_updates,
+    base_weights,
+    block_and_role,
+    full_updates,
+    load_trained,
+    require_updates,
+)
 from vxlab.experiments.store.computed_tables import kept_table
 from vxlab.experiments.store.store import Where
 from vxlab.progress import progress_bar
@@ -83,21 +90,20 @@ def trained_layers(record: RunRecord) -> dict[str, TrainedLayer]:
     """
     if record.spec["method"]["name"] == "full":
         weights = base_weights(record)
-        # A dense update is a pair of factors too, with the identity on the side of the inputs.
-        dense = full_updates(record).items()
+        # By its two factors like the others, so that pairs of a dense and a thin one are treated alike.
         return {
-            name: TrainedLayer(weights[name], (delta, torch.eye(delta.shape[1], dtype=delta.dtype)), {})
-            for name, delta in dense
+            name: TrainedLayer(weights[name], Update(dense.left, dense.right), {})
+            for name, dense in full_updates(record).items()
         }
-    layers = adapted_layers(load_trained(record))
+    model = load_trained(record)
+    layers, updates = adapted_layers(model), adapter_updates(model)
     if not layers:
         raise VxlabError(
             f"run {record.key[:12]} ({method_label(record.spec['method'])}) trained no updates of weights that can be "
             "shown; give a run of LoRA, VeRA, LoRA-XS, LiDB, of a family of yours or of full fine-tuning"
         )
     return {
-        name: TrainedLayer(layer.base_weight(), _double(layer.factors()), _shown_tensors(layer))
-        for name, layer in layers.items()
+        name: TrainedLayer(layer.base_weight(), updates[name], _shown_tensors(layer)) for name, layer in layers.items()
     }
 
 
@@ -124,7 +130,7 @@ def _updates(record: RunRecord) -> UpdateTables:
 
 def _row(name: str, layer: TrainedLayer) -> tuple[dict[str, Any], list[float]]:
     """Return a layer's row, and the similarities of W + ΔW's leading directions with W's."""
-    weight, S, (block, role) = layer.weight.double(), update_singular_values(layer.update), block_and_role(name)
+    weight, S, (block, role) = layer.weight.double(), layer.update.singular_values(), block_and_role(name)
     norm, whole = float(S.norm()), float(torch.linalg.matrix_norm(weight))
     found = intruder_dimensions(weight, layer.update, top=min(LEADING, *weight.shape), threshold=THRESHOLD)
     d, b, R = (layer.trained.get(key) for key in ("lambda_d", "lambda_b", "R"))
@@ -132,7 +138,7 @@ def _row(name: str, layer: TrainedLayer) -> tuple[dict[str, Any], list[float]]:
     return {
         "layer": name, "block": block, "role": role, "out": weight.shape[0], "in": weight.shape[1],
         "relative_norm": norm / whole if whole else math.nan, "norm": norm,
-        "rank": int((rounding_of(layer.update) < S).sum()), "stable_rank": stable_rank(S),
+        "rank": int((layer.update.rounding() < S).sum()), "stable_rank": stable_rank(S),
         "effective_rank": effective_rank(S), "top": float(S[0]),
         "weight_top": float(torch.linalg.matrix_norm(weight, 2)), "intruders": found.count,
         "leading": len(found.similarities), "chance": found.chance, "d_norm": _norm(d), "b_norm": _norm(b),
@@ -143,8 +149,8 @@ def _row(name: str, layer: TrainedLayer) -> tuple[dict[str, Any], list[float]]:
 
 def _lines(layer: TrainedLayer) -> dict[str, list[tuple[float, float]]]:
     """Return the points of every line of a layer but the similarities, as (at, value)."""
-    S = update_singular_values(layer.update)
-    S = S[rounding_of(layer.update) < S]
+    S = layer.update.singular_values()
+    S = S[layer.update.rounding() < S]
     numbers = _places(len(S))
     lines = {"spectrum": [(float(i + 1), float(S[i])) for i in numbers]}
     if "R" in layer.trained:
@@ -152,8 +158,7 @@ def _lines(layer: TrainedLayer) -> dict[str, list[tuple[float, float]]]:
     vectors = {name: layer.trained.get(f"lambda_{name}") for name in ("d", "b")}
     if any(vector is not None for vector in vectors.values()):
         return lines | {name: _sorted(vector) for name, vector in vectors.items() if vector is not None}
-    left, right = layer.update
-    delta = left @ right
+    delta = layer.update.to_matrix()
     norm = delta.norm() or 1.0
     sides = {"outputs": delta.norm(dim=1), "inputs": delta.norm(dim=0)}
     return lines | {name: _sorted(each * math.sqrt(len(each)) / norm) for name, each in sides.items()}
@@ -183,11 +188,6 @@ def _square(R: Tensor) -> list[float]:
 
 def _norm(tensor: Tensor | None) -> float:
     return math.nan if tensor is None else float(tensor.norm())
-
-
-def _double(update: Update) -> Update:
-    left, right = update
-    return left.detach().cpu().double(), right.detach().cpu().double()
 
 
 def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

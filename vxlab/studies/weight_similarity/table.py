@@ -11,16 +11,16 @@ from torch import Tensor
 
 from vxlab.adapters import adapted_layers, resolve_targets
 from vxlab.analysis.cka import linear_cka
-from vxlab.analysis.matrices import Update, rounding_of
-from vxlab.analysis.similarity import chance_cosine, cosine
-from vxlab.analysis.spectrum import update_svd
+from vxlab.analysis.similarity import chance_cosine
 from vxlab.analysis.subspaces import chance_overlap
+from vxlab.analysis.update import Update
 from vxlab.errors import VxlabError
 from vxlab.experiments.method_names import family_name
 from vxlab.experiments.models.load import load_model
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.layer_inputs import layer_inputs
 from vxlab.experiments.runs.trained import (
+    adapter_updates,
     block_and_role,
     describe_run,
     load_trained,
@@ -97,7 +97,8 @@ def random_updates(record: RunRecord, seeds: Sequence[int]) -> list[dict[str, Up
     Returns:
         As :func:`vxlab.experiments.runs.trained.trained_updates`, in the order of ``seeds``.
     """
-    layers = adapted_layers(load_trained(record))
+    model = load_trained(record)
+    layers = adapted_layers(model)
     kept = {
         name: {key: each.clone() for key, each in layer.trained_tensors().items()} for name, layer in layers.items()
     }
@@ -108,7 +109,7 @@ def random_updates(record: RunRecord, seeds: Sequence[int]) -> list[dict[str, Up
             for key, parameter in layer.trained_tensors().items():
                 noise = torch.randn(parameter.shape, generator=generator)
                 parameter.copy_(noise * (kept[name][key].norm() / noise.norm()))
-        drawn.append({name: _double(layer.factors()) for name, layer in layers.items()})
+        drawn.append(adapter_updates(model))
     return drawn
 
 
@@ -198,8 +199,8 @@ def _rows(layer: str, pairs: Sequence[tuple[_Side, _Side]], inputs: Tensor, lead
 
 
 def _view(update: Update, inputs: Tensor) -> _View:
-    U, S, Vh = update_svd(update)
-    used = rounding_of(update) < S  # none of them where ΔW is 0
+    U, S, Vh = update.svd()
+    used = update.rounding() < S  # none of them where ΔW is 0
     U, S, V = U[:, used], S[used], Vh[used].T
     return _View(update, U, V, inputs @ V * S)
 
@@ -208,7 +209,7 @@ def _measures(a: _View, b: _View, leading: int) -> dict[str, float]:
     if not (a.columns.shape[1] and b.columns.shape[1]):
         return dict.fromkeys(MEASURES, float("nan"))
     return {
-        "cosine": cosine(a.update, b.update),
+        "cosine": a.update.cosine(b.update),
         "columns": _overlap(a.columns, b.columns),
         "rows": _overlap(a.rows, b.rows),
         "leading_columns": _overlap(a.columns[:, :leading], b.columns[:, :leading]),
@@ -223,9 +224,8 @@ def _overlap(A: Tensor, B: Tensor) -> float:
 
 
 def _chances(update: Update, leading: int) -> dict[str, float]:
-    left, right = update
-    (out_features, rank), in_features = left.shape, right.shape[1]
-    levels = {"cosine": chance_cosine((out_features, in_features))}
+    (out_features, in_features), rank = update.shape, update.left.shape[1]
+    levels = {"cosine": chance_cosine(update.shape)}
     for name, n in (("columns", out_features), ("rows", in_features)):
         whole, few = min(rank, n), min(leading, rank, n)
         levels |= {name: chance_overlap(n, whole, whole), f"leading_{name}": chance_overlap(n, few, few)}
@@ -294,8 +294,3 @@ def _same_layers(sides: Sequence[_Side]) -> None:
             raise VxlabError(
                 f"{side.name} and {first.name} adapt other layers, `{apart[0]}` among them; compare runs of one targets"
             )
-
-
-def _double(update: Update) -> Update:
-    left, right = update
-    return left.detach().cpu().double(), right.detach().cpu().double()
