@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import RobertaForSequenceClassification
 
 import vxlab
-from vxlab.spectra.decompose import Slice, decompose, in_batches
+from vxlab.spectra.decomposition import Slice, decompose, in_batches
 from vxlab.spectra.weights import singular_triplets
 
 KEEP = slice(0, 32)

@@ -22,7 +22,7 @@ import vxlab
 from vxlab.adapters.core.family import Family, Method
 from vxlab.experiments import hardware
 from vxlab.experiments.costs.step import kernels, peak_bytes, random_batch, step_memory, time_call, training_step
-from vxlab.spectra.decompose import in_batches
+from vxlab.spectra.decomposition import in_batches
 from vxlab.spectra.weights import singular_triplets
 
 DEVICE = os.environ.get("VXLAB_GPU_TESTS_ON", "cuda")

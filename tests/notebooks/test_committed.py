@@ -12,6 +12,7 @@ from vxlab.paths import shipped_path
 from vxlab.views.reports.parameters import read
 
 NOTEBOOKS = sorted(shipped_path("notebooks").glob("*.ipynb"))
+LONGEST_LINE = 100  # columns of code that fit beside a browser's margins
 LONGEST_DEFINITION = 12  # lines, and only where the definition is the experiment: the rest belongs in the library
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
@@ -86,3 +87,9 @@ def test_it_defines_nothing_long(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 lines = node.end_lineno - node.lineno + 1
                 assert lines <= LONGEST_DEFINITION, f"{node.name} has {lines} lines: move it into the library"
+
+
+@each_notebook
+def test_its_lines_of_code_fit_a_screen(path):
+    lines = [line for cell in _code(path) for line in cell.source.splitlines()]
+    assert [line for line in lines if len(line) > LONGEST_LINE] == []

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vxlab.errors import VxlabError
-from vxlab.spectra import decompose as svd
+from vxlab.spectra import decomposition as svd
 from vxlab.spectra import weights as spectra
 from vxlab.spectra.weights import BANDS, SubspaceWarning, singular_triplets, singular_values
 

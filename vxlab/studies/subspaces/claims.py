@@ -8,8 +8,8 @@ from vxlab.experiments.candidates.pairs import IN_POINTS, of_pair
 from vxlab.experiments.scoring.evidence import Evidence, from_error, no_evidence, over_units
 from vxlab.studies.claims import Case, Claim, Part, judge
 from vxlab.studies.subspaces.bases import IN_WORDS
+from vxlab.studies.subspaces.kept_bands import kept_share, kept_share_contrast
 from vxlab.studies.subspaces.truncation import EVERY, REMOVED
-from vxlab.studies.subspaces.truncation_scores import kept_share, kept_share_contrast
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vxlab.analysis.chance import bootstrap_interval
+from vxlab.studies.subspaces.kept_bands import kept_share
 from vxlab.studies.subspaces.truncation import EVERY
-from vxlab.studies.subspaces.truncation_scores import kept_share
 
 if TYPE_CHECKING:
     import pandas as pd

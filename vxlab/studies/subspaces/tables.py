@@ -13,7 +13,7 @@ from vxlab.analysis.spectrum import effective_rank, energy, rank_for_energy, sta
 from vxlab.analysis.subspaces import sampled_angles
 from vxlab.analysis.update import Update
 from vxlab.experiments.runs.trained import block_and_role
-from vxlab.spectra.decompose import decompose, in_threads
+from vxlab.spectra.decomposition import decompose, in_threads
 from vxlab.spectra.weights import BANDS, Triplets
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from vxlab.experiments.store.computed_tables import kept_table
 from vxlab.experiments.store.store import Where
 from vxlab.experiments.tasks.splits import sample
 from vxlab.progress import progress_bar
-from vxlab.spectra.decompose import in_threads
+from vxlab.spectra.decomposition import in_threads
 from vxlab.spectra.weights import Triplets
 from vxlab.studies.subspaces.tables import decompose_weights
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from vxlab.errors import VxlabError
+from vxlab.studies.subspaces.kept_bands import kept_share, kept_share_contrast, kept_shares, truncation_scores
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
-from vxlab.studies.subspaces.truncation_scores import kept_share, kept_share_contrast, kept_shares, truncation_scores
 
 ITEMS, NORMAL = 400, 1.959964
 LABELS = np.arange(ITEMS) % 2
