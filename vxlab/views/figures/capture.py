@@ -1,12 +1,12 @@
 """Plotly figure of how much of the full gradient each method can follow, against its parameters."""
 
 import math
-from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from vxlab.views.style.error_bars import error_bars
 from vxlab.views.style.look import GREY, apply_style, look
 from vxlab.views.style.plain import draws_text
 
@@ -63,7 +63,8 @@ def _add_panel(figure: go.Figure, layers: pd.DataFrame, legend: bool, place: dic
             )  # fmt: skip
         figure.add_scatter(
             x=points["parameters"], y=points["share"], mode="lines+markers", name=str(family), legendgroup=family,
-            showlegend=legend, marker=look(i)["marker"], line={"color": colour}, error_y=_whiskers(points),
+            showlegend=legend, marker=look(i)["marker"], line={"color": colour},
+            error_y=error_bars(points["share"], points["low"], points["high"], colour),
             customdata=points[["method", "least", "most"]],
             hovertemplate="%{customdata[0]}: %{y:.3%}<br>layers: %{customdata[1]:.3%} to %{customdata[2]:.3%}"
             "<extra></extra>", **place,
@@ -77,10 +78,3 @@ def _points(own: pd.DataFrame) -> pd.DataFrame:
     groups = own.assign(least=own["share"], most=own["share"]).groupby(["rank", "method"], as_index=False)
     means = dict.fromkeys(("share", "low", "high", "best", "chance"), "mean")
     return groups.agg({"parameters": "sum", "least": "min", "most": "max", **means}).sort_values(["parameters", "rank"])
-
-
-def _whiskers(points: pd.DataFrame) -> dict[str, Any]:
-    return {
-        "type": "data", "symmetric": False, "thickness": 1.5,
-        "array": points["high"] - points["share"], "arrayminus": points["share"] - points["low"],
-    }  # fmt: skip

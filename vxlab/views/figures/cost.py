@@ -1,6 +1,7 @@
 """Plotly figures of measured costs. Every function takes the table of ``rank_costs`` and returns a figure."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -8,6 +9,7 @@ import plotly.graph_objects as go
 
 from vxlab.experiments.costs.by_rank import FROZEN, FULL, HEAD
 from vxlab.studies.cost.conclusion import measured_rows
+from vxlab.views.style.error_bars import error_bars
 from vxlab.views.style.look import COLOURS, GREY, INK, PAPER, apply_style, label_font, look
 from vxlab.views.style.plain import draws_text
 
@@ -27,11 +29,8 @@ def step_time_by_rank(table: pd.DataFrame) -> go.Figure:
     """Draw step time over the frozen model's against rank: bars for 95 % intervals; lines where no rank is."""
     rows = measured_rows(table)
     figure = go.Figure()
-    for i, method in enumerate(_FAMILIES):
-        if len(own := rows[rows["method"] == method].sort_values("rank")):
-            figure.add_scatter(
-                x=own["rank"], y=own["ratio"], mode="lines+markers", name=method, error_y=_intervals(own, i), **look(i)
-            )
+    for i, own, line in _lines(rows):
+        figure.add_scatter(x=own["rank"], mode="lines+markers", **line, **look(i))
     ranks = [int(rank) for rank in rows["rank"].dropna()] or [1]
     for name, dash in ((FULL, "dash"), (FROZEN, "solid"), (HEAD, "dot")):
         for row in rows[rows["method"] == name].to_dict("records"):
@@ -72,14 +71,12 @@ def storage_against_time(table: pd.DataFrame) -> go.Figure:
     """Draw the trade: bytes of a saved adapter against step time, a line for each method, its end ranks beside it."""
     rows = measured_rows(table)
     figure = go.Figure()
-    for i, method in enumerate(_FAMILIES):
-        if len(own := rows[rows["method"] == method].sort_values("rank")):
-            figure.add_scatter(
-                x=own["bytes"], y=own["ratio"], mode="lines+markers+text", name=method, text=_ranks(own),
-                textposition=("bottom right", "top left", "top left")[i], textfont=label_font(i),
-                hovertext=own["label"],
-                error_y=_intervals(own, i), cliponaxis=False, **look(i),
-            )  # fmt: skip
+    for i, own, line in _lines(rows):
+        place = ("bottom right", "top left", "top left")[i]
+        figure.add_scatter(
+            x=own["bytes"], mode="lines+markers+text", text=_ranks(own), textposition=place, textfont=label_font(i),
+            hovertext=own["label"], cliponaxis=False, **line, **look(i),
+        )  # fmt: skip
     for name, symbol in ((HEAD, "x"), (FULL, "star")):
         own = rows[rows["method"] == name]
         marker = {"color": GREY, "symbol": symbol, "size": 11}
@@ -92,11 +89,12 @@ def storage_against_time(table: pd.DataFrame) -> go.Figure:
     return apply_style(figure, height=470, name="storage and time")
 
 
-def _intervals(rows: pd.DataFrame, i: int) -> dict[str, Any]:
-    return {
-        "type": "data", "symmetric": False, "thickness": 1.5, "width": 4, "color": COLOURS[i],
-        "array": rows["ratio_high"] - rows["ratio"], "arrayminus": rows["ratio"] - rows["ratio_low"],
-    }  # fmt: skip
+def _lines(rows: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame, dict[str, Any]]]:
+    """Yield the number, the rows by rank, and the step times of each method that has some."""
+    for i, method in enumerate(_FAMILIES):
+        if len(own := rows[rows["method"] == method].sort_values("rank")):
+            bars = error_bars(own["ratio"], own["ratio_low"], own["ratio_high"], COLOURS[i])
+            yield i, own, {"y": own["ratio"], "name": method, "error_y": bars}
 
 
 def _ranks(rows: pd.DataFrame) -> list[str]:

@@ -6,6 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from vxlab.views.style.error_bars import error_bars
 from vxlab.views.style.look import GREY, INK, SHADE, apply_style, look
 from vxlab.views.style.plain import draws_text
 
@@ -62,8 +63,8 @@ def equal_parameter_ratios(table: pd.DataFrame, *, of: str = "shape", within: fl
     for i, (name, rows) in enumerate(table.groupby(of, sort=False)):
         figure.add_scatter(
             x=rows["parameters"], y=rows["ratio"], mode="lines+markers", name=str(name), **look(i),
-            error_y=_interval(rows.assign(mean=rows["ratio"]), look(i)["line"]["color"]), customdata=_pairs(rows),
-            hovertemplate="%{customdata}<br>ratio %{y:.3f}<extra></extra>",
+            error_y=error_bars(rows["ratio"], rows["low"], rows["high"], look(i)["line"]["color"]),
+            customdata=_pairs(rows), hovertemplate="%{customdata}<br>ratio %{y:.3f}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(type="log", title="trained parameters of either", tickformat="~s", dtick="D2")
     figure.update_yaxes(title="error of VeRA ÷ error of LoRA<br>below 1: VeRA fits better")
@@ -83,8 +84,9 @@ def _add_panel(figure: go.Figure, rows: pd.DataFrame, axis: str, where: dict[str
         if len(own):
             figure.add_scatter(
                 x=own[axis], y=own["mean"], mode="lines+markers" if len(own) > 1 else "markers", name=family, **look(i),
-                error_y=_interval(own, look(i)["line"]["color"]), customdata=_told(own), legendgroup=family,
-                showlegend=first, hovertemplate="%{customdata}<extra></extra>", **where,
+                error_y=error_bars(own["mean"], own["low"], own["high"], look(i)["line"]["color"]),
+                customdata=_told(own), legendgroup=family, showlegend=first,
+                hovertemplate="%{customdata}<extra></extra>", **where,
             )  # fmt: skip
     least = rows.loc[rows["family"] == "LoRA", axis].min()
     figure.add_vline(x=least, line={"color": INK, "dash": "dot", "width": 1}, **where)
@@ -92,13 +94,6 @@ def _add_panel(figure: go.Figure, rows: pd.DataFrame, axis: str, where: dict[str
         x=math.log10(least), y=0.02, text="LoRA r=1", showarrow=False, xanchor="right", xshift=-4, yanchor="bottom",
         font={"size": 12}, **where,
     )  # fmt: skip
-
-
-def _interval(rows: pd.DataFrame, colour: str) -> dict[str, object]:
-    return {
-        "type": "data", "symmetric": False, "thickness": 1.5, "width": 3, "color": colour,
-        "array": (rows["high"] - rows["mean"]).fillna(0), "arrayminus": (rows["mean"] - rows["low"]).fillna(0),
-    }  # fmt: skip
 
 
 def _told(rows: pd.DataFrame) -> list[str]:

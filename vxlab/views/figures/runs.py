@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from vxlab.experiments.scoring.metrics import in_words
+from vxlab.views.style.error_bars import error_bars
 from vxlab.views.style.look import COLOURS, GREY, INK, SYMBOLS, apply_style, look
 from vxlab.views.style.plain import draws_text
 
@@ -68,10 +69,7 @@ def scores(table: pd.DataFrame, metric: str, tested: str) -> go.Figure:
     """
     shown = table[::-1]
     right, left = shown["high"].fillna(shown["score"]), shown["low"].fillna(shown["score"])
-    error = {
-        "type": "data", "symmetric": False, "thickness": 1.5, "color": INK,
-        "array": shown["high"] - shown["score"], "arrayminus": shown["score"] - shown["low"],
-    }  # fmt: skip
+    error = error_bars(shown["score"], shown["low"], shown["high"], INK)
     colours = [GREY if pd.isna(low) else COLOURS[0] for low in shown["low"]]
     bar = {"color": [_pale(colour) for colour in colours], "line": {"color": colours, "width": 1.5}}
     figure = go.Figure()

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from vxlab.experiments.candidates.score_words import seeds_in_words
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.views.figures.verdict import difference_unit
+from vxlab.views.style.error_bars import bar_look, error_bars
 from vxlab.views.style.look import COLOURS, GREY, INK, apply_style
 from vxlab.views.style.plain import draws_text
 
@@ -45,20 +46,17 @@ def parts_against_unchanged(table: pd.DataFrame, published: pd.DataFrame, *, met
 
 
 def _add_measured(figure: go.Figure, rows: pd.DataFrame, name: str, colour: str, symbol: str, scale: int) -> None:
-    error = {
-        "type": "data", "symmetric": False, "thickness": 2, "color": colour,
-        "array": scale * (rows["high"] - rows["difference"]), "arrayminus": scale * (rows["difference"] - rows["low"]),
-    }  # fmt: skip
+    error = error_bars(rows["difference"], rows["low"], rows["high"], colour, unit=scale)
     told = [_scores(row) for row in rows.itertuples()]
     figure.add_scatter(
-        x=scale * rows["difference"], y=_names(rows),
-        mode="markers", name=name, error_x=error, marker={"color": colour, "symbol": symbol, "size": 10},
+        x=scale * rows["difference"], y=_names(rows), mode="markers", name=name, error_x=error,
+        marker={"color": colour, "symbol": symbol, "size": 10},
         customdata=told, hovertemplate="%{customdata}<br>%{x:+.1f}<extra></extra>",
     )  # fmt: skip
 
 
 def _add_published(figure: go.Figure, rows: pd.DataFrame, name: str, colour: str, symbol: str) -> None:
-    error = {"type": "data", "array": 100 * rows["spread"], "color": colour, "thickness": 1, "width": 0}
+    error = bar_look(colour, faint=True) | {"array": 100 * rows["spread"]}
     figure.add_scatter(
         x=100 * rows["difference"], y=_names(rows.assign(method="VeRA")),
         mode="markers", name=f"{name} (± sd of a difference of seeds)", error_x=error, opacity=0.8,

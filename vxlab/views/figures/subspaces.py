@@ -12,6 +12,7 @@ from vxlab.experiments.scoring.metrics import in_words
 from vxlab.studies.subspaces.tables import SIDES
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
 from vxlab.views.figures.sweep import possible
+from vxlab.views.style.error_bars import error_bars
 from vxlab.views.style.look import (
     COLOURS,
     DIVERGING,
@@ -82,10 +83,7 @@ def kept_by_role(shares: pd.DataFrame, fraction: float) -> go.Figure:
     for i, band in enumerate(shown):
         own = shares[shares["band"] == band]
         offset = (i - (len(shown) - 1) / 2) * -0.17
-        error = {
-            "type": "data", "symmetric": False, "thickness": 1.5, "width": 3,
-            "array": own["high"] - own["share"], "arrayminus": own["share"] - own["low"],
-        }  # fmt: skip
+        error = error_bars(own["share"], own["low"], own["high"], _look(band)["marker"]["color"])
         name = "all removed" if band == REMOVED else f"{band} {fraction:.0%} kept"
         heights = [roles.index(role) + offset for role in own["role"]]
         figure.add_scatter(x=own["share"], y=heights, error_x=error, mode="markers", name=name, **_look(band))
@@ -226,11 +224,7 @@ def _look(band: str) -> dict[str, Any]:
 
 
 def _add_line(figure: go.Figure, rows: pd.DataFrame, line: str, place: dict[str, int]) -> None:
-    colour = COLOURS[BANDS.index(line)]
-    error = {
-        "type": "data", "symmetric": False, "thickness": 1, "width": 2, "color": colour,
-        "array": rows["high"] - rows["score"], "arrayminus": rows["score"] - rows["low"],
-    }  # fmt: skip
+    error = error_bars(rows["score"], rows["low"], rows["high"], COLOURS[BANDS.index(line)], faint=True)
     told = [
         f"{role or 'untouched'}, {band} {fraction:.3g}<br>{score:.3f} ({low:.3f} to {high:.3f})"
         for role, band, fraction, score, low, high in zip(*(rows[name] for name in _TOLD), strict=True)

@@ -12,6 +12,7 @@ from vxlab.experiments.candidates.pareto import gain_per_thousand
 from vxlab.experiments.candidates.score_words import deviation, seeds_in_words
 from vxlab.experiments.method_names import NO_LAYERS, family_name
 from vxlab.experiments.scoring.metrics import in_words
+from vxlab.views.style.error_bars import bar_look
 from vxlab.views.style.look import DASHES, GREY, SCORES, apply_style, label_font, look
 from vxlab.views.style.plain import draws_text
 
@@ -52,7 +53,8 @@ def score_against_parameters(
         figure.add_scatter(
             x=rows["backbone"], y=rows["mean"], mode="lines+markers+text", name=name, legendgroup=name,
             text=end_ranks(rows), textposition=_beside(i), textfont=label_font(i), **look(i),
-            error_y=_deviations(rows, i), hovertemplate="%{customdata}<extra></extra>",
+            error_y=bar_look(look(i)["line"]["color"]) | {"array": [deviation(scores) for scores in rows["scores"]]},
+            hovertemplate="%{customdata}<extra></extra>",
             customdata=hover_texts(rows, metric),
         )  # fmt: skip
     if published is not None:
@@ -225,8 +227,3 @@ def _add_levels(figure: go.Figure, levels: pd.DataFrame, held_out: HeldOut | Non
         line = {"color": GREY, "dash": DASHES[(i + 1) % len(DASHES)], "width": 1.5}
         figure.add_scatter(x=edges, y=[score, score], mode="lines", line=line, name=name)
     figure.update_xaxes(range=[math.log10(edges[0]), math.log10(edges[1])])
-
-
-def _deviations(rows: pd.DataFrame, i: int) -> dict[str, Any]:
-    own = {"thickness": 1.5, "width": 4, "color": look(i)["line"]["color"]}
-    return {"type": "data", "array": [deviation(scores) for scores in rows["scores"]], **own}

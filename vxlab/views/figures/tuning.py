@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.views.figures.sweep import possible
+from vxlab.views.style.error_bars import bar_look, error_bars
 from vxlab.views.style.look import COLOURS, DASHES, GREY, INK, SCORES, SYMBOLS, apply_style, tick_labels
 from vxlab.views.style.plain import draws_text
 
@@ -68,7 +69,7 @@ def add_tuning(figure: go.Figure, **place: Any) -> None:
         place: the axes, as a trace names them.
     """
     shown = {"hovertemplate": "%{customdata}<extra></extra>", "showlegend": False, **place}
-    bars = {"type": "data", "symmetric": False, "thickness": 1.5, "width": 3}
+    bars = bar_look() | {"symmetric": False}
     figure.add_scatter(mode="lines+markers", marker={"size": 7}, error_y=bars, **shown)
     figure.add_scatter(mode="markers", marker={"size": 7, "color": GREY}, opacity=0.3, **shown)
     ring = {"size": 17, "line": {"width": 2}}
@@ -146,10 +147,7 @@ def _add_candidate(figure: go.Figure, rows: pd.DataFrame, looks: dict[int, Any],
     for own, faint in ((rows[at_head_rate], False), (rows[~at_head_rate], True)):
         if own.empty:
             continue
-        error = {
-            "type": "data", "symmetric": False, "thickness": 1.5, "width": 3, "color": looks[rank]["line"]["color"],
-            "array": own["high"] - own["median"], "arrayminus": own["median"] - own["low"],
-        }  # fmt: skip
+        error = error_bars(own["median"], own["low"], own["high"], looks[rank]["line"]["color"])
         figure.add_scatter(
             x=own["rate"], y=own["median"], **looks[rank], name=f"r={rank}" if rank else "no rank", legendrank=rank,
             mode="markers" if faint else "lines+markers", opacity=0.3 if faint else 1, error_y=None if faint else error,

@@ -11,6 +11,7 @@ from vxlab.experiments.candidates.pairs import IN_POINTS
 from vxlab.experiments.candidates.pareto import COUNTED, pareto_front
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.views.figures.sweep import hover_texts, possible, series
+from vxlab.views.style.error_bars import error_bars
 from vxlab.views.style.look import COLOURS, GREY, INK, SCORES, apply_style, look
 from vxlab.views.style.plain import draws_text
 
@@ -130,17 +131,11 @@ def _add_panel(figure: go.Figure, shown: pd.DataFrame, metric: str, legend: bool
 def _reach(rows: pd.DataFrame, i: int) -> dict[str, Any] | None:
     if "least" not in rows:
         return None
-    return {
-        "type": "data", "symmetric": False, "thickness": 1, "width": 3, "color": COLOURS[i % len(COLOURS)],
-        "array": rows["most"] - rows["x"], "arrayminus": rows["x"] - rows["least"],
-    }  # fmt: skip
+    return error_bars(rows["x"], rows["least"], rows["most"], COLOURS[i % len(COLOURS)], faint=True)
 
 
 def _add_differences(figure: go.Figure, rows: pd.DataFrame, name: str, colour: str, symbol: str) -> None:
-    error = {
-        "type": "data", "symmetric": False, "thickness": 2, "color": colour,
-        "array": rows["high"] - rows["difference"], "arrayminus": rows["difference"] - rows["low"],
-    }  # fmt: skip
+    error = error_bars(rows["difference"], rows["low"], rows["high"], colour)
     figure.add_scatter(
         x=rows["difference"], y=rows["pair"], mode="markers", name=name, error_x=error,
         customdata=rows["sentence"], hovertemplate="%{customdata}<extra></extra>",

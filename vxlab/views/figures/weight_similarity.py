@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from vxlab.studies.weight_similarity.statistics import by_kind, by_layer
 from vxlab.studies.weight_similarity.table import MEASURES
+from vxlab.views.style.error_bars import error_bars
 from vxlab.views.style.look import AXIS, COLOURS, DIVERGING, GREY, INK, ON_HEAT, SHADE, SYMBOLS, apply_style, look
 from vxlab.views.style.plain import draws_text
 
@@ -111,9 +112,10 @@ def similarity_by_kind(table: pd.DataFrame, kinds: Sequence[str], measures: Sequ
 
 
 def _add_line(figure: go.Figure, rows: pd.DataFrame, kind: str, i: int, first: bool, panel: int) -> None:
+    error = error_bars(rows["mean"], rows["low"], rows["high"], look(i)["line"]["color"], unit=THOUSANDTHS)
     figure.add_scatter(
         x=rows["x"], y=THOUSANDTHS * rows["mean"], mode="lines+markers", **look(i), name=kind, legendgroup=kind,
-        showlegend=first, error_y=_interval(rows, THOUSANDTHS, look(i)["line"]["color"]), row=1, col=panel,
+        showlegend=first, error_y=error, row=1, col=panel,
         customdata=rows["block"], hovertemplate="block %{customdata}: %{y:.2f}",
     )  # fmt: skip
 
@@ -141,7 +143,7 @@ def _add_dots(figure: go.Figure, means: pd.DataFrame, first: bool, place: dict[s
     figure.add_scatter(
         x=means["mean"], y=list(means.index), mode="markers", name="mean, 95 % interval over seeds",
         marker={"color": COLOURS[0], "symbol": SYMBOLS[0], "size": 9}, showlegend=first,
-        error_x=_interval(means, 1, COLOURS[0]), **place,
+        error_x=error_bars(means["mean"], means["low"], means["high"], COLOURS[0]), **place,
     )  # fmt: skip
 
 
@@ -151,13 +153,6 @@ def _add_ticks(figure: go.Figure, means: pd.DataFrame, place: dict[str, int]) ->
         x=means["chance"], y=list(means.index), mode="markers", name="chance level", showlegend=named,
         marker={"symbol": "line-ns-open", "size": 16, "color": GREY, "line": {"width": 2}}, **place,
     )  # fmt: skip
-
-
-def _interval(rows: pd.DataFrame, unit: float, colour: str) -> dict[str, object]:
-    return {
-        "type": "data", "symmetric": False, "thickness": 1.5, "width": 4, "color": colour,
-        "array": unit * (rows["high"] - rows["mean"]), "arrayminus": unit * (rows["mean"] - rows["low"]),
-    }  # fmt: skip
 
 
 def _told(units: float) -> str:

@@ -12,6 +12,7 @@ from vxlab.experiments.candidates.score_words import deviation
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.sweeps.stored import SweepTables
 from vxlab.views.figures.sweep import cite_point, end_ranks, hollow, hover_texts, looks_of, published_name
+from vxlab.views.style.error_bars import bar_look
 from vxlab.views.style.look import DASHES, GREY, INK, label_font, look
 from vxlab.views.style.plain import escape, escape_all
 
@@ -86,7 +87,7 @@ class ScorePanel:
             figure.add_scatter(
                 mode="lines+markers+text", name=escape(name), legendgroup=name, textposition=_beside(i),
                 cliponaxis=False, textfont=label_font(i), hovertemplate="%{hovertext}<extra></extra>", **look(i),
-                error_y={"type": "data", "thickness": 1.5, "width": 4},
+                error_y=bar_look(),
             )  # fmt: skip
             figure.add_scatter(
                 mode="markers", name=escape(name), legendgroup=name, showlegend=False,
