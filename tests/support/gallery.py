@@ -33,6 +33,7 @@ from vxlab.views.explorers.sweep.explorer import SweepExplorer
 from vxlab.views.figures import capture as capture_figures
 from vxlab.views.figures import cost as cost_figures
 from vxlab.views.figures import expressivity as expressivity_figures
+from vxlab.views.figures import learning_curves as curve_figures
 from vxlab.views.figures import runs as figures
 from vxlab.views.figures import start_and_parts as parts_figures
 from vxlab.views.figures import subspaces as subspace_figures
@@ -107,10 +108,10 @@ def _of_runs(folder: Path) -> dict[str, go.Figure]:
     one_epoch = run(folder / "one", metrics=toy_records.metric_rows({"accuracy": 0.8}, (0.6,)), best_epoch=1)
     diverged = {"vera": toy_records.diverged_record(folder / "d", runs["vera"]), "head only": runs["head only"]}
     return {
-        "curves": figures.learning_curves(runs),
-        "curves of a diverged run": figures.learning_curves(diverged),
-        "curves of one epoch": figures.learning_curves({"vera": one_epoch}),
-        "curves of nine runs": figures.learning_curves({f"vera r={i}": run(folder / str(i)) for i in range(9)}),
+        "curves": curve_figures.learning_curves(runs),
+        "curves of a diverged run": curve_figures.learning_curves(diverged),
+        "curves of one epoch": curve_figures.learning_curves({"vera": one_epoch}),
+        "curves of nine runs": curve_figures.learning_curves({f"vera r={i}": run(folder / str(i)) for i in range(9)}),
         "scores": figures.scores(score_table(runs), "accuracy", "200 test items"),
         "scores of a diverged run": figures.scores(score_table(diverged), "accuracy", "200 test items"),
         "negative scores": figures.scores(

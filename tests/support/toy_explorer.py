@@ -20,7 +20,7 @@ class Toy:
     def offered(self):
         return {choice: [(f"r={rank}", rank) for rank in ranks] for choice, ranks in SIZES.items()}
 
-    def frame(self):
+    def canvas(self):
         figure = go.Figure()
         figure.add_scatter(x=[0, 1, 2], name="power")
         figure.add_heatmap(x=["a", "b"], y=["c"], colorbar={"title": "heat"}, yaxis="y2")

@@ -291,10 +291,10 @@ def test_the_bars_and_curves_of_runs_take_a_probe_beside_others(
     fitted: RunRecord, tiny_model: str, tmp_path: Path
 ) -> None:
     from vxlab.experiments.candidates.run_scores import score_table
-    from vxlab.views.figures import runs as figures
+    from vxlab.views.figures.learning_curves import learning_curves
 
     head = toy_runs.spec(tiny_model, fitted.spec["task"], method=vxlab.Head(), epochs=1)
     runs = {"head only": vxlab.run(head, store=tmp_path, progress=False), "probe": fitted}
     assert list(score_table(runs)["answer"][1:]) == ["head only", "probe"]
-    figures.learning_curves(runs)
-    figures.learning_curves({"probe": fitted})
+    learning_curves(runs)
+    learning_curves({"probe": fitted})

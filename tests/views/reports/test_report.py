@@ -209,8 +209,9 @@ sys.path.insert(0, {tests!r})
 from toy_explorer import Toy
 from vxlab.views.explorers.faces import explore
 class Drawn(Toy):
-    def frame(self):
-        return super().frame().update_traces(x=[0, 1], selector=1)  # beside numbers: a browser cannot place "a" and "b"
+    def canvas(self):
+        # Beside numbers: a browser cannot place "a" and "b".
+        return super().canvas().update_traces(x=[0, 1], selector=1)
 """
 
 

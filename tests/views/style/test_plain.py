@@ -37,9 +37,9 @@ ACTS = re.compile(r"<img|<a\b[^>]*javascript|\]\(javascript", re.IGNORECASE)
 FREE = {"candidate", "targets", "role", "label", "answer", "sentence", "a", "b", "kind", "variant", "part", "setting",
         "lora", "vera", "update", "of", "name"}  # fmt: skip
 """Columns of the figures' tables whose texts a user, or a user's data, chooses."""
-MODULES = (gallery.capture_figures, gallery.cost_figures, gallery.expressivity_figures, gallery.figures,
-           gallery.parts_figures, gallery.similarity_figures, gallery.subspace_figures, gallery.sweep_figures,
-           gallery.tuning_figures, gallery.verdict_figures)  # fmt: skip
+MODULES = (gallery.capture_figures, gallery.cost_figures, gallery.curve_figures, gallery.expressivity_figures,
+           gallery.figures, gallery.parts_figures, gallery.similarity_figures, gallery.subspace_figures,
+           gallery.sweep_figures, gallery.tuning_figures, gallery.verdict_figures)  # fmt: skip
 
 
 def poisoned(value):
@@ -132,7 +132,7 @@ class Named:
     def offered(self):
         return {(name,): [(name, name), ("r=2", "r=2")] for name in (f"{EVIL} one", f"{EVIL} two")}
 
-    def frame(self):
+    def canvas(self):
         return apply_style(go.Figure(go.Scatter(y=[1])), height=300)
 
     def view(self, choice, stop):

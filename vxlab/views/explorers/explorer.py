@@ -20,7 +20,7 @@ class View(NamedTuple):
     """What a choice shows."""
 
     traces: Sequence[Mapping[str, Any]]
-    """Of every trace of the frame, in its order, what differs from choice to choice, such as ``{"y": [...]}`` or
+    """Of every trace of the canvas, in its order, what differs from choice to choice, such as ``{"y": [...]}`` or
     ``{"marker.size": [...]}``. A trace has the same keys in every view. Texts are in plotly's HTML."""
     words: Sequence[str]
     """Lines in plotly's HTML (b, i, sub, sup), names in them escaped; a page breaks the long ones."""
@@ -44,8 +44,8 @@ class Explorer(Protocol):
     def offered(self) -> Mapping[Choice, Sequence[Stop]]:
         """Return the slider's stops for each choice from the menus; a menu offers what the ones before it leave."""
 
-    def frame(self) -> go.Figure:
-        """Return the styled figure with every trace that a view changes, in the views' order."""
+    def canvas(self) -> go.Figure:
+        """Return the styled figure, empty, with every trace that a view changes, in the views' order."""
 
     def view(self, choice: Choice, stop: Any) -> View:
         """Return what a choice and a stop's value show."""

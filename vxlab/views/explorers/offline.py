@@ -12,7 +12,7 @@ from vxlab.views.explorers.explorer import Choice, Explorer, View, same
 from vxlab.views.style.look import CHOSEN, PAPER
 from vxlab.views.style.plain import escape, escape_all
 
-# Pixels, from the top down: menu and slider, a line of words, the frame, and the table's head and its cells' lines.
+# Pixels, from the top down: menu and slider, a line of words, the canvas, and the table's head and its cells' lines.
 _CONTROLS, _LINE, _HEAD, _TEXT = 84, 20, 44, 18
 _CELL = 14
 """Characters of a cell's line, of which a row has two or more."""
@@ -23,13 +23,13 @@ _Step = tuple[str, list[Any]]
 
 
 def explorer_figure(explorer: Explorer) -> go.Figure:
-    """Return the explorer's frame with a menu, a slider, words, and a table below where its views have one."""
+    """Return the explorer's canvas with a menu, a slider, words, and a table below where its views have one."""
     views = {
         choice: [(said, explorer.view(choice, stop)) for said, stop in stops]
         for choice, stops in explorer.offered().items()
     }
     every = [view for several in views.values() for _, view in several]
-    figure = explorer.frame()
+    figure = explorer.canvas()
     tables = [view.table for view in every if view.table is not None]
     if any(map(len, tables)):
         _add_table(figure, max(map(len, tables)), _widths(tables), _row(tables))
@@ -112,7 +112,7 @@ def _cells(table: pd.DataFrame | None) -> dict[str, Any]:
 
 
 def _add_words(figure: go.Figure, lines: int) -> float:
-    """Make room above the frame, put the words' annotation there, and return the height of the room's top."""
+    """Make room above the canvas, put the words' annotation there, and return the height of the room's top."""
     layout, room = figure.layout, _CONTROLS + _LINE * lines
     top = layout.margin.t
     inner: float = layout.height - top - layout.margin.b

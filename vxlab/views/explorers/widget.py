@@ -7,8 +7,7 @@ import ipywidgets as widgets
 import pandas as pd
 
 from vxlab.views.explorers.explorer import Choice, Explorer, View, same
-from vxlab.views.explorers.fit_width import FitWidth
-from vxlab.views.explorers.whole_figure import WholeFigure
+from vxlab.views.explorers.figure_widget import FitWidth, WholeFigure
 from vxlab.views.style.look import theme_style
 
 _WRAPPED = widgets.Layout(flex_flow="row wrap", align_items="center")
@@ -34,7 +33,7 @@ class ExplorerWidget(widgets.VBox):  # type: ignore[misc] # ipywidgets says noth
         )
         self.words, self.table = widgets.HTML(), widgets.HTML()
         self.words.add_class("vx-words")
-        self.figure = explorer.frame()
+        self.figure = explorer.canvas()
         self._drawn: list[Mapping[str, Any]] = [{} for _ in [*self.figure.data, self.figure.layout]]
         self._settle()
         # A widget that is changed before the page has drawn it loses there what the change does not name.

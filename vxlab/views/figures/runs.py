@@ -1,61 +1,14 @@
-"""Plotly figures of runs, one look for all of them. Every function takes a table and returns a figure."""
+"""Plotly figures of runs: scores, norms of updates, costs. Every function takes a table and returns a figure."""
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.views.style.error_bars import error_bars
 from vxlab.views.style.look import COLOURS, GREY, INK, SYMBOLS, apply_style, look
 from vxlab.views.style.plain import draws_text
-
-if TYPE_CHECKING:
-    from vxlab.experiments.record import RunRecord
-
-
-@draws_text
-def learning_curves(records: Mapping[str, "RunRecord"]) -> go.Figure:
-    """Draw training loss by step, and the validation score by epoch with the chosen checkpoint ringed.
-
-    Args:
-        records: runs on one task, by the name to show.
-    """
-    task = next(iter(records.values())).task
-    figure = make_subplots(cols=2, horizontal_spacing=0.18)  # at 470 pixels too, a title fits between
-    for i, (name, record) in enumerate(records.items()):
-        shown = name if record.status == "finished" else f"{name} ({record.status})"
-        _add_run(figure, i, shown, record, task["metrics"][0])
-    _ring_the_chosen(figure, records, task["metrics"][0])
-    loss = "cross-entropy" if task["num_labels"] > 1 else "squared error"
-    figure.update_xaxes(title="optimizer step", rangemode="tozero", row=1, col=1)
-    figure.update_yaxes(title=f"training loss ({loss})", autorangeoptions={"clipmin": 0}, row=1, col=1)
-    first, last = zip(*(epochs_shown(record) for record in records.values()), strict=True)
-    ticks = {"dtick": math.ceil((max(last) - 0.5) / 8), "range": [min(first), max(last)]}
-    figure.update_xaxes(title="epoch", **ticks, row=1, col=2)
-    lowest = min(lowest_score(record) for record in records.values())
-    possible = {"clipmin": lowest, "clipmax": 1.02}  # plotly draws one point amid [-0.5, 1.5]
-    title = f"validation {in_words(task['metrics'][0])}"
-    figure.update_yaxes(title=title, autorangeoptions=possible, row=1, col=2)
-    return apply_style(figure, height=400, name="learning curves")
-
-
-def epochs_shown(record: "RunRecord") -> tuple[float, float]:
-    """Return the range of a run's epochs on an axis: from 0 where it ended before the first was whole.
-
-    A probe, which has none, stands at 0.
-    """
-    early = any(row["epoch"] is not None and row["epoch"] < 1 for row in record.metrics)
-    whole = record.spec["epochs"] or 0
-    return 0.0 - 0.5 * (whole == 0) if early else 0.5, whole + 0.5
-
-
-def lowest_score(record: "RunRecord") -> float:
-    """Return where an axis of a run's scores ends below: correlations may be negative."""
-    return -1.02 if any(row["value"] < 0 for row in record.metrics) else -0.02
 
 
 @draws_text
@@ -137,32 +90,6 @@ def costs(table: pd.DataFrame) -> go.Figure:
     )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=list(shown["method"]))
     return apply_style(figure, height=130 + 45 * len(table), name="trained parameters")
-
-
-def _add_run(figure: go.Figure, i: int, name: str, record: "RunRecord", metric: str) -> None:
-    curve, scored = record.curve_table(), _validation(record, metric)
-    line, marker = look(i)["line"], look(i)["marker"] | {"size": 7, "maxdisplayed": 8}  # symbols here and there
-    figure.add_scatter(
-        x=curve["step"], y=curve["loss"], mode="lines+markers", line=line, marker=marker, name=name, legendgroup=name,
-        showlegend=scored.empty, row=1, col=1,
-    )  # fmt: skip
-    figure.add_scatter(
-        x=scored["epoch"], y=scored["value"], mode="lines+markers", **look(i), name=name, legendgroup=name, row=1, col=2
-    )
-
-
-def _ring_the_chosen(figure: go.Figure, records: Mapping[str, "RunRecord"], metric: str) -> None:
-    tables = [_validation(record, metric).query("epoch == @record.best_epoch") for record in records.values()]
-    trained = [table for table, record in zip(tables, records.values(), strict=True) if not record.probe]
-    chosen = pd.concat(trained or [tables[0][:0]])  # a probe has no checkpoints to choose from
-    ring = {"symbol": "circle-open", "size": 18, "color": INK, "line": {"width": 2}}
-    figure.add_scatter(
-        x=chosen["epoch"], y=chosen["value"], mode="markers", marker=ring, name="chosen checkpoint", row=1, col=2
-    )
-
-
-def _validation(record: "RunRecord", metric: str) -> pd.DataFrame:
-    return record.metrics_table().query("split == 'validation' and metric == @metric")
 
 
 def _pale(colour: str) -> str:

@@ -63,7 +63,7 @@ def explorer(tables, runs):
 
 
 def _trace(explorer, view, name):
-    names = [trace.name for trace in explorer.frame().data]
+    names = [trace.name for trace in explorer.canvas().data]
     return view.traces[names.index(name)]
 
 
@@ -119,8 +119,10 @@ def test_what_was_not_measured_says_how_to_measure_it(explorer, tables):
 
 
 def test_measured_candidates_are_filled_on_the_front_and_hollow_off_it(explorer):
-    frame, view = explorer.frame(), explorer.view(("VeRA", "query-value"), 64)
-    on, off = (next(t for t in frame.data if (t.name or "").endswith(end)) for end in ("on the Pareto front", "off it"))
+    canvas, view = explorer.canvas(), explorer.view(("VeRA", "query-value"), 64)
+    on, off = (
+        next(t for t in canvas.data if (t.name or "").endswith(end)) for end in ("on the Pareto front", "off it")
+    )
     assert (on.marker.symbol, off.marker.symbol) == ("diamond", "diamond-open")
     assert _trace(explorer, view, on.name)["text"] == ["0.800", "0.700"]
     assert _trace(explorer, view, off.name)["x"] == [2]
@@ -156,7 +158,7 @@ def test_the_gradients_shares_stand_beside_chance_for_the_given_targets_alone(mo
     other = explorer.view(("LoRA-XS", "mlp"), 4)
     assert other.traces[place]["y"] == []
     assert "computed for query-value alone" in other.words[3]
-    assert len(view.traces) == len(explorer.frame().data)
+    assert len(view.traces) == len(explorer.canvas().data)
 
 
 def test_both_faces_show_the_same_of_every_choice(tables, runs):

@@ -20,7 +20,7 @@ from vxlab.views.explorers.widget import ExplorerWidget
 ROLES = {"query": ("attention.self.query", 16), "down": ("output.dense", 40)}
 FULL = "full fine-tuning"
 W, OUTPUT, BOTH, MAP = 8, 9, 11, 15
-"""Places of traces in the frame."""
+"""Places of traces in the canvas."""
 
 
 def _normal(*shape):

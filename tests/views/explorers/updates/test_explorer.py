@@ -21,7 +21,7 @@ METHODS = {
     "lidb": vxlab.LiDB(rank=2, aux_out=20, aux_in=10), "d": vxlab.VeRA(rank=6, vectors="d"), "full": vxlab.Full(),
 }  # fmt: skip
 DETAIL = 4
-"""Place of a run's own traces in the frame of one run with two roles."""
+"""Place of a run's own traces in the canvas of one run with two roles."""
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from vxlab.experiments.runs.one_run import run
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.store import Where
 from vxlab.progress import in_live_notebook
-from vxlab.views.figures.runs import learning_curves
+from vxlab.views.figures.learning_curves import learning_curves
 
 if TYPE_CHECKING:
     from vxlab.views.explorers.live_run.widget import LiveRun

@@ -4,11 +4,10 @@ import math
 import threading
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from vxlab.experiments.scoring.metrics import in_words
+from vxlab.views.figures.learning_curves import RUNNING
 from vxlab.views.style.plain import escape
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ class SoFar:
         task: its rows.
     """
 
-    status = "finished"  # nothing to add to the method's name in a figure
-    probe = None  # which takes no steps, and has no live run
+    status = RUNNING
 
     def __init__(self, spec: "RunSpec", task: "Task") -> None:
         self.spec = spec.settings()
@@ -36,20 +34,11 @@ class SoFar:
         self.curve: list[dict[str, Any]] = []
         self.metrics: list[dict[str, Any]] = []
         self.best_epoch: float | None = None
+        self.probe: dict[str, Any] = {}  # which takes no steps, and has no live run
         self.step = self.steps = 0
         self._first, self._began, self._best = 0, 0.0, -math.inf
         self._waits = False
         self._stop = threading.Event()
-
-    def as_record(self) -> "RunRecord":
-        """Return this where a record is drawn: it has what a figure asks for."""
-        return cast("RunRecord", self)
-
-    def curve_table(self) -> pd.DataFrame:
-        return pd.DataFrame(self.curve, columns=["step", "epoch", "loss", "learning_rate"])
-
-    def metrics_table(self) -> pd.DataFrame:
-        return pd.DataFrame(self.metrics, columns=["epoch", "split", "metric", "value"])
 
     def stop(self) -> None:
         """Ask the run to end."""

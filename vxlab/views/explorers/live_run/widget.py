@@ -1,10 +1,8 @@
 """A run as widgets, for a live notebook."""
 
 import threading
-from copy import deepcopy
 
 import ipywidgets as widgets
-import plotly.graph_objects as go
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.method_names import method_label
@@ -13,10 +11,9 @@ from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.own_process import run_beside
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.store import Store, Where
-from vxlab.views.explorers.fit_width import FitWidth
+from vxlab.views.explorers.figure_widget import FitWidth, WholeFigure
 from vxlab.views.explorers.live_run.state import SoFar, describe_end, describe_failed_run
-from vxlab.views.explorers.whole_figure import WholeFigure
-from vxlab.views.figures.runs import epochs_shown, learning_curves, lowest_score
+from vxlab.views.figures.learning_curves import Curves, learning_curves, redraw_curves
 from vxlab.views.style.look import theme_style
 from vxlab.views.style.plain import escape
 
@@ -56,7 +53,7 @@ class LiveRun(widgets.VBox):  # type: ignore[misc] # ipywidgets says nothing of 
             tooltip="End after the current step; the checkpoint with the best validation score is kept",
         )  # fmt: skip
         self.button.on_click(lambda _: self.stop())
-        self.figure = WholeFigure(_frame(self._name, self._record or so_far.as_record()))
+        self.figure = WholeFigure(learning_curves({self._name: self._record or so_far}))
         controls = widgets.HBox([self.bar, self.button], layout=widgets.Layout(align_items="center"))
         super().__init__([widgets.HTML(theme_style()), FitWidth(), self.words, controls, self.figure])
         if self._record is not None:
@@ -119,37 +116,14 @@ class LiveRun(widgets.VBox):  # type: ignore[misc] # ipywidgets says nothing of 
         if over:
             self.button.disabled = True
             self.bar.layout.display = self.button.layout.display = "none"
-        drawn = record or so_far.as_record()
+        drawn = record or so_far
         if (len(drawn.curve), len(drawn.metrics)) != self._drawn:
             self._drawn = (len(drawn.curve), len(drawn.metrics))
             self._draw_curves(drawn)
 
-    def _draw_curves(self, record: RunRecord) -> None:
+    def _draw_curves(self, record: Curves) -> None:
         with self.figure.batch_update():
-            for trace, points in zip(self.figure.data, curves(record), strict=True):
-                trace.x, trace.y = points
+            redraw_curves(self.figure, [record])
             if self._so_far.steps:
                 self.figure.layout.xaxis.range = [0, 1.02 * self._so_far.steps]
-            self.figure.layout.xaxis2.range = epochs_shown(record)
-            self.figure.layout.yaxis2.autorangeoptions.clipmin = lowest_score(record)
-        # A page that is loaded again draws what is in these two, which plotly fills when a figure is made.
-        self.figure._widget_data = deepcopy(self.figure._data)
-        self.figure._widget_layout = deepcopy(self.figure._layout_obj._props)
-
-
-def _frame(name: str, record: RunRecord) -> go.Figure:
-    figure = learning_curves({name: record})
-    # As they come, the loss is there before the scores: the legend names the one.
-    figure.data[0].showlegend, figure.data[1].showlegend = True, False
-    return figure
-
-
-def curves(record: RunRecord) -> list[tuple[list[float], list[float]]]:
-    """Return the points of the learning curves' traces: the loss, the validation scores, the chosen one of these."""
-    metric = record.task["metrics"][0]
-    rows = [row for row in record.metrics if (row["split"], row["metric"]) == ("validation", metric)]
-    chosen = [row for row in rows if row["epoch"] == record.best_epoch]
-    return [
-        ([row["step"] for row in record.curve], [row["loss"] for row in record.curve]),
-        *(([row["epoch"] for row in some], [row["value"] for row in some]) for some in (rows, chosen)),
-    ]
+        self.figure.keep_for_reload()

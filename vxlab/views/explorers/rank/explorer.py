@@ -20,7 +20,7 @@ from vxlab.studies.ranks.capture import captured_table
 from vxlab.studies.ranks.table import FAMILIES, RankTables, rank_tables
 from vxlab.views.explorers.explorer import Choice, Stop, View
 from vxlab.views.explorers.faces import explore
-from vxlab.views.explorers.rank.frame import by_role, cost_line, flat_line, rank_frame, role_line
+from vxlab.views.explorers.rank.canvas import by_role, cost_line, flat_line, rank_panels, role_line
 from vxlab.views.explorers.rank.words import (
     Lines,
     beside,
@@ -128,10 +128,10 @@ class RankExplorer:
     def offered(self) -> dict[Choice, list[Stop]]:
         return self._offered
 
-    def frame(self) -> go.Figure:
+    def canvas(self) -> go.Figure:
         metric = in_words(self._runs.metric) if len(self._runs.table) else ""
         most = max(row.rank for rows in self._sizes.values() for row in rows)
-        return rank_frame(self._roles, self._families, self._blocks, most, lowest=self._lowest, metric=metric)
+        return rank_panels(self._roles, self._families, self._blocks, most, lowest=self._lowest, metric=metric)
 
     def view(self, choice: Choice, stop: int) -> View:
         family, targets = choice

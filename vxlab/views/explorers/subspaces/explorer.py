@@ -16,7 +16,7 @@ from vxlab.studies.subspaces.bands import SIZES, Whereabouts, whereabouts
 from vxlab.studies.subspaces.tables import SIDES
 from vxlab.views.explorers.explorer import Choice, Stop, View, spread
 from vxlab.views.explorers.faces import explore
-from vxlab.views.explorers.subspaces.frame import CHANCE, MEASURED, colours, subspace_panels
+from vxlab.views.explorers.subspaces.canvas import CHANCE, MEASURED, colours, subspace_panels
 from vxlab.views.explorers.subspaces.words import angle_words, energy_words
 from vxlab.views.style.plain import escape
 
@@ -121,7 +121,7 @@ class _BandExplorer:
             if not block or block[0] in there[role]
         }
 
-    def frame(self) -> "go.Figure":
+    def canvas(self) -> "go.Figure":
         return subspace_panels(self._roles, self._shown)
 
     def view(self, choice: Choice, stop: float) -> View:
@@ -157,7 +157,7 @@ class _BandExplorer:
         return {"z": colours(ratios), "text": text}
 
     def _marks(self, choice: Choice, fraction: float) -> dict[str, Any]:
-        """Return where the frame's shapes lie: the band's shade, and what marks the chosen layers."""
+        """Return where the canvas's shapes lie: the band's shade, and what marks the chosen layers."""
         role, band, block = choice
         start = {"top": 0.0, "middle": (1 - fraction) / 2, "bottom": 1 - fraction}[band]
         y, one = self._roles.index(role), block != MEAN

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -14,14 +14,11 @@ from vxlab.views.explorers.explorer import Choice, Stop, View
 from vxlab.views.explorers.sweep.filter import Filter, filter_sweep
 from vxlab.views.explorers.sweep.score_panel import COSTS, Drawn, ScorePanel, rings, span
 from vxlab.views.explorers.sweep.words import Tables, beside_neighbours, choices, words
-from vxlab.views.figures.learning_curves import add_curves, curves_of
+from vxlab.views.figures.learning_curves import add_joined_curves, join_curves
 from vxlab.views.figures.sweep import published_caption, series_names
 from vxlab.views.figures.tuning import add_tuning, tuning_of
 from vxlab.views.style.look import SCORES, apply_style, look, tick_labels
 from vxlab.views.style.plain import escape, escape_all
-
-if TYPE_CHECKING:
-    pass
 
 _HEIGHT, _LEGEND_WIDTH, _ROW = 530, 780, 20
 _HEADING = {"text": "", "showarrow": False, "xref": "paper", "yref": "paper"}
@@ -58,7 +55,7 @@ class SweepExplorer:
         return [*(["sweep"] if len(self.every) > 1 else []), "method", "score against"]
 
     def filtered(self, kept: Filter) -> "SweepExplorer":
-        """Return this explorer with the runs that pass alone; its frame is the same."""
+        """Return this explorer with the runs that pass alone; its canvas is the same."""
         other = object.__new__(type(self))
         other.__dict__ |= self.__dict__ | {"_drawn": {}, "_tables": {}}
         left = [filter_sweep(sweep, kept) for sweep in self.every]
@@ -76,10 +73,10 @@ class SweepExplorer:
                     left -= len(ranks)
         return found
 
-    def frame(self) -> go.Figure:
+    def canvas(self) -> go.Figure:
         figure = go.Figure()
         self.panel.add_to(figure)
-        add_curves(figure, {"xaxis": "x2", "yaxis": "y2"}, {"xaxis": "x2", "yaxis": "y3"})
+        add_joined_curves(figure, {"xaxis": "x2", "yaxis": "y2"}, {"xaxis": "x2", "yaxis": "y3"})
         add_tuning(figure, xaxis="x3", yaxis="y4")
         apply_style(figure, height=_HEIGHT, name="sweep")
         top = 40 + _ROW * _rows(self.panel.names())
@@ -128,7 +125,7 @@ class SweepExplorer:
         tuning = tables.tuning.get(candidate, tables.sweep.tuning.iloc[:0])
         runs = len(tables.reported.get(candidate, []))
         score = f"validation {in_words(metric)}"
-        curves, tuned = curves_of(records, metric, colour), tuning_of(escape_all(tuning), colour)
+        curves, tuned = join_curves(records, metric, colour), tuning_of(escape_all(tuning), colour)
         tried = [*tuning["low"], *tuning["high"], *tuned[-1]["y"]]
         short = candidate if len(candidate) < 26 else f"{candidate[:24]}…"
         layout = _ticks(tuning) | {

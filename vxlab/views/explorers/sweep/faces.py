@@ -69,7 +69,7 @@ class _Nothing:
     def offered(self) -> dict[Choice, list[Stop]]:
         return {(): [("none", "")]}
 
-    def frame(self) -> go.Figure:
+    def canvas(self) -> go.Figure:
         figure = apply_style(go.Figure(), height=200, legend=False, name="sweep")
         figure.update_xaxes(title="trained parameters", showticklabels=False)
         return figure.update_yaxes(title="test score", showticklabels=False)

@@ -16,7 +16,7 @@ from vxlab.studies.updates.pairs import pair_table
 from vxlab.studies.updates.table import UpdateTables, update_tables
 from vxlab.views.explorers.explorer import Choice, Stop, View, spread
 from vxlab.views.explorers.faces import explore
-from vxlab.views.explorers.updates.frame import own_panel_kind, titles, update_panels
+from vxlab.views.explorers.updates.canvas import own_panel_kind, titles, update_panels
 from vxlab.views.explorers.updates.words import alike_words, own_words
 from vxlab.views.style.plain import escape, escape_all
 
@@ -84,7 +84,7 @@ class _UpdateExplorer:
         most = len(self._layers[0]) if self._live else _VIEWS // len(self._names) // len(found)
         return {role: spread(stops, max(most, 2)) for role, stops in found.items()}
 
-    def frame(self) -> "go.Figure":
+    def canvas(self) -> "go.Figure":
         return update_panels(self._names, self._layers, self._points, self._kinds)
 
     def view(self, choice: Choice, stop: str) -> View:

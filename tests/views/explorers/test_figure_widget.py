@@ -3,7 +3,7 @@
 import ipywidgets
 import plotly.graph_objects as go
 
-from vxlab.views.explorers.whole_figure import WholeFigure
+from vxlab.views.explorers.figure_widget import WholeFigure
 
 
 def test_the_page_hears_of_it_once_and_of_all_of_it(monkeypatch):
@@ -22,3 +22,14 @@ def test_the_script_that_has_two_seconds_is_short_and_plotly_comes_with_it():
     state = WholeFigure(go.Figure()).get_state()
     assert len(state["_esm"]) < 1_000
     assert len(state["_plotly"]) > 1_000_000
+
+
+def test_a_page_that_is_loaded_again_draws_the_figure_as_it_is():
+    whole = WholeFigure(go.Figure(go.Scatter(y=[1, 3, 2]), layout={"height": 300}))
+    with whole.batch_update():
+        whole.data[0].y = [1, 3, 2, 4]
+        whole.layout.height = 400
+    whole.keep_for_reload()
+    state = whole.get_state()
+    assert list(state["_widget_data"][0]["y"]) == [1, 3, 2, 4]
+    assert state["_widget_layout"]["height"] == 400

@@ -1,4 +1,4 @@
-"""The rank explorer's frame: what a rank reaches of the weights and of the gradient, and what it costs."""
+"""The rank explorer's canvas: what a rank reaches of the weights and of the gradient, and what it costs."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -23,7 +23,7 @@ _EVERY_BLOCK = 24
 
 
 @draws_text
-def rank_frame(
+def rank_panels(
     roles: Sequence[str], families: Sequence[str], blocks: int, most: int, *, lowest: float | None, metric: str
 ) -> go.Figure:
     """Return the figure with empty traces, in this order.

@@ -1,8 +1,9 @@
-"""A plotly figure as a widget that slow pages draw as well, and that hears of every change."""
+"""A plotly figure as a widget: slow pages draw it as well, it hears of every change, and is as wide as its cell."""
 
 from pathlib import Path
 from typing import Any
 
+import anywidget
 import plotly
 import plotly.graph_objects as go
 import traitlets
@@ -20,6 +21,15 @@ export default {
     const figure = (await load(model)).default();
     figure.initialize({ model });
     return figure.render({ model, el });
+  },
+};
+"""
+_FIT = """
+export default {
+  render({ el }) {
+    const fit = new ResizeObserver(() => window.dispatchEvent(new Event("resize")));
+    fit.observe(el);
+    return () => fit.disconnect();
   },
 };
 """
@@ -50,3 +60,17 @@ class WholeFigure(go.FigureWidget):  # type: ignore[misc] # plotly says nothing 
         """Tell the page of this widget; ipywidgets calls it when a widget is half made."""
         if self._complete:
             super().open()
+
+    def keep_for_reload(self) -> None:
+        """Let a page that is loaded again draw the figure as it is now; else it draws what the figure opened with."""
+        self._repr_mimebundle_()  # with which plotly fills what a page starts from
+
+
+class FitWidth(anywidget.AnyWidget):
+    """Nothing to see: tells the figures of a page, which listen to its window, when their cell changes its width.
+
+    Without it they would keep the 700 pixels of plotly's widget. It stands in the box that the figures are in; they
+    need ``responsive`` in their configuration.
+    """
+
+    _esm = _FIT
