@@ -20,6 +20,7 @@ from toy_updates import moved_run
 from transformers import BertConfig, BertModel
 
 import vxlab
+from vxlab.analysis.update import FullUpdate
 from vxlab.experiments.candidates.held_out import HeldOut
 from vxlab.experiments.candidates.run_scores import score_table
 from vxlab.experiments.sweeps.stored import SweepTables
@@ -219,7 +220,7 @@ def _of_subspaces() -> dict[str, go.Figure]:
     triplets = decompose_weights({layer: torch.randn(*shape, generator=draw) for layer, shape in layers.items()})
     changed = {
         "LoRA r=8": {
-            layer: torch.randn(shape[0], 4, generator=draw) @ torch.randn(4, shape[1], generator=draw)
+            layer: FullUpdate(torch.randn(shape[0], 4, generator=draw) @ torch.randn(4, shape[1], generator=draw))
             for layer, shape in layers.items()
         }
     }

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from vxlab.analysis.update import FullUpdate
 from vxlab.studies.subspaces.bands import SIZES
 from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights, spectra_table
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
@@ -22,7 +23,7 @@ def _normal(*shape):
 
 
 TRIPLETS = decompose_weights({layer: _normal(*shape) for layer, shape in LAYERS.items()})
-UPDATES = {FULL: {layer: _normal(*shape[::-1]).T + 1 for layer, shape in LAYERS.items()}}
+UPDATES = {FULL: {layer: FullUpdate(_normal(*shape[::-1]).T + 1) for layer, shape in LAYERS.items()}}
 ENERGIES, ANGLES = band_energies(TRIPLETS, UPDATES, fractions=SIZES), band_angles(TRIPLETS, UPDATES, directions=4)
 SPECTRA = spectra_table({"W": TRIPLETS, **UPDATES})
 
@@ -91,7 +92,7 @@ def test_layers_without_an_update_stay_empty_in_the_map():
 
 
 def test_an_update_of_zeros_has_empty_panels():
-    zeros = {FULL: {layer: torch.zeros(shape, dtype=torch.float64) for layer, shape in LAYERS.items()}}
+    zeros = {FULL: {layer: FullUpdate(torch.zeros(shape)) for layer, shape in LAYERS.items()}}
     angles = band_angles(TRIPLETS, zeros)
     assert list(angles.columns) == list(ANGLES.columns)
     assert len(figures.angles_to_bands(angles, FULL).layout.annotations) == 6

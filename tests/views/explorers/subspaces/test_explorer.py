@@ -12,6 +12,7 @@ from jupyterlab import Tab, browser, server, write_notebook
 from toy_updates import moved_run
 
 import vxlab
+from vxlab.analysis.update import FullUpdate
 from vxlab.studies.subspaces.bands import SIZES, Whereabouts, whereabouts
 from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights, spectra_table
 from vxlab.views.explorers.subspaces.explorer import MEAN, explore_bands, explore_subspaces
@@ -30,9 +31,10 @@ def _normal(*shape):
 def _tables(blocks, far=1.0, fractions=SIZES):
     layers = {f"encoder.layer.{i}.{name}": (16, n) for i in range(blocks) for name, n in ROLES.values()}
     triplets = decompose_weights({layer: _normal(*shape) for layer, shape in layers.items()})
-    dense = {layer: far * (_normal(*shape[::-1]).T + i) for i, (layer, shape) in enumerate(layers.items())}
+    matrices = {layer: far * (_normal(*shape[::-1]).T + i) for i, (layer, shape) in enumerate(layers.items())}
+    dense = {layer: FullUpdate(matrix) for layer, matrix in matrices.items()}
     energies = band_energies(triplets, {FULL: dense}, fractions=fractions)
-    angles = band_angles(triplets, {FULL: decompose_weights(dense)}, fractions=fractions, directions=4)
+    angles = band_angles(triplets, {FULL: decompose_weights(matrices)}, fractions=fractions, directions=4)
     return Whereabouts(spectra_table({"W": triplets, FULL: dense}), energies, angles)
 
 
