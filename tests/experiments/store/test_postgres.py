@@ -22,13 +22,6 @@ KEY, OTHER = key_of(0), key_of(1)
 ME = "host:1:0.0:me"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres.Server]:
-    server = postgres.start_server()
-    yield server
-    server.remove()
-
-
 @pytest.fixture
 def store(server: postgres.Server, tmp_path: Path) -> Iterator[Store]:
     """Return a store with one finished run."""

@@ -24,13 +24,6 @@ KEY = key_of(0)
 ME, YOU = "host:1:0.0:me", "host:2:0.0:you"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres.Server]:
-    server = postgres.start_server()
-    yield server
-    server.remove()
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return where an empty store of its own may be."""

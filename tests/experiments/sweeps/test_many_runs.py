@@ -207,7 +207,8 @@ def test_a_sweep_killed_again_and_again_loses_and_repeats_nothing(
         process = start(tiny_model, toy_task, str(where))
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(random_moment.uniform(5, 14))
+        _wait_for_more_runs(where, random_moment.randint(1, 5))
+        time.sleep(random_moment.uniform(0, 1))
         process.kill()
         process.communicate()
         with Store(where) as store:
@@ -219,6 +220,18 @@ def test_a_sweep_killed_again_and_again_loses_and_repeats_nothing(
     if kills == 2:
         _finish_and_compare(whole, tiny_model, toy_task, tmp_path / "0", finished)
     print("runs finished at the kill:", dict(seen))
+
+
+def _wait_for_more_runs(where: Path, count: int) -> None:
+    """Return where so many more runs of a sweep have written their records, or none is left to."""
+
+    def written() -> int:
+        return len(list(where.glob("runs/*/record.json")))
+
+    enough, deadline = min(written() + count, sweep_script.RUNS), time.monotonic() + 120
+    while written() < enough:
+        assert time.monotonic() < deadline, f"{written()} of {enough} runs"
+        time.sleep(0.05)
 
 
 def _finish_and_compare(whole: pd.DataFrame, model: str, task: str, where: Path, finished: "pd.Series[str]") -> None:
@@ -236,14 +249,15 @@ def test_two_drivers_share_a_sweep(whole: pd.DataFrame, tiny_model: str, toy_tas
 
 @pytest.mark.slow  # claims on Postgres are tried in test_store.py
 def test_two_drivers_share_a_sweep_on_postgres(
-    whole: pd.DataFrame, tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: pd.DataFrame,
+    tiny_model: str,
+    toy_task: str,
+    server: postgres.Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    server = postgres.start_server()
     monkeypatch.setenv("VXLAB_REPORTS", str(tmp_path))
-    try:
-        _two_drivers(whole, tiny_model, toy_task, server.url())
-    finally:
-        server.remove()
+    _two_drivers(whole, tiny_model, toy_task, server.emptied())
 
 
 def _two_drivers(whole: pd.DataFrame, model: str, task: str, store: str) -> None:
@@ -333,9 +347,14 @@ def test_a_full_disk_stops_the_sweep(
 
 
 def test_a_database_that_goes_in_mid_sweep_stops_it_and_loses_nothing(
-    whole: pd.DataFrame, tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: pd.DataFrame,
+    tiny_model: str,
+    toy_task: str,
+    server: postgres.Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    server = postgres.start_server()
+    where = server.emptied()
     execute = sweep_module.train_job
     trained: list[int] = []
 
@@ -347,19 +366,18 @@ def test_a_database_that_goes_in_mid_sweep_stops_it_and_loses_nothing(
         return record
 
     specs = sweep_script.specs(tiny_model, toy_task, 4)
-    try:
-        with monkeypatch.context() as patch:
-            patch.setattr(sweep_module, "train_job", stopping)
-            store = Store(server.url(), folder=tmp_path / "runs", patience=1, lease_seconds=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_module, "train_job", stopping)
+        store = Store(where, folder=tmp_path / "runs", patience=1, lease_seconds=3)
+        try:
             with store, pytest.raises(vxlab.VxlabError, match="again"):
                 sweep(specs, store)
-        server.start()
-        with Store(server.url(), folder=tmp_path / "runs") as store:
-            table = sweep(specs, store)
-        assert len(trained) == 2
-        pd.testing.assert_frame_equal(comparable(table), comparable(whole.iloc[:4]))
-    finally:
-        server.remove()
+        finally:
+            server.start()  # others' too
+    with Store(where, folder=tmp_path / "runs") as store:
+        table = sweep(specs, store)
+    assert len(trained) == 2
+    pd.testing.assert_frame_equal(comparable(table), comparable(whole.iloc[:4]))
 
 
 def test_two_runs_never_work_in_one_folder(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
