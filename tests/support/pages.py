@@ -1,19 +1,33 @@
 """Pages as a reader's browser shows them: what they ask the network for, what goes wrong, how readable they are."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jupyterlab
 import pytest
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium for the tests of a module; they are skipped where there is none."""
-    with jupyterlab.browser() as opened:
+def chromium() -> str:
+    """Return the browser's path, or skip the test with the reason."""
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("there is no chromium on this machine")
+    return found
+
+
+@contextmanager
+def start_browser() -> Iterator[Any]:
+    """Start a headless browser; skip the test where there is none."""
+    path = chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield opened
+        opened.close()
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import plotly.graph_objects as go
 import pytest
-from jupyterlab import Tab, browser, server, write_notebook
 from places import SUPPORT
 from toy_explorer import SIZES, Toy
 
@@ -121,18 +120,14 @@ explore(toy)
 """
 
 
-def test_in_jupyterlab_the_last_of_many_moves_wins_and_none_queue_up(tmp_path, request):
-    folder = tmp_path / "notebooks"
-    folder.mkdir()
-    write_notebook(folder / "toy.ipynb", SLOW.format(tests=str(SUPPORT)), "print(len(toy.seen), 'views')")
-    with server(folder) as url, browser() as opened:
-        tab = Tab(opened.new_page(viewport={"width": 900, "height": 900}), url, "toy.ipynb")
+def test_in_jupyterlab_the_last_of_many_moves_wins_and_none_queue_up(lab):
+    cells = (SLOW.format(tests=str(SUPPORT)), "print(len(toy.seen), 'views')")
+    with lab.opened(*cells, width=900, height=900) as tab:
         tab.run_all()
         tab.move_slider(presses=12)
         tab.until("document.body.innerText.includes('LoRA, query at 13')")
         tab.run_last()
         tab.until("/\\d+ views/.test(document.body.innerText)")
         assert int(tab.outputs().split(" views")[0].split()[-1]) < 8
-        assert tab.errors == []
         overflow = "e => e.scrollWidth - e.clientWidth"
         assert tab.page.locator(".jp-OutputArea-output").first.evaluate(overflow) <= 1

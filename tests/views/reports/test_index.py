@@ -7,12 +7,10 @@ import nbformat
 import pytest
 import toy_notebooks as toy
 from nbformat.v4 import new_code_cell, new_output
-from pages import browser, shown, weakest_contrast
+from pages import shown, weakest_contrast
 
 from vxlab.views.reports import headline, index
 from vxlab.views.reports.index import cards, write_index
-
-__all__ = ["browser"]  # a fixture
 
 PLOTLY = "application/vnd.plotly.v1+json"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="

@@ -7,11 +7,9 @@ import plotly.graph_objects as go
 import pytest
 import toy_notebooks as toy
 from nbformat.v4 import new_code_cell, new_notebook, new_output
-from pages import browser, shown, weakest_contrast
+from pages import shown, weakest_contrast
 
 from vxlab.views.reports.page import to_html
-
-__all__ = ["browser"]  # a fixture
 
 REMOTE = """<b>kept</b>
 <script src="https://cdn.invalid/a.js"></script><script type='text/javascript' src='//cdn.invalid/b.js'></script>

@@ -9,15 +9,13 @@ from typing import Any
 import nbformat
 import pytest
 import toy_notebooks as toy
-from pages import browser, shown
+from pages import shown
 from places import SUPPORT
 
 from vxlab import VxlabError, __version__
 from vxlab.views.reports import notebooks
 from vxlab.views.reports import report as module
 from vxlab.views.reports.report import file_stem, report, report_each
-
-__all__ = ["browser"]  # a fixture
 
 TRAIN = """\
 import os, sys

@@ -13,7 +13,6 @@ import pytest
 import toy_records
 import toy_tables
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from pages import browser
 
 from vxlab.experiments.candidates.held_out import HeldOut
 from vxlab.experiments.store.store import Store
@@ -28,8 +27,6 @@ from vxlab.views.reports.page import to_html
 from vxlab.views.style.look import apply_style
 from vxlab.views.style.markdown import Markdown
 from vxlab.views.style.plain import escape, escape_all
-
-__all__ = ["browser"]  # a fixture
 
 IMAGE, LINK = "<img src=x onerror=alert(1)>", '<a href="javascript:alert(1)">a</a>'
 EVIL = IMAGE + LINK

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
-from jupyterlab import Tab, browser, server, write_notebook
 from toy_updates import moved_run
 
 import vxlab
@@ -208,7 +207,7 @@ def test_what_cannot_be_shown_is_refused_in_words(runs, store, tiny_model, tmp_p
         explore_updates(diverged, store=store)
 
 
-def test_in_jupyterlab_the_slider_moves_figure_and_numbers(runs, tmp_path):
+def test_in_jupyterlab_the_slider_moves_figure_and_numbers(runs, tmp_path, lab):
     folders = [str(runs[name].folder) for name in ("xs", "vera")]
     notebook = f"""
 from pathlib import Path
@@ -220,11 +219,8 @@ shown
     layer = "bert.encoder.layer.1.attention.self.query"
     row = _row(runs["xs"], tmp_path / "store", layer)
     pair = pair_table(runs["xs"], runs["vera"], store=tmp_path / "store").set_index("layer").loc[layer]
-    folder = tmp_path / "notebooks"
-    folder.mkdir()
-    write_notebook(folder / "updates.ipynb", notebook, "print('ring:', shown.figure.data[4].y)")
-    with server(folder) as url, browser() as opened:
-        tab = Tab(opened.new_page(viewport={"width": 1000, "height": 1250}), url, "updates.ipynb")
+    last = "print('ring:', shown.figure.data[4].y)"
+    with lab.opened(notebook, last, width=1000, height=1250) as tab:
         tab.run_all()
         tab.until("document.body.innerText.includes('query, block 0')", timeout=60)
         line = "document.querySelectorAll('.js-plotly-plot .x2y2 path.js-line')[0]"
@@ -239,5 +235,4 @@ shown
         tab.run_last()
         tab.until("document.body.innerText.includes('ring:')")
         assert f"ring: ({float(format(row['relative_norm'], '.4g'))},)" in tab.outputs()
-        assert tab.errors == []
         tab.page.screenshot(path=tmp_path / "updates.png")
