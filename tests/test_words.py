@@ -35,7 +35,7 @@ def test_time_left_is_rounded_up(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 runs"), (1, "1 run"), (1234, "1,234 runs")])
 def test_one_thing_has_no_s(number: int, text: str) -> None:
-    assert words.count_in_words(number, "run") == text
+    assert words.number_of(number, "run") == text
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,13 @@ def with_minus(text: str) -> str:
     return text.replace("-", "−")
 
 
-def count_in_words(number: int, noun: str) -> str:
-    """Return a number of things.
+def number_of(number: int, noun: str, plural: str = "") -> str:
+    """Return a number of things; their plural takes an s where none is given.
 
-    >>> count_in_words(1, "run"), count_in_words(1200, "seed")
-    ('1 run', '1,200 seeds')
+    >>> number_of(1, "run"), number_of(1200, "seed"), number_of(2, "matrix", "matrices")
+    ('1 run', '1,200 seeds', '2 matrices')
     """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def list_in_words(words: Sequence[str]) -> str:
@@ -53,12 +53,12 @@ def percent(share: float) -> str:
 def in_bytes(number: float) -> str:
     """Return a number of bytes with three digits.
 
-    >>> in_bytes(830), in_bytes(25_942), in_bytes(2_363_734)
-    ('830 B', '25.9 kB', '2.36 MB')
+    >>> in_bytes(830), in_bytes(25_942), in_bytes(999_700), in_bytes(2_363_734)
+    ('830 B', '25.9 kB', '1 MB', '2.36 MB')
     """
     for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if number >= size:
-            return f"{number / size:.3g} {unit}" if number < 1000 * size else f"{number / size:,.0f} {unit}"
+        if number >= 0.9995 * size:  # what three digits round to 1000 is 1 of the next unit
+            return f"{number / size:.3g} {unit}" if number < 999.5 * size else f"{number / size:,.0f} {unit}"
     return f"{number:.0f} B"
 
 

@@ -101,7 +101,7 @@ def test_the_head_alone_is_not_compared_with_itself(head):
     lines = _lines(head, head, _costs(0))
     assert len(lines) == 3
     assert lines[0].startswith("- `head` scores **0.700** (accuracy; ")
-    assert lines[1] == "- It trains nothing in the backbone and takes 3.5 kB on disk, with its head and settings."
+    assert lines[1] == "- It trains nothing in the backbone and takes 3.46 kB on disk, with its head and settings."
     assert lines[2] == CAVEAT
 
 

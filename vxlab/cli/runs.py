@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vxlab.cli.shared import need, print_columns
 from vxlab.errors import VxlabError
+from vxlab.words import in_bytes, number_of
 
 if TYPE_CHECKING:
     from vxlab.experiments.record import RunRecord
@@ -91,12 +92,12 @@ def _list(arguments: argparse.Namespace, store: "Store") -> int:
             "model": ", ".join(filter(None, [Path(row["model"]).name, more])),
             "method": row["label"], "layers": row["targets"],
             "rate": _rate(row["learning_rate"]), "seed": str(row["seed"]), "test": _score(row["test"]),
-            "size": _bytes(row["size"]) if row["size"] or row["status"] not in ("finished", "diverged") else "lost",
+            "size": in_bytes(row["size"]) if row["size"] or row["status"] not in ("finished", "diverged") else "lost",
         }
         for row, more in zip(table.to_dict("records"), apart, strict=True)
     ]  # fmt: skip
     print_columns(rows)
-    print(f"{_runs(len(rows))} in {store.name}; {_bytes(int(table['size'].sum()))} in {store.folder}")
+    print(f"{number_of(len(rows), 'run')} in {store.name}; {in_bytes(int(table['size'].sum()))} in {store.folder}")
     for note in describe_mixture(_readable(store, table["key"])):
         print(note)
     return 0
@@ -132,9 +133,9 @@ def _show(arguments: argparse.Namespace, store: "Store") -> int:
         print(state.traceback)
     folder = store.folder_of(key)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    print(f"files, {_bytes(run_folder.size(folder))}:" if files else "files: none, the folder is gone")
+    print(f"files, {in_bytes(run_folder.size(folder))}:" if files else "files: none, the folder is gone")
     for path in files:
-        print(f"  {path.relative_to(folder)}  {_bytes(run_folder.size(path))}")
+        print(f"  {path.relative_to(folder)}  {in_bytes(run_folder.size(path))}")
     return 0
 
 
@@ -146,7 +147,10 @@ def _verify(arguments: argparse.Namespace, store: "Store") -> int:
         print(f"{name[:16]}  {said}")
     ended = int(store.table()["status"].isin(["finished", "diverged"]).sum())
     wrong = len({name for name, _ in found})
-    print(f"{store.name}: {_runs(ended)} that ended; " + (f"not as it was: {wrong}" if wrong else "all are whole"))
+    print(
+        f"{store.name}: {number_of(ended, 'run')} that ended; "
+        + (f"not as it was: {wrong}" if wrong else "all are whole")
+    )
     return int(bool(found))
 
 
@@ -160,7 +164,7 @@ def _rm(arguments: argparse.Namespace, store: "Store") -> int:
         run_folder.require_deletable(store.folder_of(key))
     sizes = {key: run_folder.size(store.folder_of(key)) for key in keys}
     for row in store.table(keys).to_dict("records"):
-        print(f"{row['key'][:12]}  {row['status']}  {row['label']}, seed {row['seed']}  {_bytes(sizes[row['key']])}")
+        print(f"{row['key'][:12]}  {row['status']}  {row['label']}, seed {row['seed']}  {in_bytes(sizes[row['key']])}")
     if arguments.yes:
         for key in keys:
             store.remove(key)
@@ -177,7 +181,7 @@ def _prune(arguments: argparse.Namespace, store: "Store") -> int:
         raise VxlabError(f"--yes deletes what is named with it: add some of {known}")
     found = leftovers(store, chosen or KINDS)
     for each in found:
-        print(f"{each.kind:<12}{each.name}  {_bytes(each.size)}" + (f"  stays: {each.kept}" if each.kept else ""))
+        print(f"{each.kind:<12}{each.name}  {in_bytes(each.size)}" + (f"  stays: {each.kept}" if each.kept else ""))
     free = [each for each in found if not each.kept]
     if arguments.yes:
         for each in free:
@@ -190,9 +194,9 @@ def _end(yes: bool, count: int, size: int) -> None:
     if not count:
         print("There is nothing to delete.")
     elif yes:
-        print(f"Deleted: {count}, {_bytes(size)}.")
+        print(f"Deleted: {count}, {in_bytes(size)}.")
     else:
-        print(f"{count} would go, {_bytes(size)}. {_NOTHING} Add --yes to delete them.")
+        print(f"{count} would go, {in_bytes(size)}. {_NOTHING} Add --yes to delete them.")
 
 
 def _scores(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -205,15 +209,5 @@ def _is_empty(value: Any) -> bool:
     return bool(pd.isna(value))
 
 
-def _runs(count: int) -> str:
-    return f"{count} run{'' if count == 1 else 's'}"
-
-
 def _score(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.3f}"
-
-
-def _bytes(size: int) -> str:
-    from vxlab.views.explorers.rank.words import in_bytes
-
-    return in_bytes(size)

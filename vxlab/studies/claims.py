@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vxlab.experiments.scoring.evidence import Evidence
 from vxlab.experiments.scoring.significance import holm
+from vxlab.words import list_in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +112,7 @@ def conclusion(claims: Sequence[Claim]) -> str:
     noisy, absent = (sum(claim.verdict == word for claim in claims) for word in (NOISY, ABSENT))
     told += [f"cannot say of {noisy}"] if noisy else []
     noun = "claim" if len(claims) == 1 else "claims"
-    said = f"what was measured here {_listed(told)}" if told else "none was measured"
+    said = f"what was measured here {list_in_words(told)}" if told else "none was measured"
     rest = f"; {absent} {'was' if absent == 1 else 'were'} not measured" if absent and told else ""
     head = f"Of {len(claims)} published {noun}, {said}{rest}."
     return "\n".join([head, "", *(_sentence(claim) for claim in claims)])
@@ -146,7 +147,3 @@ def _sentence(claim: Claim) -> str:
     said = f"*{claim.claim}*: {claim.here} here, {claim.published} published ({claim.source})."
     verdict = claim.verdict[0].upper() + claim.verdict[1:]
     return f"- **{verdict}{'' if claim.verdict in (CONSISTENT, CONTRADICTS) else ':'}** {said}"
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -10,6 +10,7 @@ from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.against_trivial import against_trivial
 from vxlab.experiments.scoring.metrics import in_words, interval
 from vxlab.studies.scales import smoke_warning
+from vxlab.words import in_bytes, number_of, write_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ def fine_tuning_conclusion(
         return smoke_warning(scale)
     if record.status == "diverged":
         rate = record.spec["learning_rate"]
-        steps = _counted(record.steps, "step")
+        steps = number_of(record.steps, "step")
         return f"The run **diverged** after {steps} and has no test score; try a learning rate below {rate:g}."
     metric = record.task["metrics"][0]
     held_out = held_out_of(record, metric, len(record.predictions()[1]), record.units())
@@ -64,7 +65,7 @@ def vera_norms_sentence(updates: "pd.DataFrame") -> str:
         above = int((both["query"] > both["value"]).sum())
         p = binomtest(above, len(both)).pvalue
         sentences.append(
-            f"‖d‖₂ is larger for query than for value in {above} of {_counted(len(both), 'block')} (sign test, p = "
+            f"‖d‖₂ is larger for query than for value in {above} of {number_of(len(both), 'block')} (sign test, p = "
             f"{p:.2g})."
         )
     depths = [f"{role} {_with_depth(by_role[role].dropna())}" for role in by_role if by_role[role].nunique() > 2]
@@ -85,11 +86,7 @@ def _with_depth(norms: "pd.Series[float]") -> str:
         return float(np.corrcoef(drawn, depth)[0, 1].round(9))  # equals are equal
 
     p = permutation_test((ranks,), correlation, permutation_type="pairings", n_resamples=9_999, random_state=0).pvalue
-    return f"{_signed(correlation(ranks), 2)} ({len(norms)} blocks, p = {p:.2g})"
-
-
-def _signed(value: float, digits: int = 3) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
+    return f"{write_number(correlation(ranks), '+.2f')} ({len(norms)} blocks, p = {p:.2g})"
 
 
 def _against_trivial(record: RunRecord, held_out: HeldOut) -> str:
@@ -120,9 +117,9 @@ def _against_floor(record: RunRecord, floors: Mapping[str, RunRecord]) -> str:
     name = max(scores, key=lambda each: scores[each])
     others = "".join(f"; {other} {score:.3f}" for other, score in scores.items() if other != name)
     floor, gain = f"the floor, {name} ({scores[name]:.3f}{others})", paired_difference(record, floors[name])
-    bounds = f"95 % interval of the difference {_signed(gain.low)} to {_signed(gain.high)}"
+    bounds = f"95 % interval of the difference {write_number(gain.low, '+.3f')} to {write_number(gain.high, '+.3f')}"
     if not gain.seen:
-        return f"These test items show no difference from {floor}: {_signed(gain.value)}, {bounds}."
+        return f"These test items show no difference from {floor}: {write_number(gain.value, '+.3f')}, {bounds}."
     verdict = f"**gains** {gain.value:.3f} over" if gain.value > 0 else f"**loses** {-gain.value:.3f} against"
     return f"It {verdict} {floor}: {bounds}."
 
@@ -135,23 +132,23 @@ def _of_head(head: RunRecord, probe: RunRecord) -> str:
     if not (lead.seen and lead.value > 0):
         return ""
     return (
-        f"The head alone, trained by these {_counted(head.steps, 'step')} at one rate, is no fair floor: on the same "
+        f"The head alone, trained by these {number_of(head.steps, 'step')} at one rate, is no fair floor: on the same "
         f"frozen model the probe, which also chooses how to pool, scores {lead.value:.3f} more (95 % interval of the "
-        f"difference {_signed(lead.low)} to {_signed(lead.high)})."
+        f"difference {write_number(lead.low, '+.3f')} to {write_number(lead.high, '+.3f')})."
     )
 
 
 def _price(record: RunRecord, costs: "pd.DataFrame") -> str:
     by_name = costs.set_index("method")["backbone"]
     this = 0 if record.probe else int(costs["backbone"].iloc[0])
-    trained = f"{_counted(this, 'parameter')} in the backbone" if this else "nothing in the backbone"
+    trained = f"{number_of(this, 'parameter')} in the backbone" if this else "nothing in the backbone"
     others = [
         _compared(this / int(by_name[name]), name)
         for name in ("LoRA r=8", "full fine-tuning")
         if this and by_name.get(name, this) != this
     ]
     beside = f" ({', '.join(others)})" if others else ""
-    return f"It trains {trained}{beside} and takes {_bytes(record.bytes_stored)} on disk, with its head and settings."
+    return f"It trains {trained}{beside} and takes {in_bytes(record.bytes_stored)} on disk, with its head and settings."
 
 
 def _compared(ratio: float, name: str) -> str:
@@ -160,11 +157,3 @@ def _compared(ratio: float, name: str) -> str:
     if ratio >= 1:
         return f"{ratio:,.{0 if ratio >= 10 else 1}f} times {name}'s"
     return f"{100 * ratio:.0f} % of {name}'s" if ratio >= 0.1 else f"1/{1 / ratio:,.0f} of {name}'s"
-
-
-def _bytes(number: int) -> str:
-    return f"{number / 1e6:,.1f} MB" if number >= 1e6 else f"{number / 1e3:,.1f} kB"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

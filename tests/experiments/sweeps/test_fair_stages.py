@@ -245,7 +245,7 @@ def test_where_no_run_finishes_the_reason_is_told(
 def test_the_plan_says_how_many_how_long_and_how_much(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
     told = announce(fair(tiny_model, toy_task, report_seeds=5, widen=1), store=tmp_path)
     assert told.startswith("14 runs: 4 to tune (and up to 2 where ranges grow) and 10 to report. About ")
-    assert f" MB to be kept in {tmp_path / 'runs'}." in told
+    assert f" kB to be kept in {tmp_path / 'runs'}." in told
     with Store(tmp_path) as store:
         assert store.table().empty
 
@@ -273,13 +273,13 @@ def test_the_plan_says_what_is_left_of_a_comparison(
         _put(records["tuning"][:1], store)
         assert _told(learnt, store) == (
             "8 runs: 2 to tune and 6 to report; 1 of them is in STORE already, 7 to train. "
-            "At most about 12 min to go, and 7.0 MB to be kept in RUNS."
+            "At most about 12 min to go, and 7 MB to be kept in RUNS."
         )
         _put(records["tuning"], store)
         _put(records["report"][:4], store)
         assert _told(learnt, store) == (
             "8 runs: 2 to tune and 6 to report; 6 of them are in STORE already, 2 to train. "
-            "About 3 min to go, and 2.0 MB to be kept in RUNS."
+            "About 4 min to go, and 2 MB to be kept in RUNS."
         )
         failed = records["report"][4]
         store.claim(failed.key, failed.spec, failed.identity, "host:1:0.0:me", failed_before=None)

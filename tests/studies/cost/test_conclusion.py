@@ -54,8 +54,8 @@ def test_many_comparisons_ask_for_more_rounds_than_one():
 def test_cheap_storage_costs_compute_from_the_first_rank_shown_slower_than_the_usual_lora():
     sentence = _sentences(toy.costs())[3]
     assert sentence == (
-        "**When cheap storage costs compute**: beside LoRA r=8 (1.3 MB on disk) VeRA is slower from r=256 on: 1.16 "
-        "times as long (1.12 to 1.20), for 126.0 kB (9 % of it). Up to r=64 it is not shown to be: 1.02 times as long "
+        "**When cheap storage costs compute**: beside LoRA r=8 (1.33 MB on disk) VeRA is slower from r=256 on: 1.16 "
+        "times as long (1.12 to 1.20), for 126 kB (9 % of it). Up to r=64 it is not shown to be: 1.02 times as long "
         "(0.98 to 1.05), for 97.6 kB (7 % of it)."
     )
 

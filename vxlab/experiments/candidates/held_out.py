@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vxlab.experiments.older_records import knows_units
 from vxlab.experiments.scoring.significance import Array, trivial_name
+from vxlab.words import number_of
 
 if TYPE_CHECKING:
     from vxlab.experiments.record import RunRecord
@@ -37,7 +38,7 @@ class HeldOut(NamedTuple):
         >>> HeldOut(400, 0.5, units=87, unit="films").in_words(), HeldOut(1, 0.5).in_words()
         ('400 test items in 87 films', '1 test item')
         """
-        items = f"{self.items:,} test item{'' if self.items == 1 else 's'}"
+        items = number_of(self.items, "test item")
         return items if self.units is None else f"{items} in {self.units:,} {self.unit}"
 
 

@@ -8,7 +8,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pareto import matched_pairs
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.scoring.significance import Array, Difference, compare_all, holm
-from vxlab.words import nearest
+from vxlab.words import nearest, write_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,8 +143,8 @@ def difference_in_words(value: float, metric: str) -> str:
     ('−0.4 points', '0.031 in Matthews correlation')
     """
     if metric not in IN_POINTS:
-        return f"{_number(value, 3)} in {in_words(metric)}"
-    return f"{_number(100 * value, 1)} points" + ("" if metric == "accuracy" else f" of {in_words(metric)}")
+        return f"{write_number(value, 'z.3f')} in {in_words(metric)}"
+    return f"{write_number(100 * value, 'z.1f')} points" + ("" if metric == "accuracy" else f" of {in_words(metric)}")
 
 
 def interval_in_words(low: float, high: float, metric: str) -> str:
@@ -153,8 +153,8 @@ def interval_in_words(low: float, high: float, metric: str) -> str:
     >>> interval_in_words(-0.0153, 0.0002, "accuracy")
     '95 % −1.5 to 0.0'
     """
-    scale, digits = (100, 1) if metric in IN_POINTS else (1, 3)
-    return f"95 % {_number(scale * low, digits)} to {_number(scale * high, digits)}"
+    scale, form = (100, "z.1f") if metric in IN_POINTS else (1, "z.3f")
+    return f"95 % {write_number(scale * low, form)} to {write_number(scale * high, form)}"
 
 
 def by_candidate(summary: "pd.DataFrame") -> dict[str, Any]:
@@ -188,12 +188,6 @@ def _ratio(a: Any, b: Any) -> float:
 
 def _reversed(compared: Difference) -> Difference:
     return compared._replace(difference=-compared.difference, low=-compared.high, high=-compared.low)
-
-
-def _number(value: float, digits: int) -> str:
-    """Write a number with a true minus sign, and none before a zero."""
-    text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def _p(value: float) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from vxlab.experiments.candidates.pairs import IN_POINTS
 from vxlab.experiments.scoring.metrics import in_words
+from vxlab.words import number_of, write_number
 
 ENOUGH = 5
 """seeds, from which a spread says more than the scores themselves"""
@@ -51,7 +52,7 @@ def seeds_in_words(scores: Sequence[float], form: Callable[[float], str] = "{:.3
     'sd 0.016 over 5 seeds'
     """
     if len(scores) < 2:
-        return f"{len(scores)} seed{'' if len(scores) == 1 else 's'}"
+        return number_of(len(scores), "seed")
     if len(scores) < ENOUGH:
         return f"{len(scores)} seeds: {', '.join(map(form, scores))}"
     return f"sd {form(deviation(scores))} over {len(scores)} seeds"
@@ -75,4 +76,4 @@ def deviation(scores: Sequence[float]) -> float:
 
 
 def _plain(value: float, metric: str) -> str:
-    return (f"{100 * value:.1f}" if metric in IN_POINTS else f"{value:.3f}").replace("-", "−")
+    return write_number(100 * value, ".1f") if metric in IN_POINTS else write_number(value, ".3f")

@@ -12,6 +12,7 @@ from vxlab.experiments.candidates.pairs import by_candidate, difference_in_words
 from vxlab.experiments.candidates.rivals import Rival, after_holm, equivalent, rivals_of
 from vxlab.experiments.candidates.score_words import mean_in_words, score_in_words
 from vxlab.experiments.scoring.metrics import in_words
+from vxlab.words import number_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +160,7 @@ def _by_kind(pairs: "pd.DataFrame") -> list[str]:
     for kind, words in (("equal rank", "of equal rank"), ("matched parameters", "matched in parameters")):
         some = pairs[(pairs["kind"] == kind) & pairs["difference"].notna()]
         if len(some):
-            lines.append(f"Of {_counted(len(some), 'pair')} {words}, {int(some['seen'].sum())} can be told apart.")
+            lines.append(f"Of {number_of(len(some), 'pair')} {words}, {int(some['seen'].sum())} can be told apart.")
     return lines
 
 
@@ -185,7 +186,7 @@ def _few_seeds(seeds: list[int]) -> str:
         return ""
     if max(seeds) == 1:
         return "One seed: the luck of training is in none of these intervals. Add seeds before you rank anything."
-    few = _counted(min(seeds), "seed")
+    few = number_of(min(seeds), "seed")
     return f"A small sweep ({few} at the fewest): how much seeds matter is itself hardly known. Five decide more."
 
 
@@ -194,14 +195,10 @@ def _seeds(finished: Mapping[str, Any]) -> str:
     if not counts:
         return ""
     low, high = min(counts), max(counts)
-    return f", {_counted(low, 'seed')} each" if low == high else f", {low} to {high} seeds"
+    return f", {number_of(low, 'seed')} each" if low == high else f", {low} to {high} seeds"
 
 
 def _seed_counts(finished: Mapping[str, Any]) -> list[int]:
     """Return how many seeds each candidate has, of those that vary with the seed."""
     fixed = fixed_candidates(finished)
     return [int(row["n"]) for name, row in finished.items() if name not in fixed]
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

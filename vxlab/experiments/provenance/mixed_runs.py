@@ -7,6 +7,7 @@ from pathlib import Path
 from vxlab.errors import VxlabError
 from vxlab.experiments.provenance.identities import own_identity
 from vxlab.experiments.record import RunRecord
+from vxlab.words import list_in_words, number_of
 
 UNKNOWN = "not recorded"
 """What is said of a record from before its vxlab wrote the fact down."""
@@ -137,8 +138,7 @@ def _listed(told: dict[str, dict[str, int]]) -> str:
 
 
 def _counted(values: dict[str, int]) -> str:
-    each = [f"{_shown(value)} ({count} run{'s' if count > 1 else ''})" for value, count in values.items()]
-    return ", ".join(each[:-1]) + f" and {each[-1]}"
+    return list_in_words([f"{_shown(value)} ({number_of(count, 'run')})" for value, count in values.items()])
 
 
 def _shown(value: str) -> str:

@@ -11,6 +11,7 @@ from vxlab.experiments.provenance.probe_words import choice_in_words
 from vxlab.experiments.provenance.run_words import MOST, agree, distinct, is_probe, precision_of
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.metrics import in_words
+from vxlab.words import number_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,8 +166,7 @@ def _batches(told: Mapping[str, Any], run: RunRecord) -> str:
 
 
 def _length(run: RunRecord) -> str:
-    epochs = run.spec.get("epochs")
-    return f"{epochs} epoch{'' if epochs == 1 else 's'}, {run.steps:,} steps"
+    return f"{number_of(run.spec['epochs'], 'epoch')}, {run.steps:,} steps"
 
 
 def _rates(runs: Sequence[RunRecord], of: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from vxlab.experiments.provenance.mixed_runs import UNKNOWN, device_of
 from vxlab.experiments.provenance.probe_words import choice_in_words
 from vxlab.experiments.record import RunRecord
+from vxlab.words import number_of
 
 MOST = 4
 """Values of a fact that are listed where runs differ."""
@@ -77,7 +78,7 @@ def agree(values: Sequence[str]) -> str:
     if len(counts) < 2:
         return next(iter(counts), "")
     ordered = sorted(counts.items(), key=lambda item: -item[1])
-    told = [f"{value} ({count} run{'s' if count > 1 else ''})" for value, count in ordered[:MOST]]
+    told = [f"{value} ({number_of(count, 'run')})" for value, count in ordered[:MOST]]
     more = [f"{len(ordered) - MOST} other values"] if len(ordered) > MOST else []
     return "; ".join([*told, *more])
 

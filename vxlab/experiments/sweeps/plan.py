@@ -18,6 +18,7 @@ from vxlab.experiments.runs.linear_probe import FOLDS, strengths
 from vxlab.experiments.runs.probe_features import available_poolings, pool
 from vxlab.experiments.runs.trainer import EVAL_BATCH
 from vxlab.experiments.store.store import ENDED, Store
+from vxlab.words import in_bytes, number_of, time_left
 
 _START_SECONDS = 0.5
 """Of a run beside its steps and evaluations: a copy of the model, the adapters, what is saved."""
@@ -83,7 +84,7 @@ def plan_runs(jobs: Sequence[Job], results: Store, engine: Engine, more: Mapping
     done = len(unique) - len(ahead)
     total = sum(more.values()) - more.get("widening", 0) if more else len(unique)
     so_far = _so_far(done, total, list(states.values()).count("failed"), results)
-    told = [f"{total} run{'' if total == 1 else 's'}{_stages(more)}{so_far}"]
+    told = [f"{number_of(total, 'run')}{_stages(more)}{so_far}"]
     told += _changed(list(unique.values()), results)
     if not ahead:
         return " ".join(told)
@@ -96,7 +97,7 @@ def plan_runs(jobs: Sequence[Job], results: Store, engine: Engine, more: Mapping
     seconds = left * sum(pace.seconds for pace in per_run) / len(per_run) / max(1, engine.slots)
     stored = left * sum(pace.stored for pace in per_run) / len(per_run)
     most = "At most a" if more and done and left > len(ahead) else "A"
-    told.append(f"{most}bout {_duration(seconds)} to go, and {_size(stored)} to be kept in {results.folder}.")
+    told.append(f"{most}bout {time_left(seconds)} to go, and {in_bytes(stored)} to be kept in {results.folder}.")
     return " ".join(told)
 
 
@@ -203,13 +204,3 @@ def _stages(more: Mapping[str, int] | None) -> str:
         return ""
     wider = f" (and up to {more['widening']} where ranges grow)" if more.get("widening") else ""
     return f": {more['tuning']} to tune{wider} and {more['report']} to report"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
-
-
-def _size(stored: float) -> str:
-    return f"{stored / 1e9:.1f} GB" if stored >= 1e9 else f"{stored / 1e6:.1f} MB"

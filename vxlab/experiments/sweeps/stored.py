@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +20,7 @@ from vxlab.experiments.store.store import ENDED, Store
 from vxlab.experiments.store.table import without_repeats
 from vxlab.experiments.sweeps.comparison import Comparison, summary_table, with_chance
 from vxlab.experiments.sweeps.tuning import COLUMNS, with_stages
+from vxlab.words import list_in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,7 +221,7 @@ def _compared(
 
 def _unlike(runs: "pd.DataFrame") -> tuple[str, ...]:
     values = {name: sorted(map(str, runs[name].dropna().unique())) for name in _SHARED}
-    told = [f"{name.replace('_', ' ')} {_listed(each)}" for name, each in values.items() if len(each) > 1]
+    told = [f"{name.replace('_', ' ')} {list_in_words(each)}" for name, each in values.items() if len(each) > 1]
     return (f"Not like with like: these runs differ in {'; '.join(told)}.",) if told else ()
 
 
@@ -231,8 +232,4 @@ def _reused(staged: "pd.DataFrame") -> tuple[str, ...]:
     reports = staged[staged["stage"] == "report"].groupby("candidate")["seed"].agg(set)
     again = [name for name in seeds.index if tried[name] > 1 and name in reports and reports[name] & seeds[name]]
     few = [*again[:3], *([f"{len(again) - 3} more"] if len(again) > 3 else [])]
-    return (f"Reported runs also chose the rate, which flatters: {_listed(few)}.",) if again else ()
-
-
-def _listed(values: Sequence[str]) -> str:
-    return ", ".join(values[:-1]) + (" and " if len(values) > 1 else "") + values[-1]
+    return (f"Reported runs also chose the rate, which flatters: {list_in_words(few)}.",) if again else ()

@@ -19,6 +19,7 @@ from vxlab.experiments.store.database import is_there
 from vxlab.experiments.store.store import ENDED, Store, Where, open_store
 from vxlab.experiments.store.table import without_repeats
 from vxlab.experiments.sweeps.tuning import with_stages
+from vxlab.words import number_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,7 +143,7 @@ def store_sentence(runs: "pd.DataFrame") -> str:
             "five minutes for `vxlab report 01_fine_tune`."
         )
     counts = {"run": int(runs["runs"].sum())} | {name: runs[name].nunique() for name in ("model", "task", "method")}
-    told = [f"{number:,} {name}{'s' if number != 1 else ''}" for name, number in counts.items()]
+    told = [number_of(number, name) for name, number in counts.items()]
     return f"The store holds **{told[0]}** that finished, of {told[1]} on {told[2]} by {told[3]}."
 
 
@@ -277,5 +278,5 @@ def _in_words(run: "pd.Series[Any]", apart: str) -> str:
     import pandas as pd
 
     examples = "all" if pd.isna(run["train_examples"]) else f"{run['train_examples']:,}"
-    told = f"{examples} training examples, {run['epochs']} epoch{'s' if run['epochs'] > 1 else ''}"
+    told = f"{examples} training examples, {number_of(run['epochs'], 'epoch')}"
     return f"{run['task']} ({', '.join([told, *filter(None, [apart])])})"

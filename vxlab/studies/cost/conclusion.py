@@ -8,6 +8,7 @@ from vxlab.experiments.costs.by_rank import FULL
 from vxlab.experiments.scoring.evidence import Evidence, of_median
 from vxlab.studies.claims import CONSISTENT, CONTRADICTS, Part, verdicts
 from vxlab.studies.scales import smoke_warning
+from vxlab.words import in_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +115,7 @@ def _storage_against_time(rows: "pd.DataFrame", steps: _Steps) -> str:
     vera, usual = rows[rows["method"] == "VeRA"].sort_values("rank").to_dict("records"), _usual(rows)
     if not vera or usual is None:
         return ""
-    told = f"**When cheap storage costs compute**: beside {usual['label']} ({_bytes(usual['bytes'])} on disk)"
+    told = f"**When cheap storage costs compute**: beside {usual['label']} ({in_bytes(usual['bytes'])} on disk)"
     slower = _from_the_top(vera, lambda row: steps.slower(row, usual))
     others = vera[: len(vera) - len(slower)]
     if not slower:
@@ -146,7 +147,7 @@ def _from_the_top(rows: list[Any], holds: Callable[[Any], bool]) -> list[Any]:
 
 
 def _paid(row: Any, usual: Any, steps: _Steps) -> str:
-    return f"{steps.in_words(row, usual)}, for {_bytes(row['bytes'])} ({_share(row, usual)})"
+    return f"{steps.in_words(row, usual)}, for {in_bytes(row['bytes'])} ({_share(row, usual)})"
 
 
 def _dearest_in_memory(rows: "pd.DataFrame") -> str:
@@ -170,10 +171,6 @@ def _share(row: Any, usual: Any) -> str:
 
 def _times(ratio: float) -> str:
     return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.3g} times"
-
-
-def _bytes(number: float) -> str:
-    return f"{number / 1e6:,.1f} MB" if number >= 1e6 else f"{number / 1e3:,.1f} kB"
 
 
 def _mebibytes(number: float) -> str:

@@ -11,6 +11,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.evidence import from_interval
 from vxlab.studies.claims import Case, Claim, Part, judge
 from vxlab.studies.expressivity.fits import Size
+from vxlab.words import number_of
 
 EQUAL = 0.05
 """Two mean errors count as equal where their ratio is within this of 1: a printed figure shows no more."""
@@ -83,7 +84,9 @@ def real_findings(errors: pd.DataFrame) -> list[str]:
     for target, own in errors.groupby("target", sort=False):
         moved = own.dropna(subset=["error"])
         if still := own["layer"].nunique() - moved["layer"].nunique():
-            sentences.append(f"**{target}** is 0 in {_layers(still)}, left out here: 0 has no relative error.")
+            sentences.append(
+                f"**{target}** is 0 in {number_of(still, 'layer')}, left out here: 0 has no relative error."
+            )
         sentences += [*_against_lora(str(target), moved), *_against_chance(str(target), moved)]
     return sentences
 
@@ -102,7 +105,7 @@ def _paired(pair: pd.DataFrame) -> dict[str, object]:
 
 def _equal(row: Mapping[Hashable, Any]) -> Case:
     ratio, low, high = row["ratio"], row["low"], row["high"]
-    matrices = _count(row["n"], "matrix", "matrices")
+    matrices = number_of(row["n"], "matrix", "matrices")
     here = f"VeRA's best error is {ratio:.3f} times LoRA's ({_span(low, high, '.3f')}{matrices})"
     sizes = f"With {row['parameters']} parameters (LoRA {row['lora']}, VeRA {row['vera']})"
     claim = f"{sizes} both fit equally well, within {EQUAL:.0%}"
@@ -121,8 +124,8 @@ def _below(own: pd.DataFrame) -> list[Case]:
     one = own[(own["family"] == "VeRA") & (own["parameters"] == last["parameters"])]
     here = (
         f"{len(vera)} sizes of {vera['parameters'].min()} to {last['parameters']} parameters; at the last the error is "
-        f"{last['mean']:.3f} ({_span(last['low'], last['high'], '.3f')}{_count(len(one), 'matrix', 'matrices')}) of 1 "
-        "for fitting nothing"
+        f"{last['mean']:.3f} ({_span(last['low'], last['high'], '.3f')}{number_of(len(one), 'matrix', 'matrices')}) "
+        "of 1 for fitting nothing"
     )
     claim = f"VeRA fits with fewer parameters than the {least} of LoRA r=1"
     evidence = from_interval(last["mean"], last["low"], last["high"], last["n"] - 1)
@@ -136,7 +139,7 @@ def _against_lora(target: str, own: pd.DataFrame) -> list[str]:
         told.append(
             f"**{target}**, {row['parameters']:,} parameters a layer: LoRA {row['lora']} leaves "
             f"{row['lora_error']:.1%} of the energy, VeRA {row['vera']} {row['vera_error']:.1%} "
-            f"(ratio {row['ratio']:.3f}, {_span(row['low'], row['high'], '.3f')}{_layers(row['n'])})."
+            f"(ratio {row['ratio']:.3f}, {_span(row['low'], row['high'], '.3f')}{number_of(row['n'], 'layer')})."
         )
     return told + _without_pair(target, own)
 
@@ -166,17 +169,9 @@ def _against_chance(target: str, own: pd.DataFrame) -> list[str]:
     ranks = ", ".join(str(rank) for rank in sorted(set(rows["rank"])))
     return [
         f"**{target}**, LoRA-XS between W's top singular vectors, with at most 1 % of the entries as parameters "
-        f"(r={ranks}): it holds {mean:.2f} times ({_span(mean - half, mean + half, '.2f')}{_layers(n)}) what random "
-        "bases would."
+        f"(r={ranks}): it holds {mean:.2f} times ({_span(mean - half, mean + half, '.2f')}{number_of(n, 'layer')}) "
+        "what random bases would."
     ]
-
-
-def _layers(n: int) -> str:
-    return _count(n, "layer", "layers")
-
-
-def _count(n: int, one: str, several: str) -> str:
-    return f"{n} {one if n == 1 else several}"
 
 
 def _span(low: float, high: float, form: str) -> str:

@@ -10,6 +10,7 @@ from vxlab.studies.claims import Case, Claim, Part, judge
 from vxlab.studies.subspaces.bases import IN_WORDS
 from vxlab.studies.subspaces.kept_bands import kept_share, kept_share_contrast
 from vxlab.studies.subspaces.truncation import EVERY, REMOVED
+from vxlab.words import with_minus, write_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,8 +141,8 @@ def basis_cases(pairs: "pd.DataFrame", summary: "pd.DataFrame", metric: str) -> 
     evidence = from_error(found["difference"], found["error"], found["freedom"])
     here = "not measured"
     if math.isfinite(evidence.low):
-        scale, digits, unit = (100, 1, " points") if metric in IN_POINTS else (1, 3, "")
-        told = [f"{scale * each:+.{digits}f}".replace("-", "−") for each in evidence[:3]]
+        scale, form, unit = (100, "+.1f", " points") if metric in IN_POINTS else (1, "+.3f", "")
+        told = [write_number(scale * each, form) for each in evidence[:3]]
         here = f"{told[0]}{unit} (95 % {told[1]} to {told[2]})"
     claim = "on SST-2 LoRA-XS does slightly better from the SVD of a random matrix than from that of W"
     source = f"{_SOURCE}: RoBERTa-large, an unsettled claim"
@@ -199,11 +200,11 @@ def _times(logarithm: Evidence) -> str:
 
 
 def _share(found: Evidence) -> str:
-    return f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%})".replace("-", "−")
+    return with_minus(f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%})")
 
 
 def _points(found: Evidence) -> str:
-    return f"{100 * found.value:.0f} points ({100 * found.low:.0f} to {100 * found.high:.0f})".replace("-", "−")
+    return with_minus(f"{100 * found.value:.0f} points ({100 * found.low:.0f} to {100 * found.high:.0f})")
 
 
 def _measured(sentence: str, found: Evidence) -> str:

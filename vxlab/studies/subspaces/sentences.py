@@ -7,6 +7,7 @@ import numpy as np
 from vxlab.analysis.chance import bootstrap_interval
 from vxlab.studies.subspaces.kept_bands import kept_share
 from vxlab.studies.subspaces.truncation import EVERY
+from vxlab.words import with_minus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ def kept_sentence(answers: "pd.DataFrame", *, metric: str, trivial: float) -> st
     whole = "every update" if what == "update" else "every weight"
     items, units = answers["item"].nunique(), answers["unit"].nunique()
     on = f"{items:,} test items" + (f" of {units:,} independent units" if units < items else "")
-    return f"Of {whole} at once, {', '.join(told)} of the gain, on {on}.".replace("-", "−") if told else ""
+    return with_minus(f"Of {whole} at once, {', '.join(told)} of the gain, on {on}.") if told else ""
 
 
 def lying_sentence(energies: "pd.DataFrame", update: str, fraction: float) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from vxlab.studies.claims import Case, Claim, Part, judge
 from vxlab.studies.weight_similarity.statistics import Estimate, difference, mean_of, over_seeds, trend
+from vxlab.words import number_of, write_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,15 +92,15 @@ def _rising(table: "pd.DataFrame") -> Case:
     claim, published = "similarity rises in later layers", "rises, by eye"
     rows = table[(table["kind"] == SAME) & table["cosine"].notna()]
     if (blocks := rows["block"].nunique()) < _BLOCKS:
-        here = f"{blocks} block{'' if blocks == 1 else 's'}, too few for a trend" if blocks else NO_PAIR
+        here = f"{number_of(blocks, 'block')}, too few for a trend" if blocks else NO_PAIR
         return Case(claim, published, here, _SOURCE)
     found = trend(rows, [SAME]).iloc[0]
     rise = Estimate(found["rise"], found["low"], found["high"], found["seeds"])
-    tau = f"{found['tau']:+.2f}".replace("-", "−")
+    tau = write_number(found["tau"], "+.2f")
     here = f"{cosine_in_words(rise)} from the first block to the last; Kendall's τ {tau}, p {found['p']:.3f}"
     by_order = float(found["p"]) if found["tau"] * found["rise"] > 0 else 1.0
     return Case(claim, published, here, _SOURCE, (Part(rise.evidence(), least=0),), also=by_order)
 
 
 def _thousandths(value: float) -> str:
-    return f"{1000 * value:.2f}e-3".replace("-", "−", 1) if value < 0 else f"{1000 * value:.2f}e-3"
+    return f"{write_number(1000 * value, '.2f')}e-3"

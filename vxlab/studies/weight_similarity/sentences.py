@@ -7,6 +7,7 @@ from vxlab.studies.claims import ABSENT, CONSISTENT, CONTRADICTS, NOISY, Part, v
 from vxlab.studies.weight_similarity.claims import CEILING, NO_PAIR, OTHER, RANDOM, SAME, cosine_in_words
 from vxlab.studies.weight_similarity.statistics import Estimate, by_kind, difference, mean_of, share
 from vxlab.studies.weight_similarity.table import MEASURES
+from vxlab.words import with_minus, write_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +25,9 @@ def ceiling_sentence(table: "pd.DataFrame") -> str:
     )
     if verdicts([Part(ceiling.evidence(), least=0)]) != [CONSISTENT]:
         return f"{said}. The ceiling itself cannot be told from 0, so a share of it means nothing."
-    span = "" if math.isnan(part.low) else f" (95 % interval {_percent(part.low)} to {_percent(part.high)} %)"
-    return f"{said}, {_percent(part.value)} % of it{span}."
+    value, low, high = (write_number(100 * each, ".0f") for each in (part.value, part.low, part.high))
+    span = "" if math.isnan(part.low) else f" (95 % interval {low} to {high} %)"
+    return f"{said}, {value} % of it{span}."
 
 
 def beyond_cosine(table: "pd.DataFrame", kind: str = SAME) -> str:
@@ -50,14 +52,10 @@ def beyond_cosine(table: "pd.DataFrame", kind: str = SAME) -> str:
         f"{said}, {_PLACES[place]} {level}"
         for (said, level), place in zip(cosine_in_words, verdicts(parts), strict=True)
     ]
-    return f"**What cosine misses** ({kind}): {'; '.join(sentences).replace('-', '−') or NO_PAIR}."
+    return f"**What cosine misses** ({kind}): {with_minus('; '.join(sentences)) or NO_PAIR}."
 
 
 _PLACES = {CONSISTENT: "above", CONTRADICTS: "below", NOISY: "not told from", ABSENT: "beside"}
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.0f}".replace("-", "−")
 
 
 def _span(found: Estimate, form: str) -> str:

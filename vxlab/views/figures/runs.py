@@ -9,6 +9,7 @@ from vxlab.experiments.scoring.metrics import in_words
 from vxlab.views.style.error_bars import error_bars
 from vxlab.views.style.look import COLOURS, GREY, INK, SYMBOLS, apply_style, look
 from vxlab.views.style.plain import draws_text
+from vxlab.words import write_number
 
 
 @draws_text
@@ -30,7 +31,7 @@ def scores(table: pd.DataFrame, metric: str, tested: str) -> go.Figure:
     for answer, score, x in zip(shown["answer"], shown["score"], right, strict=True):
         if pd.notna(score):
             figure.add_annotation(
-                x=max(x, 0), y=answer, text=f"{score:.3f}".replace("-", "−"), showarrow=False, xanchor="left", xshift=8
+                x=max(x, 0), y=answer, text=write_number(score, ".3f"), showarrow=False, xanchor="left", xshift=8
             )
     title = f"{in_words(metric)} on {tested}, with 95 % interval"
     figure.update_xaxes(title=title, range=_score_range(float(left.min()), float(right.max())), zeroline=True)

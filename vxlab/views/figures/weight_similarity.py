@@ -13,6 +13,7 @@ from vxlab.studies.weight_similarity.table import MEASURES
 from vxlab.views.style.error_bars import error_bars
 from vxlab.views.style.look import AXIS, COLOURS, DIVERGING, GREY, INK, ON_HEAT, SHADE, SYMBOLS, apply_style, look
 from vxlab.views.style.plain import draws_text
+from vxlab.words import write_number
 
 THOUSANDTHS = 1000
 _NORMAL = 1.96
@@ -156,7 +157,7 @@ def _add_ticks(figure: go.Figure, means: pd.DataFrame, place: dict[str, int]) ->
 
 
 def _told(units: float) -> str:
-    return "–" if math.isnan(units) else f"{round(units, 1) + 0.0:.1f}".replace("-", "−")
+    return "–" if math.isnan(units) else write_number(units, "z.1f")
 
 
 def _every(layers: pd.DataFrame) -> int:

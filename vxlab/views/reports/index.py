@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vxlab.errors import VxlabError
 from vxlab.views.reports import notebooks, provenance
 from vxlab.views.reports.headline import picture
+from vxlab.words import number_of
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -48,7 +49,7 @@ def write_index(folder: Path) -> Path:
     """
     found = cards(folder)
     failed = sum(bool(card.failure) for card in found)
-    summary = f"{len(found)} report{'s' if len(found) != 1 else ''}" + (f", {failed} of them failed" if failed else "")
+    summary = number_of(len(found), "report") + (f", {failed} of them failed" if failed else "")
     text = _rendered(
         title=_TITLE, summary=f"{summary}. Each was computed on the machine and date it names.", cards=found
     )

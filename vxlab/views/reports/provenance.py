@@ -12,7 +12,7 @@ from vxlab.experiments.checkout import commit
 from vxlab.experiments.hardware import describe_hardware, resolve_device
 from vxlab.paths import without_folders
 from vxlab.views.reports.parameters import as_text, read
-from vxlab.views.reports.terminal import duration_in_words
+from vxlab.words import duration_in_words
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -24,7 +24,7 @@ from vxlab.views.reports.index import is_index, is_report, write_index
 from vxlab.views.reports.page import to_html
 from vxlab.views.reports.parameters import check, read, shared_from_text
 from vxlab.views.reports.provenance import add_note
-from vxlab.views.reports.terminal import duration_in_words
+from vxlab.words import duration_in_words
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -9,6 +9,7 @@ from IPython.display import HTML
 from vxlab.experiments.provenance.mixed_runs import describe_mixture
 from vxlab.experiments.provenance.run_facts import run_facts, run_list
 from vxlab.experiments.record import RunRecord
+from vxlab.words import number_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,6 @@ def _folded(table: "pd.DataFrame") -> str:
     shown = table.loc[:, [bool(table[name].notna().any() and (table[name] != "").any()) for name in table.columns]]
     listed = shown.to_html(index=False, na_rep="–", border=0, float_format="{:g}".format)
     return (
-        f"<details><summary>The {len(table)} run{'' if len(table) == 1 else 's'}, by key: <code>vxlab runs show KEY"
+        f"<details><summary>The {number_of(len(table), 'run')}, by key: <code>vxlab runs show KEY"
         f"</code> tells all of one</summary>{listed}</details>"
     )

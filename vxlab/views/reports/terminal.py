@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from vxlab.redact import redact
 from vxlab.views.reports.notebooks import cell_heading
+from vxlab.words import duration_in_words
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -123,15 +124,6 @@ def last_line(printed: str) -> str:
     """
     lines = [line.strip() for line in re.split(r"[\r\n]+", _ANSI.sub("", printed)) if line.strip()]
     return lines[-1] if lines else ""
-
-
-def duration_in_words(seconds: float) -> str:
-    """Return a duration in words.
-
-    >>> duration_in_words(7.26), duration_in_words(187)
-    ('7.3 s', '3 min 7 s')
-    """
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"
 
 
 def _runs(cell: "NotebookNode") -> bool:

@@ -20,7 +20,7 @@ from vxlab.studies.ranks.capture import captured_table
 from vxlab.studies.ranks.table import FAMILIES, rank_tables
 from vxlab.views.explorers.faces import explore
 from vxlab.views.explorers.rank.explorer import RankExplorer
-from vxlab.views.explorers.rank.words import in_bytes, percent
+from vxlab.words import in_bytes, percent
 
 ROLES = ["query", "value", "key", "attention-output", "up", "down"]
 NOTHING = Measured(pd.DataFrame(columns=MEASURED_COLUMNS), "", "", 0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.views.figures.learning_curves import RUNNING
 from vxlab.views.style.plain import escape
+from vxlab.words import time_left
 
 if TYPE_CHECKING:
     from vxlab.experiments.record import RunRecord
@@ -83,7 +84,7 @@ class SoFar:
     def _time_left(self) -> str:
         done = self.step - self._first
         seconds = (time.monotonic() - self._began) * (self.steps - self.step) / done if done else math.nan
-        return f"about {in_time(seconds)} left" if done else ""
+        return f"about {time_left(seconds)} left" if done else ""
 
     def _scores(self) -> str:
         if self.best_epoch is None:
@@ -117,15 +118,3 @@ def describe_end(record: "RunRecord") -> str:
 def describe_failed_run(error: str) -> str:
     """Say why a run failed."""
     return f"<b>failed</b>: {escape(error)}<br>{_GOES_ON}"
-
-
-def in_time(seconds: float) -> str:
-    """Return a time that is left in words, rounded up to what a reader waits for.
-
-    >>> in_time(6.2), in_time(187), in_time(5000)
-    ('7 s', '4 min', '1 h 24 min')
-    """
-    if seconds < 60:
-        return f"{math.ceil(seconds)} s"
-    minutes = math.ceil(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

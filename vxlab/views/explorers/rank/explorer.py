@@ -31,6 +31,7 @@ from vxlab.views.explorers.rank.words import (
     told_score,
 )
 from vxlab.views.style.plain import escape, escape_all
+from vxlab.words import number_of
 
 if TYPE_CHECKING:
     from vxlab.views.explorers.widget import ExplorerWidget
@@ -175,8 +176,7 @@ class RankExplorer:
         usual = {"model": "minilm", "targets": "query-value"}
         told = "".join(f" -p {name} {escape(value)}" for name, value in chosen.items() if value != usual[name])
         strange = self._runs.elsewhere
-        runs = f"{strange} run{'s' if strange > 1 else ''}"
-        other = f" on these weights, though {runs} on others of this name" if strange else ""
+        other = f" on these weights, though {number_of(strange, 'run')} on others of this name" if strange else ""
         return f"<b>Test score: not measured yet</b>{other}; to measure: vxlab report 02_rank_sweep{told}"
 
     def _candidates(self, targets: str, on_front: bool) -> dict[str, Any]:

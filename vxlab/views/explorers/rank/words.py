@@ -11,6 +11,7 @@ from vxlab.experiments.costs.counts import BYTES
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.sweeps.stored_scores import Measured
 from vxlab.views.style.plain import escape
+from vxlab.words import in_bytes, percent
 
 GIGABYTE = 10**9
 
@@ -96,27 +97,6 @@ def beside(sizes: Sequence[Any], size: Any, scores: Scores, runs: Measured) -> p
     known = {(row.targets, row.family, row.rank) for _, row in rows}
     shown += [_front_cells(relation, row, size, runs) for relation, row in _on_the_front(runs, size, known)]
     return pd.DataFrame(shown)
-
-
-def percent(share: float) -> str:
-    """Return a share in percent with three digits, however small.
-
-    >>> percent(0.000342), percent(0.5), percent(1.0)
-    ('0.0342 %', '50 %', '100 %')
-    """
-    return f"{100 * share:.3g} %" if 100 * share >= 1e-3 or not share else f"{100 * share:.1e} %"
-
-
-def in_bytes(number: float) -> str:
-    """Return a number of bytes with three digits.
-
-    >>> in_bytes(830), in_bytes(25_942), in_bytes(2_363_734)
-    ('830 B', '25.9 kB', '2.36 MB')
-    """
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if number >= size:
-            return f"{number / size:.3g} {unit}" if number < 1000 * size else f"{number / size:,.0f} {unit}"
-    return f"{number:.0f} B"
 
 
 def _on_the_front(runs: Measured, size: Any, known: set[tuple[str, str, int]]) -> Iterator[tuple[str, Any]]:

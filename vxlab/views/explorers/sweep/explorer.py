@@ -19,6 +19,7 @@ from vxlab.views.figures.sweep import published_caption, series_names
 from vxlab.views.figures.tuning import add_tuning, tuning_of
 from vxlab.views.style.look import SCORES, apply_style, look, tick_labels
 from vxlab.views.style.plain import escape, escape_all
+from vxlab.words import number_of
 
 _HEIGHT, _LEGEND_WIDTH, _ROW = 530, 780, 20
 _HEADING = {"text": "", "showarrow": False, "xref": "paper", "yref": "paper"}
@@ -190,5 +191,5 @@ def _counted(records: Sequence[RunRecord], runs: int) -> str:
     if all(record.probe for record in records):
         return "fitted without steps"
     lost = sum(record.status != "finished" for record in records)
-    said = f"training loss, {len(records)} run{'s' if len(records) > 1 else ''}"
+    said = f"training loss, {number_of(len(records), 'run')}"
     return said + (f", {lost} diverged (dotted)" if lost else "")

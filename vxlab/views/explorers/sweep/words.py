@@ -17,6 +17,7 @@ from vxlab.experiments.sweeps.stored import SweepTables
 from vxlab.views.explorers.sweep.score_panel import COSTS
 from vxlab.views.figures.verdict import difference_unit
 from vxlab.views.style.plain import escape
+from vxlab.words import with_minus
 
 _EDGES = {
     "low": "the lowest tried: a better one may be lower",
@@ -185,7 +186,7 @@ def _difference(row: Any, scale: int) -> str:
     if pd.isna(row.difference):
         return ""
     told = [f"{scale * value:+.{1 if scale > 1 else 3}f}" for value in (row.difference, row.low, row.high)]
-    return f"{told[0]} ({told[1]} to {told[2]})".replace("-", "−")
+    return with_minus(f"{told[0]} ({told[1]} to {told[2]})")
 
 
 def _verdict(row: Any) -> str:

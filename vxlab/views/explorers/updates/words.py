@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vxlab.studies.updates.table import CELLS, THRESHOLD
+from vxlab.words import write_number
 
 
 def own_words(name: str, row: Mapping[str, Any], method: Mapping[str, Any]) -> list[str]:
@@ -31,7 +32,7 @@ def alike_words(row: Mapping[str, Any]) -> list[str]:
     """
     if math.isnan(row["cosine"]):
         return ["<b>Beside each other</b>: an update of zero has no direction, so there is nothing to compare."]
-    cosine = f"{row['cosine']:.3f}".replace("-", "−")
+    cosine = write_number(row["cosine"], ".3f")
     outputs = f"{row['columns']:.3f} (chance {row['columns_chance']:.3f})"
     inputs = f"{row['rows']:.3f} (chance {row['rows_chance']:.3f})"
     return [
