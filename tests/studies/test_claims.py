@@ -19,8 +19,8 @@ from vxlab.studies.claims import (
     CONSISTENT,
     CONTRADICTS,
     NOISY,
-    Case,
     Claim,
+    Finding,
     Part,
     claims_table,
     conclusion,
@@ -30,7 +30,7 @@ from vxlab.studies.claims import (
 
 
 def _case(*parts, **more):
-    return Case("claim", "1", "2", "paper", parts, **more)
+    return Claim("claim", "1", "paper").beside("2", *parts, **more)
 
 
 @pytest.mark.parametrize(
@@ -132,20 +132,20 @@ def test_what_is_counted_has_no_noise():
 
 def test_the_conclusion_counts_and_tells_every_claim():
     verdicts = (CONSISTENT, CONSISTENT, CONTRADICTS, NOISY, ABSENT)
-    told = conclusion([Claim(f"claim {i}", "1", "2", verdict, "paper") for i, verdict in enumerate(verdicts)])
+    told = conclusion([Finding(f"claim {i}", "1", "2", verdict, "paper") for i, verdict in enumerate(verdicts)])
     head, _, *bullets = told.splitlines()
     assert head == (
         "Of 5 published claims, what was measured here is consistent with 2, contradicts 1 and cannot say of 1; "
         "1 was not measured."
     )
-    assert conclusion([Claim("a", "1", "2", ABSENT, "p")]).startswith("Of 1 published claim, none was measured.\n")
+    assert conclusion([Finding("a", "1", "2", ABSENT, "p")]).startswith("Of 1 published claim, none was measured.\n")
     assert bullets[2] == "- **Contradicts** *claim 2*: 2 here, 1 published (paper)."
     assert bullets[3] == "- **Too noisy to say:** *claim 3*: 2 here, 1 published (paper)."
     assert bullets[4].startswith("- **Not measured:**")
 
 
 def test_a_table_has_a_row_for_each_claim():
-    table = claims_table([Claim("a", "1", "2", CONSISTENT, "paper")])
+    table = claims_table([Finding("a", "1", "2", CONSISTENT, "paper")])
     assert table.to_dict("records") == [
         {"claim": "a", "published": "1", "here": "2", "verdict": CONSISTENT, "source": "paper"}
     ]

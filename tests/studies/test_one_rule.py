@@ -13,7 +13,7 @@ from vxlab.studies.expressivity.claims import figure_6_claims
 from vxlab.studies.start_and_parts.claims import parts_claims, parts_table
 from vxlab.studies.start_and_parts.variants import UNCHANGED, Variant
 from vxlab.studies.subspaces.bases import IN_WORDS
-from vxlab.studies.subspaces.claims import basis_cases, capture_cases, subspace_claims
+from vxlab.studies.subspaces.claims import basis_claim, capture_claim, subspace_claims
 from vxlab.studies.weight_similarity.claims import SAME, similarity_claims
 
 ERROR, RANDOM, TOP = 0.01, IN_WORDS["random-svd"], IN_WORDS["top"]
@@ -38,7 +38,7 @@ def _bases(value, others=(), **more):
 
 def _of_bases(t):
     summary = pd.DataFrame({"candidate": [RANDOM, TOP], "edge": "", "diverged": 0})
-    return judge(basis_cases(_bases(t * ERROR), summary, "accuracy"))[0]
+    return judge([basis_claim(_bases(t * ERROR), summary, "accuracy")])[0]
 
 
 def _parts(values, **more):
@@ -75,7 +75,7 @@ def _of_capture(t):
     rows = [(f"layer.{i}", 2, family, share) for i, x in enumerate(_three(t))
             for family, share in ((TOP, 0.5 * math.exp(x)), (IN_WORDS["bottom"], 0.5))]  # fmt: skip
     captured = pd.DataFrame(rows, columns=["layer", "rank", "family", "share"]).assign(chance=1e-9)
-    return judge(capture_cases(captured))[0]
+    return judge([capture_claim(captured)])[0]
 
 
 PATHS = [_of_bases, _of_parts, _of_similarity, _of_fits, _of_capture]

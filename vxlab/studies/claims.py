@@ -1,22 +1,22 @@
-"""Published claims beside what was measured: one rule says whether the two agree."""
+"""The papers' claims beside what was measured: one rule says whether the two agree."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from vxlab.experiments.scoring.evidence import Evidence
-from vxlab.experiments.scoring.significance import holm
+from vxlab.experiments.scoring.significance import LEVEL, holm
 from vxlab.words import list_in_words
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CONSISTENT, CONTRADICTS, NOISY, ABSENT = "consistent with", "contradicts", "too noisy to say", "not measured"
-LEVEL = 0.05
 
 
-class Claim(NamedTuple):
-    """One published claim beside what was measured; everything in words."""
+class Finding(NamedTuple):
+    """A claim beside what was measured, and the verdict; everything in words."""
 
     claim: str
     """what was published, as a statement"""
@@ -38,13 +38,13 @@ class Part(NamedTuple):
     most: float = math.inf
 
 
-class Case(NamedTuple):
-    """A published claim with its evidence, before it is judged."""
+class Claim(NamedTuple):
+    """A published statement; and its evidence, once that is laid :meth:`beside` it, before it is judged."""
 
     claim: str
     published: str
-    here: str
     source: str
+    here: str = ABSENT
     parts: tuple[Part, ...] = ()
     """that must all hold; none where nothing was measured"""
     doubts: tuple[str, ...] = ()
@@ -52,8 +52,12 @@ class Case(NamedTuple):
     also: float = 0.0
     """two-sided p-value of another test that must be as sure"""
 
+    def beside(self, here: str, *parts: Part, doubts: Iterable[str] = (), also: float = 0.0) -> "Claim":
+        """Return the claim with what was measured of it, in words and as evidence."""
+        return self._replace(here=here, parts=parts, doubts=tuple(doubts), also=also)
 
-def judge(cases: Sequence[Case], beside: Iterable[float] = ()) -> list[Claim]:
+
+def judge(claims: Sequence[Claim], beside: Iterable[float] = ()) -> list[Finding]:
     """Judge the claims of one study together.
 
     What was measured is *consistent with* the claim that a quantity lies in a range where it is shown to lie inside,
@@ -64,17 +68,16 @@ def judge(cases: Sequence[Case], beside: Iterable[float] = ()) -> list[Claim]:
     a range, which is then a test of equivalence.
 
     Args:
-        cases: the claims.
+        claims: with their evidence.
         beside: two-sided p-values of the study's further tests, corrected for along with them; NaN are left out.
 
     Source: Berger, Multiparameter hypothesis testing and acceptance sampling (1982), for claims of several parts;
     Schuirmann, A comparison of the two one-sided tests procedure (1987), for ranges.
     """
-    found = [_shown(case.parts, case.also) for case in cases]
-    tests = [p for p, _ in found] + list(beside)
-    adjusted = holm(tests)
-    count = sum(math.isfinite(p) for p in tests)
-    return [_judged(case, *each, float(p), count) for case, each, p in zip(cases, found, adjusted, strict=False)]
+    shown = [_shown(claim) for claim in claims]
+    tests = [p for p, _ in shown] + list(beside)
+    adjusted, count = holm(tests), sum(math.isfinite(p) for p in tests)
+    return [_finding(claim, *each, float(p), count) for claim, each, p in zip(claims, shown, adjusted, strict=False)]
 
 
 def verdicts(parts: Sequence[Part], beside: Iterable[float] = ()) -> list[str]:
@@ -84,42 +87,44 @@ def verdicts(parts: Sequence[Part], beside: Iterable[float] = ()) -> list[str]:
     >>> verdicts([Part(from_error(value, 0.01, 60), least=0) for value in (0.03, 0.015, -0.03)])
     ['consistent with', 'too noisy to say', 'contradicts']
     """
-    return [claim.verdict for claim in judge([Case("", "", "", "", (part,)) for part in parts], beside)]
+    return [finding.verdict for finding in judge([Claim("", "", "", parts=(part,)) for part in parts], beside)]
 
 
-def p_value(case: Case) -> float:
+def p_value(claim: Claim) -> float:
     """Return the p-value of a claim before correction; NaN where it was not measured."""
-    return _shown(case.parts, case.also)[0]
+    return _shown(claim)[0]
 
 
-def claims_table(claims: Sequence[Claim]) -> "pd.DataFrame":
-    """Return the claims as a table, one row each."""
+def claims_table(findings: Sequence[Finding]) -> "pd.DataFrame":
+    """Return the claims with their verdicts as a table, one row each."""
     import pandas as pd
 
-    return pd.DataFrame(claims, columns=list(Claim._fields))
+    return pd.DataFrame(findings, columns=list(Finding._fields))
 
 
-def conclusion(claims: Sequence[Claim]) -> str:
+def conclusion(findings: Sequence[Finding]) -> str:
     """Return a sentence for each claim, in Markdown, and how many of them agree.
 
-    >>> print(conclusion([Claim("b matters", "90.5 against 81.6", "+0.08 (+0.02 to +0.14)", CONSISTENT, "VeRA")]))
+    >>> print(conclusion([Finding("b matters", "90.5 against 81.6", "+0.08 (+0.02 to +0.14)", CONSISTENT, "VeRA")]))
     Of 1 published claim, what was measured here is consistent with 1.
     <BLANKLINE>
     - **Consistent with** *b matters*: +0.08 (+0.02 to +0.14) here, 90.5 against 81.6 published (VeRA).
     """
-    counts = [(word, sum(claim.verdict == word for claim in claims)) for word in (CONSISTENT, CONTRADICTS)]
-    told = [f"{'is ' if word == CONSISTENT else ''}{word} {count}" for word, count in counts if count]
-    noisy, absent = (sum(claim.verdict == word for claim in claims) for word in (NOISY, ABSENT))
-    told += [f"cannot say of {noisy}"] if noisy else []
-    noun = "claim" if len(claims) == 1 else "claims"
+    counts = Counter(finding.verdict for finding in findings)
+    told = [f"{words} {counts[verdict]}" for verdict, words in _COUNTED.items() if counts[verdict]]
     said = f"what was measured here {list_in_words(told)}" if told else "none was measured"
-    rest = f"; {absent} {'was' if absent == 1 else 'were'} not measured" if absent and told else ""
-    head = f"Of {len(claims)} published {noun}, {said}{rest}."
-    return "\n".join([head, "", *(_sentence(claim) for claim in claims)])
+    absent = counts[ABSENT] if told else 0
+    rest = f"; {absent} {'was' if absent == 1 else 'were'} not measured" if absent else ""
+    head = f"Of {len(findings)} published claim{'' if len(findings) == 1 else 's'}, {said}{rest}."
+    return "\n".join([head, "", *map(_sentence, findings)])
 
 
-def _shown(parts: Sequence[Part], also: float) -> tuple[float, str]:
-    """Return the p-value of what the parts show, and which of the two verdicts that would be."""
+_COUNTED = {CONSISTENT: f"is {CONSISTENT}", CONTRADICTS: CONTRADICTS, NOISY: "cannot say of"}
+
+
+def _shown(claim: Claim) -> tuple[float, str]:
+    """Return the p-value of what a claim's parts show, and which of the two verdicts that would be."""
+    parts = claim.parts
     tails = [(part.evidence.tails(part.least), part.evidence.tails(part.most)) for part in parts]
     inside = [2 * max(at_least[0], at_most[1]) for at_least, at_most in tails]
     outside = [2 * min(at_least[1], at_most[0]) for at_least, at_most in tails]
@@ -127,23 +132,19 @@ def _shown(parts: Sequence[Part], also: float) -> tuple[float, str]:
         return math.nan, ABSENT
     true, false = max(inside), len(parts) * min(outside)
     p, verdict = (true, CONSISTENT) if true <= false else (false, CONTRADICTS)
-    return min(1.0, max(p, also)), verdict
+    return min(1.0, max(p, claim.also)), verdict
 
 
-def _judged(case: Case, p: float, verdict: str, adjusted: float, tests: int) -> Claim:
-    doubts = list(case.doubts)
+def _finding(claim: Claim, p: float, verdict: str, adjusted: float, tests: int) -> Finding:
+    doubts = list(claim.doubts)
     if p <= LEVEL < adjusted and not doubts:
-        doubts.append(f"alone {_verb(verdict)} it, not after Holm's correction for {tests} tests")
+        doubts.append(f"alone {_COUNTED[verdict]} it, not after Holm's correction for {tests} tests")
     if verdict != ABSENT and not (adjusted <= LEVEL and not doubts):
         verdict = NOISY
-    return Claim(case.claim, case.published, "; ".join(filter(None, [case.here, *doubts])), verdict, case.source)
+    return Finding(claim.claim, claim.published, "; ".join(filter(None, [claim.here, *doubts])), verdict, claim.source)
 
 
-def _verb(verdict: str) -> str:
-    return f"is {verdict}" if verdict == CONSISTENT else verdict
-
-
-def _sentence(claim: Claim) -> str:
-    said = f"*{claim.claim}*: {claim.here} here, {claim.published} published ({claim.source})."
-    verdict = claim.verdict[0].upper() + claim.verdict[1:]
-    return f"- **{verdict}{'' if claim.verdict in (CONSISTENT, CONTRADICTS) else ':'}** {said}"
+def _sentence(finding: Finding) -> str:
+    said = f"*{finding.claim}*: {finding.here} here, {finding.published} published ({finding.source})."
+    verdict = finding.verdict[0].upper() + finding.verdict[1:]
+    return f"- **{verdict}{'' if finding.verdict in (CONSISTENT, CONTRADICTS) else ':'}** {said}"

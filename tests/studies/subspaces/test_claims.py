@@ -7,7 +7,7 @@ from scipy import stats
 
 from vxlab.studies.claims import conclusion, judge
 from vxlab.studies.subspaces.bases import IN_WORDS
-from vxlab.studies.subspaces.claims import basis_cases, capture_cases, subspace_claims, truncation_cases
+from vxlab.studies.subspaces.claims import basis_claim, capture_claim, subspace_claims, truncation_claims
 from vxlab.studies.subspaces.sentences import capture_sentence, kept_sentence, lying_sentence
 from vxlab.studies.subspaces.truncation import EVERY, REMOVED, UNTOUCHED
 
@@ -27,11 +27,11 @@ def _pair(a, b, difference, low, high):
 
 
 def _basis(pairs, summary, metric):
-    return judge(basis_cases(pairs, summary, metric))
+    return judge([basis_claim(pairs, summary, metric)])
 
 
 def _capture(captured):
-    return judge(capture_cases(captured))
+    return judge([capture_claim(captured)])
 
 
 def _answers(right):
@@ -53,7 +53,7 @@ def _answers(right):
 
 
 def _verdicts(right, **changed):
-    claims = judge(truncation_cases(_answers(right), **{"metric": "accuracy", "trivial": 0.5} | changed))
+    claims = judge(truncation_claims(_answers(right), **{"metric": "accuracy", "trivial": 0.5} | changed))
     return [claim.verdict for claim in claims], claims
 
 
@@ -86,7 +86,7 @@ def test_what_differs_by_less_than_its_noise_decides_nothing():
 def test_roles_that_are_not_there_and_gains_that_are_not_seen_are_not_measured():
     answers = _answers({"rest": 0.8})
     some = answers[~answers["role"].isin(["up", "down"])]
-    claims = judge(truncation_cases(some, metric="accuracy", trivial=0.5))
+    claims = judge(truncation_claims(some, metric="accuracy", trivial=0.5))
     assert [claim.verdict for claim in claims] == ["consistent with", "not measured"] * 2
     assert "nothing, for lack of such roles" in claims[1].here
     verdicts, claims = _verdicts({"rest": 0.8}, trivial=0.9)

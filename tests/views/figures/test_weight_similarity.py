@@ -5,8 +5,15 @@ import pandas as pd
 import pytest
 
 from vxlab.studies.claims import conclusion
-from vxlab.studies.weight_similarity.claims import CEILING, OTHER, RANDOM, SAME, similarity_claims
-from vxlab.studies.weight_similarity.sentences import beyond_cosine, ceiling_sentence
+from vxlab.studies.weight_similarity.claims import (
+    CEILING,
+    OTHER,
+    RANDOM,
+    SAME,
+    beyond_cosine,
+    ceiling_sentence,
+    similarity_claims,
+)
 from vxlab.studies.weight_similarity.table import MEASURES
 from vxlab.views.figures.weight_similarity import cosine_by_layer, cosine_map, similarity_by_kind
 

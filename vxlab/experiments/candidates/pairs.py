@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pareto import matched_pairs
 from vxlab.experiments.scoring.metrics import in_words
-from vxlab.experiments.scoring.significance import Array, Difference, compare_all, holm
+from vxlab.experiments.scoring.significance import LEVEL, Array, Difference, compare_all, holm
 from vxlab.words import nearest, write_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LEVEL = 0.05
-"""at which a difference counts as seen, after Holm's correction"""
 _OF_PAIR = ("difference", "low", "high", "p", "seen", "error", "freedom")
 IN_POINTS = ("accuracy", "f1", "f1_macro")
 """metrics that are told in points of a percent"""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.scoring.against_trivial import LEVEL
+from vxlab.experiments.scoring.significance import LEVEL
 from vxlab.words import nearest
 
 if TYPE_CHECKING:

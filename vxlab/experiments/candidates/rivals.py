@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from vxlab.experiments.candidates.pairs import LEVEL, difference_in_words, interval_in_words
+from vxlab.experiments.candidates.pairs import difference_in_words, interval_in_words
 from vxlab.experiments.scoring.equivalence import equivalence_p, noninferiority_p
-from vxlab.experiments.scoring.significance import Difference, holm
+from vxlab.experiments.scoring.significance import LEVEL, Difference, holm
 
 if TYPE_CHECKING:
     import pandas as pd

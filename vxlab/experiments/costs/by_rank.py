@@ -191,7 +191,7 @@ def _row(candidate: _Candidate, frozen: Sequence[float]) -> dict[str, object]:
     row: dict[str, object] = {"method": candidate.name, "rank": candidate.rank, "label": candidate.label}
     if candidate.error or candidate.memory is None:
         return row | {"seconds": (), "error": candidate.error}
-    median, low, high, _ = of_median(np.divide(candidate.seconds, frozen))
+    median, low, high = of_median(np.divide(candidate.seconds, frozen))[:3]
     first, *later = candidate.attaching or [math.nan]
     return row | {
         "seconds": tuple(candidate.seconds),

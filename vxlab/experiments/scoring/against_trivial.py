@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vxlab.experiments.scoring.significance import Array, Difference, Runs, compare_all, holm
+from vxlab.experiments.scoring.significance import LEVEL, Array, Difference, Runs, compare_all, holm
 
-LEVEL = 0.05
 _TRIVIAL = "the trivial answer\0"  # no candidate's name
 _RAISED_BY_GUESSING = ("f1", "f1_macro")
 

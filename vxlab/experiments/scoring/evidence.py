@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vxlab.words import write_number
+
 Array = NDArray[Any]
 Tails = Callable[[float], tuple[float, float]]
 """Of a bound: the one-sided p-values of "the quantity is at most the bound" and of "it is at least the bound"."""
@@ -20,11 +22,33 @@ class Evidence(NamedTuple):
     high: float
     """NaN, as ``low``, where too little was measured for an interval"""
     tails: Tails
+    units: int = 0
+    """independent ones that the interval is over, where it says so"""
+
+    def in_words(
+        self, write: str | Callable[[float], str] = "z.3f", after: str = "", *, over: str = "", without: str = ""
+    ) -> str:
+        """Return the value and in brackets its interval, or what stands there where none could be had.
+
+        Args:
+            write: the format of a number, or what writes one.
+            after: what follows the value, such as its unit.
+            over: what the interval is over, behind it.
+            without: what is in brackets where there is no interval.
+
+        >>> from_error(0.03, 0.013, 40).in_words("+.2f", " points", over="3 seeds")
+        '+0.03 points (+0.00 to +0.06, 3 seeds)'
+        >>> no_evidence(0.5).in_words(), no_evidence(0.5).in_words(without="1 seed")
+        ('0.500', '0.500 (1 seed)')
+        """
+        value, low, high = (write_number(x, write) if isinstance(write, str) else write(x) for x in self[:3])
+        inside = without if math.isnan(self.low) else f"{low} to {high}" + (f", {over}" if over else "")
+        return f"{value}{after}" + (f" ({inside})" if inside else "")
 
 
-def no_evidence(value: float = math.nan) -> Evidence:
+def no_evidence(value: float = math.nan, units: int = 0) -> Evidence:
     """Return evidence that decides nothing."""
-    return Evidence(value, math.nan, math.nan, lambda bound: (math.nan, math.nan))
+    return Evidence(value, math.nan, math.nan, lambda bound: (math.nan, math.nan), units)
 
 
 def exact_evidence(value: float) -> Evidence:
@@ -32,13 +56,14 @@ def exact_evidence(value: float) -> Evidence:
     return Evidence(value, value, value, lambda bound: _of_side(value, bound))
 
 
-def from_error(value: float, error: float, freedom: float) -> Evidence:
+def from_error(value: float, error: float, freedom: float, units: int = 0) -> Evidence:
     """Return Student's evidence: value ± t·error.
 
     Args:
         value: the estimate.
         error: its standard error.
         freedom: degrees of freedom of the error.
+        units: that it is over.
 
     >>> found = from_error(0.03, 0.013, 40)
     >>> round(found.low, 3), round(found.high, 3), round(2 * found.tails(0)[0], 3)
@@ -47,23 +72,23 @@ def from_error(value: float, error: float, freedom: float) -> Evidence:
     from scipy.special import stdtr, stdtrit
 
     if math.isnan(value) or math.isnan(error) or math.isnan(freedom):
-        return no_evidence(value)
+        return no_evidence(value, units)
     if not error > 0:
-        return exact_evidence(value)
+        return exact_evidence(value)._replace(units=units)
 
     def tails(bound: float) -> tuple[float, float]:
         t = (value - bound) / error
         return float(stdtr(freedom, -t)), float(stdtr(freedom, t))
 
     half = float(stdtrit(freedom, 0.975)) * error
-    return Evidence(value, value - half, value + half, tails)
+    return Evidence(value, value - half, value + half, tails, units)
 
 
-def from_interval(value: float, low: float, high: float, freedom: float) -> Evidence:
+def from_interval(value: float, low: float, high: float, freedom: float, units: int = 0) -> Evidence:
     """Return the evidence that a Student's 95 % interval shows: its half width is t·error."""
     from scipy.special import stdtrit
 
-    return from_error(value, (high - low) / 2 / float(stdtrit(freedom, 0.975)), freedom)
+    return from_error(value, (high - low) / 2 / float(stdtrit(freedom, 0.975)), freedom, units)
 
 
 def over_units(values: Iterable[float]) -> Evidence:
@@ -76,12 +101,15 @@ def over_units(values: Iterable[float]) -> Evidence:
 
     known = np.array([value for value in values if not math.isnan(value)], dtype=np.float64)
     n = len(known)
+    return of_mean(known) if n < FEW else from_draws(float(known.mean()), resampled_means(known), n)
+
+
+def of_mean(values: Array) -> Evidence:
+    """Return Student's evidence of a mean of independent values; of one value there is none."""
+    n = len(values)
     if n < 2:
-        return no_evidence(float(known[0]) if n else math.nan)
-    mean = float(known.mean())
-    if n < FEW:
-        return from_error(mean, float(known.std(ddof=1)) / math.sqrt(n), n - 1)
-    return from_draws(mean, resampled_means(known), n)
+        return no_evidence(float(values[0]) if n else math.nan, n)
+    return from_error(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n), n - 1, n)
 
 
 def from_draws(value: float, draws: Array, units: int, more: float = 0.0) -> Evidence:

@@ -18,6 +18,8 @@ Array = NDArray[Any]
 Runs = Mapping[int, Array]
 """a candidate's runs: seed to predictions, (items, classes) logits or (items,) answers"""
 
+LEVEL = 0.05
+"""at which a test counts as showing something, after Holm's correction"""
 RESAMPLES = 1000
 _CORRELATIONS = ("pearson", "spearman")
 TRIVIAL_CLASS, TRIVIAL_VALUE = "most frequent class", "training mean"

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from vxlab.experiments.scoring.evidence import exact_evidence
-from vxlab.studies.claims import Case, Part, claims_table, judge
+from vxlab.studies.claims import Claim, Part, claims_table, judge
 from vxlab.studies.cost.conclusion import measured_rows, over_rounds, ratio_in_words
 from vxlab.studies.published import published_table
 
@@ -31,62 +31,44 @@ def beside_papers(table: "pd.DataFrame") -> "pd.DataFrame":
         table: from ``rank_costs``.
     """
     published, rows = published_table("costs"), measured_rows(table)
-    cases = [
-        *(_time(row, published, rows) for row in _of(published, "training time")),
-        *(_memory(row, published, rows) for row in _of(published, "peak memory")),
-        *(_svd(row, rows) for row in _of(published, "SVD share of the run")),
-    ]
-    return claims_table(judge(cases))
+    of = published[published["method"] != "lora"].groupby("quantity")
+    on_time, on_memory, on_svd = (
+        of.get_group(name).itertuples() for name in ("training time", "peak memory", "SVD share of the run")
+    )
+    claims = [_beside_lora(row, published, rows) for row in (*on_time, *on_memory)]
+    return claims_table(judge([*claims, *(_svd(row, rows) for row in on_svd)]))
 
 
-def _of(published: "pd.DataFrame", quantity: str) -> list[Any]:
-    rows = published[(published["quantity"] == quantity) & (published["method"] != "lora")]
-    return list(rows.itertuples())
+def _beside_lora(row: Any, published: "pd.DataFrame", rows: "pd.DataFrame") -> Claim:
+    """Lay a claim on the time of a step, or on its memory, beside what was measured at the same rank."""
+    timed = row.quantity == "training time"
+    more = _MOST[row.method] if timed else 0.0
+    said = f"step at most {100 * more:.1f} % longer than LoRA's" if timed else "less peak memory than LoRA"
+    same = (published["model"] == row.model) & (published["rank"] == row.rank) & (published["quantity"] == row.quantity)
+    lora = float(published[same & (published["method"] == "lora")]["value"].iloc[0])
+    claim = Claim(
+        f"{_NAMES[row.method]} r={row.rank}: {said}", f"{row.value / lora:.3f} ({row.model})", _source(row), "–"
+    )
+    found = [rows[(rows["method"] == _NAMES[each]) & (rows["rank"] == row.rank)] for each in (row.method, "lora")]
+    if any(each.empty for each in found):
+        return claim
+    ours, theirs = (each.iloc[0] for each in found)
+    ratio = over_rounds(ours, theirs) if timed else exact_evidence(ours["peak"] / theirs["peak"])
+    here = ratio_in_words(ratio, ours, 3) if timed else f"{ratio.value:.3f}, counted"
+    return claim.beside(here, Part(ratio, most=1 + more))
 
 
-def _time(row: Any, published: "pd.DataFrame", rows: "pd.DataFrame") -> Case:
-    most = _MOST[row.method]
-    claim = f"{_NAMES[row.method]} r={row.rank}: step at most {100 * most:.1f} % longer than LoRA's"
-    ours, lora = _row(rows, row.method, row.rank), _row(rows, "lora", row.rank)
-    shown = f"{row.value / _lora(row, published):.3f} ({row.model})"
-    if ours is None or lora is None:
-        return Case(claim, shown, "–", _source(row))
-    found = over_rounds(ours, lora)
-    return Case(claim, shown, ratio_in_words(found, ours, 3), _source(row), (Part(found, most=1 + most),))
-
-
-def _memory(row: Any, published: "pd.DataFrame", rows: "pd.DataFrame") -> Case:
-    claim = f"{_NAMES[row.method]} r={row.rank}: less peak memory than LoRA"
-    ours, lora = _row(rows, row.method, row.rank), _row(rows, "lora", row.rank)
-    shown = f"{row.value / _lora(row, published):.3f} ({row.model})"
-    if ours is None or lora is None:
-        return Case(claim, shown, "–", _source(row))
-    share = ours["peak"] / lora["peak"]
-    return Case(claim, shown, f"{share:.3f}, counted", _source(row), (Part(exact_evidence(share), most=1),))
-
-
-def _svd(row: Any, rows: "pd.DataFrame") -> Case:
-    claim = f"LoRA-XS: SVD under 1 % of a run ({STEPS_OF_A_RUN:,} steps)"
+def _svd(row: Any, rows: "pd.DataFrame") -> Claim:
     shown = f"{row.value:g} to {row.to:g} % ({row.model})"
+    claim = Claim(f"LoRA-XS: SVD under 1 % of a run ({STEPS_OF_A_RUN:,} steps)", shown, _source(row), "–")
     low_ranks = rows[(rows["method"] == "LoRA-XS") & (rows["rank"] <= 25)]  # the published ones
     if low_ranks.empty:
-        return Case(claim, shown, "–", _source(row))
+        return claim
     shares = 100 * low_ranks["attach_seconds"] / (low_ranks["step_seconds"] * STEPS_OF_A_RUN)
     least, most = float(shares.min()), float(shares.max())
     here = f"{least:.2f} %" if len(shares) == 1 else f"{least:.2f} to {most:.2f} %"
-    doubts = (f"within {_ONE} times of the claim",) if 1 / _ONE < most < _ONE else ()
-    here = f"{here}, one start of each rank"
-    return Case(claim, shown, here, _source(row), (Part(exact_evidence(most), most=1),), doubts)
-
-
-def _lora(row: Any, published: "pd.DataFrame") -> float:
-    same = (published["model"] == row.model) & (published["rank"] == row.rank) & (published["quantity"] == row.quantity)
-    return float(published[same & (published["method"] == "lora")]["value"].iloc[0])
-
-
-def _row(rows: "pd.DataFrame", method: str, rank: int) -> Any:
-    found = rows[(rows["method"] == _NAMES[method]) & (rows["rank"] == rank)]
-    return None if found.empty else found.iloc[0]
+    doubts = [f"within {_ONE} times of the claim"] if 1 / _ONE < most < _ONE else []
+    return claim.beside(f"{here}, one start of each rank", Part(exact_evidence(most), most=1), doubts=doubts)
 
 
 def _source(row: Any) -> str:

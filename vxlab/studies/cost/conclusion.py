@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SMOKE = "Two rounds of tiny steps"
 USUAL_RANK = 8
 """LoRA's, as nearly everybody sets it: the adapter that another has to beat."""
+_ADAPTERS = ("LoRA", "VeRA", "LoRA-XS")
 
 
 def cost_conclusion(table: "pd.DataFrame", scale: str = "small") -> str:
@@ -32,8 +33,8 @@ def cost_conclusion(table: "pd.DataFrame", scale: str = "small") -> str:
         return smoke_warning(scale, SMOKE)
     rows = measured_rows(table)
     steps = _Steps(rows)
-    sentences = [_price_of_rank(*each, steps) for each in _ends(rows)]
-    sentences += [_storage_against_time(rows, steps), _against_full(rows, steps), _dearest_in_memory(rows)]
+    sentences = [_price_of_rank(*each, steps) for each in steps.ends]
+    sentences += [_storage_against_time(steps), _against_full(steps), _dearest_in_memory(rows)]
     return "\n".join(f"- {sentence}" for sentence in [*sentences, steps.noted()] if sentence)
 
 
@@ -55,30 +56,21 @@ def over_rounds(ours: Any, theirs: Any) -> Evidence:
 
 def ratio_in_words(found: Evidence, row: Any, digits: int = 2, after: str = "") -> str:
     """Return a median ratio and its 95 % interval, or of how few rounds it is; ``after`` stands between the two."""
-    span = f"{found.low:.{digits}f} to {found.high:.{digits}f}"
-    if math.isnan(found.low):
-        span = f"{len(row['seconds'])} rounds, too few for an interval"
-    return f"{found.value:.{digits}f}{after} ({span})"
-
-
-def _ends(rows: "pd.DataFrame") -> list[tuple[Any, Any]]:
-    """Return each method's lowest and highest rank, where it has two."""
-    several = [rows[rows["method"] == method].sort_values("rank") for method in ("LoRA", "VeRA", "LoRA-XS")]
-    return [(own.iloc[-1], own.iloc[0]) for own in several if len(own) > 1]
-
-
-def _usual(rows: "pd.DataFrame") -> Any:
-    lora = rows[rows["method"] == "LoRA"].to_dict("records")
-    return min(lora, key=lambda row: abs(math.log2(row["rank"] / USUAL_RANK)), default=None)
+    return found.in_words(f".{digits}f", after, without=f"{len(row['seconds'])} rounds, too few for an interval")
 
 
 class _Steps:
     """Steps that the conclusion compares, all judged together: each of the first with the second."""
 
     def __init__(self, rows: "pd.DataFrame") -> None:
-        vera = rows[rows["method"] == "VeRA"].to_dict("records")
-        full, usual = rows[rows["method"] == FULL].to_dict("records"), _usual(rows)
-        pairs = _ends(rows) + [(row, other) for other in (usual, *full) if other is not None for row in vera]
+        by_rank = rows.sort_values("rank")
+        of = {method: by_rank[by_rank["method"] == method].to_dict("records") for method in (*_ADAPTERS, FULL)}
+        self.vera, self.full = of["VeRA"], next(iter(of[FULL]), None)
+        self.usual = min(of["LoRA"], key=lambda row: abs(math.log2(row["rank"] / USUAL_RANK)), default=None)
+        self.ends = [(of[method][-1], of[method][0]) for method in _ADAPTERS if len(of[method]) > 1]
+        """each method's highest and lowest rank, where it has two"""
+        others = [other for other in (self.usual, self.full) if other is not None]
+        pairs = self.ends + [(row, other) for other in others for row in self.vera]
         self.ratios = {(a["label"], b["label"]): over_rounds(a, b) for a, b in pairs}
         self.rounds = max((len(seconds) for seconds in rows["seconds"]), default=0)
         places = verdicts([Part(found, least=1) for found in self.ratios.values()])
@@ -111,8 +103,8 @@ def _price_of_rank(high: Any, low: Any, steps: _Steps) -> str:
     return f"{told}: the two are not told apart."
 
 
-def _storage_against_time(rows: "pd.DataFrame", steps: _Steps) -> str:
-    vera, usual = rows[rows["method"] == "VeRA"].sort_values("rank").to_dict("records"), _usual(rows)
+def _storage_against_time(steps: _Steps) -> str:
+    vera, usual = steps.vera, steps.usual
     if not vera or usual is None:
         return ""
     told = f"**When cheap storage costs compute**: beside {usual['label']} ({in_bytes(usual['bytes'])} on disk)"
@@ -126,11 +118,10 @@ def _storage_against_time(rows: "pd.DataFrame", steps: _Steps) -> str:
     return f"{said} Up to r={others[-1]['rank']} it is not shown to be: {_paid(others[-1], usual, steps)}."
 
 
-def _against_full(rows: "pd.DataFrame", steps: _Steps) -> str:
-    vera, full = rows[rows["method"] == "VeRA"].sort_values("rank").to_dict("records"), rows[rows["method"] == FULL]
-    if not vera or full.empty:
+def _against_full(steps: _Steps) -> str:
+    vera, whole = steps.vera, steps.full
+    if not vera or whole is None:
         return ""
-    whole = full.iloc[0]
     slower = _from_the_top(vera, lambda row: steps.slower(row, whole))
     faster = _from_the_top(vera[::-1], lambda row: steps.faster(row, whole))
     told = [f"faster up to r={row['rank']}, {steps.in_words(row, whole)}" for row in faster[:1]]
@@ -147,7 +138,9 @@ def _from_the_top(rows: list[Any], holds: Callable[[Any], bool]) -> list[Any]:
 
 
 def _paid(row: Any, usual: Any, steps: _Steps) -> str:
-    return f"{steps.in_words(row, usual)}, for {in_bytes(row['bytes'])} ({_share(row, usual)})"
+    share = row["bytes"] / usual["bytes"]
+    of_it = f"{100 * share:.0f} % of it" if share < 2 else f"{share:.1f} times it"
+    return f"{steps.in_words(row, usual)}, for {in_bytes(row['bytes'])} ({of_it})"
 
 
 def _dearest_in_memory(rows: "pd.DataFrame") -> str:
@@ -162,11 +155,6 @@ def _dearest_in_memory(rows: "pd.DataFrame") -> str:
         f"({least['label']}) to {_mebibytes(most['peak'])} ({most['label']}); full fine-tuning needs "
         f"{_mebibytes(full.iloc[0]['peak'])}."
     )
-
-
-def _share(row: Any, usual: Any) -> str:
-    share = row["bytes"] / usual["bytes"]
-    return f"{100 * share:.0f} % of it" if share < 2 else f"{share:.1f} times it"
 
 
 def _times(ratio: float) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.scoring.evidence import from_interval
-from vxlab.studies.claims import Case, Claim, Part, judge
+from vxlab.experiments.scoring.evidence import from_error, from_interval, of_mean
+from vxlab.studies.claims import Claim, Finding, Part, judge
 from vxlab.studies.expressivity.fits import Size
 from vxlab.words import number_of
 
@@ -29,9 +29,11 @@ def error_summary(errors: pd.DataFrame, by: Sequence[str] = ("shape",)) -> pd.Da
         The columns ``by``, ``entries``, the fields of :class:`Size`, ``mean``, ``low``, ``high`` (Student's t over
         matrices; NaN for one) and ``n``.
     """
+    from scipy.special import stdtrit
+
     keys = [*by, "entries", *Size._fields]
     summary = errors.groupby(keys, sort=False)["error"].agg(["mean", "sem", "count"]).reset_index()
-    half = summary["sem"] * _t(summary["count"])
+    half = summary["sem"] * stdtrit(summary["count"] - 1, 0.975)
     summary = summary.assign(low=summary["mean"] - half, high=summary["mean"] + half)
     return summary.rename(columns={"count": "n"}).drop(columns="sem")
 
@@ -59,7 +61,7 @@ def equal_parameters(errors: pd.DataFrame, by: str = "shape", item: str = "matri
     return pd.DataFrame(rows, columns=columns)
 
 
-def figure_6_claims(errors: pd.DataFrame, shape: str = "10×10") -> list[Claim]:
+def figure_6_claims(errors: pd.DataFrame, shape: str = "10×10") -> list[Finding]:
     """Judge what VeRA's Figure 6 says, its claims together, by fits of random matrices of its size.
 
     That both fit equally well is claimed of a range, within :data:`EQUAL`: a test of equivalence.
@@ -96,25 +98,24 @@ def _paired(pair: pd.DataFrame) -> dict[str, object]:
     ratio, n = vera.mean() / lora.mean(), len(pair)
     # The ratio of two means, to first order.
     error = np.std(vera - ratio * lora, ddof=1) / math.sqrt(n) / lora.mean() if n > 1 else math.nan
-    half = float(error * _t(pd.Series([n]))[0])
+    found = from_error(ratio, error, n - 1)
     return {
         "lora": pair["setting_lora"].iloc[0], "vera": pair["setting_vera"].iloc[0], "lora_error": lora.mean(),
-        "vera_error": vera.mean(), "ratio": ratio, "low": ratio - half, "high": ratio + half, "n": n,
+        "vera_error": vera.mean(), "ratio": ratio, "low": found.low, "high": found.high, "n": n,
     }  # fmt: skip
 
 
-def _equal(row: Mapping[Hashable, Any]) -> Case:
-    ratio, low, high = row["ratio"], row["low"], row["high"]
-    matrices = number_of(row["n"], "matrix", "matrices")
-    here = f"VeRA's best error is {ratio:.3f} times LoRA's ({_span(low, high, '.3f')}{matrices})"
+def _equal(row: Mapping[Hashable, Any]) -> Claim:
+    found = from_interval(row["ratio"], row["low"], row["high"], row["n"] - 1)
+    ratio = found.in_words(after=" times LoRA's", **_over(row["n"]))
     sizes = f"With {row['parameters']} parameters (LoRA {row['lora']}, VeRA {row['vera']})"
-    claim = f"{sizes} both fit equally well, within {EQUAL:.0%}"
-    published = "the two are equal at equal parameters"
-    evidence = from_interval(ratio, low, high, row["n"] - 1)
-    return Case(claim, published, here, _FIGURE, (Part(evidence, 1 - EQUAL, 1 + EQUAL),))
+    claim = Claim(
+        f"{sizes} both fit equally well, within {EQUAL:.0%}", "the two are equal at equal parameters", _FIGURE
+    )
+    return claim.beside(f"VeRA's best error is {ratio}", Part(found, 1 - EQUAL, 1 + EQUAL))
 
 
-def _below(own: pd.DataFrame) -> list[Case]:
+def _below(own: pd.DataFrame) -> list[Claim]:
     summary = error_summary(own)
     least = summary.loc[summary["family"] == "LoRA", "parameters"].min()
     vera = summary[(summary["family"] == "VeRA") & (summary["parameters"] < least)]
@@ -122,24 +123,28 @@ def _below(own: pd.DataFrame) -> list[Case]:
         return []
     last = vera.loc[vera["parameters"].idxmax()]
     one = own[(own["family"] == "VeRA") & (own["parameters"] == last["parameters"])]
+    found = from_interval(last["mean"], last["low"], last["high"], last["n"] - 1)
     here = (
         f"{len(vera)} sizes of {vera['parameters'].min()} to {last['parameters']} parameters; at the last the error is "
-        f"{last['mean']:.3f} ({_span(last['low'], last['high'], '.3f')}{number_of(len(one), 'matrix', 'matrices')}) "
-        "of 1 for fitting nothing"
+        f"{found.in_words(**_over(len(one)))} of 1 for fitting nothing"
     )
-    claim = f"VeRA fits with fewer parameters than the {least} of LoRA r=1"
-    evidence = from_interval(last["mean"], last["low"], last["high"], last["n"] - 1)
-    return [Case(claim, "VeRA's points begin left of LoRA's", here, _FIGURE, (Part(evidence, most=1),))]
+    said = f"VeRA fits with fewer parameters than the {least} of LoRA r=1"
+    return [Claim(said, "VeRA's points begin left of LoRA's", _FIGURE).beside(here, Part(found, most=1))]
+
+
+def _over(matrices: int) -> dict[str, str]:
+    """Return what a mean is over, beside its interval or without one."""
+    return dict.fromkeys(("over", "without"), number_of(matrices, "matrix", "matrices"))
 
 
 def _against_lora(target: str, own: pd.DataFrame) -> list[str]:
-    table = equal_parameters(own.assign(all=target), "all", "layer")
     told = []
-    for row in table.to_dict("records"):
+    for row in equal_parameters(own.assign(all=target), "all", "layer").to_dict("records"):
+        span = "" if math.isnan(row["low"]) else f"{row['low']:.3f} to {row['high']:.3f}, "
         told.append(
             f"**{target}**, {row['parameters']:,} parameters a layer: LoRA {row['lora']} leaves "
             f"{row['lora_error']:.1%} of the energy, VeRA {row['vera']} {row['vera_error']:.1%} "
-            f"(ratio {row['ratio']:.3f}, {_span(row['low'], row['high'], '.3f')}{number_of(row['n'], 'layer')})."
+            f"(ratio {row['ratio']:.3f}, {span}{number_of(row['n'], 'layer')})."
         )
     return told + _without_pair(target, own)
 
@@ -164,24 +169,10 @@ def _against_chance(target: str, own: pd.DataFrame) -> list[str]:
         return []
     rows = rows[rows["rank"] == rows.groupby("layer")["rank"].transform("max")]
     gain = ((1 - rows["error"]) / (rows["parameters"] / rows["entries"])).to_numpy(dtype=float)
-    n, mean = len(gain), float(gain.mean())
-    half = float(np.std(gain, ddof=1) / math.sqrt(n) * _t(pd.Series([n]))[0]) if n > 1 else math.nan
+    layers = number_of(len(gain), "layer")
+    held = of_mean(gain).in_words(".2f", " times", over=layers, without=layers)
     ranks = ", ".join(str(rank) for rank in sorted(set(rows["rank"])))
     return [
         f"**{target}**, LoRA-XS between W's top singular vectors, with at most 1 % of the entries as parameters "
-        f"(r={ranks}): it holds {mean:.2f} times ({_span(mean - half, mean + half, '.2f')}{number_of(n, 'layer')}) "
-        "what random bases would."
+        f"(r={ranks}): it holds {held} what random bases would."
     ]
-
-
-def _span(low: float, high: float, form: str) -> str:
-    """Return an interval and a comma; nothing where too few matrices are there for one."""
-    return "" if math.isnan(low) else f"{low:{form}} to {high:{form}}, "
-
-
-def _t(counts: pd.Series) -> np.ndarray:
-    """Return Student's t for 95 % intervals of means of so many values; NaN for one."""
-    from scipy import stats
-
-    quantiles: np.ndarray = stats.t.ppf(0.975, np.where(counts > 1, counts - 1, np.nan))
-    return quantiles

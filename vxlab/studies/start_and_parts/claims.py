@@ -1,15 +1,16 @@
 """What changing one part of an adapter did, beside the papers' own ablations."""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vxlab.experiments.candidates.pairs import difference_in_words, interval_in_words, of_pair
 from vxlab.experiments.scoring.evidence import from_error
-from vxlab.experiments.scoring.significance import holm
+from vxlab.experiments.scoring.significance import LEVEL, holm
 from vxlab.experiments.sweeps.comparison import Comparison
-from vxlab.studies.claims import LEVEL, Case, Claim, Part, judge, p_value
+from vxlab.studies.claims import Claim, Finding, Part, judge, p_value
 from vxlab.studies.published import published_table
 from vxlab.studies.start_and_parts.variants import UNCHANGED, Variant
 
@@ -27,6 +28,12 @@ ABLATIONS = {
 }
 """The variants that VeRA's paper has: their part, and their name in its table."""
 _PAPER_METRIC = "accuracy"
+_OF_RANDOM = "of a random matrix"
+_SLIGHTLY_BETTER = Claim(
+    "LoRA-XS: the singular vectors of a random matrix do slightly better than W's own",
+    "slightly better (SST-2)",
+    "LoRA-XS (arXiv 2405.17604), as its reviews discuss it",
+)
 
 
 def parts_table(result: Comparison, of: Sequence[Variant]) -> "pd.DataFrame":
@@ -54,7 +61,7 @@ def parts_table(result: Comparison, of: Sequence[Variant]) -> "pd.DataFrame":
         rows.append(told | of_pair(result.pairs, name, unchanged))
     table = pd.DataFrame(rows)
     own = table["p"].to_numpy(dtype=float)
-    ranges = [p_value(each.case) for each in _cases(table, result.metric) if each.of_range]
+    ranges = [p_value(claim) for claim in _claims(table, result.metric).values() if _of_range(claim)]
     table["p_holm"] = holm([*own, *ranges])[: len(own)]
     return table.assign(seen=table["p_holm"] <= LEVEL)
 
@@ -86,7 +93,7 @@ def published_differences() -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def parts_claims(table: "pd.DataFrame", metric: str) -> list[Claim]:
+def parts_claims(table: "pd.DataFrame", metric: str) -> list[Finding]:
     """Return the papers' claims on parts, judged together with the other changes by the differences measured here.
 
     A published loss of more than a point of accuracy, and of more than its spread over seeds, is a claim that the
@@ -99,65 +106,60 @@ def parts_claims(table: "pd.DataFrame", metric: str) -> list[Claim]:
         table: from :func:`parts_table`; what it lacks was not measured.
         metric: whose scores they are.
     """
-    cases = _cases(table, metric)
-    tested = {case.variant for case in cases if not case.of_range}
-    return judge([case.case for case in cases], beside=table.loc[~table["variant"].isin(tested), "p"])
+    claims = _claims(table, metric)
+    tested = [variant for variant, claim in claims.items() if claim.parts and not _of_range(claim)]
+    return judge(list(claims.values()), beside=table.loc[~table["variant"].isin(tested), "p"])
 
 
-class _Tested(NamedTuple):
-    variant: str
-    case: Case
-    of_range: bool
-    """whether the claim is of a range; else its p-value is that of the difference itself"""
-
-
-def _cases(table: "pd.DataFrame", metric: str) -> list[_Tested]:
-    paper = published_differences()
-    cases = []
-    for variant, (part, _) in ABLATIONS.items():
-        rows = paper[paper["variant"] == variant]
+def _claims(table: "pd.DataFrame", metric: str) -> dict[str, Claim]:
+    """Return the papers' claims by the variant that each is on, with what was measured of it."""
+    claims = {}
+    for variant, rows in published_differences().groupby("variant", sort=False):
         accuracies = rows[rows["metric"] == _PAPER_METRIC]
-        told = "; ".join(f"{row['told']} ({_task(row)})" for row in rows.to_dict("records"))
-        source = str(rows["source"].iloc[0])
         if (accuracies["difference"] < -accuracies["spread"].clip(lower=0.01)).any():
-            claim = f"VeRA, {part}: {variant} is worse than the published choice"
-            cases.append(_case(variant, claim, told, source, table, metric, most=0.0))
+            said, bounds = "is worse than the published choice", {"most": 0.0}
         else:
-            claim = f"VeRA, {part}: {variant} differs from the published choice by less than seeds do"
+            said = "differs from the published choice by less than seeds do"
             same = rows[rows["metric"] == metric]  # a difference of another metric says nothing of this one's size
             ends = same["difference"] - same["spread"], same["difference"] + same["spread"]
             bounds = {"least": float(ends[0].min()), "most": float(ends[1].max())}
-            cases.append(_case(variant, claim, told, source, table, metric, **bounds))
-    claim = "LoRA-XS: the singular vectors of a random matrix do slightly better than W's own"
-    source = "LoRA-XS (arXiv 2405.17604), as its reviews discuss it"
-    return [*cases, _case("of a random matrix", claim, "slightly better (SST-2)", source, table, metric, least=0.0)]
+        told = "; ".join(f"{row['told']} ({_task(row)})" for row in rows.to_dict("records"))
+        claim = Claim(f"VeRA, {rows['part'].iloc[0]}: {variant} {said}", told, str(rows["source"].iloc[0]))
+        claims[str(variant)] = _measured(claim, str(variant), table, metric, **bounds)
+    return {**claims, _OF_RANDOM: _measured(_SLIGHTLY_BETTER, _OF_RANDOM, table, metric, least=0.0)}
 
 
-def _case(
-    variant: str, claim: str, published: str, source: str, table: "pd.DataFrame", metric: str, **bounds: float
-) -> _Tested:
-    found, of_range = _found(table, variant), len(bounds) == 2
-    if found is None:
-        return _Tested(variant, Case(claim, published, "not run at this scale", source), of_range)
-    doubts = _doubts(found, of_range)
-    if np.isnan(found["difference"]):
-        here = "" if doubts else "no difference was measured"
-        return _Tested(variant, Case(claim, published, here, source, doubts=doubts), of_range)
-    evidence = from_error(found["difference"], found["error"], found["freedom"])
-    parts = () if np.isnan([*bounds.values()]).any() else (Part(evidence, **bounds),)
-    return _Tested(variant, Case(claim, published, difference_told(found, metric), source, parts, doubts), of_range)
+def _measured(
+    claim: Claim, variant: str, table: "pd.DataFrame", metric: str, least: float = -math.inf, most: float = math.inf
+) -> Claim:
+    """Lay beside a claim how far a variant is from its unchanged method."""
+    rows = table[table["variant"] == variant]
+    if rows.empty:
+        return claim.beside("not run at this scale")
+    row = rows.iloc[0]
+    base = table[(table["part"] == UNCHANGED) & (table["method"] == row["method"])].iloc[0]
+    doubts = _doubts(row, base, either=not (math.isinf(least) or math.isinf(most)))
+    if math.isnan(row["difference"]):
+        return claim.beside("" if doubts else "no difference was measured", doubts=doubts)
+    part = Part(from_error(row["difference"], row["error"], row["freedom"]), least, most)
+    return claim.beside(difference_told(row, metric), *([] if math.isnan(least + most) else [part]), doubts=doubts)
 
 
-def _doubts(found: Mapping[Any, Any], of_range: bool) -> tuple[str, ...]:
-    """Return what could turn a difference round; where it is claimed to be small, either rate may."""
-    lost = [(found["diverged"], "of its runs"), (found["base_diverged"], "of the published choice's runs")]
-    doubts = [f"{int(count)} {whose} did not finish" for count, whose in lost if count]
+def _of_range(claim: Claim) -> bool:
+    """Say whether a claim is of a range; else its p-value is that of the difference itself."""
+    return any(math.isfinite(part.least) and math.isfinite(part.most) for part in claim.parts)
+
+
+def _doubts(row: Any, base: Any, either: bool) -> list[str]:
+    """Return what could turn a difference round; where it is claimed to be small, ``either`` rate may."""
+    lost = [(row, "its runs"), (base, "the published choice's runs")]
     # The one that scored lower could have scored higher.
-    edges = [(found["edge"], "its", found["difference"] < 0)]
-    edges += [(found["base_edge"], "the published choice's", found["difference"] > 0)]
-    edged = [whose for edge, whose, lower in edges if edge and (lower or of_range)]
-    doubts += [f"{whose} rate is on the edge of its range" for whose in edged]
-    return tuple(doubts)
+    edges = [(row, "its", row["difference"] < 0), (base, "the published choice's", row["difference"] > 0)]
+    return [f"{int(each['diverged'])} of {whose} did not finish" for each, whose in lost if each["diverged"]] + [
+        f"{whose} rate is on the edge of its range"
+        for each, whose, lower in edges
+        if each["edge"] and (lower or either)
+    ]
 
 
 def told_apart_sentence(table: "pd.DataFrame", metric: str) -> str:
@@ -181,16 +183,6 @@ def told_apart_sentence(table: "pd.DataFrame", metric: str) -> str:
 def _task(row: Mapping[Any, Any]) -> str:
     name = str(row["task"]).upper()
     return name if row["metric"] == _PAPER_METRIC else f"{name}, {str(row['metric']).capitalize()}"
-
-
-def _found(table: "pd.DataFrame", variant: str) -> Any:
-    """Return a variant's row with its unchanged method's edge and lost runs, or nothing where it was not run."""
-    rows = table[table["variant"] == variant]
-    if rows.empty:
-        return None
-    row = rows.iloc[0]
-    base = table[(table["part"] == UNCHANGED) & (table["method"] == row["method"])].iloc[0]
-    return {**row, "base_edge": base["edge"], "base_diverged": base["diverged"]}
 
 
 def difference_told(row: Any, metric: str) -> str:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from vxlab.experiments.candidates.pairs import IN_POINTS, of_pair
 from vxlab.experiments.scoring.evidence import Evidence, from_error, no_evidence, over_units
-from vxlab.studies.claims import Case, Claim, Part, judge
+from vxlab.studies.claims import ABSENT, Claim, Finding, Part, judge
 from vxlab.studies.subspaces.bases import IN_WORDS
 from vxlab.studies.subspaces.kept_bands import kept_share, kept_share_contrast
 from vxlab.studies.subspaces.truncation import EVERY, REMOVED
-from vxlab.words import with_minus, write_number
+from vxlab.words import write_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,25 @@ if TYPE_CHECKING:
 ATTENTION = ("query", "key", "value", "fused-qkv", "attention-output")
 _SOURCE = "LoRA-XS, arXiv 2405.17604, and its reviews"
 _CUT = f"{_SOURCE}: RoBERTa-large on MRPC, SST-2 and MNLI; the procedure is recalled, not verified"
-_WORDS = "no figure"
+_KEEPS_MOST, _UP, _TOLERATES, _DOWN = (
+    Claim(said, "no figure", _CUT)
+    for said in (
+        "the top singular vectors keep most of what fine-tuning taught, the first MLP layer (up) apart",
+        "the first MLP layer (up, intermediate.dense) is the exception",
+        "self-attention tolerates strong truncation",
+        "the second MLP layer (down, output.dense) needs more of the spectrum than self-attention",
+    )
+)
+_RANDOM_BASIS = Claim(
+    "on SST-2 LoRA-XS does slightly better from the SVD of a random matrix than from that of W",
+    "no figure",
+    f"{_SOURCE}: RoBERTa-large, an unsettled claim",
+)
+_STANDS_IN = Claim(
+    "the top singular vectors of W stand in for those of the gradient",
+    "no figure",
+    "LoRA-XS, arXiv 2405.17604, beside its Theorem 3.1",
+)
 
 
 def subspace_claims(
@@ -29,25 +47,25 @@ def subspace_claims(
     *,
     metric: str,
     trivial: float,
-) -> list[Claim]:
+) -> list[Finding]:
     """Judge what was published on singular subspaces, all claims together and along with the bases' other pairs.
 
     Args:
-        answers: as :func:`truncation_cases` takes them.
-        pairs: as :func:`basis_cases` takes them.
-        summary: as :func:`basis_cases` takes it.
-        captured: as :func:`capture_cases` takes it.
+        answers: as :func:`truncation_claims` takes them.
+        pairs: as :func:`basis_claim` takes them.
+        summary: as :func:`basis_claim` takes it.
+        captured: as :func:`capture_claim` takes it.
         metric: the score.
         trivial: what the simplest answer scores.
     """
-    cases = truncation_cases(answers, metric=metric, trivial=trivial)
-    cases += basis_cases(pairs, summary, metric) + capture_cases(captured)
+    claims = truncation_claims(answers, metric=metric, trivial=trivial)
+    claims += [basis_claim(pairs, summary, metric), capture_claim(captured)]
     claimed = {IN_WORDS["random-svd"], IN_WORDS["top"]}
     others = [{a, b} != claimed for a, b in zip(pairs["a"], pairs["b"], strict=True)]
-    return judge(cases, beside=pairs.loc[others, "p"])
+    return judge(claims, beside=pairs.loc[others, "p"])
 
 
-def truncation_cases(answers: "pd.DataFrame", *, metric: str, trivial: float) -> list[Case]:
+def truncation_claims(answers: "pd.DataFrame", *, metric: str, trivial: float) -> list[Claim]:
     """Return what was published on truncated weights, with what one fine-tuned model shows of it.
 
     The *gain* is the score above the simplest answer's; a band keeps the share of it that is left when a role's
@@ -67,21 +85,35 @@ def truncation_cases(answers: "pd.DataFrame", *, metric: str, trivial: float) ->
     asked = _Asked(answers, metric, trivial)
     attention = [role for role in asked.roles if role in ATTENTION]
     others = [role for role in asked.roles if role != "up"]
-    less, needed = asked.contrast(others, ["up"]), asked.contrast(attention, ["down"])
+    kept, more, less = asked.share(others), asked.contrast(others, others, REMOVED), asked.contrast(others, ["up"])
+    held, without = asked.share(attention), asked.share(attention, REMOVED)
+    needed = asked.contrast(attention, ["down"])
+    left, top = "of the gain is left with the top", asked.size
+    needless = ["most of it needs none of these weights"] if without.value >= 0.5 else []
     return [
-        _keeps_most(asked, others),
-        Case(
-            "the first MLP layer (up, intermediate.dense) is the exception", _WORDS,
-            _measured(f"with the top {asked.size} the other roles keep {_points(less)} more of the gain", less),
-            _CUT, (Part(less, least=0),),
+        _KEEPS_MOST.beside(
+            _measured(
+                f"{_share(kept)} {left} {top} of a role but up, mean; {_points(more)} more than with all of it removed",
+                kept,
+            ),
+            *(Part(kept, least=0.5), Part(more, least=0)),
         ),
-        _tolerates(asked, attention),
-        Case(
-            "the second MLP layer (down, output.dense) needs more of the spectrum than self-attention", _WORDS,
-            _measured(f"with the top {asked.size} attention keeps {_points(needed)} more of the gain", needed),
-            _CUT, (Part(needed, least=0),),
+        _UP.beside(
+            _measured(f"with the top {top} the other roles keep {_points(less)} more of the gain", less),
+            Part(less, least=0),
         ),
-    ]  # fmt: skip
+        _TOLERATES.beside(
+            _measured(
+                f"{_share(held)} {left} {top} of an attention role, {_share(without)} with all of it removed", held
+            ),
+            Part(held, least=0.5),
+            doubts=needless,
+        ),
+        _DOWN.beside(
+            _measured(f"with the top {top} attention keeps {_points(needed)} more of the gain", needed),
+            Part(needed, least=0),
+        ),
+    ]
 
 
 class _Asked:
@@ -104,28 +136,7 @@ class _Asked:
         return kept_share_contrast(self.answers, first, second, "top", self.sizes, against=against, **self.settings)
 
 
-def _keeps_most(asked: _Asked, roles: Sequence[str]) -> Case:
-    kept, more = asked.share(roles), asked.contrast(roles, roles, REMOVED)
-    told = (
-        f"{_share(kept)} of the gain is left with the top {asked.size} of a role but up, mean; "
-        f"{_points(more)} more than with all of it removed"
-    )
-    claim = "the top singular vectors keep most of what fine-tuning taught, the first MLP layer (up) apart"
-    return Case(claim, _WORDS, _measured(told, kept), _CUT, (Part(kept, least=0.5), Part(more, least=0)))
-
-
-def _tolerates(asked: _Asked, attention: Sequence[str]) -> Case:
-    kept, without = asked.share(attention), asked.share(attention, REMOVED)
-    told = (
-        f"{_share(kept)} of the gain is left with the top {asked.size} of an attention role, "
-        f"{_share(without)} with all of it removed"
-    )
-    claim = "self-attention tolerates strong truncation"
-    doubts = ("most of it needs none of these weights",) if without.value >= 0.5 else ()
-    return Case(claim, _WORDS, _measured(told, kept), _CUT, (Part(kept, least=0.5),), doubts)
-
-
-def basis_cases(pairs: "pd.DataFrame", summary: "pd.DataFrame", metric: str) -> list[Case]:
+def basis_claim(pairs: "pd.DataFrame", summary: "pd.DataFrame", metric: str) -> Claim:
     """Return whether LoRA-XS does better from a random matrix's singular vectors than from those of W.
 
     A difference that another rate or the runs that were lost could turn round is in doubt: the best rate of the one
@@ -139,18 +150,15 @@ def basis_cases(pairs: "pd.DataFrame", summary: "pd.DataFrame", metric: str) -> 
     names = IN_WORDS["random-svd"], IN_WORDS["top"]
     found = of_pair(pairs, *names)
     evidence = from_error(found["difference"], found["error"], found["freedom"])
-    here = "not measured"
+    here = ABSENT
     if math.isfinite(evidence.low):
-        scale, form, unit = (100, "+.1f", " points") if metric in IN_POINTS else (1, "+.3f", "")
-        told = [write_number(scale * each, form) for each in evidence[:3]]
-        here = f"{told[0]}{unit} (95 % {told[1]} to {told[2]})"
-    claim = "on SST-2 LoRA-XS does slightly better from the SVD of a random matrix than from that of W"
-    source = f"{_SOURCE}: RoBERTa-large, an unsettled claim"
-    doubts = tuple(_doubts(summary, names, evidence.value))
-    return [Case(claim, _WORDS, here, source, (Part(evidence, least=0),), doubts)]
+        scale, form, unit = (100, "+z.1f", " points") if metric in IN_POINTS else (1, "+z.3f", "")
+        value, low, high = (write_number(scale * each, form) for each in evidence[:3])
+        here = f"{value}{unit} (95 % {low} to {high})"
+    return _RANDOM_BASIS.beside(here, Part(evidence, least=0), doubts=_doubts(summary, names, evidence.value))
 
 
-def capture_cases(captured: "pd.DataFrame") -> list[Case]:
+def capture_claim(captured: "pd.DataFrame") -> Claim:
     """Return LoRA-XS's premise, that W's top singular vectors stand in for the gradient's, with the first gradients.
 
     Were it so, the top basis would hold more of a gradient than the bottom one does, and more than chance.
@@ -158,12 +166,10 @@ def capture_cases(captured: "pd.DataFrame") -> list[Case]:
     Args:
         captured: from :func:`vxlab.studies.subspaces.capture.band_capture`.
     """
-    claim = "the top singular vectors of W stand in for those of the gradient"
-    source = "LoRA-XS, arXiv 2405.17604, beside its Theorem 3.1"
     top, bottom = IN_WORDS["top"], IN_WORDS["bottom"]
     tables = captured.pivot_table(index=["layer", "rank"], columns="family", values=["share", "chance"])
     if not {("share", top), ("share", bottom)} <= set(tables.columns):
-        return [Case(claim, _WORDS, "not measured", source)]
+        return _STANDS_IN
     over_bottom = _logarithm(tables["share", top], tables["share", bottom])
     over_chance = _logarithm(tables["share", top], tables["chance", top])
     layers = captured["layer"].nunique()
@@ -172,7 +178,7 @@ def capture_cases(captured: "pd.DataFrame") -> list[Case]:
         f"and {_times(over_chance)} what chance would, geometric means over ranks and layers (one start; intervals "
         f"take its {layers} layers as independent)"
     )
-    return [Case(claim, _WORDS, here, source, (Part(over_bottom, least=0), Part(over_chance, least=0)))]
+    return _STANDS_IN.beside(here, Part(over_bottom, least=0), Part(over_chance, least=0))
 
 
 def _doubts(summary: "pd.DataFrame", names: tuple[str, str], difference: float) -> list[str]:
@@ -195,19 +201,17 @@ def _logarithm(first: "pd.Series[float]", second: "pd.Series[float]") -> Evidenc
 
 
 def _times(logarithm: Evidence) -> str:
-    mean, low, high = (math.exp(each) for each in logarithm[:3])
-    return f"{mean:.2g} times" + (f" ({low:.2g} to {high:.2g})" if math.isfinite(low) else "")
+    return logarithm.in_words(lambda value: f"{math.exp(value):.2g}", " times")
 
 
 def _share(found: Evidence) -> str:
-    return with_minus(f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%})")
+    return found.in_words("z.0%")
 
 
 def _points(found: Evidence) -> str:
-    return with_minus(f"{100 * found.value:.0f} points ({100 * found.low:.0f} to {100 * found.high:.0f})")
+    return found.in_words(lambda value: write_number(100 * value, "z.0f"), " points")
 
 
 def _measured(sentence: str, found: Evidence) -> str:
-    return (
-        sentence if math.isfinite(found.low) else "nothing, for lack of such roles or of a gain over the trivial answer"
-    )
+    lacking = "nothing, for lack of such roles or of a gain over the trivial answer"
+    return sentence if math.isfinite(found.low) else lacking

@@ -185,7 +185,7 @@ def _scored(states: _States, what: str, role: str, band: str, fraction: float) -
     difference = score - states.score(*whole)
     below, above = 0.0, 0.0
     if state != whole:
-        _, below, above, _ = states.evidence(difference, states.draws(*state) - states.draws(*whole))
+        _, below, above = states.evidence(difference, states.draws(*state) - states.draws(*whole))[:3]
     return {
         **dict(zip(_STATE, state, strict=True)), "score": score, "low": low, "high": high,
         "difference": difference, "difference_low": below, "difference_high": above,

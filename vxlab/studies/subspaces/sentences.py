@@ -1,13 +1,13 @@
 """Sentences computed from truncated models, from where updates lie, and from what bases can follow."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vxlab.analysis.chance import bootstrap_interval
+from vxlab.experiments.scoring.evidence import Evidence, over_units
 from vxlab.studies.subspaces.kept_bands import kept_share
 from vxlab.studies.subspaces.truncation import EVERY
-from vxlab.words import with_minus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,14 +26,13 @@ def kept_sentence(answers: "pd.DataFrame", *, metric: str, trivial: float) -> st
     told = []
     for fraction in sorted(cut["fraction"].unique()):
         kept = kept_share(answers, [EVERY], "top", [fraction], what=what, metric=metric, trivial=trivial)
-        share, low, high, _ = kept
-        if np.isnan(low):
+        if math.isnan(kept.low):
             return "The model has no gain over the trivial answer that these items show, so no band can keep any."
-        told.append(f"the top {100 * fraction:.3g} % keep **{share:.0%}** ({low:.0%} to {high:.0%})")
+        told.append(f"the top {100 * fraction:.3g} % keep **{kept.in_words('z.0%', '**')}")
     whole = "every update" if what == "update" else "every weight"
     items, units = answers["item"].nunique(), answers["unit"].nunique()
     on = f"{items:,} test items" + (f" of {units:,} independent units" if units < items else "")
-    return with_minus(f"Of {whole} at once, {', '.join(told)} of the gain, on {on}.") if told else ""
+    return f"Of {whole} at once, {', '.join(told)} of the gain, on {on}." if told else ""
 
 
 def lying_sentence(energies: "pd.DataFrame", update: str, fraction: float) -> str:
@@ -45,25 +44,20 @@ def lying_sentence(energies: "pd.DataFrame", update: str, fraction: float) -> st
         fraction: of the triplets of W that a band holds.
     """
     own = energies[(energies["update"] == update) & np.isclose(energies["fraction"], fraction)]
-    told = []
-    for band, rows in own.groupby("band", sort=False):
-        ratios = (rows["both"] / rows["chance_both"]).dropna()
-        if ratios.empty:
-            continue
-        mean, low, high = bootstrap_interval(ratios.tolist())
-        told.append(f"the {band} {100 * fraction:.3g} % of W **{mean:.2g}** times{_between(low, high)}")
+    bands = {
+        str(band): over_units(rows["both"] / rows["chance_both"]) for band, rows in own.groupby("band", sort=False)
+    }
+    told = [
+        f"the {band} {100 * fraction:.3g} % of W **{_times(found, '** times')}"
+        for band, found in bands.items()
+        if not math.isnan(found.value)
+    ]
+    if not told:
+        return f"{update} changed no weight."
     layers = own["layer"].nunique()
-    over = (
-        f"the mean of {layers} layers with its 95 % interval as if these were independent"
-        if layers > 1
-        else "of one layer"
-    )
-    listed = ", into ".join(told)
-    return (
-        f"Of what chance would put there, {update} puts into {listed}; {over}."
-        if told
-        else f"{update} changed no weight."
-    )
+    over = f"the mean of {layers} layers with its 95 % interval as if these were independent"
+    over = over if layers > 1 else "of one layer"
+    return f"Of what chance would put there, {update} puts into {', into '.join(told)}; {over}."
 
 
 def capture_sentence(captured: "pd.DataFrame", rank: int) -> str:
@@ -73,19 +67,16 @@ def capture_sentence(captured: "pd.DataFrame", rank: int) -> str:
         captured: from :func:`vxlab.studies.subspaces.capture.band_capture`.
         rank: one of its ranks.
     """
-    told = []
-    for family, rows in captured[captured["rank"] == rank].groupby("family", sort=False):
-        ratios = (rows["share"] / rows["chance"]).dropna()
-        if len(ratios):
-            mean, low, high = bootstrap_interval(ratios.tolist())
-            told.append((mean, f"{family} {mean:,.2g}{_between(low, high)}"))
+    own = captured[captured["rank"] == rank].groupby("family", sort=False)
+    bases = {str(family): over_units(rows["share"] / rows["chance"]) for family, rows in own}
+    told = {family: found for family, found in bases.items() if not math.isnan(found.value)}
     if not told:
         return ""
-    listed, layers = ", ".join(words for _, words in sorted(told, reverse=True)), captured["layer"].nunique()
+    ordered = sorted(told, key=lambda family: -told[family].value)
+    listed, layers = ", ".join(f"{each} {_times(told[each])}" for each in ordered), captured["layer"].nunique()
     over = f"; means of {layers} layers, intervals as if these were independent" if layers > 1 else "; of one layer"
     return f"At r={rank} the first gradient's energy in each basis, as a multiple of chance: {listed}{over}."
 
 
-def _between(low: float, high: float) -> str:
-    """Return an interval in brackets; nothing where one layer gave none."""
-    return f" ({low:,.2g} to {high:,.2g})" if np.isfinite(low) else ""
+def _times(found: Evidence, after: str = "") -> str:
+    return found.in_words(lambda value: f"{value:,.2g}", after)

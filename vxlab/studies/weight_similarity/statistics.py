@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.scoring.evidence import Evidence, from_interval
+from vxlab.experiments.scoring.evidence import Evidence, from_error, no_evidence
 from vxlab.experiments.scoring.significance import holm
 from vxlab.studies.weight_similarity.table import MEASURES
 from vxlab.words import nearest
@@ -14,20 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Estimate(NamedTuple):
-    """A value and its 95 % interval over training seeds; NaN where too few seeds are there for one."""
-
-    value: float
-    low: float
-    high: float
-    seeds: int
-
-    def evidence(self) -> Evidence:
-        """Return the evidence that the interval is of, its unit the seed."""
-        return from_interval(self.value, self.low, self.high, self.seeds - 1)
-
-
-def over_seeds(table: "pd.DataFrame", statistic: "Callable[[pd.DataFrame], float]") -> Estimate:
+def over_seeds(table: "pd.DataFrame", statistic: "Callable[[pd.DataFrame], float]") -> Evidence:
     """Return a statistic of a similarity table, with an interval whose unit is the training seed.
 
     Pairs share runs, runs of one seed share their task head's start and their batches, and the layers of one run are
@@ -44,20 +31,18 @@ def over_seeds(table: "pd.DataFrame", statistic: "Callable[[pd.DataFrame], float
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"first_seed": [0, 1, 2], "second_seed": [0, 1, 2], "cosine": [1.0, 2.0, 3.0]})
-    >>> [round(each, 3) for each in over_seeds(table, lambda rows: rows["cosine"].mean())]  # mean ± 4.303·1/√3
-    [2.0, -0.484, 4.484, 3]
+    >>> [round(each, 3) for each in over_seeds(table, lambda rows: rows["cosine"].mean())[:3]]  # mean ± 4.303·1/√3
+    [2.0, -0.484, 4.484]
     """
-    from scipy.special import stdtrit
-
     value = float(statistic(table))
     seeds = sorted({*table["first_seed"], *table["second_seed"]})
     left = [float(statistic(table[(table["first_seed"] != s) & (table["second_seed"] != s)])) for s in seeds]
     n = len(seeds)
     if n < 2 or not all(math.isfinite(each) for each in (value, *left)):
-        return Estimate(value, math.nan, math.nan, n)
+        return no_evidence(value, n)
     centre = sum(left) / n
-    half = float(stdtrit(n - 1, 0.975)) * math.sqrt((n - 1) / n * sum((each - centre) ** 2 for each in left))
-    return Estimate(value, value - half, value + half, n)
+    error = math.sqrt((n - 1) / n * sum((each - centre) ** 2 for each in left))
+    return from_error(value, error, n - 1, n)
 
 
 def by_layer(table: "pd.DataFrame", measure: str = "cosine") -> "pd.DataFrame":
@@ -81,18 +66,18 @@ def by_kind(table: "pd.DataFrame", measure: str = "cosine") -> "pd.DataFrame":
     return _summed(table, ["kind", "role"], measure)
 
 
-def mean_of(table: "pd.DataFrame", kind: str, measure: str = "cosine") -> Estimate:
+def mean_of(table: "pd.DataFrame", kind: str, measure: str = "cosine") -> Evidence:
     """Return the mean of a measure over a kind's pairs and layers; NaN where the table has none of that kind."""
     return over_seeds(table[table["kind"] == kind], lambda rows: rows[measure].mean())
 
 
-def difference(table: "pd.DataFrame", kind: str, other: str, measure: str = "cosine") -> Estimate:
+def difference(table: "pd.DataFrame", kind: str, other: str, measure: str = "cosine") -> Evidence:
     """Return the mean of one kind less that of another; seeds are left out of both at once."""
     rows = table[table["kind"].isin([kind, other])]
     return over_seeds(rows, lambda rows: _mean(rows, kind, measure) - _mean(rows, other, measure))
 
 
-def share(table: "pd.DataFrame", kind: str, ceiling: str, measure: str = "cosine") -> Estimate:
+def share(table: "pd.DataFrame", kind: str, ceiling: str, measure: str = "cosine") -> Evidence:
     """Return the mean of one kind as a share of another's."""
     rows = table[table["kind"].isin([kind, ceiling])]
 
@@ -134,7 +119,7 @@ def trend(table: "pd.DataFrame", kinds: Sequence[str] | None = None, measure: st
         rise = over_seeds(own, lambda rows: _rise(rows, measure))
         tau, p = _kendall(own, measure)
         described = {"kind": kind, "rise": rise.value, "low": rise.low, "high": rise.high, "tau": tau, "p": p}
-        rows.append({**described, "blocks": own["block"].nunique(), "seeds": rise.seeds})
+        rows.append({**described, "blocks": own["block"].nunique(), "seeds": rise.units})
     tested = pd.DataFrame(rows)
     tested.insert(6, "p_holm", holm(list(tested["p"])))
     return tested
@@ -147,7 +132,7 @@ def _summed(table: "pd.DataFrame", places: list[str], measure: str) -> "pd.DataF
     for place, own in table.groupby(places, sort=False):
         found = over_seeds(own, lambda rows: rows[measure].mean())
         row = {**dict(zip(places, place, strict=True)), "mean": found.value, "low": found.low, "high": found.high}
-        row |= {"pairs": own[["first", "second"]].drop_duplicates().shape[0], "seeds": found.seeds}
+        row |= {"pairs": own[["first", "second"]].drop_duplicates().shape[0], "seeds": found.units}
         chance = f"{measure}_chance"
         rows.append({**row, "chance": own[chance].mean() if chance in own else math.nan})
     return pd.DataFrame(rows)
