@@ -9,6 +9,7 @@ from vxlab.experiments.candidates.run_scores import paired_difference
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.against_trivial import against_trivial
 from vxlab.experiments.scoring.metrics import in_words, interval
+from vxlab.experiments.scoring.significance import Difference
 from vxlab.studies.scales import smoke_warning
 from vxlab.words import in_bytes, number_of, write_number
 
@@ -117,11 +118,11 @@ def _against_floor(record: RunRecord, floors: Mapping[str, RunRecord]) -> str:
     name = max(scores, key=lambda each: scores[each])
     others = "".join(f"; {other} {score:.3f}" for other, score in scores.items() if other != name)
     floor, gain = f"the floor, {name} ({scores[name]:.3f}{others})", paired_difference(record, floors[name])
-    bounds = f"95 % interval of the difference {write_number(gain.low, '+.3f')} to {write_number(gain.high, '+.3f')}"
     if not gain.seen:
-        return f"These test items show no difference from {floor}: {write_number(gain.value, '+.3f')}, {bounds}."
-    verdict = f"**gains** {gain.value:.3f} over" if gain.value > 0 else f"**loses** {-gain.value:.3f} against"
-    return f"It {verdict} {floor}: {bounds}."
+        difference = write_number(gain.difference, "+.3f")
+        return f"These test items show no difference from {floor}: {difference}, {_bounds(gain)}."
+    verdict = "**gains** {:.3f} over" if gain.difference > 0 else "**loses** {:.3f} against"
+    return f"It {verdict.format(abs(gain.difference))} {floor}: {_bounds(gain)}."
 
 
 def _of_head(head: RunRecord, probe: RunRecord) -> str:
@@ -129,13 +130,16 @@ def _of_head(head: RunRecord, probe: RunRecord) -> str:
     if head.status != "finished":
         return "The head alone diverged: it is no floor."
     lead = paired_difference(probe, head)
-    if not (lead.seen and lead.value > 0):
+    if not lead.low > 0:
         return ""
     return (
         f"The head alone, trained by these {number_of(head.steps, 'step')} at one rate, is no fair floor: on the same "
-        f"frozen model the probe, which also chooses how to pool, scores {lead.value:.3f} more (95 % interval of the "
-        f"difference {write_number(lead.low, '+.3f')} to {write_number(lead.high, '+.3f')})."
+        f"frozen model the probe, which also chooses how to pool, scores {lead.difference:.3f} more ({_bounds(lead)})."
     )
+
+
+def _bounds(found: Difference) -> str:
+    return f"95 % interval of the difference {write_number(found.low, '+.3f')} to {write_number(found.high, '+.3f')}"
 
 
 def _price(record: RunRecord, costs: "pd.DataFrame") -> str:

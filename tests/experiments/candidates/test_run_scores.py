@@ -92,7 +92,7 @@ def test_a_split_without_a_trivial_score_is_refused(record):
 
 def test_a_run_differs_from_itself_by_nothing(record):
     for metric in ("accuracy", "f1", "f1_macro", "matthews"):
-        value, low, high = difference = paired_difference(record, record, metric)
+        value, low, high = (difference := paired_difference(record, record, metric))[:3]
         assert (value, low) == (0, -high)
         assert 0 < high < 0.03  # two items of 200
         assert not difference.seen
@@ -101,12 +101,12 @@ def test_a_run_differs_from_itself_by_nothing(record):
 def test_a_clearly_better_run_is_seen_either_way_round(record, tmp_path):
     worse = toy.run_record(tmp_path / "worse", toy.logits_with(_hits(90), LABELS), LABELS)
     better = paired_difference(record, worse)
-    assert better.value == pytest.approx(0.25)
-    assert 0 < better.low < better.value < better.high
+    assert better.difference == pytest.approx(0.25)
+    assert 0 < better.low < better.difference < better.high
     assert better.seen
     turned = paired_difference(worse, record)
     assert turned.seen
-    assert tuple(turned) == pytest.approx((-better.value, -better.high, -better.low))
+    assert turned[:3] == pytest.approx((-better.difference, -better.high, -better.low))
 
 
 def test_the_interval_of_a_difference_is_the_paired_one(record, tmp_path):
@@ -117,7 +117,7 @@ def test_the_interval_of_a_difference_is_the_paired_one(record, tmp_path):
     gains, losses = (first & ~second).mean(), (~first & second).mean()
     assert (gains, losses) == (30 / 200, 10 / 200)
     half = 1.96 * math.sqrt((gains + losses - (gains - losses) ** 2) / 200)
-    assert found.value == pytest.approx(0.1)
+    assert found.difference == pytest.approx(0.1)
     assert (found.low, found.high) == pytest.approx((0.1 - half, 0.1 + half), abs=0.01)
 
 
@@ -165,7 +165,7 @@ def test_a_difference_is_the_one_that_sweeps_report(metric, record, tmp_path):
             for i, each in enumerate(logits)
         ]
         expected = compare_two({0: logits[0]}, {5: logits[1]}, LABELS, metric, given)
-        assert tuple(paired_difference(*pair, metric)) == expected[:3]
+        assert paired_difference(*pair, metric) == expected
 
 
 def test_scores_and_differences_count_units_and_not_items(tmp_path):

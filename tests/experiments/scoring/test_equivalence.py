@@ -8,20 +8,15 @@ import scipy.stats
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.equivalence import equivalence_p, noninferiority_p
+from vxlab.experiments.scoring.evidence import from_error
 from vxlab.experiments.scoring.significance import Difference, compare_two
 
-NOTHING = Difference(*(math.nan,) * 4, covers_seeds=False)
-
-
-def of(difference: float, error: float, freedom: float) -> Difference:
-    half = scipy.stats.t.ppf(0.975, freedom) * error
-    p = 2 * scipy.stats.t.sf(abs(difference) / error, freedom)
-    return Difference(difference, difference - half, difference + half, p, True, error, freedom)
+NOTHING = Difference(*(math.nan,) * 4, covers_seeds=False).evidence()
 
 
 def test_the_two_one_sided_tests_are_those_of_a_one_sample_t_test():
     values = np.random.default_rng(0).normal(0.01, 0.05, 40)
-    compared = of(values.mean(), scipy.stats.sem(values), 39)
+    compared = from_error(values.mean(), scipy.stats.sem(values), 39)
     less = scipy.stats.ttest_1samp(values, 0.03, alternative="less").pvalue
     more = scipy.stats.ttest_1samp(values, -0.03, alternative="greater").pvalue
     assert equivalence_p(compared, 0.03) == pytest.approx(max(less, more))
@@ -30,7 +25,7 @@ def test_the_two_one_sided_tests_are_those_of_a_one_sample_t_test():
 
 @pytest.mark.parametrize("difference", [-0.02, 0.0, 0.004, 0.03])
 def test_equivalence_is_shown_where_the_90_percent_interval_lies_within_the_margin(difference):
-    compared = of(difference, 0.004, 12)
+    compared = from_error(difference, 0.004, 12)
     half = scipy.stats.t.ppf(0.95, 12) * 0.004
     for margin in (0.005, 0.0071, 0.0072, 0.02, 0.05):
         inside = -margin < difference - half and difference + half < margin
@@ -38,8 +33,8 @@ def test_equivalence_is_shown_where_the_90_percent_interval_lies_within_the_marg
 
 
 def test_a_difference_that_was_not_seen_is_not_equality():
-    compared = of(0.0, 0.02, 5)
-    assert compared.p == 1
+    compared = from_error(0.0, 0.02, 5)
+    assert 2 * min(compared.tails(0)) == 1
     assert equivalence_p(compared, 0.01) > 0.05
 
 
@@ -51,7 +46,7 @@ def test_candidates_a_margin_apart_are_called_equivalent_in_at_most_5_percent_of
         a, b = (
             {s: (shared + random.standard_normal(800) > -each).astype(int) for s in range(3)} for each in (1.0, 0.7936)
         )  # Φ(1/√2) - Φ(0.7936/√2) = 0.0475
-        found.append(equivalence_p(compare_two(a, b, labels), 0.0475) <= 0.05)
+        found.append(equivalence_p(compare_two(a, b, labels).evidence(), 0.0475) <= 0.05)
     assert np.mean(found) <= 0.07
 
 
@@ -63,4 +58,4 @@ def test_what_was_not_compared_is_not_equivalent():
 @pytest.mark.parametrize("margin", [0, -0.01, math.inf, math.nan])
 def test_a_margin_is_above_0(margin):
     with pytest.raises(VxlabError, match=f"margin={margin}: give the largest difference that does not matter"):
-        equivalence_p(of(0, 1, 5), margin)
+        equivalence_p(from_error(0, 1, 5), margin)

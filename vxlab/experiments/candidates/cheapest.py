@@ -3,7 +3,7 @@
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from vxlab.experiments.candidates.pairs import difference_in_words, interval_in_words
+from vxlab.experiments.candidates.pairs import difference_in_words
 from vxlab.experiments.candidates.rivals import Rival, not_worse
 
 
@@ -35,8 +35,7 @@ def cheapest(
         least = min(good, key=lambda rival: rows[rival.name]["backbone"])
         after = f" (after Holm over {len(rivals)} tests)" if len(rivals) > 1 else ""
         lead = f"The cheapest shown to be worse by less than {loss}{after} is **{least.name}**"
-        bounds = f"{difference_in_words(least.difference, metric)}, {interval_in_words(least.low, least.high, metric)}"
-        return f"{lead}: {_size(least.name, top, rows)}; its difference is {bounds}."
+        return f"{lead}: {_size(least.name, top, rows)}; its difference is {least.in_words(metric)}."
     if all(rival.seen and rival.difference < 0 for rival in cheaper):
         return f"Nothing cheaper does as well: {top} trains {full} backbone parameters."
     alike = [rival for rival in cheaper if not rival.seen and rival.name in above]

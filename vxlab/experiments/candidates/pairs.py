@@ -119,7 +119,7 @@ def pair_sentence(a: str, b: str, compared: Difference, p_holm: float, compariso
     after = f" after Holm over {comparisons} comparisons" if comparisons > 1 else ""
     if p_holm <= LEVEL:
         if compared.difference < 0:
-            (a, b), compared = (b, a), _reversed(compared)
+            (a, b), compared = (b, a), compared.turned()
         told = (
             f"{a} is better than {b} by {difference_in_words(compared.difference, metric)} "
             f"({interval_in_words(compared.low, compared.high, metric)}; {_p(p_holm)}{after})."
@@ -129,7 +129,7 @@ def pair_sentence(a: str, b: str, compared: Difference, p_holm: float, compariso
             f"{a} and {b} cannot be told apart on this test set: {difference_in_words(compared.difference, metric)}, "
             f"{interval_in_words(compared.low, compared.high, metric)}."
         )
-        if compared.p <= LEVEL:
+        if compared.seen:
             told = f"{told[:-1]}; {_p(compared.p)} alone, {_p(p_holm)}{after}."
     return told if compared.covers_seeds else f"{told} One seed each: the luck of training is not in this interval."
 
@@ -182,10 +182,6 @@ def _ratio(a: Any, b: Any) -> float:
     import pandas as pd
 
     return float(a / b) if pd.notna(a) and pd.notna(b) and a > 0 and b > 0 else math.nan
-
-
-def _reversed(compared: Difference) -> Difference:
-    return compared._replace(difference=-compared.difference, low=-compared.high, high=-compared.low)
 
 
 def _p(value: float) -> str:

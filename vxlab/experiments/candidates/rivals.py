@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vxlab.experiments.candidates.pairs import difference_in_words, interval_in_words
 from vxlab.experiments.scoring.equivalence import equivalence_p, noninferiority_p
-from vxlab.experiments.scoring.significance import LEVEL, Difference, holm
+from vxlab.experiments.scoring.evidence import Evidence, from_error
+from vxlab.experiments.scoring.significance import LEVEL, holm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,9 @@ class Rival(NamedTuple):
     high: float
     seen: bool
     """whether the two are told apart, after Holm's correction over all pairs"""
-    compared: Difference
+    covers_seeds: bool
+    """whether this allows for other training seeds, or for other test items alone"""
+    evidence: Evidence
 
     def in_words(self, metric: str) -> str:
         """Return the difference with its interval."""
@@ -36,8 +39,8 @@ def rivals_of(name: str, pairs: "pd.DataFrame") -> list[Rival]:
             other, sign = (pair["a"], 1) if pair["b"] == name else (pair["b"], -1)
             low, high = sorted((sign * pair["low"], sign * pair["high"]))
             told = (sign * pair["difference"], low, high)
-            compared = Difference(*told, *(pair[each] for each in ("p", "covers_seeds", "error", "freedom")))
-            rivals.append(Rival(other, *told, bool(pair["seen"]), compared))
+            evidence = from_error(told[0], pair["error"], pair["freedom"])
+            rivals.append(Rival(other, *told, bool(pair["seen"]), bool(pair["covers_seeds"]), evidence))
     return sorted(rivals, key=lambda rival: -rival.difference)
 
 
@@ -51,9 +54,9 @@ def equivalent(rivals: Sequence[Rival], margin: float) -> set[str]:
     return _shown(rivals, margin, equivalence_p)
 
 
-def _shown(rivals: Sequence[Rival], margin: float, test: Callable[[Difference, float], float]) -> set[str]:
-    adjusted = holm([test(rival.compared, margin) for rival in rivals])
-    return {rival.name for rival, p in zip(rivals, adjusted, strict=True) if p <= LEVEL and rival.compared.covers_seeds}
+def _shown(rivals: Sequence[Rival], margin: float, test: Callable[[Evidence, float], float]) -> set[str]:
+    adjusted = holm([test(rival.evidence, margin) for rival in rivals])
+    return {rival.name for rival, p in zip(rivals, adjusted, strict=True) if p <= LEVEL and rival.covers_seeds}
 
 
 def after_holm(pairs: "pd.DataFrame") -> str:

@@ -1,7 +1,7 @@
 """Scores with their uncertainty, and the difference of two runs on the same test items."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,23 +9,10 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.provenance.mixed_runs import require_comparable
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.metrics import compute, interval
-from vxlab.experiments.scoring.significance import compare_two, trivial_name
+from vxlab.experiments.scoring.significance import Difference, compare_two, trivial_name
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Difference(NamedTuple):
-    """A difference of two scores on the same items, with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def seen(self) -> bool:
-        """Whether the interval excludes 0."""
-        return self.low > 0 or self.high < 0
 
 
 def score_table(records: Mapping[str, RunRecord], metric: str | None = None, split: str = "test") -> "pd.DataFrame":
@@ -91,8 +78,7 @@ def paired_difference(
     others, other_labels = (tensor.numpy() for tensor in second.predictions(split))
     if len(labels) != len(other_labels) or not np.array_equal(labels, other_labels):
         raise VxlabError(f"the two runs predicted other {split} items, so they cannot be paired; run both on one task")
-    found = compare_two({0: logits}, {0: others}, labels, metric, first.units(split))
-    return Difference(found.difference, found.low, found.high)
+    return compare_two({0: logits}, {0: others}, labels, metric, first.units(split))
 
 
 def _common_task(records: Mapping[str, RunRecord]) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def _highest(
     score = mean_in_words(finished[top], metric)
     if not rivals:
         return f"**{top}**: {score}."
-    if all(rival.seen and rival.difference < 0 and rival.compared.covers_seeds for rival in rivals):
+    if all(rival.seen and rival.difference < 0 and rival.covers_seeds for rival in rivals):
         others = f"each of the {len(rivals)} others" if len(rivals) > 1 else f"{rivals[0].name}"
         return f"**{top}** is best: {score}. It is told apart from {others}, {after_holm(pairs)}."
     told = [f"**{top}** scores highest: {score}.", *_others(rivals, pairs, metric, margin)]

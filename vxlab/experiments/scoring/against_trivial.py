@@ -1,12 +1,11 @@
 """Which candidates are shown to score above the simplest answer of all."""
 
-import math
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from vxlab.experiments.scoring.significance import LEVEL, Array, Difference, Runs, compare_all, holm
+from vxlab.experiments.scoring.significance import LEVEL, Array, Runs, compare_all, holm
 
 _TRIVIAL = "the trivial answer\0"  # no candidate's name
 _RAISED_BY_GUESSING = ("f1", "f1_macro")
@@ -70,7 +69,7 @@ def against_trivial(
     with_trivial = {**predictions, _TRIVIAL: {0: np.full(len(labels), constant)}}
     compared = compare_all(with_trivial, labels, metric, units=units, fixed=[*fixed, _TRIVIAL])
     pairs = {name: compared[name, _TRIVIAL] for name in predictions}
-    p = [_above(pair) for pair in pairs.values()]
+    p = [pair.evidence().tails(0)[0] for pair in pairs.values()]
     if metric in _RAISED_BY_GUESSING:
         more = against_trivial(predictions, labels, "matthews", constant=constant, units=units, fixed=fixed)
         p = [max(one, more[name].p) for name, one in zip(pairs, p, strict=True)]
@@ -78,9 +77,3 @@ def against_trivial(
         name: AgainstTrivial(*pair[:3], one, float(adjusted), pair.covers_seeds)
         for (name, pair), one, adjusted in zip(pairs.items(), p, holm(p), strict=True)
     }
-
-
-def _above(pair: Difference) -> float:
-    from scipy.special import stdtr
-
-    return math.nan if math.isnan(pair.p) else float(stdtr(pair.freedom, -pair.difference / pair.error))

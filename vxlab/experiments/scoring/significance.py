@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.scoring.evidence import Evidence, from_error
 from vxlab.experiments.scoring.jackknife import wobbles
 from vxlab.experiments.scoring.metrics import compute, prepare, resample
 from vxlab.experiments.scoring.seed_luck import Luck, seed_luck
@@ -38,6 +39,19 @@ class Difference(NamedTuple):
     """standard error of the difference"""
     freedom: float = math.nan
     """Student's degrees of freedom for it"""
+
+    @property
+    def seen(self) -> bool:
+        """Whether it is told from 0, uncorrected for any others."""
+        return self.p <= LEVEL
+
+    def turned(self) -> "Difference":
+        """Return the difference of the second less the first."""
+        return self._replace(difference=-self.difference, low=-self.high, high=-self.low)
+
+    def evidence(self) -> Evidence:
+        """Return the tests of it against any bound."""
+        return from_error(self.difference, self.error, self.freedom)
 
 
 def summarise(scores: Sequence[float] | Array) -> dict[str, float | int]:
