@@ -3,7 +3,7 @@
     python benchmarks/sweeps.py [--runs 100]
 
 The runs' own time is spent in training, evaluating and saving. The rest is the copy of the base model that each run
-gets, looking up keys, claims, writing down, progress and the final table; loading model and data once is told apart.
+gets, looking up keys, leases, writing down, progress and the final table; loading model and data once is told apart.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import vxlab
 from vxlab.experiments.hardware import describe_hardware, library_versions
 from vxlab.experiments.runs import inputs as materials
 from vxlab.experiments.sweeps import many_runs as sweep
+from vxlab.experiments.sweeps import worker
 
 RESULTS = Path(__file__).parent / "results" / "sweeps.json"
 
@@ -28,16 +29,16 @@ def main() -> None:
     smoke = {name: value for name, value in vxlab.recipe("lora", scale="smoke").settings().items() if name != "method"}
     chosen = {name: smoke[name] for name in ("epochs", "batch_size", "max_length", "train_examples", "eval_examples")}
     specs = vxlab.grid([vxlab.LoRA(rank=4)], learning_rates=[2e-3], seeds=range(runs), **chosen)
-    spent = {name: Timed(owner, name) for owner, name in ((sweep, "execute"), (materials, "copy_with_new_head"))}
+    spent = {name: Timed(owner, name) for owner, name in ((worker, "train_job"), (materials, "copy_with_new_head"))}
     loading = Timed(materials, "load_model")
     preparing = Timed(sweep, "jobs_of")
-    planning = Timed(sweep, "plan")
+    planning = Timed(sweep, "plan_runs")
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         table = vxlab.sweep(specs, store=folder)
         total = time.perf_counter() - started
     assert (table["status"] == "finished").all()
-    own = spent["execute"].seconds - spent["copy_with_new_head"].seconds
+    own = spent["train_job"].seconds - spent["copy_with_new_head"].seconds
     once = loading.seconds + preparing.seconds + planning.seconds
     result = {
         "command": f"python benchmarks/sweeps.py --runs {runs}",

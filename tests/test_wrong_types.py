@@ -13,7 +13,7 @@ from vxlab import LoRA
 from vxlab.experiments.engines import make_engine
 from vxlab.experiments.sweeps.fair_recipes import fair_recipe, fair_study, study_run
 from vxlab.experiments.sweeps.fair_stages import announce
-from vxlab.experiments.sweeps.many_runs import grid
+from vxlab.experiments.sweeps.grid import grid
 from vxlab.experiments.sweeps.recipes import recipe
 
 METHOD: Any = LoRA(rank=2)

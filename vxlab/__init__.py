@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from vxlab.experiments.sweeps.fair_recipes import fair_recipe
     from vxlab.experiments.sweeps.fair_stages import compare
     from vxlab.experiments.sweeps.file import read_sweep
-    from vxlab.experiments.sweeps.many_runs import grid, sweep
+    from vxlab.experiments.sweeps.grid import grid
+    from vxlab.experiments.sweeps.many_runs import sweep
     from vxlab.experiments.sweeps.protocol import Candidate, FairSweep
     from vxlab.experiments.sweeps.recipes import recipe
     from vxlab.experiments.tasks.task import Task, load_task
@@ -73,7 +74,7 @@ _LAZY = {
     "explore_sweep": "vxlab.views.explorers.sweep.faces",
     "explore_updates": "vxlab.views.explorers.updates.explorer",
     "fair_recipe": "vxlab.experiments.sweeps.fair_recipes",
-    "grid": "vxlab.experiments.sweeps.many_runs",
+    "grid": "vxlab.experiments.sweeps.grid",
     "live_run": "vxlab.views.explorers.live_run.live_run",
     "load_model": "vxlab.experiments.models.load",
     "load_task": "vxlab.experiments.tasks.task",

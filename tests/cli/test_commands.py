@@ -305,12 +305,12 @@ def test_sweep_plans_trains_and_tells(
 def test_a_grid_ends_in_its_counts_and_fails_with_its_runs(
     tiny_model: str, toy_task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vxlab.experiments.sweeps import many_runs as sweep_module
+    from vxlab.experiments.sweeps import worker as worker_module
 
     def broken(*_: object) -> None:
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr(sweep_module, "train_job", broken)
+    monkeypatch.setattr(worker_module, "train_job", broken)
     file = _sweep_file(tiny_model, toy_task, tmp_path, "protocol: grid\nlearning_rates: [1e-3]\n")
     assert cli.main(["sweep", file, "--store", str(tmp_path / "runs.db")]) == 1
     assert "2 failed" in " ".join(capsys.readouterr().out.split())

@@ -13,22 +13,22 @@ from vxlab.experiments.store.store import Store, new_owner
 
 
 def take_all(where: str, folder: Path, keys: Sequence[str], said: Path) -> None:
-    """Claim what is to be had of the keys, finish it, and write down each key that the store has acknowledged."""
+    """Lease what is to be had of the keys, finish it, and write down each key that the store has acknowledged."""
     owner = new_owner()
     with Store(where, folder=folder) as store, said.open("a") as file:
         for key in keys:
-            if store.claim(key, toy_spec(), IDENTITY, owner, failed_before=None):
+            if store.lease(key, toy_spec(), IDENTITY, owner, failed_before=None):
                 store.finish(stored_record(folder, key), owner)
                 file.write(f"{key}\n")
                 file.flush()
 
 
 def hold(where: str, folder: Path, keys: Sequence[str], said: Path) -> None:
-    """Claim the keys and live on until killed."""
+    """Lease the keys and live on until killed."""
     owner = new_owner()
     with Store(where, folder=folder) as store:
         for key in keys:
-            store.claim(key, toy_spec(), IDENTITY, owner, failed_before=None)
+            store.lease(key, toy_spec(), IDENTITY, owner, failed_before=None)
         said.write_text(owner)
         multiprocessing.Event().wait()
 

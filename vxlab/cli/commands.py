@@ -238,7 +238,11 @@ def _add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         metavar="LOSS",
         help="the loss of score that counts as none (default: 0.02)",
     )
-    parser.add_argument("--plan", action="store_true", help="say how many runs, how long and how many bytes, and stop")
+    whether = parser.add_mutually_exclusive_group()
+    whether.add_argument("--plan", action="store_true", help="say how many runs, how long and how many bytes, and stop")
+    whether.add_argument("--fresh", action="store_true", help="train again what the store has, and replace it")
+    whether.add_argument("--no-train", action="store_false", dest="train",
+                         help="take what the store has; stop where it lacks a run")  # fmt: skip
     parser.set_defaults(command=_sweep)
 
 
@@ -264,6 +268,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
         if arguments.plan:
             print(announce(wanted, **options))
             return 0
+        options |= {"fresh": arguments.fresh, "train": arguments.train}
         if isinstance(wanted, FairSweep):
             result = compare(wanted, **options)
             runs = result.runs

@@ -17,7 +17,7 @@ from vxlab.experiments.candidates.run_scores import score_table
 from vxlab.experiments.runs import one_run as run_module
 from vxlab.experiments.runs.gradients import first_gradients
 from vxlab.experiments.runs.inputs import Materials
-from vxlab.experiments.runs.lease import claim_run
+from vxlab.experiments.runs.lease import lease_run
 from vxlab.experiments.runs.trained import load_trained, sample_texts, trained_updates
 from vxlab.experiments.runs.trainer import Watch
 from vxlab.experiments.scoring.metrics import compute
@@ -96,7 +96,7 @@ def test_fresh_takes_nothing_from_under_a_process_that_trains(
 ) -> None:
     with Store(tmp_path) as store:
         folder = shutil.copytree(record.folder, store.folder_of(record.key))
-        store.claim(record.key, record.spec, record.identity, new_owner(), failed_before=None)
+        store.lease(record.key, record.spec, record.identity, new_owner(), failed_before=None)
         with pytest.raises(vxlab.VxlabError, match="is being trained by process"):
             _run(toy_runs.spec(tiny_model, toy_task), tmp_path, fresh=True)
     assert len(list(folder.iterdir())) == len(list(record.folder.iterdir()))
@@ -353,7 +353,7 @@ def test_a_listener_may_stop_waiting_for_another_process(tiny_model: str, toy_ta
     job = Materials().job(spec)
     with (
         Store(tmp_path) as store,
-        claim_run(store, job),
+        lease_run(store, job),
         pytest.raises(vxlab.VxlabError, match="was stopped here; the pr"),
     ):
         _run(spec, tmp_path, listener=ear)

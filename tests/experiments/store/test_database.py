@@ -30,8 +30,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def _claim(store: Store, key: str = OTHER) -> bool:
-    return store.claim(key, toy_spec(), IDENTITY, "host:1:0.0:me", failed_before=None)
+def _lease(store: Store, key: str = OTHER) -> bool:
+    return store.lease(key, toy_spec(), IDENTITY, "host:1:0.0:me", failed_before=None)
 
 
 @contextlib.contextmanager
@@ -189,7 +189,7 @@ def test_a_locked_file_is_waited_for(store: Store) -> None:
     with _locked(Path(store.name)) as other:
         timer = threading.Timer(0.6, lambda: other.execute("rollback"))
         timer.start()
-        assert _claim(store)
+        assert _lease(store)
         timer.join()
 
 
@@ -199,11 +199,11 @@ def test_a_file_that_stays_locked_ends_in_a_clear_error(store: Store) -> None:
         _locked(Path(store.name)),
         pytest.raises(StoreError, match=r"is locked by another program \(waited 0.3 s\)") as said,
     ):
-        _claim(store)
+        _lease(store)
     assert 0.3 <= time.monotonic() - started < 5
     assert f"Finished runs are safe in {store.folder}; start the same again" in str(said.value)
     assert store.record(KEY) is not None
-    assert _claim(store)
+    assert _lease(store)
 
 
 def test_a_full_disk_is_an_error_at_once(store: Store) -> None:
@@ -216,7 +216,7 @@ def test_a_full_disk_is_an_error_at_once(store: Store) -> None:
     store.close()
     started = time.monotonic()
     with pytest.raises(StoreError, match=r"runs\.db is on a full disk; free some space\nFinished runs are safe in"):
-        all(_claim(store, key_of(number)) for number in range(2, 200))
+        all(_lease(store, key_of(number)) for number in range(2, 200))
     assert time.monotonic() - started < 10
     assert store.record(KEY) is not None
 
@@ -233,7 +233,7 @@ def test_a_read_only_file_can_be_read_and_says_so_when_written(tmp_path: Path) -
             with _unprivileged(), Store(folder, patience=60) as other:
                 assert len(other.table()) == 1
                 with pytest.raises(StoreError, match=r"runs\.db is read-only; make it and its folder writable"):
-                    _claim(other)
+                    _lease(other)
     finally:
         shutil.rmtree(folder)
 
@@ -278,7 +278,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(tmp_path: Path
 
 def test_a_damaged_file_says_what_to_do(store: Store) -> None:
     for number in range(2, 40):
-        _claim(store, key_of(number))
+        _lease(store, key_of(number))
     store.close()
     path = Path(store.name)
     content = path.read_bytes()
@@ -295,7 +295,7 @@ def test_a_file_that_was_moved_away_is_waited_for(store: Store) -> None:
     path.rename(away)
     timer = threading.Timer(0.5, lambda: away.rename(path))
     timer.start()
-    assert _claim(store)
+    assert _lease(store)
     timer.join()
     assert store.record(KEY) is not None
 
@@ -303,7 +303,7 @@ def test_a_file_that_was_moved_away_is_waited_for(store: Store) -> None:
 def test_a_file_that_stays_away_ends_in_a_clear_error_and_no_new_file(store: Store) -> None:
     Path(store.name).unlink()
     with pytest.raises(StoreError, match=r"is gone; its file was moved or deleted.*\nFinished runs are safe in"):
-        _claim(store)
+        _lease(store)
     assert not Path(store.name).exists()
 
 
@@ -313,7 +313,7 @@ def test_a_file_that_takes_the_place_of_a_deleted_one_is_written_to(store: Store
     for path in tmp_path.glob("runs.db*"):
         path.unlink()
     (tmp_path / "other.db").rename(store.name)
-    assert _claim(store, KEY)
+    assert _lease(store, KEY)
     with Store(store.name) as again:
         assert again.status([KEY])[KEY].status == "running"
 

@@ -42,7 +42,7 @@ def put(store, key=KEY, **changed):
 
 
 def fail(store, key, **changed):
-    store.claim(key, toy_spec(**changed), IDENTITY, ME, failed_before=None)
+    store.lease(key, toy_spec(**changed), IDENTITY, ME, failed_before=None)
     store.fail(key, ME, "ValueError: no", "Traceback: here")
 
 
@@ -141,8 +141,8 @@ def test_a_record_of_another_training_is_seen(store):
 
 def test_a_run_whose_process_was_killed_is_listed_as_stopped(store, capsys):
     host, pid, start, _ = new_owner().rsplit(":", 3)
-    store.claim(KEY, toy_spec(), IDENTITY, new_owner(), failed_before=None)
-    store.claim(OTHER, toy_spec(seed=1), IDENTITY, f"{host}:{pid}:{float(start) - 100}:ab", failed_before=None)
+    store.lease(KEY, toy_spec(), IDENTITY, new_owner(), failed_before=None)
+    store.lease(OTHER, toy_spec(seed=1), IDENTITY, f"{host}:{pid}:{float(start) - 100}:ab", failed_before=None)
     assert run(store, "list") == 0
     told = capsys.readouterr().out.splitlines()
     assert {line.split()[0]: line.split()[1] for line in told[1:3]} == {KEY[:12]: "running", OTHER[:12]: "stopped"}
@@ -271,7 +271,7 @@ def test_a_link_out_of_the_runs_folder_is_never_followed(store, tmp_path):
 
 def test_what_is_being_trained_is_never_removed(store, capsys):
     mine = new_owner()
-    store.claim(KEY, toy_spec(), IDENTITY, mine, failed_before=None)
+    store.lease(KEY, toy_spec(), IDENTITY, mine, failed_before=None)
     (store.folder_of(KEY) / "checkpoints").mkdir(parents=True)
     with pytest.raises(VxlabError, match=rf"run {KEY[:12]} is being trained by process {os.getpid()} on "):
         store.remove(KEY)
@@ -314,7 +314,7 @@ def littered(store):
     put(store)
     (store.folder_of(KEY) / "checkpoints" / "checkpoint-9").mkdir(parents=True)
     fail(store, OTHER)
-    store.claim(key_of(2), toy_spec(), IDENTITY, ME, failed_before=None)
+    store.lease(key_of(2), toy_spec(), IDENTITY, ME, failed_before=None)
     store.release(ME)
     put(store, key_of(3))
     store.forget(key_of(3))

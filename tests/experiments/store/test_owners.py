@@ -1,4 +1,4 @@
-"""A claim is given up for its owner only where its process on this very machine is known to have ended."""
+"""A lease is given up for its owner only where its process on this very machine is known to have ended."""
 
 import os
 import subprocess

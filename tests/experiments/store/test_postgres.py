@@ -30,8 +30,8 @@ def store(server: postgres.Server, tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def _claim(store: Store, key: str = OTHER) -> bool:
-    return store.claim(key, toy_spec(), IDENTITY, ME, failed_before=None)
+def _lease(store: Store, key: str = OTHER) -> bool:
+    return store.lease(key, toy_spec(), IDENTITY, ME, failed_before=None)
 
 
 def test_a_server_that_restarts_is_waited_for(store: Store, server: postgres.Server) -> None:
@@ -40,7 +40,7 @@ def test_a_server_that_restarts_is_waited_for(store: Store, server: postgres.Ser
         server.stop(mode)
         back = threading.Timer(1.0, server.start)
         back.start()
-        assert _claim(store)
+        assert _lease(store)
         back.join()
     record = store.record(KEY)
     assert record is not None
@@ -52,7 +52,7 @@ def test_a_server_that_stays_away_ends_in_a_clear_error(store: Store, server: po
     started = time.monotonic()
     try:
         with pytest.raises(StoreError, match=r"cannot be reached: .*Connection refused.* \(waited 1 s\)") as said:
-            _claim(store)
+            _lease(store)
         assert 1 <= time.monotonic() - started < 10
         with pytest.raises(
             StoreError, match=rf"store postgresql\+psycopg://tester@127.0.0.1:{server.port}/postgres cannot"
@@ -61,14 +61,14 @@ def test_a_server_that_stays_away_ends_in_a_clear_error(store: Store, server: po
     finally:
         server.start()
     assert f"Finished runs are safe in {store.folder}; start the same again" in str(said.value)
-    assert _claim(store)
+    assert _lease(store)
 
 
 def test_a_server_that_hangs_up_is_called_again(store: Store, server: postgres.Server) -> None:
     store._database.patience = 20
     store.now()
     server.execute("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
-    assert _claim(store)
+    assert _lease(store)
 
 
 def test_a_connection_that_breaks_before_the_answer_repeats_the_statement(
@@ -90,9 +90,9 @@ def test_a_locked_table_ends_in_a_clear_error(store: Store, server: postgres.Ser
     with psycopg.connect(server.url().replace("+psycopg", "")) as other:
         other.execute("lock table runs")
         with pytest.raises(StoreError, match=r"is locked by another program \(waited 1 s\)"):
-            _claim(store)
+            _lease(store)
         other.rollback()
-        assert _claim(store)
+        assert _lease(store)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_no_password_is_shown_or_exported(store: Store, server: postgres.Server,
 def test_a_password_in_the_query_opens_the_store_and_is_shown_nowhere(server: postgres.Server, tmp_path: Path) -> None:
     plain = server.emptied().replace(f":{postgres.SECRET}@", "@")
     with Store(f"{plain}?password={postgres.SECRET}&application_name=x", folder=tmp_path) as store:
-        assert _claim(store)
+        assert _lease(store)
         assert store._database.url.query == {"application_name": "x"}
         assert postgres.SECRET not in f"{store!r} {store.name} {vars(store._database)}"
 
@@ -168,7 +168,7 @@ def test_a_user_who_may_not_write_is_told_so(store: Store, server: postgres.Serv
     try:
         store.close()
         with pytest.raises(StoreError, match="is read-only; choose a server that takes writes"):
-            _claim(store)
+            _lease(store)
         assert store.record(KEY) is not None
     finally:
         server.execute("set transaction_read_only = off; alter database postgres reset default_transaction_read_only")
@@ -177,7 +177,7 @@ def test_a_user_who_may_not_write_is_told_so(store: Store, server: postgres.Serv
 def test_a_store_lives_beside_other_tables(server: postgres.Server, tmp_path: Path) -> None:
     server.execute("create table if not exists notes (text text)")
     with Store(server.emptied(), folder=tmp_path) as store:
-        assert _claim(store)
+        assert _lease(store)
     server.execute("drop table notes")
 
 

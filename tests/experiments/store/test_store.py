@@ -39,8 +39,8 @@ def store(where: str, tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def _claim(store: Store, owner: str, key: str = KEY, failed_before: float | None = None) -> bool:
-    return store.claim(key, toy_spec(), IDENTITY, owner, failed_before=failed_before)
+def _lease(store: Store, owner: str, key: str = KEY, failed_before: float | None = None) -> bool:
+    return store.lease(key, toy_spec(), IDENTITY, owner, failed_before=failed_before)
 
 
 def _finish(store: Store, key: str = KEY, owner: str = ME, **changed: object) -> RunRecord:
@@ -56,74 +56,74 @@ def _wait_until(true: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.01)
 
 
-# Claims
+# Leases
 
 
-def test_a_run_is_claimed_by_one_owner(store: Store) -> None:
-    assert _claim(store, ME)
-    assert not _claim(store, YOU)
+def test_a_run_is_leased_by_one_owner(store: Store) -> None:
+    assert _lease(store, ME)
+    assert not _lease(store, YOU)
     row = store.status([KEY])[KEY]
     assert (row.status, row.owner, row.attempts, row.error, row.at) == ("running", ME, 1, None, None)
     assert store.now() < row.lease <= store.now() + store.lease_seconds
 
 
 def test_an_owner_may_ask_again(store: Store) -> None:
-    assert _claim(store, ME)
-    assert _claim(store, ME)
+    assert _lease(store, ME)
+    assert _lease(store, ME)
     assert store.status([KEY])[KEY].attempts == 2
 
 
 def test_a_lease_that_is_over_frees_the_run(where: str, tmp_path: Path) -> None:
     with Store(where, folder=tmp_path, lease_seconds=0.2) as store:
-        assert _claim(store, ME)
-        assert not _claim(store, YOU)
+        assert _lease(store, ME)
+        assert not _lease(store, YOU)
         time.sleep(0.3)
-        assert _claim(store, YOU)
+        assert _lease(store, YOU)
         assert store.status([KEY])[KEY].attempts == 2
 
 
-def test_renewing_keeps_a_claim_and_takes_back_none(where: str, tmp_path: Path) -> None:
+def test_renewing_keeps_a_lease_and_takes_back_none(where: str, tmp_path: Path) -> None:
     with Store(where, folder=tmp_path, lease_seconds=0.4) as store:
-        assert _claim(store, ME)
+        assert _lease(store, ME)
         for _ in range(4):
             time.sleep(0.15)
             store.renew(ME)
-        assert not _claim(store, YOU)
+        assert not _lease(store, YOU)
         time.sleep(0.5)
-        assert _claim(store, YOU)
+        assert _lease(store, YOU)
         store.renew(ME)
         assert store.status([KEY])[KEY].owner == YOU
 
 
 def test_a_released_run_is_anyones_and_stays_so(store: Store) -> None:
     other = key_of(1)
-    assert all(_claim(store, ME, key) for key in (KEY, other))
+    assert all(_lease(store, ME, key) for key in (KEY, other))
     store.release(ME, KEY)
     store.renew(ME)
-    assert _claim(store, YOU)
-    assert not _claim(store, YOU, other)
+    assert _lease(store, YOU)
+    assert not _lease(store, YOU, other)
     store.release(ME)
-    assert _claim(store, YOU, other)
-    assert not _claim(store, ME)
+    assert _lease(store, YOU, other)
+    assert not _lease(store, ME)
 
 
 @pytest.mark.parametrize("status", ["finished", "diverged"])
-def test_what_has_ended_is_never_claimed(store: Store, status: str) -> None:
+def test_what_has_ended_is_never_leased(store: Store, status: str) -> None:
     _finish(store, status=status)
-    assert not _claim(store, YOU, failed_before=math.inf)
+    assert not _lease(store, YOU, failed_before=math.inf)
 
 
-def test_a_failed_run_is_claimed_only_where_it_failed_before(store: Store) -> None:
+def test_a_failed_run_is_leased_only_where_it_failed_before(store: Store) -> None:
     before = store.now()
-    _claim(store, ME)
+    _lease(store, ME)
     store.fail(KEY, ME, "ValueError: no", "Traceback ...")
     after = store.now() + 0.01
-    assert not _claim(store, YOU)
-    assert not _claim(store, YOU, failed_before=before)
+    assert not _lease(store, YOU)
+    assert not _lease(store, YOU, failed_before=before)
     row = store.status([KEY])[KEY]
     assert (row.status, row.error, row.traceback) == ("failed", "ValueError: no", "Traceback ...")
     assert before <= row.at <= after
-    assert _claim(store, YOU, failed_before=after)
+    assert _lease(store, YOU, failed_before=after)
     row = store.status([KEY])[KEY]
     assert (row.status, row.error, row.traceback, row.at, row.attempts) == ("running", None, None, None, 2)
 
@@ -139,7 +139,7 @@ def test_the_clock_is_the_databases_in_epoch_seconds(store: Store) -> None:
 
 
 def test_a_finished_run_comes_back_as_it_was(store: Store) -> None:
-    _claim(store, ME)
+    _lease(store, ME)
     record = _finish(store)
     assert store.record(KEY) == record
     assert store.record(KEY).folder == store.folder_of(KEY)  # type: ignore[union-attr]
@@ -177,7 +177,7 @@ def test_predictions_say_what_is_missing(store: Store) -> None:
 
 
 def test_the_first_result_is_kept(store: Store) -> None:
-    _claim(store, ME)
+    _lease(store, ME)
     first = _finish(store)
     _finish(store, owner=YOU, train_seconds=99.0)
     store.fail(KEY, ME, "late", "")
@@ -189,9 +189,9 @@ def test_the_first_result_is_kept(store: Store) -> None:
 
 def test_a_driver_that_was_thought_dead_may_finish(where: str, tmp_path: Path) -> None:
     with Store(where, folder=tmp_path, lease_seconds=0.05) as store:
-        _claim(store, ME)
+        _lease(store, ME)
         time.sleep(0.1)
-        assert _claim(store, YOU)
+        assert _lease(store, YOU)
         mine = _finish(store, owner=ME)
         _finish(store, owner=YOU, train_seconds=99.0)
         assert store.record(KEY) == mine
@@ -201,29 +201,29 @@ def test_a_driver_that_was_thought_dead_may_finish(where: str, tmp_path: Path) -
 def test_a_failure_counts_only_while_the_run_is_held(store: Store) -> None:
     store.fail(KEY, ME, "no row", "")
     assert store.status([KEY]) == {}
-    _claim(store, YOU)
+    _lease(store, YOU)
     store.fail(KEY, ME, "not mine", "")
     assert store.status([KEY])[KEY].status == "running"
 
 
 def test_any_text_can_be_an_error(store: Store) -> None:
-    _claim(store, ME)
+    _lease(store, ME)
     store.fail(KEY, ME, "Error: \0 and \ud800 and ∆W ☃", "x" * 100_000)
     row = store.status([KEY])[KEY]
     assert row.error == "Error: \N{REPLACEMENT CHARACTER} and ? and ∆W ☃"
     assert len(row.traceback) == 100_000
 
 
-def test_a_record_can_be_put_in_unclaimed(store: Store) -> None:
+def test_a_record_can_be_put_in_unleased(store: Store) -> None:
     record = _finish(store)
     assert store.record(KEY) == record
 
 
-def test_a_forgotten_run_can_be_claimed_anew(store: Store) -> None:
+def test_a_forgotten_run_can_be_leased_anew(store: Store) -> None:
     _finish(store)
     store.forget(KEY)
     assert store.record(KEY) is None
-    assert _claim(store, ME)
+    assert _lease(store, ME)
 
 
 def test_the_same_spec_under_another_key_tells_what_it_was_made_of(store: Store) -> None:
@@ -231,7 +231,7 @@ def test_the_same_spec_under_another_key_tells_what_it_was_made_of(store: Store)
     _finish(store, key_of(1), identity=IDENTITY | {"vxlab": "0.9"})
     _finish(store, key_of(2), identity=old)
     _finish(store, key_of(3), spec=toy_spec(seed=5))
-    store.claim(key_of(4), toy_spec(), IDENTITY, ME, failed_before=None)
+    store.lease(key_of(4), toy_spec(), IDENTITY, ME, failed_before=None)
     assert store.same_spec_elsewhere(KEY, toy_spec()) == old
     assert store.same_spec_elsewhere(KEY, toy_spec(device="cpu", learning_rate=0.001)) == old
     assert store.same_spec_elsewhere(key_of(2), toy_spec()) == IDENTITY | {"vxlab": "0.9"}
@@ -242,15 +242,15 @@ def test_the_same_spec_under_another_key_tells_what_it_was_made_of(store: Store)
 
 
 def test_many_keys_are_asked_for_at_once(store: Store) -> None:
-    _claim(store, ME)
-    _claim(store, ME, key_of(39_999))
+    _lease(store, ME)
+    _lease(store, ME, key_of(39_999))
     keys = [key_of(i) for i in range(40_000)]
     assert set(store.status(keys)) == {KEY, keys[-1]}
     assert store.status([]) == {}
     assert len(store.table([])) == 0
 
 
-def test_many_processes_claim_every_run_once(where: str, tmp_path: Path) -> None:
+def test_many_processes_lease_every_run_once(where: str, tmp_path: Path) -> None:
     keys = [key_of(i) for i in range(200)]
     said = [tmp_path / f"said{i}" for i in range(8)]
     orders = [random.Random(i).sample(keys, len(keys)) for i in range(8)]
@@ -287,32 +287,32 @@ def test_a_killed_driver_loses_nothing_acknowledged(where: str, tmp_path: Path) 
         left = [key for key in keys if key not in states or states[key].status != "finished"]
         assert len(left) <= 1, "the killed driver held one run at most"
         store.release_dead()
-        assert all(_claim(store, ME, key) for key in left)
+        assert all(_lease(store, ME, key) for key in left)
 
 
-def test_a_dead_process_on_this_machine_loses_its_claims_at_once(where: str, tmp_path: Path) -> None:
+def test_a_dead_process_on_this_machine_loses_its_leases_at_once(where: str, tmp_path: Path) -> None:
     mine, elsewhere = new_owner(), "elsewhere:1:0.0:ab"
     keys = [key_of(i) for i in range(4)]
     said = tmp_path / "said"
     with Store(where, folder=tmp_path) as store:
         with store_drivers.running(store_drivers.hold, (where, tmp_path, keys[:2], said)) as (process,):
             _wait_until(lambda: said.exists() and said.read_text())
-            _claim(store, mine, keys[2])
-            _claim(store, elsewhere, keys[3])
+            _lease(store, mine, keys[2])
+            _lease(store, elsewhere, keys[3])
             store.release_dead()
-            assert not any(_claim(store, YOU, key) for key in keys)
+            assert not any(_lease(store, YOU, key) for key in keys)
             process.kill()
             process.join()
             store.release_dead()
-        assert [_claim(store, YOU, key) for key in keys] == [True, True, False, False]
+        assert [_lease(store, YOU, key) for key in keys] == [True, True, False, False]
 
 
 def test_another_process_with_a_dead_ones_number_keeps_nothing_alive(store: Store) -> None:
     host, pid, start, _ = new_owner().rsplit(":", 3)
     earlier = f"{host}:{pid}:{float(start) - 100}:ab"
-    _claim(store, earlier)
+    _lease(store, earlier)
     store.release_dead()
-    assert _claim(store, YOU)
+    assert _lease(store, YOU)
 
 
 # Tables
@@ -323,7 +323,7 @@ def test_the_table_has_a_row_for_each_run_whatever_became_of_it(store: Store) ->
     good = _finish(store, keys[0], spec=toy_spec(method=vxlab.VeRA(rank=64), seed=3, train_examples=100))
     _finish(store, keys[1], spec=toy_spec(method=vxlab.Head()), status="diverged", metrics=[], best_epoch=None)
     for key, method in zip(keys[2:], (vxlab.LoRA(rank=8), vxlab.LoRA(rank=2), vxlab.LoRAXS(rank=4)), strict=True):
-        store.claim(key, toy_spec(method=method, targets=("query", "key")), IDENTITY, ME, failed_before=None)
+        store.lease(key, toy_spec(method=method, targets=("query", "key")), IDENTITY, ME, failed_before=None)
     store.fail(keys[2], ME, "ValueError: no", "")
     store.release(ME, keys[3])
     table = store.table()
@@ -361,7 +361,7 @@ def test_a_table_does_not_depend_on_which_run_ended_first(store: Store, tmp_path
 @pytest.mark.parametrize("name", ["out/table.parquet", "table.csv"])
 def test_an_exported_table_reads_back(store: Store, tmp_path: Path, name: str) -> None:
     _finish(store)
-    _claim(store, ME, key_of(1))
+    _lease(store, ME, key_of(1))
     path = store.export(tmp_path / name)
     read = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=COLUMNS)
     pd.testing.assert_frame_equal(read, store.table())
@@ -420,7 +420,7 @@ def test_threads_share_a_store(store: Store) -> None:
         renewing = pool.submit(renew)
         try:
             for number in range(20):
-                assert _claim(store, ME, key_of(number))
+                assert _lease(store, ME, key_of(number))
                 _finish(store, key_of(number))
         finally:
             done.set()
@@ -430,5 +430,5 @@ def test_threads_share_a_store(store: Store) -> None:
 
 def test_nan_never_reaches_the_database(store: Store) -> None:
     with pytest.raises(Exception, match="not JSON compliant"):
-        store.claim(KEY, toy_spec() | {"warmup": math.nan}, IDENTITY, ME, failed_before=None)
+        store.lease(KEY, toy_spec() | {"warmup": math.nan}, IDENTITY, ME, failed_before=None)
     assert store.status([KEY]) == {}

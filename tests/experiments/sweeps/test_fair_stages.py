@@ -10,7 +10,7 @@ import pytest
 import vxlab
 from vxlab import Candidate, FairSweep, LoRA, VeRA
 from vxlab.experiments.store.store import Store
-from vxlab.experiments.sweeps import many_runs as sweep_module
+from vxlab.experiments.sweeps import worker as worker_module
 from vxlab.experiments.sweeps.fair_stages import announce
 from vxlab.experiments.sweeps.stored import stored_sweeps
 from vxlab.views.explorers.sweep.faces import explore_sweep
@@ -111,7 +111,7 @@ def test_untuned_rates_are_told(learnt: vxlab.Comparison) -> None:
 def test_again_trains_nothing_and_gives_the_same_tables(
     learnt: vxlab.Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep_module, "train_job", None)
+    monkeypatch.setattr(worker_module, "train_job", None)
     again = compare(learnt.fair, Path(learnt.runs["folder"][0]).parents[1])
     for name in ("runs", "tuning", "summary", "pairs"):
         pd.testing.assert_frame_equal(getattr(again, name), getattr(learnt, name))
@@ -121,7 +121,7 @@ def test_again_trains_nothing_and_gives_the_same_tables(
 def test_without_training_a_finished_comparison_is_given_and_a_missing_run_is_named(
     learnt: vxlab.Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep_module, "train_job", None)
+    monkeypatch.setattr(worker_module, "train_job", None)
     again = vxlab.compare(learnt.fair, store=Path(learnt.runs["folder"][0]).parents[1], progress=False, train=False)
     pd.testing.assert_frame_equal(again.summary, learnt.summary)
     with pytest.raises(vxlab.VxlabError, match=r"lacks 2 of 2 runs: LoRA r=4 at 0.03, seed 0; LoRA r=4 at 0.0003"):
@@ -169,14 +169,14 @@ def test_ranges_grow_before_finalists_are_taken(tiny_model: str, toy_task: str, 
 def test_report_runs_that_all_diverge_are_told(
     tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute = sweep_module.train_job
+    execute = worker_module.train_job
 
     def broken(job: Any, *others: Any) -> Any:
         if job.spec.seed > 0:
             raise RuntimeError("no such luck")
         return execute(job, *others)
 
-    monkeypatch.setattr(sweep_module, "train_job", broken)
+    monkeypatch.setattr(worker_module, "train_job", broken)
     with pytest.raises(vxlab.VxlabError, match="not one of 2 report runs finished; the first failed with RuntimeError"):
         compare(fair(tiny_model, toy_task, LoRA(rank=2)), tmp_path)
 
@@ -213,14 +213,14 @@ def test_the_test_split_chooses_nothing(
 def test_a_candidate_that_always_fails_leaves_the_others(
     tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute = sweep_module.train_job
+    execute = worker_module.train_job
 
     def broken(job: Any, *others: Any) -> Any:
         if job.spec.method.name == "vera":
             raise RuntimeError("no such luck")
         return execute(job, *others)
 
-    monkeypatch.setattr(sweep_module, "train_job", broken)
+    monkeypatch.setattr(worker_module, "train_job", broken)
     result = compare(fair(tiny_model, toy_task, report_seeds=1), tmp_path)
     vera = result.summary.set_index("candidate").loc["VeRA r=4"]
     assert (vera["n"], vera["edge"]) == (0, "")
@@ -235,7 +235,7 @@ def test_where_no_run_finishes_the_reason_is_told(
     def broken(*_: Any) -> Any:
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr(sweep_module, "train_job", broken)
+    monkeypatch.setattr(worker_module, "train_job", broken)
     with pytest.raises(
         vxlab.VxlabError, match="not one of 4 runs finished; the first failed with RuntimeError: no such luck"
     ):
@@ -282,7 +282,7 @@ def test_the_plan_says_what_is_left_of_a_comparison(
             "About 4 min to go, and 2 MB to be kept in RUNS."
         )
         failed = records["report"][4]
-        store.claim(failed.key, failed.spec, failed.identity, "host:1:0.0:me", failed_before=None)
+        store.lease(failed.key, failed.spec, failed.identity, "host:1:0.0:me", failed_before=None)
         assert "6 of them are in STORE already, 2 to train" in _told(learnt, store)
         store.fail(failed.key, "host:1:0.0:me", "no luck", "")
         assert "6 of them are in STORE already, 1 failed before and is tried again, 2 to train" in _told(learnt, store)

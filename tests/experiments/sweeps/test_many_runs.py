@@ -20,7 +20,8 @@ from places import SUPPORT
 import vxlab
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.store.store import Store
-from vxlab.experiments.sweeps import many_runs as sweep_module
+from vxlab.experiments.sweeps import worker as worker_module
+from vxlab.experiments.sweeps.driver import hold_interrupts
 
 TIMED = ["step_seconds", "train_seconds", "peak_memory", "attempts", "finished_at", "folder"]
 """What differs from one training to the next."""
@@ -76,7 +77,7 @@ def test_nothing_is_trained_twice(
     first = sweep([spec, spec], tmp_path)
     assert len(first) == 2
     assert first["key"].nunique() == 1
-    monkeypatch.setattr(sweep_module, "train_job", None)
+    monkeypatch.setattr(worker_module, "train_job", None)
     again = sweep([spec], tmp_path)
     pd.testing.assert_frame_equal(again, first.iloc[:1])
     assert vxlab.run(spec, store=tmp_path).key == first["key"][0]  # one run and a sweep share a store
@@ -85,7 +86,7 @@ def test_nothing_is_trained_twice(
 def test_without_training_what_the_store_has_is_given_and_what_it_lacks_is_named(
     whole: pd.DataFrame, tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep_module, "train_job", None)
+    monkeypatch.setattr(worker_module, "train_job", None)
     specs = sweep_script.specs(tiny_model, toy_task)
     kept = Path(whole["folder"][0]).parents[1]
     pd.testing.assert_frame_equal(sweep(specs[:2], kept, train=False), whole.iloc[:2])
@@ -111,7 +112,7 @@ def test_the_model_is_loaded_once(
 def test_a_run_that_fails_is_a_row_and_the_sweep_goes_on(
     tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute = sweep_module.train_job
+    execute = worker_module.train_job
 
     def broken(job: Any, *others: Any) -> Any:
         if job.spec.seed == 1:
@@ -120,7 +121,7 @@ def test_a_run_that_fails_is_a_row_and_the_sweep_goes_on(
 
     specs = [toy_runs.spec(tiny_model, toy_task, epochs=1, seed=seed) for seed in range(3)]
     with monkeypatch.context() as patch:
-        patch.setattr(sweep_module, "train_job", broken)
+        patch.setattr(worker_module, "train_job", broken)
         table = sweep(specs, tmp_path)
     assert table["status"].tolist() == ["finished", "failed", "finished"]
     assert table["error"][1].startswith("RuntimeError: no such luck")
@@ -137,7 +138,7 @@ def test_out_of_memory_is_told_with_advice(
 
         return torch.empty(2**60)
 
-    monkeypatch.setattr(sweep_module, "train_job", greedy)
+    monkeypatch.setattr(worker_module, "train_job", greedy)
     error = sweep([toy_runs.spec(tiny_model, toy_task, epochs=1)], tmp_path)["error"][0]
     assert "out of memory" in error
     assert "batch_size" in error
@@ -164,7 +165,7 @@ def test_ctrl_c_releases_the_run_and_says_how_to_go_on(
     tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     specs = [toy_runs.spec(tiny_model, toy_task, epochs=1, seed=seed) for seed in range(2)]
-    execute = sweep_module.train_job
+    execute = worker_module.train_job
 
     def interrupted(job: Any, *others: Any) -> Any:
         if job.spec.seed == 1:
@@ -172,7 +173,7 @@ def test_ctrl_c_releases_the_run_and_says_how_to_go_on(
         return execute(job, *others)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep_module, "train_job", interrupted)
+        patch.setattr(worker_module, "train_job", interrupted)
         with pytest.raises(KeyboardInterrupt):
             vxlab.sweep(specs, store=tmp_path)
     assert "Stopped with 1 of 2 runs done. Do the same again to go on" in capsys.readouterr().out
@@ -187,7 +188,7 @@ def test_ctrl_c_waits_for_what_is_being_written() -> None:
     written = []
 
     def write() -> None:
-        with sweep_module.hold_interrupts():
+        with hold_interrupts():
             os.kill(os.getpid(), signal.SIGINT)
             written.append("all of it")
 
@@ -247,7 +248,7 @@ def test_two_drivers_share_a_sweep(whole: pd.DataFrame, tiny_model: str, toy_tas
     _two_drivers(whole, tiny_model, toy_task, str(tmp_path))
 
 
-@pytest.mark.slow  # claims on Postgres are tried in test_store.py
+@pytest.mark.slow  # leases on Postgres are tried in test_store.py
 def test_two_drivers_share_a_sweep_on_postgres(
     whole: pd.DataFrame,
     tiny_model: str,
@@ -268,7 +269,7 @@ def _two_drivers(whole: pd.DataFrame, model: str, task: str, store: str) -> None
     with Store(store) as results:
         table = results.table()
         owners = {state.owner for state in results.status(table["key"]).values()}
-    assert table["attempts"].tolist() == [1] * len(whole)  # every run was claimed once
+    assert table["attempts"].tolist() == [1] * len(whole)  # every run was leased once
     assert len(owners) == 2  # and both took part
     keys = whole["key"].tolist()
     pd.testing.assert_frame_equal(
@@ -327,7 +328,7 @@ def test_what_workers_sent_back_is_on_the_disk_before_the_store_can_fail(
         patch.setattr(Store, "finish", away)
         with pytest.raises(StoreError, match="the database has gone"):
             sweep(specs, tmp_path, engine=Batch())
-    monkeypatch.setattr(sweep_module, "train_job", None)
+    monkeypatch.setattr(worker_module, "train_job", None)
     assert set(sweep(specs, tmp_path)["status"]) == {"finished"}
 
 
@@ -337,7 +338,7 @@ def test_a_full_disk_stops_the_sweep(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sweep_module, "train_job", full)
+    monkeypatch.setattr(worker_module, "train_job", full)
     with pytest.raises(
         vxlab.VxlabError, match=r"No space left on device; free some space in .*runs. Do the same again"
     ):
@@ -355,7 +356,7 @@ def test_a_database_that_goes_in_mid_sweep_stops_it_and_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     where = server.emptied()
-    execute = sweep_module.train_job
+    execute = worker_module.train_job
     trained: list[int] = []
 
     def stopping(job: Any, *others: Any) -> Any:
@@ -367,7 +368,7 @@ def test_a_database_that_goes_in_mid_sweep_stops_it_and_loses_nothing(
 
     specs = sweep_script.specs(tiny_model, toy_task, 4)
     with monkeypatch.context() as patch:
-        patch.setattr(sweep_module, "train_job", stopping)
+        patch.setattr(worker_module, "train_job", stopping)
         store = Store(where, folder=tmp_path / "runs", patience=1, lease_seconds=3)
         try:
             with store, pytest.raises(vxlab.VxlabError, match="again"):
@@ -393,4 +394,4 @@ def test_two_runs_never_work_in_one_folder(tiny_model: str, toy_task: str, tmp_p
 def test_a_worker_with_other_data_is_refused(tiny_model: str, toy_task: str) -> None:
     spec = toy_runs.spec(tiny_model, toy_task)
     with pytest.raises(vxlab.VxlabError, match="another model, task or version of vxlab than the driver"):
-        sweep_module.work(spec, "0" * 64, "cpu", None)
+        worker_module.train_in_worker(spec, "0" * 64, "cpu", None)

@@ -1,4 +1,4 @@
-"""Hold a claim on runs while they train, so that nobody else trains them too."""
+"""Hold a lease on runs while they train, so that nobody else trains them too."""
 
 import contextlib
 import threading
@@ -14,8 +14,8 @@ POLL_SECONDS = 1.0
 
 
 @contextlib.contextmanager
-def renew_claims(store: Store) -> Iterator[str]:
-    """Give an owner of claims: a thread renews them three times in a lease, and the end releases them."""
+def hold_leases(store: Store) -> Iterator[str]:
+    """Give an owner of leases: a thread renews them three times in a lease, and the end releases them."""
     owner, done = new_owner(), threading.Event()
     thread = threading.Thread(target=_renew, args=(store, owner, done), daemon=True, name="vxlab-lease")
     thread.start()
@@ -30,18 +30,18 @@ def renew_claims(store: Store) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def claim_run(store: Store, job: Job, waiting: Callable[[], None] = lambda: None) -> Iterator[str | None]:
-    """Claim one run, waiting for whoever trains it now; give the owner, or None where the run is done.
+def lease_run(store: Store, job: Job, waiting: Callable[[], None] = lambda: None) -> Iterator[str | None]:
+    """Lease one run, waiting for whoever trains it now; give the owner, or None where the run is done.
 
     Args:
-        store: that has the claims.
+        store: that has the leases.
         job: the run.
         waiting: called every second while another trains it; what it raises ends the wait.
     """
     store.release_dead()
-    with renew_claims(store) as owner:
+    with hold_leases(store) as owner:
         asked = store.now()
-        while not store.claim(job.key, job.spec.settings(), job.identity, owner, failed_before=asked):
+        while not store.lease(job.key, job.spec.settings(), job.identity, owner, failed_before=asked):
             if store.record(job.key) is not None:
                 yield None
                 return

@@ -20,14 +20,14 @@ from vxlab.experiments.checkout import commit
 from vxlab.experiments.models.load import quiet_transformers
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.inputs import Job, Materials
-from vxlab.experiments.runs.lease import claim_run
+from vxlab.experiments.runs.lease import lease_run
 from vxlab.experiments.runs.listener import Listener, Stopped, require_listener, waiting
 from vxlab.experiments.runs.probe import fit_probe
 from vxlab.experiments.runs.recorder import best_epoch, keep_predictions, record_run, validation_rows
+from vxlab.experiments.runs.train_or_take import prepare_store, settle_training
 from vxlab.experiments.runs.trainer import AdapterTrainer, Watch, training_arguments, usable_checkpoint
 from vxlab.experiments.scoring.metrics import compute
 from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.store import run_folder
 from vxlab.experiments.store.store import Store, Where, open_store
 from vxlab.experiments.tasks.task import Task
 
@@ -37,6 +37,7 @@ def run(
     *,
     store: Where = None,
     fresh: bool = False,
+    train: bool = True,
     progress: bool = True,
     listener: Listener | None = None,
 ) -> RunRecord:
@@ -56,6 +57,7 @@ def run(
         store: a :class:`vxlab.Store`, or where one is: an SQLite file, a folder, or a database's URL; None means
             ``runs.db`` in ``VXLAB_REPORTS``, or in ``./reports``.
         fresh: train again although the store has the run, and replace its folder's files.
+        train: False takes what the store has, and raises where it lacks the run.
         progress: show a bar with the time left.
         listener: told of steps, losses and scores as they come, and asked whether to stop; None where torchrun started
             several processes.
@@ -64,13 +66,14 @@ def run(
         The record, with the folder that holds the adapter and the test predictions.
 
     Raises:
-        VxlabError: the model, the task, the targets, the device or the precision cannot be had, or the store fails; or
-            the listener stopped the run while another process trained it; or the environment names processes that
-            torchrun did not start.
+        VxlabError: the model, the task, the targets, the device or the precision cannot be had; or the store fails,
+            lacks a run that is not to be trained, or has one trained now that is to be trained again; or the listener
+            stopped the run while another process trained it; or the environment names processes that torchrun did not
+            start.
     """
     if not isinstance(spec, RunSpec):
         raise VxlabError(f"spec={checks.quote(spec)} is no vxlab.RunSpec; many runs are for vxlab.sweep or compare")
-    fresh, progress = checks.settle("fresh", fresh, bool), checks.settle("progress", progress, bool)
+    progress, (fresh, train) = checks.settle("progress", progress, bool), settle_training(fresh, train)
     require_listener(listener)
     if listener is not None and not spec.method.by_gradient:
         raise VxlabError(f"a listener hears of gradient steps, and {spec.method} takes none; leave listener out")
@@ -78,17 +81,14 @@ def run(
     job = materials.job(spec)
     with open_store(store) as results:
         folder = results.folder_of(job.key)
-        if fresh:
-            results.require_idle(job.key)
-            results.forget(job.key)
-            run_folder.clear(folder)
+        prepare_store([job], results, fresh, train)
         if hardware.processes() > 1:
             return _one_of_many(job, results, materials, progress)
         return settle_job(job, results, lambda: train_job(job, folder, materials, progress, listener), listener)
 
 
 def settle_job(job: Job, results: Store, train: Callable[[], RunRecord], listener: Listener | None = None) -> RunRecord:
-    """Return the store's record of a job; where it has none, claim the job, train it and keep what comes.
+    """Return the store's record of a job; where it has none, lease the job, train it and keep what comes.
 
     Args:
         job: the run.
@@ -100,7 +100,7 @@ def settle_job(job: Job, results: Store, train: Callable[[], RunRecord], listene
         VxlabError: as :func:`run`.
     """
     try:
-        with claim_run(results, job, waiting(listener)) as owner:
+        with lease_run(results, job, waiting(listener)) as owner:
             if owner is not None:
                 record = train()
                 if record.status == "stopped":
@@ -166,7 +166,7 @@ def _train(job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer
 
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold a run's folder: a claim may run out while its holder still trains, and two would spoil each other's files.
+    """Hold a run's folder: a lease may run out while its holder still trains, and two would spoil each other's files.
 
     The processes of torchrun share one folder by intent.
     """
@@ -185,7 +185,7 @@ def _one_of_many(job: Job, results: Store, materials: Materials, progress: bool)
         return found
     record = train_job(job, results.folder_of(job.key), materials, progress)
     if int(os.environ.get("RANK", "0")) == 0:
-        with claim_run(results, job) as owner:
+        with lease_run(results, job) as owner:
             if owner is not None:
                 results.finish(record, owner)
     return record

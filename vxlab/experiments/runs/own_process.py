@@ -33,7 +33,7 @@ _LOOK = 0.2
 def run_beside(job: Job, results: Store, listener: Listener) -> RunRecord:
     """Train a job in a process of its own, or return what the store has; wait until it is there.
 
-    The process ends with this one, however this one ends, and its claim is then free, as a killed run's is. It is deaf
+    The process ends with this one, however this one ends, and its lease is then free, as a killed run's is. It is deaf
     to Ctrl-C, which a notebook's reader means for the cell that is at work.
 
     Args:

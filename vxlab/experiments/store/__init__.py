@@ -1,1 +1,1 @@
-"""The results store: runs in a database and their folders, claimed, read, kept and looked after."""
+"""The results store: runs in a database and their folders, leased, read, kept and looked after."""

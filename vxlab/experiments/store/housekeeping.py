@@ -227,7 +227,7 @@ def _kept(folder: Path) -> str:
 
 
 def _recent(folder: Path) -> str:
-    """Return why a folder without a row is left: torchrun's processes claim a run when it ends."""
+    """Return why a folder without a row is left: torchrun's processes lease a run when it ends."""
     if folder.name.startswith(run_folder.REMOVED):
         return ""
     latest = max((path.lstat().st_mtime for path in (folder, *folder.rglob("*"))), default=0.0)

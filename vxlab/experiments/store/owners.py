@@ -1,4 +1,4 @@
-"""Who holds a claim: a process on a machine, and whether it still lives."""
+"""Who holds a lease: a process on a machine, and whether it still lives."""
 
 import os
 import secrets
@@ -16,7 +16,7 @@ _TREE = "VXLAB_BOOT"
 
 
 def new_owner() -> str:
-    """Return a name that no other claimant has: ``machine:pid:start:random``."""
+    """Return a name that no other holder has: ``machine:pid:start:random``."""
     found = _started(os.getpid())
     return f"{_machine()}:{os.getpid()}:{found or 0.0:.2f}:{secrets.token_hex(4)}"
 

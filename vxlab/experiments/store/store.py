@@ -1,4 +1,4 @@
-"""The results store: one row a run, claimed by one driver at a time, in an SQLite file or on a Postgres server."""
+"""The results store: one row a run, leased by one driver at a time, in an SQLite file or on a Postgres server."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -55,7 +55,7 @@ class Store:
         folder: where the runs' adapters, predictions and checkpoints lie, a folder a run. None: beside the SQLite
             file, by its name without its suffix, or with ``.runs`` where it has none; for a server, ``runs`` in the
             folder of reports.
-        lease_seconds: so long a claim holds unless renewed.
+        lease_seconds: so long a lease holds unless renewed.
         patience: seconds to wait for the database.
 
     Raises:
@@ -91,7 +91,7 @@ class Store:
         """Return the database's time in epoch seconds; the clocks of several drivers differ."""
         return self._database.do(lambda connection: float(connection.execute(select(clock())).scalar_one()))
 
-    def claim(
+    def lease(
         self, key: str, spec: dict[str, Any], identity: dict[str, str], owner: str, *, failed_before: float | None
     ) -> bool:
         """Take a run for ``owner`` to train, and say whether it was to be had.
@@ -116,16 +116,16 @@ class Store:
         return self._database.put(values, free, attempts=runs.c.attempts + 1)
 
     def renew(self, owner: str) -> None:
-        """Let an owner's claims hold for another ``lease_seconds`` from now."""
+        """Let an owner's leases hold for another ``lease_seconds`` from now."""
         self._database.change(_held_by(owner), lease=clock() + self.lease_seconds)
 
     def release(self, owner: str, key: str | None = None) -> None:
-        """Give up an owner's claim on a run, by default all its claims: anyone may claim them."""
+        """Give up an owner's lease on a run, by default all its leases: anyone may take them."""
         held = _held_by(owner)
         self._database.change(held if key is None else and_(held, runs.c.key == key), lease=0.0, owner=None)
 
     def release_dead(self) -> None:
-        """Give up the claims of this machine's processes that no longer live, without waiting for their leases."""
+        """Give up the leases of this machine's processes that no longer live, without waiting for their end."""
         query = select(runs.c.owner).where(runs.c.status == "running", runs.c.owner.is_not(None)).distinct()
         for owner in self._database.do(lambda connection: list(connection.execute(query).scalars())):
             if is_dead(owner):
@@ -135,7 +135,7 @@ class Store:
         """Keep a run's record and its predictions, which are read from its folder.
 
         The first that comes is kept: a driver that was thought dead writes nothing over another's row. The run need
-        not have been claimed: a record from an earlier store's folder may be put in.
+        not have been leased: a record from an earlier store's folder may be put in.
         """
         file = record.folder / PREDICTIONS_FILE
         predictions = record.kept or (file.read_bytes() if file.is_file() else None)
@@ -147,7 +147,7 @@ class Store:
         self._database.put(values, runs.c.status.not_in(ENDED), attempts=runs.c.attempts)
 
     def fail(self, key: str, owner: str, error: str, traceback: str) -> None:
-        """Keep why a claimed run failed; nothing changes where ``owner`` no longer holds it."""
+        """Keep why a leased run failed; nothing changes where ``owner`` no longer holds it."""
         told = {"error": _storable(error), "traceback": _storable(traceback)}
         self._database.change(and_(_held_by(owner), runs.c.key == key), status="failed", at=clock(), lease=None, **told)
 
@@ -169,11 +169,11 @@ class Store:
         if row is not None and row.status == "running" and row.owner and row.lease >= now:
             raise VxlabError(
                 f"run {key[:12]} is being trained by {place_of(row.owner)}; wait until it ends, or end that process "
-                f"(without a sign of life its claim ends in {row.lease - now:.0f} s)"
+                f"(without a sign of life its lease ends in {row.lease - now:.0f} s)"
             )
 
     def forget(self, key: str, owner: str | None = None) -> None:
-        """Delete a run's row, with ``owner`` only where that holds its claim.
+        """Delete a run's row, with ``owner`` only where that holds its lease.
 
         Its folder stays, and a finished run that lies there is taken up again by whoever asks for it next:
         :meth:`remove` deletes both.
@@ -252,7 +252,7 @@ class Store:
         ``weights`` and ``data`` are the first digits of fingerprints of what ``model`` and ``task`` stood for: group by
         them, too, for a name may stand for several. ``validation`` and ``test`` are of the task's first metric at the
         chosen epoch, as fractions. ``status`` is ``finished``, ``diverged``,
-        ``failed``, ``running``, or ``stopped``: claimed, and given up or left by its driver.
+        ``failed``, ``running``, or ``stopped``: leased, and given up or left by its driver.
 
         Args:
             keys: of the runs wanted; None takes all.

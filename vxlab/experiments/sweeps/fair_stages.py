@@ -9,11 +9,13 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.engines import Engine, make_engine
 from vxlab.experiments.method_names import family_name
 from vxlab.experiments.runs.inputs import Job, fresh_materials
-from vxlab.experiments.runs.lease import renew_claims
+from vxlab.experiments.runs.lease import hold_leases
+from vxlab.experiments.runs.train_or_take import prepare_store, settle_training
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.store import Store, Where, open_store
 from vxlab.experiments.sweeps.comparison import Comparison, gather
-from vxlab.experiments.sweeps.many_runs import all_specs, drive, jobs_of, require_trained
+from vxlab.experiments.sweeps.driver import drive
+from vxlab.experiments.sweeps.many_runs import all_specs, jobs_of
 from vxlab.experiments.sweeps.plan import check_fit, plan_runs
 from vxlab.experiments.sweeps.progress import SweepProgress
 from vxlab.experiments.sweeps.protocol import FairSweep
@@ -42,6 +44,7 @@ def compare(
     engine: "str | Engine" = "inline",
     workers: int | None = None,
     progress: bool = True,
+    fresh: bool = False,
     train: bool = True,
 ) -> Comparison:
     """Carry out a fair sweep: tune every candidate with the same budget, and report the chosen on fresh seeds.
@@ -55,6 +58,7 @@ def compare(
         engine: ``inline``, ``processes`` or ``ray``, as :func:`vxlab.sweep` takes it.
         workers: runs at a time, where the engine runs several.
         progress: say what is to be done and how long it takes, and show how far it is.
+        fresh: train again what the store has, and replace it; killed, it goes on without this.
         train: False takes what the store has, and raises where it lacks a run.
 
     Raises:
@@ -62,10 +66,10 @@ def compare(
     """
     if not isinstance(fair, FairSweep):
         raise VxlabError(f"fair={quote(fair)} is no vxlab.FairSweep; for a list of runs call vxlab.sweep")
-    progress, train = settle("progress", progress, bool), settle("train", train, bool)
-    with open_store(store) as results, renew_claims(results) as owner, make_engine(engine, workers=workers) as pool:
+    progress, (fresh, train) = settle("progress", progress, bool), settle_training(fresh, train)
+    with open_store(store) as results, hold_leases(results) as owner, make_engine(engine, workers=workers) as pool:
         fresh_materials()
-        stages = _Stages(fair, results, pool, progress, owner, train)
+        stages = _Stages(fair, results, pool, progress, owner, fresh, train)
         told = stages.announce()
         if progress and train:
             print(told)
@@ -112,16 +116,26 @@ class _Stages:
     """The stages of one comparison: each a list of runs that follows from the one before."""
 
     def __init__(
-        self, fair: FairSweep, results: Store, engine: Engine, progress: bool, owner: str, train: bool = True
+        self,
+        fair: FairSweep,
+        results: Store,
+        engine: Engine,
+        progress: bool,
+        owner: str,
+        fresh: bool = False,
+        train: bool = True,
     ) -> None:
         self.fair, self.results, self.engine, self.progress, self.owner = fair, results, engine, progress, owner
-        self.may_train = train
+        self.fresh, self.may_train = fresh, train
+        self.prepared: set[str] = set()
         self.foresees = False
         self.placed: dict[tuple[str, str, str], Placed] = {}
 
     def announce(self) -> str:
         """Refuse what does not fit, and return what is to come."""
-        check_fit(jobs_of([spec for _, spec in [*self._grid({}), *self.fair.fixed().items()]], self.engine))
+        jobs = jobs_of([spec for _, spec in [*self._grid({}), *self.fair.fixed().items()]], self.engine)
+        check_fit(jobs)
+        self._prepare(jobs)
         if not self.progress:
             return ""
         ahead = _Stages(self.fair, self.results, self.engine, progress=False, owner="")
@@ -207,11 +221,16 @@ class _Stages:
                 raise _UndecidedError(description)
             return
         lacking = [each.job for place, each in new.items() if place not in self.placed]
-        if not self.may_train:
-            require_trained(lacking, self.results)
+        self._prepare(lacking)
         with SweepProgress(len({job.key for job in lacking}), self.progress and bool(lacking), description) as show:
             drive(lacking, self.results, self.engine, show, self.owner)
         self.placed |= new
+
+    def _prepare(self, jobs: Sequence[Job]) -> None:
+        """See once that the store has a run, or does not have it, as is wanted."""
+        new = [job for job in jobs if job.key not in self.prepared]
+        prepare_store(new, self.results, self.fresh, self.may_train)
+        self.prepared |= {job.key for job in new}
 
     def _tuning(self, seeds: int) -> "pd.DataFrame":
         return tuning_table(self._of_stage("tuning"), seeds)

@@ -10,7 +10,7 @@ from vxlab.adapters.methods.imports import import_methods
 from vxlab.checks import quote, require_known, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.sweeps.many_runs import grid
+from vxlab.experiments.sweeps.grid import grid
 from vxlab.experiments.sweeps.plain_yaml import read_yaml
 from vxlab.experiments.sweeps.protocol import Candidate, FairSweep
 

@@ -504,7 +504,7 @@ def test_an_empty_store_says_what_to_do(tmp_path, interactive):
 
 def test_a_store_of_runs_that_have_not_ended_says_so(tmp_path):
     with Store(tmp_path) as store:
-        store.claim(toy_records.key_of(1), toy_records.toy_spec(), toy_records.IDENTITY, ME, failed_before=None)
+        store.lease(toy_records.key_of(1), toy_records.toy_spec(), toy_records.IDENTITY, ME, failed_before=None)
         store.fail(toy_records.key_of(1), ME, "out of memory", "")
         live = explore_sweep(store, interactive=True)
     assert "has no run that ended yet (1 failed)" in live.words.value

@@ -1,0 +1,137 @@
+"""Drive a list of runs to their end: lease each, have an engine train it, and write it down as soon as it ends."""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.engines import Engine, Outcome
+from vxlab.experiments.record import RunRecord
+from vxlab.experiments.runs.inputs import Job
+from vxlab.experiments.runs.lease import POLL_SECONDS
+from vxlab.experiments.store.store import ENDED, Store
+from vxlab.experiments.sweeps.progress import RESUME, SweepProgress
+from vxlab.experiments.sweeps.worker import receive_files, train_in_worker
+
+_DEATHS = 3
+"""So many workers may die at a run before it counts as failed, where the engine itself tries nothing again."""
+
+_DISK_IS_FULL = ("No space left on device", "Disk quota exceeded")
+
+
+def drive(jobs: Sequence[Job], results: Store, engine: Engine, show: SweepProgress, owner: str) -> None:
+    """Have the engine train the jobs that nobody has trained, and write each as it ends.
+
+    Args:
+        jobs: the runs; one that occurs twice is trained once.
+        results: the store.
+        engine: entered.
+        show: entered.
+        owner: of the leases, from :func:`hold_leases`.
+
+    Raises:
+        VxlabError: the store fails for longer than its patience, or a disk is full; what has finished is kept.
+    """
+    results.release_dead()
+    _Drive(jobs, results, engine, show, owner).until_done()
+
+
+@contextlib.contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Let Ctrl-C wait until what is being written is written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[Any] = []
+    before = signal.signal(signal.SIGINT, lambda *event: came.append(event))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
+class _Drive:
+    """One driver at work on a list of jobs, perhaps beside others."""
+
+    def __init__(self, jobs: Sequence[Job], results: Store, engine: Engine, show: SweepProgress, owner: str) -> None:
+        self.waiting = {job.key: job for job in jobs}
+        self.running: dict[str, Job] = {}
+        self.deaths: dict[str, int] = {}
+        self.results, self.engine, self.show, self.owner = results, engine, show, owner
+        self.started = results.now()
+
+    def until_done(self) -> None:
+        """Submit, settle and wait until no job is left, by whomever it was trained."""
+        while self.waiting or self.running:
+            self._submit()
+            self.show.running(len(self.running), elsewhere=len(self.waiting) if not self.running else 0)
+            if self.running:
+                self._settle_all(self.engine.finished(timeout=POLL_SECONDS))
+            elif self.waiting:
+                time.sleep(POLL_SECONDS)
+
+    def _submit(self) -> None:
+        """Lease waiting jobs while the engine has room; those done, here before or elsewhere, leave the list."""
+        states = self.results.status(list(self.waiting))
+        room = self.engine.slots - len(self.running)
+        for key, job in list(self.waiting.items()):
+            state = states.get(key)
+            if state is not None and (state.status in ENDED or (state.status == "failed" and state.at >= self.started)):
+                self._leave(key, state.status, state.error or "")
+            elif room > 0 and self._lease(job):
+                room -= 1
+                self.running[key] = self.waiting.pop(key)
+                folder = str(self.results.folder_of(key)) if self.engine.shared_files else None
+                self.engine.submit(key, train_in_worker, job.spec, key, job.device, folder)
+
+    def _lease(self, job: Job) -> bool:
+        found = RunRecord.whole(self.results.folder_of(job.key), job.key)
+        leased = self.results.lease(job.key, job.spec.settings(), job.identity, self.owner, failed_before=self.started)
+        if leased and found is not None:
+            self._keep(found)  # trained before a driver could write it down
+            self._leave(job.key, found.status)
+            return False
+        return leased
+
+    def _leave(self, key: str, status: str, error: str = "") -> None:
+        """Take a job off the list that was done before, or elsewhere."""
+        self.show.done(self.waiting.pop(key), status, lambda: self.results.record(key), error, here=False)
+
+    def _settle_all(self, outcomes: list[Outcome]) -> None:
+        """Write what workers sent back to the disk first: a store that fails at one run loses none of the others."""
+        with hold_interrupts():
+            for outcome in outcomes:
+                if not outcome.error:
+                    receive_files(self.results.folder_of(outcome.key), outcome.value)
+        for outcome in outcomes:
+            self._settle(self.running.pop(outcome.key), outcome)
+
+    def _settle(self, job: Job, outcome: Outcome) -> None:
+        if any(words in outcome.error for words in _DISK_IS_FULL):
+            raise VxlabError(f"{outcome.error}; free some space in {self.results.folder}. {RESUME}")
+        if outcome.lost and self._may_try_again(job.key):
+            self.results.release(self.owner, job.key)
+            self.waiting[job.key] = job
+            return
+        record = None if outcome.error else RunRecord.load(self.results.folder_of(job.key))
+        if record is None:
+            error = outcome.error or f"its worker wrote no record into {self.results.folder_of(job.key)}; is it shared?"
+            with hold_interrupts():
+                self.results.fail(job.key, self.owner, error, outcome.traceback)
+            self.show.done(job, "failed", lambda: None, error)
+        else:
+            self._keep(record)
+            self.show.done(job, record.status, lambda: record)
+
+    def _keep(self, record: RunRecord) -> None:
+        with hold_interrupts():
+            self.results.finish(record, self.owner)
+
+    def _may_try_again(self, key: str) -> bool:
+        self.deaths[key] = self.deaths.get(key, 0) + 1
+        return self.deaths[key] < _DEATHS and not self.engine.retries

@@ -1,0 +1,56 @@
+"""A grid of runs: every combination of methods, layers, learning rates and seeds."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from itertools import product
+from typing import Any
+
+from vxlab.adapters import Method
+from vxlab.checks import require_known, settle, settle_list
+from vxlab.experiments.spec import RunSpec
+
+
+def grid(
+    methods: Iterable[Method],
+    *,
+    learning_rates: Iterable[float],
+    head_learning_rates: Iterable[float] = (5e-3,),
+    targets: Iterable[str | tuple[str, ...]] = ("query-value",),
+    seeds: Iterable[int] = (0,),
+    **settings: Any,
+) -> list[RunSpec]:
+    """Return a run for every combination: methods × targets × learning rates × head learning rates × seeds.
+
+    Ranks are part of the methods. A grid alone tunes nothing: :class:`FairSweep` chooses on validation and reports on
+    fresh seeds.
+
+    Args:
+        methods: such as ``[vxlab.LoRA(rank=r) for r in (2, 8)]``.
+        learning_rates: of the adapter.
+        head_learning_rates: of the task head.
+        targets: target sets, as :func:`vxlab.attach` takes them.
+        seeds: of the runs.
+        settings: further fields of :class:`RunSpec`, for all.
+
+    >>> from vxlab import LoRA
+    >>> len(grid([LoRA(rank=2), LoRA(rank=8)], learning_rates=[1e-3, 1e-2], seeds=range(5)))
+    20
+    """
+    decided = ("method", "learning_rate", "head_learning_rate", "seed", "targets")
+    require_known(settings, [each.name for each in fields(RunSpec) if each.name not in decided], "grid has no field")
+    each_method = settle_list("methods", methods, Method, "methods, such as [vxlab.LoRA(rank=8)]")
+    rates, heads = (
+        settle(name, given, tuple[float, ...])
+        for name, given in (("learning_rates", learning_rates), ("head_learning_rates", head_learning_rates))
+    )
+    every = product(each_method, _target_sets(targets), rates, heads, settle("seeds", seeds, tuple[int, ...]))
+    return [
+        RunSpec(method=method, targets=layers, learning_rate=rate, head_learning_rate=head, seed=seed, **settings)
+        for method, layers, rate, head, seed in every
+    ]
+
+
+def _target_sets(targets: Any) -> list[Any]:
+    """Return target sets: each item of a list is one, and a text alone."""
+    several = isinstance(targets, Iterable) and not isinstance(targets, str | Mapping)
+    return [settle("targets", each, str | tuple[str, ...]) for each in (targets if several else [targets])]
