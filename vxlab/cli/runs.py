@@ -80,12 +80,12 @@ def _with_store(command: "Callable[[argparse.Namespace, Store], int]", arguments
 
 
 def _list(arguments: argparse.Namespace, store: "Store") -> int:
-    from vxlab.experiments.provenance.identities import tell_apart
+    from vxlab.experiments.provenance.identities import name_weights_and_data
     from vxlab.experiments.provenance.mixed_runs import describe_mixture
     from vxlab.experiments.store.housekeeping import runs_table
 
     table = runs_table(store, **{name: getattr(arguments, name) for name in _FILTERS})
-    apart = tell_apart(table)
+    apart = name_weights_and_data(table)
     rows = [
         {
             "key": row["key"][:12], "status": row["status"], "task": Path(row["task"]).name,

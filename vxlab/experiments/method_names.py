@@ -1,7 +1,7 @@
 """What a method is called in tables and figures."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vxlab.adapters import METHODS, Method
@@ -107,6 +107,28 @@ def layers(method: Method | Mapping[str, Any], targets: str | Sequence[str]) -> 
     if kind is not None and not kind.on_layers:  # METHODS lacks PEFT's, which all go on layers
         return NO_LAYERS
     return targets if isinstance(targets, str) else ", ".join(targets)
+
+
+def usual_settings(method: Method | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a method comes with: its defaults; none of PEFT's methods, and of no required setting.
+
+    >>> usual_settings({"name": "vera", "rank": 8})["d_initial"]
+    0.1
+    """
+    kind = method if isinstance(method, Method) else METHODS.get(method["name"])
+    fields = dataclasses.fields(kind) if kind is not None else ()
+    return {each.name: each.default for each in fields if each.default is not dataclasses.MISSING}
+
+
+def tell_apart(settings: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the settings in which some candidates differ; None is as good as lacking.
+
+    >>> tell_apart([{"rank": 8, "alpha": 8}, {"rank": 8, "alpha": 16, "seed": 1}])
+    ['alpha', 'seed']
+    """
+    every = list(settings)
+    names = dict.fromkeys(name for each in every for name in each)
+    return [name for name in names if any(each.get(name) != every[0].get(name) for each in every)]
 
 
 def rank_of(method: Method | Mapping[str, Any]) -> int | None:

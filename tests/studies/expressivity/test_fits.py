@@ -11,10 +11,10 @@ import toy_records as toy
 from vxlab import Store, VxlabError
 from vxlab.analysis.fitting import fit_lora
 from vxlab.analysis.update import FullUpdate
+from vxlab.experiments.runs.trained import finished_run
 from vxlab.studies.claims import CONSISTENT, CONTRADICTS
 from vxlab.studies.expressivity.claims import equal_parameters, error_summary, figure_6_claims, real_findings
 from vxlab.studies.expressivity.fits import (
-    finished_run,
     layer_vera_ranks,
     random_errors,
     real_errors,
@@ -204,7 +204,7 @@ def test_a_run_that_did_not_finish_is_refused(tmp_path):
     store = Store(tmp_path)
     record = toy.stored_record(store.folder, toy.key_of(1), status="diverged")
     row = pd.Series({"key": record.key, "label": "Full", "status": "failed", "error": "out of memory."})
-    with pytest.raises(VxlabError, match=f"run {record.key[:12]} diverged, so its weights say nothing; lower its"):
+    with pytest.raises(VxlabError, match=rf"run {record.key[:12]}\) diverged, so its update says nothing; lower its"):
         run_errors(record)
     with pytest.raises(VxlabError, match=r"Full \(failed\) has no result: out of memory. Mend the cause and run again"):
         finished_run(row, store)

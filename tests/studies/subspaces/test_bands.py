@@ -98,7 +98,7 @@ def test_what_is_no_trained_run_is_refused_in_words(lora, tiny_model, tmp_path):
     with pytest.raises(vxlab.VxlabError, match="run is of type str, not a trained run"):
         whereabouts({"x": "ab12"}, store=tmp_path)
     diverged = dataclasses.replace(lora, status="diverged")
-    with pytest.raises(vxlab.VxlabError, match=r"\(LoRA r=3\) diverged, so its update says nothing; lower"):
+    with pytest.raises(vxlab.VxlabError, match=r"LoRA, seed 0 \(run .+\) diverged, so its update says nothing; lower"):
         whereabouts({"x": diverged}, store=tmp_path)
     head = moved_run(tmp_path / "head", tiny_model, vxlab.Head())
     with pytest.raises(vxlab.VxlabError, match=r"\(head\) has no updates in factors"):

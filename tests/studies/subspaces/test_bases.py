@@ -179,11 +179,15 @@ def test_a_split_without_later_batches_is_judged_without_the_gradients_basis(rec
 def test_runs_that_did_not_finish_are_refused_in_words(records):
     store, runs = records
     lost = vxlab.RunRecord(**{**vars(runs["LoRA"]), "status": "diverged"})
-    with pytest.raises(vxlab.VxlabError, match=r"LoRA r=\d+\) diverged, so its update says nothing"):
+    with pytest.raises(vxlab.VxlabError, match=r"LoRA, seed 0 \(run \w+\) diverged, so its update says nothing"):
         whereabouts({**runs, "LoRA": lost}, store=store)
-    table = pd.DataFrame({"key": [each.key for each in runs.values()], "status": "finished", "error": None})
+    table = pd.DataFrame(
+        {"key": [each.key for each in runs.values()], "status": "finished", "label": "any", "error": None}
+    )
     found = finished_runs(table, ["a", "b"], store=store)
     assert [record.key for record in found.values()] == list(table["key"])
-    failed = pd.DataFrame({"key": ["0" * 64], "status": ["failed"], "error": ["MemoryError: out of memory"]})
-    with pytest.raises(vxlab.VxlabError, match="the run of full failed, so there is nothing to look at: MemoryError"):
+    failed = pd.DataFrame(
+        {"key": ["0" * 64], "status": ["failed"], "label": ["full"], "error": ["MemoryError: out of memory"]}
+    )
+    with pytest.raises(vxlab.VxlabError, match=r"full \(failed\) has no result: MemoryError"):
         finished_runs(failed, ["full"], store=store)

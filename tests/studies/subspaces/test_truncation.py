@@ -155,5 +155,5 @@ def test_what_cannot_be_cut_is_refused_in_words(record, store, tiny_model, toy_t
     with pytest.raises(vxlab.VxlabError, match="'upper' is an unknown band"):
         truncated_answers(record, bands=["upper"], store=store)
     lora = vxlab.RunRecord(**{**vars(record), "spec": {**record.spec, "method": {"name": "lora"}}})
-    with pytest.raises(vxlab.VxlabError, match=r"is a finished run of lora; truncation needs a finished run of Full"):
+    with pytest.raises(vxlab.VxlabError, match=r"is of lora; truncation needs a run of Full"):
         truncated_answers(lora, store=store)

@@ -46,7 +46,7 @@ def own_identity(identity: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in versions_of(identity).items() if name not in _OF_ALL}
 
 
-def tell_apart(table: "pd.DataFrame") -> "pd.Series[str]":
+def name_weights_and_data(table: "pd.DataFrame") -> "pd.Series[str]":
     """Return for each run the weights and the data in which runs of its model's and task's names differ; "" for none.
 
     A task's data have another fingerprint at another number of training examples. So data tell runs apart where runs
@@ -58,7 +58,7 @@ def tell_apart(table: "pd.DataFrame") -> "pd.Series[str]":
     >>> import pandas as pd
     >>> runs = pd.DataFrame({"task": "sst2", "model": "minilm", "train_examples": 10, "data": "2c3d",
     ...                      "weights": ["0a", "0a", "1b"]})
-    >>> list(tell_apart(runs))
+    >>> list(name_weights_and_data(runs))
     ['weights 0a', 'weights 0a', 'weights 1b']
     """
     import pandas as pd

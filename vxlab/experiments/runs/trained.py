@@ -12,11 +12,12 @@ from vxlab.adapters.core.layer import linear_weight
 from vxlab.adapters.core.roles import role_of
 from vxlab.analysis.update import FullUpdate, Update
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import family_name, method_label
+from vxlab.experiments.method_names import family_name
 from vxlab.experiments.models.load import load_model, model_source, name_labels
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.probe_model import load_probed
 from vxlab.experiments.spec import RunSpec
+from vxlab.experiments.store.store import Where, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,25 @@ def load_trained(record: RunRecord) -> nn.Module:
     return load_probed(base, adapter).eval() if record.probe else load_adapter(base, adapter).eval()
 
 
+def finished_run(row: "Mapping[Any, Any] | pd.Series[Any]", store: Where = None) -> RunRecord:
+    """Return the record of a run that a sweep's table has.
+
+    Args:
+        row: of what :func:`vxlab.sweep` returns.
+        store: as :func:`vxlab.run` takes it.
+
+    Raises:
+        VxlabError: the run failed, and why; or it did not finish.
+    """
+    with open_store(store) as results:
+        record = results.record(row["key"])
+    if record is None:
+        why = str(row["error"]).rstrip(".") if isinstance(row["error"], str) else "its record is not in the store"
+        raise VxlabError(f"{row['label']} ({row['status']}) has no result: {why}. Mend the cause and run again")
+    require_finished(record)
+    return record
+
+
 def require_updates(record: object, name: str = "run") -> None:
     """Raise unless a value is the record of a run that finished and may have trained the backbone.
 
@@ -54,15 +74,20 @@ def require_updates(record: object, name: str = "run") -> None:
             f"{name} is {'None' if record is None else f'of type {type(record).__name__}'}, not a trained run; give "
             "what vxlab.run(spec) returned, or vxlab.Store().record(key) with a key from its table()"
         )
-    if record.status != "finished":
-        raise VxlabError(
-            f"run {record.key[:12]} ({method_label(record.spec['method'])}) {record.status}, so its update says "
-            "nothing; lower its learning rate and train again"
-        )
+    require_finished(record)
     if record.probe:
         raise VxlabError(
             f"run {record.key[:12]} is of a probe, which trains nothing in the backbone, so there is no update to look "
             "at; give a run of LoRA, VeRA, LoRA-XS, LiDB, of a family of yours or of full fine-tuning"
+        )
+
+
+def require_finished(record: RunRecord) -> None:
+    """Raise VxlabError unless a run finished: what the others trained says nothing."""
+    if record.status != "finished":
+        raise VxlabError(
+            f"{describe_run(record)} {record.status}, so its update says nothing; lower its learning rate and train "
+            "again"
         )
 
 

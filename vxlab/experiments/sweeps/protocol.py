@@ -10,7 +10,7 @@ from typing import Any
 from vxlab.adapters import Head, Method
 from vxlab.checks import quote, require_known, settle_fields, settle_list
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import layers, method_label
+from vxlab.experiments.method_names import layers, method_label, tell_apart, usual_settings
 from vxlab.experiments.spec import RunSpec
 
 CENTRES: dict[str, float] = {
@@ -20,9 +20,6 @@ CENTRES: dict[str, float] = {
 """Middle of the learning rates tried, by method, where a candidate names none: what works for MiniLM on short texts
 (benchmarks/scores.py); BitFit, DoRA and AdaLoRA start from LoRA's, and LiDB from a third of what was best of 2e-3 to
 6e-2 in 100 steps, as LoRA does. Of PEFT's other methods no rate is known here."""
-
-
-_NO_DEFAULT = object()
 
 
 @dataclass(frozen=True)
@@ -264,17 +261,13 @@ def _told(candidate: Candidate, candidates: Sequence[Candidate], usual: bool) ->
         usual: also what is the method's own default, where several settings differ, and the middle of the rates.
     """
     name, mine = method_label(candidate.method), _details(candidate)
-    same = [_details(each) for each in candidates if method_label(each.method) == name]
-    differing = [key for key in mine if any(other.get(key) != mine[key] for other in same)]
+    apart = tell_apart(_details(each) for each in candidates if method_label(each.method) == name)
+    differing = [key for key in mine if key in apart]
     if not usual and len(set(differing) - {"targets", "centre"}) > 1:
-        defaults = _defaults(candidate.method)
-        differing = [key for key in differing if mine[key] != defaults.get(key, _NO_DEFAULT)]
+        defaults = usual_settings(candidate.method)
+        differing = [key for key in differing if key not in defaults or mine[key] != defaults[key]]
     differing = [key for key in differing if usual or key != "centre"]
     return ", ".join([name, *(_shown(key, mine[key]) for key in differing)])
-
-
-def _defaults(method: Method) -> dict[str, Any]:
-    return {each.name: each.default for each in dataclasses.fields(method)}
 
 
 def _details(candidate: Candidate) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """The sweeps that a store holds: its runs of one task and model, in a comparison's tables."""
 
-import dataclasses
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,8 +11,8 @@ import numpy as np
 from vxlab.adapters.core.own_home import METHODS
 from vxlab.experiments.candidates.held_out import HeldOut, held_out_of
 from vxlab.experiments.candidates.pairs import Pair, pairs_table
-from vxlab.experiments.method_names import family_name, layers, method_label, rank_of
-from vxlab.experiments.provenance.identities import tell_apart, versions_of
+from vxlab.experiments.method_names import family_name, layers, method_label, rank_of, tell_apart, usual_settings
+from vxlab.experiments.provenance.identities import name_weights_and_data, versions_of
 from vxlab.experiments.provenance.mixed_runs import describe_mixture
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.store.store import ENDED, Store
@@ -84,7 +83,7 @@ def stored_sweeps(results: Store) -> list[SweepTables]:
     found = {key: results.record(key) for key in ended}
     records = {key: record for key, record in found.items() if record is not None}
     table["items"] = [records[key].task["rows"].get("test", 0) if key in records else 0 for key in table["key"]]
-    table["apart"] = tell_apart(table)
+    table["apart"] = name_weights_and_data(table)
     sweeps = []
     for (task, model, apart), own in table.groupby(["task", "model", "apart"], sort=False):
         sizes = sorted(set(own["items"]) - {0})
@@ -133,23 +132,18 @@ def _sweep(name: str, rows: "pd.DataFrame", records: Mapping[str, RunRecord], re
 def _with_candidates(rows: "pd.DataFrame", records: Mapping[str, RunRecord]) -> "pd.DataFrame":
     """Add ``candidate``, and ``method`` as shown, with the settings that tell apart what one label would hide."""
     described = {key: _settings(record) for key, record in records.items()}
-    apart = _telling(described)
+    apart = _differing(described.values())
     names, methods = [], []
     for key, said, method in zip(rows["key"], rows["label"], rows["method"], strict=True):
-        settings = described.get(key, {})
-        told = [f"{name}={settings[name]}" for name in settings if name in apart.get(method, set()) - {"targets"}]
-        if len(apart.get(method, set()) - {"targets"}) > 1:  # many would hide what is unusual
-            told = [each for each in told if each not in _usual(method)]
-        places = [settings["targets"]] if settings and "targets" in apart[method] else []
+        settings, differing = described.get(key, {}), apart.get(method, set())
+        several = len(differing - {"targets"}) > 1  # which would hide what is unusual
+        usual = {name: _text(value) for name, value in usual_settings({"name": method}).items()} if several else {}
+        told = [f"{name}={value}" for name, value in settings.items()
+                if name in differing - {"targets"} and value != usual.get(name)]  # fmt: skip
+        places = [settings["targets"]] if settings and "targets" in differing else []
         methods.append(", ".join([family_name({"name": method}), *told]))
         names.append(", ".join([said, *told, *places]))
     return without_repeats(rows.assign(candidate=names, method=methods))
-
-
-def _usual(method: str) -> set[str]:
-    """Return a method's own defaults, as a name would show them."""
-    fields = dataclasses.fields(METHODS[method]) if method in METHODS else ()
-    return {f"{each.name}={_text(each.default)}" for each in fields if each.default is not dataclasses.MISSING}
 
 
 def _settings(record: RunRecord) -> dict[str, str]:
@@ -174,16 +168,15 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _telling(described: Mapping[str, Mapping[str, str]]) -> dict[str, set[str]]:
+def _differing(described: Iterable[Mapping[str, str]]) -> dict[str, set[str]]:
     """Return for each method the settings in which candidates of one label differ."""
     by_label: dict[tuple[str, str], list[Mapping[str, str]]] = {}
-    for settings in described.values():
+    for settings in described:
         by_label.setdefault((settings["name"], settings["label"]), []).append(settings)
-    telling: dict[str, set[str]] = {name: set() for name, _ in by_label}
+    differing: dict[str, set[str]] = {}
     for (name, _), same in by_label.items():
-        keys = set().union(*same)
-        telling[name] |= {key for key in keys if len({settings.get(key) for settings in same}) > 1}
-    return telling
+        differing.setdefault(name, set()).update(tell_apart(same))
+    return differing
 
 
 def _is_fixed(record: RunRecord | None) -> bool:

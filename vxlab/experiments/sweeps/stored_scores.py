@@ -10,7 +10,12 @@ from vxlab.adapters import METHODS
 from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pareto import pareto_front
 from vxlab.experiments.method_names import family_name, method_label
-from vxlab.experiments.provenance.identities import own_identity, shared_identity, shared_versions, tell_apart
+from vxlab.experiments.provenance.identities import (
+    name_weights_and_data,
+    own_identity,
+    shared_identity,
+    shared_versions,
+)
 from vxlab.experiments.provenance.mixed_runs import device_of
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.metrics import interval
@@ -172,7 +177,7 @@ def _with_apart(table: "pd.DataFrame") -> "pd.DataFrame":
     shown = table[computed].where(several, "")
     return table.assign(
         family=_joined(table["family"], *(shown[name] for name in computed)),
-        model=_joined(table["model"], tell_apart(table)),
+        model=_joined(table["model"], name_weights_and_data(table)),
     )
 
 
@@ -240,7 +245,7 @@ def _largest_study(runs: "pd.DataFrame") -> "tuple[pd.DataFrame, str]":
     first = same.iloc[0]
     alike = runs[runs["task"] == first["task"]]
     computed = [str(first[name]) for name in ("precision", "computed_by") if alike[name].nunique() > 1]
-    told = filter(None, [tell_apart(runs)[same.index[0]], *computed])
+    told = filter(None, [name_weights_and_data(runs)[same.index[0]], *computed])
     return same.reset_index(drop=True), ", ".join(told)
 
 

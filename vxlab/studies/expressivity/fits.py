@@ -15,8 +15,7 @@ from vxlab.analysis.fitting import fit_lidb, fit_lora_xs, lora_errors
 from vxlab.analysis.fitting_vera import ROUNDS, STARTS, fit_vera
 from vxlab.errors import VxlabError
 from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import base_weights, block_and_role, full_updates
-from vxlab.experiments.store.store import Where, open_store
+from vxlab.experiments.runs.trained import base_weights, block_and_role, full_updates, require_finished
 
 Shape = tuple[int, int]
 """(out, in)"""
@@ -122,7 +121,7 @@ def run_errors(
     Raises:
         VxlabError: the run did not finish, is of another method, or there is no such layer in these blocks.
     """
-    _require_finished(record)
+    require_finished(record)
     weights = base_weights(record, layers)
     chosen = [layer for layer in weights if blocks is None or block_and_role(layer)[0] in blocks]
     if not chosen:
@@ -133,25 +132,6 @@ def run_errors(
     fits = {"ΔW": {layer: changed[layer].to_matrix() for layer in chosen}, "W": W}
     tables = [real_errors(targets, W, **search).assign(target=name) for name, targets in fits.items()]
     return pd.concat(tables, ignore_index=True)
-
-
-def finished_run(row: "pd.Series[Any]", store: Where = None) -> RunRecord:
-    """Return the record of a run that a sweep's table has.
-
-    Args:
-        row: of what :func:`vxlab.sweep` returns.
-        store: as :func:`vxlab.run` takes it.
-
-    Raises:
-        VxlabError: the run failed, and why; or it did not finish.
-    """
-    with open_store(store) as results:
-        record = results.record(row["key"])
-    if record is None:
-        why = str(row["error"]).rstrip(".") if pd.notna(row["error"]) else "its record is not in the store"
-        raise VxlabError(f"{row['label']} ({row['status']}) has no result: {why}. Mend the cause and run again")
-    _require_finished(record)
-    return record
 
 
 def layer_vera_ranks(shapes: Sequence[Shape]) -> list[int]:
@@ -245,14 +225,6 @@ def _fits(
 def _search_seed(seed: int, rank: int) -> int:
     """Return a seed of its own for each rank; a prime above any rank keeps seeds apart."""
     return (seed * 1_000_003 + rank) % 2**63
-
-
-def _require_finished(record: RunRecord) -> None:
-    if record.status != "finished":
-        raise VxlabError(
-            f"run {record.key[:12]} {record.status}, so its weights say nothing; lower its learning rate, or take "
-            "another seed"
-        )
 
 
 def _singular_vectors(weights: Tensor) -> tuple[Tensor, Tensor]:

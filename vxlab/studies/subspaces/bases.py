@@ -9,7 +9,8 @@ from torch import Tensor
 from vxlab.adapters import LoRAXS
 from vxlab.errors import VxlabError
 from vxlab.experiments.record import RunRecord
-from vxlab.experiments.store.store import Where, open_store
+from vxlab.experiments.runs.trained import finished_run
+from vxlab.experiments.store.store import Where
 from vxlab.experiments.sweeps.comparison import Comparison
 from vxlab.experiments.sweeps.fair_recipes import fair_study
 from vxlab.experiments.sweeps.protocol import Candidate
@@ -112,12 +113,4 @@ def finished_runs(runs: "pd.DataFrame", names: Sequence[str], store: Where = Non
     Raises:
         VxlabError: a run failed or diverged; with its error where it has one.
     """
-    found: dict[str, RunRecord] = {}
-    with open_store(store) as results:
-        for name, row in zip(names, runs.to_dict("records"), strict=True):
-            record = results.record(row["key"])
-            if record is None or record.status != "finished":
-                why = row["error"] if isinstance(row["error"], str) else "lower its learning rate"
-                raise VxlabError(f"the run of {name} {row['status']}, so there is nothing to look at: {why}")
-            found[name] = record
-    return found
+    return {name: finished_run(row, store) for name, row in zip(names, runs.to_dict("records"), strict=True)}

@@ -19,7 +19,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.inputs import Materials
-from vxlab.experiments.runs.trained import base_weights, load_trained
+from vxlab.experiments.runs.trained import base_weights, load_trained, require_finished
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.computed_tables import kept_table
 from vxlab.experiments.store.store import Where
@@ -207,8 +207,8 @@ def _known(roles: Sequence[str], subject: _Subject) -> list[str]:
 
 def _check(record: RunRecord, what: str, fractions: Sequence[float]) -> None:
     require_choice("what", what, KEPT)
-    if record.spec["method"]["name"] != "full" or record.status != "finished":
-        told = f"a {record.status} run of {record.spec['method']['name']}"
-        raise VxlabError(f"run {record.key[:12]} is {told}; truncation needs a finished run of Full()")
+    require_finished(record)
+    if (name := record.spec["method"]["name"]) != "full":
+        raise VxlabError(f"run {record.key[:12]} is of {name}; truncation needs a run of Full()")
     if not fractions or not all(0 < fraction <= 1 for fraction in fractions):
         raise VxlabError(f"fractions={list(fractions)!r} must be some, each above 0 and at most 1")

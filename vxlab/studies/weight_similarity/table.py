@@ -24,6 +24,7 @@ from vxlab.experiments.runs.trained import (
     block_and_role,
     describe_run,
     load_trained,
+    require_finished,
     require_same,
     require_same_base,
     trained_updates,
@@ -247,10 +248,7 @@ def _checked(records: Sequence[RunRecord | None]) -> list[RunRecord]:
     if len(runs) < len(records):
         raise VxlabError("records holds None: a run failed or is not in the store; the sweep's table says which")
     for record in runs:
-        if record.status != "finished":
-            raise VxlabError(
-                f"{describe_run(record)} {record.status}, so its update says nothing; lower its learning rate"
-            )
+        require_finished(record)
         require_same_base(runs[0], record)
         require_same(runs[0], record, "tasks", lambda each: each.spec.get("task"))
         require_same(runs[0], record, "ranks", lambda each: each.spec["method"].get("rank"))
