@@ -27,7 +27,7 @@ from vxlab.experiments.hardware import resolve_precision
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.sweeps.fair_recipes import study_run
 from vxlab.paths import shipped_path
-from vxlab.studies.cost.settings import cost_settings
+from vxlab.studies.scales import study_settings
 
 CPU_BATCH = (2, 8)
 """Texts and tokens where no GPU is there: the models' shapes are what such a rehearsal can keep."""
@@ -57,9 +57,16 @@ def specs() -> dict[str, RunSpec]:
     return found | {f"study: {method}": study_run(method, "paper") for method in STUDIED}
 
 
+def cost_families() -> list[Family]:
+    """Return every method at every rank that the notebook of costs measures at the scale ``paper``."""
+    settings = study_settings("cost", "paper")
+    kinds = {"lora_ranks": vxlab.LoRA, "vera_ranks": vxlab.VeRA, "lora_xs_ranks": vxlab.LoRAXS}
+    return [kind(rank=rank) for name, kind in kinds.items() for rank in settings[name]]
+
+
 def cases(device: str, tiny: bool) -> dict[str, Callable[[], dict[str, Any]]]:
     ordered = dict(sorted(specs().items(), key=lambda item: _order(*item)))
-    families = cost_settings("paper").families()
+    families = cost_families()
     whole = {f"vxlab.run: {name}": partial(whole_run, ordered[name], device, tiny) for name in WHOLE_RUNS}
     if tiny:  # at rank 2 all ranks are one
         ordered = {f"{spec.method.name} {spec.model} {labels_of(spec)}": spec for spec in ordered.values()}
@@ -157,9 +164,9 @@ def smaller(spec: RunSpec) -> RunSpec:
 
 def cost_step(family: Family, device: str, tiny: bool) -> dict[str, Any]:
     """Take the steps that the notebook of costs takes of a family at the scale ``paper``, in bases of any values."""
-    settings = cost_settings("paper")
-    spec = dataclasses.replace(study_run(family, "paper"), model=settings.model, targets=settings.targets)
-    batch = (settings.batch_size, settings.tokens) if device == "cuda" else None
+    settings = study_settings("cost", "paper")
+    spec = dataclasses.replace(study_run(family, "paper"), model=settings["model"], targets=settings["targets"])
+    batch = (settings["batch_size"], settings["tokens"]) if device == "cuda" else None
     with mock.patch.object(lora_xs, "singular_triplets", stand_ins.quick_bases):
         return one_step(spec, device, tiny, batch)
 

@@ -14,7 +14,7 @@ import toy_costs
 import toy_records
 import toy_runs
 import toy_tables
-from notebook_variants import notebook_variants
+from notebook_cells import notebook_variants
 from toy_explorer import Toy
 from toy_updates import moved_run
 from transformers import BertConfig, BertModel

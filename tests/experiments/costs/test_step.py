@@ -211,6 +211,10 @@ def test_a_model_of_images_or_too_many_tokens_is_refused(bert):
         random_batch(ARCHITECTURES["vit"](), 2, 7)
     with pytest.raises(vxlab.VxlabError, match="tokens=513 is more than the 512 positions of this model; choose 1-512"):
         random_batch(bert, 2, 513)
+    with pytest.raises(vxlab.VxlabError, match="batch_size=0 is not a positive integer; choose 1 or more"):
+        random_batch(bert, 0, 7)
+    with pytest.raises(vxlab.VxlabError, match="tokens=-1 is not a positive integer; choose 1 or more"):
+        random_batch(bert, 2, -1)
 
 
 class _Event:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import stand_ins
 import torch
-from gpu_recipes import labels_of, specs
-from notebook_variants import notebook_variants
+from gpu_recipes import cost_families, labels_of, specs
+from notebook_cells import notebook_variants
 from rehearsal import rehearsed
 from torch import nn
 from transformers import RobertaForSequenceClassification
@@ -21,7 +21,7 @@ from vxlab.adapters.core.family import Family
 from vxlab.experiments.runs.trained import layer_weights
 from vxlab.experiments.sweeps.fair_recipes import study_run
 from vxlab.experiments.tasks.glue import GLUE_TASKS
-from vxlab.studies.cost.settings import cost_settings
+from vxlab.studies.scales import study_settings
 from vxlab.studies.start_and_parts import variants as start_and_parts
 from vxlab.studies.subspaces.bases import BASES, band_candidates
 
@@ -81,12 +81,12 @@ def test_the_published_numbers_of_parameters_come_out(
 def test_the_notebook_of_costs_asks_for_ranks_and_tokens_that_the_model_has(
     shapes: dict[tuple[str, int], nn.Module],
 ) -> None:
-    settings = cost_settings("paper")
-    assert settings.model == LARGE
-    assert settings.tokens <= 512
-    layers = vxlab.resolve_targets(shapes[LARGE, 2], settings.targets)
+    settings = study_settings("cost", "paper")
+    assert settings["model"] == LARGE
+    assert settings["tokens"] <= 512
+    layers = vxlab.resolve_targets(shapes[LARGE, 2], settings["targets"])
     assert len(layers) == 144
-    for family in settings.families():
+    for family in cost_families():
         assert family.count(shapes[LARGE, 2], layers) > 0
 
 

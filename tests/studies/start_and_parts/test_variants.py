@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from notebook_variants import notebook_variants
+from notebook_cells import notebook_variants
 from scipy import stats
 
 import vxlab

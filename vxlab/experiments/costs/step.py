@@ -13,6 +13,7 @@ from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from vxlab.adapters import adapted_layers
+from vxlab.checks import require_count
 from vxlab.errors import VxlabError
 
 
@@ -51,8 +52,10 @@ def random_batch(model: nn.Module, batch_size: int, tokens: int, seed: int = 0) 
     """Return a batch of random token ids ``(batch_size, tokens)`` without padding, and labels, on the model's device.
 
     Raises:
-        VxlabError: the model does not read tokens, or not so many.
+        VxlabError: the model does not read tokens, or not so many; or a number is below 1.
     """
+    require_count("batch_size", batch_size)
+    require_count("tokens", tokens)
     config: Any = model.config
     vocabulary, limit = getattr(config, "vocab_size", None), getattr(config, "max_position_embeddings", tokens)
     if vocabulary is None:

@@ -16,6 +16,7 @@ from vxlab.analysis.fitting_vera import ROUNDS, STARTS, fit_vera
 from vxlab.errors import VxlabError
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.trained import base_weights, block_and_role, full_updates, require_finished
+from vxlab.spectra.decomposition import decompose
 
 Shape = tuple[int, int]
 """(out, in)"""
@@ -228,9 +229,8 @@ def _search_seed(seed: int, rank: int) -> int:
 
 
 def _singular_vectors(weights: Tensor) -> tuple[Tensor, Tensor]:
-    wide = weights.shape[-2] < weights.shape[-1]  # LAPACK takes less than half the time for a tall matrix
-    U, _, Vh = torch.linalg.svd(weights.mT if wide else weights, full_matrices=False)
-    return (Vh.mT, U.mT) if wide else (U, Vh)
+    found = decompose([*weights], [slice(0, min(weights.shape[1:]))] * len(weights))
+    return torch.stack([each.U for each in found]), torch.stack([each.Vh for each in found])
 
 
 def _spread(most: int, counts: int = 10) -> list[int]:
