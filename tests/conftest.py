@@ -13,12 +13,12 @@ collect_ignore_glob = [
     "support/*"
 ]  # no tests of theirs, and imported under another name a method would be registered twice
 
-_LONG = ("notebooks", "test_run.py")
+_LONG = "test_notebooks_run.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files of the longest tests: each is one process's work, and the last one begun ends alone."""
-    items.sort(key=lambda item: item.path.parts[-2:] != _LONG)
+    items.sort(key=lambda item: item.path.name != _LONG)
 
 
 def pytest_collection_finish() -> None:

@@ -78,6 +78,11 @@ HEAVY = (
 )
 FLAT, FLAT_EXPERIMENTS = 21, 8
 """the most modules that lie in one folder, and beside the packages of ``experiments``"""
+WHOLE_HOUSE = {
+    "bad_inputs", "committed", "full_size", "gpu", "gpu_check", "house", "notebooks", "notebooks_run",
+    "own_methods_used", "wrong_types",
+}  # fmt: skip
+"""the tests at the root that are of no one module"""
 
 
 def imported(source: str) -> Iterator[str]:
@@ -193,6 +198,28 @@ def test_no_folder_is_a_heap():
     counts = Counter(_package(path) for path in _modules())
     assert max(counts.values()) <= FLAT
     assert counts["experiments"] <= FLAT_EXPERIMENTS
+
+
+def find_subject(test: Path) -> Path | None:
+    """Return the module or package that a file of tests is named after, perhaps with more words after its name."""
+    words = test.stem.removeprefix("test_").split("_")
+    names = ["_".join(words[:count]) for count in range(len(words), 0, -1)]
+    places = [PACKAGE / test.parent.relative_to(ROOT / "tests") / name for name in names]
+    return next((each for place in places for each in (place.with_suffix(".py"), place) if each.exists()), None)
+
+
+def test_tests_lie_where_what_they_test_does():
+    tests = sorted((ROOT / "tests").rglob("test_*.py"))
+    assert len(tests) > 140
+    lost = {path.relative_to(ROOT / "tests").as_posix() for path in tests if find_subject(path) is None}
+    assert lost == {f"test_{name}.py" for name in WHOLE_HOUSE}
+
+
+def test_a_test_of_nothing_is_found():
+    tests, package = ROOT / "tests" / "experiments", PACKAGE / "experiments"
+    assert find_subject(tests / "store" / "test_database_on_postgres.py") == package / "store" / "database.py"
+    assert find_subject(tests / "test_engines.py") == package / "engines"
+    assert find_subject(tests / "test_database.py") is None
 
 
 @pytest.mark.parametrize("room", [*MAY_IMPORT, *MAY_NOT_IMPORT])

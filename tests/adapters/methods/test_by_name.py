@@ -1,56 +1,20 @@
-"""Methods of a user's own: registered, saved, loaded, pickled, and known by their code."""
+"""Methods of a user's own: registered, checked, and saved and loaded by their names."""
 
 import dataclasses
-import importlib
-import pickle
-import subprocess
-import sys
-import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
 from architectures import ARCHITECTURES
-from places import SUPPORT
+from own_modules import SOURCE, module
 from toy_methods import FrozenA, Unregistered
 
 import vxlab
 from vxlab.adapters import METHODS, Family, Method
-from vxlab.adapters.core.own_code import code_version
-from vxlab.adapters.methods.imports import import_methods
 
-del METHODS["frozen_a"]  # which other tests need not see
-SOURCE = (SUPPORT / "toy_methods.py").read_text(encoding="utf-8")
-
-
-@pytest.fixture(autouse=True)
-def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Forget what a test registers and imports."""
-    methods, modules = dict(METHODS), set(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    vxlab.register(FrozenA)
-    yield
-    METHODS.clear()
-    METHODS.update(methods)
-    for name in sys.modules.keys() - modules:
-        if "mine" in name:
-            del sys.modules[name]
-
-
-def module(folder: Path, source: str, name: str = "mine") -> ModuleType:
-    """Write a module and import it anew."""
-    (folder / f"{name}.py").write_text(textwrap.dedent(source))
-    sys.modules.pop(name, None)
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(folder))
+pytestmark = pytest.mark.usefixtures("frozen_a")
 
 
 def bert() -> Any:
@@ -268,118 +232,3 @@ def test_one_file_read_under_two_names_is_one_class(tmp_path: Path) -> None:
     exec(compile(source, "toy_methods.py", "exec"), scope)
     assert METHODS["mine_a"] is scope["FrozenA"] is not first
     assert scope["FrozenA"]().versions() == first().versions()
-
-
-def test_methods_of_vxlab_have_no_code_in_their_identity() -> None:
-    assert [code_version(cls) for cls in METHODS.values() if cls.__module__.startswith("vxlab.")] == [{}] * 8
-    assert vxlab.LoRA(rank=2).versions() == {}
-    assert set(vxlab.PEFT("dora").versions()) == {"peft"}
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ('return tensors["B"], ', 'return 2 * tensors["B"], '),  # of the class itself
-        ("SPREAD = 0.5", "SPREAD = 0.25"),  # a number that a function beside it names
-        ("torch.randn(rank", "torch.rand(rank"),  # that function
-        ("class FrozenA(Family)", "class FrozenA(vxlab.LoRA)"),
-        ("return self.rank * shape[0]", "return self.rank * shape[0] if shape[0] in {1, 2} else 0"),
-        ("    def trained", "    @torch.no_grad()\n    def trained"),
-        ("torch.zeros(shape[0], self.rank)", "(lambda rows: torch.zeros(rows, self.rank))(shape[0])"),
-        ("rank: int, columns: int, seed: int)", "rank: int, columns: int, seed: int, more: int = 1)"),
-    ],
-)
-def test_changed_code_is_another_identity(old: str, new: str, tmp_path: Path) -> None:
-    assert old in SOURCE
-    before = module(tmp_path, SOURCE.replace('"frozen_a"', '"mine_a"')).FrozenA(rank=2).versions()
-    again = module(tmp_path, SOURCE.replace('"frozen_a"', '"mine_a"').replace(old, new)).FrozenA(rank=2).versions()
-    assert set(before) == set(again) == {"code"}
-    assert before != again
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("SPREAD = 0.5", "# a remark\n\nSPREAD = 0.5"),
-        ("LoRA whose A stays at its random start.", "Other words."),
-        ("rank: int = 8", "rank: int = 16"),  # a default counts where it is in force, among a run's settings
-        ('name: ClassVar[str] = "unregistered"', 'name: ClassVar[str] = "other"'),  # of another class of the file
-    ],
-)
-def test_what_changes_no_number_is_the_same_identity(old: str, new: str, tmp_path: Path) -> None:
-    assert old in SOURCE
-    before = module(tmp_path, SOURCE.replace('"frozen_a"', '"mine_a"')).FrozenA(rank=2).versions()
-    again = module(tmp_path, SOURCE.replace('"frozen_a"', '"mine_a"').replace(old, new)).FrozenA(rank=2).versions()
-    assert before == again
-
-
-def test_a_helper_in_another_module_of_theirs_is_in_the_identity(tmp_path: Path) -> None:
-    source = "import mine_helper\n" + SOURCE.replace('"frozen_a"', '"mine_a"').replace(
-        "columns**SPREAD", "columns**mine_helper.spread()"
-    )
-    found = []
-    for number in ("0.5", "0.25"):
-        module(tmp_path, f"def spread():\n    return {number}\n", "mine_helper")
-        found.append(module(tmp_path, source).FrozenA(rank=2).versions())
-    assert found[0] != found[1]
-
-
-def test_the_identity_is_the_same_in_every_process() -> None:
-    told = "import toy_methods; print(toy_methods.FrozenA(2).versions()['code'])"
-    run = lambda seed: subprocess.run(  # noqa: E731
-        [sys.executable, "-c", told], cwd=SUPPORT, capture_output=True, text=True, check=True,
-        env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(vxlab.__file__).parents[1])},
-    ).stdout.strip()  # fmt: skip
-    assert run("1") == FrozenA(rank=2).versions()["code"]
-
-
-def test_it_is_unpickled_where_its_module_was_never_imported(tmp_path: Path) -> None:
-    method = module(tmp_path, SOURCE.replace('"frozen_a"', '"mine_a"')).FrozenA(rank=3)
-    told = "import pickle, sys, vxlab; print(pickle.load(sys.stdin.buffer), vxlab.method_from_name('mine_a'))"
-    run = subprocess.run(
-        [sys.executable, "-c", told], input=pickle.dumps(method), capture_output=True, cwd=tmp_path.parent
-    )
-    assert run.stdout.decode().strip() == "FrozenA(rank=3, seed=0) FrozenA(rank=8, seed=0)", run.stderr.decode()
-
-
-def test_what_no_other_process_finds_is_refused_in_words() -> None:
-    @dataclass(frozen=True)
-    class Inside(FrozenA):
-        name: ClassVar[str] = "inside"
-
-    with pytest.raises(vxlab.VxlabError, match="Inside is defined inside a function, where no other process finds it"):
-        pickle.dumps(Inside(rank=2))
-    from vxlab.adapters.core.own_home import unpack_method
-
-    with pytest.raises(vxlab.VxlabError, match=r"Cell is defined in a notebook or script.*put it into a .py file"):
-        unpack_method(("__main__", None), "Cell", {})
-
-
-@pytest.mark.parametrize("name", ["mine", "mine.py", "./mine.py", "{folder}/mine.py"])
-def test_a_module_is_imported_by_its_name_or_its_file(name: str, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(SOURCE.replace('"frozen_a"', '"mine_a"'))
-    import_methods([name.format(folder=tmp_path)], tmp_path)
-    import_methods([str(tmp_path / "mine.py")])  # once more is no harm
-    assert METHODS["mine_a"].__module__ == "mine"
-
-
-@pytest.mark.parametrize(
-    ("name", "source", "message"),
-    [
-        ("mine_nowhere", "", "import of 'mine_nowhere': no such module in"),
-        ("nowhere.py", "", "is no .py file; give its path, or a module's name"),
-        ("json.py", "", "'json' is no free name of a module; rename the file"),
-        ("my-methods.py", "", "'my-methods' is no free name"),
-        ("mine.py", "x = 1 / 0", "import of 'mine.py' failed: ZeroDivisionError: division by zero"),
-        ("mine", "import mine_nowhere", "import of 'mine' failed: No module named 'mine_nowhere'"),
-        ("mine.py", "def x(:", "failed: SyntaxError"),
-        ("mine.py", "import vxlab\nvxlab.register(dict)", "import of 'mine.py': .*not a method"),
-    ],
-)
-def test_a_module_that_cannot_be_imported_is_refused_in_words(
-    name: str, source: str, message: str, tmp_path: Path
-) -> None:
-    if name not in ("mine_nowhere", "nowhere.py"):
-        (tmp_path / f"{name.removesuffix('.py')}.py").write_text(source)
-    with pytest.raises(vxlab.VxlabError, match=message):
-        import_methods([name], tmp_path)

@@ -201,7 +201,7 @@ WORKER = """
     import os, sys, torch, torch.distributed as dist
     from torch.nn.parallel import DistributedDataParallel
     sys.path[:0] = [{support!r}, {tests!r}]
-    from test_compatibility import FAMILIES, adapted
+    from test_attach_under_tools import FAMILIES, adapted
     from architectures import inputs
     rank = int(sys.argv[1])
     dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
