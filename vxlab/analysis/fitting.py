@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vxlab.analysis.matrices import ROUNDING
 from vxlab.errors import VxlabError
+from vxlab.spectra.decomposition import all_values
 
 
 class Fit(NamedTuple):
@@ -52,7 +53,7 @@ def lora_errors(targets: Tensor, ranks: Sequence[int]) -> Tensor:
     """
     stack = checked_targets(targets)
     wide = stack.shape[-2] < stack.shape[-1]  # LAPACK takes less than half the time for a tall matrix
-    squares = torch.linalg.svdvals(stack.mT if wide else stack).square()
+    squares = torch.stack(all_values([*(stack.mT if wide else stack)])).square()
     for rank in ranks:
         _check_rank(rank)
     return torch.stack([squares[:, rank:].sum(-1) for rank in ranks], dim=-1)
