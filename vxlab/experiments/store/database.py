@@ -26,7 +26,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from vxlab.checks import quote, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments.store.errors import StoreError, patiently, trouble
-from vxlab.experiments.store.schema import prepare, runs
+from vxlab.experiments.store.schema import create_tables, runs
 from vxlab.paths import reports_folder
 from vxlab.redact import redact
 
@@ -85,7 +85,7 @@ class Database:
         self._inode = (0, 0)
         self._engine = _engine(self.url, secrets, patience, self.name)
         try:
-            if refused := self.do(prepare):
+            if refused := self.do(create_tables):
                 raise StoreError(f"store {self.name} {refused}")
         except StoreError:
             self.close()

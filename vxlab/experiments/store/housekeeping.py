@@ -127,7 +127,7 @@ def delete(store: Store, leftover: Leftover) -> None:
     elif leftover.kind == "checkpoints":
         run_folder.delete_checkpoints(leftover.path.parent)
     else:
-        with run_folder.delete(leftover.path):
+        with run_folder.discard(leftover.path):
             pass
 
 

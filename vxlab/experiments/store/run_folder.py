@@ -83,7 +83,7 @@ def require_deletable(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def delete(folder: Path) -> Iterator[None]:
+def discard(folder: Path) -> Iterator[None]:
     """Take a run's folder away at once, and delete it where all goes well in between; else put it back.
 
     Raises:

@@ -67,7 +67,7 @@ def _postgres_clock(*_: Any, **__: Any) -> str:
     return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
 
-def prepare(connection: Connection) -> str:
+def create_tables(connection: Connection) -> str:
     """Make the tables in an empty database; return why it cannot be used, "" where it can.
 
     A store that is there is only read, so that one on a read-only disk can be looked at.

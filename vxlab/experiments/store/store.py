@@ -159,7 +159,7 @@ class Store:
         """
         self.require_idle(key)
         untaken = not_(and_(runs.c.status == "running", runs.c.lease >= clock()))
-        with run_folder.delete(self.folder_of(key)):
+        with run_folder.discard(self.folder_of(key)):
             self._database.do(lambda connection: connection.execute(delete(runs).where(runs.c.key == key, untaken)))
 
     def require_idle(self, key: str) -> None:

@@ -24,7 +24,7 @@ from vxlab.views.explorers.rank.canvas import by_role, cost_line, flat_line, ran
 from vxlab.views.explorers.rank.words import (
     Lines,
     beside,
-    score_in_words,
+    measured_in_words,
     told_costs,
     told_energy,
     told_gradient,
@@ -185,7 +185,7 @@ class RankExplorer:
             "x": [int(row.rank) for row in rows], "y": [int(row.backbone) for row in rows],
             "text": [f"{row.mean:.3f}" if on_front else "" for row in rows],  # all of them would be a thicket
             "customdata": [
-                f"<b>{escape(row.label)}</b><br>{in_words(self._runs.metric)} {score_in_words(row)}" for row in rows
+                f"<b>{escape(row.label)}</b><br>{in_words(self._runs.metric)} {measured_in_words(row)}" for row in rows
             ],
         }  # fmt: skip
 

@@ -67,10 +67,10 @@ def told_score(row: Any, runs: Measured) -> str:
     edge = ", the edge of its range" if row.edge else ""
     front = "; <b>on the Pareto front</b>" if row.front else ""
     where = f"{escape(runs.protocol)}, rate {row.learning_rate:.2g}{edge}"
-    return f"<b>Test {in_words(runs.metric)} {score_in_words(row)}</b>, {where}{front}"
+    return f"<b>Test {in_words(runs.metric)} {measured_in_words(row)}</b>, {where}{front}"
 
 
-def score_in_words(row: Any) -> str:
+def measured_in_words(row: Any) -> str:
     """Return a score with what it is of: several seeds, or a single run with its interval over test items."""
     if row.n > 1:
         return f"{row.mean:.3f} ({seeds_in_words(row.scores)})"
@@ -124,7 +124,7 @@ def _named(relation: str, method: str, backbone: int, size: float, measured: Any
         "parameters": f"{backbone:,}",
         "saved": in_bytes(size),
         "fit in 1 GB": f"{GIGABYTE // int(size):,}",
-        f"test {in_words(runs.metric) if runs.metric else 'score'}": score_in_words(measured)
+        f"test {in_words(runs.metric) if runs.metric else 'score'}": measured_in_words(measured)
         if known
         else "not measured",
         "runs": f"{measured.n}" if known else "–",
