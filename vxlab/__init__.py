@@ -1,6 +1,7 @@
 """vxlab: which adapter, at which rank, on which layers, is worth its parameters, and why?
 
 Importing vxlab loads torch and the adapters. What needs transformers, plotly or Jupyter loads when first used.
+The words that it uses are in docs/glossary.md.
 """
 
 import importlib

@@ -1,9 +1,9 @@
-"""The papers' claims beside what was measured: one rule says whether the two agree."""
+"""The papers' claims beside what was measured: one rule says whether the two agree (words: docs/glossary.md)."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vxlab.experiments.scoring.evidence import Evidence
 from vxlab.experiments.scoring.significance import LEVEL, holm
@@ -55,6 +55,32 @@ class Claim(NamedTuple):
     def beside(self, here: str, *parts: Part, doubts: Iterable[str] = (), also: float = 0.0) -> "Claim":
         """Return the claim with what was measured of it, in words and as evidence."""
         return self._replace(here=here, parts=parts, doubts=tuple(doubts), also=also)
+
+
+class Side(NamedTuple):
+    """One of two candidates whose scores are compared."""
+
+    row: Any
+    """of a sweep's summary, with ``diverged`` and ``edge``"""
+    runs: str = "its runs"
+    """what its doubts call them"""
+    rate: str = "its rate"
+
+
+def doubts_of(difference: float, first: Side, second: Side, *, alike: bool = False) -> list[str]:
+    """Return what could turn the difference of two candidates round: lost runs, and rates on the edge of their range.
+
+    Args:
+        difference: the first's score less the second's. A better rate could but raise the one that scored lower.
+        first: one of them.
+        second: the other.
+        alike: that they differ little is claimed, which a better rate of either could turn round.
+    """
+    lower = alike or difference < 0, alike or difference > 0
+    lost = [(side.row["diverged"], side.runs) for side in (first, second)]
+    edges = [side.rate for side, low in zip((first, second), lower, strict=True) if low and side.row["edge"]]
+    told = [f"{int(count)} of {runs} did not finish" for count, runs in lost if count]
+    return told + [f"{rate} is on the edge of its range" for rate in edges]
 
 
 def judge(claims: Sequence[Claim], beside: Iterable[float] = ()) -> list[Finding]:

@@ -140,9 +140,8 @@ def difference_in_words(value: float, metric: str) -> str:
     >>> difference_in_words(-0.0041, "accuracy"), difference_in_words(0.031, "matthews")
     ('−0.4 points', '0.031 in Matthews correlation')
     """
-    if metric not in IN_POINTS:
-        return f"{write_number(value, 'z.3f')} in {in_words(metric)}"
-    return f"{write_number(100 * value, 'z.1f')} points" + ("" if metric == "accuracy" else f" of {in_words(metric)}")
+    of = "" if metric == "accuracy" else f" of {in_words(metric)}"
+    return write_score(value, metric) + (f" points{of}" if metric in IN_POINTS else f" in {in_words(metric)}")
 
 
 def interval_in_words(low: float, high: float, metric: str) -> str:
@@ -151,8 +150,21 @@ def interval_in_words(low: float, high: float, metric: str) -> str:
     >>> interval_in_words(-0.0153, 0.0002, "accuracy")
     '95 % −1.5 to 0.0'
     """
-    scale, form = (100, "z.1f") if metric in IN_POINTS else (1, "z.3f")
-    return f"95 % {write_number(scale * low, form)} to {write_number(scale * high, form)}"
+    return f"95 % {write_score(low, metric)} to {write_score(high, metric)}"
+
+
+def write_score(value: float, metric: str, sign: str = "") -> str:
+    """Write the number of a score or of a difference of scores: of a hundred, or with three digits.
+
+    Args:
+        value: as a fraction.
+        metric: whose.
+        sign: ``+`` for one before every number.
+
+    >>> write_score(0.9063, "accuracy"), write_score(0.031, "matthews", "+")
+    ('90.6', '+0.031')
+    """
+    return write_number(100 * value, f"{sign}z.1f") if metric in IN_POINTS else write_number(value, f"{sign}z.3f")
 
 
 def by_candidate(summary: "pd.DataFrame") -> dict[str, Any]:

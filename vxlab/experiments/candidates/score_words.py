@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vxlab.experiments.candidates.pairs import IN_POINTS
+from vxlab.experiments.candidates.pairs import IN_POINTS, write_score
 from vxlab.experiments.scoring.metrics import in_words
-from vxlab.words import number_of, write_number
+from vxlab.words import number_of
 
 ENOUGH = 5
 """seeds, from which a spread says more than the scores themselves"""
@@ -18,7 +18,7 @@ def score_in_words(value: float, metric: str) -> str:
     >>> score_in_words(0.9063, "accuracy"), score_in_words(-0.031, "matthews")
     ('90.6 %', '−0.031')
     """
-    return _plain(value, metric) + (" %" if metric in IN_POINTS else "")
+    return write_score(value, metric) + (" %" if metric in IN_POINTS else "")
 
 
 def mean_in_words(row: Mapping[str, Any], metric: str) -> str:
@@ -36,7 +36,7 @@ def mean_in_words(row: Mapping[str, Any], metric: str) -> str:
     score = f"{in_words(metric)} {score_in_words(row['mean'], metric)}"
     if row.get("fixed", False) or len(row["scores"]) < 2:
         return score
-    return f"mean {score} ({seeds_in_words(row['scores'], lambda value: _plain(value, metric))})"
+    return f"mean {score} ({seeds_in_words(row['scores'], lambda value: write_score(value, metric))})"
 
 
 def seeds_in_words(scores: Sequence[float], form: Callable[[float], str] = "{:.3f}".format) -> str:
@@ -73,7 +73,3 @@ def deviation(scores: Sequence[float]) -> float:
         return math.nan
     mean = sum(scores) / len(scores)
     return math.sqrt(sum((score - mean) ** 2 for score in scores) / (len(scores) - 1))
-
-
-def _plain(value: float, metric: str) -> str:
-    return write_number(100 * value, ".1f") if metric in IN_POINTS else write_number(value, ".3f")

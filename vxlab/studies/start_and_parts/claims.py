@@ -10,7 +10,7 @@ from vxlab.experiments.candidates.pairs import difference_in_words, interval_in_
 from vxlab.experiments.scoring.evidence import from_error
 from vxlab.experiments.scoring.significance import LEVEL, holm
 from vxlab.experiments.sweeps.comparison import Comparison
-from vxlab.studies.claims import Claim, Finding, Part, judge, p_value
+from vxlab.studies.claims import Claim, Finding, Part, Side, doubts_of, judge, p_value
 from vxlab.studies.published import published_table
 from vxlab.studies.start_and_parts.variants import UNCHANGED, Variant
 
@@ -138,7 +138,9 @@ def _measured(
         return claim.beside("not run at this scale")
     row = rows.iloc[0]
     base = table[(table["part"] == UNCHANGED) & (table["method"] == row["method"])].iloc[0]
-    doubts = _doubts(row, base, either=not (math.isinf(least) or math.isinf(most)))
+    published = Side(base, "the published choice's runs", "the published choice's rate")
+    alike = math.isfinite(least) and math.isfinite(most)
+    doubts = doubts_of(row["difference"], Side(row), published, alike=alike)
     if math.isnan(row["difference"]):
         return claim.beside("" if doubts else "no difference was measured", doubts=doubts)
     part = Part(from_error(row["difference"], row["error"], row["freedom"]), least, most)
@@ -148,18 +150,6 @@ def _measured(
 def _of_range(claim: Claim) -> bool:
     """Say whether a claim is of a range; else its p-value is that of the difference itself."""
     return any(math.isfinite(part.least) and math.isfinite(part.most) for part in claim.parts)
-
-
-def _doubts(row: Any, base: Any, either: bool) -> list[str]:
-    """Return what could turn a difference round; where it is claimed to be small, ``either`` rate may."""
-    lost = [(row, "its runs"), (base, "the published choice's runs")]
-    # The one that scored lower could have scored higher.
-    edges = [(row, "its", row["difference"] < 0), (base, "the published choice's", row["difference"] > 0)]
-    return [f"{int(each['diverged'])} of {whose} did not finish" for each, whose in lost if each["diverged"]] + [
-        f"{whose} rate is on the edge of its range"
-        for each, whose, lower in edges
-        if each["edge"] and (lower or either)
-    ]
 
 
 def told_apart_sentence(table: "pd.DataFrame", metric: str) -> str:

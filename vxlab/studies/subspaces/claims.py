@@ -1,12 +1,12 @@
 """What was published on singular subspaces, judged by what a truncated model and LoRA-XS's bases showed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vxlab.experiments.candidates.pairs import IN_POINTS, of_pair
+from vxlab.experiments.candidates.pairs import IN_POINTS, of_pair, write_score
 from vxlab.experiments.scoring.evidence import Evidence, from_error, no_evidence, over_units
-from vxlab.studies.claims import ABSENT, Claim, Finding, Part, judge
+from vxlab.studies.claims import ABSENT, Claim, Finding, Part, Side, doubts_of, judge
 from vxlab.studies.subspaces.bases import IN_WORDS
 from vxlab.studies.subspaces.kept_bands import kept_share, kept_share_contrast
 from vxlab.studies.subspaces.truncation import EVERY, REMOVED
@@ -91,29 +91,26 @@ def truncation_claims(answers: "pd.DataFrame", *, metric: str, trivial: float) -
     left, top = "of the gain is left with the top", asked.size
     needless = ["most of it needs none of these weights"] if without.value >= 0.5 else []
     return [
-        _KEEPS_MOST.beside(
-            _measured(
-                f"{_share(kept)} {left} {top} of a role but up, mean; {_points(more)} more than with all of it removed",
-                kept,
-            ),
-            *(Part(kept, least=0.5), Part(more, least=0)),
+        _lay(
+            _KEEPS_MOST, kept,
+            f"{_share(kept)} {left} {top} of a role but up, mean; {_points(more)} more than with all of it removed",
+            Part(kept, least=0.5), Part(more, least=0),
         ),
-        _UP.beside(
-            _measured(f"with the top {top} the other roles keep {_points(less)} more of the gain", less),
-            Part(less, least=0),
+        _lay(_UP, less, f"with the top {top} the other roles keep {_points(less)} more of the gain"),
+        _lay(
+            _TOLERATES, held,
+            f"{_share(held)} {left} {top} of an attention role, {_share(without)} with all of it removed",
+            Part(held, least=0.5), doubts=needless,
         ),
-        _TOLERATES.beside(
-            _measured(
-                f"{_share(held)} {left} {top} of an attention role, {_share(without)} with all of it removed", held
-            ),
-            Part(held, least=0.5),
-            doubts=needless,
-        ),
-        _DOWN.beside(
-            _measured(f"with the top {top} attention keeps {_points(needed)} more of the gain", needed),
-            Part(needed, least=0),
-        ),
-    ]
+        _lay(_DOWN, needed, f"with the top {top} attention keeps {_points(needed)} more of the gain"),
+    ]  # fmt: skip
+
+
+def _lay(claim: Claim, found: Evidence, here: str, *parts: Part, doubts: Sequence[str] = ()) -> Claim:
+    """Lay beside a claim what was found, if anything was; without parts it is that this is above 0."""
+    lacking = "nothing, for lack of such roles or of a gain over the trivial answer"
+    parts = parts or (Part(found, least=0),)
+    return claim.beside(here if math.isfinite(found.low) else lacking, *parts, doubts=doubts)
 
 
 class _Asked:
@@ -152,10 +149,11 @@ def basis_claim(pairs: "pd.DataFrame", summary: "pd.DataFrame", metric: str) -> 
     evidence = from_error(found["difference"], found["error"], found["freedom"])
     here = ABSENT
     if math.isfinite(evidence.low):
-        scale, form, unit = (100, "+z.1f", " points") if metric in IN_POINTS else (1, "+z.3f", "")
-        value, low, high = (write_number(scale * each, form) for each in evidence[:3])
-        here = f"{value}{unit} (95 % {low} to {high})"
-    return _RANDOM_BASIS.beside(here, Part(evidence, least=0), doubts=_doubts(summary, names, evidence.value))
+        value, low, high = (write_score(each, metric, "+") for each in evidence[:3])
+        here = f"{value}{' points' if metric in IN_POINTS else ''} (95 % {low} to {high})"
+    sides = {row["candidate"]: _side(row) for row in summary.to_dict("records")}
+    doubts = doubts_of(evidence.value, *(sides[name] for name in names)) if {*names} <= {*sides} else []
+    return _RANDOM_BASIS.beside(here, Part(evidence, least=0), doubts=doubts)
 
 
 def capture_claim(captured: "pd.DataFrame") -> Claim:
@@ -181,16 +179,9 @@ def capture_claim(captured: "pd.DataFrame") -> Claim:
     return _STANDS_IN.beside(here, Part(over_bottom, least=0), Part(over_chance, least=0))
 
 
-def _doubts(summary: "pd.DataFrame", names: tuple[str, str], difference: float) -> list[str]:
-    rows = {row["candidate"]: row for row in summary.to_dict("records") if row["candidate"] in names}
-    if len(rows) < len(names):
-        return []
-    edge = []
-    if difference < 0 or difference > 0:  # neither where they scored alike, or were not compared
-        lower = names[0] if difference < 0 else names[1]
-        edge = [f"the rate of “{lower}”, which scored lower, is on the edge of its range"] * bool(rows[lower]["edge"])
-    lost = [(rows[name]["diverged"], name) for name in names]
-    return edge + [f"{count} of the runs of “{name}” did not finish" for count, name in lost if count]
+def _side(row: Mapping[Any, Any]) -> Side:
+    name = f"“{row['candidate']}”"
+    return Side(row, f"the runs of {name}", f"the rate of {name}, which scored lower,")
 
 
 def _logarithm(first: "pd.Series[float]", second: "pd.Series[float]") -> Evidence:
@@ -210,8 +201,3 @@ def _share(found: Evidence) -> str:
 
 def _points(found: Evidence) -> str:
     return found.in_words(lambda value: write_number(100 * value, "z.0f"), " points")
-
-
-def _measured(sentence: str, found: Evidence) -> str:
-    lacking = "nothing, for lack of such roles or of a gain over the trivial answer"
-    return sentence if math.isfinite(found.low) else lacking

@@ -8,6 +8,7 @@ import pandas as pd
 
 from vxlab.experiments.candidates.held_out import HeldOut
 from vxlab.experiments.candidates.neighbours import neighbours
+from vxlab.experiments.candidates.pairs import write_score
 from vxlab.experiments.candidates.pareto import COUNTED
 from vxlab.experiments.candidates.score_words import seeds_in_words
 from vxlab.experiments.provenance.probe_words import choice_in_words
@@ -17,7 +18,6 @@ from vxlab.experiments.sweeps.stored import SweepTables
 from vxlab.views.explorers.sweep.score_panel import COSTS
 from vxlab.views.figures.verdict import difference_unit
 from vxlab.views.style.plain import escape
-from vxlab.words import with_minus
 
 _EDGES = {
     "low": "the lowest tried: a better one may be lower",
@@ -76,7 +76,7 @@ def beside_neighbours(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         rows: from :func:`vxlab.experiments.candidates.neighbours.neighbours`.
         metric: whose scores they are.
     """
-    scale, unit = difference_unit(metric)
+    unit = difference_unit(metric)[1]
     several: list[Any] = list(rows.itertuples())
     return pd.DataFrame(
         {
@@ -87,7 +87,7 @@ def beside_neighbours(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
             "bytes": [_number(row.bytes_stored) for row in several],
             "step, ms": [_number(1000 * row.step_seconds) for row in several],
             "peak, MiB": [_number(row.peak_memory / 2**20) for row in several],
-            f"this − that{', ' + unit if unit else ''} (95 %)": [_difference(row, scale) for row in several],
+            f"this − that{', ' + unit if unit else ''} (95 %)": [_difference(row, metric) for row in several],
             "verdict": [_verdict(row) for row in several],
         }
     )
@@ -182,11 +182,11 @@ def _number(value: float) -> str:
     return "–" if pd.isna(value) else f"{value:,.0f}"
 
 
-def _difference(row: Any, scale: int) -> str:
+def _difference(row: Any, metric: str) -> str:
     if pd.isna(row.difference):
         return ""
-    told = [f"{scale * value:+.{1 if scale > 1 else 3}f}" for value in (row.difference, row.low, row.high)]
-    return with_minus(f"{told[0]} ({told[1]} to {told[2]})")
+    value, low, high = (write_score(each, metric, "+") for each in (row.difference, row.low, row.high))
+    return f"{value} ({low} to {high})"
 
 
 def _verdict(row: Any) -> str:
