@@ -34,8 +34,10 @@ from vxlab.adapters import (
     unmerge,
 )
 from vxlab.errors import VxlabError
+from vxlab.lazy_names import offer_lazily
 
 if TYPE_CHECKING:
+    from vxlab import analysis
     from vxlab.experiments.models.load import load_model
     from vxlab.experiments.record import RunRecord
     from vxlab.experiments.runs.one_run import run
@@ -59,32 +61,6 @@ if TYPE_CHECKING:
 
 ELoRA = VeRA
 """VeRA's first name."""
-
-_LAZY = {
-    "AdapterCallback": "vxlab.experiments.runs.own_loops",
-    "Candidate": "vxlab.experiments.sweeps.protocol",
-    "Comparison": "vxlab.experiments.sweeps.comparison",
-    "FairSweep": "vxlab.experiments.sweeps.protocol",
-    "RunRecord": "vxlab.experiments.record",
-    "RunSpec": "vxlab.experiments.spec",
-    "Store": "vxlab.experiments.store.store",
-    "Task": "vxlab.experiments.tasks.task",
-    "compare": "vxlab.experiments.sweeps.fair_stages",
-    "explore_rank": "vxlab.views.explorers.rank.explorer",
-    "explore_subspaces": "vxlab.views.explorers.subspaces.explorer",
-    "explore_sweep": "vxlab.views.explorers.sweep.faces",
-    "explore_updates": "vxlab.views.explorers.updates.explorer",
-    "fair_recipe": "vxlab.experiments.sweeps.fair_recipes",
-    "grid": "vxlab.experiments.sweeps.grid",
-    "live_run": "vxlab.views.explorers.live_run.live_run",
-    "load_model": "vxlab.experiments.models.load",
-    "load_task": "vxlab.experiments.tasks.task",
-    "read_sweep": "vxlab.experiments.sweeps.file",
-    "recipe": "vxlab.experiments.sweeps.recipes",
-    "run": "vxlab.experiments.runs.one_run",
-    "save_adapters_only": "vxlab.experiments.runs.own_loops",
-    "sweep": "vxlab.experiments.sweeps.many_runs",
-}
 
 __all__ = [
     "PEFT",
@@ -110,6 +86,7 @@ __all__ = [
     "__version__",
     "adapted_layers",
     "adapted_linear",
+    "analysis",
     "attach",
     "compare",
     "detach",
@@ -137,16 +114,7 @@ __all__ = [
     "unmerge",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'vxlab' has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
-
+__getattr__, __dir__ = offer_lazily(__name__, __file__)
 
 if "VXLAB_IMPORT" in os.environ:  # last, for what it imports imports vxlab
     importlib.import_module("vxlab.adapters.methods.imports").import_passed_on()
