@@ -8,22 +8,25 @@ HEADLESS = "VXLAB_HEADLESS"
 """Set in the environment of a notebook that runs with nobody watching: widgets would not show in its page."""
 
 
-def progress_bar(total: int, description: str, unit: str) -> Any:
+def progress_bar(total: int, description: str, unit: str, delay: float = 0.0) -> Any:
     """Return a tqdm bar: a widget in a live notebook, else plain text on standard output with few updates.
 
     Args:
         total: number of units to do.
         description: what is being done.
         unit: what one update counts.
+        delay: seconds before it shows; what is done by then needs no bar.
     """
     if in_live_notebook():
         from tqdm.auto import tqdm
 
-        return tqdm(total=total, desc=description, unit=unit)
+        return tqdm(total=total, desc=description, unit=unit, delay=delay)
     from tqdm import tqdm as plain
 
     interval = 5.0 if headless() else 0.5
-    return plain(total=total, desc=description, unit=unit, file=sys.stdout, mininterval=interval, ncols=120)
+    return plain(
+        total=total, desc=description, unit=unit, file=sys.stdout, mininterval=interval, ncols=120, delay=delay
+    )
 
 
 def headless() -> bool:

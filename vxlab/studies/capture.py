@@ -11,7 +11,7 @@ from vxlab.adapters.core.layer import Shape, linear_weight
 from vxlab.analysis.capture import best_captures, lora_capture, lora_xs_capture, vera_capture
 from vxlab.analysis.chance import bootstrap_interval
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import family_name
+from vxlab.experiments.method_names import family_name, tell_apart
 from vxlab.experiments.runs.trained import block_and_role
 from vxlab.words import nearest
 
@@ -121,12 +121,8 @@ def _names(methods: Sequence[Family]) -> dict[Family, dict[str, str]]:
     """Return each method's ``family``, with the settings beside the rank in which its family's methods differ."""
     names = {}
     for method in methods:
-        others = [each.settings() for each in methods if type(each) is type(method)]
-        apart = [
-            f"{name}={value}"
-            for name, value in method.settings().items()
-            if name != "rank" and any(each[name] != value for each in others)
-        ]
+        own = tell_apart(each.settings() for each in methods if type(each) is type(method))
+        apart = [f"{name}={value}" for name, value in method.settings().items() if name in own and name != "rank"]
         family = " ".join([family_name(method), *apart])
         names[method] = {"family": family, "method": f"{family} r={method.rank}"}
     return names

@@ -236,5 +236,5 @@ def test_variants_are_chosen_by_name(tiny_model: str, toy_task: str) -> None:
     _, of = parts_sweep(OF, "smoke", names=["split", "1e-7"], **place)
     assert [each.name for each in of] == ["as published", "1e-7", "as published", "split"]
     assert len(parts_sweep(OF, "smoke", names=["all"], **place)[1]) == 14
-    with pytest.raises(vxlab.VxlabError, match="names has 'd only', which is no variant; did you mean"):
+    with pytest.raises(vxlab.VxlabError, match="there is no variant 'd only'; did you mean"):
         parts_sweep(OF, "smoke", names=["d only"], **place)

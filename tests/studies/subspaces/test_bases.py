@@ -12,7 +12,7 @@ import vxlab
 from vxlab.experiments.candidates.held_out import HeldOut
 from vxlab.experiments.runs.gradients import first_batches, first_gradients, weight_gradients
 from vxlab.experiments.runs.inputs import Materials
-from vxlab.experiments.runs.trained import base_weights, full_updates, trained_updates
+from vxlab.experiments.runs.trained import base_weights, finished_run, full_updates, trained_updates
 from vxlab.experiments.sweeps.comparison import Comparison
 from vxlab.experiments.sweeps.fair_recipes import fair_study
 from vxlab.experiments.sweeps.rates import reach
@@ -23,7 +23,6 @@ from vxlab.studies.subspaces.bases import (
     IN_WORDS,
     band_candidates,
     by_basis,
-    finished_runs,
 )
 from vxlab.studies.subspaces.capture import band_capture
 
@@ -73,7 +72,7 @@ def test_reach_is_the_expected_size_of_a_signed_step(weights):
 
 
 def test_a_basis_that_needs_a_run_is_refused(weights):
-    with pytest.raises(vxlab.VxlabError, match="bases has 'gradient'; choose among top, middle"):
+    with pytest.raises(vxlab.VxlabError, match="basis='gradient' is unknown; choose one of top, middle"):
         band_candidates(weights, 4, ["gradient"])
 
 
@@ -181,13 +180,8 @@ def test_runs_that_did_not_finish_are_refused_in_words(records):
     lost = vxlab.RunRecord(**{**vars(runs["LoRA"]), "status": "diverged"})
     with pytest.raises(vxlab.VxlabError, match=r"LoRA, seed 0 \(run \w+\) diverged, so its update says nothing"):
         whereabouts({**runs, "LoRA": lost}, store=store)
-    table = pd.DataFrame(
-        {"key": [each.key for each in runs.values()], "status": "finished", "label": "any", "error": None}
-    )
-    found = finished_runs(table, ["a", "b"], store=store)
-    assert [record.key for record in found.values()] == list(table["key"])
-    failed = pd.DataFrame(
-        {"key": ["0" * 64], "status": ["failed"], "label": ["full"], "error": ["MemoryError: out of memory"]}
-    )
+    row = {"key": runs["LoRA"].key, "status": "finished", "label": "any", "error": None}
+    assert finished_run(row, store=store).key == row["key"]
+    failed = {"key": "0" * 64, "status": "failed", "label": "full", "error": "MemoryError: out of memory"}
     with pytest.raises(vxlab.VxlabError, match=r"full \(failed\) has no result: MemoryError"):
-        finished_runs(failed, ["full"], store=store)
+        finished_run(failed, store=store)

@@ -150,7 +150,7 @@ def test_what_cannot_be_cut_is_refused_in_words(record, store, tiny_model, toy_t
         truncated_answers(record, "bias", store=store)
     with pytest.raises(vxlab.VxlabError, match=r"fractions=\[0\] must be some, each above 0 and at most 1"):
         truncated_answers(record, fractions=[0], store=store)
-    with pytest.raises(vxlab.VxlabError, match=r"roles has 'gate', which this model lacks; choose among query, key"):
+    with pytest.raises(vxlab.VxlabError, match=r"role='gate' is unknown; choose one of query, key"):
         truncated_answers(record, roles=["gate"], store=store)
     with pytest.raises(vxlab.VxlabError, match="'upper' is an unknown band"):
         truncated_answers(record, bands=["upper"], store=store)

@@ -125,5 +125,5 @@ def test_a_kind_or_measure_that_is_not_there_is_named():
     rows = table({SAME: lambda block: block})
     with pytest.raises(vxlab.VxlabError, match="did you mean 'VeRA – LoRA, same seed'"):
         trend(rows, ["VeRA – LoRA, same seeds"])
-    with pytest.raises(vxlab.VxlabError, match="measure='cosines' is not in the table; did you mean 'cosine'"):
+    with pytest.raises(vxlab.VxlabError, match="measure='cosines' is unknown; choose one of cosine, columns"):
         by_layer(rows, "cosines")

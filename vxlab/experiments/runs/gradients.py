@@ -70,18 +70,21 @@ def first_gradients(
         spec: the run; of its method, nothing counts.
         materials: where the run's rows and base model are.
         batches: how many of the run's batches, 1 or more; fewer where the split ends.
-        model: the run's own bare model. None takes the base with the head that the spec's seed gives, without moving
-            the caller's random numbers.
+        model: the run's own bare model; None takes :func:`starting_model`.
 
     Raises:
         VxlabError: as :func:`weight_gradients` and :func:`vxlab.resolve_targets`.
     """
     require_count("batches", batches)
-    if model is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(spec.seed)  # the GPU's generators are not forked
-            model = materials.model(spec)
+    model = starting_model(spec, materials) if model is None else model
     return weight_gradients(model, first_batches(spec, materials, batches), resolve_targets(model, spec.targets))
+
+
+def starting_model(spec: "RunSpec", materials: "Materials") -> nn.Module:
+    """Return the base with the head that a run's seed gives, without moving the caller's random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(spec.seed)  # the GPU's generators are not forked
+        return materials.model(spec)
 
 
 def first_batches(spec: "RunSpec", materials: "Materials", batches: int) -> Iterator[dict[str, Tensor]]:

@@ -1,6 +1,5 @@
 """What each method costs on a model at every rank, and how much of the weights their first singular triplets hold."""
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +20,7 @@ from vxlab.adapters import (
 from vxlab.adapters.core.layer import Shape, linear_shape, linear_weight
 from vxlab.adapters.core.own_code import is_own
 from vxlab.adapters.placement.targets import head_parameters
+from vxlab.checks import require_count
 from vxlab.errors import VxlabError
 from vxlab.experiments.costs.counts import BYTES
 from vxlab.experiments.runs.trained import block_and_role
@@ -219,26 +219,17 @@ def _spectra(sets: TargetSets) -> dict[str, Tensor]:
     """Return all singular values of every layer, with a bar where they are not in the cache."""
     weights = {name: linear_weight(layer) for layers in sets.values() for name, layer in layers.items()}
     found: dict[str, Tensor] = {}
-    names, bar, start = list(weights), None, time.monotonic()
-    for first in range(0, len(names), _LAYERS_AT_ONCE):
-        some = names[first : first + _LAYERS_AT_ONCE]
-        found |= singular_values({name: weights[name] for name in some})
-        if bar is None and time.monotonic() - start > 2:
-            bar = progress_bar(len(names), "singular values", "layer")
-            bar.update(first)
-        if bar is not None:
+    names = list(weights)
+    with progress_bar(len(names), "singular values", "layer", delay=2) as bar:
+        for first in range(0, len(names), _LAYERS_AT_ONCE):
+            some = names[first : first + _LAYERS_AT_ONCE]
+            found |= singular_values({name: weights[name] for name in some})
             bar.update(len(some))
-    if bar is not None:
-        bar.close()
     return found
 
 
 def _check(ranks: Sequence[int] | None) -> None:
-    if ranks is None:
-        return
-    wrong = [rank for rank in ranks if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1]
-    if wrong or not ranks:
-        raise VxlabError(
-            f"ranks={list(ranks)!r} {f'holds {wrong[0]!r}, ' if wrong else 'is empty: '}"
-            "no rank; give positive whole numbers, such as [1, 8, 64]"
-        )
+    for rank in ranks or ():
+        require_count("a rank of ranks", rank)
+    if ranks is not None and not ranks:
+        raise VxlabError("ranks is empty: no rank; give positive whole numbers, such as [1, 8, 64]")

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vxlab.adapters import LoRAXS, Method, VeRA
-from vxlab.errors import VxlabError
+from vxlab.checks import require_known
 from vxlab.experiments.models.load import load_model
 from vxlab.experiments.runs.trained import layer_weights
 from vxlab.experiments.sweeps.fair_recipes import fair_study
 from vxlab.experiments.sweeps.protocol import Candidate, FairSweep
 from vxlab.experiments.sweeps.rates import first_step, reach
 from vxlab.studies.scales import study_settings
-from vxlab.words import nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,7 +92,5 @@ def _relative_step(plain: Method, changed: Method, weights: "Mapping[str, Tensor
 
 def _named(variants: Sequence[Variant], names: Sequence[str]) -> list[Variant]:
     known = [each.name for each in variants if each.part != UNCHANGED]
-    for name in names:
-        if name not in known and name != "all":
-            raise VxlabError(f"names has {name!r}, which is no variant{nearest(name, known)}")
+    require_known(names, [*known, "all"], "there is no variant")
     return [each for each in variants if each.part == UNCHANGED or each.name in names or "all" in names]

@@ -2,22 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from vxlab.adapters import LoRAXS
-from vxlab.errors import VxlabError
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import finished_run
-from vxlab.experiments.store.store import Where
+from vxlab.checks import require_choice
 from vxlab.experiments.sweeps.comparison import Comparison
 from vxlab.experiments.sweeps.fair_recipes import fair_study
 from vxlab.experiments.sweeps.protocol import Candidate
 from vxlab.experiments.sweeps.rates import reach
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BASES = ("top", "middle", "bottom", "random", "random-svd")
 IN_WORDS = {
@@ -62,8 +55,7 @@ def band_candidates(
         VxlabError: a basis or the scale is unknown, or the rank does not fit a layer.
     """
     for basis in bases:
-        if basis not in BASES:
-            raise VxlabError(f"bases has {basis!r}; choose among {', '.join(BASES)}")
+        require_choice("basis", basis, BASES)
     methods = {basis: LoRAXS(rank=rank, basis=basis, seed=seed) for basis in ("top", *bases)}
     middle = rate or next(iter(fair_study([methods["top"]], scale, paper=paper).names.values())).centre
     reaches = {basis: reach(method, weights) for basis, method in methods.items()}
@@ -100,17 +92,3 @@ def by_basis(result: Comparison) -> Comparison:
     return dataclasses.replace(
         result, runs=runs, tuning=tuning.assign(method=tuning["candidate"]), summary=summary, pairs=pairs
     )
-
-
-def finished_runs(runs: "pd.DataFrame", names: Sequence[str], store: Where = None) -> dict[str, RunRecord]:
-    """Return the records of a sweep's runs by the names to show.
-
-    Args:
-        runs: from :func:`vxlab.sweep`.
-        names: one a run, in order.
-        store: as the sweep took it.
-
-    Raises:
-        VxlabError: a run failed or diverged; with its error where it has one.
-    """
-    return {name: finished_run(row, store) for name, row in zip(names, runs.to_dict("records"), strict=True)}

@@ -4,12 +4,17 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from vxlab.adapters import LoRAXS, resolve_targets
 from vxlab.errors import VxlabError
-from vxlab.experiments.runs.gradients import FIRST_BATCHES, first_batches, first_gradients, weight_gradients
+from vxlab.experiments.runs.gradients import (
+    FIRST_BATCHES,
+    first_batches,
+    first_gradients,
+    starting_model,
+    weight_gradients,
+)
 from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.computed_tables import kept_table
@@ -55,9 +60,7 @@ def band_capture(
 
 def _band_capture(job: Job, methods: Sequence[LoRAXS], batches: int) -> "pd.DataFrame":
     spec, materials = job.spec, Materials()
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(spec.seed)  # the GPU's generators are not forked
-        model = materials.model(spec)
+    model = starting_model(spec, materials)
     layers = resolve_targets(model, spec.targets)
     judged, fresh = _judged(spec, materials, batches)
     gradients = [weight_gradients(model, [batch], layers) for batch in judged]

@@ -143,7 +143,9 @@ def _truncated(
     import pandas as pd
 
     subject = _Subject(record, items, device)
-    chosen = list(subject.by_role) if roles is None else _known(list(roles), subject)
+    chosen = list(subject.by_role if roles is None else roles)
+    for role in chosen:
+        require_choice("role", role, subject.by_role)
     states = [_Band(REMOVED, 0.0), *(_Band(*each) for each in product(bands, fractions))]
     bar = progress_bar(1 + len(chosen) * len(states), f"bands of the {what}", "evaluation")
     rows: list[tuple[Any, ...]] = []
@@ -196,13 +198,6 @@ def _items(spec: RunSpec, items: int | None) -> tuple[list[dict[str, Tensor]], l
     starts = range(0, len(split), spec.batch_size * 8)
     batches = [collate([inputs[i] for i in range(start, min(start + starts.step, len(split)))]) for start in starts]
     return [dict(batch) for batch in batches], rows.tolist(), labels.astype(float).tolist()
-
-
-def _known(roles: Sequence[str], subject: _Subject) -> list[str]:
-    for role in roles:
-        if role not in subject.by_role:
-            raise VxlabError(f"roles has {role!r}, which this model lacks; choose among {', '.join(subject.by_role)}")
-    return list(roles)
 
 
 def _check(record: RunRecord, what: str, fractions: Sequence[float]) -> None:

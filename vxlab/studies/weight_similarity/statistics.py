@@ -4,11 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from vxlab.errors import VxlabError
+from vxlab.checks import require_choice, require_known
 from vxlab.experiments.scoring.evidence import Evidence, from_error, no_evidence
 from vxlab.experiments.scoring.significance import holm
 from vxlab.studies.weight_similarity.table import MEASURES
-from vxlab.words import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,9 +50,8 @@ def by_layer(table: "pd.DataFrame", measure: str = "cosine") -> "pd.DataFrame":
     Returns:
         Columns ``kind, layer, block, role, mean, low, high, pairs, seeds``, and ``chance`` where the measure has it.
     """
-    _known(measure, list(MEASURES), "measure")
-    places = ["kind", "layer", "block", "role"]
-    return _summed(table, places, measure)
+    require_choice("measure", measure, MEASURES)
+    return _summed(table, ["kind", "layer", "block", "role"], measure)
 
 
 def by_kind(table: "pd.DataFrame", measure: str = "cosine") -> "pd.DataFrame":
@@ -62,7 +60,7 @@ def by_kind(table: "pd.DataFrame", measure: str = "cosine") -> "pd.DataFrame":
     Returns:
         Columns as :func:`by_layer`, without layer and block.
     """
-    _known(measure, list(MEASURES), "measure")
+    require_choice("measure", measure, MEASURES)
     return _summed(table, ["kind", "role"], measure)
 
 
@@ -110,11 +108,10 @@ def trend(table: "pd.DataFrame", kinds: Sequence[str] | None = None, measure: st
     """
     import pandas as pd
 
-    _known(measure, list(MEASURES), "measure")
-    known = list(dict.fromkeys(table["kind"]))
-    rows = []
+    require_choice("measure", measure, MEASURES)
+    known, rows = list(dict.fromkeys(table["kind"])), []
+    require_known(kinds or (), known, "the table has no kind")
     for kind in known if kinds is None else kinds:
-        _known(kind, known, "kind")
         own = table[table["kind"] == kind]
         rise = over_seeds(own, lambda rows: _rise(rows, measure))
         tau, p = _kendall(own, measure)
@@ -167,8 +164,3 @@ def _kendall(rows: "pd.DataFrame", measure: str) -> tuple[float, float]:
     method = "exact" if profile.is_unique else "auto"
     found = kendalltau(profile.index.to_numpy(), profile.to_numpy(), method=method)
     return float(found.statistic), float(found.pvalue)
-
-
-def _known(word: str, choices: Sequence[str], what: str) -> None:
-    if word not in choices:
-        raise VxlabError(f"{what}={word!r} is not in the table{nearest(word, choices)}")
