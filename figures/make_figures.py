@@ -56,7 +56,7 @@ def page(report: NotebookNode, name: str) -> None:
     for shown in FIGURES[name]:
         images.append(f"{name}_{shown.replace(' ', '_')}.png")
         _draw({"data": figures[shown]["data"], "layout": figures[shown]["layout"]}, images[-1])
-    parameters = [[f"`{row['name']}`", row["value"], row["help"]] for row in provenance.parameters(report)]
+    parameters = [[f"`{row['name']}`", row["value"], row["help"]] for row in provenance.parameter_rows(report)]
     parts = [
         f"# {notebooks.heading(report)}",
         notebooks.question(report),

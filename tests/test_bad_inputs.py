@@ -279,7 +279,7 @@ def _nothing_really_runs(monkeypatch: pytest.MonkeyPatch, tell: Callable[..., ob
         raise VxlabError("this is where it would begin")
 
     from vxlab.experiments.assets import cache
-    from vxlab.views.reports import jupyterlab, report
+    from vxlab.views.reports import jupyterlab, make_report
 
-    for module, name in ((report, "execute_notebook"), (jupyterlab, "lab"), (cache, "fetch")):
+    for module, name in ((make_report, "execute_notebook"), (jupyterlab, "lab"), (cache, "fetch")):
         monkeypatch.setattr(module, name, refuse)

@@ -45,7 +45,7 @@ LEVELS = (
     ("views/style",),
     ("views/figures", "views/export"),
     ("views/explorers",),
-    tuple(f"views/explorers/{name}" for name in ("live_run", "rank", "subspaces", "sweep", "updates")),
+    tuple(f"views/explorers/{name}" for name in ("live", "rank", "subspaces", "sweep", "updates")),
     ("views/reports",),
     ("cli",),
 )  # fmt: skip

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from vxlab.views.reports import notebooks
-from vxlab.views.reports.report import report
+from vxlab.views.reports.make_report import report
 
 # A tiny model, which the test fills in, and the kernel's own process halve the time of dozens of runs.
 _OWN = {"model": "a model of one's own"}

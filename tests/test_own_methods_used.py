@@ -27,7 +27,7 @@ from vxlab.experiments.runs.trained import layer_updates, load_trained, trained_
 from vxlab.experiments.sweeps.stored_scores import is_usual, stored_candidates
 from vxlab.studies.capture import capture_table
 from vxlab.studies.ranks.table import FAMILIES, known_families, rank_tables
-from vxlab.views.reports.report import report
+from vxlab.views.reports.make_report import report
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECTION = README.partition("### Methods of your own\n")[2].partition("\n## ")[0]

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from vxlab.experiments.sweeps.protocol import Candidate, FairSweep
     from vxlab.experiments.sweeps.recipes import recipe
     from vxlab.experiments.tasks.task import Task, load_task
-    from vxlab.views.explorers.live_run.live_run import live_run
+    from vxlab.views.explorers.live.faces import live_run
     from vxlab.views.explorers.rank.explorer import explore_rank
     from vxlab.views.explorers.subspaces.explorer import explore_subspaces
     from vxlab.views.explorers.sweep.faces import explore_sweep

@@ -134,10 +134,10 @@ def test_bad_input_is_one_line_and_code_2(notebook: str, capsys: pytest.CaptureF
 def test_a_value_may_begin_with_a_minus_sign(  # type: ignore[no-untyped-def]
     given, rank, learning_rate, sizes, notebook: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vxlab.views.reports import report
+    from vxlab.views.reports import make_report
 
     made: list[dict[str, object]] = []
-    monkeypatch.setattr(report, "report", lambda name, values: made.append(values))
+    monkeypatch.setattr(make_report, "report", lambda name, values: made.append(values))
     assert cli.main(["report", notebook, *given]) == 0
     assert made == [{"rank": rank, "learning_rate": learning_rate, "sizes": sizes}]
 
@@ -175,14 +175,14 @@ def test_a_broken_pipe_of_another_kind_keeps_its_traceback(monkeypatch: pytest.M
 def test_several_reports_end_in_the_index_and_in_1_where_one_failed(
     notebook: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vxlab.views.reports import report
+    from vxlab.views.reports import make_report
 
     def made(source: Path, values: dict[str, object], **_: object) -> str:
         if values["rank"] == 9 and source.stem == "bad":
             raise vxlab.VxlabError("bad failed in cell 2")
         return f"{source.stem}.html"
 
-    monkeypatch.setattr(report, "report", made)
+    monkeypatch.setattr(make_report, "report", made)
     monkeypatch.setenv("VXLAB_REPORTS", str(tmp_path / "kept"))
     bad = str(toy.write(tmp_path / "bad.ipynb"))
     assert cli.main(["report", notebook, bad, "-p", "rank", "8"]) == 0

@@ -33,8 +33,8 @@ from vxlab.views.explorers.faces import explore
 from vxlab.views.explorers.sweep.explorer import SweepExplorer
 from vxlab.views.figures import capture as capture_figures
 from vxlab.views.figures import cost as cost_figures
+from vxlab.views.figures import curves as curve_figures
 from vxlab.views.figures import expressivity as expressivity_figures
-from vxlab.views.figures import learning_curves as curve_figures
 from vxlab.views.figures import runs as figures
 from vxlab.views.figures import start_and_parts as parts_figures
 from vxlab.views.figures import subspaces as subspace_figures

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vxlab.views.explorers.explorer import View
-from vxlab.views.style.look import apply_style
+from vxlab.views.style.theme import apply_style
 
 SIZES = {("LoRA", "query"): [1, 2, 4], ("LoRA", "down"): [1, 2, 4], ("VeRA", "query"): [4, 16]}
 

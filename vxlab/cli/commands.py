@@ -183,7 +183,7 @@ def _report(arguments: argparse.Namespace) -> int:
     if arguments.list or not arguments.names:
         return _list_notebooks()
     from vxlab.views.reports import notebooks, parameters
-    from vxlab.views.reports.report import report, report_each
+    from vxlab.views.reports.make_report import report, report_each
 
     several = len(arguments.names) > 1 or arguments.names == ["all"]
     if several and not arguments.parameters:

@@ -233,7 +233,7 @@ def test_attaching_a_probe_is_refused_with_what_to_do() -> None:
 
 
 def test_who_listens_to_steps_is_told_that_a_probe_takes_none(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
-    from vxlab.views.explorers.live_run.state import SoFar
+    from vxlab.views.explorers.live.state import SoFar
 
     spec = probe(tiny_model, toy_task)
     with pytest.raises(vxlab.VxlabError, match=r"a listener hears of gradient steps, and Probe\(\) takes none"):
@@ -291,7 +291,7 @@ def test_the_bars_and_curves_of_runs_take_a_probe_beside_others(
     fitted: RunRecord, tiny_model: str, tmp_path: Path
 ) -> None:
     from vxlab.experiments.candidates.run_scores import score_table
-    from vxlab.views.figures.learning_curves import learning_curves
+    from vxlab.views.figures.curves import learning_curves
 
     head = toy_runs.spec(tiny_model, fitted.spec["task"], method=vxlab.Head(), epochs=1)
     runs = {"head only": vxlab.run(head, store=tmp_path, progress=False), "probe": fitted}

@@ -13,7 +13,7 @@ from toy_records import IDENTITY, key_of, stored_record, toy_spec
 
 import vxlab
 from vxlab.experiments.store.store import Store, StoreError
-from vxlab.views.reports.report import report
+from vxlab.views.reports.make_report import report
 
 pytest.importorskip("psycopg", reason="needs psycopg")
 import psycopg

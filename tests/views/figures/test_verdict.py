@@ -6,7 +6,7 @@ import toy_tables as toy
 
 from vxlab.experiments.candidates.pareto import pareto_front
 from vxlab.views.figures.verdict import differences, pareto_figures
-from vxlab.views.style.look import GREY
+from vxlab.views.style.theme import GREY
 
 COSTS = {"": "backbone", "2": "bytes_stored"}
 

@@ -24,9 +24,9 @@ from vxlab.views.explorers.sweep.faces import explore_sweep
 from vxlab.views.explorers.sweep.widget import SweepWidget
 from vxlab.views.reports.index import write_index
 from vxlab.views.reports.page import to_html
-from vxlab.views.style.look import apply_style
 from vxlab.views.style.markdown import Markdown
 from vxlab.views.style.plain import escape, escape_all
+from vxlab.views.style.theme import apply_style
 
 IMAGE, LINK = "<img src=x onerror=alert(1)>", '<a href="javascript:alert(1)">a</a>'
 EVIL = IMAGE + LINK

@@ -6,9 +6,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vxlab.views.style.error_bars import error_bars
-from vxlab.views.style.look import GREY, apply_style, look
+from vxlab.views.style.bars import error_bars
 from vxlab.views.style.plain import draws_text
+from vxlab.views.style.theme import GREY, apply_style, look
 
 _COLUMNS = 3
 _BOUNDS = (

@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 
 from vxlab.experiments.costs.by_rank import FROZEN, FULL, HEAD
 from vxlab.studies.cost.conclusion import measured_rows
-from vxlab.views.style.error_bars import error_bars
-from vxlab.views.style.look import COLOURS, GREY, INK, PAPER, apply_style, label_font, look
+from vxlab.views.style.bars import error_bars
 from vxlab.views.style.plain import draws_text
+from vxlab.views.style.theme import COLOURS, GREY, INK, PAPER, apply_style, label_font, look
 
 PARTS = (
     ("adapter", "adapter, frozen parts too"),

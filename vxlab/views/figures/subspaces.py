@@ -12,8 +12,9 @@ from vxlab.experiments.scoring.metrics import in_words
 from vxlab.studies.subspaces.tables import SIDES
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
 from vxlab.views.figures.sweep import possible
-from vxlab.views.style.error_bars import error_bars
-from vxlab.views.style.look import (
+from vxlab.views.style.bars import error_bars
+from vxlab.views.style.plain import draws_text
+from vxlab.views.style.theme import (
     COLOURS,
     DIVERGING,
     GREY,
@@ -26,7 +27,6 @@ from vxlab.views.style.look import (
     look,
     tick_labels,
 )
-from vxlab.views.style.plain import draws_text
 
 BANDS = ("top", "middle", "bottom", "random")
 _COLUMNS = 3

@@ -12,9 +12,9 @@ from vxlab.experiments.candidates.pareto import gain_per_thousand
 from vxlab.experiments.candidates.score_words import deviation, seeds_in_words
 from vxlab.experiments.method_names import NO_LAYERS, family_name
 from vxlab.experiments.scoring.metrics import in_words
-from vxlab.views.style.error_bars import bar_look
-from vxlab.views.style.look import DASHES, GREY, SCORES, apply_style, label_font, look
+from vxlab.views.style.bars import bar_look
 from vxlab.views.style.plain import draws_text
+from vxlab.views.style.theme import DASHES, GREY, SCORES, apply_style, label_font, look
 
 _FAMILIES = ("LoRA", "VeRA", "LoRA-XS")
 """The three that keep their look in every figure; what else a sweep holds takes the looks after theirs."""

@@ -12,9 +12,9 @@ from plotly.subplots import make_subplots
 
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.views.figures.sweep import possible
-from vxlab.views.style.error_bars import bar_look, error_bars
-from vxlab.views.style.look import COLOURS, DASHES, GREY, INK, SCORES, SYMBOLS, apply_style, tick_labels
+from vxlab.views.style.bars import bar_look, error_bars
 from vxlab.views.style.plain import draws_text
+from vxlab.views.style.theme import COLOURS, DASHES, GREY, INK, SCORES, SYMBOLS, apply_style, tick_labels
 
 _COLUMNS = 3
 _CHOSEN = {

@@ -11,9 +11,9 @@ from vxlab.experiments.candidates.pairs import IN_POINTS
 from vxlab.experiments.candidates.pareto import COUNTED, pareto_front
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.views.figures.sweep import hover_texts, possible, series
-from vxlab.views.style.error_bars import error_bars
-from vxlab.views.style.look import COLOURS, GREY, INK, SCORES, apply_style, look
+from vxlab.views.style.bars import error_bars
 from vxlab.views.style.plain import draws_text
+from vxlab.views.style.theme import COLOURS, GREY, INK, SCORES, apply_style, look
 
 _COSTS = (
     ("backbone", "trained parameters in the backbone", 1),

@@ -10,9 +10,9 @@ from plotly.subplots import make_subplots
 
 from vxlab.studies.weight_similarity.statistics import by_kind, by_layer
 from vxlab.studies.weight_similarity.table import MEASURES
-from vxlab.views.style.error_bars import error_bars
-from vxlab.views.style.look import AXIS, COLOURS, DIVERGING, GREY, INK, ON_HEAT, SHADE, SYMBOLS, apply_style, look
+from vxlab.views.style.bars import error_bars
 from vxlab.views.style.plain import draws_text
+from vxlab.views.style.theme import AXIS, COLOURS, DIVERGING, GREY, INK, ON_HEAT, SHADE, SYMBOLS, apply_style, look
 from vxlab.words import write_number
 
 THOUSANDTHS = 1000

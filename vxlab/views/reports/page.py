@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vxlab.views.reports import provenance
 from vxlab.views.reports.headline import PLOTLY
-from vxlab.views.style.look import plotly_config, theme_css
+from vxlab.views.style.theme import plotly_config, theme_css
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -47,7 +47,7 @@ def to_html(notebook: "NotebookNode", title: str, *, failure: str = "", index: s
     """
     page, figures = _with_places_for_figures(notebook)
     page.metadata["title"] = title
-    rows, facts = provenance.parameters(notebook), provenance.describe_environment(notebook)
+    rows, facts = provenance.parameter_rows(notebook), provenance.describe_environment(notebook)
     # Scripts of the notebook's own outputs run; a handler or a javascript: address that slipped into one does not.
     nonce = secrets.token_urlsafe(16)
     shown = {"failure": failure, "index": index, "parameters": rows, "environment": facts, "theme": theme_css("page")}

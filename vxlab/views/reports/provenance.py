@@ -53,14 +53,14 @@ def note(notebook: "NotebookNode") -> dict[str, Any]:
     return dict(notebook.metadata.get(_NOTE, {}))
 
 
-def parameters(notebook: "NotebookNode") -> list[dict[str, str]]:
+def parameter_rows(notebook: "NotebookNode") -> list[dict[str, str]]:
     """Return the parameters in their order: name, value, default and help, as text."""
     return list(note(notebook).get("parameters", []))
 
 
 def changed_parameters(notebook: "NotebookNode") -> dict[str, str]:
     """Return the parameters that have other values than their defaults, as text."""
-    return {row["name"]: row["value"] for row in parameters(notebook) if row["value"] != row["default"]}
+    return {row["name"]: row["value"] for row in parameter_rows(notebook) if row["value"] != row["default"]}
 
 
 def describe_environment(notebook: "NotebookNode") -> dict[str, str]:

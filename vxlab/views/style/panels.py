@@ -5,10 +5,8 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vxlab.views.style.look import apply_style
+from vxlab.views.style.theme import apply_style
 
-DIVERGING = [[0.0, "#5aa0d0"], [0.5, "#f7f7f7"], [1.0, "#f08a5d"]]
-"""A map's blue, white and orange: black figures are readable on all of it."""
 SMALL = {"size": 11}
 _LEGEND = 40  # pixels from a panel up to its title
 

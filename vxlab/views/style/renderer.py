@@ -5,7 +5,7 @@ from typing import Any
 import plotly.io as pio
 from plotly.io.base_renderers import PlotlyRenderer
 
-from vxlab.views.style.look import PAPER, plotly_config, theme_style
+from vxlab.views.style.theme import PAPER, plotly_config, theme_style
 
 _NAME, _PLOTLY = "vxlab", "plotly_mimetype"
 

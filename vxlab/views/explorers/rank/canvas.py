@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from vxlab.views.explorers.rank.words import Lines
-from vxlab.views.style.look import COLOURS, DASHES, INK, apply_style, look
 from vxlab.views.style.plain import draws_text, escape
+from vxlab.views.style.theme import COLOURS, DASHES, INK, apply_style, look
 
 _ENERGY = "energy of W in its first r triplets"
 _GRADIENT = "energy of the first gradient in reach"

@@ -8,9 +8,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from vxlab.studies.subspaces.tables import SIDES
-from vxlab.views.style.look import COLOURS, DASHES, INK, SHARES, SYMBOLS
-from vxlab.views.style.panels import DIVERGING, four_panels, head_panels
+from vxlab.views.style.panels import four_panels, head_panels
 from vxlab.views.style.plain import draws_text
+from vxlab.views.style.theme import BLUE_ORANGE, COLOURS, DASHES, INK, SHARES, SYMBOLS
 
 MEASURED = (
     ("weight", "W"),
@@ -108,7 +108,7 @@ def _add_energies(figure: go.Figure, blocks: int) -> None:
 def _add_map(figure: go.Figure, roles: Sequence[str], blocks: Sequence[int]) -> None:
     few = len(blocks) <= 12
     figure.add_heatmap(
-        x=list(range(len(blocks))), y=list(range(len(roles))), zmin=-_MOST, zmax=_MOST, colorscale=DIVERGING,
+        x=list(range(len(blocks))), y=list(range(len(roles))), zmin=-_MOST, zmax=_MOST, colorscale=BLUE_ORANGE,
         texttemplate="%{text}" if few else None, textfont={"size": 10, "color": "#000"}, xgap=1, ygap=1,
         hovertemplate="%{text} times chance<extra></extra>", row=2, col=2, showscale=False,
     )  # fmt: skip

@@ -13,12 +13,12 @@ from vxlab.experiments.sweeps.stored import SweepTables
 from vxlab.views.explorers.explorer import Choice, Stop, View
 from vxlab.views.explorers.sweep.filter import Filter, filter_sweep
 from vxlab.views.explorers.sweep.score_panel import COSTS, Drawn, ScorePanel, rings, span
-from vxlab.views.explorers.sweep.words import Tables, beside_neighbours, choices, words
-from vxlab.views.figures.learning_curves import add_joined_curves, join_curves
+from vxlab.views.explorers.sweep.words import Tables, beside_neighbours, candidate_words, choices
+from vxlab.views.figures.curves import add_joined_curves, join_curves
 from vxlab.views.figures.sweep import published_caption, series_names
 from vxlab.views.figures.tuning import add_tuning, tuning_of
-from vxlab.views.style.look import SCORES, apply_style, look, tick_labels
 from vxlab.views.style.plain import escape, escape_all
+from vxlab.views.style.theme import SCORES, apply_style, look, tick_labels
 from vxlab.words import number_of
 
 _HEIGHT, _LEGEND_WIDTH, _ROW = 530, 780, 20
@@ -97,7 +97,7 @@ class SweepExplorer:
             layout["annotations[3].text"] = "" if papers is None else published_caption(escape_all(papers))
         rows = tables.neighbours(stop)
         traces = [*drawn.traces, rings(list(rows["candidate"]), drawn.places), *beside]
-        told = [*words(tables, stop, choice[-1], drawn.front), *self._left_out()]
+        told = [*candidate_words(tables, stop, choice[-1], drawn.front), *self._left_out()]
         return View(traces, told, drawn.layout | layout, beside_neighbours(rows, metric))
 
     def drawn(self, choice: Choice) -> Drawn:

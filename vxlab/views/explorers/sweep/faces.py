@@ -17,8 +17,8 @@ from vxlab.studies.published import published_table
 from vxlab.views.explorers.explorer import Choice, Stop, View
 from vxlab.views.explorers.faces import explore
 from vxlab.views.explorers.sweep.explorer import SweepExplorer
-from vxlab.views.style.look import apply_style
 from vxlab.views.style.plain import escape
+from vxlab.views.style.theme import apply_style
 
 if TYPE_CHECKING:
     from vxlab.views.explorers.widget import ExplorerWidget

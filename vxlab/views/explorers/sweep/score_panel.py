@@ -12,9 +12,9 @@ from vxlab.experiments.candidates.score_words import deviation
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.sweeps.stored import SweepTables
 from vxlab.views.figures.sweep import cite_point, end_ranks, hollow, hover_texts, looks_of, published_name
-from vxlab.views.style.error_bars import bar_look
-from vxlab.views.style.look import DASHES, GREY, INK, label_font, look
+from vxlab.views.style.bars import bar_look
 from vxlab.views.style.plain import escape, escape_all
+from vxlab.views.style.theme import DASHES, GREY, INK, label_font, look
 
 _FAR = 10  # times the ranked candidates' largest cost: beyond, a line says the score, or all else would share a corner
 _NO_PAPERS = pd.DataFrame(columns=["parameters", "fraction", "mark", "method"])

@@ -93,7 +93,7 @@ def beside_neighbours(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     )
 
 
-def words(tables: Tables, candidate: str, cost: str, front: Container[str]) -> list[str]:
+def candidate_words(tables: Tables, candidate: str, cost: str, front: Container[str]) -> list[str]:
     """Return lines about a candidate: its score, its place on the front, how its learning rate was chosen.
 
     Args:

@@ -8,9 +8,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vxlab.studies.updates.table import CELLS, LEADING, THRESHOLD
-from vxlab.views.style.look import COLOURS, DASHES, GREY, INK, SYMBOLS
-from vxlab.views.style.panels import DIVERGING, four_panels, head_panels
+from vxlab.views.style.panels import four_panels, head_panels
 from vxlab.views.style.plain import draws_text
+from vxlab.views.style.theme import BLUE_ORANGE, COLOURS, DASHES, GREY, INK, SYMBOLS
 
 Lines = Mapping[tuple[str, str], tuple[list[float], list[float]]]
 """The points of every line, by layer and what it shows."""
@@ -137,7 +137,7 @@ def _add_map(figure: go.Figure, rank: int, i: int) -> None:
     numbers = list(range(1, rank + 1, math.ceil(rank / CELLS)))
     # A widget forgets the places of a map that it first meets without values.
     figure.add_heatmap(
-        x=numbers, y=numbers, z=[[0.0] * len(numbers)] * len(numbers), zmin=-1, zmax=1, colorscale=DIVERGING,
+        x=numbers, y=numbers, z=[[0.0] * len(numbers)] * len(numbers), zmin=-1, zmax=1, colorscale=BLUE_ORANGE,
         showscale=False, row=2, col=1 + i,
         hovertemplate="output %{y}, input %{x}: %{z} of the largest<extra></extra>",
     )  # fmt: skip

@@ -10,8 +10,9 @@ import pytest
 from gallery import every_figure
 
 from vxlab.views.style import renderer as live_figures
-from vxlab.views.style.look import (
+from vxlab.views.style.theme import (
     AXIS,
+    BLUE_ORANGE,
     COLOURS,
     DASHES,
     DIVERGING,
@@ -21,7 +22,6 @@ from vxlab.views.style.look import (
     ON_HEAT,
     PAPER,
     SCORES,
-    SEQUENTIAL,
     SHARES,
     SYMBOLS,
     apply_style,
@@ -92,7 +92,7 @@ def test_six_series_are_told_apart_by_colour_blind_readers(seen, page):
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(colours, 2)) > 10
 
 
-@pytest.mark.parametrize("scale", [DIVERGING, SEQUENTIAL])
+@pytest.mark.parametrize("scale", [DIVERGING, BLUE_ORANGE])
 def test_black_is_readable_on_the_whole_of_a_colour_scale(scale):
     for (_, a), (_, b) in itertools.pairwise(scale):
         for share in np.linspace(0, 1, 9):

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 import vxlab.views
-from vxlab.views.style.error_bars import bar_look, error_bars
+from vxlab.views.style.bars import bar_look, error_bars
 
 
 def test_bars_reach_from_the_lower_to_the_upper_end_on_the_axis():
@@ -30,4 +30,4 @@ def test_bars_look_alike_in_every_figure():
     assert bar_look("#123456", faint=True) == {"type": "data", "thickness": 1, "width": 2, "color": "#123456"}
     by_hand = re.compile(r"\"thickness\"")
     sources = {path.name for path in Path(vxlab.views.__path__[0]).rglob("*.py") if by_hand.search(path.read_text())}
-    assert sources == {"error_bars.py"}
+    assert sources == {"bars.py"}

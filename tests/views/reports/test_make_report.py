@@ -13,9 +13,9 @@ from pages import shown
 from places import SUPPORT
 
 from vxlab import VxlabError, __version__
+from vxlab.views.reports import make_report as module
 from vxlab.views.reports import notebooks
-from vxlab.views.reports import report as module
-from vxlab.views.reports.report import file_stem, report, report_each
+from vxlab.views.reports.make_report import file_stem, report, report_each
 
 TRAIN = """\
 import os, sys

@@ -6,7 +6,7 @@ import pytest
 import toy_records as toy
 from gallery import regression, run
 
-from vxlab.views.figures.learning_curves import learning_curves, redraw_curves
+from vxlab.views.figures.curves import learning_curves, redraw_curves
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from vxlab.experiments.runs.own_process import run_beside
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.store import Store, Where
 from vxlab.views.explorers.figure_widget import FitWidth, WholeFigure
-from vxlab.views.explorers.live_run.state import SoFar, describe_end, describe_failed_run
-from vxlab.views.figures.learning_curves import Curves, learning_curves, redraw_curves
-from vxlab.views.style.look import theme_style
+from vxlab.views.explorers.live.state import SoFar, describe_end, describe_failed_run
+from vxlab.views.figures.curves import Curves, learning_curves, redraw_curves
 from vxlab.views.style.plain import escape
+from vxlab.views.style.theme import theme_style
 
 _PAUSE = 0.5
 """Seconds between two drawings: whatever came in between is in the next one, so that nothing queues up."""

@@ -8,7 +8,7 @@ from gallery import every_figure, overlapping
 from places import SUPPORT
 from plotly.offline import get_plotlyjs
 
-from vxlab.views.style.look import theme_css
+from vxlab.views.style.theme import theme_css
 
 AT_ONCE = 8
 WIDTH = 900

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vxlab.experiments.scoring.metrics import in_words
-from vxlab.views.figures.learning_curves import RUNNING
+from vxlab.views.figures.curves import RUNNING
 from vxlab.views.style.plain import escape
 from vxlab.words import time_left
 

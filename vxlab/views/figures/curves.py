@@ -10,8 +10,8 @@ from plotly.subplots import make_subplots
 
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.metrics import in_words
-from vxlab.views.style.look import COLOURS, INK, apply_style, look
 from vxlab.views.style.plain import draws_text
+from vxlab.views.style.theme import COLOURS, INK, apply_style, look
 
 RUNNING = "running"
 _MOST = 30

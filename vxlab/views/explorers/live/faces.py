@@ -10,10 +10,10 @@ from vxlab.experiments.runs.one_run import run
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.store import Where
 from vxlab.progress import in_live_notebook
-from vxlab.views.figures.learning_curves import learning_curves
+from vxlab.views.figures.curves import learning_curves
 
 if TYPE_CHECKING:
-    from vxlab.views.explorers.live_run.widget import LiveRun
+    from vxlab.views.explorers.live.widget import LiveRun
 
 
 def live_run(spec: RunSpec, *, store: Where = None, interactive: bool | None = None) -> "go.Figure | LiveRun":
@@ -44,7 +44,7 @@ def live_run(spec: RunSpec, *, store: Where = None, interactive: bool | None = N
     if isinstance(spec, RunSpec) and not spec.method.by_gradient:
         raise VxlabError(f"{spec.method} takes no gradient steps, so there is nothing to watch; call vxlab.run(spec)")
     if in_live_notebook() if interactive is None else interactive:
-        from vxlab.views.explorers.live_run.widget import live_widget
+        from vxlab.views.explorers.live.widget import live_widget
 
         return live_widget(spec, store)
     return learning_curves({method_label(spec.method): run(spec, store=store)})

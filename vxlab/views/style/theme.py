@@ -25,8 +25,8 @@ behind a table's chosen row."""
 AXIS, SHADE = "#8c8c8c", "rgba(128,128,128,0.2)"
 """Axis lines, and areas behind the marks: as they are on light and on dark pages."""
 DIVERGING = ((0.0, "#4393c3"), (0.25, "#a6cfe4"), (0.5, "#f7f7f7"), (0.75, "#f6b799"), (1.0, "#d6604d"))
-SEQUENTIAL = ((0.0, "#f7fbff"), (0.5, "#b3d2e8"), (1.0, "#4393c3"))
-"""Colour scales of heat maps: black text is readable on all of them."""
+BLUE_ORANGE = ((0.0, "#5aa0d0"), (0.5, "#f7f7f7"), (1.0, "#f08a5d"))
+"""Colour scales of heat maps: black text is readable on all of them; the second where words name the colours."""
 ON_HEAT = "#000000"
 
 _STEPS = ((0.01, None), (0.001, 0.01), (0.0001, 0.001), (None, 0.0001))
@@ -131,7 +131,12 @@ def _swaps() -> str:
     night = {**dict(zip(COLOURS, _SERIES_AT_NIGHT, strict=True)), **dict(zip(LABELS, _SERIES_AT_NIGHT, strict=True))}
     night |= {INK: "var(--vx-look-ink)", PAPER: "var(--vx-look-paper)", CHOSEN: "var(--vx-look-chosen)"}
     night |= {"#ebf0f8": "#2c3138", "#c8d4e3": "#2b3440"}  # of plotly_white: grids, and heads of tables
-    night |= {"#bec8d9": "#6b7480", "#f8fafc": "#2c3138", "#f4faff": "#22384c", "#dbdde0": "#4a525c"}  # its controls
+    night |= {
+        "#bec8d9": "#6b7480",
+        "#f8fafc": "#2c3138",
+        "#f4faff": "#22384c",
+        "#dbdde0": "#4a525c",
+    }  # its menus and sliders
     rules = [_rule(kind, light, dark) for light, dark in night.items() for kind in ("fill", "stroke")]
     # Text of plotly's own choice on a heat map is #444444 too: it keeps its colour.
     rules += [_rule("stroke", "#444444", "#a0a0a0"), _rule("stroke", "#333333", "#a0a0a0")]

@@ -17,9 +17,9 @@ from places import SUPPORT
 import vxlab
 from vxlab.experiments.runs.trained import load_trained
 from vxlab.experiments.store.store import Store
-from vxlab.views.explorers.live_run import widget as live_run_widget
-from vxlab.views.explorers.live_run.live_run import live_run
-from vxlab.views.explorers.live_run.state import SoFar
+from vxlab.views.explorers.live import widget as live_run_widget
+from vxlab.views.explorers.live.faces import live_run
+from vxlab.views.explorers.live.state import SoFar
 
 
 @pytest.fixture
