@@ -7,12 +7,15 @@ import pandas as pd
 import pytest
 
 from vxlab.errors import VxlabError
-from vxlab.studies.subspaces.kept_bands import kept_share, kept_share_contrast, kept_shares, truncation_scores
+from vxlab.studies.subspaces.kept_bands import KeptBands, kept_shares, truncation_scores
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
 
 ITEMS, NORMAL = 400, 1.959964
 LABELS = np.arange(ITEMS) % 2
-WEIGHT = {"what": "weight", "metric": "accuracy", "trivial": 0.5}
+
+
+def kept(answers, roles, band, fractions, trivial=0.5):
+    return KeptBands(answers, "accuracy", trivial).share(roles, band, fractions)
 
 
 def _right(share):
@@ -57,17 +60,17 @@ def test_scores_are_those_of_the_answers_and_differences_those_of_the_same_items
 
 
 def test_the_share_kept_is_of_the_gain_over_the_trivial_answer(answers):
-    share, low, high = kept_share(answers, ["up"], "top", [0.25], **WEIGHT)[:3]
+    share, low, high = kept(answers, ["up"], "top", [0.25])[:3]
     assert share == pytest.approx(0.5)
     assert low < 0.5 < high
     few = NORMAL * math.sqrt(2) / (ITEMS * 0.4)
-    assert kept_share(answers, ["query"], "top", [0.25], **WEIGHT)[:3] == pytest.approx((1, 1 - few, 1 + few))
-    assert kept_share(answers, ["up"], "bottom", [0.25], **WEIGHT)[0] == pytest.approx(0)
-    assert kept_share(answers, ["query", "key"], "top", [0.25], **WEIGHT)[0] == pytest.approx(0.875)
+    assert kept(answers, ["query"], "top", [0.25])[:3] == pytest.approx((1, 1 - few, 1 + few))
+    assert kept(answers, ["up"], "bottom", [0.25])[0] == pytest.approx(0)
+    assert kept(answers, ["query", "key"], "top", [0.25])[0] == pytest.approx(0.875)
 
 
 def test_the_tests_of_a_share_agree_with_its_interval(answers):
-    found = kept_share(answers, ["up"], "top", [0.25], **WEIGHT)
+    found = kept(answers, ["up"], "top", [0.25])
     for end, side in ((found.low, 0), (found.high, 1)):
         assert found.tails(end)[side] == pytest.approx(0.025, abs=1e-4)
     assert found.tails(0)[0] < 0.001
@@ -76,10 +79,10 @@ def test_the_tests_of_a_share_agree_with_its_interval(answers):
 def test_items_of_one_unit_that_go_together_count_as_one(answers):
     """Units of eight items in a row, all right or all wrong: a design effect of eight."""
     units = answers.assign(unit=answers["item"] // 8)
-    wide, narrow = (kept_share(each, ["up"], "top", [0.25], **WEIGHT) for each in (units, answers))
+    wide, narrow = (kept(each, ["up"], "top", [0.25]) for each in (units, answers))
     assert wide.value == narrow.value
     assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(math.sqrt(8), rel=0.2)
-    same, few = kept_share(units, ["query"], "top", [0.25], **WEIGHT), NORMAL * math.sqrt(2) * 8 / (ITEMS * 0.4)
+    same, few = kept(units, ["query"], "top", [0.25]), NORMAL * math.sqrt(2) * 8 / (ITEMS * 0.4)
     assert same[:3] == pytest.approx((1, 1 - few, 1 + few), rel=0.05)
     scored = [truncation_scores(each).set_index(["role", "band"]).loc["up", "top"] for each in (units, answers)]
     wide, narrow = ((row["high"] - row["low"], row["difference_high"] - row["difference_low"]) for row in scored)
@@ -88,25 +91,24 @@ def test_items_of_one_unit_that_go_together_count_as_one(answers):
 
 def test_a_mean_over_sizes_counts_each_alike(answers):
     more = pd.concat([answers, _state("up", "top", 0.5, _right(0.9))])
-    assert kept_share(more, ["up"], "top", [0.25, 0.5], **WEIGHT)[0] == pytest.approx(0.75)
+    assert kept(more, ["up"], "top", [0.25, 0.5])[0] == pytest.approx(0.75)
 
 
 def test_a_contrast_is_the_difference_of_shares_and_changes_sign_with_the_roles(answers):
-    ask = {"band": "top", "fractions": [0.25], **WEIGHT}
-    value, low, high = kept_share_contrast(answers, ["query", "key"], ["up"], **ask)[:3]
+    ask, bands = {"band": "top", "fractions": [0.25]}, KeptBands(answers, "accuracy", trivial=0.5)
+    value, low, high = bands.contrast(["query", "key"], ["up"], **ask)[:3]
     assert value == pytest.approx(0.375)
     assert 0 < low < value < high
-    assert kept_share_contrast(answers, ["up"], ["query", "key"], **ask)[:3] == pytest.approx((-value, -high, -low))
-    same, low, high = kept_share_contrast(answers, ["up"], ["up"], **ask)[:3]
+    assert bands.contrast(["up"], ["query", "key"], **ask)[:3] == pytest.approx((-value, -high, -low))
+    same, low, high = bands.contrast(["up"], ["up"], **ask)[:3]
     assert low < same == 0 < high
-    lost, low, high = kept_share_contrast(answers, ["up"], ["up"], against=REMOVED, **ask)[:3]
+    lost, low, high = bands.contrast(["up"], ["up"], against=REMOVED, **ask)[:3]
     assert lost == pytest.approx(0.5)  # of the top band's half nothing is left without it
     assert 0 < low < lost < high
 
 
 def test_a_model_that_gained_nothing_has_no_share_to_keep(answers):
-    flat = {**WEIGHT, "trivial": 0.89}
-    assert all(math.isnan(value) for value in kept_share(answers, ["up"], "top", [0.25], **flat)[:3])
+    assert all(math.isnan(value) for value in kept(answers, ["up"], "top", [0.25], trivial=0.89)[:3])
     assert kept_shares(answers, 0.25, metric="accuracy", trivial=0.89)["share"].isna().all()
 
 
@@ -120,6 +122,6 @@ def test_shares_come_by_role_and_band_of_one_size_with_what_is_left_without_any(
 
 def test_answers_that_are_not_there_or_not_alike_are_refused(answers):
     with pytest.raises(VxlabError, match=r"no answers with the top 0.1 of the up weights; ask for them first"):
-        kept_share(answers, ["up"], "top", [0.1], **WEIGHT)
+        kept(answers, ["up"], "top", [0.1])
     with pytest.raises(VxlabError, match="different test items"):
         truncation_scores(answers[(answers["role"] != "key") | (answers["item"] > 5)])

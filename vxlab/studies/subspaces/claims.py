@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vxlab.experiments.candidates.pairs import IN_POINTS, of_pair, write_score
 from vxlab.experiments.scoring.evidence import Evidence, from_error, no_evidence, over_units
 from vxlab.studies.claims import ABSENT, Claim, Finding, Part, Side, doubts_of, judge
 from vxlab.studies.subspaces.bases import IN_WORDS
-from vxlab.studies.subspaces.kept_bands import kept_share, kept_share_contrast
+from vxlab.studies.subspaces.kept_bands import KeptBands
 from vxlab.studies.subspaces.truncation import EVERY, REMOVED
 from vxlab.words import write_number
 
@@ -117,20 +118,19 @@ class _Asked:
     """What a truncated model was asked: shares of the gain that the top bands keep."""
 
     def __init__(self, answers: "pd.DataFrame", metric: str, trivial: float) -> None:
-        self.answers = answers
+        self.kept = cache(lambda: KeptBands(answers, metric, trivial))  # answers may be none
         self.roles = [role for role in answers["role"].unique() if role and role != EVERY]
         self.sizes = sorted(answers.loc[answers["band"] == "top", "fraction"].unique())
         self.size = ", ".join(f"{100 * each:.3g} %" for each in self.sizes)
-        self.settings: dict[str, Any] = {"what": "weight", "metric": metric, "trivial": trivial}
 
     def share(self, roles: Sequence[str], band: str = "top") -> Evidence:
         sizes = [0.0] if band == REMOVED else self.sizes
-        return kept_share(self.answers, roles, band, sizes, **self.settings) if roles else no_evidence()
+        return self.kept().share(roles, band, sizes) if roles else no_evidence()
 
     def contrast(self, first: Sequence[str], second: Sequence[str], against: str = "top") -> Evidence:
         if not (first and second and {*first, *second} <= set(self.roles)):
             return no_evidence()
-        return kept_share_contrast(self.answers, first, second, "top", self.sizes, against=against, **self.settings)
+        return self.kept().contrast(first, second, "top", self.sizes, against=against)
 
 
 def basis_claim(pairs: "pd.DataFrame", summary: "pd.DataFrame", metric: str) -> Claim:

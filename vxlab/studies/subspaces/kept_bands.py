@@ -35,80 +35,18 @@ def truncation_scores(answers: "pd.DataFrame", metric: str = "accuracy") -> "pd.
     """
     import pandas as pd
 
-    states = _States(answers, metric)
-    return pd.DataFrame([_scored(states, *state) for state in states.answers])
-
-
-def kept_share(
-    answers: "pd.DataFrame",
-    roles: Sequence[str],
-    band: str,
-    fractions: Sequence[float],
-    *,
-    what: str,
-    metric: str,
-    trivial: float,
-) -> Evidence:
-    """Return how much of the gain of fine-tuning a band keeps, as a mean over roles, one cut at a time, and sizes.
-
-    (score of the band - trivial) / (score untouched - trivial), with a bootstrap over the items' units, in which
-    both scores share the items.
-
-    Args:
-        answers: as :func:`truncation_scores` takes them.
-        roles: one or more.
-        band: ``top``, ``middle``, ``bottom``, ``random`` or ``removed``.
-        fractions: of the triplets, as asked for, one or more.
-        what: ``weight`` or ``update``.
-        metric: the score.
-        trivial: what the simplest answer scores.
-
-    Returns:
-        The share; NaN where the untouched model is not above the simplest answer by more than its own noise.
-    """
-    states = _States(answers, metric)
-    return states.evidence(*_shares(states, roles, band, fractions, what, trivial))
-
-
-def kept_share_contrast(
-    answers: "pd.DataFrame",
-    first: Sequence[str],
-    second: Sequence[str],
-    band: str,
-    fractions: Sequence[float],
-    *,
-    what: str,
-    metric: str,
-    trivial: float,
-    against: str | None = None,
-) -> Evidence:
-    """Return the share kept in some roles less that kept in others, paired over the items' units.
-
-    Args:
-        answers: as :func:`truncation_scores` takes them.
-        first: roles.
-        second: other roles, or the same where the bands differ.
-        band: as :func:`kept_share`.
-        fractions: as :func:`kept_share`.
-        what: as :func:`kept_share`.
-        metric: as :func:`kept_share`.
-        trivial: as :func:`kept_share`.
-        against: the second roles' band, or ``removed``; None takes the first ones'.
-    """
-    states, other = _States(answers, metric), against or band
-    a = _shares(states, first, band, fractions, what, trivial)
-    b = _shares(states, second, other, [0.0] if other == REMOVED else fractions, what, trivial)
-    return states.evidence(a.value - b.value, a.draws - b.draws, a.gain)
+    bands = KeptBands(answers, metric)
+    return pd.DataFrame([_scored(bands, *state) for state in bands.answers])
 
 
 def kept_shares(answers: "pd.DataFrame", fraction: float, *, metric: str, trivial: float) -> "pd.DataFrame":
-    """Return what each band of one size keeps, role by role, as :func:`kept_share` counts it.
+    """Return what each band of one size keeps, role by role, as :class:`KeptBands` counts it.
 
     Args:
         answers: as :func:`truncation_scores` takes them.
         fraction: of the triplets, as asked for.
-        metric: as :func:`kept_share`.
-        trivial: as :func:`kept_share`.
+        metric: the score.
+        trivial: what the simplest answer scores.
 
     Returns:
         One row a role and band, and one a role for what is left without any (``removed``): ``what``, ``role``,
@@ -116,22 +54,39 @@ def kept_shares(answers: "pd.DataFrame", fraction: float, *, metric: str, trivia
     """
     import pandas as pd
 
-    states = _States(answers, metric)
-    wanted = [state for state in states.answers if state[3] == fraction or state[2] == REMOVED]
+    bands = KeptBands(answers, metric, trivial)
+    wanted = [state for state in bands.answers if state[3] == fraction or state[2] == REMOVED]
     rows = [
-        (what, role, band, *states.evidence(*_shares(states, [role], band, [size], what, trivial))[:3])
+        (what, role, band, *bands.share([role], band, [size], what)[:3])
         for what, role, band, size in wanted
         if band != UNTOUCHED
     ]
     return pd.DataFrame(rows, columns=["what", "role", "band", "share", "low", "high"])
 
 
-class _States:
-    """The answers of each state to the same items, in the items' order."""
+class _Shares(NamedTuple):
+    value: float
+    draws: Array
+    """of the bootstrap"""
+    gain: float
+    """of the untouched model over the simplest answer, by which all is divided"""
 
-    def __init__(self, answers: "pd.DataFrame", metric: str) -> None:
+
+class KeptBands:
+    """How much of the gain of fine-tuning is left where weights or updates are cut to a band of their triplets.
+
+    The share that is kept is (score of the band - trivial) / (score untouched - trivial), with a bootstrap over the
+    items' units, in which all scores share the items.
+
+    Args:
+        answers: as :func:`truncation_scores` takes them.
+        metric: the score.
+        trivial: what the simplest answer scores.
+    """
+
+    def __init__(self, answers: "pd.DataFrame", metric: str, trivial: float = 0.0) -> None:
         ordered = answers.sort_values("item", kind="stable")
-        self.metric = metric
+        self.metric, self.trivial = metric, trivial
         order = list(dict.fromkeys(answers[_STATE].itertuples(index=False, name=None)))
         groups = dict(iter(ordered.groupby(_STATE, sort=False)))
         self.answers = {state: groups[state]["answer"].to_numpy() for state in order}
@@ -141,6 +96,45 @@ class _States:
         if any(not np.array_equal(rows["item"], first["item"]) for rows in groups.values()):
             raise VxlabError("the answers are to different test items, so their scores cannot be paired; ask the same")
         self._draws: dict[tuple[Any, ...], Array] = {}
+
+    def share(self, roles: Sequence[str], band: str, fractions: Sequence[float], what: str = "weight") -> Evidence:
+        """Return the share that a band keeps, as a mean over roles, one cut at a time, and sizes.
+
+        Args:
+            roles: one or more.
+            band: ``top``, ``middle``, ``bottom``, ``random`` or ``removed``.
+            fractions: of the triplets, as asked for, one or more.
+            what: ``weight`` or ``update``.
+
+        Returns:
+            The share; NaN where the untouched model is not above the simplest answer by more than its own noise.
+        """
+        return self.evidence(*self._shares(roles, band, fractions, what))
+
+    def contrast(
+        self,
+        first: Sequence[str],
+        second: Sequence[str],
+        band: str,
+        fractions: Sequence[float],
+        *,
+        what: str = "weight",
+        against: str | None = None,
+    ) -> Evidence:
+        """Return the share kept in some roles less that kept in others, paired over the items' units.
+
+        Args:
+            first: roles.
+            second: other roles, or the same where the bands differ.
+            band: as :meth:`share` takes it, and what follows.
+            fractions: of the triplets.
+            what: ``weight`` or ``update``.
+            against: the second roles' band, or ``removed``; None takes the first ones'.
+        """
+        other = against or band
+        a = self._shares(first, band, fractions, what)
+        b = self._shares(second, other, [0.0] if other == REMOVED else fractions, what)
+        return self.evidence(a.value - b.value, a.draws - b.draws, a.gain)
 
     def score(self, *state: Any) -> float:
         return compute([self.metric], self._of(state), self.labels)[self.metric]
@@ -170,6 +164,16 @@ class _States:
         by_item = resample(self.metric, self._of(whole), self.labels, _RESAMPLES)
         return self.units.design_effect(float(np.var(self.draws(*whole))), float(np.var(by_item)))
 
+    def _shares(self, roles: Sequence[str], band: str, fractions: Sequence[float], what: str) -> _Shares:
+        whole = (what, "", UNTOUCHED, 1.0)
+        gain, gains = self.score(*whole) - self.trivial, self.draws(*whole) - self.trivial
+        if not np.quantile(gains, 0.025) > 0:
+            return _Shares(float("nan"), np.full(_RESAMPLES, np.nan), 1.0)
+        cut = [(what, role, band, fraction) for role in roles for fraction in fractions]
+        share = np.mean([self.score(*state) - self.trivial for state in cut]) / gain
+        draws = np.mean([self.draws(*state) - self.trivial for state in cut], axis=0) / gains
+        return _Shares(float(share), draws, gain)
+
     def _of(self, state: tuple[Any, ...]) -> Array:
         if state not in self.answers:
             what, role, band, fraction = state
@@ -178,36 +182,15 @@ class _States:
         return self.answers[state]
 
 
-def _scored(states: _States, what: str, role: str, band: str, fraction: float) -> dict[str, Any]:
+def _scored(bands: KeptBands, what: str, role: str, band: str, fraction: float) -> dict[str, Any]:
     state, whole = (what, role, band, fraction), (what, "", UNTOUCHED, 1.0)
-    low, high = interval(states.metric, states.answers[state], states.labels, units=states.units.of)
-    score = states.score(*state)
-    difference = score - states.score(*whole)
+    low, high = interval(bands.metric, bands.answers[state], bands.labels, units=bands.units.of)
+    score = bands.score(*state)
+    difference = score - bands.score(*whole)
     below, above = 0.0, 0.0
     if state != whole:
-        _, below, above = states.evidence(difference, states.draws(*state) - states.draws(*whole))[:3]
+        _, below, above = bands.evidence(difference, bands.draws(*state) - bands.draws(*whole))[:3]
     return {
         **dict(zip(_STATE, state, strict=True)), "score": score, "low": low, "high": high,
         "difference": difference, "difference_low": below, "difference_high": above,
     }  # fmt: skip
-
-
-class _Shares(NamedTuple):
-    value: float
-    draws: Array
-    """of the bootstrap"""
-    gain: float
-    """of the untouched model over the simplest answer, by which all is divided"""
-
-
-def _shares(
-    states: _States, roles: Sequence[str], band: str, fractions: Sequence[float], what: str, trivial: float
-) -> _Shares:
-    whole = (what, "", UNTOUCHED, 1.0)
-    gain, gains = states.score(*whole) - trivial, states.draws(*whole) - trivial
-    if not np.quantile(gains, 0.025) > 0:
-        return _Shares(float("nan"), np.full(_RESAMPLES, np.nan), 1.0)
-    cut = [(what, role, band, fraction) for role in roles for fraction in fractions]
-    share = np.mean([states.score(*state) - trivial for state in cut]) / gain
-    draws = np.mean([states.draws(*state) - trivial for state in cut], axis=0) / gains
-    return _Shares(float(share), draws, gain)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vxlab.experiments.scoring.evidence import Evidence, over_units
-from vxlab.studies.subspaces.kept_bands import kept_share
+from vxlab.studies.subspaces.kept_bands import KeptBands
 from vxlab.studies.subspaces.truncation import EVERY
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ def kept_sentence(answers: "pd.DataFrame", *, metric: str, trivial: float) -> st
     """
     what = str(answers["what"].iloc[0])
     cut = answers[(answers["role"] == EVERY) & (answers["band"] == "top")]
-    told = []
+    told, bands = [], KeptBands(answers, metric, trivial)
     for fraction in sorted(cut["fraction"].unique()):
-        kept = kept_share(answers, [EVERY], "top", [fraction], what=what, metric=metric, trivial=trivial)
+        kept = bands.share([EVERY], "top", [fraction], what)
         if math.isnan(kept.low):
             return "The model has no gain over the trivial answer that these items show, so no band can keep any."
         told.append(f"the top {100 * fraction:.3g} % keep **{kept.in_words('z.0%', '**')}")
