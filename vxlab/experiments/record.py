@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vxlab.adapters.saving.adapter_files import SETTINGS_FILE
 from vxlab.errors import VxlabError
 from vxlab.experiments.method_names import method_label
+from vxlab.files import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -170,9 +170,8 @@ class RunRecord:
 
     def save(self) -> None:
         """Write the record into its folder, whole or not at all."""
-        new = self.folder / f".{RECORD_FILE}"
-        new.write_text(json.dumps(self.fields(), indent=1) + "\n", encoding="utf-8")
-        os.replace(new, self.folder / RECORD_FILE)
+        with write_whole(self.folder / RECORD_FILE) as new:
+            new.write_text(json.dumps(self.fields(), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord | None":

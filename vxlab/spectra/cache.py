@@ -3,12 +3,10 @@
 The folder (``vxlab.paths.spectra_folder``) may be deleted at any time.
 """
 
-import contextlib
 import ctypes
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -18,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from vxlab.files import write_whole
 from vxlab.paths import spectra_folder
 
 FORMAT = 1
@@ -60,22 +59,13 @@ def read_entry(key: str) -> dict[str, Tensor] | None:
 def write_entry(key: str, tensors: Mapping[str, Tensor]) -> OSError | None:
     """Keep float64 tensors under a key, whole or not at all; return the error where the folder cannot be written.
 
-    Processes may write one entry at the same time: each writes a file of its own, and the last to finish stays.
+    Processes may write one entry at the same time: the last to finish stays.
     """
     content = _serialised(tensors)
-    folder = spectra_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, new = tempfile.mkstemp(prefix=".new-", dir=folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.write(_checksum(key, content))
-            os.replace(new, folder / key)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(new)
-            raise
+        with write_whole(spectra_folder() / key) as new, new.open("wb") as file:
+            file.write(content)
+            file.write(_checksum(key, content))
     except OSError as error:
         return error
     return None

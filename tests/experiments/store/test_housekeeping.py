@@ -302,6 +302,8 @@ def test_clearing_for_a_new_training_leaves_what_others_laid_there(store):
     folder = put(store).folder
     (folder / "checkpoints" / "checkpoint-3").mkdir(parents=True)
     (folder / "adapter" / ".adapter-half").mkdir()
+    (folder / "adapter" / ".adapter.json.0123abcd").write_text("{")
+    (folder / ".record.json.0123abcd").write_text("{")
     _notes(folder)
     run_folder.clear(folder)
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]

@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vxlab.errors import VxlabError
+from vxlab.files import write_whole
 
 FORMAT = 1
 SETTINGS_FILE, TENSORS_FILE = "adapter.json", "adapter.safetensors"
@@ -27,22 +27,20 @@ _NEEDED = ("format", "method", "settings", "layers", "tensors_sha256", "base")
 def write_adapter(folder: Path, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Write an adapter's two files into a folder; all else in it stays.
 
-    Both are written under other names first. A process that ends between the two renames leaves settings whose
-    sha256 is not that of the tensors, which :func:`read_tensors` refuses.
+    Both are written under other names first, and the settings are put in place before the tensors. A process that ends
+    between the two leaves settings whose sha256 is not that of the tensors, which :func:`read_tensors` refuses.
 
     Raises:
         VxlabError: the folder cannot be made or written, or has a file of such a name that is no adapter's. What was
             there is then as it was.
     """
     try:
-        with _made(folder), tempfile.TemporaryDirectory(prefix=".adapter-", dir=folder) as scratch:
+        with _made(folder), write_whole(folder / TENSORS_FILE) as new, write_whole(folder / SETTINGS_FILE) as own:
             _require_ours(folder)
-            save_file(dict(tensors), new := Path(scratch, TENSORS_FILE))
+            save_file(dict(tensors), new)
             whole = json.loads(json.dumps({**settings, "tensors_sha256": _file_sha256(new)}))  # as it will be read
             text = json.dumps({**whole, CHECKSUM: _checksum(whole)}, separators=(",", ":")) + "\n"
-            Path(scratch, SETTINGS_FILE).write_text(text, encoding="utf-8")
-            for name in (SETTINGS_FILE, TENSORS_FILE):
-                os.replace(Path(scratch, name), folder / name)
+            own.write_text(text, encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise VxlabError(f"the adapter cannot be saved in {folder}: {error}; give one that can be written") from error
 

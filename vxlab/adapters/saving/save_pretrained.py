@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vxlab.adapters.placement.attached import adapted_layers
 from vxlab.adapters.saving.save import save_adapter, trained_state
 from vxlab.errors import VxlabError
+from vxlab.files import write_whole
 
 RESUME_FILE = "model.safetensors"
 """By this name transformers' Trainer looks for what it loads when it resumes, or loads the best checkpoint."""
@@ -71,9 +72,8 @@ def save_for_resuming(model: nn.Module, folder: str | os.PathLike[str]) -> None:
             "model, call vxlab.merge and vxlab.detach first"
         )
     save_adapter(model, folder)
-    new = path.with_name(f".{RESUME_FILE}")
-    save_file(trained_state(model) | _nothing_of_the_base(model), new, metadata=_MARK)
-    os.replace(new, path)
+    with write_whole(path) as new:
+        save_file(trained_state(model) | _nothing_of_the_base(model), new, metadata=_MARK)
 
 
 def complete(model: nn.Module, state: dict[str, Tensor], prefix: str, *others: Any) -> None:

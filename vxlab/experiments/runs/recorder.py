@@ -1,7 +1,6 @@
 """What a trained run comes to: its record, from the state that Trainer is left in."""
 
 import datetime
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from vxlab.experiments.runs.trainer import AdapterTrainer, Watch
 from vxlab.experiments.runs.training_facts import describe_training
 from vxlab.experiments.scoring.metrics import majority_score
 from vxlab.experiments.tasks.task import Task
+from vxlab.files import write_whole
 
 
 def best_epoch(trainer: AdapterTrainer) -> float | None:
@@ -55,8 +55,8 @@ def keep_predictions(folder: Path, task: Task, predictions: Mapping[str, tuple[N
         tensors[f"{name}.labels"] = torch.from_numpy(labels)
         if (units := task.units(name)) is not None:
             tensors[f"{name}.units"] = torch.from_numpy(units)
-    save_file(tensors, folder / f".{PREDICTIONS_FILE}")
-    os.replace(folder / f".{PREDICTIONS_FILE}", folder / PREDICTIONS_FILE)
+    with write_whole(folder / PREDICTIONS_FILE) as new:
+        save_file(tensors, new)
 
 
 def record_run(

@@ -5,7 +5,6 @@ import hashlib
 import importlib.metadata
 import inspect
 import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.hardware import library_versions
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.store import Where, open_store
+from vxlab.files import write_whole
 from vxlab.spectra.cache import entry_key
 
 if TYPE_CHECKING:
@@ -155,11 +155,6 @@ def _read(path: Path) -> "pd.DataFrame | None":
 def _keep(table: "pd.DataFrame", path: Path) -> "pd.DataFrame":
     import pandas as pd
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
+    with write_whole(path) as new:
         table.to_parquet(new, index=False)
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
     return pd.read_parquet(path)  # the same now as the next time

@@ -13,17 +13,18 @@ from filelock import FileLock, Timeout
 from vxlab.adapters.saving.adapter_files import SETTINGS_FILE, TENSORS_FILE
 from vxlab.errors import VxlabError
 from vxlab.experiments.record import ADAPTER_FOLDER, PREDICTIONS_FILE, RECORD_FILE
+from vxlab.files import written_as
 
 CHECKPOINTS, LOCK = "checkpoints", ".lock"
 REMOVED = ".removed-"
 """Begins the name that a folder has while it is being deleted."""
 
-_FILES = {RECORD_FILE, PREDICTIONS_FILE, LOCK, f".{RECORD_FILE}", f".{PREDICTIONS_FILE}"}
-_HALF = re.compile(rf"\.{ADAPTER_FOLDER}-.*")
-"""What a killed process leaves of an adapter that it was writing."""
+_HALF = rf"\.{ADAPTER_FOLDER}-.*"
+"""What a killed process of earlier versions leaves of an adapter that it was writing."""
 
+_FILES = re.compile(rf"{written_as(RECORD_FILE)}|{written_as(PREDICTIONS_FILE)}|{re.escape(LOCK)}")
 _WITHIN = {
-    ADAPTER_FOLDER: re.compile(rf"{re.escape(SETTINGS_FILE)}|{re.escape(TENSORS_FILE)}|\.{ADAPTER_FOLDER}-.*"),
+    ADAPTER_FOLDER: re.compile(rf"{written_as(SETTINGS_FILE)}|{written_as(TENSORS_FILE)}|{_HALF}"),
     CHECKPOINTS: re.compile(r"(tmp-)?checkpoint-\d+"),
 }
 
@@ -120,7 +121,7 @@ def _foreign(folder: Path) -> list[Path]:
             found.append(path)
         elif path.is_dir() and within:
             found += [each for each in _listed(path) if each.is_symlink() or not within.fullmatch(each.name)]
-        elif not (_HALF.fullmatch(path.name) if path.is_dir() else path.name in _FILES):
+        elif not re.fullmatch(_HALF if path.is_dir() else _FILES, path.name):
             found.append(path)
     return found
 

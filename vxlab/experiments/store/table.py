@@ -1,9 +1,7 @@
 """The runs of a store as one DataFrame, and that DataFrame as a file."""
 
-import contextlib
 import datetime
 import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.method_names import NO_LAYERS, layers, method_label, rank_of
 from vxlab.experiments.provenance.identities import identity_columns
 from vxlab.experiments.record import RunRecord
+from vxlab.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,16 +64,11 @@ def write(table: "pd.DataFrame", path: Path) -> Path:
         VxlabError: the suffix is another, or the file cannot be written.
     """
     require_export(path)
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table.to_parquet(new, index=False) if path.suffix == ".parquet" else table.to_csv(new, index=False)
-        os.replace(new, path)
+        with write_whole(path) as new:
+            table.to_parquet(new, index=False) if path.suffix == ".parquet" else table.to_csv(new, index=False)
     except OSError as error:
         raise VxlabError(f"path={str(path)!r} cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
     return path
 
 

@@ -1,6 +1,5 @@
 """One run of a sweep in a worker: trained there, and its files sent back where driver and worker share none."""
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from vxlab.experiments.record import RECORD_FILE
 from vxlab.experiments.runs.inputs import Job, fresh_materials, shared_materials
 from vxlab.experiments.runs.one_run import train_job
 from vxlab.experiments.spec import RunSpec
+from vxlab.files import write_whole
 
 
 def train_in_worker(spec: RunSpec, key: str, device: str, folder: str | None) -> dict[str, bytes]:
@@ -36,11 +36,8 @@ def train_in_worker(spec: RunSpec, key: str, device: str, folder: str | None) ->
 def receive_files(folder: Path, files: dict[str, bytes]) -> None:
     """Write what a worker sent back into a run's folder, the record last."""
     for name in sorted(files, key=lambda name: name == RECORD_FILE):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}")
-        new.write_bytes(files[name])
-        os.replace(new, path)
+        with write_whole(folder / name) as new:
+            new.write_bytes(files[name])
 
 
 def _same_job(spec: RunSpec, key: str, device: str) -> Job:

@@ -1,6 +1,5 @@
 """Files that a reader asks for from a notebook: tables as CSV, figures as PNG or SVG."""
 
-import os
 import re
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ import plotly.graph_objects as go
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.store.table import write
+from vxlab.files import write_whole
 from vxlab.paths import reports_folder
 from vxlab.views.export.image import draw_image
 
@@ -53,11 +53,8 @@ def _new(name: str, suffix: str) -> Path:
 
 
 def _write(path: Path, content: bytes) -> None:
-    new = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new.write_bytes(content)
-        os.replace(new, path)
+        with write_whole(path) as new:
+            new.write_bytes(content)
     except OSError as error:
-        new.unlink(missing_ok=True)
         raise VxlabError(f"path={str(path)!r} cannot be written: {error.strerror or error}") from error

@@ -1,14 +1,13 @@
 """The index of a folder of reports: a card for each, made from the executed notebooks alone."""
 
-import os
 import re
-import tempfile
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vxlab.errors import VxlabError
+from vxlab.files import write_whole
 from vxlab.views.reports import notebooks, provenance
 from vxlab.views.reports.headline import picture
 from vxlab.words import number_of
@@ -53,9 +52,8 @@ def write_index(folder: Path) -> Path:
     text = _rendered(
         title=_TITLE, summary=f"{summary}. Each was computed on the machine and date it names.", cards=found
     )
-    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as scratch:
-        Path(scratch, NAME).write_text(text, encoding="utf-8")
-        os.replace(Path(scratch, NAME), folder / NAME)
+    with write_whole(folder / NAME) as new:
+        new.write_text(text, encoding="utf-8")
     return folder / NAME
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from vxlab.files import write_whole
 from vxlab.paths import FIRST_NOTEBOOK, reports_folder, shipped_path
 
 
@@ -42,7 +43,6 @@ def working_notebooks() -> Path:
     target.mkdir(exist_ok=True)
     for path in source.glob("*.ipynb"):
         if not (target / path.name).exists():
-            unfinished = target / f".{path.name}.{os.getpid()}"  # half a notebook would be taken for one's own later
-            shutil.copyfile(path, unfinished)
-            os.replace(unfinished, target / path.name)
+            with write_whole(target / path.name) as new:  # half a notebook would be taken for one's own later
+                shutil.copyfile(path, new)
     return target
