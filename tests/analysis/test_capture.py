@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import vxlab
-from vxlab.analysis.capture import best_capture, captured_share, lora_capture, lora_xs_capture, project, vera_capture
+from vxlab.analysis.capture import best_capture, captured_share, lora_capture, project, vera_capture
 from vxlab.analysis.subspaces import energy_inside
 from vxlab.analysis.update import Update
 from vxlab.errors import VxlabError
@@ -47,9 +47,9 @@ def test_lora_xs_follows_what_least_squares_on_its_jacobian_can(shape, rank):
     out, into = shape
     G, left, right = _draw(out, into), _draw(out, rank, seed=1), _draw(rank, into, seed=2)
     share = _by_least_squares(G, lambda R: left @ R @ right, torch.zeros(rank, rank, dtype=torch.float64))
-    assert lora_xs_capture(G, left, right) == pytest.approx(share, abs=1e-10)
+    assert captured_share(G, left, right) == pytest.approx(share, abs=1e-10)
     scales = torch.logspace(0, -6, rank, dtype=torch.float64)
-    assert lora_xs_capture(G, left, scales[:, None] * right) == pytest.approx(share, abs=1e-8)
+    assert captured_share(G, left, scales[:, None] * right) == pytest.approx(share, abs=1e-8)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 5, 12])
@@ -151,7 +151,7 @@ def test_bases_count_by_what_they_span():
 
 def test_a_zero_gradient_has_no_share():
     G, A, B = torch.zeros(8, 6), _draw(2, 6), _draw(8, 2)
-    shares = [captured_share(G, B, A), best_capture(G, 2), lora_capture(G, A), lora_xs_capture(G, B, A)]
+    shares = [captured_share(G, B, A), best_capture(G, 2), lora_capture(G, A)]
     assert all(math.isnan(share) for share in [*shares, vera_capture(G, A, B, _draw(8), _draw(2))])
 
 
@@ -168,7 +168,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(VxlabError, match="vectors='a' is unknown; choose both, b or d"):
         vera_capture(G, _draw(2, 6), _draw(8, 2), _draw(8), _draw(2), "a")
     for rank in (0, 2.5, True):
-        with pytest.raises(VxlabError, match=f"rank={rank} is no rank of an update; choose a whole number, 1 or more"):
+        with pytest.raises(VxlabError, match=f"rank={rank} is not a positive integer; choose 1 or more"):
             best_capture(G, rank)
     with pytest.raises(VxlabError, match=r"the gradient.* holds NaN"):
         best_capture(torch.full((2, 2), math.nan), 1)

@@ -279,10 +279,10 @@ def test_spaces_that_do_not_fit_the_update_are_refused(spaces, message):
         (lambda: chance_overlap(4, 5, 1), "a=5 is no dimension of a subspace of a space of n=4; choose 1-4"),
         (lambda: chance_overlap(4, 1, 0), "b=0 is no dimension"),
         (lambda: chance_grid(4, 1, 2.5), "b=2.5 is no dimension"),
-        (lambda: chance_overlap(0, 1, 1), "n=0 is no number of dimensions"),
+        (lambda: chance_overlap(0, 1, 1), "n=0 is not a positive integer"),
         (lambda: chance_energy_inside((4, 3), v_rank=4), "v_rank=4 is no dimension .* choose 1-3"),
         (lambda: sampled_angles(4, 5, 1), "a=5 is no dimension"),
-        (lambda: sampled_angles(4, 1, 1, samples=0), "samples=0 is no number of draws; choose 1 or more"),
+        (lambda: sampled_angles(4, 1, 1, samples=0), "samples=0 is not a positive integer; choose 1 or more"),
     ],
 )
 def test_dimensions_out_of_range_are_refused(call, message):

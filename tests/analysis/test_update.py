@@ -161,7 +161,7 @@ def test_energy_is_what_the_first_triplets_hold():
     for rank in (1, 3, 4, 9):
         assert update.energy(rank) == pytest.approx((S[:rank] ** 2).sum() / (S**2).sum(), abs=1e-12)
     for rank in (0, 1.5, True):
-        with pytest.raises(VxlabError, match="is no rank of an update; choose a whole number, 1 or more"):
+        with pytest.raises(VxlabError, match="is not a positive integer; choose 1 or more"):
             update.energy(rank)
 
 

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
         best_capture,
         captured_share,
         lora_capture,
-        lora_xs_capture,
         project,
         vera_capture,
     )
@@ -57,7 +56,6 @@ __all__ = [
     "intruder_dimensions",
     "linear_cka",
     "lora_capture",
-    "lora_xs_capture",
     "overlap",
     "overlap_grid",
     "principal_angles",

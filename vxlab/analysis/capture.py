@@ -8,6 +8,7 @@ from torch import Tensor
 from vxlab.analysis.matrices import ROUNDING, check_matrix, column_basis, name_kind
 from vxlab.analysis.subspaces import energy_inside
 from vxlab.analysis.update import FullUpdate
+from vxlab.checks import require_count
 from vxlab.errors import VxlabError
 
 
@@ -40,7 +41,8 @@ def captured_share(gradient: Tensor, U: Tensor | None = None, Vh: Tensor | None 
 
     It is :func:`vxlab.analysis.subspaces.energy_inside` of a gradient however small; 1 where no space is given. By
     theorem 3.1 of LoRA-XS no pair of r dimensions keeps more than G's own top singular vectors, :func:`best_capture`;
-    unrelated ones keep (a/out)·(b/in) on average.
+    unrelated ones keep (a/out)·(b/in) on average. Between LoRA-XS's bases it is the share in the tangent space
+    {U·dR·Vh}, the same at every step; Σ on either side changes nothing, for it does not turn the space.
 
     Args:
         gradient: G ``(out, in)``.
@@ -78,8 +80,7 @@ def best_capture(gradient: Tensor, rank: int) -> float:
     >>> best_capture(torch.diag(torch.tensor([2.0, 1.0])), 1)
     0.8
     """
-    if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-        raise VxlabError(f"rank={rank!r} is no rank of an update; choose a whole number, 1 or more")
+    require_count("rank", rank)
     return float(best_captures(gradient)[:rank][-1])
 
 
@@ -116,23 +117,6 @@ def lora_capture(gradient: Tensor, A: Tensor, B: Tensor | None = None) -> float:
     if B is not None:
         inside = inside + project(G - inside, U=B)
     return _share(inside, G)
-
-
-def lora_xs_capture(gradient: Tensor, left_basis: Tensor, right_basis: Tensor) -> float:
-    """Return the share of a gradient in LoRA-XS's tangent space {left·dR·right}, the same at every step.
-
-    Args:
-        gradient: G ``(out, in)``.
-        left_basis: ``(out, r)``; Σ on either side changes nothing, for it does not turn the space.
-        right_basis: ``(r, in)``.
-
-    Returns:
-        0 to 1; NaN for a zero gradient.
-
-    Raises:
-        VxlabError: a matrix is empty or holds NaN, or does not fit the gradient.
-    """
-    return captured_share(gradient, left_basis, right_basis)
 
 
 def vera_capture(

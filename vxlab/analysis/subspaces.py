@@ -5,6 +5,7 @@ from torch import Tensor
 
 from vxlab.analysis.matrices import ROUNDING, check_matrix, column_basis
 from vxlab.analysis.update import Update, check_update
+from vxlab.checks import require_count
 from vxlab.errors import VxlabError
 
 
@@ -215,8 +216,7 @@ def sampled_angles(n: int, a: int, b: int, samples: int = 100, seed: int = 0) ->
     torch.Size([20, 8])
     """
     _require_dimensions(n, a=a, b=b)
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise VxlabError(f"samples={samples!r} is no number of draws; choose 1 or more")
+    require_count("samples", samples)
     larger, smaller = max(a, b), min(a, b)
     generator = torch.Generator().manual_seed(seed)
     drawn = []
@@ -277,8 +277,7 @@ def _coordinates(name: str, columns: Tensor, Q: Tensor | None, size: int) -> Ten
 
 
 def _require_dimensions(n: int, **dimensions: int) -> None:
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise VxlabError(f"n={n!r} is no number of dimensions; give 1 or more")
+    require_count("n", n)
     for name, value in dimensions.items():
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= n:
             raise VxlabError(f"{name}={value!r} is no dimension of a subspace of a space of n={n}; choose 1-{n}")

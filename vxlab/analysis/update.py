@@ -9,6 +9,7 @@ from torch import Tensor
 from vxlab.analysis.factors import gram_norm, gram_product, triangle
 from vxlab.analysis.matrices import ROUNDING, check_matrix, name_kind
 from vxlab.analysis.spectrum import energy
+from vxlab.checks import require_count
 from vxlab.errors import VxlabError
 from vxlab.spectra.weights import Triplets, column_signs
 
@@ -123,8 +124,7 @@ class Update:
         >>> Update(torch.eye(2), torch.diag(torch.tensor([2.0, 1.0]))).energy(1)
         0.8
         """
-        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-            raise VxlabError(f"rank={rank!r} is no rank of an update; choose a whole number, 1 or more")
+        require_count("rank", rank)
         return float(energy(self.singular_values())[:rank][-1])
 
     def reduce(self) -> tuple[Tensor | None, Tensor, Tensor | None]:

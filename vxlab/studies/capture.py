@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vxlab.adapters import Family, LiDB, LoRA, LoRAXS, Method, VeRA, resolve_targets
 from vxlab.adapters.core.layer import Shape, linear_weight
-from vxlab.analysis.capture import best_captures, lora_capture, lora_xs_capture, vera_capture
+from vxlab.analysis.capture import best_captures, captured_share, lora_capture, vera_capture
 from vxlab.analysis.chance import bootstrap_interval
 from vxlab.errors import VxlabError
 from vxlab.experiments.method_names import family_name, tell_apart
@@ -139,7 +139,7 @@ def _vera_share(method: VeRA, gradient: Tensor, start: _Start) -> float:
 
 def _lidb_share(method: LiDB, gradient: Tensor, start: _Start) -> float:
     tensors = start.tensors
-    return lora_xs_capture(gradient, tensors["left_basis"], tensors["B"].double() @ tensors["right_basis"].double())
+    return captured_share(gradient, tensors["left_basis"], tensors["B"].double() @ tensors["right_basis"].double())
 
 
 _Dimensions = Callable[..., int]
@@ -152,7 +152,7 @@ _TANGENTS: dict[type[Family], tuple[_Dimensions, _Share]] = {
     VeRA: (lambda method, shape: method.rank if method.vectors == "d" else shape[0], _vera_share),
     LoRAXS: (
         lambda method, shape: method.rank**2,
-        lambda method, gradient, start: lora_xs_capture(
+        lambda method, gradient, start: captured_share(
             gradient, start.tensors["left_basis"], start.tensors["right_basis"]
         ),
     ),

@@ -1,7 +1,6 @@
 """What a run's update is like in each layer: size, spectrum, what was trained, and how W's directions turned."""
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -109,7 +108,8 @@ def trained_layers(record: RunRecord) -> dict[str, TrainedLayer]:
 
 def _shown_tensors(layer: AdaptedLinear) -> dict[str, Tensor]:
     # By their names: a family of a user's own may call anything R.
-    return _detached(layer.trained_tensors()) if isinstance(layer.family, VeRA | LoRAXS) else {}
+    own = layer.trained_tensors() if isinstance(layer.family, VeRA | LoRAXS) else {}
+    return {name: tensor.detach().cpu() for name, tensor in own.items()}
 
 
 def _updates(record: RunRecord) -> UpdateTables:
@@ -188,7 +188,3 @@ def _square(R: Tensor) -> list[float]:
 
 def _norm(tensor: Tensor | None) -> float:
     return math.nan if tensor is None else float(tensor.norm())
-
-
-def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
