@@ -83,6 +83,7 @@ def _list(arguments: argparse.Namespace, store: "Store") -> int:
     from vxlab.experiments.provenance.identities import name_weights_and_data
     from vxlab.experiments.provenance.mixed_runs import describe_mixture
     from vxlab.experiments.store.housekeeping import runs_table
+    from vxlab.experiments.store.store import ENDED
 
     table = runs_table(store, **{name: getattr(arguments, name) for name in _FILTERS})
     apart = name_weights_and_data(table)
@@ -92,7 +93,7 @@ def _list(arguments: argparse.Namespace, store: "Store") -> int:
             "model": ", ".join(filter(None, [Path(row["model"]).name, more])),
             "method": row["label"], "layers": row["targets"],
             "rate": _rate(row["learning_rate"]), "seed": str(row["seed"]), "test": _score(row["test"]),
-            "size": in_bytes(row["size"]) if row["size"] or row["status"] not in ("finished", "diverged") else "lost",
+            "size": in_bytes(row["size"]) if row["size"] or row["status"] not in ENDED else "lost",
         }
         for row, more in zip(table.to_dict("records"), apart, strict=True)
     ]  # fmt: skip
@@ -141,11 +142,12 @@ def _show(arguments: argparse.Namespace, store: "Store") -> int:
 
 def _verify(arguments: argparse.Namespace, store: "Store") -> int:
     from vxlab.experiments.store.housekeeping import problems
+    from vxlab.experiments.store.store import ENDED
 
     found = list(problems(store))
     for name, said in found:
         print(f"{name[:16]}  {said}")
-    ended = int(store.table()["status"].isin(["finished", "diverged"]).sum())
+    ended = int(store.table()["status"].isin(ENDED).sum())
     wrong = len({name for name, _ in found})
     print(
         f"{store.name}: {number_of(ended, 'run')} that ended; "

@@ -3,17 +3,13 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from vxlab.errors import DataWarning, VxlabError
-from vxlab.warn import looking_ahead, warn_once
+from vxlab.errors import DataWarning
+from vxlab.warn import warn_once
 
 if TYPE_CHECKING:
     from vxlab.experiments.record import RunRecord
     from vxlab.experiments.tasks.copies import Ids
     from vxlab.experiments.tasks.task import Task
-
-_OF_TASK = (
-    "task", "task_folder", "label_column", "group_column", "label_kind", "train_examples", "eval_examples",
-)  # fmt: skip
 
 
 def look_up_units(record: "RunRecord", split: str) -> "Ids | None":
@@ -40,21 +36,17 @@ def knows_units(record: "RunRecord") -> bool:
 
 
 def _task_of(record: "RunRecord") -> "Task | None":
-    fields = {name: record.spec.get(name) for name in _OF_TASK}
-    return _found(tuple(fields.items()), tuple(record.spec.get("text_columns", ())), record.identity.get("task", ""))
+    from vxlab.experiments.spec import TASK_FIELDS
+
+    fields = {name: record.spec.get(name) for name in TASK_FIELDS} | {
+        "text_columns": tuple(record.spec.get("text_columns", ()))
+    }
+    return _found(tuple(fields.items()), record.identity.get("task", ""))
 
 
 @lru_cache(maxsize=8)
-def _found(fields: tuple[tuple[str, Any], ...], text_columns: tuple[str, ...], identity: str) -> "Task | None":
-    from vxlab.adapters import Head
-    from vxlab.experiments.spec import RunSpec
+def _found(fields: tuple[tuple[str, Any], ...], identity: str) -> "Task | None":
+    from vxlab.experiments.spec import find_task
 
-    try:
-        with looking_ahead():
-            spec = RunSpec(
-                method=Head(), learning_rate=1.0, head_learning_rate=1.0, text_columns=text_columns, **dict(fields)
-            )
-            task = spec.load_task()
-    except VxlabError:
-        return None
-    return task if f"{task.fingerprint} {' '.join(task.metrics)}" == identity else None
+    task = find_task(dict(fields))
+    return task if task is not None and f"{task.fingerprint} {' '.join(task.metrics)}" == identity else None

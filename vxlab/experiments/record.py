@@ -177,8 +177,16 @@ class RunRecord:
     def load(cls, folder: Path) -> "RunRecord | None":
         """Read a folder's record; None where there is none, or one that this version did not write."""
         try:
-            return cls.from_fields(json.loads((folder / RECORD_FILE).read_text(encoding="utf-8")), folder)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return cls.read(json.loads((folder / RECORD_FILE).read_text(encoding="utf-8")), folder)
+        except (OSError, ValueError):
+            return None
+
+    @classmethod
+    def read(cls, fields: Any, folder: Path, kept: bytes | None = None) -> "RunRecord | None":
+        """Return :meth:`from_fields`, None where these are not the fields of a record that this version knows."""
+        try:
+            return cls.from_fields(fields, folder, kept)
+        except (TypeError, KeyError, AttributeError):
             return None
 
     @classmethod

@@ -3,16 +3,18 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from vxlab.adapters import Method
+from vxlab.adapters import Head, Method
 from vxlab.adapters.core.family import require_method
 from vxlab.checks import quote, require_choice, settle_fields
 from vxlab.errors import VxlabError
 from vxlab.experiments.hardware import DEVICES, PRECISIONS
 from vxlab.experiments.tasks.label_kinds import KINDS
+from vxlab.warn import looking_ahead
 
 if TYPE_CHECKING:
     import datasets
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 
 _WHERE = ("device", "task_folder")
 """Fields that say where a run happens and not what it computes: not in the key."""
+TASK_FIELDS = (
+    "task", "task_folder", "text_columns", "label_column", "group_column", "label_kind", "train_examples",
+    "eval_examples",
+)  # fmt: skip
+"""Fields that say which rows a run sees."""
 _OF_TRAINING = (
     "learning_rate", "head_learning_rate", "targets", "epochs", "batch_size", "warmup", "weight_decay", "seed",
 )  # fmt: skip
@@ -158,6 +165,19 @@ class RunSpec:
         identity = {name: value for name, value in self.settings().items() if name not in _WHERE} | resolved
         text = json.dumps(_canonical(identity), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find_task(fields: Mapping[str, Any]) -> "Task | None":
+    """Load a task by those fields of a spec that say which rows a run sees, saying nothing of them; None where not.
+
+    Args:
+        fields: by name, of :data:`TASK_FIELDS`.
+    """
+    try:
+        with looking_ahead():
+            return RunSpec(method=Head(), learning_rate=1.0, head_learning_rate=1.0, **fields).load_task()
+    except VxlabError:
+        return None
 
 
 def settings_key(settings: dict[str, Any]) -> str:

@@ -4,7 +4,6 @@ import pickle
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 from vxlab.checks import quote, settle
@@ -52,9 +51,7 @@ class Engine(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
 
     def submit(self, key: str, function: Callable[..., Any], *args: Any) -> None:
         """Hand over a job: a function that a module defines, and its arguments; both are pickled but inline."""

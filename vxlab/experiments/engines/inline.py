@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self
 
 from vxlab.errors import VxlabError
@@ -39,9 +38,7 @@ class InlineEngine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._waiting.clear()
 
     def submit(self, key: str, function: Callable[..., Any], *args: Any) -> None:

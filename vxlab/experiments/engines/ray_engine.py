@@ -7,7 +7,6 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from vxlab.checks import settle
@@ -93,9 +92,7 @@ class RayEngine:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for job in self._jobs:
             self._ray.cancel(job, force=True)
         self._jobs.clear()

@@ -26,15 +26,10 @@ from vxlab.experiments.models.load import (
     name_labels,
 )
 from vxlab.experiments.models.padding import position_limit, require_embedding
-from vxlab.experiments.spec import RunSpec
+from vxlab.experiments.spec import TASK_FIELDS, RunSpec
 from vxlab.experiments.tasks.task import Task
 
 Kept = TypeVar("Kept")
-
-_TASK_FIELDS = (
-    "task", "task_folder", "text_columns", "label_column", "group_column", "label_kind",
-    "train_examples", "eval_examples",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -221,7 +216,7 @@ def fresh_materials() -> Materials:
 
 
 def _task_of(spec: RunSpec) -> tuple[Any, ...]:
-    return tuple(getattr(spec, field) for field in _TASK_FIELDS)
+    return tuple(getattr(spec, field) for field in TASK_FIELDS)
 
 
 def _require_positions(model: nn.Module, spec: RunSpec) -> None:

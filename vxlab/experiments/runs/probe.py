@@ -1,6 +1,5 @@
 """A run without gradient steps: a linear classifier, or a ridge regression, on features of the frozen model."""
 
-import datetime
 import math
 import time
 from contextlib import closing, nullcontext
@@ -21,7 +20,7 @@ from vxlab.experiments.record import ADAPTER_FOLDER, RunRecord
 from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.linear_probe import Linear, Strength, best_strength, cross_validate, fit, strengths
 from vxlab.experiments.runs.probe_features import available_poolings, features_of
-from vxlab.experiments.runs.recorder import describe_task, keep_predictions
+from vxlab.experiments.runs.recorder import keep_predictions, make_record
 from vxlab.experiments.scoring.metrics import compute
 from vxlab.experiments.tasks.task import Task
 from vxlab.progress import progress_bar
@@ -71,8 +70,23 @@ def fit_probe(job: Job, folder: Path, materials: Materials, model: nn.Module, he
         "validation": {name: each.score for name, each in fitted.items()},
     }
     _save(model, linear, chosen, folder / ADAPTER_FOLDER)
-    peak = hardware.peak_memory(job.device) - held
-    record = _record(job, folder, task, _rows(task, logits, labels), model, linear, chosen, seconds, peak)
+    size, total = linear.weight.size + linear.bias.size, sum(each.numel() for each in model.parameters())
+    record = make_record(
+        job,
+        folder,
+        task,
+        status="finished",
+        metrics=_rows(task, logits, labels),
+        curve=[],
+        best_epoch=_EPOCH,
+        parameters={"backbone": 0, "head": size, "total": total},
+        layers=0,
+        steps=0,
+        step_seconds=math.nan,
+        train_seconds=seconds,
+        peak_memory=hardware.peak_memory(job.device) - held,
+        probe=chosen,
+    )
     record.save()
     return record
 
@@ -136,40 +150,3 @@ def _save(model: nn.Module, linear: Linear, chosen: dict[str, Any], folder: Path
     }  # fmt: skip
     tensors = {"weight": torch.from_numpy(linear.weight).float(), "bias": torch.from_numpy(linear.bias).float()}
     write_adapter(folder, settings, tensors)
-
-
-def _record(
-    job: Job,
-    folder: Path,
-    task: Task,
-    metrics: list[dict[str, Any]],
-    model: nn.Module,
-    linear: Linear,
-    chosen: dict[str, Any],
-    seconds: float,
-    peak_memory: int,
-) -> RunRecord:
-    total = sum(parameter.numel() for parameter in model.parameters())
-    return RunRecord(
-        key=job.key,
-        spec=job.spec.settings(),
-        identity=job.identity,
-        status="finished",
-        task=describe_task(task),
-        metrics=metrics,
-        curve=[],
-        best_epoch=_EPOCH,
-        parameters={"backbone": 0, "head": linear.weight.size + linear.bias.size, "total": total},
-        layers=0,
-        bytes_stored=sum(path.stat().st_size for path in (folder / ADAPTER_FOLDER).iterdir()),
-        steps=0,
-        step_seconds=math.nan,
-        train_seconds=seconds,
-        peak_memory=peak_memory,
-        precision=job.precision,
-        hardware=hardware.describe_hardware(job.device),
-        versions=hardware.library_versions(),
-        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        folder=folder,
-        probe=chosen,
-    )

@@ -81,36 +81,53 @@ def record_run(
         train_seconds: from the first step to the last.
         peak_memory: in bytes.
     """
-    model, adapter = trainer.model, folder / ADAPTER_FOLDER
+    model = trainer.model
     if trainer.is_world_process_zero():
-        save_adapter(model, adapter)
+        save_adapter(model, folder / ADAPTER_FOLDER)
     trainer.accelerator.wait_for_everyone()
-    return RunRecord(
-        key=job.key,
-        spec=job.spec.settings(),
-        identity=job.identity,
+    return make_record(
+        job,
+        folder,
+        task,
         status=watch.status,
-        task=describe_task(task),
         metrics=metrics,
         curve=[{name: row[name] for name in CURVE} for row in trainer.state.log_history if "loss" in row],
         best_epoch=None if watch.diverged else best_epoch(trainer),
         parameters=trainable_parameters(model)._asdict(),
         layers=len(attachment_of(model).layers),
-        bytes_stored=sum(path.stat().st_size for path in adapter.iterdir()),
         steps=trainer.state.global_step,
         step_seconds=watch.step_seconds,
         train_seconds=train_seconds,
         peak_memory=peak_memory,
-        precision=job.precision,
-        hardware=hardware.describe_hardware(job.device),
-        versions=hardware.library_versions(),
         training=describe_training(trainer) | {"timed_steps": len(watch.step_times)},
-        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        folder=folder,
     )
 
 
-def describe_task(task: Task) -> dict[str, Any]:
+def make_record(job: Job, folder: Path, task: Task, **measured: Any) -> RunRecord:
+    """Return the record of a job that ends now, whose adapter is saved.
+
+    Args:
+        job: the run.
+        folder: its own.
+        task: its rows.
+        measured: the fields of :class:`RunRecord` that follow from none of these.
+    """
+    return RunRecord(
+        key=job.key,
+        spec=job.spec.settings(),
+        identity=job.identity,
+        task=_describe_task(task),
+        bytes_stored=sum(path.stat().st_size for path in (folder / ADAPTER_FOLDER).iterdir()),
+        precision=job.precision,
+        hardware=hardware.describe_hardware(job.device),
+        versions=hardware.library_versions(),
+        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        folder=folder,
+        **measured,
+    )
+
+
+def _describe_task(task: Task) -> dict[str, Any]:
     """Return what a record keeps of its task."""
     described = {name: getattr(task, name) for name in ("name", "num_labels", "source", "citation")}
     lists = {name: list(getattr(task, name)) for name in ("label_names", "metrics")}  # as JSON gives them back

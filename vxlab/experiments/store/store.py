@@ -106,10 +106,7 @@ class Store:
             owner: from :func:`new_owner`.
             failed_before: epoch seconds by :meth:`now`: a run that failed before then may be tried again. None: never.
         """
-        values = {
-            **_described(key, spec, identity), "status": "running", "owner": owner, "at": None,
-            "lease": clock() + self.lease_seconds, "attempts": 1, "error": None, "traceback": None,
-        }  # fmt: skip
+        values = _row(key, spec, identity, owner, status="running", lease=clock() + self.lease_seconds)
         free = and_(runs.c.status == "running", or_(runs.c.lease < clock(), runs.c.owner == owner))
         if failed_before is not None:
             free = or_(free, and_(runs.c.status == "failed", runs.c.at < failed_before))
@@ -121,8 +118,7 @@ class Store:
 
     def release(self, owner: str, key: str | None = None) -> None:
         """Give up an owner's lease on a run, by default all its leases: anyone may take them."""
-        held = _held_by(owner)
-        self._database.change(held if key is None else and_(held, runs.c.key == key), lease=0.0, owner=None)
+        self._database.change(_held_by(owner, key), lease=0.0, owner=None)
 
     def release_dead(self) -> None:
         """Give up the leases of this machine's processes that no longer live, without waiting for their end."""
@@ -139,17 +135,14 @@ class Store:
         """
         file = record.folder / PREDICTIONS_FILE
         predictions = record.kept or (file.read_bytes() if file.is_file() else None)
-        values = {
-            **_described(record.key, record.spec, record.identity), "status": record.status, "owner": owner,
-            "record": record.fields(), "predictions": predictions if record.status == "finished" else None,
-            "at": clock(), "lease": None, "attempts": 1, "error": None, "traceback": None,
-        }  # fmt: skip
-        self._database.put(values, runs.c.status.not_in(ENDED), attempts=runs.c.attempts)
+        kept = {"record": record.fields(), "predictions": predictions if record.status == "finished" else None}
+        values = _row(record.key, record.spec, record.identity, owner, status=record.status, at=clock())
+        self._database.put(values | kept, runs.c.status.not_in(ENDED), attempts=runs.c.attempts)
 
     def fail(self, key: str, owner: str, error: str, traceback: str) -> None:
         """Keep why a leased run failed; nothing changes where ``owner`` no longer holds it."""
         told = {"error": _storable(error), "traceback": _storable(traceback)}
-        self._database.change(and_(_held_by(owner), runs.c.key == key), status="failed", at=clock(), lease=None, **told)
+        self._database.change(_held_by(owner, key), status="failed", at=clock(), lease=None, **told)
 
     def remove(self, key: str) -> None:
         """Delete a run: its row and its folder. What is trained with its spec after that is trained anew.
@@ -178,7 +171,7 @@ class Store:
         Its folder stays, and a finished run that lies there is taken up again by whoever asks for it next:
         :meth:`remove` deletes both.
         """
-        wanted = runs.c.key == key if owner is None else and_(_held_by(owner), runs.c.key == key)
+        wanted = runs.c.key == key if owner is None else _held_by(owner, key)
         self._database.do(lambda connection: connection.execute(delete(runs).where(wanted)))
 
     def status(self, keys: Iterable[str]) -> dict[str, Row[Any]]:
@@ -203,8 +196,8 @@ class Store:
         if not row or not row.record:
             return None
         folder = self.folder_of(key)
-        there = row.size is None or _size(folder / PREDICTIONS_FILE) == row.size
-        record = _read(row.record, folder, None if there else self.predictions_file(key))
+        there = row.size is None or run_folder.size(folder / PREDICTIONS_FILE) == row.size
+        record = RunRecord.read(row.record, folder, None if there else self.predictions_file(key))
         if record is None:
             raise VxlabError(
                 f"run {key[:12]}: its record in {self.name} cannot be read, by another version of vxlab perhaps; take "
@@ -220,10 +213,8 @@ class Store:
         """
         from safetensors.torch import load
 
-        row = next(iter(self._database.rows([runs.c.predictions, runs.c.status], [key])), None)
-        status = row.status if row else "not in the store"
-        tensors = load(bytes(row.predictions)) if row and row.predictions else {}
-        return predictions_in(tensors, split, key, status)
+        kept, row = self.predictions_file(key), self.status([key]).get(key)
+        return predictions_in(load(kept) if kept else {}, split, key, row.status if row else "not in the store")
 
     def predictions_file(self, key: str) -> bytes | None:
         """Return a finished run's predictions as the bytes of their safetensors file, None where there are none."""
@@ -235,12 +226,8 @@ class Store:
 
         Held against the new run's identity it tells what has changed: the data, the model, the precision, the version.
         """
-        query = (
-            select(runs.c.identity)
-            .where(runs.c.spec_key == settings_key(spec), runs.c.key != key, runs.c.status.in_(ENDED))
-            .order_by(runs.c.at.desc())
-            .limit(1)
-        )
+        others = and_(runs.c.spec_key == settings_key(spec), runs.c.key != key, runs.c.status.in_(ENDED))
+        query = select(runs.c.identity).where(others).order_by(runs.c.at.desc()).limit(1)
         return self._database.do(lambda connection: connection.execute(query).scalar())
 
     def table(self, keys: Iterable[str] | None = None) -> "pd.DataFrame":
@@ -263,7 +250,7 @@ class Store:
         rows = [dict(row._mapping) for row in self._database.rows([*columns, status], keys)]
         for row in rows:
             row["folder"] = self.folder_of(row["key"])
-            row["record"] = row["record"] and _read(row["record"], row["folder"])
+            row["record"] = row["record"] and RunRecord.read(row["record"], row["folder"])
         return frame(rows)
 
     def export(self, path: str | Path, keys: Iterable[str] | None = None) -> Path:
@@ -288,20 +275,6 @@ class Store:
         return f"Store({self.name!r})"
 
 
-def _read(fields: dict[str, Any], folder: Path, kept: bytes | None = None) -> RunRecord | None:
-    try:
-        return RunRecord.from_fields(fields, folder, kept)
-    except (TypeError, KeyError, AttributeError):
-        return None
-
-
-def _size(file: Path) -> int | None:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return None
-
-
 def _seconds(name: str, value: float) -> float:
     seconds: float = settle(name, value, float)
     if seconds < 0:
@@ -309,12 +282,15 @@ def _seconds(name: str, value: float) -> float:
     return seconds
 
 
-def _held_by(owner: str) -> ColumnElement[bool]:
-    return and_(runs.c.status == "running", runs.c.owner == owner)
+def _held_by(owner: str, key: str | None = None) -> ColumnElement[bool]:
+    held = and_(runs.c.status == "running", runs.c.owner == owner)
+    return held if key is None else and_(held, runs.c.key == key)
 
 
-def _described(key: str, spec: dict[str, Any], identity: dict[str, str]) -> dict[str, Any]:
-    return {"key": key, "spec_key": settings_key(spec), "spec": spec, "identity": identity}
+def _row(key: str, spec: dict[str, Any], identity: dict[str, str], owner: str, **state: Any) -> dict[str, Any]:
+    """Return a run's row, in a state of which nothing is known but what is given."""
+    run = {"key": key, "spec_key": settings_key(spec), "spec": spec, "identity": identity, "owner": owner}
+    return run | {"at": None, "lease": None, "attempts": 1, "error": None, "traceback": None} | state
 
 
 def _storable(text: str) -> str:

@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 from vxlab.experiments.method_names import method_label
@@ -36,9 +35,7 @@ class SweepProgress:
             self._bar = progress_bar(self.total, self.description, "run")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
         if not self.show:

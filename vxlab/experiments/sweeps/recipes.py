@@ -6,19 +6,17 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from vxlab.adapters import Head, method_from_name
+from vxlab.adapters import method_from_name
 from vxlab.checks import require_known, settle
 from vxlab.errors import VxlabError
-from vxlab.experiments.spec import RunSpec
+from vxlab.experiments.spec import TASK_FIELDS, RunSpec, find_task
 from vxlab.experiments.sweeps.protocol import CENTRES
 from vxlab.experiments.sweeps.scales import presets, scale_settings
 from vxlab.experiments.tasks.glue import glue_name
 from vxlab.paths import shipped_path
-from vxlab.warn import looking_ahead
 
 _HEAD_RATE = 5e-3
 _FIELDS = [each.name for each in fields(RunSpec) if each.name != "method"]
-_OF_TASK = ("task", "task_folder", "text_columns", "label_column", "label_kind", "group_column")
 
 
 def recipe(method: str = "vera", *, scale: str = "small", **chosen: Any) -> RunSpec:
@@ -69,13 +67,11 @@ def fit_train_examples(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -
     named = chosen.get("task_folder") or chosen.get("task")
     if drawn is None or "train_examples" in chosen or not _is_there(named):
         return dict(settings)
-    of_task = {name: settings[name] for name in _OF_TASK if name in settings}
-    try:
-        with looking_ahead():
-            task = RunSpec(method=Head(), learning_rate=1.0, head_learning_rate=1.0, **of_task).load_task()
-    except VxlabError:
+    fields = [name for name in TASK_FIELDS if name in settings and name != "train_examples"]
+    whole = find_task({name: settings[name] for name in fields})
+    if whole is None:
         return dict(settings)
-    return {**settings, "train_examples": drawn if drawn <= len(task.splits["train"]) else None}
+    return {**settings, "train_examples": drawn if drawn <= len(whole.splits["train"]) else None}
 
 
 def _is_there(named: object) -> bool:
