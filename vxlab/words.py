@@ -83,6 +83,15 @@ def time_left(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def first_line(error: object) -> str:
+    """Return the first line of what an error says, or of an error that says nothing its type.
+
+    >>> first_line(ValueError("\\nno such file\\n  at line 3")), first_line(MemoryError())
+    ('no such file', 'MemoryError')
+    """
+    return str(error).strip().partition("\n")[0].strip() or type(error).__name__
+
+
 def nearest(word: object, choices: Iterable[object], what: str = "known") -> str:
     """Return the end of an error on an unknown word: the choice most like it, and all of them.
 

@@ -13,8 +13,9 @@ from vxlab.adapters.core.family import Method, Schedule, replace_layer
 from vxlab.adapters.core.fingerprint import values_probe
 from vxlab.adapters.core.hooks import exchange_hooks
 from vxlab.adapters.peft import adalora
-from vxlab.adapters.peft.settings import ADAPTER, checked_settings, inject, peft_config, peft_error_line, rank_setting
+from vxlab.adapters.peft.settings import ADAPTER, checked_settings, inject, peft_config, rank_setting
 from vxlab.errors import VxlabError
+from vxlab.words import first_line
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -85,7 +86,7 @@ class PEFT(Method):
             _hooks_outwards(model, layers)
             self.take_off(model, list(layers))
             _restore(trains)
-            raise VxlabError(f"peft cannot put {self} on these layers: {peft_error_line(error)}") from error
+            raise VxlabError(f"peft cannot put {self} on these layers: {first_line(error)}") from error
         _hooks_outwards(model, layers)
         hooks = [adalora.regularise(model)] if self.config == "adalora" else []
         # In a tuple, so that the tuner, which holds the model, is not registered as a part of it.

@@ -13,7 +13,7 @@ from torch import nn
 from vxlab.adapters.core.roles import role_of
 from vxlab.checks import annotations, quote, settle
 from vxlab.errors import VxlabError
-from vxlab.words import nearest
+from vxlab.words import first_line, nearest
 
 ADAPTER = "default"
 """peft's name for the one adapter on the model."""
@@ -96,7 +96,7 @@ def peft_config(config: str, settings: Mapping[str, Any], layers: Mapping[str, n
         with _quiet():
             return kind(**settings, **derived)
     except Exception as error:
-        raise VxlabError(f"peft refuses {config!r} with {dict(settings)}: {peft_error_line(error)}") from error
+        raise VxlabError(f"peft refuses {config!r} with {dict(settings)}: {first_line(error)}") from error
 
 
 def inject(config: Any, model: nn.Module, layers: Iterable[str]) -> Any:
@@ -115,11 +115,6 @@ def inject(config: Any, model: nn.Module, layers: Iterable[str]) -> Any:
     if left or not any(parameter.requires_grad for parameter in model.parameters()):
         raise VxlabError(f"it leaves `{left[0]}` as it is" if left else "nothing would train")
     return tuner
-
-
-def peft_error_line(error: Exception) -> str:
-    """Return the first line of an error of peft's, or its kind."""
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _config_class(config: str) -> Any:

@@ -20,6 +20,7 @@ from vxlab.experiments.costs.step import StepMemory, step_memory, time_call, tra
 from vxlab.experiments.method_names import family_name
 from vxlab.experiments.scoring.evidence import of_median
 from vxlab.progress import progress_bar
+from vxlab.words import first_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,7 +170,7 @@ def _visit(candidate: _Candidate, visit: Callable[[_Candidate], None]) -> None:
     try:
         visit(candidate)
     except (RuntimeError, MemoryError, OSError, VxlabError) as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = first_line(error)
         if candidate.method is None:
             raise VxlabError(
                 f"the frozen model's own step fails, so there is nothing to compare with: {reason}"

@@ -12,7 +12,6 @@ _MEMORY_PHRASES = (
     "out of memory",
     "cublas_status_alloc_failed",
 )
-_LONGEST = 500  # characters of a message: torch appends whole C++ stacks to some
 
 
 def describe_failure(error: BaseException, workers: int = 1) -> str:
@@ -84,10 +83,10 @@ def death(exit_code: int | None, born: bool, workers: int = 1) -> str:
     return f"worker ended (exit code {exit_code})"
 
 
-def one_line(message: str) -> str:
-    """Return the message without line ends, cut where it is longer than a reader takes in."""
+def one_line(message: str, longest: int = 500) -> str:
+    """Return the message without line ends, cut where it is long: torch appends whole C++ stacks to some."""
     joined = " ".join(message.split())
-    return joined if len(joined) <= _LONGEST else joined[: _LONGEST - 1] + "…"
+    return joined if len(joined) <= longest else joined[: longest - 1] + "…"
 
 
 def _signal_name(number: int) -> str:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from vxlab.adapters.saving.adapter_files import SETTINGS_FILE
 from vxlab.errors import VxlabError
 from vxlab.experiments.assets import cache as assets
-from vxlab.words import nearest
+from vxlab.words import first_line, nearest
 
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -138,15 +138,9 @@ def explain_load_error(name: str, packaged: set[str] = frozenset()) -> Iterator[
         raise VxlabError(f"model={name!r} cannot be loaded: {_told(error).rstrip('.')}{known}") from error
 
 
-def error_line(error: Exception) -> str:
-    """Return what an error says in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
-
-
 def _told(error: Exception) -> str:
     by_itself = isinstance(error, OSError | ValueError | ImportError | SafetensorError)
-    return error_line(error) if by_itself else f"{type(error).__name__}: {error_line(error)}"
+    return first_line(error) if by_itself else f"{type(error).__name__}: {first_line(error)}"
 
 
 def _check_folder(folder: Path) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential, wait_random
 
 from vxlab.errors import VxlabError
+from vxlab.words import first_line
 
 Result = TypeVar("Result")
 
@@ -97,12 +98,8 @@ def _of_postgres(error: Exception, cause: object) -> Trouble:
     lost = isinstance(error, DBAPIError) and (
         error.connection_invalidated or type(error).__name__ == "OperationalError"
     )
-    return Trouble(True, f"cannot be reached: {_first_line(cause)}") if lost else _unknown(cause)
+    return Trouble(True, f"cannot be reached: {first_line(cause)}") if lost else _unknown(cause)
 
 
 def _unknown(cause: object) -> Trouble:
-    return Trouble(False, f"failed: {_first_line(cause)}")
-
-
-def _first_line(cause: object) -> str:
-    return str(cause).strip().partition("\n")[0] or type(cause).__name__
+    return Trouble(False, f"failed: {first_line(cause)}")

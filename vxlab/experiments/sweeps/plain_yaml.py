@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.engines.failures import one_line
 
 _INT, _FLOAT, _DATE = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
 _WHOLE = re.compile(r"[-+]?(?:[0-9][0-9_]*|0[xo][0-9a-fA-F]+)\Z")
@@ -39,7 +40,9 @@ def read_yaml(text: str, name: str) -> Any:
     except RecursionError:
         raise VxlabError(f"{name} is not YAML: it is nested too deeply") from None
     except (VxlabError, yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise VxlabError(f"{name} is not YAML: {_one_line(error)}") from error  # the others: !!int x, !!bool x, ...
+        raise VxlabError(
+            f"{name} is not YAML: {one_line(str(error), 200)}"
+        ) from error  # the others: !!int x, !!bool x, ...
 
 
 def _loader() -> Any:
@@ -76,8 +79,3 @@ def _size(node: Any, known: dict[int, int]) -> int:
         nodes = [each for part in parts for each in (part if isinstance(part, tuple) else [part])]
         known[id(node)] = 1 + sum(_size(each, known) for each in nodes)
     return known[id(node)]
-
-
-def _one_line(error: Exception) -> str:
-    told = " ".join(str(error).split())
-    return told if len(told) <= 200 else f"{told[:199]}…"

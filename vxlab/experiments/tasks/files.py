@@ -9,6 +9,7 @@ import pandas as pd
 from vxlab.errors import VxlabError
 from vxlab.experiments.tasks.delimited import Table, list_names, parse_csv, parse_tsv
 from vxlab.experiments.tasks.json_rows import parse_json
+from vxlab.words import first_line
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
@@ -155,8 +156,7 @@ def _read_parquet(path: Path) -> Rows:
     try:
         frame = pd.read_parquet(path)
     except (ValueError, OSError, TypeError, KeyError, pyarrow.ArrowException) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise VxlabError(f"{path}: not a readable Parquet file ({reason})") from error
+        raise VxlabError(f"{path}: not a readable Parquet file ({first_line(error)})") from error
     return Rows(_from_one(frame.set_axis([str(name) for name in frame], axis=1)), _place(path))
 
 

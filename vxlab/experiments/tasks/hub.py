@@ -6,6 +6,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.tasks.columns import Columns, Reading
 from vxlab.experiments.tasks.files import Rows
 from vxlab.experiments.tasks.label_kinds import Labels
+from vxlab.words import first_line
 
 _SPLITS = (
     ("train", "train"),
@@ -43,9 +44,8 @@ def hub_splits(path: str, configuration: str | None) -> Any:
     try:
         found = _load(path, configuration)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise VxlabError(
-            f"cannot read {path!r} from the Hugging Face hub, and no local folder has that name: {reason}\n"
+            f"cannot read {path!r} from the Hugging Face hub, and no local folder has that name: {first_line(error)}\n"
             "Check the name and the network, or pass folder= with the files on disk."
         ) from error
     if "train" not in found:
