@@ -316,6 +316,17 @@ def test_a_grid_ends_in_its_counts_and_fails_with_its_runs(
     assert "2 failed" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_sweep_trains_nothing_where_it_may_not(
+    tiny_model: str, toy_task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = _sweep_file(tiny_model, toy_task, tmp_path, "protocol: grid\nlearning_rates: [1e-3]\n")
+    assert cli.main(["sweep", file, "--store", str(tmp_path / "runs.db"), "--no-train"]) == 2
+    assert "lacks 2 of 2 runs: " in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["sweep", file, "--fresh", "--no-train"])
+    assert "--no-train: not allowed with argument --fresh" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -4,7 +4,6 @@ Imports that take time stand inside the commands, so that ``vxlab --help`` answe
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from vxlab.cli.runs import add_runs
-from vxlab.cli.shared import need, plain_warnings, print_columns
+from vxlab.cli.shared import add_import, need, plain_warnings, print_columns, read_pairs, split_pair
+from vxlab.cli.sweep import add_sweep
 from vxlab.errors import VxlabError
 from vxlab.redact import redact, refuse_secret
 
@@ -93,13 +93,6 @@ def _is_option(argument: str) -> bool:
     return argument in ("-h", *_PAIRS.values()) or (argument.startswith("--") and argument[2:3].isalpha())
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is a name without a value; write KEY VALUE or KEY=VALUE")
-    return name, value
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vxlab", description="Compare adapters on your own model and data.")
     parser.set_defaults(passes_on=False)
@@ -107,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_assets(commands)
     _add_report(commands)
-    _add_sweep(commands)
+    add_sweep(commands)
     add_runs(commands)
     _add_lab(commands)
     return parser
@@ -165,17 +158,12 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser = commands.add_parser("report", help=about, description=about)
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help="a shipped notebook, or the path of your own; all: every shipped one")  # fmt: skip
-    parser.add_argument("-p", type=_pair, action="append", default=[], metavar="KEY VALUE", dest="pairs",
+    parser.add_argument("-p", type=split_pair, action="append", default=[], metavar="KEY VALUE", dest="pairs",
                         help="set a parameter where a notebook has it; a list's items have commas between")  # fmt: skip
-    _add_import(parser)
+    add_import(parser)
     parser.add_argument("--list", action="store_true", help="list the notebooks and what each asks")
     parser.add_argument("--parameters", action="store_true", help="list NAME's parameters instead of running it")
     parser.set_defaults(command=_report)
-
-
-def _add_import(parser: argparse.ArgumentParser) -> None:
-    about = "import a module, or a .py file, that registers methods of your own; may be repeated"
-    parser.add_argument("--import", action="append", metavar="MODULE", dest="imports", help=about)
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -187,24 +175,15 @@ def _report(arguments: argparse.Namespace) -> int:
 
     several = len(arguments.names) > 1 or arguments.names == ["all"]
     if several and not arguments.parameters:
-        return int(bool(report_each(arguments.names, _once(arguments.pairs))))
+        return int(bool(report_each(arguments.names, read_pairs(arguments.pairs))))
     if several:
         raise VxlabError("--parameters lists those of one notebook; name one")
     source = notebooks.find(arguments.names[0])
     if arguments.parameters:
         print_columns([parameter.row() for parameter in parameters.read(source).values()])
         return 0
-    print(report(arguments.names[0], parameters.from_text(source, _once(arguments.pairs))))
+    print(report(arguments.names[0], parameters.from_text(source, read_pairs(arguments.pairs))))
     return 0
-
-
-def _once(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    for name, text in pairs:
-        if name in texts:
-            raise VxlabError(f"parameter {name} is given twice; give it once")
-        texts[name] = text
-    return texts
 
 
 def _list_notebooks() -> int:
@@ -216,82 +195,6 @@ def _list_notebooks() -> int:
     print("\nRun one:            vxlab report NAME -p KEY VALUE\nRun several:        vxlab report NAME NAME, or all")
     print("List what it takes: vxlab report NAME --parameters")
     return 0
-
-
-def _add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    about = "train a sweep from a YAML file, or go on with it, and tell what it showed"
-    parser = commands.add_parser("sweep", help=about, description=about)
-    parser.add_argument("file", metavar="FILE.yaml", help="candidates, settings and budget")
-    parser.add_argument(
-        "--store", metavar="WHERE", help="an SQLite file, a folder or a database's URL (default: reports/runs.db)"
-    )
-    parser.add_argument("--engine", default="inline", help="inline, processes or ray (default: %(default)s)")
-    parser.add_argument("--workers", type=int, metavar="N", help="runs at a time, where the engine runs several")
-    parser.add_argument("-o", type=_pair, action="append", default=[], metavar="KEY VALUE", dest="pairs",
-                        help="set an option of the engine, such as gpus_per_run 0.5; may be repeated")  # fmt: skip
-    _add_import(parser)
-    parser.add_argument("--export", metavar="PATH", help="write the table of runs as .csv or .parquet")
-    parser.add_argument(
-        "--margin",
-        type=float,
-        default=0.02,
-        metavar="LOSS",
-        help="the loss of score that counts as none (default: 0.02)",
-    )
-    whether = parser.add_mutually_exclusive_group()
-    whether.add_argument("--plan", action="store_true", help="say how many runs, how long and how many bytes, and stop")
-    whether.add_argument("--fresh", action="store_true", help="train again what the store has, and replace it")
-    whether.add_argument("--no-train", action="store_false", dest="train",
-                         help="take what the store has; stop where it lacks a run")  # fmt: skip
-    parser.set_defaults(command=_sweep)
-
-
-def _sweep(arguments: argparse.Namespace) -> int:
-    """Carry a sweep out; return 1 where a run failed."""
-    need("experiments", "sqlalchemy", "transformers", "yaml")
-    from vxlab.experiments.candidates.score_words import seeds_in_words
-    from vxlab.experiments.candidates.verdict import checked_margin
-    from vxlab.experiments.engines import make_engine
-    from vxlab.experiments.store.store import open_store
-    from vxlab.experiments.store.table import require_export, write
-    from vxlab.experiments.sweeps.fair_stages import announce, compare
-    from vxlab.experiments.sweeps.file import read_sweep
-    from vxlab.experiments.sweeps.many_runs import sweep
-    from vxlab.experiments.sweeps.protocol import FairSweep
-
-    wanted, margin = read_sweep(arguments.file), checked_margin(arguments.margin)
-    export = arguments.export and require_export(Path(arguments.export).expanduser().absolute())
-    chosen = {name: _value(text) for name, text in _once(arguments.pairs).items()}
-    engine = make_engine(arguments.engine, arguments.workers, **chosen)
-    with open_store(arguments.store) as store:
-        options: dict[str, Any] = {"store": store, "engine": engine}
-        if arguments.plan:
-            print(announce(wanted, **options))
-            return 0
-        options |= {"fresh": arguments.fresh, "train": arguments.train}
-        if isinstance(wanted, FairSweep):
-            result = compare(wanted, **options)
-            runs = result.runs
-            shown = result.summary.assign(seeds=[seeds_in_words(scores) for scores in result.summary["scores"]])
-            print(shown[_SHOWN].to_string(index=False, float_format="{:.4g}".format))
-            print(result.verdict(margin))
-        else:
-            runs = sweep(wanted, **options)
-            print(runs["status"].value_counts().to_string())
-        if export:
-            print(write(runs, export))
-    return int((runs["status"] == "failed").any())
-
-
-def _value(text: str) -> Any:
-    """Read an option's value as JSON: a number, true, false or null; anything else is a text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-_SHOWN = ["candidate", "backbone", "mean", "seeds", "learning_rate", "edge"]
 
 
 def _add_lab(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vxlab.cli.shared import need, print_columns
+from vxlab.cli.shared import add_store, need, print_columns
 from vxlab.errors import VxlabError
 from vxlab.words import in_bytes, number_of
 
@@ -59,9 +59,7 @@ def _action(
     about: str,
 ) -> argparse.ArgumentParser:
     parser = actions.add_parser(name, help=about, description=about)
-    parser.add_argument(
-        "--store", metavar="WHERE", help="an SQLite file, a folder or a database's URL (default: reports/runs.db)"
-    )
+    add_store(parser)
     parser.set_defaults(command=lambda arguments: _with_store(command, arguments))
     return parser
 

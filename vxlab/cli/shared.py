@@ -1,5 +1,6 @@
 """What the commands of the command line share."""
 
+import argparse
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,6 +8,36 @@ from importlib.util import find_spec
 
 from vxlab.errors import VxlabError, VxlabWarning
 from vxlab.redact import redact
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names a store of runs."""
+    told = "an SQLite file, a folder or a database's URL (default: reports/runs.db)"
+    parser.add_argument("--store", metavar="WHERE", help=told)
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names modules of methods."""
+    about = "import a module, or a .py file, that registers methods of your own; may be repeated"
+    parser.add_argument("--import", action="append", metavar="MODULE", dest="imports", help=about)
+
+
+def split_pair(text: str) -> tuple[str, str]:
+    """Return the name and the value of ``KEY=VALUE``; what argparse calls for each such option."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is a name without a value; write KEY VALUE or KEY=VALUE")
+    return name, value
+
+
+def read_pairs(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return values by name; raise VxlabError where a name is given twice."""
+    texts: dict[str, str] = {}
+    for name, text in pairs:
+        if name in texts:
+            raise VxlabError(f"parameter {name} is given twice; give it once")
+        texts[name] = text
+    return texts
 
 
 def need(extra: str, *packages: str) -> None:

@@ -1,0 +1,77 @@
+"""The command ``vxlab sweep``: train a sweep from a YAML file, or go on with it, and tell what it showed."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from vxlab.cli.shared import add_import, add_store, need, read_pairs, split_pair
+
+_SHOWN = ["candidate", "backbone", "mean", "seeds", "learning_rate", "edge"]
+
+
+def add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the parser's."""
+    about = "train a sweep from a YAML file, or go on with it, and tell what it showed"
+    parser = commands.add_parser("sweep", help=about, description=about)
+    parser.add_argument("file", metavar="FILE.yaml", help="candidates, settings and budget")
+    add_store(parser)
+    parser.add_argument("--engine", default="inline", help="inline, processes or ray (default: %(default)s)")
+    parser.add_argument("--workers", type=int, metavar="N", help="runs at a time, where the engine runs several")
+    parser.add_argument("-o", type=split_pair, action="append", default=[], metavar="KEY VALUE", dest="pairs",
+                        help="set an option of the engine, such as gpus_per_run 0.5; may be repeated")  # fmt: skip
+    add_import(parser)
+    parser.add_argument("--export", metavar="PATH", help="write the table of runs as .csv or .parquet")
+    parser.add_argument("--margin", type=float, default=0.02, metavar="LOSS",
+                        help="the loss of score that counts as none (default: %(default)s)")  # fmt: skip
+    whether = parser.add_mutually_exclusive_group()
+    whether.add_argument("--plan", action="store_true", help="say how many runs, how long and how many bytes, and stop")
+    whether.add_argument("--fresh", action="store_true", help="train again what the store has, and replace it")
+    whether.add_argument("--no-train", action="store_false", dest="train",
+                         help="take what the store has; stop where it lacks a run")  # fmt: skip
+    parser.set_defaults(command=_sweep)
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    """Carry a sweep out; return 1 where a run failed."""
+    need("experiments", "sqlalchemy", "transformers", "yaml")
+    from vxlab.experiments.candidates.score_words import seeds_in_words
+    from vxlab.experiments.candidates.verdict import checked_margin
+    from vxlab.experiments.engines import make_engine
+    from vxlab.experiments.store.store import open_store
+    from vxlab.experiments.store.table import require_export, write
+    from vxlab.experiments.sweeps.fair_stages import announce, compare
+    from vxlab.experiments.sweeps.file import read_sweep
+    from vxlab.experiments.sweeps.many_runs import sweep
+    from vxlab.experiments.sweeps.protocol import FairSweep
+
+    wanted, margin = read_sweep(arguments.file), checked_margin(arguments.margin)
+    export = arguments.export and require_export(Path(arguments.export).expanduser().absolute())
+    chosen = {name: _value(text) for name, text in read_pairs(arguments.pairs).items()}
+    engine = make_engine(arguments.engine, arguments.workers, **chosen)
+    with open_store(arguments.store) as store:
+        options: dict[str, Any] = {"store": store, "engine": engine}
+        if arguments.plan:
+            print(announce(wanted, **options))
+            return 0
+        options |= {"fresh": arguments.fresh, "train": arguments.train}
+        if isinstance(wanted, FairSweep):
+            result = compare(wanted, **options)
+            runs = result.runs
+            shown = result.summary.assign(seeds=[seeds_in_words(scores) for scores in result.summary["scores"]])
+            print(shown[_SHOWN].to_string(index=False, float_format="{:.4g}".format))
+            print(result.verdict(margin))
+        else:
+            runs = sweep(wanted, **options)
+            print(runs["status"].value_counts().to_string())
+        if export:
+            print(write(runs, export))
+    return int((runs["status"] == "failed").any())
+
+
+def _value(text: str) -> Any:
+    """Read an option's value as JSON: a number, true, false or null; anything else is a text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
