@@ -59,6 +59,15 @@ def same(one: Any, other: Any) -> bool:
         return False
 
 
+def short(value: Any, digits: int = 4) -> float | None:
+    """Return a number of so many significant digits, for a figure's file; None, which leaves a gap, for NaN or None.
+
+    >>> short(0.123456), short(float("nan"))
+    (0.1235, None)
+    """
+    return None if pd.isna(value) else float(f"{value:.{digits}g}")
+
+
 def spread(items: list[Any], most: int) -> list[Any]:
     """Return at most so many of the items, evenly spread from the first to the last.
 

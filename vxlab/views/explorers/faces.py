@@ -19,8 +19,13 @@ def explore(explorer: Explorer, interactive: bool | None = None) -> "go.Figure |
         explorer: what there is to choose.
         interactive: widgets (needs a kernel), or the figure; None: widgets where there is a live notebook to show them.
     """
-    if in_live_notebook() if interactive is None else interactive:
+    if is_live(interactive):
         from vxlab.views.explorers.widget import ExplorerWidget
 
         return ExplorerWidget(explorer)
     return explorer_figure(explorer)
+
+
+def is_live(interactive: bool | None) -> bool:
+    """Say whether widgets are shown: as asked, or where there is a live notebook to show them."""
+    return in_live_notebook() if interactive is None else interactive

@@ -13,6 +13,7 @@ from vxlab.studies.subspaces.tables import SIDES
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
 from vxlab.views.figures.sweep import possible
 from vxlab.views.style.bars import error_bars
+from vxlab.views.style.panels import name_once
 from vxlab.views.style.plain import draws_text
 from vxlab.views.style.theme import (
     COLOURS,
@@ -58,7 +59,7 @@ def truncation_by_role(scores: pd.DataFrame, *, metric: str, trivial: float | No
         _level(figure, whole["score"], f"untouched: {whole['score']:.3f}", "dash", len(sizes), place)
         if trivial is not None:
             _level(figure, trivial, f"trivial answer: {trivial:.3f}", "dot", len(sizes), place)
-    _name_once(figure)
+    name_once(figure)
     kept = "update's" if whole["what"] == "update" else "weight's"
     ticks = [f"{label}%" for label in tick_labels([100 * size for size in sizes], digits=3)]
     figure.update_xaxes(tickvals=list(range(len(sizes))), ticktext=ticks, showticklabels=True)
@@ -115,7 +116,7 @@ def energy_spectra(spectra: pd.DataFrame) -> go.Figure:
         figure.add_scatter(
             x=flat, y=flat, mode="lines", name="a flat spectrum", line={"color": GREY, "dash": "2px,5px"}, **place
         )
-    _name_once(figure)
+    name_once(figure)
     figure.update_xaxes(type="log", title="share of the triplets, the largest first", tickformat="~%", dtick=1)
     figure.update_yaxes(title="share of the energy ‖·‖²<sub>F</sub>", tickformat=".0%", range=[0, 1.02], col=1)
     return _titled(figure, 170 + 300 * math.ceil(len(kinds) / _COLUMNS), "spectra")
@@ -189,7 +190,7 @@ def angles_to_bands(angles: pd.DataFrame, update: str) -> go.Figure:
             figure.add_scatter(
                 x=median["number"], y=median["degrees"], mode="lines+markers", name=role, **look(i), **place
             )
-    _name_once(figure)
+    name_once(figure)
     figure.update_traces(marker_size=6, selector={"mode": "lines+markers"})
     figure.update_xaxes(title="principal angle, the smallest first", row=len(sides))
     figure.update_yaxes(title="degrees beyond chance", col=1)
@@ -255,11 +256,3 @@ def _colour_bar(limit: float) -> dict[str, Any]:
     step = max(1, round(limit / 3))
     ticks = [step * i for i in range(-3, 4) if abs(step * i) <= limit]
     return {"title": "times<br>chance", "tickvals": ticks, "ticktext": [f"{2.0**tick:.3g}" for tick in ticks]}
-
-
-def _name_once(figure: go.Figure) -> None:
-    """Show each name once in the legend; a click on it hides or shows the series in every panel."""
-    seen: set[str] = set()
-    for trace in figure.data:
-        trace.update(legendgroup=trace.name, showlegend=trace.name not in seen)
-        seen.add(trace.name)

@@ -12,6 +12,7 @@ from vxlab.experiments.candidates.pareto import gain_per_thousand
 from vxlab.experiments.candidates.score_words import deviation, seeds_in_words
 from vxlab.experiments.method_names import NO_LAYERS, family_name
 from vxlab.experiments.scoring.metrics import in_words
+from vxlab.views.figures.cost_axes import PARAMETERS
 from vxlab.views.style.bars import bar_look
 from vxlab.views.style.plain import draws_text
 from vxlab.views.style.theme import DASHES, GREY, SCORES, apply_style, label_font, look
@@ -20,8 +21,10 @@ _FAMILIES = ("LoRA", "VeRA", "LoRA-XS")
 """The three that keep their look in every figure; what else a sweep holds takes the looks after theirs."""
 _NOT_OURS = {"lora_fa": "LoRA-FA"}
 """Methods of the papers that vxlab does not have."""
-_PARAMETERS = "trained parameters in the backbone (the task head apart)"
-_FAR = 10  # times the adapters' largest count: full fine-tuning is a line, or all the rest would share a corner
+FAR = 10
+"""Times the largest count at a rank: beyond, a line says the score, or all the rest would share a corner."""
+RUNS_MARK = {"color": GREY, "size": 5, "opacity": 0.5}
+"""Of a single run, in its candidate's colour and shape where that is known."""
 
 
 @draws_text
@@ -52,7 +55,7 @@ def score_against_parameters(
     for i, name, rows in series(points):
         figure.add_scatter(
             x=rows["backbone"], y=rows["mean"], mode="lines+markers+text", name=name, legendgroup=name,
-            text=end_ranks(rows), textposition=_beside(i), textfont=label_font(i), **look(i),
+            text=end_ranks(rows), textposition=place_beside(i), textfont=label_font(i), **look(i),
             error_y=bar_look(look(i)["line"]["color"]) | {"array": [deviation(scores) for scores in rows["scores"]]},
             hovertemplate="%{customdata}<extra></extra>",
             customdata=hover_texts(rows, metric),
@@ -60,7 +63,7 @@ def score_against_parameters(
     if published is not None:
         _add_published(figure, published.dropna(subset=["parameters", "fraction"]), [n for _, n, _ in series(points)])
     _add_levels(figure, levels, held_out)
-    figure.update_xaxes(type="log", title=_PARAMETERS, dtick=1, tickformat="~s")
+    figure.update_xaxes(type="log", title=PARAMETERS, dtick=1, tickformat="~s")
     title = f"test {in_words(metric)}, mean over seeds"
     figure.update_yaxes(title=title, **SCORES, autorangeoptions=possible(summary["mean"]))
     apply_style(figure, height=560 if published is None else 600, name="scores by parameters")
@@ -90,7 +93,7 @@ def gain_per_parameter(summary: pd.DataFrame, floor: float, *, metric: str) -> g
             cliponaxis=False, hovertemplate="%{customdata}<br>%{y:.3g} % a thousand parameters<extra></extra>",
             customdata=hover_texts(rows, metric),
         )  # fmt: skip
-    figure.update_xaxes(type="log", title=_PARAMETERS, dtick=1, tickformat="~s")
+    figure.update_xaxes(type="log", title=PARAMETERS, dtick=1, tickformat="~s")
     title = f"test {in_words(metric)} ÷ the floor's,<br>% a thousand parameters"
     figure.update_yaxes(type="log", title=title, dtick=1)
     return apply_style(figure, height=440, name="gain per parameter")
@@ -130,6 +133,11 @@ def end_ranks(rows: pd.DataFrame) -> list[str]:
     return [f"r={rank}" if rank in ends else "" for rank in rows["rank"].fillna(0)]
 
 
+def level_line(i: int) -> dict[str, Any]:
+    """Return the look of the i-th score that is a level line: no two have the same dashes."""
+    return {"color": GREY, "dash": DASHES[(i + 1) % len(DASHES)], "width": 1.5}
+
+
 def hover_texts(rows: pd.DataFrame, metric: str) -> list[str]:
     """Return what hovering over each candidate shows."""
     return [_told(row, metric) for row in rows.itertuples()]
@@ -141,8 +149,8 @@ def _told(row: Any, metric: str) -> str:
     return f"<b>{row.candidate}</b><br>{score}<br>{counts}"
 
 
-def _beside(i: int) -> str:
-    """Return where a rank stands beside its point: lines that end near each other have it on different sides."""
+def place_beside(i: int) -> str:
+    """Return where a rank stands beside a point of the i-th series: lines that end near each other differ in it."""
     return {0: "bottom right", 1: "bottom center", 2: "top left"}.get(i, "top center")
 
 
@@ -150,22 +158,19 @@ def _points_and_levels(summary: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFram
     """Part the candidates that have a place on the axis of parameters from those that are a level line."""
     table = summary.dropna(subset=["mean"])
     ranked = table.loc[table["rank"].notna(), "backbone"]
-    far = _FAR * int(ranked.max()) if len(ranked) else math.inf
+    far = FAR * int(ranked.max()) if len(ranked) else math.inf
     level = (table["backbone"] == 0) | (table["rank"].isna() & (table["backbone"] > far))
     return table[~level], table[level]
 
 
 def _add_runs(figure: go.Figure, points: pd.DataFrame, runs: pd.DataFrame) -> None:
-    figure.add_scatter(
-        x=[None], y=[None], mode="markers", marker={"color": GREY, "size": 5, "opacity": 0.5}, name="one seed's run",
-        legendrank=1001,
-    )  # fmt: skip
+    figure.add_scatter(x=[None], y=[None], mode="markers", marker=RUNS_MARK, name="one seed's run", legendrank=1001)
     reported = runs[runs["stage"] == "report"].dropna(subset=["test"])
     for i, name, rows in series(points):
         own = reported[reported["candidate"].isin(rows["candidate"])]
         figure.add_scatter(
             x=own["backbone"], y=own["test"], mode="markers", name=name, legendgroup=name, showlegend=False,
-            marker=look(i)["marker"] | {"size": 5, "opacity": 0.5},
+            marker=RUNS_MARK | look(i)["marker"] | {"size": 5},
             customdata=own[["candidate", "seed"]],
             hovertemplate="%{customdata[0]}, seed %{customdata[1]}: %{y:.3f}<extra></extra>",
         )  # fmt: skip
@@ -224,6 +229,5 @@ def _add_levels(figure: go.Figure, levels: pd.DataFrame, held_out: HeldOut | Non
     xs = [x for trace in figure.data for x in trace.x if x]
     edges = [min(xs) / 1.5, max(xs) * 1.5] if xs else [1, 10]
     for i, (name, score) in enumerate(rows):
-        line = {"color": GREY, "dash": DASHES[(i + 1) % len(DASHES)], "width": 1.5}
-        figure.add_scatter(x=edges, y=[score, score], mode="lines", line=line, name=name)
+        figure.add_scatter(x=edges, y=[score, score], mode="lines", line=level_line(i), name=name)
     figure.update_xaxes(range=[math.log10(edges[0]), math.log10(edges[1])])

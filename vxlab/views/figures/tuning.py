@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.views.figures.sweep import possible
 from vxlab.views.style.bars import bar_look, error_bars
+from vxlab.views.style.panels import name_once
 from vxlab.views.style.plain import draws_text
 from vxlab.views.style.theme import COLOURS, DASHES, GREY, INK, SCORES, SYMBOLS, apply_style, tick_labels
 
@@ -57,7 +58,7 @@ def tuning_curves(tuning: pd.DataFrame, *, metric: str) -> go.Figure:
         figure.update_xaxes(type="log", title=f"{method}<br>learning rate", **ticks, **place)
     figure.update_yaxes(title=f"validation {in_words(metric)}", col=1, **SCORES)
     figure.update_yaxes(autorangeoptions=possible(tuning["low"]))
-    _name_once(figure)
+    name_once(figure)
     return apply_style(figure, height=150 + 290 * rows)
 
 
@@ -184,12 +185,3 @@ def _floor(table: pd.DataFrame) -> float:
     """Return a height a little below every score."""
     low, high = table["low"].min(), table["high"].max()
     return float(low - 0.08 * max(high - low, 0.01)) if pd.notna(low) else 0.0
-
-
-def _name_once(figure: go.Figure) -> None:
-    """Show each name once in the legend, and none that has no point in any panel."""
-    seen = set()
-    for trace in figure.data:
-        drawn = len(trace.x) > 0
-        trace.update(legendgroup=trace.name, showlegend=drawn and trace.name not in seen)
-        seen |= {trace.name} if drawn else set()

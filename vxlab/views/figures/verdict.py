@@ -10,17 +10,11 @@ from plotly.subplots import make_subplots
 from vxlab.experiments.candidates.pairs import IN_POINTS
 from vxlab.experiments.candidates.pareto import COUNTED, pareto_front
 from vxlab.experiments.scoring.metrics import in_words
+from vxlab.views.figures.cost_axes import COSTS, log_ticks
 from vxlab.views.figures.sweep import hover_texts, possible, series
 from vxlab.views.style.bars import error_bars
 from vxlab.views.style.plain import draws_text
 from vxlab.views.style.theme import COLOURS, GREY, INK, SCORES, apply_style, look
-
-_COSTS = (
-    ("backbone", "trained parameters in the backbone", 1),
-    ("bytes_stored", "bytes of a saved adapter, its head included", 1),
-    ("step_seconds", "time of a training step, ms, beside other runs", 1000),
-    ("peak_memory", "peak memory of training, MiB, beside other runs", 2**-20),
-)
 
 
 @draws_text
@@ -34,12 +28,12 @@ def pareto_figures(summary: pd.DataFrame, runs: pd.DataFrame | None = None, *, m
     """
     table = summary.dropna(subset=["mean"])
     figure = make_subplots(rows=2, cols=2, shared_yaxes=True, vertical_spacing=0.16, horizontal_spacing=0.06)
-    for panel, (column, title, unit) in enumerate(_COSTS):
+    for panel, (column, title, unit, kind) in enumerate(COSTS.values()):
         place = {"row": panel // 2 + 1, "col": panel % 2 + 1}
         front = pareto_front(table, cost=column) if column in COUNTED else False
         shown = table.assign(x=table[column] * unit, front=front)
-        figure.update_xaxes(title=title, **place)
-        if panel < 2:
+        figure.update_xaxes(title=title.removesuffix(" (the task head apart)"), **place)  # a panel is narrow
+        if kind == "log":
             shown["x"], axis = _logarithmic(shown["x"].astype(float))
             figure.update_xaxes(**axis, **place)
         elif runs is not None:
@@ -93,22 +87,15 @@ def _logarithmic(x: pd.Series) -> tuple[pd.Series, dict[str, Any]]:
     """Return values and a logarithmic axis for them, on which 0 has a place of its own at the left."""
     positive = x[x > 0]
     low, high = (math.log10(positive.min()), math.log10(positive.max())) if len(positive) else (0.0, 1.0)
-    steps = (1,) if high - low > 2 else (1, 2, 5)
-    marks = [step * 10**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
-    marks = [mark for mark in marks if low - 0.25 <= math.log10(mark) <= high + 0.25]
+    ticks = log_ticks(low - 0.25, high + 0.25)
     slot = 10 ** (low - max(0.5, (high - low) / 6))
     zero = bool((x == 0).any())
     axis: dict[str, Any] = {
-        "type": "log", "tickmode": "array", "tickvals": [slot] * zero + marks,
-        "ticktext": ["0"] * zero + [_short(mark) for mark in marks],
+        "type": "log", "tickmode": "array", "tickvals": [slot] * zero + list(ticks),
+        "ticktext": ["0"] * zero + list(ticks.values()),
         "range": [(math.log10(slot) if zero else low) - 0.25, high + 0.25],
     }  # fmt: skip
     return x.where(x != 0, slot), axis
-
-
-def _short(count: float) -> str:
-    thousands = int(math.log10(count) + 1e-9) // 3
-    return f"{count / 1000**thousands:g}{['', 'k', 'M', 'G', 'T'][thousands]}"
 
 
 def _add_panel(figure: go.Figure, shown: pd.DataFrame, metric: str, legend: bool, place: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""Two rows of two panels, each headed by its title and a legend of its own."""
+"""Figures of several panels: each headed by its title and a legend of its own, or with one legend for all."""
 
 from collections.abc import Sequence
 
@@ -19,8 +19,6 @@ def four_panels() -> go.Figure:
 def head_panels(figure: go.Figure, titles: Sequence[str]) -> go.Figure:
     """Give four panels the house's look and their titles; a trace of ``legend2`` is named above the second panel.
 
-    The titles are the first four annotations.
-
     Args:
         figure: from :func:`four_panels`, with its traces and axes' titles.
         titles: in plotly's HTML, from the top left to the bottom right.
@@ -31,20 +29,28 @@ def head_panels(figure: go.Figure, titles: Sequence[str]) -> go.Figure:
     figure.for_each_yaxis(lambda axis: axis.title.update(font_size=12, standoff=4))
     inner = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
     right, lower = figure.layout.xaxis2.domain[0], figure.layout.yaxis3.domain[1]
-    for i, title in enumerate(titles):
+    for i, title in enumerate(name_panels(titles).values()):
         x, y = (right if i % 2 else 0.0), (lower if i > 1 else 1.0)
         figure.add_annotation(
-            text=f"<b>{title}</b>", x=x, y=y, xref="paper", yref="paper", xanchor="left", yanchor="bottom",
+            text=title, x=x, y=y, xref="paper", yref="paper", xanchor="left", yanchor="bottom",
             yshift=_LEGEND, showarrow=False, font_size=13,
         )  # fmt: skip
         # Under its title, with room for a second row in a narrow window.
-        place = {
-            "orientation": "h",
-            "x": x,
-            "y": y + _LEGEND / inner,
-            "yanchor": "top",
-            "xanchor": "left",
-            "font": SMALL,
-        }
+        place = {"orientation": "h", "x": x, "y": y + _LEGEND / inner, "yanchor": "top", "xanchor": "left"}
+        place |= {"font": SMALL}
         figure.update_layout({"legend" if i == 0 else f"legend{i + 1}": place})
     return figure
+
+
+def name_panels(titles: Sequence[str]) -> dict[str, str]:
+    """Return the changes to the layout of :func:`head_panels`' figure that give its panels these titles."""
+    return {f"annotations[{i}].text": f"<b>{title}</b>" for i, title in enumerate(titles)}
+
+
+def name_once(figure: go.Figure) -> None:
+    """Show each name once in the legend, and none without a point; a click on it shows or hides it in every panel."""
+    seen: set[str] = set()
+    for trace in figure.data:
+        drawn = len(trace.x) > 0
+        trace.update(legendgroup=trace.name, showlegend=drawn and trace.name not in seen)
+        seen |= {trace.name} if drawn else set()

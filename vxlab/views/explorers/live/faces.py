@@ -9,7 +9,7 @@ from vxlab.experiments.method_names import method_label
 from vxlab.experiments.runs.one_run import run
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.store import Where
-from vxlab.progress import in_live_notebook
+from vxlab.views.explorers.faces import is_live
 from vxlab.views.figures.curves import learning_curves
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def live_run(spec: RunSpec, *, store: Where = None, interactive: bool | None = N
     """
     if isinstance(spec, RunSpec) and not spec.method.by_gradient:
         raise VxlabError(f"{spec.method} takes no gradient steps, so there is nothing to watch; call vxlab.run(spec)")
-    if in_live_notebook() if interactive is None else interactive:
+    if is_live(interactive):
         from vxlab.views.explorers.live.widget import live_widget
 
         return live_widget(spec, store)

@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from vxlab.views.explorers.explorer import short
 from vxlab.views.explorers.rank.words import Lines
 from vxlab.views.style.plain import draws_text, escape
 from vxlab.views.style.theme import COLOURS, DASHES, INK, apply_style, look
@@ -68,7 +69,7 @@ def by_role(table: pd.DataFrame, places: list[str], columns: list[str]) -> Mappi
 def role_line(lines: Lines, role: str, column: str) -> dict[str, Any]:
     """Return a role's values of a column over blocks; a role that the layers do not have leaves no trace."""
     own = lines.get(role, _BARE)
-    return {"x": list(own["block"]), "y": [_rounded(value) for value in own[column]], "visible": role in lines}
+    return {"x": list(own["block"]), "y": [short(value) for value in own[column]], "visible": role in lines}
 
 
 def flat_line(energies: Lines) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def flat_line(energies: Lines) -> dict[str, Any]:
         for block, value in zip(own["block"], own["flat"], strict=True):
             flat.setdefault(block, []).append(value)
     blocks = sorted(flat)
-    return {"x": blocks, "y": [_rounded(sum(flat[block]) / len(flat[block])) for block in blocks]}
+    return {"x": blocks, "y": [short(sum(flat[block]) / len(flat[block])) for block in blocks]}
 
 
 def cost_line(sizes: Sequence[Any], family: str, chosen: str) -> dict[str, Any]:
@@ -147,8 +148,3 @@ def _add_cost(figure: go.Figure, families: Sequence[str], metric: str, place: di
     ring = {"symbol": "circle-open", "size": 20, "color": COLOURS[1], "line": {"width": 3}}
     figure.add_scatter(mode="markers", name="chosen", marker=ring, hoverinfo="skip", **place)
     figure.update_yaxes(title="trained parameters", type="log", dtick=1, tickformat="~s", **place)
-
-
-def _rounded(value: float) -> float | None:
-    """Return a share to four digits; a share that there is not leaves a gap."""
-    return None if math.isnan(value) else float(f"{value:.4g}")

@@ -15,11 +15,10 @@ from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.store import Where
 from vxlab.experiments.sweeps.stored_scores import Measured, stored_candidates
-from vxlab.progress import in_live_notebook
 from vxlab.studies.ranks.capture import captured_table
 from vxlab.studies.ranks.table import FAMILIES, RankTables, rank_tables
 from vxlab.views.explorers.explorer import Choice, Stop, View
-from vxlab.views.explorers.faces import explore
+from vxlab.views.explorers.faces import explore, is_live
 from vxlab.views.explorers.rank.canvas import by_role, cost_line, flat_line, rank_panels, role_line
 from vxlab.views.explorers.rank.words import (
     Lines,
@@ -83,7 +82,7 @@ def explore_rank(
     bare = model if isinstance(model, nn.Module) else load_model(str(model), num_labels=2)
     tables = rank_tables(bare, targets, ranks, _measured_ranks(runs))
     captured = None if gradients is None else captured_table(bare, gradients, tables.sizes, targets, store=store)
-    live = in_live_notebook() if interactive is None else interactive
+    live = is_live(interactive)
     return explore(RankExplorer(tables, runs, captured, model=name, whole=live), live)
 
 

@@ -21,6 +21,8 @@ MEASURED = (
 """Columns of the energies, and what their lines are called."""
 CHANCE = (("chance_output", 1), ("chance_input", 2), ("chance_both", 3))
 """Columns of what chance would put there, and the place among the measured of what it is chance for."""
+BAND, BLOCK, LAYERS = "shapes[0]", "shapes[1]", "shapes[2]"
+"""Where the layout has the canvas's shapes: the band's shade, the chosen block, the chosen layers of the map."""
 _MOST = 4
 """log₂ of the ratios at the ends of the colours: 16 times chance, and a 16th. A narrow page has no room for a bar."""
 _SHADE = {"fillcolor": COLOURS[4], "opacity": 0.25, "line_width": 0, "layer": "below"}

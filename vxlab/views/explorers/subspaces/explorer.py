@@ -11,12 +11,11 @@ from vxlab.experiments.method_names import method_label
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.trained import require_updates
 from vxlab.experiments.store.store import Where
-from vxlab.progress import in_live_notebook
 from vxlab.studies.subspaces.bands import SIZES, Whereabouts, whereabouts
 from vxlab.studies.subspaces.tables import SIDES
 from vxlab.views.explorers.explorer import Choice, Stop, View, spread
-from vxlab.views.explorers.faces import explore
-from vxlab.views.explorers.subspaces.canvas import CHANCE, MEASURED, colours, subspace_panels
+from vxlab.views.explorers.faces import explore, is_live
+from vxlab.views.explorers.subspaces.canvas import BAND, BLOCK, CHANCE, LAYERS, MEASURED, colours, subspace_panels
 from vxlab.views.explorers.subspaces.words import angle_words, energy_words
 from vxlab.views.style.plain import escape
 
@@ -74,7 +73,7 @@ def explore_bands(tables: Whereabouts, *, update: str, interactive: bool | None 
     known = list(tables.energies["update"].unique())
     if update not in known:
         raise VxlabError(f"update={update!r} is not in the tables; they hold {', '.join(known) or 'none'}")
-    live = in_live_notebook() if interactive is None else interactive
+    live = is_live(interactive)
     return explore(_BandExplorer(tables, update, live), live)
 
 
@@ -163,10 +162,10 @@ class _BandExplorer:
         y, one = self._roles.index(role), block != MEAN
         x, at = (self._shown.index(int(block)), int(block)) if one else (0, 0)
         return {
-            "shapes[0].x0": start, "shapes[0].x1": start + fraction,
-            "shapes[1].visible": one, "shapes[1].x0": at, "shapes[1].x1": at,
-            "shapes[2].x0": x - 0.5, "shapes[2].x1": (x if one else len(self._shown) - 1) + 0.5,
-            "shapes[2].y0": y - 0.5, "shapes[2].y1": y + 0.5,
+            f"{BAND}.x0": start, f"{BAND}.x1": start + fraction,
+            f"{BLOCK}.visible": one, f"{BLOCK}.x0": at, f"{BLOCK}.x1": at,
+            f"{LAYERS}.x0": x - 0.5, f"{LAYERS}.x1": (x if one else len(self._shown) - 1) + 0.5,
+            f"{LAYERS}.y0": y - 0.5, f"{LAYERS}.y1": y + 0.5,
         }  # fmt: skip
 
     def _told(self, choice: Choice, fraction: float, rows: pd.DataFrame, angles: pd.DataFrame) -> list[str]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import pandas as pd
@@ -12,8 +13,9 @@ from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.sweeps.stored import SweepTables
 from vxlab.views.explorers.explorer import Choice, Stop, View
 from vxlab.views.explorers.sweep.filter import Filter, filter_sweep
-from vxlab.views.explorers.sweep.score_panel import COSTS, Drawn, ScorePanel, rings, span
+from vxlab.views.explorers.sweep.score_panel import Drawn, ScorePanel, rings, span
 from vxlab.views.explorers.sweep.words import Tables, beside_neighbours, candidate_words, choices
+from vxlab.views.figures.cost_axes import COSTS
 from vxlab.views.figures.curves import add_joined_curves, join_curves
 from vxlab.views.figures.sweep import published_caption, series_names
 from vxlab.views.figures.tuning import add_tuning, tuning_of
@@ -25,6 +27,8 @@ _HEIGHT, _LEGEND_WIDTH, _ROW = 530, 780, 20
 _HEADING = {"text": "", "showarrow": False, "xref": "paper", "yref": "paper"}
 _SPLIT, _KEPT, _TUNED = 0.66, 0.69, 0.26
 """where the small panels begin, and where the second and the third have their tops"""
+_CURVES, _SCORES, _TUNING, _PAPERS = range(4)
+"""The texts of the canvas, in their order: above each small panel, and below the large one."""
 
 
 class SweepExplorer:
@@ -57,8 +61,8 @@ class SweepExplorer:
 
     def filtered(self, kept: Filter) -> "SweepExplorer":
         """Return this explorer with the runs that pass alone; its canvas is the same."""
-        other = object.__new__(type(self))
-        other.__dict__ |= self.__dict__ | {"_drawn": {}, "_tables": {}}
+        other = copy(self)
+        other._drawn, other._tables = {}, {}
         left = [filter_sweep(sweep, kept) for sweep in self.every]
         other.sweeps = {sweep.name: sweep for sweep in left if len(sweep.summary)}
         return other
@@ -94,7 +98,7 @@ class SweepExplorer:
         beside, layout = self.beside(choice, stop)
         if self._published:
             papers = self._published.get(tables.sweep.name)
-            layout["annotations[3].text"] = "" if papers is None else published_caption(escape_all(papers))
+            layout[_path(_PAPERS)] = "" if papers is None else published_caption(escape_all(papers))
         rows = tables.neighbours(stop)
         traces = [*drawn.traces, rings(list(rows["candidate"]), drawn.places), *beside]
         told = [*candidate_words(tables, stop, choice[-1], drawn.front), *self._left_out()]
@@ -130,9 +134,9 @@ class SweepExplorer:
         tried = [*tuning["low"], *tuning["high"], *tuned[-1]["y"]]
         short = candidate if len(candidate) < 26 else f"{candidate[:24]}…"
         layout = _ticks(tuning) | {
-            "annotations[0].text": f"<b>{escape(short)}</b>, {_counted(records, runs)}",
-            "annotations[1].text": f"{score} (○ epoch kept)",
-            "annotations[2].text": f"{score} (○ chosen, × lost)",
+            _path(_CURVES): f"<b>{escape(short)}</b>, {_counted(records, runs)}",
+            _path(_SCORES): f"{score} (○ epoch kept)",
+            _path(_TUNING): f"{score} (○ chosen, × lost)",
             "yaxis3.range": span(curves[2]["y"]),
             "yaxis4.range": span(tried),
         }
@@ -143,6 +147,11 @@ class SweepExplorer:
         total = sum(len(sweep.summary) for sweep in self.every)
         here = sum(map(len, self.offered().values())) if self._most is not None and total > self._most else total
         return said + ([f"{total - here} candidates more: in JupyterLab."] if here < total and not said[1:] else [])
+
+
+def _path(text: int) -> str:
+    """Return where the layout has a text of the canvas."""
+    return f"annotations[{text}].text"
 
 
 def _prepared(sweep: SweepTables) -> SweepTables:

@@ -12,10 +12,9 @@ from vxlab.experiments.store.database import is_there, store_place
 from vxlab.experiments.store.store import Store, Where, open_store
 from vxlab.experiments.sweeps.comparison import Comparison
 from vxlab.experiments.sweeps.stored import SweepTables, stored_sweeps, tables_of
-from vxlab.progress import in_live_notebook
 from vxlab.studies.published import published_table
 from vxlab.views.explorers.explorer import Choice, Stop, View
-from vxlab.views.explorers.faces import explore
+from vxlab.views.explorers.faces import explore, is_live
 from vxlab.views.explorers.sweep.explorer import SweepExplorer
 from vxlab.views.style.plain import escape
 from vxlab.views.style.theme import apply_style
@@ -51,7 +50,7 @@ def explore_sweep(
     if not sweeps:
         return explore(_Nothing(empty), interactive)
     published = {sweep.name: rows for sweep in sweeps if len(rows := _paper_rows(paper, sweep.task))}
-    if in_live_notebook() if interactive is None else interactive:
+    if is_live(interactive):
         from vxlab.views.explorers.sweep.widget import SweepWidget
 
         return SweepWidget(SweepExplorer(sweeps, published))

@@ -11,34 +11,28 @@ from vxlab.experiments.candidates.pareto import COUNTED, pareto_front
 from vxlab.experiments.candidates.score_words import deviation
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.sweeps.stored import SweepTables
-from vxlab.views.figures.sweep import cite_point, end_ranks, hollow, hover_texts, looks_of, published_name
+from vxlab.views.explorers.explorer import short
+from vxlab.views.figures.cost_axes import COSTS, Cost, log_ticks
+from vxlab.views.figures.sweep import (
+    FAR,
+    RUNS_MARK,
+    cite_point,
+    end_ranks,
+    hollow,
+    hover_texts,
+    level_line,
+    looks_of,
+    place_beside,
+    published_name,
+)
 from vxlab.views.style.bars import bar_look
 from vxlab.views.style.plain import escape, escape_all
-from vxlab.views.style.theme import DASHES, GREY, INK, label_font, look
+from vxlab.views.style.theme import GREY, INK, label_font, look
 
-_FAR = 10  # times the ranked candidates' largest cost: beyond, a line says the score, or all else would share a corner
 _NO_PAPERS = pd.DataFrame(columns=["parameters", "fraction", "mark", "method"])
 _TRIVIAL = "the trivial answer"
-_FRONT = {"color": GREY, "width": 2, "shape": "hv"}
-
-
-class Cost(NamedTuple):
-    """What a score may be weighed against."""
-
-    column: str
-    title: str
-    unit: float
-    """by which the column is multiplied"""
-    axis: str
-    """``log`` or ``linear``"""
-
-
-COSTS = {
-    "parameters": Cost("backbone", "trained parameters in the backbone (the task head apart)", 1, "log"),
-    "bytes": Cost("bytes_stored", "bytes of a saved adapter, its head included", 1, "log"),
-    "step time": Cost("step_seconds", "time of a training step, ms, beside other runs", 1000, "linear"),
-    "peak memory": Cost("peak_memory", "peak memory of training, MiB, beside other runs", 2**-20, "linear"),
-}
+_FRONT = "front: nothing scores as high for less"
+_ONE_RUN = "one seed's run"
 
 
 class Drawn(NamedTuple):
@@ -76,54 +70,35 @@ class ScorePanel:
         """Return what the legend says at most."""
         papers = [_paper_name(mark) for mark in self._marks]
         levels = [f"{name}: 0.000" for name in [*self._levels, _TRIVIAL]]
-        return [*self._names, "one seed's run", "front: nothing scores as high for less", *levels, *papers, "chosen"]
+        return [*self._names, _ONE_RUN, _FRONT, *levels, *papers, "chosen"]
 
     def add_to(self, figure: go.Figure) -> None:
         """Add the panel's traces, without data."""
-        front = "front: nothing scores as high for less"
-        figure.add_scatter(mode="lines", line=_FRONT, name=front, hoverinfo="skip", legendrank=1001)
+        steps = {"color": GREY, "width": 2, "shape": "hv"}
+        figure.add_scatter(mode="lines", line=steps, name=_FRONT, hoverinfo="skip", legendrank=1001)
         for name in self._names:
             i = self.looks[name]
             figure.add_scatter(
-                mode="lines+markers+text", name=escape(name), legendgroup=name, textposition=_beside(i),
+                mode="lines+markers+text", name=escape(name), legendgroup=name, textposition=place_beside(i),
                 cliponaxis=False, textfont=label_font(i), hovertemplate="%{hovertext}<extra></extra>", **look(i),
                 error_y=bar_look(),
             )  # fmt: skip
             figure.add_scatter(
                 mode="markers", name=escape(name), legendgroup=name, showlegend=False,
-                marker=look(i)["marker"] | {"size": 5, "opacity": 0.5},
+                marker=RUNS_MARK | look(i)["marker"] | {"size": 5},
                 hovertemplate="%{hovertext}: %{y:.3f}<extra></extra>",
             )  # fmt: skip
-        dot = {"color": GREY, "size": 5, "opacity": 0.5}
-        figure.add_scatter(x=[None], y=[None], mode="markers", marker=dot, name="one seed's run")
+        figure.add_scatter(x=[None], y=[None], mode="markers", marker=RUNS_MARK, name=_ONE_RUN)
         for i, name in enumerate([*self._levels, _TRIVIAL]):
-            line = {"color": GREY, "dash": DASHES[(i + 1) % len(DASHES)], "width": 1.5}
-            figure.add_scatter(
-                mode="lines",
-                line=line,
-                name=escape(name),
-                hovertemplate="%{fullData.name}<extra></extra>",
-                legendrank=1002,
-            )
+            shown = {"name": escape(name), "hovertemplate": "%{fullData.name}<extra></extra>"}
+            figure.add_scatter(mode="lines", line=level_line(i), legendrank=1002, **shown)
         for mark in self._marks:
-            name, hover_texts = _paper_name(mark), "%{hovertext}<extra></extra>"
-            figure.add_scatter(
-                mode="markers",
-                name=name,
-                legendgroup=name,
-                hovertemplate=hover_texts,
-                marker={"size": 11},
-                legendrank=1003,
-            )
+            name = _paper_name(mark)
+            shown = {"name": name, "legendgroup": name, "hovertemplate": "%{hovertext}<extra></extra>"}
+            figure.add_scatter(mode="markers", marker={"size": 11}, legendrank=1003, **shown)
         ring = {"symbol": "circle-open", "color": INK, "size": 18}
-        figure.add_scatter(
-            mode="markers",
-            name="chosen, and what it is beside",
-            hoverinfo="skip",
-            marker=ring,
-            cliponaxis=False,
-            legendrank=1004,
-        )
+        chosen = {"name": "chosen, and what it is beside", "hoverinfo": "skip", "cliponaxis": False}
+        figure.add_scatter(mode="markers", marker=ring, legendrank=1004, **chosen)
 
     def drawn(self, sweep: SweepTables, said: str) -> Drawn:
         """Return what the panel shows of a sweep at a cost, by its name in :data:`COSTS`."""
@@ -163,7 +138,7 @@ def rings(names: Sequence[str], places: Mapping[str, tuple[float, float]]) -> di
     """
     there = [places.get(name, (math.nan, math.nan)) for name in names]
     sizes, widths = [24] + [18] * (len(names) - 1), [3] + [1.5] * (len(names) - 1)
-    points = {"x": [_short(x) for x, _ in there], "y": [_short(y, 4) for _, y in there]}
+    points = {"x": [short(x, 5) for x, _ in there], "y": [short(y, 4) for _, y in there]}
     return points | {"marker.size": sizes, "marker.line.width": widths}
 
 
@@ -173,7 +148,7 @@ def _placed(summary: pd.DataFrame, cost: Cost) -> pd.DataFrame:
     table = summary.assign(front=front).dropna(subset=["mean"])
     table = table.assign(x=table[cost.column].astype(float) * cost.unit)
     ranked = table.loc[table["rank"].notna(), "x"]
-    far = _FAR * ranked.max() if len(ranked) and cost.axis == "log" else math.inf
+    far = FAR * ranked.max() if len(ranked) and cost.axis == "log" else math.inf
     beyond = (table["x"] > far) & table["rank"].isna()
     return table.assign(level=((table["x"] == 0) & (cost.axis == "log")) | beyond).dropna(subset=["x"])
 
@@ -194,28 +169,8 @@ def _axis(xs: Sequence[Any], cost: Cost) -> tuple[tuple[float, float], dict[str,
         ticks = {"xaxis.tickmode": "array", **said}
         ends = 10 ** (low - pad), 10 ** (high + pad)
     span = [low - pad, high + pad]
-    rounded = [_short(end) for end in span]
+    rounded = [short(end, 5) for end in span]
     return ends, {"xaxis.type": cost.axis, "xaxis.range": rounded, "xaxis.title.text": cost.title, **ticks}
-
-
-def log_ticks(low: float, high: float) -> dict[float, str]:
-    """Return the ticks of a logarithmic axis: powers of ten, or 1, 2 and 5 of each where these would be few.
-
-    Args:
-        low: its lower end's logarithm to base 10.
-        high: its upper end's.
-
-    >>> log_ticks(2.9, 4.2)
-    {1000.0: '1k', 2000.0: '2k', 5000.0: '5k', 10000.0: '10k'}
-    """
-    steps = (1,) if high - low > 2.5 else (1, 2, 5)
-    marks = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
-    return {mark: _counted(mark) for mark in marks if low <= math.log10(mark) <= high}
-
-
-def _counted(number: float) -> str:
-    thousands = max(0, int(math.log10(number) + 1e-9) // 3)
-    return f"{number / 1000**thousands:g}{['', 'k', 'M', 'G', 'T'][thousands]}"
 
 
 def span(scores: Sequence[Any]) -> list[float]:
@@ -229,8 +184,8 @@ def span(scores: Sequence[Any]) -> list[float]:
 def _line(rows: pd.DataFrame, metric: str) -> dict[str, Any]:
     """Return a method's candidates, by parameters whatever the cost is; what is a level has no point."""
     return {
-        "x": _xs(rows["x"].mask(rows["level"])), "y": [_short(y, 4) for y in rows["mean"]], "text": end_ranks(rows),
-        "error_y.array": [_short(deviation(scores), 3) for scores in rows["scores"]],
+        "x": _xs(rows["x"].mask(rows["level"])), "y": [short(y, 4) for y in rows["mean"]], "text": end_ranks(rows),
+        "error_y.array": [short(deviation(scores), 3) for scores in rows["scores"]],
         "hovertext": hover_texts(escape_all(rows), metric),
     }  # fmt: skip
 
@@ -240,12 +195,12 @@ def _dots(rows: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
     places = rows.set_index("candidate")["x"].mask(rows["level"].to_numpy())
     named = [escape(f"{name}, seed {seed}") for name, seed in zip(runs["candidate"], runs["seed"], strict=True)]
     x = _xs(runs["candidate"].map(places))
-    return {"x": x, "y": [_short(y, 4) for y in runs["test"]], "hovertext": named}
+    return {"x": x, "y": [short(y, 4) for y in runs["test"]], "hovertext": named}
 
 
 def _xs(values: "pd.Series[float]") -> list[float | None]:
     """Return the points' places: of a trace without any none, which takes it out of the legend."""
-    return [_short(x) for x in values] if values.notna().any() else []
+    return [short(x, 5) for x in values] if values.notna().any() else []
 
 
 def _front(table: pd.DataFrame, left: float, right: float) -> dict[str, Any]:
@@ -255,14 +210,14 @@ def _front(table: pd.DataFrame, left: float, right: float) -> dict[str, Any]:
     if near.empty:
         return {"x": [], "y": []}
     xs, ys = [max(x, left) for x in near["x"]], list(near["mean"])
-    return {"x": [_short(x) for x in [*xs, right]], "y": [_short(y, 4) for y in [*ys, ys[-1]]]}
+    return {"x": [short(x, 5) for x in [*xs, right]], "y": [short(y, 4) for y in [*ys, ys[-1]]]}
 
 
 def _level(name: str, score: Any, ends: tuple[float, ...]) -> dict[str, Any]:
     """Return a line across the panel, or none where the score has a point of its own."""
     if score is None or pd.isna(score):
         return {"x": [], "y": [], "name": escape(name)}
-    return {"x": [_short(end) for end in ends], "y": [_short(score, 4)] * 2, "name": escape(f"{name}: {score:.3f}")}
+    return {"x": [short(end, 5) for end in ends], "y": [short(score, 4)] * 2, "name": escape(f"{name}: {score:.3f}")}
 
 
 def _paper(rows: pd.DataFrame, looks: Mapping[str, int], placed: bool) -> dict[str, Any]:
@@ -276,11 +231,3 @@ def _paper(rows: pd.DataFrame, looks: Mapping[str, int], placed: bool) -> dict[s
 
 def _paper_name(mark: str) -> str:
     return escape("published" + (f" [{mark}]" if mark else ""))
-
-
-def _beside(i: int) -> str:
-    return {0: "bottom right", 1: "bottom center", 2: "top left"}.get(i, "top center")
-
-
-def _short(value: Any, digits: int = 5) -> float | None:
-    return None if pd.isna(value) else float(f"{value:.{digits}g}")

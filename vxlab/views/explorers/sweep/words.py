@@ -15,7 +15,7 @@ from vxlab.experiments.provenance.probe_words import choice_in_words
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.sweeps.stored import SweepTables
-from vxlab.views.explorers.sweep.score_panel import COSTS
+from vxlab.views.figures.cost_axes import COSTS
 from vxlab.views.figures.verdict import difference_unit
 from vxlab.views.style.plain import escape
 

@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vxlab.studies.updates.table import CELLS, LEADING, THRESHOLD
+from vxlab.views.explorers.explorer import short
 from vxlab.views.style.panels import four_panels, head_panels
 from vxlab.views.style.plain import draws_text
 from vxlab.views.style.theme import BLUE_ORANGE, COLOURS, DASHES, GREY, INK, SYMBOLS
@@ -79,7 +80,7 @@ def _add_norms(figure: go.Figure, names: Sequence[str], layers: Sequence[pd.Data
             own = table[table["role"] == role].sort_values("block")
             colour, symbol = COLOURS[j % len(COLOURS)], SYMBOLS[j % len(SYMBOLS)]
             figure.add_scatter(
-                x=own["block"].tolist(), y=[float(f"{value:.4g}") for value in own["relative_norm"]], legend="legend",
+                x=own["block"].tolist(), y=list(map(short, own["relative_norm"])), legend="legend",
                 mode="lines+markers", name=role, legendgroup=role, showlegend=i == 0,
                 line={"color": colour, "dash": DASHES[i], "width": 1.5}, row=1, col=1,
                 marker={"symbol": symbol + "-open" * i, "color": colour, "size": 7}, hovertemplate=_hover(name, role),

@@ -11,13 +11,13 @@ from vxlab.experiments.method_names import method_label
 from vxlab.experiments.provenance.identities import identity_columns
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.store.store import Where
-from vxlab.progress import in_live_notebook
 from vxlab.studies.updates.pairs import pair_table
 from vxlab.studies.updates.table import UpdateTables, update_tables
-from vxlab.views.explorers.explorer import Choice, Stop, View, spread
-from vxlab.views.explorers.faces import explore
+from vxlab.views.explorers.explorer import Choice, Stop, View, short, spread
+from vxlab.views.explorers.faces import explore, is_live
 from vxlab.views.explorers.updates.canvas import own_panel_kind, titles, update_panels
 from vxlab.views.explorers.updates.words import alike_words, own_words
+from vxlab.views.style.panels import name_panels
 from vxlab.views.style.plain import escape, escape_all
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def explore_updates(
         VxlabError: there is no trained run, it diverged or trained no updates, or the two differ in their base model or
             layers.
     """
-    live = in_live_notebook() if interactive is None else interactive
+    live = is_live(interactive)
     records = [run] if other is None else [run, other]
     pairs = None if other is None else pair_table(run, other, store=store)
     tables = [update_tables(record, store=store) for record in records]
@@ -89,12 +89,11 @@ class _UpdateExplorer:
 
     def view(self, choice: Choice, stop: str) -> View:
         rows = [own[stop] for own in self._rows]
-        rings = [{"x": [int(row["block"])], "y": [_short(row["relative_norm"])]} for row in rows]
+        rings = [{"x": [int(row["block"])], "y": [short(row["relative_norm"])]} for row in rows]
         spectra = [self._line(i, stop, "spectrum") for i in range(len(rows))]
         details = [trace for i in range(len(rows)) for trace in self._details(i, stop)]
         heads = titles(escape_all(self._names), self._kinds, rows)
-        layout = {f"annotations[{i}].text": f"<b>{head}</b>" for i, head in enumerate(heads)}
-        return View([*self._still, *rings, *spectra, *details], self._told(stop, rows), layout)
+        return View([*self._still, *rings, *spectra, *details], self._told(stop, rows), name_panels(heads))
 
     def _details(self, i: int, layer: str) -> list[dict[str, Any]]:
         """Return the traces of a run's own panel, and of a single run those that hold W + ΔW against W."""
@@ -105,7 +104,7 @@ class _UpdateExplorer:
         if len(self._names) > 1:
             return traces
         numbers = self._line(i, layer, "similarity")
-        chance = _short(self._rows[i][layer]["chance"])
+        chance = short(self._rows[i][layer]["chance"])
         return [*traces, numbers, {"x": numbers["x"], "y": [chance] * len(numbers["x"])}, {}]
 
     def _line(self, i: int, layer: str, what: str) -> dict[str, Any]:
@@ -156,19 +155,14 @@ def _records(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def _by_line(points: pd.DataFrame) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
     """Return the points of every line, by layer and what it shows."""
-    found = {}
+    found: dict[tuple[str, str], Any] = {}
     for (layer, what), rows in points.groupby(["layer", "what"], sort=False):
         digits = 2 if what == "R" else 4
-        values = [round(value, digits) for value in rows["value"]] if what == "R" else map(_short, rows["value"])
-        found[str(layer), str(what)] = ([_short(at) for at in rows["at"]], list(values))
+        values = [round(value, digits) for value in rows["value"]] if what == "R" else map(short, rows["value"])
+        found[str(layer), str(what)] = ([short(at) for at in rows["at"]], list(values))
     return found
 
 
 def _square(values: Sequence[float]) -> list[list[float]]:
     size = round(len(values) ** 0.5)
     return [list(values[i * size : (i + 1) * size]) for i in range(size)]
-
-
-def _short(value: float) -> float:
-    """Return a number of four digits, for a figure's file."""
-    return float(f"{value:.4g}")
