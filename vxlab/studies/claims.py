@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vxlab.experiments.scoring.evidence import Evidence
 from vxlab.experiments.scoring.significance import LEVEL, holm
-from vxlab.words import list_in_words
+from vxlab.words import list_in_words, number_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,7 +141,7 @@ def conclusion(findings: Sequence[Finding]) -> str:
     said = f"what was measured here {list_in_words(told)}" if told else "none was measured"
     absent = counts[ABSENT] if told else 0
     rest = f"; {absent} {'was' if absent == 1 else 'were'} not measured" if absent else ""
-    head = f"Of {len(findings)} published claim{'' if len(findings) == 1 else 's'}, {said}{rest}."
+    head = f"Of {number_of(len(findings), 'published claim')}, {said}{rest}."
     return "\n".join([head, "", *map(_sentence, findings)])
 
 

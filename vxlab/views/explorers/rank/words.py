@@ -11,7 +11,7 @@ from vxlab.experiments.costs.counts import BYTES
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.sweeps.stored_scores import Measured
 from vxlab.views.style.plain import escape
-from vxlab.words import in_bytes, percent
+from vxlab.words import in_bytes, number_of, percent
 
 GIGABYTE = 10**9
 
@@ -27,7 +27,7 @@ def told_costs(size: Any) -> list[str]:
     Args:
         size: its row of the sizes.
     """
-    layers = "1 layer" if size.layers == 1 else f"{size.layers} layers"
+    layers = number_of(size.layers, "layer")
     head = f"; {size.head:,} more in the task head" if size.head else ""
     alone = size.bytes - BYTES * size.head
     trained = f"<b>{size.backbone:,}</b> trained parameters, {percent(size.share)} of the model"
