@@ -7,10 +7,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from vxlab.views.style.bars import error_bars
+from vxlab.views.style.panels import lay_panels
 from vxlab.views.style.plain import draws_text
 from vxlab.views.style.theme import GREY, apply_style, look
 
-_COLUMNS = 3
 _BOUNDS = (
     ("best", "dot", "dotted: the best that any update of that rank could follow"),
     ("chance", "dash", "dashed: chance, a gradient unrelated to the method's subspace"),
@@ -31,14 +31,11 @@ def capture_against_parameters(table: pd.DataFrame, by_role: bool = False) -> go
     """
     panels = list(table.groupby("role", sort=False)) if by_role else [("all adapted layers", table)]
     lowest = 1.0
-    columns = min(_COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = make_subplots(
-        rows=rows, cols=columns, shared_yaxes="all", horizontal_spacing=0.03, vertical_spacing=0.25 / rows
-    )
-    for panel, (role, layers) in enumerate(panels):
-        place = {"row": panel // columns + 1, "col": panel % columns + 1}
-        lowest = min(lowest, _add_panel(figure, layers, panel == 0, place))
+    grid, places = lay_panels(len(panels))
+    rows = grid["rows"]
+    figure = make_subplots(**grid, shared_yaxes="all", horizontal_spacing=0.03, vertical_spacing=0.25 / rows)
+    for (role, layers), place in zip(panels, places, strict=True):
+        lowest = min(lowest, _add_panel(figure, layers, place == places[0], place))
         figure.update_xaxes(title=f"{role!s}: trained parameters", **place)
     for _, dash, name in _BOUNDS:
         figure.add_scatter(x=[None], y=[None], mode="lines", line={"color": GREY, "dash": dash}, name=name)

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from vxlab.views.style.bars import error_bars
+from vxlab.views.style.panels import lay_panels
 from vxlab.views.style.plain import draws_text
 from vxlab.views.style.theme import GREY, INK, SHADE, apply_style, look
 
@@ -31,15 +32,14 @@ def error_against(summary: pd.DataFrame, axis: str = "parameters", *, title: str
         of: the column whose values have a panel each.
     """
     panels = list(summary[of].unique())
-    columns = 2 if len(panels) == 4 else min(3, len(panels))
-    rows = math.ceil(len(panels) / columns)
+    grid, places = lay_panels(len(panels), columns=2 if len(panels) == 4 else 3)
+    rows = grid["rows"]
     figure = make_subplots(
-        rows, columns, subplot_titles=[str(panel) for panel in panels] if len(panels) > 1 else None,
+        **grid, subplot_titles=[str(panel) for panel in panels] if len(panels) > 1 else None,
         shared_yaxes=True, horizontal_spacing=0.04, vertical_spacing=0.22 / rows,
     )  # fmt: skip
-    for i, panel in enumerate(panels):
-        where = {"row": i // columns + 1, "col": i % columns + 1}
-        _add_panel(figure, summary[summary[of] == panel], axis, where, first=i == 0)
+    for panel, where in zip(panels, places, strict=True):
+        _add_panel(figure, summary[summary[of] == panel], axis, where, first=where == places[0])
     figure.update_xaxes(type="log", dtick=1, tickformat="~s")
     figure.update_xaxes(title=_AXES[axis], row=rows)
     figure.update_yaxes(range=[-0.03, 1.08])

@@ -13,7 +13,7 @@ from vxlab.studies.subspaces.tables import SIDES
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
 from vxlab.views.figures.sweep import possible
 from vxlab.views.style.bars import error_bars
-from vxlab.views.style.panels import name_once
+from vxlab.views.style.panels import lay_panels, name_once
 from vxlab.views.style.plain import draws_text
 from vxlab.views.style.theme import (
     COLOURS,
@@ -198,13 +198,12 @@ def angles_to_bands(angles: pd.DataFrame, update: str) -> go.Figure:
 
 
 def _panels(titles: list[str], shared_x: Any) -> tuple[go.Figure, list[dict[str, int]]]:
-    columns = min(_COLUMNS, len(titles))
-    rows = math.ceil(len(titles) / columns)
+    grid, places = lay_panels(len(titles), _COLUMNS)
     figure = make_subplots(
-        rows=rows, cols=columns, subplot_titles=_bold(titles), shared_yaxes="all", shared_xaxes=shared_x,
-        horizontal_spacing=0.03, vertical_spacing=0.18 / rows,
+        **grid, subplot_titles=_bold(titles), shared_yaxes="all", shared_xaxes=shared_x,
+        horizontal_spacing=0.03, vertical_spacing=0.18 / grid["rows"],
     )  # fmt: skip
-    return figure, [{"row": i // columns + 1, "col": i % columns + 1} for i in range(len(titles))]
+    return figure, places
 
 
 def _titled(figure: go.Figure, height: int, name: str) -> go.Figure:

@@ -1,6 +1,5 @@
 """The plotly figure of the tuning stage: what each learning rate scored, and which was chosen."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,11 +12,10 @@ from plotly.subplots import make_subplots
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.views.figures.sweep import possible
 from vxlab.views.style.bars import bar_look, error_bars
-from vxlab.views.style.panels import name_once
+from vxlab.views.style.panels import lay_panels, name_once
 from vxlab.views.style.plain import draws_text
 from vxlab.views.style.theme import COLOURS, DASHES, GREY, INK, SCORES, SYMBOLS, apply_style, tick_labels
 
-_COLUMNS = 3
 _CHOSEN = {
     "": ("chosen", "circle-open", INK),
     "low": ("chosen, the lowest tried: a better one may be lower", "triangle-left-open", COLOURS[1]),
@@ -42,13 +40,10 @@ def tuning_curves(tuning: pd.DataFrame, *, metric: str) -> go.Figure:
     table = tuning.assign(rate=tuning["learning_rate"].fillna(tuning["head_learning_rate"]))
     table["rank"] = table["rank"].fillna(_NO_RANK).astype(int)
     methods, looks = list(table["method"].unique()), _looks(sorted(table["rank"].unique()))
-    columns = min(_COLUMNS, len(methods))
-    rows = math.ceil(len(methods) / columns)
-    figure = make_subplots(
-        rows=rows, cols=columns, shared_yaxes="all", horizontal_spacing=0.04, vertical_spacing=0.3 / rows
-    )
-    for panel, method in enumerate(methods):
-        place = {"row": panel // columns + 1, "col": panel % columns + 1}
+    grid, places = lay_panels(len(methods))
+    spacing = {"horizontal_spacing": 0.04, "vertical_spacing": 0.3 / grid["rows"]}
+    figure = make_subplots(**grid, shared_yaxes="all", **spacing)
+    for method, place in zip(methods, places, strict=True):
         own = table[table["method"] == method]
         for _, candidate in own.groupby("candidate", sort=False):
             _add_candidate(figure, candidate.sort_values("rate"), looks, place)
@@ -59,7 +54,7 @@ def tuning_curves(tuning: pd.DataFrame, *, metric: str) -> go.Figure:
     figure.update_yaxes(title=f"validation {in_words(metric)}", col=1, **SCORES)
     figure.update_yaxes(autorangeoptions=possible(tuning["low"]))
     name_once(figure)
-    return apply_style(figure, height=150 + 290 * rows)
+    return apply_style(figure, height=150 + 290 * grid["rows"])
 
 
 def add_tuning(figure: go.Figure, **place: Any) -> None:

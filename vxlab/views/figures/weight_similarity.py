@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 from vxlab.studies.weight_similarity.statistics import by_kind, by_layer
 from vxlab.studies.weight_similarity.table import MEASURES
 from vxlab.views.style.bars import error_bars
+from vxlab.views.style.panels import lay_panels
 from vxlab.views.style.plain import draws_text
 from vxlab.views.style.theme import AXIS, COLOURS, DIVERGING, GREY, INK, ON_HEAT, SHADE, SYMBOLS, apply_style, look
 from vxlab.words import write_number
@@ -93,23 +94,17 @@ def similarity_by_kind(table: pd.DataFrame, kinds: Sequence[str], measures: Sequ
         measures: the panels; None takes all.
     """
     measures = list(MEASURES) if measures is None else list(measures)
-    columns = min(3, len(measures))
-    figure = make_subplots(
-        rows=math.ceil(len(measures) / columns), cols=columns, shared_yaxes=True, horizontal_spacing=0.03,
-        vertical_spacing=0.2,
-    )  # fmt: skip
-    for i, measure in enumerate(measures):
-        place = {"row": i // columns + 1, "col": i % columns + 1}
+    grid, places = lay_panels(len(measures))
+    figure = make_subplots(**grid, shared_yaxes=True, horizontal_spacing=0.03, vertical_spacing=0.2)
+    for measure, place in zip(measures, places, strict=True):
         means = by_kind(table[table["kind"].isin(list(kinds))], measure).set_index("kind").reindex(list(kinds))
-        _add_dots(figure, means, i == 0, place)
+        _add_dots(figure, means, place == places[0], place)
         if measure != "cosine" and means["chance"].notna().any():  # a cosine's is a spread and no mean
             _add_ticks(figure, means, place)
         figure.update_xaxes(title={"text": MEASURES[measure], "font": {"size": 12}}, **place)
     figure.update_xaxes(rangemode="tozero", zeroline=True, zerolinecolor=AXIS)
     figure.update_yaxes(categoryorder="array", categoryarray=list(kinds)[::-1], range=[-0.6, len(kinds) - 0.4])
-    return apply_style(
-        figure, height=110 + math.ceil(len(measures) / columns) * (80 + 26 * len(kinds)), name="similarity"
-    )
+    return apply_style(figure, height=110 + grid["rows"] * (80 + 26 * len(kinds)), name="similarity")
 
 
 def _add_line(figure: go.Figure, rows: pd.DataFrame, kind: str, i: int, first: bool, panel: int) -> None:

@@ -54,3 +54,14 @@ def name_once(figure: go.Figure) -> None:
         drawn = len(trace.x) > 0
         trace.update(legendgroup=trace.name, showlegend=drawn and trace.name not in seen)
         seen |= {trace.name} if drawn else set()
+
+
+def lay_panels(number: int, columns: int = 3) -> tuple[dict[str, int], list[dict[str, int]]]:
+    """Return the rows and columns that so many panels take, for plotly's subplots, and the place of each.
+
+    >>> lay_panels(2), lay_panels(4)[0]
+    (({'rows': 1, 'cols': 2}, [{'row': 1, 'col': 1}, {'row': 1, 'col': 2}]), {'rows': 2, 'cols': 3})
+    """
+    columns = min(columns, number)
+    places = [{"row": i // columns + 1, "col": i % columns + 1} for i in range(number)]
+    return {"rows": places[-1]["row"], "cols": columns}, places
