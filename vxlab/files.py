@@ -1,6 +1,7 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and told apart by what they hold."""
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
@@ -35,3 +36,9 @@ def written_as(name: str) -> str:
     True
     """
     return rf"{re.escape(name)}|\.{re.escape(name)}(\.[0-9a-f]{{8}})?"
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

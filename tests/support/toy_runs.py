@@ -33,7 +33,8 @@ def spec(model: str, task: str, **changes: Any) -> vxlab.RunSpec:
 def write_model(folder: Path) -> str:
     from transformers import BertConfig, BertModel
 
-    from vxlab.experiments.models.load import load_tokenizer, quiet_transformers
+    from vxlab.experiments.models.files import quiet_transformers
+    from vxlab.experiments.models.load import load_tokenizer
 
     tokenizer = load_tokenizer("minilm")
     # Weights five times BERT's usual start: at this width an untrained encoder would barely tell texts apart.

@@ -19,13 +19,11 @@ from vxlab.adapters.placement.targets import head_parameters
 from vxlab.experiments.assets import cache as assets
 from vxlab.experiments.models import files as model_files
 from vxlab.experiments.models import load as models
-from vxlab.experiments.models.files import ModelPlace
+from vxlab.experiments.models.files import ModelPlace, model_fingerprint, quiet_transformers
 from vxlab.experiments.models.load import (
     copy_with_new_head,
     load_tokenizer,
     loading_of,
-    model_source,
-    quiet_transformers,
 )
 from vxlab.experiments.runs.inputs import Materials
 from vxlab.experiments.runs.trainer import parameter_groups
@@ -302,14 +300,14 @@ def test_a_misspelt_name_is_told_the_nearest(name: str, hint: str, monkeypatch: 
 
 def test_a_folder_may_start_at_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(folder.parent))
-    assert model_source("~/mine").fingerprint == model_source(str(folder)).fingerprint
+    assert model_fingerprint("~/mine") == model_fingerprint(str(folder))
     assert vxlab.load_model("~/mine", 2).num_labels == 2
 
 
 def test_the_packaged_models_keep_their_fingerprints() -> None:
     # Every run that users have is kept under these.
     known = "09c360e9429a780f6942b4622e2007bb93830f65028a13f6a6ed2cff46ca0a76"
-    assert model_source("minilm").fingerprint == known
+    assert model_fingerprint("minilm") == known
 
 
 @pytest.mark.parametrize(
@@ -318,19 +316,19 @@ def test_the_packaged_models_keep_their_fingerprints() -> None:
      "special_tokens_map.json"],
 )  # fmt: skip
 def test_what_decides_the_numbers_is_in_the_fingerprint(file: str, folder: Path) -> None:
-    before = model_source(str(folder)).fingerprint
+    before = model_fingerprint(str(folder))
     path = folder / file
     path.write_bytes((path.read_bytes() if path.exists() else b"{}") + b" ")
-    assert model_source(str(folder)).fingerprint != before
+    assert model_fingerprint(str(folder)) != before
 
 
 @pytest.mark.parametrize(
     "file", ["README.md", "chat_template.jinja", "generation_config.json", "spiece.model", "x.index"]
 )
 def test_what_decides_no_number_is_not_in_the_fingerprint(file: str, folder: Path) -> None:
-    before, reads = model_source(str(folder)).fingerprint, load_tokenizer(str(folder))("A lovely film")
+    before, reads = model_fingerprint(str(folder)), load_tokenizer(str(folder))("A lovely film")
     (folder / file).write_text("{}")
-    assert model_source(str(folder)).fingerprint == before
+    assert model_fingerprint(str(folder)) == before
     assert load_tokenizer(str(folder))("A lovely film") == reads
     assert vxlab.load_model(str(folder), 2) is not None
 
@@ -338,13 +336,13 @@ def test_what_decides_no_number_is_not_in_the_fingerprint(file: str, folder: Pat
 def test_vocabularies_of_any_name_count_where_there_is_no_tokenizer_json(folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
     (folder / "spiece.model").write_text("one")  # of ALBERT, T5 and XLNet
-    before = model_source(str(folder)).fingerprint
+    before = model_fingerprint(str(folder))
     (folder / "spiece.model").write_text("two")
-    assert model_source(str(folder)).fingerprint != before
+    assert model_fingerprint(str(folder)) != before
 
 
 def test_weights_in_several_files_are_taken_and_their_index_counts(folder: Path) -> None:
-    whole, before = load_file(folder / "model.safetensors"), model_source(str(folder)).fingerprint
+    whole, before = load_file(folder / "model.safetensors"), model_fingerprint(str(folder))
     (folder / "model.safetensors").unlink()
     (folder / "below").mkdir()
     parts = {"a.safetensors": sorted(whole)[::2], "below/b.safetensors": sorted(whole)[1::2]}
@@ -352,19 +350,19 @@ def test_weights_in_several_files_are_taken_and_their_index_counts(folder: Path)
         save_file({key: whole[key] for key in keys}, folder / part, metadata={"format": "pt"})
     index = {"metadata": {}, "weight_map": {key: part for part, keys in parts.items() for key in keys}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    found = [model_source(str(folder)).fingerprint]
+    found = [model_fingerprint(str(folder))]
     loaded = vxlab.load_model(str(folder), 2).base_model.state_dict()
     assert all(torch.equal(tensor, whole[key]) for key, tensor in loaded.items())
     save_file({key: whole[key] + 1 for key in parts["below/b.safetensors"]}, folder / "below" / "b.safetensors")
-    found.append(model_source(str(folder)).fingerprint)
+    found.append(model_fingerprint(str(folder)))
     (folder / "model.safetensors.index.json").write_text(json.dumps(index | {"metadata": {"total_size": 1}}))
-    found.append(model_source(str(folder)).fingerprint)
+    found.append(model_fingerprint(str(folder)))
     assert len({before, *found}) == 4
 
 
 def test_an_adapter_beside_the_base_is_refused(folder: Path) -> None:
     (folder / "adapter_config.json").write_text("{}")
-    for load in (lambda name: vxlab.load_model(name, 2), load_tokenizer, model_source):
+    for load in (lambda name: vxlab.load_model(name, 2), load_tokenizer, model_fingerprint):
         with pytest.raises(
             vxlab.VxlabError, match=r"holds adapter_config\.json, an adapter that transformers would put"
         ):
@@ -400,9 +398,9 @@ def test_an_adapter_that_only_loading_finds_is_refused(folder: Path, monkeypatch
 def test_a_hub_ids_commit_is_its_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     config = SimpleNamespace(_commit_hash="c0ffee", auto_map=None)
     monkeypatch.setattr(model_files, "read_config", lambda *_: config)
-    assert model_source("org/name").fingerprint == model_files.find_model("org/name").commit == "c0ffee"
+    assert model_fingerprint("org/name") == model_files.find_model("org/name").commit == "c0ffee"
     config._commit_hash = None
     with pytest.raises(
         vxlab.VxlabError, match="model='org/name': the hub names no commit of it; download it, and name"
     ):
-        model_source("org/name")
+        model_fingerprint("org/name")

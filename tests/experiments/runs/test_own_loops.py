@@ -18,7 +18,7 @@ from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import vxlab
-from vxlab.experiments.models.load import quiet_transformers
+from vxlab.experiments.models.files import quiet_transformers
 
 METHOD = vxlab.VeRA(rank=8)
 STATE = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "training_args.bin")

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import vxlab
-from vxlab.experiments.models.load import model_source
+from vxlab.experiments.models.files import model_fingerprint
 from vxlab.experiments.runs.trained import (
     LAYER_COLUMNS,
     base_weights,
@@ -186,7 +186,7 @@ def test_updates_of_the_other_kind_are_refused(saved, tmp_path, method, read, me
 
 def test_a_full_run_whose_base_has_changed_is_refused(saved, tmp_path):
     record, _ = _record(saved, tmp_path, vxlab.Full())
-    record = dataclasses.replace(record, identity={"model": model_source(str(saved)).fingerprint})
+    record = dataclasses.replace(record, identity={"model": model_fingerprint(str(saved))})
     assert full_updates(record)
     other = vxlab.load_model(str(saved), 2)
     for parameter in other.base_model.parameters():

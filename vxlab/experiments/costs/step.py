@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -91,7 +90,8 @@ def training_step(
 
 def forward_loss(model: nn.Module, batch: Mapping[str, Tensor], precision: str = "float32") -> Tensor:
     """Return the loss of one forward pass: the model's own, or the mean square of its logits without labels."""
-    with _autocast(model, precision):
+    device, dtype = next(model.parameters()).device.type, getattr(torch, precision)
+    with torch.autocast(device, dtype, enabled=precision != "float32"):
         output = model(**batch)
     loss: Tensor = output.loss if "labels" in batch else output.logits.float().square().mean()
     return loss
@@ -213,12 +213,6 @@ def peak_bytes(step: Step, device: torch.device) -> int:
     changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
     totals: list[int] = list(accumulate(nbytes for _, nbytes in changes))
     return max([0, *totals])
-
-
-def _autocast(model: nn.Module, precision: str) -> AbstractContextManager[object]:
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(next(model.parameters()).device.type, getattr(torch, precision))
 
 
 def _is_kernel(event: Any) -> bool:

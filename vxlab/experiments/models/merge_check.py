@@ -1,10 +1,8 @@
 """Whether merging changes what a trained adapter answers, held against its definition in float64."""
 
 import copy
-import functools
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -87,14 +85,14 @@ def check_merge(
     layers = adapted_layers(model)
     if not layers or any(layer.merged for layer in layers.values()):
         raise VxlabError("model must have adapters in factors, unmerged; attach one, or call unmerge(model) first")
-    batch, computing = _tokens(model_name, texts, max_length), functools.partial(_autocast, precision)
-    with computing():
+    batch, dtype = _tokens(model_name, texts, max_length), getattr(torch, precision)
+    with torch.autocast("cpu", dtype, enabled=precision != "float32"):
         unmerged = model.eval()(**batch).logits.double()
         merged = _merged(model, batch).double()
         defined = _redefined(model, layers, double=False)(**batch).logits.double()
     exact = _redefined(model, layers, double=True)(**batch).logits
     without = _redefined(model, layers, double=True, update=False)(**batch).logits
-    digit = torch.finfo(getattr(torch, precision)).eps * float(exact.abs().max())
+    digit = torch.finfo(dtype).eps * float(exact.abs().max())
     return MergeCheck(
         merged=_distance(merged, exact),
         unmerged=_distance(unmerged, exact),
@@ -142,10 +140,6 @@ def _tokens(model_name: str, texts: list[Any], max_length: int) -> dict[str, Ten
         *columns, truncation=True, max_length=max_length, padding=True, return_tensors="pt"
     )
     return dict(encoded)
-
-
-def _autocast(precision: str) -> AbstractContextManager[object]:
-    return nullcontext() if precision == "float32" else torch.autocast("cpu", getattr(torch, precision))
 
 
 def _distance(first: Tensor, second: Tensor) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vxlab.errors import VxlabError
 from vxlab.warn import warn_once
+from vxlab.words import first_line
 
 _TEXTS = ("one two", "one two three four five six seven eight")
 _TOKENS = 16
@@ -105,10 +106,9 @@ def _moved(name: str, model: nn.Module, tokenizer: Any) -> float:
         with torch.random.fork_rng(devices=[]):  # some attend to blocks that they draw
             alone, both = (_logits(model, tokenizer, texts) for texts in (_TEXTS[:1], _TEXTS))
     except Exception as error:  # whatever it is: a run would meet it at its first batch
-        reason = str(error).strip().splitlines()
         raise VxlabError(
             f"model={name!r}: {type(model).__name__} fails on what its tokenizer writes "
-            f"({type(error).__name__}: {reason[0] if reason else ''}); save the tokenizer that belongs to it"
+            f"({type(error).__name__}: {first_line(error)}); save the tokenizer that belongs to it"
         ) from error
     scale = float(both.abs().max().clamp_min(1e-2))
     return float((alone[0] - both[0]).abs().max()) / scale

@@ -16,15 +16,8 @@ from vxlab.adapters.core.own_code import code_version
 from vxlab.adapters.methods.by_name import require_registered
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
-from vxlab.experiments.models.load import (
-    ModelSource,
-    copy_with_new_head,
-    load_model,
-    load_tokenizer,
-    loading_of,
-    model_source,
-    name_labels,
-)
+from vxlab.experiments.models.files import model_fingerprint
+from vxlab.experiments.models.load import copy_with_new_head, load_model, load_tokenizer, loading_of, name_labels
 from vxlab.experiments.models.padding import position_limit, require_embedding
 from vxlab.experiments.spec import TASK_FIELDS, RunSpec
 from vxlab.experiments.tasks.task import Task
@@ -59,7 +52,7 @@ class Materials:
 
     def __init__(self, reuse: bool = True) -> None:
         self.reuse = reuse
-        self._sources: _Last[ModelSource] = _Last(4)
+        self._fingerprints: _Last[str] = _Last(4)
         self._loading: _Last[str] = _Last(4)
         self._models: _Last[nn.Module] = _Last(1)
         self._tokenizers: _Last[Any] = _Last(4)
@@ -86,7 +79,7 @@ class Materials:
         task = self.task(spec)
         require_registered(spec.method)
         identity = {
-            "model": self._source(spec).fingerprint,
+            "model": self._fingerprints.get(spec.model, lambda: model_fingerprint(spec.model)),
             "task": f"{task.fingerprint} {' '.join(task.metrics)}",
             "precision": precision,
             "vxlab": __version__,
@@ -179,9 +172,6 @@ class Materials:
         model = load_model(spec.model, self.task(spec).num_labels)
         _require_positions(model, spec)
         return model
-
-    def _source(self, spec: RunSpec) -> ModelSource:
-        return self._sources.get(spec.model, lambda: model_source(spec.model))
 
 
 class _Last(Generic[Kept]):

@@ -17,7 +17,7 @@ from vxlab import checks
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.checkout import commit
-from vxlab.experiments.models.load import quiet_transformers
+from vxlab.experiments.models.files import quiet_transformers
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.lease import lease_run

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import datasets
@@ -99,13 +98,14 @@ def features_of(
     Raises:
         VxlabError: a feature is not finite.
     """
-    device, collate, inputs = next(model.parameters()).device, DataCollatorWithPadding(tokenizer), _inputs(rows)
+    device, dtype = next(model.parameters()).device, getattr(torch, precision)
+    collate, inputs = DataCollatorWithPadding(tokenizer), _inputs(rows)
     order, places = np.argsort(-np.asarray(rows["length"]), kind="stable"), np.asarray(rows["row"])
     found: dict[str, NDArray[np.float32]] = {}
     for start in range(0, len(order), _BATCH):
         chosen = order[start : start + _BATCH]
         batch = {name: each.to(device) for name, each in collate([inputs[int(i)] for i in chosen]).items()}
-        with torch.inference_mode(), _autocast(device, precision):
+        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=precision != "float32"):
             pooled = pool(model, batch, poolings)
         for name, vectors in pooled.items():
             whole = found.setdefault(name, np.empty((len(order), vectors.shape[1]), np.float32))
@@ -142,7 +142,3 @@ def _draws_inside(model: nn.Module) -> bool:
 
 def _inputs(rows: datasets.Dataset) -> datasets.Dataset:
     return rows.remove_columns([name for name in ("label", "length", "row") if name in rows.column_names])
-
-
-def _autocast(device: torch.device, precision: str) -> Any:
-    return nullcontext() if precision == "float32" else torch.autocast(device.type, getattr(torch, precision))

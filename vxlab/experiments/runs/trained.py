@@ -13,7 +13,8 @@ from vxlab.adapters.core.roles import role_of
 from vxlab.analysis.update import FullUpdate, Update
 from vxlab.errors import VxlabError
 from vxlab.experiments.method_names import family_name
-from vxlab.experiments.models.load import load_model, model_source, name_labels
+from vxlab.experiments.models.files import model_fingerprint
+from vxlab.experiments.models.load import load_model, name_labels
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.probe_model import load_probed
 from vxlab.experiments.spec import RunSpec
@@ -252,7 +253,7 @@ def sample_texts(spec: RunSpec, rows: int) -> list[Any]:
 def _base(record: RunRecord) -> nn.Module:
     """Load the model that a run started from; an adapter's own check sees no base under full fine-tuning."""
     name, trained_on = record.spec["model"], record.identity.get("model")
-    if trained_on is not None and model_source(name).fingerprint != trained_on:
+    if trained_on is not None and model_fingerprint(name) != trained_on:
         raise VxlabError(
             f"run {record.key[:12]} trained on another base: {name!r} has other weights now; put the model back that "
             "it was trained on, or train again"

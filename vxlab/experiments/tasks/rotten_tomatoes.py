@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.assets import cache as assets
+from vxlab.experiments.assets.cache import fetch
 from vxlab.experiments.assets.manifest import manifest
 from vxlab.experiments.tasks.columns import Columns, Reading
 from vxlab.experiments.tasks.files import Rows
@@ -26,7 +26,7 @@ def read_rotten_tomatoes(folder: str | Path | None = None) -> Reading:
     Raises:
         VxlabError: the file is not in ``folder``, cannot be fetched, or is damaged.
     """
-    path = (Path(folder).expanduser() if folder else assets.fetch("rotten_tomatoes")) / _FILE
+    path = (Path(folder).expanduser() if folder else fetch("rotten_tomatoes")) / _FILE
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, EOFError, ValueError) as error:

@@ -12,7 +12,7 @@ from toy_records import IDENTITY, key_of, stored_record, toy_spec
 
 import vxlab
 from vxlab.errors import VxlabError
-from vxlab.experiments.models.load import model_source
+from vxlab.experiments.models.files import model_fingerprint
 from vxlab.experiments.store.store import Store
 from vxlab.experiments.sweeps.stored_scores import MEASURED_COLUMNS, Measured
 from vxlab.spectra.weights import singular_values
@@ -216,7 +216,7 @@ def test_what_cannot_be_shown_is_refused_in_words(model):
 
 
 def test_scores_on_other_weights_of_one_name_are_not_shown(tiny_model, tmp_path):
-    weights = {"now": model_source(tiny_model).fingerprint, "before": "ffff"}
+    weights = {"now": model_fingerprint(tiny_model), "before": "ffff"}
     with Store(tmp_path) as store:
         for number, fingerprint in enumerate(weights.values()):
             spec = toy_spec(model=tiny_model, method=vxlab.LoRA(rank=4 + number))

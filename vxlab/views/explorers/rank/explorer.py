@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from torch import Tensor, nn
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.models.load import load_model, model_source
+from vxlab.experiments.models.files import model_fingerprint
+from vxlab.experiments.models.load import load_model
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.store import Where
@@ -77,7 +78,7 @@ def explore_rank(
         raise VxlabError(
             f"gradients is a run on {gradients.model!r}, and the model is {name!r}; give a run on {name!r}"
         )
-    weights = None if name is None else model_source(name).fingerprint
+    weights = None if name is None else model_fingerprint(name)
     runs = stored_candidates(store, name, task=task, metric=metric, weights=weights)
     bare = model if isinstance(model, nn.Module) else load_model(str(model), num_labels=2)
     tables = rank_tables(bare, targets, ranks, _measured_ranks(runs))
