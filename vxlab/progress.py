@@ -8,7 +8,7 @@ HEADLESS = "VXLAB_HEADLESS"
 """Set in the environment of a notebook that runs with nobody watching: widgets would not show in its page."""
 
 
-def progress_bar(total: int, description: str, unit: str, delay: float = 0.0) -> Any:
+def progress_bar(total: int, description: str, unit: str, delay: float = 0.0, shown: bool = True) -> Any:
     """Return a tqdm bar: a widget in a live notebook, else plain text on standard output with few updates.
 
     Args:
@@ -16,17 +16,16 @@ def progress_bar(total: int, description: str, unit: str, delay: float = 0.0) ->
         description: what is being done.
         unit: what one update counts.
         delay: seconds before it shows; what is done by then needs no bar.
+        shown: False for a bar that only counts.
     """
+    common: dict[str, Any] = {"total": total, "desc": description, "unit": unit, "delay": delay, "disable": not shown}
     if in_live_notebook():
         from tqdm.auto import tqdm
 
-        return tqdm(total=total, desc=description, unit=unit, delay=delay)
+        return tqdm(**common)
     from tqdm import tqdm as plain
 
-    interval = 5.0 if headless() else 0.5
-    return plain(
-        total=total, desc=description, unit=unit, file=sys.stdout, mininterval=interval, ncols=120, delay=delay
-    )
+    return plain(**common, file=sys.stdout, mininterval=5.0 if headless() else 0.5, ncols=120)
 
 
 def headless() -> bool:

@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from vxlab.adapters.core.family import Family, Method, require_method
 from vxlab.adapters.core.gradient_bases import bases_from_gradients
 from vxlab.adapters.core.layer import AdaptedLinear
-from vxlab.adapters.placement.attached import Attachment, adapted_layers, attachment_of, find_attachment
+from vxlab.adapters.placement.attached import (
+    Attachment,
+    adapted_layers,
+    attachment_of,
+    find_attachment,
+    require_unattached,
+)
 from vxlab.adapters.placement.buffers import buffer_prints
 from vxlab.adapters.placement.bypass import guard_calls, lift_guards
 from vxlab.adapters.placement.targets import head_parameters, resolve_targets
@@ -68,7 +74,7 @@ def attach(
     require_before_sharing_out(model)
     require_method(method)
     inside = bare(model)
-    _require_unattached(inside)
+    require_unattached(inside)
     layers = resolve_targets(inside, targets) if method.on_layers else {}
     attach_layers(inside, method, layers, bases_from_gradients(method, layers, gradients))
     return model
@@ -84,7 +90,7 @@ def attach_layers(
 
     ``bases`` are the layers' frozen tensors where they come from gradients.
     """
-    _require_unattached(model)
+    require_unattached(model)
     before, buffers = _trainable_names(model), buffer_prints(model)
     own = frozenset(name for name, _ in model.named_parameters())
     trained = method.put_on(model, layers, bases) if isinstance(method, Family) else method.put_on(model, layers)
@@ -167,18 +173,6 @@ def _trainable_names(model: nn.Module) -> frozenset[str]:
 def _train_only(model: nn.Module, names: Container[str]) -> None:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in names)
-
-
-def _require_unattached(model: nn.Module) -> None:
-    attachment = find_attachment(model)
-    if attachment is not None:
-        raise VxlabError(f"the model already has {attachment.method} attached; call vxlab.detach(model) first")
-    theirs = [type(module).__name__ for module in model.modules() if type(module).__module__.startswith("peft.")]
-    if theirs:
-        raise VxlabError(
-            f"the model has an adapter of the peft library's on it ({theirs[0]}), whose layers would be left out; give "
-            "its base, as model.unload() or model.merge_and_unload() returns it"
-        )
 
 
 def _layers_that_are(model: nn.Module, *, merged: bool, otherwise: str) -> list[AdaptedLinear]:

@@ -169,12 +169,12 @@ def test_a_frozen_step_that_fails_leaves_nothing_to_compare_with(bert):
 
 
 def test_what_cannot_be_measured_at_all_is_refused(bert):
-    with pytest.raises(vxlab.VxlabError, match="rounds=0 times nothing; choose 1 or more"):
+    with pytest.raises(vxlab.VxlabError, match="rounds=0 is not a positive integer; choose 1 or more"):
         _measure(bert, FAMILIES, rounds=0)
     with pytest.raises(vxlab.VxlabError, match="no_such_layer"):
         _measure(bert, FAMILIES, targets="no_such_layer")
     vxlab.attach(bert, vxlab.LoRA(rank=2))
-    with pytest.raises(vxlab.VxlabError, match=r"measures a bare model.*call vxlab\.detach"):
+    with pytest.raises(vxlab.VxlabError, match=r"already has LoRA\(rank=2.*call vxlab\.detach"):
         _measure(bert, FAMILIES)
 
 

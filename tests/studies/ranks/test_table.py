@@ -115,7 +115,7 @@ def test_what_cannot_be_explored_is_refused_in_words(model):
     with pytest.raises(VxlabError, match="matches no layer"):
         rank_tables(model, "quary")
     vxlab.attach(model, vxlab.LoRA(rank=2))
-    with pytest.raises(VxlabError, match=r"has adapters; call vxlab\.detach"):
+    with pytest.raises(VxlabError, match=r"already has LoRA\(rank=2.*call vxlab\.detach"):
         rank_tables(model)
 
 

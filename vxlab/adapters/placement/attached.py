@@ -112,3 +112,16 @@ def find_attachment(model: nn.Module) -> Attachment | None:
     """Return what was attached to a model, or None."""
     attachment = getattr(bare(model), "vxlab_attachment", None)
     return attachment if isinstance(attachment, Attachment) else None
+
+
+def require_unattached(model: nn.Module) -> None:
+    """Raise where a model has a method attached, or an adapter of peft's."""
+    attachment = find_attachment(model)
+    if attachment is not None:
+        raise VxlabError(f"the model already has {attachment.method} attached; call vxlab.detach(model) first")
+    theirs = [type(module).__name__ for module in model.modules() if type(module).__module__.startswith("peft.")]
+    if theirs:
+        raise VxlabError(
+            f"the model has an adapter of the peft library's on it ({theirs[0]}), whose layers would be left out; give "
+            "its base, as model.unload() or model.merge_and_unload() returns it"
+        )

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from vxlab.adapters import Full, Head, Method, attach, detach, resolve_targets, save_adapter, trainable_parameters
 from vxlab.adapters.core.family import Family
+from vxlab.adapters.placement.attached import require_unattached
+from vxlab.checks import require_count
 from vxlab.errors import VxlabError
 from vxlab.experiments.costs.step import StepMemory, step_memory, time_call, training_step
 from vxlab.experiments.method_names import family_name
@@ -68,23 +70,17 @@ def rank_costs(
         VxlabError: the model has a method attached, the targets match no layer, rounds is below 1, or the frozen
             model's own step fails.
     """
-    if getattr(model, "vxlab_attachment", None) is not None:
-        raise VxlabError(
-            "rank_costs measures a bare model, and this one has a method attached; call vxlab.detach first"
-        )
-    if rounds < 1:
-        raise VxlabError(f"rounds={rounds} times nothing; choose 1 or more, 9 for steady medians")
+    require_unattached(model)
+    require_count("rounds", rounds)
     resolve_targets(model, targets)
     methods: list[Method | None] = [None, Head(), *families, Full()]
     candidates = [_Candidate(method) for method in methods]
-    bar = progress_bar(len(candidates) * (rounds + 1), "measuring", "visit") if progress else None
-    with tempfile.TemporaryDirectory() as scratch, _as_trained(model):
+    bar = progress_bar(len(candidates) * (rounds + 1), "measuring", "visit", shown=progress)
+    with tempfile.TemporaryDirectory() as scratch, _as_trained(model), bar:
         bench = _Bench(model, batch, targets, precision, Path(scratch))
         _visit_all(candidates, bench.weigh, bar)
         for number in range(rounds):
             _visit_all(candidates[:: -1 if number % 2 else 1], bench.time, bar)
-    if bar is not None:
-        bar.close()
     return _table(candidates)
 
 
@@ -162,8 +158,7 @@ def _visit_all(candidates: Sequence[_Candidate], visit: Callable[[_Candidate], N
     for candidate in candidates:
         if not candidate.error:
             _visit(candidate, visit)
-        if bar is not None:
-            bar.update()
+        bar.update()
 
 
 def _visit(candidate: _Candidate, visit: Callable[[_Candidate], None]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from vxlab.adapters import Method, resolve_targets
+from vxlab.adapters.placement.attached import require_unattached
 from vxlab.adapters.placement.targets import head_parameters
 from vxlab.errors import VxlabError
 
@@ -35,10 +36,7 @@ def cost_table(
     """
     import pandas as pd
 
-    if getattr(model, "vxlab_attachment", None) is not None:
-        raise VxlabError(
-            "cost_table counts for a bare model, and this one has adapters; call vxlab.detach(model) first"
-        )
+    require_unattached(model)
     total = sum(parameter.numel() for parameter in model.parameters())
     head = sum(parameter.numel() for parameter in head_parameters(model).values())
     layers = resolve_targets(model, targets)

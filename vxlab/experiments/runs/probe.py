@@ -2,7 +2,6 @@
 
 import math
 import time
-from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,11 +94,10 @@ def _read(job: Job, materials: Materials, model: nn.Module, progress: bool) -> F
     splits, tokenizer = materials.splits(job.spec), materials.tokenizer(job.spec)
     poolings = available_poolings(model, splits["train"])
     total = sum(len(rows) for rows in splits.values())
-    bar = progress_bar(total, f"probe on {materials.task(job.spec).name}", "text") if progress else None
-    told = {} if bar is None else {"done": bar.update}
-    with nullcontext() if bar is None else closing(bar):
+    with progress_bar(total, f"probe on {materials.task(job.spec).name}", "text", shown=progress) as bar:
         return {
-            name: features_of(model, rows, tokenizer, poolings, job.precision, **told) for name, rows in splits.items()
+            name: features_of(model, rows, tokenizer, poolings, job.precision, bar.update)
+            for name, rows in splits.items()
         }
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-_RESAMPLES = 1000
+RESAMPLES = 1000
 _METRICS = (*OF_COUNTS, *OF_VALUES)
 _ROUNDING = 1e-9  # resamples that differ by less score alike
 _BOOTSTRAP_SEED = 0  # an interval is a property of the predictions: the same ones give the same interval
@@ -52,7 +52,11 @@ def compute(names: Sequence[str], predictions: Array, labels: Array) -> dict[str
     >>> compute(["accuracy", "f1"], np.array([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0]]), np.array([0, 1, 1]))
     {'accuracy': 0.6666666666666666, 'f1': 0.6666666666666666}
     """
-    return {name: _score(name, *prepare(name, predictions, labels)) for name in names}
+    scores = {}
+    for name in names:
+        predicted, true = prepare(name, predictions, labels)
+        scores[name] = math.nan if np.isnan(predicted).any() else score_metric(name, predicted, true)
+    return scores
 
 
 def interval(
@@ -101,7 +105,7 @@ def interval(
     if name in OF_COUNTS and (predicted == true).all():
         return of_perfect(name, true, held, level)
     outside = tail(held, level)
-    low, high = np.quantile(resample(name, predictions, labels, _RESAMPLES, units), [outside, 1 - outside])
+    low, high = np.quantile(resample(name, predictions, labels, RESAMPLES, units), [outside, 1 - outside])
     # Not the draws' own range: one that lacks a class, or is constant, would hide that all others are alike.
     return (float(low), float(high)) if high - low > _ROUNDING else (math.nan, math.nan)
 
@@ -192,10 +196,6 @@ def prepare(name: str, predictions: Array, labels: Array) -> tuple[Array, Array]
     if name == "f1" and max(labels.max(), np.nan_to_num(predicted).max()) > 1:
         raise VxlabError("f1 is of class 1 against class 0, and here are more than two classes; ask for f1_macro")
     return predicted, labels.astype(np.float64)
-
-
-def _score(name: str, predicted: Array, true: Array) -> float:
-    return math.nan if np.isnan(predicted).any() else score_metric(name, predicted, true)
 
 
 _WORDS = {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.evidence import Evidence, from_error
 from vxlab.experiments.scoring.jackknife import wobbles
-from vxlab.experiments.scoring.metrics import compute, prepare, resample
+from vxlab.experiments.scoring.metrics import RESAMPLES, compute, prepare, resample
 from vxlab.experiments.scoring.seed_luck import Luck, seed_luck
 from vxlab.experiments.scoring.unit_statistics import Units, units_of
 
@@ -21,9 +21,7 @@ Runs = Mapping[int, Array]
 
 LEVEL = 0.05
 """at which a test counts as showing something, after Holm's correction"""
-RESAMPLES = 1000
 _CORRELATIONS = ("pearson", "spearman")
-TRIVIAL_CLASS, TRIVIAL_VALUE = "most frequent class", "training mean"
 
 
 class Difference(NamedTuple):
@@ -190,17 +188,13 @@ def compare_all(
     }
 
 
-def trivial_name(task: Any) -> str:
-    """Return what a task's simplest answer is: of classes the most frequent one, of a regression the mean.
-
-    Args:
-        task: a record's, or a :class:`vxlab.experiments.tasks.task.Task`.
+def trivial_name(task: Mapping[str, Any]) -> str:
+    """Return what the simplest answer to a record's task is: of classes the most frequent, of a regression the mean.
 
     >>> trivial_name({"num_labels": 2}), trivial_name({"num_labels": 1})
     ('most frequent class', 'training mean')
     """
-    outputs = task["num_labels"] if isinstance(task, Mapping) else task.num_labels
-    return TRIVIAL_VALUE if outputs == 1 else TRIVIAL_CLASS
+    return "training mean" if task["num_labels"] == 1 else "most frequent class"
 
 
 class _Level(NamedTuple):
@@ -252,8 +246,6 @@ def _wobbles(metric: str, predicted: Array, labels: Array, units: Units) -> Arra
 
 
 def _compared(a: _Measured, b: _Measured, luck_a: Luck | None, luck_b: Luck | None, units: Units) -> Difference:
-    from scipy.special import stdtr, stdtrit
-
     if not (len(a.scores) and len(b.scores)):
         return Difference(*(math.nan,) * 4, covers_seeds=False)
     difference = float(a.scores.mean() - b.scores.mean())
@@ -261,9 +253,8 @@ def _compared(a: _Measured, b: _Measured, luck_a: Luck | None, luck_b: Luck | No
     lucks = [(luck, len(each.scores)) for luck, each in ((luck_a, a), (luck_b, b)) if luck is not None]
     variance, freedom = _variance(a, b, lucks if known else [], units)
     error = math.sqrt(variance)
-    half = float(stdtrit(freedom, 0.975)) * error
-    p = 2 * float(stdtr(freedom, -abs(difference) / error))
-    return Difference(difference, difference - half, difference + half, p, known, error, freedom)
+    found = from_error(difference, error, freedom)
+    return Difference(*found[:3], 2 * min(found.tails(0)), known, error, freedom)
 
 
 def _variance(a: _Measured, b: _Measured, lucks: Sequence[tuple[Luck, int]], units: Units) -> tuple[float, float]:

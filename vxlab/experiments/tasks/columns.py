@@ -1,6 +1,7 @@
 """Turn rows as they were read into texts and checked labels."""
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +36,7 @@ _TEXT_COLUMNS = (
 )
 _LABEL_COLUMNS = ("label", "score")
 _SHOWN = 8
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -205,19 +207,11 @@ def _texts(rows: Rows, column: str) -> list[str]:
         if not isinstance(text, str):
             found = "missing" if pd.api.types.is_scalar(text) and pd.isna(text) else quote(text)
             raise VxlabError(f"{rows.where(position)}: the text in column {column!r} is {found}; it must be a string")
-        if not text.isascii() and _is_broken(text):
+        if not text.isascii() and _HALF.search(text):
             raise VxlabError(
                 f"{rows.where(position)}: the text in column {column!r} holds half of a character (a lone surrogate)"
             )
     return texts
-
-
-def _is_broken(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _class_ids(rows: Rows, column: str, spelled: list[str], names: tuple[str, ...]) -> list[int]:

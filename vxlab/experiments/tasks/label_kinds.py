@@ -179,7 +179,8 @@ def _doubts(column: str, counts: Counter[str], numbers: dict[str, int | float | 
     values = set(numbers.values()) - {None}
     some = ", ".join(f"{label:.40}" for label in list(counts)[:_SHOWN])
     if len(values) < len(set(numbers.values())):
-        return (*_mixed(column, values, some), *_alike(column, counts))
+        mixed = f"mixes numbers and words ({some}), each a class of its own; label_kind='classes' ends this"
+        return (*([f"column {column!r} {mixed}"] if values else []), *_alike(column, counts))
     if all(isinstance(value, int) for value in values):
         if len(values) <= _MANY:
             return ()
@@ -192,14 +193,6 @@ def _doubts(column: str, counts: Counter[str], numbers: dict[str, int | float | 
     return (
         f"column {column!r} holds {len(values)} different numbers ({some}), read as targets of a regression; "
         "label_kind='classes' makes them classes, label_kind='numbers' ends this warning",
-    )
-
-
-def _mixed(column: str, values: set[Any], some: str) -> tuple[str, ...]:
-    if not values:
-        return ()
-    return (
-        f"column {column!r} mixes numbers and words ({some}), each a class of its own; label_kind='classes' ends this",
     )
 
 

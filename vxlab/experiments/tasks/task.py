@@ -273,15 +273,18 @@ def _warn_of(task: Task, carved: bool) -> Task:
 def _dataset(frame: pd.DataFrame) -> "datasets.Dataset":
     import datasets
 
-    return datasets.Dataset.from_dict({str(column): frame[column].tolist() for column in frame})
+    return datasets.Dataset.from_dict(_content(frame))
 
 
 def _fingerprint(frames: dict[str, pd.DataFrame], labels: Labels) -> str:
     digest = hashlib.sha256(json.dumps(labels.names).encode())
     for split, frame in frames.items():
-        content: dict[str, Any] = {str(column): frame[column].tolist() for column in frame}
-        digest.update(json.dumps([split, content]).encode())
+        digest.update(json.dumps([split, _content(frame)]).encode())
     return digest.hexdigest()
+
+
+def _content(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    return {str(column): frame[column].tolist() for column in frame}
 
 
 def _usual_metrics(labels: Labels) -> tuple[str, ...]:

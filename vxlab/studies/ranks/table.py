@@ -19,6 +19,7 @@ from vxlab.adapters import (
 )
 from vxlab.adapters.core.layer import Shape, linear_shape, linear_weight
 from vxlab.adapters.core.own_code import is_own
+from vxlab.adapters.placement.attached import require_unattached
 from vxlab.adapters.placement.targets import head_parameters
 from vxlab.checks import require_count
 from vxlab.errors import VxlabError
@@ -86,10 +87,7 @@ def rank_tables(
     """
     import pandas as pd
 
-    if getattr(model, "vxlab_attachment", None) is not None:
-        raise VxlabError(
-            "the rank explorer counts for a bare model, and this one has adapters; call vxlab.detach first"
-        )
+    require_unattached(model)
     _check(ranks)
     sets, too_large = target_sets(model, targets)
     rows = [row for name in sets for row in _sizes(model, name, sets[name], ranks, further or {})]
