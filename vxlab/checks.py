@@ -98,11 +98,11 @@ def settle_list(name: str, value: Any, kind: type | tuple[type, ...], wanted: st
     return items
 
 
-def require_known(names: Iterable[Any], known: Collection[str], where: str) -> None:
-    """Raise where a name is not known, with the nearest that is."""
+def require_known(names: Iterable[Any], known: Collection[str], where: str, what: str = "known") -> None:
+    """Raise where a name is not known, with the nearest that is; ``what`` says of what these are."""
     for name in names:
         if name not in known:
-            raise VxlabError(f"{where} {name!r}{nearest(name, known)}")
+            raise VxlabError(f"{where} {name!r}{nearest(name, known, what)}")
 
 
 def require_choice(name: str, value: Any, choices: Iterable[Any]) -> None:

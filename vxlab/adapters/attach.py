@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Container, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ from vxlab.adapters.placement.attached import (
     find_attachment,
     require_unattached,
 )
-from vxlab.adapters.placement.buffers import buffer_prints
+from vxlab.adapters.placement.buffers import buffer_print, persistent_buffers
 from vxlab.adapters.placement.bypass import guard_calls, lift_guards
 from vxlab.adapters.placement.targets import head_parameters, resolve_targets
 from vxlab.adapters.placement.wrappers import bare, require_before_sharing_out
@@ -91,13 +91,15 @@ def attach_layers(
     ``bases`` are the layers' frozen tensors where they come from gradients.
     """
     require_unattached(model)
-    before, buffers = _trainable_names(model), buffer_prints(model)
-    own = frozenset(name for name, _ in model.named_parameters())
+    own = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    buffers = {name: buffer_print(buffer) for name, buffer in persistent_buffers(model).items()}
     trained = method.put_on(model, layers, bases) if isinstance(method, Family) else method.put_on(model, layers)
     guard_calls(model, layers)
     _train_only(model, trained | set(head_parameters(model)))
-    prints = _fingerprints(method, {name: model.get_submodule(name) for name in layers})
-    attachment = Attachment(method, tuple(layers), before, own, buffers, prints)
+    adapted = {name: model.get_submodule(name) for name in layers}
+    tensors = (tensor for layer in adapted.values() for tensor in (*layer.parameters(), *layer.buffers()))
+    prints = {} if any(tensor.is_meta for tensor in tensors) else method.fingerprints(adapted)  # shapes are not saved
+    attachment = Attachment(method, tuple(layers), own, buffers, prints)
     model.vxlab_attachment = attachment  # type: ignore[assignment]
     if layers:
         take_checkpoints(model)
@@ -119,7 +121,7 @@ def detach(model: Model) -> Model:
     give_checkpoints_back(inside)
     attachment.method.take_off(inside, attachment.layers)
     del inside.vxlab_attachment
-    _train_only(inside, attachment.trainable_before)
+    _train_only(inside, {name for name, trained in attachment.own.items() if trained})
     return model
 
 
@@ -158,16 +160,6 @@ def unmerge(model: Model) -> Model:
     for layer in _layers_that_are(model, merged=True, otherwise="is not merged; call merge(model) first"):
         layer.unmerge()
     return model
-
-
-def _fingerprints(method: Method, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
-    if any(tensor.is_meta for layer in layers.values() for tensor in (*layer.parameters(), *layer.buffers())):
-        return {}  # of shapes alone, which are not saved
-    return method.fingerprints(layers)
-
-
-def _trainable_names(model: nn.Module) -> frozenset[str]:
-    return frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
 
 
 def _train_only(model: nn.Module, names: Container[str]) -> None:

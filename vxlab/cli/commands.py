@@ -7,10 +7,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from vxlab._version import __version__
 from vxlab.cli.runs import add_runs
 from vxlab.cli.shared import add_import, need, plain_warnings, print_columns, read_pairs, split_pair
 from vxlab.cli.sweep import add_sweep
@@ -96,7 +96,7 @@ def _is_option(argument: str) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vxlab", description="Compare adapters on your own model and data.")
     parser.set_defaults(passes_on=False)
-    parser.add_argument("--version", action="version", version=f"vxlab {_version()}")
+    parser.add_argument("--version", action="version", version=f"vxlab {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_assets(commands)
     _add_report(commands)
@@ -104,13 +104,6 @@ def _parser() -> argparse.ArgumentParser:
     add_runs(commands)
     _add_lab(commands)
     return parser
-
-
-def _version() -> str:
-    try:
-        return version("vxlab")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 def _add_assets(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

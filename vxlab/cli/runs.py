@@ -90,7 +90,8 @@ def _list(arguments: argparse.Namespace, store: "Store") -> int:
             "key": row["key"][:12], "status": row["status"], "task": Path(row["task"]).name,
             "model": ", ".join(filter(None, [Path(row["model"]).name, more])),
             "method": row["label"], "layers": row["targets"],
-            "rate": _rate(row["learning_rate"]), "seed": str(row["seed"]), "test": _score(row["test"]),
+            "rate": _number(row["learning_rate"], "g", "–"), "seed": str(row["seed"]),
+            "test": _number(row["test"], ".3f"),
             "size": in_bytes(row["size"]) if row["size"] or row["status"] not in ENDED else "lost",
         }
         for row, more in zip(table.to_dict("records"), apart, strict=True)
@@ -102,8 +103,8 @@ def _list(arguments: argparse.Namespace, store: "Store") -> int:
     return 0
 
 
-def _rate(rate: float) -> str:
-    return "–" if math.isnan(rate) else f"{rate:g}"  # a probe has none
+def _number(value: float, form: str, missing: str = "") -> str:
+    return missing if math.isnan(value) else f"{value:{form}}"  # a probe has no rate
 
 
 def _readable(store: "Store", keys: Iterable[str]) -> "Iterator[RunRecord]":
@@ -115,13 +116,15 @@ def _readable(store: "Store", keys: Iterable[str]) -> "Iterator[RunRecord]":
 
 
 def _show(arguments: argparse.Namespace, store: "Store") -> int:
+    import pandas as pd
+
     from vxlab.experiments.store import run_folder
     from vxlab.experiments.store.housekeeping import full_key
 
     key = full_key(store, arguments.key)
     (row,) = store.table([key]).to_dict("records")
     record, state = store.record(key), store.status([key])[key]
-    told: dict[str, Any] = {str(name): value for name, value in row.items() if not _is_empty(value)}
+    told: dict[str, Any] = {str(name): value for name, value in row.items() if not pd.isna(value)}
     if record is not None:
         told |= {"identity": record.identity, "spec": record.spec, "scores": _scores(record.metrics)}
         told |= {"probe": record.probe} if record.probe else {}
@@ -201,13 +204,3 @@ def _end(yes: bool, count: int, size: int) -> None:
 
 def _scores(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {f"{row['split']} {row['metric']}, epoch {row['epoch']:g}": row["value"] for row in metrics}
-
-
-def _is_empty(value: Any) -> bool:
-    import pandas as pd
-
-    return bool(pd.isna(value))
-
-
-def _score(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.3f}"

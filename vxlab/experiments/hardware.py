@@ -6,7 +6,7 @@ import gc
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from vxlab.experiments.checkout import commit
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+_LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "scikit-learn", "numpy")
 _TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 _PARTED = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
@@ -176,15 +177,16 @@ def describe_hardware(device: str) -> dict[str, str | int]:
     return described
 
 
-def library_versions() -> dict[str, str]:
-    """Return the versions of vxlab, Python and those libraries that numbers depend on and that are installed.
+def library_versions(libraries: Sequence[str] = _LIBRARIES) -> dict[str, str]:
+    """Return the versions of vxlab, Python and those libraries that are installed; by default those that
+    numbers depend on.
 
     ``commit`` is vxlab's, where it runs from a checkout.
     """
     found = {"vxlab": __version__, "python": platform.python_version()}
     if commit():
         found["commit"] = commit()
-    for library in ("torch", "transformers", "accelerate", "datasets", "scikit-learn", "numpy"):
+    for library in libraries:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[library] = importlib.metadata.version(library)
     return found

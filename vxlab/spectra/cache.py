@@ -39,7 +39,7 @@ def entry_key(weight: Tensor, kind: str) -> str:
     """
     content = weight.detach().cpu().contiguous()
     digest = hashlib.sha256(f"{FORMAT}:{kind}:{tuple(content.shape)}:{content.dtype}:".encode())
-    digest.update(_memory(content))  # with Python's lock released, so that threads share the work
+    digest.update(memory_of(content))  # with Python's lock released, so that threads share the work
     return digest.hexdigest()
 
 
@@ -85,6 +85,11 @@ def say_once(error: OSError) -> None:
         )
 
 
+def memory_of(tensor: Tensor) -> ctypes.Array[ctypes.c_char]:
+    """Return a view of a contiguous CPU tensor's bytes, without NumPy; it does not keep the tensor alive."""
+    return (ctypes.c_char * (tensor.numel() * tensor.element_size())).from_address(tensor.data_ptr())
+
+
 def _serialised(tensors: Mapping[str, Tensor]) -> bytes:
     """Return float64 tensors in the safetensors format, whose own writers need NumPy, which is no core dependency."""
     kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -95,12 +100,7 @@ def _serialised(tensors: Mapping[str, Tensor]) -> bytes:
         header[name] = {"dtype": "F64", "shape": [*tensor.shape], "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # so that the numbers are aligned
-    return b"".join([len(text).to_bytes(8, "little"), text, *(bytes(_memory(tensor)) for tensor in kept.values())])
-
-
-def _memory(tensor: Tensor) -> ctypes.Array[ctypes.c_char]:
-    """Return a view of a contiguous CPU tensor's bytes; it does not keep the tensor alive."""
-    return (ctypes.c_char * (tensor.numel() * tensor.element_size())).from_address(tensor.data_ptr())
+    return b"".join([len(text).to_bytes(8, "little"), text, *(bytes(memory_of(tensor)) for tensor in kept.values())])
 
 
 def _checksum(key: str, content: bytes) -> bytes:

@@ -54,11 +54,8 @@ def choose_route(
     half precision, whose sums W + left·right lose small updates (bfloat16's step at 0.02 is 1e-4), and under dropout,
     where the update sees another input than W does.
     """
-    fold, thin_in, thin_out = (
-        rank * out_features * in_features,
-        tokens * rank * in_features,
-        tokens * rank * out_features,
-    )
+    fold = rank * out_features * in_features
+    thin_in, thin_out = tokens * rank * in_features, tokens * rank * out_features
     thin = thin_in + thin_out
     keep_x = right_trains or weight_trains or (left_trains and in_features < rank)
     keep_z = left_trains and (right_trains or not keep_x)

@@ -1,6 +1,5 @@
 """Fingerprints: of a base model's weights, of shared random tensors, and of LoRA-XS bases."""
 
-import ctypes
 import hashlib
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vxlab.errors import VxlabError
+from vxlab.spectra.cache import memory_of
 
 PROBE_TOLERANCE = 1e-3
 """Largest difference of two probes of one basis; rounding moves a probe by 1e-6, a flipped sign by about 1/√r."""
@@ -28,7 +28,7 @@ def weights_fingerprint(tensors: Mapping[str, Tensor], dtype: torch.dtype | None
             raise VxlabError(f"`{name}` is on the meta device, without values; load the model's weights first")
         tensor = tensors[name].detach().to("cpu", dtype or tensors[name].dtype).contiguous()
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(_bytes(tensor))
+        digest.update(memory_of(tensor))
     return digest.hexdigest()
 
 
@@ -108,8 +108,3 @@ def _dtypes(tensors: Mapping[str, Tensor]) -> str:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _bytes(tensor: Tensor) -> ctypes.Array[ctypes.c_char]:
-    # A view of the memory: torch gives bytes only through NumPy, which this room does not need.
-    return (ctypes.c_char * (tensor.numel() * tensor.element_size())).from_address(tensor.data_ptr())

@@ -38,7 +38,11 @@ def bases_from_gradients(
     for layer, shape in method.checked_shapes(layers).items():
         _check(gradients.get(layer), layer, shape)
     weights = {layer: linear_weight(module) for layer, module in layers.items()}
-    return {layer: _contiguous(found) for layer, found in method.frozen(weights, gradients).items()}
+    # As they are read back from a file: another memory layout would make products differ in their last bits.
+    return {
+        layer: {name: tensor.contiguous() for name, tensor in found.items()}
+        for layer, found in method.frozen(weights, gradients).items()
+    }
 
 
 def _check(gradient: Tensor | None, layer: str, shape: Shape) -> None:
@@ -53,8 +57,3 @@ def _check(gradient: Tensor | None, layer: str, shape: Shape) -> None:
             f"the gradient of `{layer}` is zero throughout, so it has no directions to start from: the loss does not "
             "depend on this layer; leave it out of the targets"
         )
-
-
-def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # As they are read back from a file: another memory layout would make products differ in their last bits.
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}

@@ -1,6 +1,7 @@
 """Random bases: orthonormal directions, and matrices to take singular directions of, from a seed and a layer's name."""
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from vxlab.spectra.weights import column_signs
 
 
 def random_basis(
-    shape: tuple[int, int], rank: int, seed: int, layer: str, right_rank: int | None = None
+    shape: Sequence[int], rank: int, seed: int, layer: str, right_rank: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return random orthonormal U ``(out, r)`` and Vh ``(r, in)`` in float64, on the CPU.
 

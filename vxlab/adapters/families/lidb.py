@@ -67,7 +67,7 @@ class LiDB(Family):
         self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor] | None = None
     ) -> dict[str, dict[str, Tensor]]:
         bases = {
-            layer: random_basis((weight.shape[0], weight.shape[1]), self.aux_out, self.seed, layer, self.aux_in)
+            layer: random_basis(weight.shape, self.aux_out, self.seed, layer, self.aux_in)
             for layer, weight in weights.items()
         }
         return {layer: {"left_basis": U, "right_basis": Vh} for layer, (U, Vh) in bases.items()}

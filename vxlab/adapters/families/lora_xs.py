@@ -118,18 +118,14 @@ class LoRAXS(Family):
             # Named as what they are in a warning that a gradient's directions are fewer than the rank.
             triplets = singular_triplets({f"{layer}.weight.grad": gradients[layer] for layer in weights}, self.rank)
             return {layer: (U, Vh) for layer, (U, _, Vh) in zip(weights, triplets.values(), strict=True)}
-        return {
-            layer: random_basis((weight.shape[0], weight.shape[1]), self.rank, self.seed, layer)
-            for layer, weight in weights.items()
-        }
+        return {layer: random_basis(each.shape, self.rank, self.seed, layer) for layer, each in weights.items()}
 
     def trained(self, shape: Shape) -> dict[str, Tensor]:
         return {"R": torch.randn(self.rank, self.rank) * 1e-5}
 
     def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
-        return tensors["left_basis"] @ (tensors["R"] if self.scaling == 1 else self.scaling * tensors["R"]), tensors[
-            "right_basis"
-        ]
+        R = tensors["R"] if self.scaling == 1 else self.scaling * tensors["R"]
+        return tensors["left_basis"] @ R, tensors["right_basis"]
 
     def parameter_count(self, shape: Shape) -> int:
         return self.rank**2

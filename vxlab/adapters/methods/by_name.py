@@ -14,7 +14,7 @@ from vxlab.adapters.families.lora import LoRA
 from vxlab.adapters.families.lora_xs import LoRAXS
 from vxlab.adapters.families.vera import VeRA
 from vxlab.adapters.peft.method import PEFT
-from vxlab.checks import loose_fields, settle
+from vxlab.checks import loose_fields, require_known, settle
 from vxlab.errors import VxlabError
 from vxlab.words import nearest
 
@@ -84,10 +84,9 @@ def method_from_name(name: str, /, **settings: object) -> Method:
             "that gives it to vxlab.register, by --import or imports: in YAML"
         )
     own = [field for field in dataclasses.fields(cls) if field.init]
-    for setting in settings:
-        if setting not in [field.name for field in own]:
-            raise VxlabError(f"method {cls.name!r} has no setting {setting!r}{nearest(setting, [f.name for f in own])}")
-    missing = [field.name for field in own if field.name not in settings and _is_required(field)]
+    require_known(settings, [field.name for field in own], f"method {cls.name!r} has no setting")
+    none = dataclasses.MISSING
+    missing = [f.name for f in own if f.name not in settings and f.default is none and f.default_factory is none]
     if missing:
         raise VxlabError(f"method {cls.name!r} needs {' and '.join(missing)}, for which it has no default")
     method: Method = cls(**settings)
@@ -156,17 +155,10 @@ def _is_again(known: type[Method], cls: type[Method]) -> bool:
 
 def _check_fields(cls: type[Method]) -> None:
     hidden = [field.name for field in dataclasses.fields(cls) if not field.init]
-    loose = {name: _in_words(kind) for name, kind in loose_fields(cls).items()} | dict.fromkeys(hidden, "init=False")
+    loose = loose_fields(cls) | dict.fromkeys(hidden, "init=False")
     for name, kind in loose.items():
+        told = kind.__name__ if isinstance(kind, type) else kind
         raise VxlabError(
-            f"vxlab.register({cls.__name__}): field {name!r} ({kind}) is no setting that JSON holds; use bool, int, "
+            f"vxlab.register({cls.__name__}): field {name!r} ({told}) is no setting that JSON holds; use bool, int, "
             "float, str, None, or tuples of one of them"
         )
-
-
-def _in_words(annotation: object) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
-
-
-def _is_required(field: "dataclasses.Field[object]") -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

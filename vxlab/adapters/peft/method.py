@@ -82,16 +82,19 @@ class PEFT(Method):
         trains = {parameter: parameter.requires_grad for parameter in model.parameters()}
         try:
             tuner = inject(config, model, layers)
+            trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         except Exception as error:  # whatever it was, the model has to be as before
             _hooks_outwards(model, layers)
             self.take_off(model, list(layers))
-            _restore(trains)
             raise VxlabError(f"peft cannot put {self} on these layers: {first_line(error)}") from error
+        finally:
+            for parameter, before in trains.items():
+                parameter.requires_grad_(before)
         _hooks_outwards(model, layers)
         hooks = [adalora.regularise(model)] if self.config == "adalora" else []
         # In a tuple, so that the tuner, which holds the model, is not registered as a part of it.
         model.vxlab_peft = (tuner, hooks)  # type: ignore[assignment]
-        return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        return trained
 
     def take_off(self, model: nn.Module, layers: Sequence[str]) -> None:
         for name in layers:
@@ -103,12 +106,10 @@ class PEFT(Method):
         model.__dict__.pop("peft_config", None)
 
     def count(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> int:
-        trains = {parameter: parameter.requires_grad for parameter in model.parameters()}
         with torch.random.fork_rng(devices=[]):  # no formula holds for all of them: put on, count, take off
             trained = self.put_on(model, layers)
         number = sum(parameter.numel() for name, parameter in model.named_parameters() if name in trained)
         self.take_off(model, list(layers))
-        _restore(trains)
         return number
 
     def fingerprints(self, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
@@ -125,11 +126,6 @@ def _hooks_outwards(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
     for name, base in layers.items():
         if (wrapper := model.get_submodule(name)) is not base:
             exchange_hooks(wrapper, base)
-
-
-def _restore(trains: Mapping[nn.Parameter, bool]) -> None:
-    for parameter, before in trains.items():
-        parameter.requires_grad_(before)
 
 
 def _frozen_tensors(layer: nn.Module) -> list[Tensor]:

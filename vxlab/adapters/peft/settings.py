@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from vxlab.adapters.core.roles import role_of
-from vxlab.checks import annotations, quote, settle
+from vxlab.checks import annotations, quote, require_known, settle
 from vxlab.errors import VxlabError
 from vxlab.words import first_line, nearest
 
@@ -142,8 +142,7 @@ def _check_names(config: str, kind: Any, given: Mapping[str, object]) -> None:
     for setting in given:
         if setting in known and setting in _SET_HERE:
             raise VxlabError(f"PEFT({config!r}) takes no setting {setting!r}: {_SET_HERE[setting]}")
-        if setting not in free:
-            raise VxlabError(f"PEFT({config!r}) has no setting {setting!r}{nearest(str(setting), free)}")
+        require_known([setting], free, f"PEFT({config!r}) has no setting")
 
 
 def _check_values(config: str, kind: Any, given: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vxlab.adapters.core.family import Method
 from vxlab.adapters.core.layer import AdaptedLinear
-from vxlab.adapters.placement.buffers import part_buffers, persistent_buffers
+from vxlab.adapters.placement.buffers import buffer_print, persistent_buffers, select_unmoved
 from vxlab.adapters.placement.targets import head_parameters
 from vxlab.adapters.placement.wrappers import bare
 from vxlab.errors import VxlabError
@@ -20,9 +20,8 @@ class Attachment:
 
     method: Method
     layers: tuple[str, ...]
-    trainable_before: frozenset[str]
-    own: frozenset[str]
-    """the names of the bare model's parameters"""
+    own: Mapping[str, bool]
+    """whether each of the bare model's parameters trained, by name"""
     buffers: Mapping[str, str]
     """a fingerprint of each persistent buffer of the bare model, as it was"""
     fingerprints: Mapping[str, Any]
@@ -105,7 +104,9 @@ def own_buffers(model: nn.Module) -> dict[str, Tensor]:
 
 def base_buffers(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the bare model's persistent buffers that moved since the method was attached, and those that did not."""
-    return part_buffers(bare(model), attachment_of(model).buffers)
+    before, buffers = attachment_of(model).buffers, own_buffers(model)
+    moved = {name: buffer for name, buffer in buffers.items() if buffer_print(buffer) != before[name]}
+    return moved, select_unmoved(buffers, moved)
 
 
 def find_attachment(model: nn.Module) -> Attachment | None:

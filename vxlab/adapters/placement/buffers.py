@@ -17,22 +17,11 @@ def persistent_buffers(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def buffer_prints(model: nn.Module) -> dict[str, str]:
-    """Return one fingerprint of every persistent buffer, by which to tell later whether it moved."""
-    return {name: _print(buffer) for name, buffer in persistent_buffers(model).items()}
-
-
-def part_buffers(model: nn.Module, before: Mapping[str, str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the buffers that moved since ``before``, and those that did not; buffers of an adapter are neither."""
-    buffers = {name: buffer for name, buffer in persistent_buffers(model).items() if name in before}
-    moved = {name: buffer for name, buffer in buffers.items() if _print(buffer) != before[name]}
-    return moved, select_unmoved(buffers, moved)
+def buffer_print(buffer: Tensor) -> str:
+    """Return a fingerprint of one buffer, by which to tell later whether it moved."""
+    return "meta" if buffer.is_meta else weights_fingerprint({"": buffer})
 
 
 def select_unmoved(buffers: Mapping[str, Tensor], moved: Container[str]) -> dict[str, Tensor]:
     """Return the floating-point buffers outside ``moved``: counters and indices decide no number unless they move."""
     return {name: each for name, each in buffers.items() if name not in moved and each.is_floating_point()}
-
-
-def _print(buffer: Tensor) -> str:
-    return "meta" if buffer.is_meta else weights_fingerprint({"": buffer})

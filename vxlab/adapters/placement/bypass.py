@@ -51,7 +51,8 @@ def readers(model: nn.Module, layer: str) -> Iterator[tuple[str, nn.Module, bool
     parts = layer.split(".")
     for depth in range(len(parts)):
         above, path = ".".join(parts[:depth]), parts[depth:]
-        uses = _uses(type(model.get_submodule(above)))
+        cls: Any = type(model.get_submodule(above))
+        uses = _uses(cls)
         if any(_is_at(place, path) for place in uses.read):
             around = [path[:length] for length in range(1, len(path) + 1)]  # what holds the layer may call it, too
             may_call = any(_is_at(place, each) for place in uses.whole for each in around)
@@ -104,12 +105,8 @@ def _thread() -> int:
     return 0 if torch.compiler.is_compiling() else threading.get_ident()
 
 
-def _uses(cls: Any) -> Uses:
-    return _uses_by_class(cls)
-
-
 @functools.cache
-def _uses_by_class(cls: Any) -> Uses:
+def _uses(cls: Any) -> Uses:
     methods = list(_own_methods(cls))
     # Few classes read a weight, and only these have to be parsed.
     if not any("weight" in method.__code__.co_names for method in methods):

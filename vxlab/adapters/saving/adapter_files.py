@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vxlab.checks import quote
 from vxlab.errors import VxlabError
 from vxlab.files import sha256_of, write_whole
 
@@ -67,9 +68,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise VxlabError(f"{path} was altered: its settings do not have the checksum in it; save the adapter again")
     for field, (is_right, wanted) in _FIELDS.items():
         if field in saved and not is_right(saved[field]):
-            value = repr(saved[field])
-            shown = value if len(value) <= 60 else f"{value[:57]}..."
-            raise VxlabError(f"{path} is damaged: {field}={shown} is not {wanted}; save the adapter again")
+            raise VxlabError(
+                f"{path} is damaged: {field}={quote(saved[field])} is not {wanted}; save the adapter again"
+            )
     return dict(saved)
 
 

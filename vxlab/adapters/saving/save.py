@@ -52,7 +52,9 @@ def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
     require_registered(attachment.method)
     if any(layer.merged for layer in adapted_layers(model).values()):
         raise VxlabError("the model is merged, so its base weights cannot be fingerprinted; call unmerge(model) first")
-    other, (moved, still) = _other_trained(model), base_buffers(model)
+    # Outside the adapters: the head, or the model's own parameters that the method chose.
+    other = {name: parameter for name, parameter in base_parameters(model).items() if parameter.requires_grad}
+    moved, still = base_buffers(model)
     settings = {
         "format": FORMAT,
         "method": attachment.method.name,
@@ -85,11 +87,6 @@ def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         alone[name] = here.clone() if here.untyped_storage().data_ptr() in taken else here
         taken.add(here.untyped_storage().data_ptr())
     return alone
-
-
-def _other_trained(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return what trains outside the adapters: the head, or the model's own parameters that the method chose."""
-    return {name: parameter for name, parameter in base_parameters(model).items() if parameter.requires_grad}
 
 
 def stack(layers: Mapping[str, Mapping[str, nn.Parameter]]) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """The index of a folder of reports: a card for each, made from the executed notebooks alone."""
 
+import html
 import re
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -46,12 +47,14 @@ def write_index(folder: Path) -> Path:
     A report is an executed notebook with its page beside it; any other file is left out. Failed runs are shown as
     such. The page asks the network for nothing and holds no script.
     """
+    from jinja2 import Environment, FileSystemLoader
+
     found = cards(folder)
     failed = sum(bool(card.failure) for card in found)
     summary = number_of(len(found), "report") + (f", {failed} of them failed" if failed else "")
-    text = _rendered(
-        title=_TITLE, summary=f"{summary}. Each was computed on the machine and date it names.", cards=found
-    )
+    summary += ". Each was computed on the machine and date it names."
+    templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
+    text = templates.get_template("cards.html.j2").render(title=_TITLE, summary=summary, cards=found)
     with write_whole(folder / NAME) as new:
         new.write_text(text, encoding="utf-8")
     return folder / NAME
@@ -59,10 +62,7 @@ def write_index(folder: Path) -> Path:
 
 def is_report(path: Path) -> bool:
     """Tell an executed notebook that a report was written to from somebody's own file."""
-    try:
-        return "papermill" in notebooks.load(path).metadata
-    except (VxlabError, OSError):
-        return False
+    return _executed(path) is not None
 
 
 def is_index(path: Path) -> bool:
@@ -82,11 +82,8 @@ def cards(folder: Path) -> list[Card]:
 
 def _card(path: Path) -> Card | None:
     page = path.with_suffix(".html")
-    try:
-        executed = notebooks.load(path) if page.is_file() else None
-    except (VxlabError, OSError):  # somebody's own file, or one that another report just replaced
-        return None
-    if executed is None or "papermill" not in executed.metadata:
+    executed = _executed(path) if page.is_file() else None
+    if executed is None:
         return None
     words, tables = _conclusion(executed)
     first, more = _opening(words)
@@ -105,18 +102,28 @@ def _card(path: Path) -> Card | None:
     )
 
 
+def _executed(path: Path) -> "NotebookNode | None":
+    try:
+        notebook = notebooks.load(path)
+    except (VxlabError, OSError):  # somebody's own file, or one that another report just replaced
+        return None
+    return notebook if "papermill" in notebook.metadata else None
+
+
 def _conclusion(executed: "NotebookNode") -> tuple[str, str]:
     """Return what the cells under the heading "Conclusion" put out, as HTML: words, and tables."""
+    from nbconvert.filters.markdown import markdown2html
+
     words, tables = [], []
     for cell in notebooks.section(executed, "Conclusion"):
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "text/markdown" in data:
-                words.append(_from_markdown(data["text/markdown"]))
+                words.append(_balanced(markdown2html(data["text/markdown"])))
             elif "text/html" in data:
                 tables.append(_balanced(data["text/html"]))
             elif text := output.get("text", "") or data.get("text/plain", ""):
-                words.append(_preformatted(text))
+                words.append(f"<pre>{html.escape(text)}</pre>")
     return _short(words), _short(tables)
 
 
@@ -133,12 +140,6 @@ def _opening(html: str) -> tuple[str, str]:
     ends = list(accumulate(len(block.get_text()) for block in blocks))
     shown = max(1, sum(end <= _SHOWN for end in ends))
     return "\n".join(map(str, blocks[:shown])), "\n".join(map(str, blocks[shown:]))
-
-
-def _from_markdown(text: str) -> str:
-    from nbconvert.filters.markdown import markdown2html
-
-    return _balanced(markdown2html(text))
 
 
 def _balanced(html: str) -> str:
@@ -159,16 +160,3 @@ def _acts(name: str, value: str) -> bool:
     scheme = re.match(r"[\s\x00-\x20]*([a-zA-Z][\w+.-]*)\s*:", value)
     leads = name.lower() in ("href", "src", "action", "formaction", "xlink:href", "srcset", "data", "poster")
     return name.lower().startswith("on") or bool(leads and scheme and scheme[1].lower() not in _SCHEMES)
-
-
-def _preformatted(text: str) -> str:
-    from markupsafe import escape
-
-    return f"<pre>{escape(text)}</pre>"
-
-
-def _rendered(**shown: object) -> str:
-    from jinja2 import Environment, FileSystemLoader
-
-    templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
-    return templates.get_template("cards.html.j2").render(**shown)

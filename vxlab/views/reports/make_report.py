@@ -30,16 +30,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 _LONGEST = 100  # characters of a file name's stem; longer ones end in a hash
-_UNWRITABLE = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EEXIST,
-)
+_UNWRITABLE = {"ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST"}
 
 
 def report(
@@ -158,7 +149,7 @@ def _scratch_beside(target: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=target.parent) as scratch:
             yield Path(scratch)
     except OSError as error:
-        if error.errno not in _UNWRITABLE:
+        if errno.errorcode.get(error.errno or 0) not in _UNWRITABLE:
             raise
         raise VxlabError(
             f"cannot write the report {target.name} into {target.parent}: {error.strerror or error}; "

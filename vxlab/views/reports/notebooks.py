@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vxlab.errors import VxlabError
 from vxlab.paths import shipped_path
 from vxlab.redact import redact
-from vxlab.words import nearest
+from vxlab.words import first_line, nearest
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -52,8 +52,7 @@ def load(path: Path) -> "NotebookNode":
         notebook: NotebookNode = nbformat.read(path, as_version=4)
     except (ValueError, nbformat.ValidationError, AttributeError, KeyError, TypeError) as error:
         # nbformat takes other JSON for one of its old formats, and then stumbles over what it lacks.
-        reason = str(error).strip().partition("\n")[0][:120]
-        raise VxlabError(f"{path} is not a Jupyter notebook: {reason}") from error
+        raise VxlabError(f"{path} is not a Jupyter notebook: {first_line(error)[:120]}") from error
     return notebook
 
 
@@ -101,7 +100,7 @@ def cell_heading(cell: "NotebookNode") -> str:
 
 def question(notebook: "NotebookNode") -> str:
     """Return the first paragraph that is no heading, as one line of plain text: what the notebook asks."""
-    return next((text for text in _paragraphs(notebook)), "")
+    return next(_paragraphs(notebook), "")
 
 
 def section_start(notebook: "NotebookNode", title: str) -> int:

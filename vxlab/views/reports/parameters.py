@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 
+from vxlab.checks import require_known
 from vxlab.errors import VxlabError
 from vxlab.redact import redact, refuse_secret
 from vxlab.views.reports.notebooks import load
-from vxlab.words import nearest
 
 _ACCEPTED: dict[str, type] = {"str": str, "bool": bool, "int": Integral, "float": Real}
 _BUILT: dict[str, type] = {"str": str, "bool": bool, "int": int, "float": float}
@@ -76,8 +76,7 @@ def check(notebook: Path, given: Mapping[str, object]) -> dict[str, object]:
             holds a password or a token: a report keeps its parameters.
     """
     known = read(notebook)
-    for name in given:
-        _refuse_unknown(name, known, notebook.name)
+    require_known(given, known, f"{notebook.name} has no parameter", "it has")
     return {name: _checked(name, given[name], known[name].hint) for name in known if name in given}
 
 
@@ -89,8 +88,8 @@ def from_text(notebook: Path, texts: Mapping[str, str]) -> dict[str, object]:
     """
     known = read(notebook)
     values: dict[str, object] = {}
+    require_known(texts, known, f"{notebook.name} has no parameter", "it has")
     for name, text in texts.items():
-        _refuse_unknown(name, known, notebook.name)
         refuse_secret(f"parameter {name}", text)
         try:
             values[name] = parse(text, known[name].hint)
@@ -107,8 +106,8 @@ def shared_from_text(notebooks: Sequence[Path], texts: Mapping[str, str]) -> lis
     """
     known = {notebook: read(notebook) for notebook in notebooks}
     every = {name: parameter for each in known.values() for name, parameter in each.items()}
-    for name in texts:
-        _refuse_unknown(name, every, ", ".join(notebook.name for notebook in notebooks))
+    owners = ", ".join(notebook.name for notebook in notebooks)
+    require_known(texts, every, f"{owners} has no parameter", "it has")
     return [
         from_text(notebook, {name: text for name, text in texts.items() if name in known[notebook]})
         for notebook in notebooks
@@ -197,11 +196,6 @@ def _split(hint: str) -> tuple[str, bool]:
 def _wanted(hint: str) -> str:
     base, optional = _split(hint)
     return _WANTED[base] + (", or none" if optional else "")
-
-
-def _refuse_unknown(name: str, known: Mapping[str, Parameter], notebook: str) -> None:
-    if name not in known:
-        raise VxlabError(f"{notebook} has no parameter {name!r}{nearest(name, known, 'it has')}")
 
 
 def _tagged_source(notebook: Path) -> str:

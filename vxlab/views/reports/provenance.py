@@ -1,15 +1,11 @@
 """What a report was made with: noted in the executed notebook, shown on its page and in the index."""
 
-import platform
 from collections.abc import Mapping
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vxlab._version import __version__
-from vxlab.experiments.checkout import commit
-from vxlab.experiments.hardware import describe_hardware, resolve_device
+from vxlab.experiments.hardware import describe_hardware, library_versions, resolve_device
 from vxlab.paths import without_folders
 from vxlab.views.reports.parameters import as_text, read
 from vxlab.words import duration_in_words
@@ -38,9 +34,10 @@ def add_note(
          "help": parameter.help}
         for name, parameter in read(source).items()
     ]  # fmt: skip
+    versions = library_versions(_PACKAGES)
     executed.metadata[_NOTE] = {
         "parameters": rows,
-        "versions": _versions(),
+        "versions": {"Python": versions.pop("python"), **versions},
         "hardware": describe_hardware(resolve_device("auto")),
         "store": "runs.db, beside this page" if (folder / "runs.db").is_file() else "",
         "failure": failure,
@@ -105,16 +102,3 @@ def duration(notebook: "NotebookNode") -> str:
 
 def _shown(value: object) -> str:
     return as_text(without_folders(value)) or "(empty)"  # a page may be published
-
-
-def _versions() -> dict[str, str]:
-    found = {"vxlab": __version__, "Python": platform.python_version()}
-    found |= {"commit": commit()} if commit() else {}
-    return found | {package: text for package in _PACKAGES if (text := _version(package))}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""

@@ -4,8 +4,6 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from vxlab.redact import redact
@@ -48,9 +46,7 @@ class CellLines:
         self._ticker.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._closed.set()
         self._ticker.join()
         if self._live:
@@ -58,11 +54,7 @@ class CellLines:
 
     def hooks(self) -> dict[str, Any]:
         """Return the keyword arguments that connect this to ``papermill.execute_notebook``."""
-        hooks: dict[str, Callable[..., None]] = {
-            "on_notebook_start": self._count,
-            "on_cell_start": self._start,
-            "on_cell_executed": self._finish,
-        }
+        hooks = {"on_notebook_start": self._count, "on_cell_start": self._start, "on_cell_executed": self._finish}
         return {**hooks, "stdout_file": self, "stderr_file": self}
 
     def where(self) -> str:

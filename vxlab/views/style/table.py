@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from vxlab.errors import VxlabError
+from vxlab.checks import require_known
 from vxlab.views.style.plain import escape, escape_all
-from vxlab.words import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,19 +47,13 @@ def show(
 
 def _style(table: "pd.DataFrame", columns: Mapping[str, Heading] | None, precision: int, missing: str) -> "Styler":
     chosen = {name: (each, None) if isinstance(each, str) else each for name, each in (columns or {}).items()}
-    _require(table, chosen)
+    require_known(chosen, table.columns, "columns: the table has no column", "it has")
     shown = escape_all(table[list(chosen)] if chosen else table)
     formats: dict[Any, Any] = {escape(name): _formatter(form) for name, (_, form) in chosen.items() if form}
     styler = _align(shown).format(formats or None, precision=precision, na_rep=missing)
     if chosen:
         styler.relabel_index([escape(heading) for heading, _ in chosen.values()], axis="columns")
     return styler if any(table.index.names) else styler.hide(axis="index")
-
-
-def _require(table: "pd.DataFrame", chosen: Mapping[str, Any]) -> None:
-    for name in chosen:
-        if name not in table:
-            raise VxlabError(f"columns: the table has no column {name!r}{nearest(name, table.columns, 'it has')}")
 
 
 def _formatter(form: str | Callable[[Any], str]) -> str | Callable[[Any], str]:

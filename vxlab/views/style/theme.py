@@ -130,13 +130,9 @@ def _swaps() -> str:
     """Return a rule for every colour that a figure is drawn in: plotly writes them into each element's style."""
     night = {**dict(zip(COLOURS, _SERIES_AT_NIGHT, strict=True)), **dict(zip(LABELS, _SERIES_AT_NIGHT, strict=True))}
     night |= {INK: "var(--vx-look-ink)", PAPER: "var(--vx-look-paper)", CHOSEN: "var(--vx-look-chosen)"}
-    night |= {"#ebf0f8": "#2c3138", "#c8d4e3": "#2b3440"}  # of plotly_white: grids, and heads of tables
-    night |= {
-        "#bec8d9": "#6b7480",
-        "#f8fafc": "#2c3138",
-        "#f4faff": "#22384c",
-        "#dbdde0": "#4a525c",
-    }  # its menus and sliders
+    # Of plotly_white: grids, and heads of tables; its menus and sliders.
+    night |= {"#ebf0f8": "#2c3138", "#c8d4e3": "#2b3440"}
+    night |= {"#bec8d9": "#6b7480", "#f8fafc": "#2c3138", "#f4faff": "#22384c", "#dbdde0": "#4a525c"}
     rules = [_rule(kind, light, dark) for light, dark in night.items() for kind in ("fill", "stroke")]
     # Text of plotly's own choice on a heat map is #444444 too: it keeps its colour.
     rules += [_rule("stroke", "#444444", "#a0a0a0"), _rule("stroke", "#333333", "#a0a0a0")]
