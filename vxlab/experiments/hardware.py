@@ -9,6 +9,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psutil
 import torch
 
 from vxlab._version import __version__
@@ -167,10 +168,10 @@ def cpu_has_bfloat16() -> bool:
 def describe_hardware(device: str) -> dict[str, str | int]:
     """Return the processor, the threads that torch uses in this process, the system, its memory in bytes, and the GPU.
 
-    The GPU is there where ``device`` is one, and the memory where the system tells it.
+    The GPU is there where ``device`` is one.
     """
     described: dict[str, str | int] = {"device": device, "processor": _processor(), "threads": torch.get_num_threads()}
-    described |= {"system": _system(), **_memory()}
+    described |= {"system": _system(), "memory": psutil.virtual_memory().total}
     if device == "cuda":
         described["gpu"] = torch.cuda.get_device_name()
         described["gpus"] = torch.cuda.device_count()
@@ -238,9 +239,3 @@ def _system() -> str:
         return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {platform.machine()}"
     release = platform.mac_ver()[0] or platform.release()
     return f"{platform.system()} {release}, {platform.machine()}"
-
-
-def _memory() -> dict[str, int]:
-    with contextlib.suppress(AttributeError, ValueError, OSError):  # not on Windows
-        return {"memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")}
-    return {}

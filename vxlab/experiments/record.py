@@ -105,8 +105,7 @@ class RunRecord:
         Raises:
             VxlabError: the run diverged, has no such split, or its predictions cannot be read.
         """
-        tensors = self._predictions() if self.status == "finished" else {}
-        return predictions_in(tensors, split, self.key, self.status)
+        return predictions_in(self._predictions(), split, self.key, self.status)
 
     def units(self, split: str = "test") -> "NDArray[np.int64] | None":
         """Return the number of each predicted row's unit ``(rows,)``, None where every row stands for itself.
@@ -118,9 +117,12 @@ class RunRecord:
         """
         from vxlab.experiments.older_records import look_up_units
 
-        tensors = self._predictions() if self.status == "finished" else {}
+        tensors = self._predictions()
         predictions_in(tensors, split, self.key, self.status)  # or it has no such split
-        return units_in(tensors, split) if "units" in self.task else look_up_units(self, split)
+        if "units" not in self.task:
+            return look_up_units(self, split)
+        units = tensors.get(f"{split}.units")
+        return None if units is None else units.numpy()
 
     def constant(self, split: str = "test") -> float:
         """Return the trivial answer: the training rows' most frequent class, or the mean of their targets.
@@ -153,6 +155,8 @@ class RunRecord:
         from safetensors import SafetensorError
         from safetensors.torch import load, load_file
 
+        if self.status != "finished":
+            return {}
         file = self.folder / PREDICTIONS_FILE
         try:
             return load(self.kept) if self.kept else load_file(file)
@@ -226,12 +230,6 @@ def predictions_in(
     if f"{split}.logits" not in tensors:
         raise VxlabError(f"run {key[:12]} ({status}) holds no predictions for split={split!r}")
     return tensors[f"{split}.logits"], tensors[f"{split}.labels"]
-
-
-def units_in(tensors: "dict[str, torch.Tensor]", split: str) -> "NDArray[np.int64] | None":
-    """Return a split's units from what a run's predictions file holds, None where it holds none."""
-    units = tensors.get(f"{split}.units")
-    return None if units is None else units.numpy()
 
 
 def _constant_with(task: dict[str, Any], split: str, labels: "NDArray[Any]") -> float:

@@ -8,6 +8,8 @@ from typing import Any
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
 from vxlab.experiments.engines.base import Engine, Outcome
+from vxlab.experiments.engines.inline import InlineEngine
+from vxlab.experiments.engines.processes import ProcessEngine
 from vxlab.words import nearest
 
 __all__ = ["ENGINES", "Engine", "Outcome", "make_engine"]
@@ -35,30 +37,20 @@ def make_engine(name: str | Engine, workers: int | None = None, **options: Any) 
             raise VxlabError(f"{given}: the engine is made already; give these to {type(name).__name__} itself")
         return name
     maker = _maker(name)
-    _check_options(name, maker, options)
+    own = [option for option in inspect.signature(maker).parameters if option != "workers"]
+    for option in options:
+        if option not in own:
+            raise VxlabError(f"engine={name!r} has no option {option!r}{nearest(option, own, 'its options')}")
     return maker(workers=workers, **options)
 
 
 def _maker(name: str) -> Callable[..., Engine]:
-    if name == "inline":
-        from vxlab.experiments.engines.inline import InlineEngine
-
-        return InlineEngine
-    if name == "processes":
-        from vxlab.experiments.engines.processes import ProcessEngine
-
-        return ProcessEngine
     if name == "ray":
         if importlib.util.find_spec("ray") is None:
             raise VxlabError("engine='ray' needs Ray, which is not installed: pip install 'vxlab[ray]'")
         from vxlab.experiments.engines.ray_engine import RayEngine
 
         return RayEngine
-    raise VxlabError(f"engine={name!r} is unknown{nearest(name, ENGINES)}")
-
-
-def _check_options(name: str, maker: Callable[..., Engine], options: dict[str, Any]) -> None:
-    known = [option for option in inspect.signature(maker).parameters if option != "workers"]
-    for option in options:
-        if option not in known:
-            raise VxlabError(f"engine={name!r} has no option {option!r}{nearest(option, known, 'its options')}")
+    if name not in ENGINES:
+        raise VxlabError(f"engine={name!r} is unknown{nearest(name, ENGINES)}")
+    return InlineEngine if name == "inline" else ProcessEngine

@@ -22,9 +22,7 @@ def serve(pipe: Connection, threads: int, workers: int) -> None:
         threads: how many threads torch may use here.
         workers: how many workers share this machine.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer: it stops its workers
-    threading.Thread(target=end_with_the_driver, daemon=True).start()
-    _use_threads(threads)
+    begin(threads)
     with contextlib.suppress(EOFError, OSError):  # the driver has closed its end
         pipe.send_bytes(READY)
         while True:
@@ -45,15 +43,17 @@ def _outcome(job: bytes, workers: int) -> bytes:
     return perform(key, function, args, workers)
 
 
-def end_with_the_driver() -> None:
-    """End this process as soon as the one that started it ends; for a thread of its own."""
+def begin(threads: int) -> None:
+    """Tie this process to the one that started it, whose Ctrl-C is its to answer; give torch so many threads."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_driver, daemon=True).start()
+    import torch  # now: it takes long
+
+    torch.set_num_threads(threads)
+
+
+def _end_with_the_driver() -> None:
     driver = parent_process()
     assert driver is not None
     driver.join()
     os._exit(1)  # at once, whatever the job is at: nobody is left to hear of it
-
-
-def _use_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vxlab.adapters import AdaptedLinear, adapted_layers, merge, unmerge
 from vxlab.errors import VxlabError
-from vxlab.experiments.models.load import load_tokenizer
+from vxlab.experiments.models.load import encode_texts, load_tokenizer
 
 _TIMES = 4.0
 """How often the rounding of the definition itself counts as rounding: sums that run in another order differ so."""
@@ -85,7 +85,7 @@ def check_merge(
     layers = adapted_layers(model)
     if not layers or any(layer.merged for layer in layers.values()):
         raise VxlabError("model must have adapters in factors, unmerged; attach one, or call unmerge(model) first")
-    batch, dtype = _tokens(model_name, texts, max_length), getattr(torch, precision)
+    batch, dtype = encode_texts(load_tokenizer(model_name), texts, max_length), getattr(torch, precision)
     with torch.autocast("cpu", dtype, enabled=precision != "float32"):
         unmerged = model.eval()(**batch).logits.double()
         merged = _merged(model, batch).double()
@@ -131,15 +131,6 @@ def _linear(layer: AdaptedLinear, double: bool, update: bool) -> Callable[[Tenso
         return y + (x @ right.T) @ left.T if update else y
 
     return computed
-
-
-def _tokens(model_name: str, texts: list[Any], max_length: int) -> dict[str, Tensor]:
-    pairs = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-    columns = [list(column) for column in zip(*pairs, strict=True)]
-    encoded = load_tokenizer(model_name)(
-        *columns, truncation=True, max_length=max_length, padding=True, return_tensors="pt"
-    )
-    return dict(encoded)
 
 
 def _distance(first: Tensor, second: Tensor) -> float:

@@ -20,9 +20,13 @@ def identity_columns(identity: Mapping[str, str]) -> dict[str, str]:
     >>> identity_columns({"model": "0a1b", "task": "2c3d accuracy", "precision": "float32", "vxlab": "1.0"})
     {'weights': '0a1b', 'data': '2c3d', 'versions': 'vxlab 1.0'}
     """
-    data = identity.get("task", "").partition(" ")[0]
-    versions = ", ".join(f"{name} {value}" for name, value in versions_of(identity).items())
-    return {"weights": identity.get("model", "")[:_DIGITS], "data": data[:_DIGITS], "versions": versions}
+    versions = list_versions(versions_of(identity))
+    return {"weights": identity.get("model", "")[:_DIGITS], "data": data_of(identity)[:_DIGITS], "versions": versions}
+
+
+def data_of(identity: Mapping[str, str]) -> str:
+    """Return the fingerprint of a run's rows, "" where it is not known; its metrics stand behind it."""
+    return identity.get("task", "").partition(" ")[0]
 
 
 def versions_of(identity: Mapping[str, str]) -> dict[str, str]:
@@ -70,10 +74,11 @@ def name_weights_and_data(table: "pd.DataFrame") -> "pd.Series[str]":
             "data": own.groupby("train_examples", dropna=False)["data"].nunique().max() > 1,
         }
         parts = [part for part, differs in several.items() if differs]
-        words = [_in_words(row) for row in own[parts].to_dict("records")]
+        words = map(list_versions, own[parts].replace("", "unknown").to_dict("records"))
         told |= dict(zip(own.index, words, strict=True))
     return pd.Series([told[each] for each in table.index], index=table.index, dtype=object)
 
 
-def _in_words(parts: Mapping[Any, str]) -> str:
-    return ", ".join(f"{name} {value or 'unknown'}" for name, value in parts.items())
+def list_versions(versions: Mapping[Any, str]) -> str:
+    """Return names with their versions, or what else stands behind them, in a row."""
+    return ", ".join(f"{name} {value}" for name, value in versions.items())

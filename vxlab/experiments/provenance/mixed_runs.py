@@ -1,11 +1,12 @@
 """Runs brought together: what they must share to be compared, and what else they differ in, in words."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.provenance.identities import own_identity
+from vxlab.experiments.provenance.identities import data_of, own_identity
 from vxlab.experiments.record import RunRecord
 from vxlab.words import list_in_words, number_of
 
@@ -73,7 +74,7 @@ _DECIDING: dict[str, Callable[[RunRecord], str]] = {
 def _require_same_data(runs: Sequence[RunRecord]) -> None:
     known: dict[object, tuple[str, RunRecord]] = {}
     for run in runs:
-        if data := _data(run):
+        if data := data_of(run.identity):
             before, first = known.setdefault(run.spec.get("train_examples"), (data, run))
             if before != data:
                 raise VxlabError(
@@ -82,19 +83,19 @@ def _require_same_data(runs: Sequence[RunRecord]) -> None:
                 )
 
 
-def _names(runs: Sequence[RunRecord]) -> dict[str, dict[str, int]]:
+def _names(runs: Sequence[RunRecord]) -> dict[str, Counter[str]]:
     """Return the fingerprints behind each name that stands for several: of a model, and of a task's data."""
-    told: dict[str, dict[str, int]] = {}
+    told = {}
     for name in dict.fromkeys(str(run.spec.get("model")) for run in runs):
         own = [run for run in runs if str(run.spec.get("model")) == name]
         told[f"weights of {Path(name).name}"] = _values(own, lambda run: run.identity.get("model", UNKNOWN))
     for name, examples in dict.fromkeys((str(run.task.get("name")), run.spec.get("train_examples")) for run in runs):
         own = [run for run in runs if (str(run.task.get("name")), run.spec.get("train_examples")) == (name, examples)]
-        told[f"data of {Path(name).name}"] = _values(own, lambda run: _data(run) or UNKNOWN)
+        told[f"data of {Path(name).name}"] = _values(own, lambda run: data_of(run.identity) or UNKNOWN)
     return told
 
 
-def _computed(runs: Sequence[RunRecord]) -> dict[str, dict[str, int]]:
+def _computed(runs: Sequence[RunRecord]) -> dict[str, Counter[str]]:
     told = {name: _values(runs, partial(_version, name)) for name in ("vxlab", "torch", "transformers")}
     told |= _of_methods(runs)
     told["precision"] = _values(runs, lambda run: run.identity.get("precision", run.precision))
@@ -113,37 +114,27 @@ def _version(name: str, run: RunRecord) -> str:
     return run.identity.get(name) or run.versions.get(name, UNKNOWN)
 
 
-def _of_methods(runs: Sequence[RunRecord]) -> dict[str, dict[str, int]]:
+def _of_methods(runs: Sequence[RunRecord]) -> dict[str, Counter[str]]:
     """Return the versions of what single methods need, among the runs that need it; code is one method's own."""
-    told: dict[str, dict[str, int]] = {}
+    told: dict[str, Counter[str]] = defaultdict(Counter)
     for run in runs:
         for name, value in own_identity(run.identity).items():
-            of = f"code of {run.spec['method']['name']}" if name == "code" else name
-            values = told.setdefault(of, {})
-            values[value] = values.get(value, 0) + 1
+            told[f"code of {run.spec['method']['name']}" if name == "code" else name][value] += 1
     return told
 
 
-def _values(runs: Sequence[RunRecord], of: Callable[[RunRecord], str]) -> dict[str, int]:
-    """Return the values that runs have, with the number of runs of each."""
-    counts: dict[str, int] = {}
-    for run in runs:
-        value = of(run)
-        counts[value] = counts.get(value, 0) + 1
-    return dict(sorted(counts.items()))
+def _values(runs: Sequence[RunRecord], of: Callable[[RunRecord], str]) -> Counter[str]:
+    """Return the values that runs have in their order, with the number of runs of each."""
+    return Counter(sorted(map(of, runs)))
 
 
-def _listed(told: dict[str, dict[str, int]]) -> str:
+def _listed(told: Mapping[str, Counter[str]]) -> str:
     return "; ".join(f"{name} {_counted(values)}" for name, values in told.items() if len(values) > 1)
 
 
-def _counted(values: dict[str, int]) -> str:
+def _counted(values: Counter[str]) -> str:
     return list_in_words([f"{_shown(value)} ({number_of(count, 'run')})" for value, count in values.items()])
 
 
 def _shown(value: str) -> str:
     return value[:_DIGITS] if len(value) == 64 else value  # a fingerprint
-
-
-def _data(run: RunRecord) -> str:
-    return run.identity.get("task", "").partition(" ")[0]

@@ -1,14 +1,15 @@
 """What made the numbers of a page: facts of its runs from their records, one value where they agree."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vxlab.experiments.method_names import method_label
-from vxlab.experiments.provenance.identities import own_identity
+from vxlab.experiments.provenance.identities import data_of, list_versions, own_identity
 from vxlab.experiments.provenance.mixed_runs import UNKNOWN, device_of
 from vxlab.experiments.provenance.probe_words import choice_in_words
-from vxlab.experiments.provenance.run_words import MOST, agree, distinct, is_probe, precision_of
+from vxlab.experiments.provenance.run_words import MOST, agree, distinct, precision_of
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.words import number_of
@@ -36,7 +37,7 @@ def run_facts(records: Iterable[RunRecord], comparison: "Comparison | None" = No
     runs = distinct(records)
     rows = [("runs", _statuses(runs)), *_chosen(runs, comparison), ("seeds", _seeds(runs, comparison))]
     rows += [(name, agree([of(run) for run in runs])) for name, of in _OF_ALL.items()]
-    trained = [run for run in runs if not is_probe(run)]
+    trained = [run for run in runs if not run.probe]
     rows += [(name, _rates(trained, of)) for name, of in _RATES.items() if trained]
     rows += [(name, agree([of(run) for run in trained])) for name, of in _OF_TRAINING.items() if trained]
     rows.append(("precision", agree([precision_of(run) for run in trained or runs])))
@@ -60,11 +61,11 @@ def run_list(records: Iterable[RunRecord], comparison: "Comparison | None" = Non
             "run": run.key[:_DIGITS],
             "method": method_label(run.spec["method"]),
             "stage": stages.get(run.key, ""),
-            "seed": None if is_probe(run) else run.spec.get("seed"),
+            "seed": None if run.probe else run.spec.get("seed"),
             "rate": run.spec.get("learning_rate"),
             "head's rate": run.spec.get("head_learning_rate"),
             "status": run.status,
-            "epoch kept": None if is_probe(run) else run.best_epoch,
+            "epoch kept": None if run.probe else run.best_epoch,
         }
         for run in distinct(records)
     ]
@@ -72,15 +73,13 @@ def run_list(records: Iterable[RunRecord], comparison: "Comparison | None" = Non
 
 
 def _statuses(runs: Sequence[RunRecord]) -> str:
-    counts: dict[str, int] = {}
-    for run in runs:
-        counts[run.status] = counts.get(run.status, 0) + 1
+    counts = Counter(run.status for run in runs)
     return f"{len(runs)}: " + ", ".join(f"{count} {status}" for status, count in sorted(counts.items(), reverse=True))
 
 
 def _chosen(runs: Sequence[RunRecord], comparison: "Comparison | None") -> list[tuple[str, str]]:
     """Return what was chosen on which split, and which rates were not chosen at all."""
-    trained = [run for run in runs if not is_probe(run)]
+    trained = [run for run in runs if not run.probe]
     metrics = " or ".join(dict.fromkeys(in_words(run.task["metrics"][0]) for run in trained))
     tuned = set(_stages(comparison)) if comparison is not None and comparison.fair.learning_rates > 1 else set()
     given = [run for run in trained if run.key not in tuned]
@@ -89,7 +88,7 @@ def _chosen(runs: Sequence[RunRecord], comparison: "Comparison | None") -> list[
         seeds = comparison.fair.tuning_seeds
         over = f"the median over {seeds} tuning seeds" if seeds > 1 else "the score at one tuning seed"
         on_validation.append(f"each candidate's learning rates, by {over}")
-    probes = [run for run in runs if is_probe(run)]
+    probes = [run for run in runs if run.probe]
     folds = {bool(run.probe.get("folds")) for run in probes}
     on_validation += ["the probe's pooling" + (" and strength" if False in folds else "")] if probes else []
     others = f" of {len(given)} runs" if tuned else ""
@@ -106,7 +105,7 @@ def _seeds(runs: Sequence[RunRecord], comparison: "Comparison | None") -> str:
     """Return the seeds by number, of each stage where there are stages."""
     stages, seeds = _stages(comparison), dict[str, set[int]]()
     for run in runs:
-        if "seed" in run.spec and not is_probe(run):
+        if "seed" in run.spec and not run.probe:
             seeds.setdefault(stages.get(run.key, "other runs" if stages else ""), set()).add(int(run.spec["seed"]))
     told = {name: ", ".join(map(str, sorted(own))) for name, own in seeds.items()}
     return "; ".join(f"{name} {numbers}".strip() for name, numbers in told.items())
@@ -122,9 +121,9 @@ def _model(run: RunRecord) -> str:
 
 
 def _data(run: RunRecord) -> str:
-    found = run.identity.get("task", "").partition(" ")[0]
     rows = ", ".join(f"{count:,} {split}" for split, count in run.task.get("rows", {}).items())
-    return f"{Path(str(run.task.get('name'))).name}, rows {found[:_DIGITS] or UNKNOWN}" + (f" ({rows})" if rows else "")
+    told = f"{Path(str(run.task.get('name'))).name}, rows {data_of(run.identity)[:_DIGITS] or UNKNOWN}"
+    return f"{told} ({rows})" if rows else told
 
 
 def _told(read: Callable[[dict[str, Any], RunRecord], str]) -> Callable[[RunRecord], str]:
@@ -185,16 +184,12 @@ def _memory(run: RunRecord) -> str:
 
 def _versions(run: RunRecord) -> str:
     told = {name: value for name, value in run.versions.items() if name != "commit"}
-    return ", ".join(f"{'Python' if name == 'python' else name} {value}" for name, value in told.items()) or UNKNOWN
+    return list_versions({name.replace("python", "Python"): value for name, value in told.items()}) or UNKNOWN
 
 
 def _commit(run: RunRecord) -> str:
     known = "system" in run.hardware  # which is recorded since commits are
     return run.versions.get("commit") or ("none: not run from a git checkout" if known else UNKNOWN)
-
-
-def _of_method(run: RunRecord) -> str:
-    return ", ".join(f"{name} {value}" for name, value in own_identity(run.identity).items())
 
 
 _RATES = {"learning rates": "learning_rate", "learning rates of the head": "head_learning_rate"}
@@ -216,6 +211,6 @@ _OF_MACHINE: dict[str, Callable[[RunRecord], str]] = {
     "memory of the machine": _memory,
     "operating system": lambda run: str(run.hardware.get("system", UNKNOWN)),
     "versions": _versions,
-    "versions of single methods": _of_method,
+    "versions of single methods": lambda run: list_versions(own_identity(run.identity)),
     "commit of vxlab": _commit,
 }

@@ -1,6 +1,7 @@
 """Sentences about how runs were computed, from their records."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from vxlab.experiments.provenance.mixed_runs import UNKNOWN, device_of
@@ -19,7 +20,7 @@ def computed_sentence(records: Iterable[RunRecord]) -> str:
         records: of the runs that the figure shows.
     """
     runs = distinct(records)
-    trained = [run for run in runs if not is_probe(run)]
+    trained = [run for run in runs if not run.probe]
     precision, device = agree([precision_of(run) for run in trained or runs]), agree([device_of(run) for run in runs])
     on_cpu = [run for run in runs if device_of(run) == "CPU"]
     threads = agree([str(run.hardware.get("threads", UNKNOWN)) for run in on_cpu])
@@ -34,7 +35,7 @@ def training_sentence(record: RunRecord) -> str:
     Args:
         record: of any run that ended.
     """
-    if is_probe(record):
+    if record.probe:
         fitted = f"features read and fitted in {record.train_seconds:,.0f} s, without epochs"
         return f"**probe**: {fitted}; {choice_in_words(record)}."
     device = device_of(record)
@@ -60,11 +61,6 @@ def precision_of(record: RunRecord) -> str:
     return f"products in {told['autocast']} by autocast, weights in {kept}" if told["autocast"] else kept
 
 
-def is_probe(record: RunRecord) -> bool:
-    """Say whether a run took no gradient steps."""
-    return str(record.spec["method"]["name"]) == "probe"
-
-
 def distinct(records: Iterable[RunRecord]) -> list[RunRecord]:
     """Return each run once, in the order in which they come."""
     return list({run.key: run for run in records}.values())
@@ -72,14 +68,11 @@ def distinct(records: Iterable[RunRecord]) -> list[RunRecord]:
 
 def agree(values: Sequence[str]) -> str:
     """Return the one value, or each with its number of runs, the most frequent first."""
-    counts: dict[str, int] = {}
-    for value in filter(None, values):  # what a method does not have is no difference
-        counts[value] = counts.get(value, 0) + 1
+    counts = Counter(filter(None, values))  # what a method does not have is no difference
     if len(counts) < 2:
         return next(iter(counts), "")
-    ordered = sorted(counts.items(), key=lambda item: -item[1])
-    told = [f"{value} ({number_of(count, 'run')})" for value, count in ordered[:MOST]]
-    more = [f"{len(ordered) - MOST} other values"] if len(ordered) > MOST else []
+    told = [f"{value} ({number_of(count, 'run')})" for value, count in counts.most_common(MOST)]
+    more = [f"{len(counts) - MOST} other values"] if len(counts) > MOST else []
     return "; ".join([*told, *more])
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.models.load import load_tokenizer
+from vxlab.experiments.models.load import encode_texts, load_tokenizer
 
 BATCH = 16
 
@@ -43,20 +43,11 @@ def layer_inputs(
     for start in range(0, len(texts), BATCH):
         if found >= tokens:
             break
-        batch = _tokenised(tokenizer, texts[start : start + BATCH], max_length)
+        batch = encode_texts(tokenizer, texts[start : start + BATCH], max_length)
         for layer, seen in _seen(model, batch, layers).items():
             gathered[layer].append(seen)
         found += int(batch["attention_mask"].sum())
     return {layer: torch.cat(seen)[:tokens].double() for layer, seen in gathered.items()}
-
-
-def _tokenised(tokenizer: Any, texts: Sequence[Any], max_length: int) -> Mapping[str, Tensor]:
-    pairs = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-    columns = [list(column) for column in zip(*pairs, strict=True)]
-    batch: Mapping[str, Tensor] = tokenizer(
-        *columns, truncation=True, max_length=max_length, padding=True, return_tensors="pt"
-    )
-    return batch
 
 
 def _seen(model: nn.Module, batch: Mapping[str, Tensor], layers: Sequence[str]) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.lease import lease_run
 from vxlab.experiments.runs.listener import Listener, Stopped, require_listener, waiting
 from vxlab.experiments.runs.probe import fit_probe
-from vxlab.experiments.runs.recorder import best_epoch, keep_predictions, record_run, validation_rows
+from vxlab.experiments.runs.recorder import best_epoch, keep_predictions, record_run, score_rows, validation_rows
 from vxlab.experiments.runs.train_or_take import prepare_store, settle_training
 from vxlab.experiments.runs.trainer import AdapterTrainer, Watch, training_arguments, usable_checkpoint
 from vxlab.experiments.scoring.metrics import compute
@@ -108,7 +108,9 @@ def settle_job(job: Job, results: Store, train: Callable[[], RunRecord], listene
                 results.finish(record, owner)
     except Stopped:
         raise VxlabError(f"run {job.key[:12]} was stopped here; the process that trains it goes on") from None
-    return _required(results.record(job.key), job)
+    if (kept := results.record(job.key)) is None:
+        raise VxlabError(f"run {job.key[:12]} was taken out of the store while it ran; run it again")
+    return kept
 
 
 @hardware.by_the_spec_alone()
@@ -157,7 +159,9 @@ def _train(job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer
     if watch.status == "finished":
         metrics += _test_rows(trainer, materials.splits(job.spec), task, folder)
     peak = hardware.peak_memory(job.device) - held
-    record = record_run(job, folder, task, trainer, watch, metrics, train_seconds, peak)
+    record = record_run(
+        job, folder, task, trainer, watch, metrics=metrics, train_seconds=train_seconds, peak_memory=peak
+    )
     if trainer.is_world_process_zero() and watch.status != "stopped":
         record.save()
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -191,12 +195,6 @@ def _one_of_many(job: Job, results: Store, materials: Materials, progress: bool)
     return record
 
 
-def _required(record: RunRecord | None, job: Job) -> RunRecord:
-    if record is None:
-        raise VxlabError(f"run {job.key[:12]} was taken out of the store while it ran; run it again")
-    return record
-
-
 def _trainer(job: Job, folder: Path, materials: Materials, watch: Watch) -> AdapterTrainer:
     spec, task = job.spec, materials.task(job.spec)
     splits = materials.splits(spec)
@@ -222,8 +220,7 @@ def _test_rows(
         output = trainer.predict(splits[name], metric_key_prefix=name)
         order = np.argsort(splits[name]["row"])
         predictions[name] = output.predictions[order], output.label_ids[order]
-        for metric in (*task.metrics, "loss"):
-            rows.append({"epoch": epoch, "split": name, "metric": metric, "value": output.metrics[f"{name}_{metric}"]})
+        rows += score_rows(epoch, name, {each: output.metrics[f"{name}_{each}"] for each in (*task.metrics, "loss")})
     if trainer.is_world_process_zero():
         keep_predictions(folder, task, predictions)
     return rows

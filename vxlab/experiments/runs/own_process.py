@@ -4,8 +4,6 @@ A thread would share torch's random state with whatever runs beside it, and then
 it would also share Python's lock with the widgets that show it.
 """
 
-import signal
-import threading
 import time
 from collections.abc import Mapping
 from multiprocessing import get_context
@@ -19,7 +17,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.engines.base import Outcome, attempt
 from vxlab.experiments.engines.failures import death
 from vxlab.experiments.engines.processes import born_with
-from vxlab.experiments.engines.worker import end_with_the_driver
+from vxlab.experiments.engines.worker import begin
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.listener import Listener
@@ -91,9 +89,7 @@ def _listened(pipe: Connection, listener: Listener) -> Outcome | None:
 
 def _train(pipe: Connection, job: Job, folder: str, threads: int) -> None:
     """Train in the process, and send how it ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_the_driver, daemon=True).start()
-    torch.set_num_threads(threads)
+    begin(threads)
     pipe.send(("ended", attempt(job.key, _trained, (job, Path(folder), _Teller(pipe)))))
 
 

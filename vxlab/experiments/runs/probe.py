@@ -19,7 +19,7 @@ from vxlab.experiments.record import ADAPTER_FOLDER, RunRecord
 from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.linear_probe import Linear, Strength, best_strength, cross_validate, fit, strengths
 from vxlab.experiments.runs.probe_features import available_poolings, features_of
-from vxlab.experiments.runs.recorder import keep_predictions, make_record
+from vxlab.experiments.runs.recorder import keep_predictions, make_record, score_rows
 from vxlab.experiments.scoring.metrics import compute
 from vxlab.experiments.tasks.task import Task
 from vxlab.progress import progress_bar
@@ -126,7 +126,7 @@ def _rows(task: Task, logits: dict[str, NDArray[Any]], labels: dict[str, NDArray
     rows = []
     for split, predicted in logits.items():
         scores = compute(task.metrics, predicted, labels[split]) | {"loss": _loss(predicted, labels[split])}
-        rows += [{"epoch": _EPOCH, "split": split, "metric": name, "value": value} for name, value in scores.items()]
+        rows += score_rows(_EPOCH, split, scores)
     return rows
 
 

@@ -32,13 +32,16 @@ def best_epoch(trainer: AdapterTrainer) -> float | None:
 
 def validation_rows(trainer: AdapterTrainer, metrics: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return every validation so far as rows of a record."""
-    wanted = {f"eval_{name}": name for name in (*metrics, "loss")}
-    return [
-        {"epoch": _epoch(row["epoch"]), "split": "validation", "metric": name, "value": row[logged]}
-        for row in trainer.state.log_history
-        for logged, name in wanted.items()
-        if logged in row
-    ]
+    rows = []
+    for logged in trainer.state.log_history:
+        scores = {name: logged[f"eval_{name}"] for name in (*metrics, "loss") if f"eval_{name}" in logged}
+        rows += score_rows(_epoch(logged["epoch"]), "validation", scores)
+    return rows
+
+
+def score_rows(epoch: float | None, split: str, scores: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return scores by metric as rows of a record."""
+    return [{"epoch": epoch, "split": split, "metric": name, "value": value} for name, value in scores.items()]
 
 
 def keep_predictions(folder: Path, task: Task, predictions: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]) -> None:
@@ -59,16 +62,7 @@ def keep_predictions(folder: Path, task: Task, predictions: Mapping[str, tuple[N
         save_file(tensors, new)
 
 
-def record_run(
-    job: Job,
-    folder: Path,
-    task: Task,
-    trainer: AdapterTrainer,
-    watch: Watch,
-    metrics: list[dict[str, Any]],
-    train_seconds: float,
-    peak_memory: int,
-) -> RunRecord:
+def record_run(job: Job, folder: Path, task: Task, trainer: AdapterTrainer, watch: Watch, **measured: Any) -> RunRecord:
     """Save the adapter that the model holds now, and return the run's record.
 
     Args:
@@ -77,9 +71,7 @@ def record_run(
         task: its rows.
         trainer: after training, with the chosen checkpoint loaded.
         watch: that saw the training.
-        metrics: the record's rows of scores.
-        train_seconds: from the first step to the last.
-        peak_memory: in bytes.
+        measured: the record's ``metrics``, ``train_seconds`` and ``peak_memory``.
     """
     model = trainer.model
     if trainer.is_world_process_zero():
@@ -90,16 +82,14 @@ def record_run(
         folder,
         task,
         status=watch.status,
-        metrics=metrics,
         curve=[{name: row[name] for name in CURVE} for row in trainer.state.log_history if "loss" in row],
         best_epoch=None if watch.diverged else best_epoch(trainer),
         parameters=trainable_parameters(model)._asdict(),
         layers=len(attachment_of(model).layers),
         steps=trainer.state.global_step,
         step_seconds=watch.step_seconds,
-        train_seconds=train_seconds,
-        peak_memory=peak_memory,
         training=describe_training(trainer) | {"timed_steps": len(watch.step_times)},
+        **measured,
     )
 
 

@@ -1,5 +1,6 @@
 """What a finished run trained: the model, each layer's update, and how far it moved."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -228,17 +229,12 @@ def layer_updates(model: nn.Module) -> "pd.DataFrame":
 
     rows = []
     for name, layer in adapted_layers(model).items():
-        block, role = block_and_role(name)
-        trained = layer.trained_tensors() if isinstance(layer.family, VeRA) else {}
-        norms = {
-            column: float(trained[key].detach().norm()) if key in trained else float("nan")
-            for column, key in (("d_norm", "lambda_d"), ("b_norm", "lambda_b"))
-        }
         factors = layer.factors()
         finite = all(factor.isfinite().all() for factor in factors)  # not so after a run that diverged
-        relative = Update(*factors).relative_norm(layer.base_weight()) if finite else float("nan")
-        row = {"layer": name, "block": block, "role": role}
-        rows.append({**row, "relative_norm": relative, **norms})
+        relative = Update(*factors).relative_norm(layer.base_weight()) if finite else math.nan
+        trained = layer.trained_tensors() if isinstance(layer.family, VeRA) else {}
+        d, b = (float(trained[key].detach().norm()) if key in trained else math.nan for key in ("lambda_d", "lambda_b"))
+        rows.append((name, *block_and_role(name), relative, d, b))
     return pd.DataFrame(rows, columns=LAYER_COLUMNS)
 
 

@@ -38,11 +38,6 @@ def size(path: Path) -> int:
     return sum(size(each) for each in _listed(path))
 
 
-def foreign(folder: Path) -> list[str]:
-    """Return what lies in a folder that no run writes there, by its path from the folder."""
-    return sorted(str(path.relative_to(folder)) for path in _foreign(folder))
-
-
 def is_at_work(folder: Path) -> bool:
     """Say whether a process trains in a folder now."""
     lock = folder / LOCK
@@ -76,7 +71,7 @@ def require_deletable(folder: Path) -> None:
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise VxlabError(f"{folder} is a {'link' if folder.is_symlink() else 'file'} and no run's folder; it is left")
-    if found := foreign(folder):
+    if found := sorted(str(path.relative_to(folder)) for path in _foreign(folder)):
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         raise VxlabError(f"{folder} holds what no run writes: {found[0]}{more}; move it elsewhere first")
     if is_at_work(folder):
@@ -114,6 +109,7 @@ def delete_checkpoints(folder: Path) -> None:
 
 
 def _foreign(folder: Path) -> list[Path]:
+    """Return what lies in a folder that no run writes there."""
     found = []
     for path in _listed(folder):
         within = _WITHIN.get(path.name)

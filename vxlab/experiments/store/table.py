@@ -42,7 +42,7 @@ def frame(rows: Iterable[dict[str, Any]]) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    table = pd.DataFrame([_row(**row) for row in rows], columns=list(COLUMNS)).astype(COLUMNS)
+    table = pd.DataFrame(map(_row, rows), columns=list(COLUMNS)).astype(COLUMNS)
     return table.sort_values(ORDER, kind="stable", ignore_index=True)
 
 
@@ -89,32 +89,19 @@ def require_export(path: Path) -> Path:
     return path
 
 
-def _row(
-    *,
-    key: str,
-    status: str,
-    spec: dict[str, Any],
-    identity: dict[str, str],
-    attempts: int,
-    error: str | None,
-    at: float | None,
-    folder: Path,
-    record: RunRecord | None,
-) -> dict[str, Any]:
+def _row(run: dict[str, Any]) -> dict[str, Any]:
+    spec, identity, at, record = (run[name] for name in ("spec", "identity", "at", "record"))
     method = spec["method"]
     return {
-        "key": key,
-        "status": status,
+        **{name: run[name] for name in ("key", "status", "attempts", "error")},
         "method": method["name"],
         "label": method_label(method),
         "rank": rank_of(method),
         "targets": layers(method, spec["targets"]),
         "precision": identity.get("precision", spec["precision"]),
         **identity_columns(identity),
-        "attempts": attempts,
-        "error": error,
         "finished_at": at and datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="seconds"),
-        "folder": str(folder),
+        "folder": str(run["folder"]),
         **{name: spec[name] for name in _FROM_SPEC},
         **({} if record is None else _results(record)),
     }

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vxlab.adapters import METHODS
@@ -11,6 +11,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pareto import pareto_front
 from vxlab.experiments.method_names import family_name, method_label
 from vxlab.experiments.provenance.identities import (
+    list_versions,
     name_weights_and_data,
     own_identity,
     shared_identity,
@@ -198,7 +199,7 @@ def _plain_runs(table: "pd.DataFrame", results: Store) -> "pd.DataFrame":
     records = [record for record, keep in zip(found, known, strict=True) if keep]
     runs = table[known]
     labels = [_label(record.spec["method"]) for record in records]
-    own = [_in_a_row(own_identity(record.identity)) for record in records]
+    own = [list_versions(own_identity(record.identity)) for record in records]
     several = pd.Series(own, dtype=object).groupby(labels).transform("nunique") > 1
     labels = [f"{name}, {each}" if more else name for name, each, more in zip(labels, own, several, strict=True)]
     return runs.assign(
@@ -207,13 +208,9 @@ def _plain_runs(table: "pd.DataFrame", results: Store) -> "pd.DataFrame":
         label=labels,
         candidate=[f"{name}, {targets}" for name, targets in zip(labels, runs["targets"], strict=True)],
         protocol=[_protocol(record) for record in records],
-        computed_by=[_in_a_row(_computed_by(record)) for record in records],
+        computed_by=[list_versions(_computed_by(record)) for record in records],
         model_weights=[record.identity.get("model", "") for record in records],
     )
-
-
-def _in_a_row(versions: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in versions.items())
 
 
 def _label(settings: dict[str, Any]) -> str:
