@@ -12,13 +12,14 @@ import peft
 import stand_ins
 import torch
 from gpu_steps import DROPOUT_OFF
+from rounds import interleaved_seconds
 from torch import Tensor, nn
 from transformers import RobertaForSequenceClassification
 
 import vxlab
 from vxlab.adapters.core.family import Family
 from vxlab.adapters.families import lora_xs
-from vxlab.experiments.costs.step import interleaved_seconds, kernels, random_batch, training_step
+from vxlab.experiments.costs.step import kernels, random_batch, training_step
 
 LAYERS = 4
 

@@ -7,8 +7,8 @@ from statistics import median
 from typing import Any
 
 import torch
+from rounds import interleaved_seconds
 
-from vxlab.experiments.costs.step import interleaved_seconds
 from vxlab.experiments.hardware import describe_hardware, library_versions
 
 

@@ -14,12 +14,13 @@ import peers
 import peft
 import stand_ins
 import torch
+from rounds import interleaved_seconds
 from torch import nn
 from transformers import LlamaForSequenceClassification, RobertaForSequenceClassification
 
 import vxlab
 from vxlab.adapters.families import lora_xs
-from vxlab.experiments.costs.step import interleaved_seconds, kernels, peak_bytes, random_batch, training_step
+from vxlab.experiments.costs.step import kernels, peak_bytes, random_batch, training_step
 
 DROPOUT_OFF = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 LLAMA_LAYERS = 6

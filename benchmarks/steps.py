@@ -18,17 +18,16 @@ from typing import NamedTuple
 import peers
 import peft
 import torch
+from rounds import interleaved_seconds, ratio
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForSequenceClassification
 
 import vxlab
 from vxlab.experiments.costs.step import (
     forward_loss,
-    interleaved_seconds,
     kernels,
     peak_bytes,
     random_batch,
-    ratio,
     saved_activation_bytes,
     training_step,
 )

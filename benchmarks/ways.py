@@ -17,10 +17,10 @@ from typing import NamedTuple
 from unittest import mock
 
 import torch
+from rounds import interleaved_seconds
 
 from vxlab.adapters.core import operation
 from vxlab.adapters.core.cost_model import Plan, choose_route
-from vxlab.experiments.costs.step import interleaved_seconds
 from vxlab.experiments.hardware import describe_hardware, library_versions, resolve_device
 
 RESULTS = Path(__file__).parent / "results"

@@ -5,7 +5,6 @@ import pytest
 from places import ROOT
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks import hub as hub_data
 from vxlab.experiments.tasks.glue import GLUE_TASKS, glue_name, read_glue
 from vxlab.experiments.tasks.task import load_task
 
@@ -136,7 +135,7 @@ def test_the_hubs_copy_gives_the_same_splits(monkeypatch, name, columns):
         return datasets.DatasetDict({"train": split(40), **devs, "test": split(3, unlabelled=True)})
 
     monkeypatch.delenv("VXLAB_GLUE", raising=False)
-    monkeypatch.setattr(hub_data, "_load", load)
+    monkeypatch.setattr(datasets, "load_dataset", load)
     loaded = load_task(name)
     assert asked == [("nyu-mll/glue", name)]
     sizes = {split: len(rows) for split, rows in loaded.splits.items()}

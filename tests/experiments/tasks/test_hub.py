@@ -22,7 +22,7 @@ def _split(texts, labels, names=("bad", "good")):
 def hub(monkeypatch):
     """Stand in for the hub: data sets by path and configuration."""
     shelf = {}
-    monkeypatch.setattr(hub_data, "_load", lambda path, configuration: shelf[path, configuration])
+    monkeypatch.setattr(datasets, "load_dataset", lambda path, configuration: shelf[path, configuration])
     return shelf
 
 
@@ -83,7 +83,7 @@ def test_the_hubs_reason_is_passed_on_in_two_lines(monkeypatch, error):
     def refuse(path, configuration):
         raise error
 
-    monkeypatch.setattr(hub_data, "_load", refuse)
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
     with pytest.raises(
         VxlabError, match=rf"cannot read 'org/x' from the Hugging Face hub.*{error}\n.*folder="
     ) as caught:

@@ -34,16 +34,6 @@ class StepMemory(NamedTuple):
     """of everything together"""
 
 
-class Ratio(NamedTuple):
-    """A ratio of step times over interleaved rounds."""
-
-    median: float
-    low: float
-    """first quartile"""
-    high: float
-    """third quartile"""
-
-
 Step = Callable[[], None]
 
 
@@ -97,26 +87,6 @@ def forward_loss(model: nn.Module, batch: Mapping[str, Tensor], precision: str =
     return loss
 
 
-def interleaved_seconds(steps: Mapping[str, Step], rounds: int, warm_ups: int = 1) -> dict[str, list[float]]:
-    """Time steps in turn, so that a slow moment of the machine touches all alike.
-
-    Args:
-        steps: by name; each round runs every one, and every other round in reverse order.
-        rounds: timings of each.
-        warm_ups: untimed runs of each, first.
-
-    Returns:
-        Seconds by name, in round order.
-    """
-    for step in [step for step in steps.values() for _ in range(warm_ups)]:
-        step()
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for round_number in range(rounds):
-        for name in list(steps)[:: -1 if round_number % 2 else 1]:
-            seconds[name].append(time_call(steps[name]))
-    return seconds
-
-
 def time_call(step: Callable[[], object]) -> float:
     """Return the seconds that a call takes, from an idle GPU to one that is done; on a GPU, by its own clock."""
     if not torch.cuda.is_available():
@@ -144,13 +114,6 @@ def kernels(step: Step) -> tuple[int, float]:
         _synchronise()
     found = [event for event in profiled.profiler.kineto_results.events() if _is_kernel(event)]
     return len(found), sum(event.duration_ns() for event in found) / 1e9
-
-
-def ratio(ours: Iterable[float], theirs: Iterable[float]) -> Ratio:
-    """Return the median and quartiles of the rounds' ratios ours / theirs."""
-    ratios = torch.tensor(list(ours), dtype=torch.float64) / torch.tensor(list(theirs), dtype=torch.float64)
-    low, median, high = ratios.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
-    return Ratio(median, low, high)
 
 
 def saved_activation_bytes(model: nn.Module, forward: Callable[[], object]) -> int:

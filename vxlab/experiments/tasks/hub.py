@@ -27,22 +27,26 @@ def read_hub(name: str, columns: Columns) -> Reading:
         VxlabError: the hub cannot be reached, has no such data set, or the data set has no train split.
     """
     path, _, configuration = name.partition(":")
+    source = f"Hugging Face hub, {name}"
     found = hub_splits(path, configuration or None)
     usual = (name for name in ("label", "score") if name in found["train"].column_names)
     label = columns.label_column or next(usual, None)
     splits = {ours: hub_rows(found[theirs], f"{name} {theirs}") for theirs, ours in _SPLITS if theirs in found}
-    names = _class_names(found["train"], label) if columns.label_kind != "numbers" else ()
-    if names:
+    names = tuple(getattr(found["train"].features.get(label), "names", None) or ())
+    if names and columns.label_kind != "numbers":
         for rows in splits.values():
             rows.frame[label] = [_name(number, names) for number in rows.frame[label].tolist()]
-    return Reading(splits, columns, f"Hugging Face hub, {name}", labels=Labels(names) if names else None)
+        return Reading(splits, columns, source, labels=Labels(names))
+    return Reading(splits, columns, source)
 
 
 def hub_splits(path: str, configuration: str | None) -> Any:
     """Download a data set and return its DatasetDict, or raise a VxlabError that says why not and what to do."""
+    import datasets
+
     # A mistyped name, a lacking configuration, no network and a full disk arrive as these three families.
     try:
-        found = _load(path, configuration)
+        found = datasets.load_dataset(path, configuration)
     except (OSError, ValueError, RuntimeError) as error:
         raise VxlabError(
             f"cannot read {path!r} from the Hugging Face hub, and no local folder has that name: {first_line(error)}\n"
@@ -57,16 +61,6 @@ def hub_rows(split: Any, place: str) -> Rows:
     """Turn one split of a hub data set into numbered rows."""
     frame = split.to_pandas()
     return Rows(frame.set_axis(range(1, len(frame) + 1)), place)
-
-
-def _load(path: str, configuration: str | None) -> Any:
-    import datasets
-
-    return datasets.load_dataset(path, configuration)
-
-
-def _class_names(split: Any, label: str | None) -> tuple[str, ...]:
-    return tuple(getattr(split.features.get(label), "names", None) or ())
 
 
 def _name(number: Any, names: tuple[str, ...]) -> Any:
