@@ -11,7 +11,8 @@ from vxlab.analysis.matrices import ROUNDING, check_matrix, name_kind
 from vxlab.analysis.spectrum import energy
 from vxlab.checks import require_count
 from vxlab.errors import VxlabError
-from vxlab.spectra.weights import Triplets, column_signs
+from vxlab.spectra.decomposition import column_signs
+from vxlab.spectra.weights import Triplets
 
 
 class Update:

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,6 @@ _KINDS = {
     "unlisted": "ended runs that this store has no row of; another that shares its folder may have them",
     "checkpoints": "checkpoints of runs that have ended",
 }
-_NOTHING = "Nothing was deleted."
 
 
 def add_runs(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -126,7 +125,8 @@ def _show(arguments: argparse.Namespace, store: "Store") -> int:
     record, state = store.record(key), store.status([key])[key]
     told: dict[str, Any] = {str(name): value for name, value in row.items() if not pd.isna(value)}
     if record is not None:
-        told |= {"identity": record.identity, "spec": record.spec, "scores": _scores(record.metrics)}
+        scores = {f"{row['split']} {row['metric']}, epoch {row['epoch']:g}": row["value"] for row in record.metrics}
+        told |= {"identity": record.identity, "spec": record.spec, "scores": scores}
         told |= {"probe": record.probe} if record.probe else {}
         told |= {"data read": record.task, "hardware": record.hardware, "libraries": record.versions}
     for name, value in told.items():
@@ -199,8 +199,4 @@ def _end(yes: bool, count: int, size: int) -> None:
     elif yes:
         print(f"Deleted: {count}, {in_bytes(size)}.")
     else:
-        print(f"{count} would go, {in_bytes(size)}. {_NOTHING} Add --yes to delete them.")
-
-
-def _scores(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    return {f"{row['split']} {row['metric']}, epoch {row['epoch']:g}": row["value"] for row in metrics}
+        print(f"{count} would go, {in_bytes(size)}. Nothing was deleted. Add --yes to delete them.")

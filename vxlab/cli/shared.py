@@ -5,6 +5,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from typing import Any
 
 from vxlab.errors import VxlabError, VxlabWarning
 from vxlab.redact import redact
@@ -60,12 +61,10 @@ def plain_warnings() -> Iterator[None]:
     """Print what vxlab warns of as it prints its errors; a line of code would tell a user of the terminal nothing."""
     usual = warnings.formatwarning
 
-    def formatted(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
-    ) -> str:
+    def formatted(message: Warning | str, category: type[Warning], *where: Any, **line: Any) -> str:
         if issubclass(category, VxlabWarning):
             return f"vxlab: {redact(str(message))}\n"
-        return usual(message, category, filename, lineno, line)
+        return usual(message, category, *where, **line)
 
     warnings.formatwarning = formatted
     try:

@@ -12,9 +12,7 @@ from torch import Tensor
 from vxlab.checks import require_choice, require_count
 from vxlab.errors import VxlabError
 from vxlab.spectra.cache import entry_key, read_entry, say_once, write_entry
-from vxlab.spectra.decomposition import Slice, all_values, column_signs, decompose, in_threads
-
-__all__ = ["BANDS", "SubspaceWarning", "Triplets", "column_signs", "singular_triplets", "singular_values"]
+from vxlab.spectra.decomposition import Slice, all_values, decompose, in_threads
 
 BANDS = ("top", "middle", "bottom")
 BLOCK = 32

@@ -188,7 +188,8 @@ def _gradients(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
     left, right = (t.to(ctx.thin_dtype) for t in (kept if settings.factors is None else settings.factors(*kept)))
     right = _scaled(right, settings)
     thin_gy = gy.to(left.dtype)
-    gz: Any = thin_gy @ left if _gz_needed(chosen, x_needed, right_needed) else None
+    gz_needed = (right_needed and not chosen.whole_gradient) or (x_needed and not chosen.fold_backward)
+    gz: Any = thin_gy @ left if gz_needed else None
     gx = _input_gradient(gy, gz, weight.to(gy.dtype), left, right, mask, chosen) if x_needed else None
     gW: Any = gy.T @ rows if weight_needed else None
     thin_x: Any = None if rows is None else _masked(rows, mask).to(left.dtype)
@@ -210,10 +211,6 @@ def _gradients(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
         None,
         *(None for _ in kept),
     )
-
-
-def _gz_needed(chosen: Plan, x_needed: bool, right_needed: bool) -> bool:
-    return (right_needed and not chosen.whole_gradient) or (x_needed and not chosen.fold_backward)
 
 
 def _input_gradient(

@@ -89,7 +89,8 @@ class _Walk:
             return
         self._seen.add(id(function))
         inner = inspect.unwrap(function)
-        if _is_written_by_dataclasses(getattr(inner, "__code__", function.__code__)):
+        code = getattr(inner, "__code__", function.__code__)
+        if code.co_filename == "<string>" and code.co_name in _WRITTEN_BY_DATACLASSES:
             return
         if inner is not function:  # a decorator's: what it is matters, and what it wraps
             self.parts.add(f"{function.__qualname__} around {inner.__qualname__}")
@@ -160,10 +161,6 @@ def _plain(value: object) -> str | None:
         return json.dumps(value, sort_keys=True)
     except (TypeError, ValueError, RecursionError):
         return None
-
-
-def _is_written_by_dataclasses(code: CodeType) -> bool:
-    return code.co_filename == "<string>" and code.co_name in _WRITTEN_BY_DATACLASSES
 
 
 def _is_dunder(name: str) -> bool:

@@ -50,10 +50,7 @@ def why_not_plain(module: nn.Module) -> str:
     if added:
         return f"it holds {added[0]!r} beside its weight and bias, which an adapter in its place would lose; remove it"
     # What accelerate puts on a layer to move its input is on the block too; what it loads weights by is not.
-    if "forward" in vars(module) and not _only_moves_input(vars(module).get("_hf_hook")):
+    hook = vars(module).get("_hf_hook")
+    if "forward" in vars(module) and (hook is None or getattr(hook, "offload", True)):
         return "its forward was replaced on this one layer (by offloading, for example); take that off first"
     return ""
-
-
-def _only_moves_input(hook: object) -> bool:
-    return hook is not None and not getattr(hook, "offload", True)

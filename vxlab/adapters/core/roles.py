@@ -42,7 +42,6 @@ _TAILS = {
     "fused-gate-up": ("gate_up_proj", "mlp.weights_in"),  # weights_in: DINOv2's SwiGLU before transformers 5.23
 }
 _ROLE_OF_TAIL = {tail: role for role, tails in _TAILS.items() for tail in tails}
-_LONGEST_TAIL = max(tail.count(".") + 1 for tail in _ROLE_OF_TAIL)
 
 
 def role_of(name: str) -> str | None:
@@ -63,9 +62,6 @@ def role_of(name: str) -> str | None:
     >>> role_of("pooler.dense") is None
     True
     """
-    parts = name.split(".")
-    for length in range(min(_LONGEST_TAIL, len(parts)), 0, -1):  # the longest first: attention.output.dense is no MLP
-        role = _ROLE_OF_TAIL.get(".".join(parts[-length:]))
-        if role:
-            return role
-    return None
+    parts = name.split(".")  # the longest end first: attention.output.dense is no MLP
+    tails = (".".join(parts[start:]) for start in range(len(parts)))
+    return next((_ROLE_OF_TAIL[tail] for tail in tails if tail in _ROLE_OF_TAIL), None)

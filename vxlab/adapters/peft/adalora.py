@@ -27,14 +27,10 @@ def _add_penalty(model: nn.Module, _: Any, output: Any) -> None:
     if model.training and isinstance(getattr(output, "loss", None), Tensor):
         config: Any = model.peft_config
         (weight,) = {each.orth_reg_weight for each in config.values()}
-        factors = [_wide(name, p) for name, p in model.named_parameters() if ".lora_A." in name or ".lora_B." in name]
+        own = [(name, p) for name, p in model.named_parameters() if ".lora_A." in name or ".lora_B." in name]
+        factors = [p if ".lora_A." in name else p.T for name, p in own]  # A is (r, in), B (out, r)
         penalties = [torch.linalg.norm(P @ P.T - torch.eye(len(P), device=P.device, dtype=P.dtype)) for P in factors]
         output.loss = output.loss + weight * torch.stack(penalties).mean()
-
-
-def _wide(name: str, factor: Tensor) -> Tensor:
-    """Return A ``(r, in)`` as it is and B ``(out, r)`` transposed."""
-    return factor if ".lora_A." in name else factor.T
 
 
 @dataclass(frozen=True)

@@ -43,18 +43,14 @@ def export_figure(figure: go.Figure, name: str, kind: Literal["png", "svg"]) -> 
     """
     path = _new(name, kind)
     image = draw_image(figure.to_dict(), kind, _WIDTH, _SCALE)
-    _write(path, image)
+    try:
+        with write_whole(path) as new:
+            new.write_bytes(image)
+    except OSError as error:
+        raise VxlabError(f"path={str(path)!r} cannot be written: {error.strerror or error}") from error
     return path
 
 
 def _new(name: str, suffix: str) -> Path:
     slug = re.sub(r"[^\w.=-]+", "-", name).strip("-")
     return reports_folder() / "exports" / f"{slug}-{datetime.now():%Y%m%d-%H%M%S}.{suffix}"
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        with write_whole(path) as new:
-            new.write_bytes(content)
-    except OSError as error:
-        raise VxlabError(f"path={str(path)!r} cannot be written: {error.strerror or error}") from error

@@ -52,7 +52,8 @@ def execute_notebook(source: Path, parameters: Mapping[str, object], reports: Pa
                 **lines.hooks(),
             )
         except papermill.PapermillExecutionError as error:
-            return lines.notebook, f"{lines.where()}: {redact(_one_line(error.ename, error.evalue))}"
+            message = ": ".join(filter(None, [error.ename, error.evalue.strip().partition("\n")[0]]))
+            return lines.notebook, f"{lines.where()}: {redact(message)}"
         except DeadKernelError:
             return lines.notebook, f"{lines.where()}: the kernel died, most often for want of memory"
         except RuntimeError as error:
@@ -61,11 +62,6 @@ def execute_notebook(source: Path, parameters: Mapping[str, object], reports: Pa
             words = last_line(log.read_text(errors="replace")) or error
             raise VxlabError(redact(f"the kernel of {source.name} did not start: {words}")) from error
     return executed, ""
-
-
-def _one_line(kind: str, message: str) -> str:
-    first = message.strip().partition("\n")[0]
-    return f"{kind}: {first}" if first else kind
 
 
 @contextmanager

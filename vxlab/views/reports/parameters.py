@@ -61,7 +61,8 @@ def read(notebook: Path) -> dict[str, Parameter]:
         statements = ast.parse(source).body
     except SyntaxError as error:
         raise VxlabError(f"{notebook.name}: line {error.lineno} of the parameters cell is no Python: {error}") from None
-    comments = _comments(source)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
     found = (_parameter(statement, comments, notebook.name) for statement in statements)
     return {parameter.name: parameter for parameter in found if parameter}
 
@@ -203,11 +204,6 @@ def _tagged_source(notebook: Path) -> str:
         if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
             return str(cell.source)
     raise VxlabError(f"{notebook} has no code cell tagged 'parameters'; tag the cell that sets its parameters")
-
-
-def _comments(source: str) -> dict[int, str]:
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
 
 
 def _parameter(statement: ast.stmt, comments: Mapping[int, str], notebook: str) -> Parameter | None:

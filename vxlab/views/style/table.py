@@ -49,15 +49,13 @@ def _style(table: "pd.DataFrame", columns: Mapping[str, Heading] | None, precisi
     chosen = {name: (each, None) if isinstance(each, str) else each for name, each in (columns or {}).items()}
     require_known(chosen, table.columns, "columns: the table has no column", "it has")
     shown = escape_all(table[list(chosen)] if chosen else table)
-    formats: dict[Any, Any] = {escape(name): _formatter(form) for name, (_, form) in chosen.items() if form}
+    formats: dict[Any, Any] = {
+        escape(name): f"{{:{form}}}" if isinstance(form, str) else form for name, (_, form) in chosen.items() if form
+    }
     styler = _align(shown).format(formats or None, precision=precision, na_rep=missing)
     if chosen:
         styler.relabel_index([escape(heading) for heading, _ in chosen.values()], axis="columns")
     return styler if any(table.index.names) else styler.hide(axis="index")
-
-
-def _formatter(form: str | Callable[[Any], str]) -> str | Callable[[Any], str]:
-    return f"{{:{form}}}" if isinstance(form, str) else form
 
 
 def _align(table: "pd.DataFrame") -> "Styler":
