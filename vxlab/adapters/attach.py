@@ -13,10 +13,11 @@ from vxlab.adapters.placement.attached import (
     Attachment,
     adapted_layers,
     attachment_of,
+    buffer_print,
     find_attachment,
+    persistent_buffers,
     require_unattached,
 )
-from vxlab.adapters.placement.buffers import buffer_print, persistent_buffers
 from vxlab.adapters.placement.bypass import guard_calls, lift_guards
 from vxlab.adapters.placement.targets import head_parameters, resolve_targets
 from vxlab.adapters.placement.wrappers import bare, require_before_sharing_out

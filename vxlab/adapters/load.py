@@ -24,9 +24,9 @@ from vxlab.adapters.placement.attached import (
     attachment_of,
     base_parameters,
     own_buffers,
+    select_unmoved,
     stored_bases,
 )
-from vxlab.adapters.placement.buffers import select_unmoved
 from vxlab.adapters.placement.wrappers import bare, require_before_sharing_out
 from vxlab.adapters.saving.adapter_files import (
     CHECKSUM,

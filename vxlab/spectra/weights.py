@@ -69,7 +69,7 @@ def singular_triplets(weights: Mapping[str, Tensor], rank: int, band: str = "top
     blocks = {layer: min(n, -(-rank // BLOCK) * BLOCK) for layer, n in sizes.items()}
 
     def compute(layers: Sequence[str]) -> list[dict[str, Tensor]]:
-        _require_directions({layer: weights[layer] for layer in layers})
+        _require_sound({layer: weights[layer] for layer in layers}, directions=True)
         keeps = [_place(sizes[layer], blocks[layer], band) for layer in layers]
         return [found._asdict() for found in decompose([weights[layer] for layer in layers], keeps)]
 
@@ -101,7 +101,7 @@ def singular_values(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
 
     def compute(layers: Sequence[str]) -> list[dict[str, Tensor]]:
-        _largest_entries({layer: weights[layer] for layer in layers})
+        _require_sound({layer: weights[layer] for layer in layers})
         return [{"values": values} for values in all_values([weights[layer] for layer in layers])]
 
     _require_matrices(weights)
@@ -159,25 +159,19 @@ def _require_matrices(weights: Mapping[str, Tensor]) -> None:
             raise VxlabError(f"the weight of `{layer}` is on the meta device, without values; load the weights first")
 
 
-def _largest_entries(weights: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return each weight's largest magnitude; raise where it is NaN or infinite."""
+def _require_sound(weights: Mapping[str, Tensor], *, directions: bool = False) -> None:
+    """Raise where a weight holds NaN or infinite values, or, where its directions are wanted, is zero throughout."""
 
     def largest_of(weight: Tensor) -> float:
         values = weight.detach() if weight.element_size() > 1 else weight.detach().float()  # float8 has no aminmax
         return float(torch.stack(values.aminmax()).abs().max())
 
-    largest = in_threads(largest_of, [*weights.values()])
-    for layer, value in zip(weights, largest, strict=True):
-        if not math.isfinite(value):
+    for layer, largest in zip(weights, in_threads(largest_of, [*weights.values()]), strict=True):
+        if not math.isfinite(largest):
             raise VxlabError(
                 f"the weight of `{layer}` holds NaN or infinite values, so it has no SVD; load sound weights"
             )
-    return dict(zip(weights, largest, strict=True))
-
-
-def _require_directions(weights: Mapping[str, Tensor]) -> None:
-    for layer, largest in _largest_entries(weights).items():
-        if not largest:
+        if directions and not largest:
             raise VxlabError(
                 f"the weight of `{layer}` is zero throughout, so none of its directions is singled out; load trained "
                 "weights, or leave the layer out of the targets"

@@ -1,14 +1,14 @@
 """What is on a model: its method, the adapted layers, and whose its parameters and buffers are."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from vxlab.adapters.core.family import Method
+from vxlab.adapters.core.fingerprint import weights_fingerprint
 from vxlab.adapters.core.layer import AdaptedLinear
-from vxlab.adapters.placement.buffers import buffer_print, persistent_buffers, select_unmoved
 from vxlab.adapters.placement.targets import head_parameters
 from vxlab.adapters.placement.wrappers import bare
 from vxlab.errors import VxlabError
@@ -96,6 +96,16 @@ def stored_bases(model: nn.Module) -> dict[str, Tensor]:
     return {f"{name}.{key}": basis for name, layer in own.items() for key, basis in layer.frozen_tensors().items()}
 
 
+def persistent_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """Return the buffers that a model's state dict has, by dotted name, in the model's order."""
+    found = {}
+    for prefix, module in model.named_modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if name not in module._non_persistent_buffers_set:
+                found[f"{prefix}.{name}".lstrip(".")] = buffer
+    return found
+
+
 def own_buffers(model: nn.Module) -> dict[str, Tensor]:
     """Return the persistent buffers of the bare model, with adapters on it or without."""
     buffers, attachment = persistent_buffers(bare(model)), find_attachment(model)
@@ -107,6 +117,16 @@ def base_buffers(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]
     before, buffers = attachment_of(model).buffers, own_buffers(model)
     moved = {name: buffer for name, buffer in buffers.items() if buffer_print(buffer) != before[name]}
     return moved, select_unmoved(buffers, moved)
+
+
+def buffer_print(buffer: Tensor) -> str:
+    """Return a fingerprint of one buffer, by which to tell later whether it moved."""
+    return "meta" if buffer.is_meta else weights_fingerprint({"": buffer})
+
+
+def select_unmoved(buffers: Mapping[str, Tensor], moved: Container[str]) -> dict[str, Tensor]:
+    """Return the floating-point buffers outside ``moved``: counters and indices decide no number unless they move."""
+    return {name: each for name, each in buffers.items() if name not in moved and each.is_floating_point()}
 
 
 def find_attachment(model: nn.Module) -> Attachment | None:

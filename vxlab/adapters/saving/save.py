@@ -17,9 +17,9 @@ from vxlab.adapters.placement.attached import (
     attachment_of,
     base_buffers,
     base_parameters,
+    persistent_buffers,
     stored_bases,
 )
-from vxlab.adapters.placement.buffers import persistent_buffers
 from vxlab.adapters.saving.adapter_files import FORMAT, write_adapter
 from vxlab.checks import settle
 from vxlab.errors import VxlabError
