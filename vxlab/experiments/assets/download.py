@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +57,6 @@ def _run_pip(package: Package, scratch: Path, title: str) -> None:
     wanted.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", encoding="utf-8")
     command = [sys.executable, *_PIP, "-d", str(scratch), "-r", str(wanted)]
     size = -(-package.bytes // _MB)
-    with _started(command, scratch) as process, progress_bar(size, title, "MB") as bar:
-        lines = list(_follow(process.stdout or (), bar))
-        if process.wait() == 0:
-            # A file from a local folder or from pip's own cache reports no progress.
-            bar.update(size - bar.n)
-    if process.returncode:
-        raise _pip_failed(package, lines)
-
-
-@contextmanager
-def _started(command: list[str], scratch: Path) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -79,9 +67,15 @@ def _started(command: list[str], scratch: Path) -> Iterator[subprocess.Popen[str
         env={**os.environ, "TMPDIR": str(scratch)},
     ) as process:
         try:
-            yield process
+            with progress_bar(size, title, "MB") as bar:
+                lines = list(_follow(process.stdout or (), bar))
+                if process.wait() == 0:
+                    # A file from a local folder or from pip's own cache reports no progress.
+                    bar.update(size - bar.n)
         finally:
             process.kill()  # an interrupted fetch must not leave pip downloading; a finished pip does not mind
+    if process.returncode:
+        raise _pip_failed(package, lines)
 
 
 def _follow(lines: Iterable[str], bar: Any) -> Iterator[str]:

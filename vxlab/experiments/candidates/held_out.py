@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from vxlab.experiments.older_records import knows_units
-from vxlab.experiments.scoring.significance import Array, trivial_name
+from vxlab.experiments.scoring.formulas import Array
+from vxlab.experiments.scoring.significance import trivial_name
 from vxlab.words import number_of
 
 if TYPE_CHECKING:

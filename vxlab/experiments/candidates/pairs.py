@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pareto import matched_pairs
+from vxlab.experiments.scoring.formulas import Array
 from vxlab.experiments.scoring.metrics import in_words
-from vxlab.experiments.scoring.significance import LEVEL, Array, Difference, compare_all, holm
+from vxlab.experiments.scoring.significance import LEVEL, Difference, compare_all, holm
 from vxlab.words import nearest, write_number
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vxlab.experiments.scoring.significance import LEVEL, Array, Runs, compare_all, holm
+from vxlab.experiments.scoring.formulas import Array
+from vxlab.experiments.scoring.significance import LEVEL, Runs, compare_all, holm
 
 _TRIVIAL = "the trivial answer\0"  # no candidate's name
 _RAISED_BY_GUESSING = ("f1", "f1_macro")

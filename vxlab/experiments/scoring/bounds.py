@@ -1,16 +1,12 @@
 """Intervals of scores whose error rate is all that is uncertain: accuracies, and perfect scores."""
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vxlab.experiments.scoring.formulas import OF_COUNTS
+from vxlab.experiments.scoring.formulas import OF_COUNTS, Array
 from vxlab.experiments.scoring.jackknife import wobbles
 from vxlab.experiments.scoring.unit_statistics import Units
-
-Array = NDArray[Any]
 
 
 def of_accuracy(right: Array, units: Units, level: float) -> tuple[float, float]:

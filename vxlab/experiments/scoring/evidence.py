@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vxlab.experiments.scoring.formulas import Array
 from vxlab.words import write_number
 
-Array = NDArray[Any]
 Tails = Callable[[float], tuple[float, float]]
 """Of a bound: the one-sided p-values of "the quantity is at most the bound" and of "it is at least the bound"."""
 

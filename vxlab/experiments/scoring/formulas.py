@@ -87,3 +87,4 @@ OF_COUNTS: dict[str, Callable[[Array], Array]] = {
 }
 """(..., classes, classes) counts of (true, predicted) to (...) scores"""
 OF_VALUES: dict[str, Callable[[Array, Array], float]] = {"pearson": _pearson, "spearman": _spearman}
+METRICS = (*OF_COUNTS, *OF_VALUES)

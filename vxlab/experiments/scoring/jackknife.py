@@ -1,15 +1,11 @@
 """How far a score moves with other test items, unit by unit: the jackknife's pseudo-values, or resamples."""
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vxlab.experiments.scoring.formulas import OF_COUNTS, counts
+from vxlab.experiments.scoring.formulas import OF_COUNTS, Array, counts
 from vxlab.experiments.scoring.unit_statistics import Units
-
-Array = NDArray[Any]
 
 _AT_ONCE = 2**21  # numbers in a stack of counts
 

@@ -3,24 +3,20 @@
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vxlab.checks import require_known
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.bounds import of_accuracy, of_perfect, tail
-from vxlab.experiments.scoring.formulas import OF_COUNTS, OF_VALUES, number_values, pearson_of_ranks, score_metric
+from vxlab.experiments.scoring.formulas import METRICS, OF_COUNTS, Array, number_values, pearson_of_ranks, score_metric
 from vxlab.experiments.scoring.unit_statistics import units_of
-from vxlab.words import nearest
 
 if TYPE_CHECKING:
     from vxlab.experiments.tasks.task import Task
 
-Array = NDArray[Any]
-
 RESAMPLES = 1000
-_METRICS = (*OF_COUNTS, *OF_VALUES)
 _ROUNDING = 1e-9  # resamples that differ by less score alike
 _BOOTSTRAP_SEED = 0  # an interval is a property of the predictions: the same ones give the same interval
 
@@ -179,8 +175,7 @@ def prepare(name: str, predictions: Array, labels: Array) -> tuple[Array, Array]
     Raises:
         VxlabError: as :func:`compute`.
     """
-    if name not in _METRICS:
-        raise VxlabError(f"unknown metric {name!r}{nearest(name, _METRICS)}")
+    require_known([name], METRICS, "unknown metric")
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     if len(labels) == 0 or len(predictions) != len(labels):
         raise VxlabError(

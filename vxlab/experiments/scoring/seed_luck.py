@@ -1,12 +1,11 @@
 """How much the luck of a training seed moves a score: few seeds each, pooled over the candidates."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from vxlab.experiments.scoring.formulas import Array
 
 _UNSTEADY = 0.01  # the chance that a pool of equal variances wrongly loses its largest
 

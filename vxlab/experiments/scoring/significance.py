@@ -6,16 +6,15 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.evidence import Evidence, from_error
+from vxlab.experiments.scoring.formulas import Array
 from vxlab.experiments.scoring.jackknife import wobbles
 from vxlab.experiments.scoring.metrics import RESAMPLES, compute, prepare, resample
 from vxlab.experiments.scoring.seed_luck import Luck, seed_luck
 from vxlab.experiments.scoring.unit_statistics import Units, units_of
 
-Array = NDArray[Any]
 Runs = Mapping[int, Array]
 """a candidate's runs: seed to predictions, (items, classes) logits or (items,) answers"""
 

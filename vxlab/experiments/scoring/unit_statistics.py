@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vxlab.errors import VxlabError
-
-Array = NDArray[Any]
+from vxlab.experiments.scoring.formulas import Array
 
 
 @dataclass(frozen=True)

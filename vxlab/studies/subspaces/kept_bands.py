@@ -9,8 +9,8 @@ import numpy as np
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.evidence import Evidence, from_draws
+from vxlab.experiments.scoring.formulas import Array
 from vxlab.experiments.scoring.metrics import compute, interval, resample
-from vxlab.experiments.scoring.significance import Array
 from vxlab.experiments.scoring.unit_statistics import units_of
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
 
