@@ -28,13 +28,7 @@ from vxlab.adapters.placement.attached import (
     stored_bases,
 )
 from vxlab.adapters.placement.wrappers import bare, require_before_sharing_out
-from vxlab.adapters.saving.adapter_files import (
-    CHECKSUM,
-    SETTINGS_FILE,
-    TENSORS_FILE,
-    read_settings,
-    read_tensors,
-)
+from vxlab.adapters.saving.adapter_files import CHECKSUM, SETTINGS_FILE, TENSORS_FILE, read_settings, read_tensors
 from vxlab.adapters.saving.save import frozen_base, group, stack
 from vxlab.checks import settle
 from vxlab.errors import VxlabError

@@ -54,11 +54,9 @@ def decompose(weights: Sequence[Tensor], keeps: Sequence[slice]) -> list[Slice]:
     jobs = list(zip(weights, keeps, strict=True))
     if torch.cuda.is_available():
         slices = in_batches(jobs, torch.device("cuda"))
-        failed = [i for i, found in enumerate(slices) if found is None]
-        whole = in_threads(lambda i: _full(*jobs[i]), failed, _bytes(weights))
-        for i, found in zip(failed, whole, strict=True):
-            slices[i] = found
-        return [found for found in slices if found is not None]
+        failed = [job for job, found in zip(jobs, slices, strict=True) if found is None]
+        whole = iter(in_threads(lambda job: _full(*job), failed, _bytes(weights)))
+        return [found or next(whole) for found in slices]
     return in_threads(lambda job: _partial(*job) or _full(*job), jobs, _bytes(weights))
 
 

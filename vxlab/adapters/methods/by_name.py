@@ -3,11 +3,12 @@
 import dataclasses
 import inspect
 import re
-from typing import TypeVar
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 from vxlab.adapters.core.family import Method
 from vxlab.adapters.core.own_code import code_version, is_own
-from vxlab.adapters.core.own_home import METHODS, Home, home_of
+from vxlab.adapters.core.own_home import METHODS
 from vxlab.adapters.families.baselines import BitFit, Full, Head, Probe
 from vxlab.adapters.families.lidb import LiDB
 from vxlab.adapters.families.lora import LoRA
@@ -50,9 +51,8 @@ def register(cls: Own) -> Own:
     Halved(rank=4, alpha=None, rank_stabilised=False, dropout=0.0)
     >>> del METHODS["halved"]
     """
-    _check_class(cls)
-    _check_name(cls)
-    _check_fields(cls)
+    if fault := next(_faults(cls), ""):
+        raise VxlabError(f"vxlab.register({getattr(cls, '__name__', repr(cls))}): {fault}")
     for name in [name for name, known in METHODS.items() if name != cls.name and _is_again(known, cls)]:
         del METHODS[name]  # it has another name now
     METHODS[cls.name] = cls
@@ -105,41 +105,33 @@ def require_registered(method: Method) -> None:
     )
 
 
-def own_homes() -> list[Home]:
-    """Return the modules that registered methods of a user's come from, where they have a file."""
-    homes = dict.fromkeys(home_of(cls) for cls in METHODS.values() if is_own(cls))
-    return [home for home in homes if home[1] is not None]
-
-
-def _check_class(cls: object) -> None:
+def _faults(cls: Any) -> Iterator[str]:
+    """Yield what keeps a class from being registered, with what to do."""
     if not (isinstance(cls, type) and issubclass(cls, Method)):
-        raise VxlabError(f"vxlab.register({cls!r}): not a method; give a class on vxlab.adapters.Family or Method")
+        yield "not a method; give a class on vxlab.adapters.Family or Method"
     if "__dataclass_fields__" not in vars(cls):
-        raise VxlabError(
-            f"vxlab.register({cls.__name__}): not a dataclass; write @dataclass(frozen=True) above the class, below "
-            "@vxlab.register"
-        )
+        yield "not a dataclass; write @dataclass(frozen=True) above the class, below @vxlab.register"
     if inspect.isabstract(cls):
-        lacking = ", ".join(sorted(cls.__abstractmethods__))
-        raise VxlabError(f"vxlab.register({cls.__name__}): the class is not whole; define {lacking}")
+        yield f"the class is not whole; define {', '.join(sorted(cls.__abstractmethods__))}"
     if not cls.by_gradient and not issubclass(cls, Probe):
-        raise VxlabError(
-            f"vxlab.register({cls.__name__}): by_gradient=False, and of these only Probe can be run; leave it out"
-        )
-
-
-def _check_name(cls: type[Method]) -> None:
+        yield "by_gradient=False, and of these only Probe can be run; leave it out"
     name = getattr(cls, "name", None)
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         what = "has no name" if name is None or isinstance(name, property) else f"name={name!r}"
-        raise VxlabError(
-            f"vxlab.register({cls.__name__}): {what}; write name: ClassVar[str] = 'my_method', in lower-case letters, "
-            "digits and _ (a method of the peft library needs no registering)"
+        yield (
+            f"{what}; write name: ClassVar[str] = 'my_method', in lower-case letters, digits and _ (a method of the "
+            "peft library needs no registering)"
         )
-    taken = METHODS.get(_ALIASES.get(name, name))
+    taken = METHODS.get(_ALIASES.get(cls.name, cls.name))
     if taken is not None and not _is_same(taken, cls):
-        owner = f"{taken.__module__}.{taken.__qualname__}"
-        raise VxlabError(f"vxlab.register({cls.__name__}): name={name!r} is {owner}'s; choose another name")
+        yield f"name={name!r} is {taken.__module__}.{taken.__qualname__}'s; choose another name"
+    hidden = [field.name for field in dataclasses.fields(cls) if not field.init]
+    for field, kind in (loose_fields(cls) | dict.fromkeys(hidden, "init=False")).items():
+        told = kind.__name__ if isinstance(kind, type) else kind
+        yield (
+            f"field {field!r} ({told}) is no setting that JSON holds; use bool, int, float, str, None, or tuples of "
+            "one of them"
+        )
 
 
 def _is_same(known: type[Method], cls: type[Method]) -> bool:
@@ -151,14 +143,3 @@ def _is_same(known: type[Method], cls: type[Method]) -> bool:
 
 def _is_again(known: type[Method], cls: type[Method]) -> bool:
     return is_own(known) and (known.__module__, known.__qualname__) == (cls.__module__, cls.__qualname__)
-
-
-def _check_fields(cls: type[Method]) -> None:
-    hidden = [field.name for field in dataclasses.fields(cls) if not field.init]
-    loose = loose_fields(cls) | dict.fromkeys(hidden, "init=False")
-    for name, kind in loose.items():
-        told = kind.__name__ if isinstance(kind, type) else kind
-        raise VxlabError(
-            f"vxlab.register({cls.__name__}): field {name!r} ({told}) is no setting that JSON holds; use bool, int, "
-            "float, str, None, or tuples of one of them"
-        )

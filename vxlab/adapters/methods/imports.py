@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vxlab.adapters.core.own_home import Home, import_home
-from vxlab.adapters.methods.by_name import own_homes
+from vxlab.adapters.core.own_code import is_own
+from vxlab.adapters.core.own_home import METHODS, Home, home_of, import_home
 from vxlab.errors import VxlabError
 
 PASSED_ON = "VXLAB_IMPORT"
@@ -18,8 +18,9 @@ PASSED_ON = "VXLAB_IMPORT"
 
 def pass_on_imports() -> dict[str, str]:
     """Return the variables by which another process registers the methods of a user's that are registered here."""
-    homes = own_homes()
-    return {PASSED_ON: json.dumps(homes)} if homes else {}
+    homes = dict.fromkeys(home_of(cls) for cls in METHODS.values() if is_own(cls))
+    with_files = [home for home in homes if home[1] is not None]
+    return {PASSED_ON: json.dumps(with_files)} if with_files else {}
 
 
 def import_passed_on() -> None:
