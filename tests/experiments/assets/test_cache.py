@@ -108,7 +108,7 @@ def test_files_of_ones_own_where_an_asset_belongs_are_left(wheels: Path, listed:
     mine.mkdir(parents=True)
     (mine / "weights.bin").write_bytes(b"mine")
     (mine / "notes.txt").write_text("mine")
-    with pytest.raises(assets.AssetError, match=r"holds notes.txt, which is not of toy; move it, or set VXLAB_CACHE"):
+    with pytest.raises(VxlabError, match=r"holds notes.txt, which is not of toy; move it, or set VXLAB_CACHE"):
         assets.fetch("toy")
     assert left_in_cache() == ["toy/notes.txt", "toy/weights.bin"]
     (mine / "notes.txt").unlink()

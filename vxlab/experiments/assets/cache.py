@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
+from vxlab.errors import VxlabError
 from vxlab.experiments.assets.download import download
-from vxlab.experiments.assets.manifest import Asset, AssetError, find_asset, manifest
+from vxlab.experiments.assets.manifest import Asset, find_asset, manifest
 from vxlab.files import sha256_of
 from vxlab.paths import cache_folder
 
@@ -23,7 +24,7 @@ def fetch(name: str) -> Path:
 
     name: a name of data/assets.toml, such as ``"minilm"``.
 
-    Raises AssetError (a ValueError) where the name is unknown, pip fails, a checksum is wrong, or the cache folder
+    Raises VxlabError where the name is unknown, pip fails, a checksum is wrong, or the cache folder
     cannot be written, or holds files of your own where the asset belongs; nothing half-written stays behind.
     """
     asset = find_asset(name)
@@ -95,7 +96,7 @@ def _refuse_others_files(asset: Asset, folder: Path) -> None:
     others = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
     names = [name for path in others if (name := path.relative_to(folder).as_posix()) not in listed]
     if names:
-        raise AssetError(
+        raise VxlabError(
             f"{folder} holds {names[0]}, which is not of {asset.name}; move it, or set VXLAB_CACHE to another folder"
         )
 
@@ -139,7 +140,7 @@ def _extract_files(asset: Asset, archive: Path, staged: Path) -> None:
             shutil.copyfileobj(source, target)
         digest = sha256_of(path)
         if digest != file.sha256:
-            raise AssetError(
+            raise VxlabError(
                 f"{file.member} came out of its archive with sha256 {digest}, the manifest lists {file.sha256}.\n"
                 "Nothing of it was kept; the manifest and the package do not fit each other."
             )
@@ -152,11 +153,11 @@ def _member(archive: Path, name: str) -> Iterator[IO[bytes]]:
         with ZipFile(archive) as packed, packed.open(name) as member:
             yield member
     except BadZipFile as error:
-        raise AssetError(
+        raise VxlabError(
             f"{archive.name} cannot be unpacked: {error}. The manifest and the package do not fit."
         ) from error
     except KeyError as error:
-        raise AssetError(f"{archive.name} has no member {name!r}, which the manifest lists") from error
+        raise VxlabError(f"{archive.name} has no member {name!r}, which the manifest lists") from error
 
 
 @contextmanager
@@ -180,7 +181,7 @@ def _disk_errors_explained(asset: Asset) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise AssetError(
+        raise VxlabError(
             f"the cache folder {cache_folder()} cannot be written: {error.strerror or error}.\n"
             f"Fetching {asset.name} needs {asset.fetch_bytes / 1e6:,.1f} MB there: "
             "make room, or set VXLAB_CACHE to a folder on another disk."

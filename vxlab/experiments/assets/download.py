@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vxlab.experiments.assets.manifest import AssetError, Package
+from vxlab.errors import VxlabError
+from vxlab.experiments.assets.manifest import Package
 from vxlab.files import sha256_of
 from vxlab.progress import progress_bar
 
@@ -34,7 +35,7 @@ def download(package: Package, folder: Path, title: str) -> Path:
     folder: where the archive is kept; a half-finished download never appears in it under the archive's name.
     title: the label of the progress bar.
 
-    Raises AssetError where pip fails or the archive is not the one listed, OSError where the disk refuses.
+    Raises VxlabError where pip fails or the archive is not the one listed, OSError where the disk refuses.
     """
     archive = folder / package.filename
     if archive.exists() and sha256_of(archive) == package.sha256:
@@ -94,7 +95,7 @@ def _pip_failed(package: Package, lines: list[str]) -> Exception:
     disk = re.search(r"OSError: \[Errno (\d+)\]", output)
     if disk and int(disk[1]) in _DISK_ERRORS:
         return OSError(int(disk[1]), os.strerror(int(disk[1])))
-    return AssetError(
+    return VxlabError(
         f"{package.name} {package.version} could not be downloaded; pip says: {_reason(lines)}\n"
         "Check the network and pip's settings (pip config list), or name a folder on disk instead."
     )
@@ -109,8 +110,8 @@ def _reason(lines: list[str]) -> str:
     return f"{last} (connection broken by {broken[1]})" if broken else last or "nothing"
 
 
-def _wrong_checksum(package: Package, digest: str) -> AssetError:
-    return AssetError(
+def _wrong_checksum(package: Package, digest: str) -> VxlabError:
+    return VxlabError(
         f"{package.filename} is damaged, truncated or another file: its sha256 is {digest}, "
         f"the manifest lists {package.sha256}.\nNothing of it was kept; try again, or check which index pip uses."
     )

@@ -6,13 +6,9 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from vxlab.checks import require_known
 from vxlab.errors import VxlabError
 from vxlab.paths import shipped_path
-from vxlab.words import nearest
-
-
-class AssetError(VxlabError):
-    """Report an asset that is unknown, cannot be fetched, or is not what the manifest says."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +56,9 @@ class Asset:
     def __post_init__(self) -> None:
         _refuse_unsafe(self.name, folders=False)
         if self.kind not in ("model", "data"):
-            raise AssetError(f"asset {self.name}: kind={self.kind!r} is neither 'model' nor 'data'")
+            raise VxlabError(f"asset {self.name}: kind={self.kind!r} is neither 'model' nor 'data'")
         if self.archive not in ("wheel", "split-zip"):
-            raise AssetError(f"asset {self.name}: archive={self.archive!r} is neither 'wheel' nor 'split-zip'")
+            raise VxlabError(f"asset {self.name}: archive={self.archive!r} is neither 'wheel' nor 'split-zip'")
 
     @property
     def download_bytes(self) -> int:
@@ -89,7 +85,7 @@ def manifest() -> dict[str, Asset]:
 def read_manifest(path: Path) -> dict[str, Asset]:
     """Read a manifest in the layout of data/assets.toml.
 
-    Raises AssetError where a path would leave the cache folder, or a kind or an archive layout is unknown.
+    Raises VxlabError where a path would leave the cache folder, or a kind or an archive layout is unknown.
     """
     with path.open("rb") as file:
         tables = tomllib.load(file)
@@ -101,13 +97,11 @@ def find_asset(name: str) -> Asset:
 
     >>> find_asset("minilmm")
     Traceback (most recent call last):
-    vxlab.experiments.assets.manifest.AssetError: no asset is named 'minilmm'; did you mean 'minilm'? \
+    vxlab.errors.VxlabError: no asset is named 'minilmm'; did you mean 'minilm'? \
 (packaged: minilm, mpnet, rotten_tomatoes)
     """
-    assets = manifest()
-    if name in assets:
-        return assets[name]
-    raise AssetError(f"no asset is named {name!r}{nearest(name, assets, 'packaged')}")
+    require_known([name], manifest(), "no asset is named", "packaged")
+    return manifest()[name]
 
 
 def _asset(name: str, table: dict[str, Any]) -> Asset:
@@ -121,6 +115,6 @@ def _refuse_unsafe(path: str, *, folders: bool) -> None:
     parts = PurePosixPath(path).parts
     # Posix calls "C:\x" and "..\x" plain names, Windows does not: allow only what both agree on.
     if not parts or ".." in parts or "\\" in path or PureWindowsPath(path).anchor or path.startswith("/"):
-        raise AssetError(f"manifest path {path!r} leaves the cache folder; use a relative path without '..'")
+        raise VxlabError(f"manifest path {path!r} leaves the cache folder; use a relative path without '..'")
     if len(parts) > 1 and not folders:
-        raise AssetError(f"manifest name {path!r} has folders in it; use one plain name")
+        raise VxlabError(f"manifest name {path!r} has folders in it; use one plain name")
