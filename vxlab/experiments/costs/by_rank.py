@@ -70,18 +70,20 @@ def rank_costs(
         VxlabError: the model has a method attached, the targets match no layer, rounds is below 1, or the frozen
             model's own step fails.
     """
+    import pandas as pd
+
     require_unattached(model)
     require_count("rounds", rounds)
     resolve_targets(model, targets)
-    methods: list[Method | None] = [None, Head(), *families, Full()]
-    candidates = [_Candidate(method) for method in methods]
+    candidates = [_Candidate(method) for method in (None, Head(), *families, Full())]
     bar = progress_bar(len(candidates) * (rounds + 1), "measuring", "visit", shown=progress)
     with tempfile.TemporaryDirectory() as scratch, _as_trained(model), bar:
         bench = _Bench(model, batch, targets, precision, Path(scratch))
         _visit_all(candidates, bench.weigh, bar)
         for number in range(rounds):
             _visit_all(candidates[:: -1 if number % 2 else 1], bench.time, bar)
-    return _table(candidates)
+    frozen = candidates[0].seconds
+    return pd.DataFrame([_row(each, frozen) for each in candidates]).astype({"rank": "Int64"})
 
 
 @dataclass
@@ -173,14 +175,6 @@ def _visit(candidate: _Candidate, visit: Callable[[_Candidate], None]) -> None:
         candidate.error = reason
     if candidate.error and torch.cuda.is_available():
         torch.cuda.empty_cache()  # only now: the exception held the failed step's tensors
-
-
-def _table(candidates: Sequence[_Candidate]) -> "pd.DataFrame":
-    import pandas as pd
-
-    frozen = next(each.seconds for each in candidates if each.method is None)
-    table = pd.DataFrame([_row(each, frozen) for each in candidates])
-    return table.astype({"rank": "Int64"})
 
 
 def _row(candidate: _Candidate, frozen: Sequence[float]) -> dict[str, object]:

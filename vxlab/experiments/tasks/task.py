@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -96,11 +96,11 @@ class Task:
 
     @cached_property
     def _copies(self) -> dict[str, Ids]:
-        return number_texts({split: _texts(rows) for split, rows in self.splits.items()})
+        return number_texts({split: _texts(rows[:]) for split, rows in self.splits.items()})
 
     @cached_property
     def _units(self) -> dict[str, Ids | None]:
-        return {split: _units_of(rows) for split, rows in self.splits.items()}
+        return {split: _units_of(rows[:]) for split, rows in self.splits.items()}
 
     @cached_property
     def _labels(self) -> dict[str, NDArray[Any]]:
@@ -217,21 +217,18 @@ def _exists(path: Path) -> bool:
 
 def _together(train: pd.DataFrame) -> Ids | None:
     """Number the units of rows that are to be carved; None where there is no group and no text occurs twice."""
-    units = _units_of(train)
+    units = _units_of(_content(train))
     return np.arange(len(train)) if units is None and "group" in train else units
 
 
-def _units_of(rows: "pd.DataFrame | datasets.Dataset") -> Ids | None:
-    columns = rows if isinstance(rows, pd.DataFrame) else rows.column_names
-    groups = np.asarray(rows["group"][:], dtype=str) if "group" in columns else None
-    units = number_units(_texts(rows), groups)
+def _units_of(columns: Mapping[str, Sequence[Any]]) -> Ids | None:
+    groups = np.asarray(columns["group"], dtype=str) if "group" in columns else None
+    units = number_units(_texts(columns), groups)
     return units if units.max() + 1 < len(units) else None
 
 
-def _texts(rows: "pd.DataFrame | datasets.Dataset") -> Texts:
-    if isinstance(rows, pd.DataFrame):
-        return tuple(rows[column].tolist() for column in ("text", "text_pair") if column in rows)
-    return tuple(rows[column][:] for column in ("text", "text_pair") if column in rows.column_names)
+def _texts(columns: Mapping[str, Sequence[Any]]) -> Texts:
+    return tuple(columns[name] for name in ("text", "text_pair") if name in columns)
 
 
 def _sampled(name: str, train: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
