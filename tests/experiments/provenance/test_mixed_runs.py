@@ -96,3 +96,9 @@ def test_more_training_examples_are_other_data_by_the_askers_own_wish(run):
     more = _changed(run, identity={"task": "e" * 64}, spec={"train_examples": 100})
     require_comparable([run, more])
     assert describe_mixture([run, more]) == ()
+
+
+def test_two_kinds_of_data_are_told_beside_a_run_on_fewer_examples_of_one_kind(run):
+    other = _changed(run, 1, identity={"task": "e" * 64})
+    fewer = _changed(run, 2, spec={"train_examples": 100})
+    assert "data of toy 2c3d (1 run) and eeeeeeeeeeee (1 run)" in describe_mixture([run, other, fewer])[0]

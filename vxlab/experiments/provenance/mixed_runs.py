@@ -91,7 +91,9 @@ def _names(runs: Sequence[RunRecord]) -> dict[str, Counter[str]]:
         told[f"weights of {Path(name).name}"] = _values(own, lambda run: run.identity.get("model", UNKNOWN))
     for name, examples in dict.fromkeys((str(run.task.get("name")), run.spec.get("train_examples")) for run in runs):
         own = [run for run in runs if (str(run.task.get("name")), run.spec.get("train_examples")) == (name, examples)]
-        told[f"data of {Path(name).name}"] = _values(own, lambda run: data_of(run.identity) or UNKNOWN)
+        data = _values(own, lambda run: data_of(run.identity) or UNKNOWN)
+        if len(data) > 1:  # or runs on another number of examples would take the place of those that differ
+            told[f"data of {Path(name).name}"] = data
     return told
 
 

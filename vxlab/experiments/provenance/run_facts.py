@@ -154,18 +154,10 @@ def _dropout(told: Mapping[str, Any], run: RunRecord) -> str:
     return f"{', '.join(by_name) or 'none'} (as its config has it)"
 
 
-def _adapters_dropout(told: Mapping[str, Any], run: RunRecord) -> str:
-    return ", ".join(f"{value:g}" for value in told["dropout"]["adapter"])
-
-
 def _batches(told: Mapping[str, Any], run: RunRecord) -> str:
     alike = " of similar lengths" if told["batches"] == "group_by_length" else ""
     longest = run.spec.get("max_length")
     return f"{run.spec['batch_size']} texts{alike}" + (f", of at most {longest:,} tokens" if longest else "")
-
-
-def _length(run: RunRecord) -> str:
-    return f"{number_of(run.spec['epochs'], 'epoch')}, {run.steps:,} steps"
 
 
 def _rates(runs: Sequence[RunRecord], of: str) -> str:
@@ -199,9 +191,9 @@ _OF_TRAINING: dict[str, Callable[[RunRecord], str]] = {
     "schedule": _told(_schedule),
     "gradient clipping": _told(_clipping),
     "dropout of the model": _told(_dropout),
-    "dropout of the adapters": _told(_adapters_dropout),
+    "dropout of the adapters": _told(lambda told, run: ", ".join(f"{value:g}" for value in told["dropout"]["adapter"])),
     "batches": _told(_batches),
-    "training": _length,
+    "training": lambda run: f"{number_of(run.spec['epochs'], 'epoch')}, {run.steps:,} steps",
     "processes of a run": lambda run: run.identity.get("processes", "1"),
 }
 _OF_MACHINE: dict[str, Callable[[RunRecord], str]] = {

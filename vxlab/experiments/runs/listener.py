@@ -50,11 +50,8 @@ def tell(listener: Listener, row: Mapping[str, Any]) -> None:
     if "loss" in row:
         listener.on_log({name: row[name] for name in CURVE})
     elif "eval_loss" in row:
-        scores = {name.removeprefix("eval_"): value for name, value in row.items() if name.startswith("eval_")}
-        listener.on_validation(
-            {"step": row["step"], "epoch": row["epoch"]}
-            | {name: value for name, value in scores.items() if name not in _OF_THE_CLOCK}
-        )
+        named = {name.removeprefix("eval_"): value for name, value in row.items()}
+        listener.on_validation({name: value for name, value in named.items() if name not in _OF_THE_CLOCK})
 
 
 def waiting(listener: Listener | None) -> Callable[[], None]:

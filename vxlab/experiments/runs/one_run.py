@@ -28,6 +28,7 @@ from vxlab.experiments.runs.train_or_take import prepare_store, settle_training
 from vxlab.experiments.runs.trainer import AdapterTrainer, Watch, training_arguments, usable_checkpoint
 from vxlab.experiments.scoring.metrics import compute
 from vxlab.experiments.spec import RunSpec
+from vxlab.experiments.store.run_folder import CHECKPOINTS, LOCK
 from vxlab.experiments.store.store import Store, Where, open_store
 from vxlab.experiments.tasks.task import Task
 
@@ -151,7 +152,7 @@ def _train(job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer
     started = time.perf_counter()
     with quiet_transformers(), contextlib.closing(watch):
         try:
-            trainer.train(resume_from_checkpoint=usable_checkpoint(folder / "checkpoints"))
+            trainer.train(resume_from_checkpoint=usable_checkpoint(folder / CHECKPOINTS))
         except Stopped:
             trainer.keep_the_best()
     train_seconds = time.perf_counter() - started
@@ -164,7 +165,7 @@ def _train(job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer
     )
     if trainer.is_world_process_zero() and watch.status != "stopped":
         record.save()
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return record
 
 
@@ -177,10 +178,9 @@ def _alone_in(folder: Path) -> Iterator[None]:
     if hardware.processes() > 1:
         yield
         return
-    lock = FileLock(folder / ".lock")
-    with lock:
+    with FileLock(folder / LOCK):
         yield
-    (folder / ".lock").unlink(missing_ok=True)
+    (folder / LOCK).unlink(missing_ok=True)
 
 
 def _one_of_many(job: Job, results: Store, materials: Materials, progress: bool) -> RunRecord:
@@ -201,7 +201,7 @@ def _trainer(job: Job, folder: Path, materials: Materials, watch: Watch) -> Adap
     rows = len(splits["train"])
     return AdapterTrainer(
         model=materials.adapted(job),
-        args=training_arguments(spec, folder / "checkpoints", job.device, job.precision, task.metrics[0], rows),
+        args=training_arguments(spec, folder / CHECKPOINTS, job.device, job.precision, task.metrics[0], rows),
         train_dataset=splits["train"],
         eval_dataset=splits["validation"],
         data_collator=DataCollatorWithPadding(materials.tokenizer(spec)),

@@ -119,19 +119,14 @@ def make_record(job: Job, folder: Path, task: Task, **measured: Any) -> RunRecor
 
 def _describe_task(task: Task) -> dict[str, Any]:
     """Return what a record keeps of its task."""
-    described = {name: getattr(task, name) for name in ("name", "num_labels", "source", "citation")}
-    lists = {name: list(getattr(task, name)) for name in ("label_names", "metrics")}  # as JSON gives them back
+    plain = ("name", "num_labels", "source", "citation", "constant", "unit", "overlap")
     rows = {name: len(split) for name, split in task.splits.items()}
     return {
-        **described,
-        **lists,
+        **{name: getattr(task, name) for name in plain},
+        **{name: list(getattr(task, name)) for name in ("label_names", "metrics", "notes")},  # as JSON gives them back
         "rows": rows,
         "majority": {name: majority_score(task, name) for name in rows if name != "train"},
-        "constant": task.constant,
         "units": {name: int(ids.max()) + 1 for name in rows if (ids := task.units(name)) is not None},
-        "unit": task.unit,
-        "overlap": task.overlap,
-        "notes": list(task.notes),
     }
 
 

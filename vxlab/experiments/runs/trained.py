@@ -109,12 +109,7 @@ def require_same(first: RunRecord, second: RunRecord, what: str, of: Callable[[R
 
 def require_same_base(first: RunRecord, second: RunRecord) -> None:
     """Raise unless two runs started from the same weights: updates of others have nothing to be alike in."""
-    require_same(first, second, "base models", _base_of)
-
-
-def _base_of(record: RunRecord) -> str:
-    fingerprint = record.identity.get("model")
-    return fingerprint[:12] if fingerprint else str(record.spec["model"])
+    require_same(first, second, "base models", lambda run: run.identity.get("model", "")[:12] or run.spec["model"])
 
 
 def describe_run(record: RunRecord) -> str:

@@ -111,7 +111,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.diverged = self.stopped = False
         self.step_times: list[float] = []
         self._first_loss: float | None = None
-        self._bar: Any = None
+        self._bar = progress_bar(0, description, "step", shown=False)
         self._started = 0.0
 
     @property
@@ -127,9 +127,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         losses = [row["loss"] for row in state.log_history if "loss" in row]
         self._first_loss = losses[0] if losses else None  # a run taken up again is measured by its own start
-        if self.show and state.is_world_process_zero:
-            self._bar = progress_bar(state.max_steps, self.description, "step")
-            self._bar.update(state.global_step)
+        shown = self.show and state.is_world_process_zero
+        self._bar = progress_bar(state.max_steps, self.description, "step", shown=shown)
+        self._bar.update(state.global_step)
         if self.listener is not None:
             self.listener.on_begin(state.global_step, state.max_steps)
             for row in state.log_history:
@@ -143,8 +143,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.step_times.append(time.perf_counter() - self._started)
-        if self._bar is not None:
-            self._bar.update()
+        self._bar.update()
         if self.listener is not None:
             self.listener.on_step(state.global_step)
 
@@ -162,13 +161,11 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             self._first_loss = loss
         if not math.isfinite(loss) or loss > DIVERGED_FACTOR * max(self._first_loss, 1.0):
             self.diverged = control.should_training_stop = True
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+        self._bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
 
     def close(self) -> None:
         """Leave the bar as it is, however the run ended."""
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
 
 def parameter_groups(

@@ -103,7 +103,9 @@ class Database:
         except (DBAPIError, OSError) as error:
             found = trouble(error)
             waited = f" (waited {self.patience:g} s)" if found.passes else ""
-            raise StoreError(redact(f"store {self.name} {found.says}{waited}{self._comfort()}")) from error
+            safe = f"\nFinished runs are safe in {self.folder}; start the same again and it goes on where it stopped"
+            told = f"store {self.name} {found.says}{waited}{safe if self._ready else ''}"
+            raise StoreError(redact(told)) from error
 
     def rows(self, columns: Iterable[ColumnElement[Any]], keys: Iterable[str] | None) -> list[Row[Any]]:
         """Return columns of the runs with these keys; None: of all."""
@@ -134,10 +136,6 @@ class Database:
     def close(self) -> None:
         """Close the connections; the next statement opens one again."""
         self._engine.dispose()
-
-    def _comfort(self) -> str:
-        safe = f"\nFinished runs are safe in {self.folder}; start the same again and it goes on where it stopped"
-        return safe if self._ready else ""
 
     def _once(self, work: Callable[[Connection], Result]) -> Result:
         if self.file is not None:

@@ -1,5 +1,6 @@
 """Who holds a lease: a process on a machine, and whether it still lives."""
 
+import contextlib
 import os
 import secrets
 import socket
@@ -58,30 +59,24 @@ def _machine() -> str:
     Names of hosts repeat: a cluster's containers, laptops and clones of one image share them. A boot's id does not;
     containers share their host's, and are told apart by the space in which they number their processes.
     """
-    space = Path("/proc/self/ns/pid")
-    try:
-        numbered = str(space.stat().st_ino)
-    except OSError:
-        numbered = ""
+    numbered = ""
+    with contextlib.suppress(OSError):
+        numbered = str(Path("/proc/self/ns/pid").stat().st_ino)
     return f"{socket.gethostname()}/{_boot()}/{numbered}"
 
 
 @lru_cache(maxsize=1)
 def _boot() -> str:
     """Return the id of the machine's boot, or else one that this process and those it starts share."""
-    try:
+    with contextlib.suppress(OSError):
         if found := Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip():
             return found
-    except OSError:
-        pass
     if sys.platform == "darwin":
         command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
-        try:
-            told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
-        except (OSError, subprocess.SubprocessError):
-            told = ""
-        if told:
-            return told
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+            if told := done.stdout.strip():
+                return told
     return os.environ.setdefault(_TREE, secrets.token_hex(8))
 
 
