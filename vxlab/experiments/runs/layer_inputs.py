@@ -9,18 +9,13 @@ from torch import Tensor, nn
 from vxlab.errors import VxlabError
 from vxlab.experiments.models.load import encode_texts, load_tokenizer
 
-BATCH = 16
+BATCH, _LONGEST = 16, 128
+"""Texts at a time, and tokens of a text: longer ones are cut."""
 
 
 @torch.no_grad()
 def layer_inputs(
-    model: nn.Module,
-    model_name: str,
-    layers: Sequence[str],
-    texts: Sequence[Any],
-    *,
-    tokens: int = 400,
-    max_length: int = 128,
+    model: nn.Module, model_name: str, layers: Sequence[str], texts: Sequence[Any], *, tokens: int = 400
 ) -> dict[str, Tensor]:
     """Return what layers of a model are given on some texts, ``(tokens, in)`` in float64, by layer; no padding.
 
@@ -30,7 +25,6 @@ def layer_inputs(
         layers: dotted names of linear layers.
         texts: strings, or pairs of strings.
         tokens: so many rows at most, the first ones.
-        max_length: tokens of a text; longer ones are cut.
 
     Raises:
         VxlabError: there is no text.
@@ -43,7 +37,7 @@ def layer_inputs(
     for start in range(0, len(texts), BATCH):
         if found >= tokens:
             break
-        batch = encode_texts(tokenizer, texts[start : start + BATCH], max_length)
+        batch = encode_texts(tokenizer, texts[start : start + BATCH], _LONGEST)
         for layer, seen in _seen(model, batch, layers).items():
             gathered[layer].append(seen)
         found += int(batch["attention_mask"].sum())
