@@ -4,7 +4,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from vxlab.experiments.candidates.pairs import difference_in_words
-from vxlab.experiments.candidates.rivals import Rival, not_worse
+from vxlab.experiments.candidates.rivals import Rival, not_worse, over_rivals
 
 
 def cheapest(
@@ -33,8 +33,7 @@ def cheapest(
     kept, loss = not_worse(rivals, margin), difference_in_words(margin, metric)
     if good := [rival for rival in cheaper if rival.name in kept and rival.name in above]:
         least = min(good, key=lambda rival: rows[rival.name]["backbone"])
-        after = f" (after Holm over {len(rivals)} tests)" if len(rivals) > 1 else ""
-        lead = f"The cheapest shown to be worse by less than {loss}{after} is **{least.name}**"
+        lead = f"The cheapest shown to be worse by less than {loss}{over_rivals(rivals)} is **{least.name}**"
         return f"{lead}: {_size(least.name, top, rows)}; its difference is {least.in_words(metric)}."
     if all(rival.seen and rival.difference < 0 for rival in cheaper):
         return f"Nothing cheaper does as well: {top} trains {full} backbone parameters."

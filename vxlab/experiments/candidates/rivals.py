@@ -59,6 +59,11 @@ def _shown(rivals: Sequence[Rival], margin: float, test: Callable[[Evidence, flo
     return {rival.name for rival, p in zip(rivals, adjusted, strict=True) if p <= LEVEL and rival.covers_seeds}
 
 
+def over_rivals(rivals: Sequence[Rival]) -> str:
+    """Return after what correction :func:`not_worse` and :func:`equivalent` show something, in brackets."""
+    return f" (after Holm over {len(rivals)} tests)" if len(rivals) > 1 else ""
+
+
 def after_holm(pairs: "pd.DataFrame") -> str:
     """Return after what correction a table's pairs are told apart."""
     count = int(pairs["p_holm"].notna().sum())

@@ -9,7 +9,7 @@ from vxlab.experiments.candidates.cheapest import cheapest
 from vxlab.experiments.candidates.floor import floor
 from vxlab.experiments.candidates.held_out import HeldOut
 from vxlab.experiments.candidates.pairs import by_candidate, difference_in_words, fixed_candidates
-from vxlab.experiments.candidates.rivals import Rival, after_holm, equivalent, rivals_of
+from vxlab.experiments.candidates.rivals import Rival, after_holm, equivalent, over_rivals, rivals_of
 from vxlab.experiments.candidates.score_words import mean_in_words, score_in_words
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.words import number_of
@@ -140,15 +140,11 @@ def _others(rivals: Sequence[Rival], pairs: "pd.DataFrame", metric: str, margin:
         told.append(f"{', '.join(ahead)} scored higher still, and {are} not shown to beat the trivial answer.")
     if some := [rival for rival in alike if rival.name in same]:
         within = difference_in_words(margin, metric)
-        told.append(f"Equivalent within {within}{_over(rivals)}: {_listed(some, metric)}.")
+        told.append(f"Equivalent within {within}{over_rivals(rivals)}: {_listed(some, metric)}.")
     if some := [rival for rival in alike if rival.name not in same]:
         own = " (each interval is its pair's own)" if len(rivals) > 1 else ""
         told.append(f"Not told apart from it{own}: {_listed(some, metric)}. That is not proof of equality.")
     return told
-
-
-def _over(rivals: Sequence[Rival]) -> str:
-    return f" (after Holm over {len(rivals)} tests)" if len(rivals) > 1 else ""
 
 
 def _listed(rivals: Sequence[Rival], metric: str) -> str:

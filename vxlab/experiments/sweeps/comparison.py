@@ -67,7 +67,9 @@ class Comparison:
         """
         tuned = self.fair.learning_rates > 1
         told = verdict(self.pairs, self.summary, metric=self.metric, held_out=self.held_out, tuned=tuned, margin=margin)
-        notes = [_luck_of_tuning(self.fair.tuning_seeds)] if tuned else []
+        seeds = f"{self.fair.tuning_seeds} seeds" if self.fair.tuning_seeds > 1 else "one seed"
+        luck = f"Validation on {seeds} chose the learning rates: the luck of that choice is in no interval or test."
+        notes = [luck] if tuned else []
         return "\n".join([told, *(f"- {note}" for note in [*notes, *describe_mixture(self.records.values())])])
 
 
@@ -96,18 +98,48 @@ def gather(fair: FairSweep, runs: "pd.DataFrame", tuning: "pd.DataFrame", result
     shown = runs.assign(method=runs["candidate"].map(names))
     fixed = [name for name, candidate in fair.names.items() if not candidate.method.by_gradient]
     summary = summary_table(shown, tuning, fixed)
-    reports = finished[finished["stage"] == "report"]
-    predictions, labels = _predictions(reports, results)
     metric = str(finished["metric"].iloc[0])
     found = {key: results.record(key) for key in runs.loc[runs["status"].isin(ENDED), "key"]}
     records = {key: record for key, record in found.items() if record is not None}
     require_comparable(records.values())
+    compared = compare_reports(summary, finished[finished["stage"] == "report"], records, metric, results)
+    if compared is None:
+        raise VxlabError("the runs were tested on different data; compare runs on the same rows")
+    summary, pairs, held_out = compared
+    return Comparison(fair, metric, held_out, runs, tuning, summary, pairs, records)
+
+
+def compare_reports(
+    summary: "pd.DataFrame",
+    reports: "pd.DataFrame",
+    records: "Mapping[str, RunRecord]",
+    metric: str,
+    results: "Store",
+) -> "tuple[pd.DataFrame, pd.DataFrame, HeldOut] | None":
+    """Compare candidates by their report runs with the trivial answer, and every two of them.
+
+    Args:
+        summary: from :func:`summary_table`.
+        reports: rows of the runs that finished, one or more, with ``candidate``.
+        records: theirs, by key.
+        metric: whose scores are compared.
+        results: the store, which has the test predictions.
+
+    Returns:
+        The summary of :func:`with_chance`, the pairs, and what was predicted; None where that is not the same of all.
+    """
+    predictions: dict[str, dict[int, NDArray[Any]]] = {}
+    labels = results.predictions(reports["key"].iloc[0])[1].numpy()
+    for key, candidate, seed in zip(reports["key"], reports["candidate"], reports["seed"], strict=True):
+        logits, truth = (tensor.numpy() for tensor in results.predictions(key))
+        if not np.array_equal(labels, truth):
+            return None
+        predictions.setdefault(candidate, {})[int(seed)] = logits
     first = records[reports["key"].iloc[0]]
     units = first.units()
-    summary = with_chance(summary, predictions, labels, metric, first.constant(), units=units)
-    pairs = pairs_table(predictions, labels, metric, summary, units=units)
-    held_out = held_out_of(first, metric, len(labels), units)
-    return Comparison(fair, metric, held_out, runs, tuning, summary, pairs, records)
+    tested = with_chance(summary, predictions, labels, metric, first.constant(), units=units)
+    pairs = pairs_table(predictions, labels, metric, tested, units=units)
+    return tested, pairs, held_out_of(first, metric, len(labels), units)
 
 
 def with_chance(
@@ -186,21 +218,3 @@ def _summary_row(name: str, own: "pd.DataFrame", chosen: "pd.DataFrame") -> dict
         "tuning_runs": int((own["stage"] == "tuning").sum()),
         "budget_seconds": float(own["train_seconds"].sum()),
     }
-
-
-def _luck_of_tuning(seeds: int) -> str:
-    on = f"{seeds} seeds" if seeds > 1 else "one seed"
-    return f"Validation on {on} chose the learning rates: the luck of that choice is in no interval or test."
-
-
-def _predictions(
-    reports: "pd.DataFrame", results: "Store"
-) -> "tuple[dict[str, dict[int, NDArray[Any]]], NDArray[Any]]":
-    """Return logits by candidate and seed, and the labels that they share."""
-    predictions: dict[str, dict[int, NDArray[Any]]] = {}
-    labels: NDArray[Any] = np.array([])
-    for row in reports.to_dict("records"):
-        logits, truth = (tensor.numpy() for tensor in results.predictions(row["key"]))
-        predictions.setdefault(row["candidate"], {})[int(row["seed"])] = logits
-        labels = truth
-    return predictions, labels

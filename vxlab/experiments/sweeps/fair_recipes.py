@@ -5,11 +5,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 from vxlab.adapters import Method, method_from_name
-from vxlab.checks import quote, require_choice, settle, settle_list
+from vxlab.checks import quote, require_choice, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.sweeps.protocol import Candidate, FairSweep
+from vxlab.experiments.sweeps.protocol import Candidate, FairSweep, all_candidates
 from vxlab.experiments.sweeps.recipes import fit_train_examples, recipe
 from vxlab.experiments.sweeps.scales import SCALES, presets, scale_settings
 
@@ -76,9 +76,11 @@ def fair_study(
         budget.setdefault("head_learning_rates", settings.pop("heads"))
     else:
         settings = scale_settings("sweep.settings", scale) | _quick_precision()
-    found = settle_list("candidates", candidates, (Candidate, Method), "methods, such as [vxlab.LoRA(rank=8)]")
     centres = scale_settings("sweep.centres", scale)
-    placed = [_placed(each, centres) for each in found]
+    placed = [
+        replace(each, learning_rate=each.learning_rate or centres.get(each.method.name))
+        for each in all_candidates(candidates)
+    ]
     return FairSweep(candidates=placed, settings=fit_train_examples(settings | chosen, chosen), **budget)
 
 
@@ -125,12 +127,6 @@ def _known(scale: str, paper: str) -> None:
     require_choice("scale", scale, SCALES)
     if paper not in (papers := presets("sweep.settings.paper")):
         raise VxlabError(f"paper={paper!r} has no grid here; choose one of {', '.join(papers)}")
-
-
-def _placed(candidate: Candidate | Method, centres: Mapping[str, float]) -> Candidate:
-    """Return the candidate with the middle of its rates named, where the scale knows one."""
-    each = candidate if isinstance(candidate, Candidate) else Candidate(candidate)
-    return replace(each, learning_rate=each.learning_rate or centres.get(each.method.name))
 
 
 def _of_fair() -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from vxlab.checks import quote, settle
 from vxlab.errors import VxlabError
@@ -15,7 +15,7 @@ from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.store.store import Store, Where, open_store
 from vxlab.experiments.sweeps.comparison import Comparison, gather
 from vxlab.experiments.sweeps.driver import drive
-from vxlab.experiments.sweeps.many_runs import all_specs, jobs_of
+from vxlab.experiments.sweeps.many_runs import all_specs, jobs_of, rows_of
 from vxlab.experiments.sweeps.plan import check_fit, plan_runs
 from vxlab.experiments.sweeps.progress import SweepProgress
 from vxlab.experiments.sweeps.protocol import FairSweep
@@ -26,15 +26,6 @@ if TYPE_CHECKING:
 
 
 _CHOSEN = ("candidate", "learning_rate", "head_learning_rate")
-
-
-class Placed(NamedTuple):
-    """A run's place in the comparison."""
-
-    candidate: str
-    stage: str
-    """``tuning`` or ``report``"""
-    job: Job
 
 
 def compare(
@@ -129,7 +120,8 @@ class _Stages:
         self.fresh, self.may_train = fresh, train
         self.prepared: set[str] = set()
         self.foresees = False
-        self.placed: dict[tuple[str, str, str], Placed] = {}
+        self.placed: dict[tuple[str, str, str], Job] = {}
+        """the runs by candidate, stage (``tuning`` or ``report``) and key"""
 
     def announce(self) -> str:
         """Refuse what does not fit, and return what is to come."""
@@ -140,7 +132,7 @@ class _Stages:
             return ""
         ahead = _Stages(self.fair, self.results, self.engine, progress=False, owner="")
         expected = ahead.foresee()
-        return plan_runs([each.job for each in ahead.placed.values()], self.results, self.engine, expected)
+        return plan_runs(list(ahead.placed.values()), self.results, self.engine, expected)
 
     def foresee(self) -> dict[str, int]:
         """Go through the stages as far as the store's runs decide them, and return how many runs each has.
@@ -156,7 +148,7 @@ class _Stages:
                 expected = self.fair.runs()
                 more = max(0, expected["widening"] - grown)
                 return {**expected, "tuning": expected["tuning"] + grown, "widening": more}
-        stages = Counter(each.stage for each in self.placed.values())
+        stages = Counter(stage for _, stage, _ in self.placed)
         return {"tuning": stages["tuning"], "report": stages["report"] or self.fair.runs()["report"], "widening": 0}
 
     def tune(self) -> "pd.DataFrame":
@@ -196,10 +188,8 @@ class _Stages:
 
     def runs(self) -> "pd.DataFrame":
         """Return the store's rows of all runs so far, with their ``candidate`` and ``stage``."""
-        placed = list(self.placed.values())
-        table = self.results.table(list(dict.fromkeys(each.job.key for each in placed))).set_index("key", drop=False)
-        rows = table.loc[[each.job.key for each in placed]].reset_index(drop=True)
-        return rows.assign(candidate=[each.candidate for each in placed], stage=[each.stage for each in placed])
+        candidates, stages, keys = zip(*self.placed, strict=True)
+        return rows_of(keys, self.results).assign(candidate=candidates, stage=stages)
 
     def _grid(self, wider: dict[str, tuple[int, int]]) -> list[tuple[str, RunSpec]]:
         return [
@@ -213,14 +203,14 @@ class _Stages:
         """Train the runs that this comparison does not have yet."""
         named = list(specs)
         jobs = jobs_of([spec for _, spec in named], self.engine)
-        new = {(name, stage, job.key): Placed(name, stage, job) for (name, _), job in zip(named, jobs, strict=True)}
+        new = {(name, stage, job.key): job for (name, _), job in zip(named, jobs, strict=True)}
         if self.foresees:
             self.placed |= new
             states = self.results.status({job.key for job in jobs})
             if any(job.key not in states or states[job.key].status == "running" for job in jobs):
                 raise _UndecidedError(description)
             return
-        lacking = [each.job for place, each in new.items() if place not in self.placed]
+        lacking = [job for place, job in new.items() if place not in self.placed]
         self._prepare(lacking)
         with SweepProgress(len({job.key for job in lacking}), self.progress and bool(lacking), description) as show:
             drive(lacking, self.results, self.engine, show, self.owner)

@@ -5,20 +5,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from vxlab.adapters import METHODS, Method, method_from_name
+from vxlab.adapters import METHODS, method_from_name
 from vxlab.adapters.methods.imports import import_methods
 from vxlab.checks import quote, require_known, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.sweeps.grid import grid
 from vxlab.experiments.sweeps.plain_yaml import read_yaml
-from vxlab.experiments.sweeps.protocol import Candidate, FairSweep
+from vxlab.experiments.sweeps.protocol import SHARED, Candidate, FairSweep
 
 _OF_FAIR = tuple(each.name for each in fields(FairSweep) if each.name != "settings")
 _OF_GRID = ("candidates", "learning_rates", "head_learning_rates", "seeds")
-_OF_RUN = tuple(
-    each.name for each in fields(RunSpec) if each.name not in ("method", "learning_rate", "head_learning_rate", "seed")
-)
 
 
 def read_sweep(path: str | Path) -> FairSweep | list[RunSpec]:
@@ -71,8 +68,8 @@ def _sweep(content: dict[str, Any]) -> FairSweep | list[RunSpec]:
     if protocol not in ("fair", "grid"):
         raise VxlabError(f"protocol={protocol!r} is unknown; choose fair or grid")
     known = _OF_FAIR if protocol == "fair" else _OF_GRID
-    require_known(content, (*known, *_OF_RUN, "protocol"), "unknown key")
-    settings = {name: content.pop(name) for name in _OF_RUN if name in content}
+    require_known(content, (*known, *SHARED, "protocol"), "unknown key")
+    settings = {name: content.pop(name) for name in SHARED if name in content}
     entries = content.pop("candidates")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         given = f"candidates={quote(entries)}"
@@ -108,11 +105,8 @@ def _candidates(entry: dict[str, Any]) -> list[Candidate]:
         raise VxlabError(f"method={quote(entry['method'])} is not a name; write {_known()}")
     targets, rate = entry.pop("targets", None), entry.pop("learning_rate", None)
     names, lists = list(entry), [_listed(value) for value in entry.values()]
-    return [Candidate(_method(dict(zip(names, values, strict=True))), targets, rate) for values in product(*lists)]
-
-
-def _method(settings: dict[str, Any]) -> Method:
-    return method_from_name(settings.pop("method"), **settings)
+    each = (dict(zip(names, values, strict=True)) for values in product(*lists))
+    return [Candidate(method_from_name(own.pop("method"), **own), targets, rate) for own in each]
 
 
 def _known() -> str:

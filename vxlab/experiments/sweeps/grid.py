@@ -1,13 +1,13 @@
 """A grid of runs: every combination of methods, layers, learning rates and seeds."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from itertools import product
 from typing import Any
 
 from vxlab.adapters import Method
 from vxlab.checks import require_known, settle, settle_list
 from vxlab.experiments.spec import RunSpec
+from vxlab.experiments.sweeps.protocol import SHARED
 
 
 def grid(
@@ -36,8 +36,7 @@ def grid(
     >>> len(grid([LoRA(rank=2), LoRA(rank=8)], learning_rates=[1e-3, 1e-2], seeds=range(5)))
     20
     """
-    decided = ("method", "learning_rate", "head_learning_rate", "seed", "targets")
-    require_known(settings, [each.name for each in fields(RunSpec) if each.name not in decided], "grid has no field")
+    require_known(settings, [name for name in SHARED if name != "targets"], "grid has no field")
     each_method = settle_list("methods", methods, Method, "methods, such as [vxlab.LoRA(rank=8)]")
     rates, heads = (
         settle(name, given, tuple[float, ...])

@@ -11,7 +11,7 @@ from vxlab.experiments.runs.inputs import Job, fresh_materials, shared_materials
 from vxlab.experiments.runs.lease import hold_leases
 from vxlab.experiments.runs.train_or_take import prepare_store, settle_training
 from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.store.store import Where, open_store
+from vxlab.experiments.store.store import Store, Where, open_store
 from vxlab.experiments.sweeps.driver import drive
 from vxlab.experiments.sweeps.plan import check_fit, plan_runs
 from vxlab.experiments.sweeps.progress import SweepProgress
@@ -65,8 +65,7 @@ def sweep(
             print(plan_runs(jobs, results, pool))
         with SweepProgress(len({job.key for job in jobs}), progress) as show:
             drive(jobs, results, pool, show, owner)
-        keys = [job.key for job in jobs]
-        return results.table(dict.fromkeys(keys)).set_index("key", drop=False).loc[keys].reset_index(drop=True)
+        return rows_of([job.key for job in jobs], results)
 
 
 def all_specs(specs: Any) -> list[RunSpec]:
@@ -75,6 +74,12 @@ def all_specs(specs: Any) -> list[RunSpec]:
     if not found:
         raise VxlabError("specs is empty; give one RunSpec or more")
     return found
+
+
+def rows_of(keys: Sequence[str], results: Store) -> "pd.DataFrame":
+    """Return the store's rows of runs in the order of their keys, a run as often as its key occurs."""
+    table = results.table(dict.fromkeys(keys)).set_index("key", drop=False)
+    return table.loc[list(keys)].reset_index(drop=True)
 
 
 def jobs_of(specs: Sequence[RunSpec], engine: Engine) -> list[Job]:

@@ -21,6 +21,11 @@ CENTRES: dict[str, float] = {
 (benchmarks/scores.py); BitFit, DoRA and AdaLoRA start from LoRA's, and LiDB from a third of what was best of 2e-3 to
 6e-2 in 100 steps, as LoRA does. Of PEFT's other methods no rate is known here."""
 
+DECIDED = ("method", "learning_rate", "head_learning_rate", "seed")
+"""Fields of a run in which those of one sweep differ."""
+SHARED = tuple(each.name for each in dataclasses.fields(RunSpec) if each.name not in DECIDED)
+"""Fields of a run that all runs of a sweep share; but for ``targets``, which a candidate may name."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -114,14 +119,8 @@ class FairSweep:
     """how often the ranges grow where a best rate is on an edge; 0 leaves the flag"""
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("learning_rates", 1),
-            ("tuning_seeds", 1),
-            ("finalists", 1),
-            ("report_seeds", 1),
-            ("widen", 0),
-        ):
-            value = getattr(self, name)
+        for name in ("learning_rates", "tuning_seeds", "finalists", "report_seeds", "widen"):
+            value, least = getattr(self, name), 0 if name == "widen" else 1
             if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
                 raise VxlabError(
                     f"{name}={quote(value)} is not a whole number of {least} or more{_MEANT.get(name, '')}"
@@ -234,12 +233,10 @@ def _checked_settings(settings: Any) -> dict[str, Any]:
     """Return a sweep's own copy of its settings, or refuse a name; :class:`RunSpec` checks the values."""
     if not isinstance(settings, Mapping):
         raise VxlabError(f"settings={quote(settings)} is not a mapping; write settings={{'epochs': 1}}")
-    decided = ("method", "learning_rate", "head_learning_rate", "seed")
     for name in settings:
-        if name in decided:
+        if name in DECIDED:
             raise VxlabError(f"settings has {name!r}, which the protocol decides; see candidates, rates and seeds")
-    known = [each.name for each in dataclasses.fields(RunSpec) if each.name not in decided]
-    require_known(settings, known, "settings has no field")
+    require_known(settings, SHARED, "settings has no field")
     return dict(settings)
 
 

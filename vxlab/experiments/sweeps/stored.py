@@ -10,15 +10,15 @@ import numpy as np
 
 from vxlab.adapters.core.own_home import METHODS
 from vxlab.experiments.candidates.held_out import HeldOut, held_out_of
-from vxlab.experiments.candidates.pairs import Pair, pairs_table
+from vxlab.experiments.candidates.pairs import Pair
 from vxlab.experiments.method_names import family_name, layers, method_label, rank_of, tell_apart, usual_settings
 from vxlab.experiments.provenance.identities import name_weights_and_data, versions_of
 from vxlab.experiments.provenance.mixed_runs import describe_mixture
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.store.store import ENDED, Store
 from vxlab.experiments.store.table import without_repeats
-from vxlab.experiments.sweeps.comparison import Comparison, summary_table, with_chance
-from vxlab.experiments.sweeps.tuning import COLUMNS, with_stages
+from vxlab.experiments.sweeps.comparison import Comparison, compare_reports, summary_table
+from vxlab.experiments.sweeps.tuning import with_stages
 from vxlab.words import list_in_words
 
 if TYPE_CHECKING:
@@ -117,10 +117,7 @@ def _sweep(name: str, rows: "pd.DataFrame", records: Mapping[str, RunRecord], re
     metric = str(next(iter(own.values())).task["metrics"][0])
     runs = _with_candidates(rows, own)
     done = runs[runs["status"].isin([*ENDED, "failed"])]
-    parts = [with_stages(each) for _, each in done.groupby("candidate", sort=False)]
-    staged = pd.concat([part for part, _ in parts])
-    tuned = [table for _, table in parts if len(table)]
-    tuning = pd.concat(tuned, ignore_index=True) if tuned else pd.DataFrame(columns=COLUMNS)
+    staged, tuning = with_stages(done)
     fixed = {name for key, name in zip(runs["key"], runs["candidate"], strict=True) if _is_fixed(own.get(key))}
     summary, pairs, held_out, doubts = _compared(staged, summary_table(staged, tuning, fixed), metric, own, results)
     unended = runs[~runs["key"].isin(staged["key"])].assign(stage="")
@@ -191,25 +188,13 @@ def _compared(
     """Compare the candidates that predicted the same test items with the trivial answer, and every two of them."""
     import pandas as pd
 
-    none = pd.DataFrame(columns=list(Pair._fields))
-    untested, first = summary.assign(p_trivial=np.nan, above=False), next(iter(records.values()))
     reports = staged[(staged["stage"] == "report") & (staged["status"] == "finished")]
-    predictions: dict[str, dict[int, Any]] = {}
-    labels: Any = None
-    for key, candidate, seed in zip(reports["key"], reports["candidate"], reports["seed"], strict=True):
-        logits, truth = (tensor.numpy() for tensor in results.predictions(key))
-        if labels is not None and not np.array_equal(labels, truth):
-            doubt = "No verdicts: the runs were tested on different data."
-            return untested, none, held_out_of(first, metric, len(truth), None), (doubt,)
-        labels, first = truth, records[key]
-        predictions.setdefault(candidate, {})[int(seed)] = logits
-    if labels is None:
-        return untested, none, held_out_of(first, metric, int(first.task["rows"].get("test", 0)), None), ()
-    units = first.units()
-    tested = with_chance(summary, predictions, labels, metric, first.constant(), units=units)
-    pairs = pairs_table(predictions, labels, metric, tested, units=units)
-    held_out = held_out_of(first, metric, len(labels), units)
-    return tested, pairs, held_out, tuple(filter(None, [held_out.doubt]))
+    if len(reports) and (found := compare_reports(summary, reports, records, metric, results)):
+        return *found, tuple(filter(None, [found[2].doubt]))
+    first = next(iter(records.values()))
+    untested, none = summary.assign(p_trivial=np.nan, above=False), pd.DataFrame(columns=list(Pair._fields))
+    doubts = ("No verdicts: the runs were tested on different data.",) if len(reports) else ()
+    return untested, none, held_out_of(first, metric, int(first.task["rows"].get("test", 0)), None), doubts
 
 
 def _unlike(runs: "pd.DataFrame") -> tuple[str, ...]:

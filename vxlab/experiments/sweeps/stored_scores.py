@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vxlab.adapters import METHODS
 from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pareto import pareto_front
-from vxlab.experiments.method_names import family_name, method_label
+from vxlab.experiments.method_names import family_name, method_label, usual_settings
 from vxlab.experiments.provenance.identities import (
     list_versions,
     name_weights_and_data,
@@ -20,10 +20,10 @@ from vxlab.experiments.provenance.identities import (
 from vxlab.experiments.provenance.mixed_runs import device_of
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.metrics import interval
-from vxlab.experiments.scoring.significance import summarise
 from vxlab.experiments.store.database import is_there
 from vxlab.experiments.store.store import ENDED, Store, Where, open_store
 from vxlab.experiments.store.table import without_repeats
+from vxlab.experiments.sweeps.comparison import summary_table
 from vxlab.experiments.sweeps.tuning import with_stages
 from vxlab.words import number_of
 
@@ -110,9 +110,7 @@ def stored_candidates(
         runs, apart = _largest_study(runs)
         runs = without_repeats(runs)
         metric = _checked(metric, runs["record"].iloc[0])
-        rows = [_summary(own, metric, results) for _, own in runs.groupby("candidate", sort=False)]
-    summary = pd.DataFrame(rows).astype({"rank": "Int64", "backbone": "Int64"})
-    summary["front"] = pareto_front(summary)
+        summary = _summary(runs, metric, results)
     protocol = _in_words(runs.iloc[0], apart)
     return Measured(summary[MEASURED_COLUMNS], metric, protocol, len(ours) - len(runs), strange)
 
@@ -163,12 +161,10 @@ def is_usual(settings: dict[str, Any]) -> bool:
     """
     if settings["name"] not in METHODS:
         return True
-    usual = {field.name: field.default for field in dataclasses.fields(METHODS[settings["name"]])}
-    return all(
-        name in usual and (usual[name] is dataclasses.MISSING or json.loads(json.dumps(usual[name])) == value)
-        for name, value in settings.items()
-        if name not in {"name", *_FREE}
-    )
+    known = {field.name for field in dataclasses.fields(METHODS[settings["name"]])}
+    usual = json.loads(json.dumps(usual_settings(settings)))
+    fixed = {name: value for name, value in settings.items() if name not in {"name", *_FREE}}
+    return all(name in known and usual.get(name, value) == value for name, value in fixed.items())
 
 
 def _with_apart(table: "pd.DataFrame") -> "pd.DataFrame":
@@ -253,25 +249,24 @@ def _checked(metric: str | None, record: RunRecord) -> str:
     return str(metric or known[0])
 
 
-def _summary(own: "pd.DataFrame", metric: str, results: Store) -> dict[str, Any]:
-    """Return a candidate's row, of its reported runs."""
-    staged, tuning = with_stages(own.assign(method=own["family"]))
-    runs = staged[staged["stage"] == "report"]
-    told = summarise([record.score(metric) for record in runs["record"]])
-    finished = runs[runs["status"] == "finished"].sort_values("seed")
-    alone = _over_items(finished["record"].iloc[0], metric, results) if told["n"] == 1 else (math.nan, math.nan)
-    first = runs.iloc[0]
-    return {
-        **{name: first[name] for name in ("family", "rank", "label", "targets", "learning_rate")},
-        **{name: runs[name].max() for name in ("backbone", "bytes_stored")},
-        **{name: told[name] for name in ("n", "diverged", "mean")},
-        "scores": tuple(record.score(metric) for record in finished["record"]),
-        **dict(zip(("low", "high"), alone, strict=True)),
-        "edge": tuning["edge"].max(),  # "" but for the chosen rate
-    }
+def _summary(runs: "pd.DataFrame", metric: str, results: Store) -> "pd.DataFrame":
+    """Return a row a candidate, of its reported runs."""
+    scored = runs.assign(method=runs["family"], test=[record.score(metric) for record in runs["record"]])
+    staged, tuning = with_stages(scored)
+    reports = staged[staged["stage"] == "report"].groupby("candidate", sort=False)
+    # Where all of a candidate's runs diverged, no rate is chosen, and that of its first is told.
+    first = reports[["family", "label", "learning_rate"]].first()
+    summary = summary_table(staged, tuning).drop(columns="learning_rate").join(first, on="candidate")
+    summary[["low", "high"]] = [_over_items(own, metric, results) for _, own in reports]
+    return summary.assign(front=pareto_front(summary))
 
 
-def _over_items(record: RunRecord, metric: str, results: Store) -> tuple[float, float]:
+def _over_items(reports: "pd.DataFrame", metric: str, results: Store) -> tuple[float, float]:
+    """Return the interval of a candidate's only run that finished; NaN where there are more, or none."""
+    finished = reports[reports["test"].notna()]
+    if len(finished) != 1:
+        return math.nan, math.nan
+    record = finished["record"].iloc[0]
     logits, labels = (tensor.numpy() for tensor in results.predictions(record.key))
     return interval(metric, logits, labels, units=record.units())
 

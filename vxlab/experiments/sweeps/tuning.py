@@ -48,16 +48,25 @@ def tuning_table(runs: "pd.DataFrame", tuning_seeds: int) -> "pd.DataFrame":
 def with_stages(runs: "pd.DataFrame") -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """Tell apart, of runs that nobody planned, those that chose the learning rate and those that are reported.
 
-    Seeds that ran at several rates are tuning runs, and validation chooses; the other seeds at the chosen rate are
-    reported, or all there where there are no others. Where nothing finished, or there is no rate to choose, all are
-    reported.
+    Seeds of a candidate that ran at several rates are tuning runs, and validation chooses; the other seeds at the
+    chosen rate are reported, or all there where there are no others. Where nothing finished, or there is no rate to
+    choose, all are reported.
 
     Args:
-        runs: one candidate's that ended, as :func:`tuning_table` takes them.
+        runs: those that ended, as :func:`tuning_table` takes them.
 
     Returns:
-        The runs with their ``stage`` (tuning or report), and the tuning table.
+        The runs, candidate by candidate, with their ``stage`` (tuning or report), and the tuning table.
     """
+    import pandas as pd
+
+    parts = [_stages_of_one(own) for _, own in runs.groupby("candidate", sort=False)]
+    tuned = [table for _, table in parts if len(table)]
+    tuning = pd.concat(tuned, ignore_index=True) if tuned else pd.DataFrame(columns=COLUMNS)
+    return pd.concat([staged for staged, _ in parts]), tuning
+
+
+def _stages_of_one(runs: "pd.DataFrame") -> tuple["pd.DataFrame", "pd.DataFrame"]:
     import pandas as pd
 
     if runs["learning_rate"].isna().all():
@@ -82,13 +91,10 @@ def finalists(runs: "pd.DataFrame", most: int) -> "dict[str, list[tuple[float, f
         most: so many a candidate.
     """
     table = tuning_table(runs[runs["seed"] == 0], 1)
-    best = (
-        table.sort_values("median", ascending=False, kind="stable", na_position="last").groupby("candidate").head(most)
-    )
-    pairs: dict[str, list[tuple[float, float]]] = {}
-    for row in best.to_dict("records"):
-        pairs.setdefault(row["candidate"], []).append((row["learning_rate"], row["head_learning_rate"]))
-    return pairs
+    ranked = table.sort_values("median", ascending=False, kind="stable", na_position="last")
+    best = ranked.groupby("candidate").head(most)
+    groups = best.groupby("candidate", sort=False)[_RATES]
+    return {str(name): list(own.itertuples(index=False, name=None)) for name, own in groups}
 
 
 def sides(table: "pd.DataFrame") -> dict[str, str]:
