@@ -24,9 +24,10 @@ def cheapest(
         metric: whose scores they are.
         margin: the loss that counts as none, as a fraction.
     """
-    cheaper = _cheaper(top, rivals, rows)
     if not (rivals and _is_known(top, rows)):
         return ""
+    known = [rival for rival in rivals if _is_known(rival.name, rows)]
+    cheaper = [rival for rival in known if rows[rival.name]["backbone"] < rows[top]["backbone"]]
     full = f"{int(rows[top]['backbone']):,}"
     if not cheaper:
         return f"Nothing is cheaper: {top} trains {full} backbone parameters, the fewest."
@@ -53,11 +54,6 @@ def cheapest(
         f"The cheapest that cannot be told from it is **{least.name}**: {_size(least.name, top, rows)}. The interval "
         f"lets it be up to {lost} worse, and it is not shown to be worse by less than {loss}."
     )
-
-
-def _cheaper(top: str, rivals: Sequence[Rival], rows: Mapping[str, Any]) -> list[Rival]:
-    known = [rival for rival in rivals if _is_known(rival.name, rows) and _is_known(top, rows)]
-    return [rival for rival in known if rows[rival.name]["backbone"] < rows[top]["backbone"]]
 
 
 def _is_known(name: str, rows: Mapping[str, Any]) -> bool:

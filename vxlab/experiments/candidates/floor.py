@@ -51,13 +51,9 @@ def floor(finished: Mapping[str, Any], pairs: "pd.DataFrame", metric: str) -> st
 
 
 def _floors(finished: Mapping[str, Any]) -> list[str]:
-    return [name for name, row in finished.items() if _is_nothing(row["backbone"])]
-
-
-def _is_nothing(backbone: Any) -> bool:
     import pandas as pd
 
-    return bool(pd.notna(backbone) and backbone == 0)
+    return [name for name, row in finished.items() if pd.notna(row["backbone"]) and row["backbone"] == 0]
 
 
 def _beside(weaker: Sequence[Rival], finished: Mapping[str, Any], metric: str) -> str:

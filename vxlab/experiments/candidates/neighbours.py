@@ -49,11 +49,12 @@ def neighbours(summary: "pd.DataFrame", pairs: "pd.DataFrame", candidate: str) -
 def _next_ranks(every: Sequence[Any], own: Any) -> dict[str, str]:
     import pandas as pd
 
+    if pd.isna(own.rank):
+        return {}
     same = [row for row in every if (row.method, row.targets) == (own.method, own.targets) and pd.notna(row.rank)]
-    below = [row for row in same if pd.notna(own.rank) and row.rank < own.rank]
-    above = [row for row in same if pd.notna(own.rank) and row.rank > own.rank]
-    found = {max(below, key=lambda row: row.rank).candidate: "next rank below"} if below else {}
-    return found | ({min(above, key=lambda row: row.rank).candidate: "next rank above"} if above else {})
+    below = max((row for row in same if row.rank < own.rank), key=lambda row: row.rank, default=None)
+    above = min((row for row in same if row.rank > own.rank), key=lambda row: row.rank, default=None)
+    return {row.candidate: f"next rank {side}" for row, side in ((below, "below"), (above, "above")) if row is not None}
 
 
 def _nearest(every: Sequence[Any], own: Any) -> dict[str, str]:

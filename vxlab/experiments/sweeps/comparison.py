@@ -99,8 +99,8 @@ def gather(fair: FairSweep, runs: "pd.DataFrame", tuning: "pd.DataFrame", result
     fixed = [name for name, candidate in fair.names.items() if not candidate.method.by_gradient]
     summary = summary_table(shown, tuning, fixed)
     metric = str(finished["metric"].iloc[0])
-    found = {key: results.record(key) for key in runs.loc[runs["status"].isin(ENDED), "key"]}
-    records = {key: record for key, record in found.items() if record is not None}
+    ended = runs.loc[runs["status"].isin(ENDED), "key"]
+    records = {key: record for key in ended if (record := results.record(key))}
     require_comparable(records.values())
     compared = compare_reports(summary, finished[finished["stage"] == "report"], records, metric, results)
     if compared is None:
@@ -200,21 +200,16 @@ def _summary_row(name: str, own: "pd.DataFrame", chosen: "pd.DataFrame") -> dict
     reports = own[own["stage"] == "report"]
     typical = reports if reports["backbone"].notna().any() else own
     first, tests = own.iloc[0], reports.sort_values("seed")["test"].to_numpy(dtype=float)
-    rates = (
-        chosen.loc[name]
-        if name in chosen.index
-        else {"learning_rate": np.nan, "head_learning_rate": np.nan, "edge": "", "head_edge": ""}
-    )
+    none = {"learning_rate": np.nan, "head_learning_rate": np.nan, "edge": "", "head_edge": ""}
+    rates = chosen.loc[name] if name in chosen.index else none
     return {
         "candidate": name,
-        "method": first["method"],
-        "rank": first["rank"],
-        "targets": first["targets"],
+        **{column: first[column] for column in ("method", "rank", "targets")},
         **{column: typical[column].max() for column in ("backbone", "head", "bytes_stored")},
         **{column: typical[column].median() for column in ("step_seconds", "peak_memory")},
         **summarise(tests),
         "scores": tuple(tests[np.isfinite(tests)].tolist()),
-        **{column: rates[column] for column in ("learning_rate", "head_learning_rate", "edge", "head_edge")},
+        **{column: rates[column] for column in none},
         "tuning_runs": int((own["stage"] == "tuning").sum()),
         "budget_seconds": float(own["train_seconds"].sum()),
     }

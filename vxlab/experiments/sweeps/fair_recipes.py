@@ -1,7 +1,7 @@
 """Fair sweeps that are ready to run: for a smoke test, for a laptop, and the papers' own grids."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from vxlab.adapters import Method, method_from_name
@@ -9,7 +9,7 @@ from vxlab.checks import quote, require_choice, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.sweeps.protocol import Candidate, FairSweep, all_candidates
+from vxlab.experiments.sweeps.protocol import BUDGET, Candidate, FairSweep, all_candidates
 from vxlab.experiments.sweeps.recipes import fit_train_examples, recipe
 from vxlab.experiments.sweeps.scales import SCALES, presets, scale_settings
 
@@ -70,7 +70,7 @@ def fair_study(
     """
     _known(scale, paper)
     chosen = {name: value for name, value in chosen.items() if value is not None}
-    budget = scale_settings("sweep.budget", scale) | {name: chosen.pop(name) for name in _of_fair() if name in chosen}
+    budget = scale_settings("sweep.budget", scale) | {name: chosen.pop(name) for name in BUDGET if name in chosen}
     if scale == "paper":
         settings = _paper_settings(paper, chosen)
         budget.setdefault("head_learning_rates", settings.pop("heads"))
@@ -127,10 +127,6 @@ def _known(scale: str, paper: str) -> None:
     require_choice("scale", scale, SCALES)
     if paper not in (papers := presets("sweep.settings.paper")):
         raise VxlabError(f"paper={paper!r} has no grid here; choose one of {', '.join(papers)}")
-
-
-def _of_fair() -> list[str]:
-    return [each.name for each in fields(FairSweep) if each.name not in ("candidates", "settings")]
 
 
 def _method(name: str, rank: int, scale: str) -> Method:

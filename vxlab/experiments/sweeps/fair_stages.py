@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vxlab.checks import quote, settle
@@ -23,9 +24,6 @@ from vxlab.experiments.sweeps.tuning import finalists, sides, tuning_table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-_CHOSEN = ("candidate", "learning_rate", "head_learning_rate")
 
 
 def compare(
@@ -90,7 +88,7 @@ def announce(
     with open_store(store) as results, make_engine(engine, workers=workers) as pool:
         fresh_materials()
         if isinstance(wanted, FairSweep):
-            return _Stages(wanted, results, pool, progress=True, owner="").announce()
+            return _Stages(wanted, results, pool, progress=True).announce()
         jobs = jobs_of(all_specs(wanted), pool)
         check_fit(jobs)
         return plan_runs(jobs, results, pool)
@@ -103,25 +101,22 @@ class _UndecidedError(Exception):
         self.widens = description in ("tuning", "tuning, wider ranges")
 
 
+@dataclass
 class _Stages:
     """The stages of one comparison: each a list of runs that follows from the one before."""
 
-    def __init__(
-        self,
-        fair: FairSweep,
-        results: Store,
-        engine: Engine,
-        progress: bool,
-        owner: str,
-        fresh: bool = False,
-        train: bool = True,
-    ) -> None:
-        self.fair, self.results, self.engine, self.progress, self.owner = fair, results, engine, progress, owner
-        self.fresh, self.may_train = fresh, train
-        self.prepared: set[str] = set()
-        self.foresees = False
-        self.placed: dict[tuple[str, str, str], Job] = {}
-        """the runs by candidate, stage (``tuning`` or ``report``) and key"""
+    fair: FairSweep
+    results: Store
+    engine: Engine
+    progress: bool = False
+    owner: str = ""
+    fresh: bool = False
+    may_train: bool = True
+    foresees: bool = False
+    """whether it trains nothing, and goes only as far as the store's runs decide"""
+    prepared: set[str] = field(default_factory=set)
+    placed: dict[tuple[str, str, str], Job] = field(default_factory=dict)
+    """the runs by candidate, stage (``tuning`` or ``report``) and key"""
 
     def announce(self) -> str:
         """Refuse what does not fit, and return what is to come."""
@@ -130,7 +125,7 @@ class _Stages:
         self._prepare(jobs)
         if not self.progress:
             return ""
-        ahead = _Stages(self.fair, self.results, self.engine, progress=False, owner="")
+        ahead = _Stages(self.fair, self.results, self.engine, foresees=True)
         expected = ahead.foresee()
         return plan_runs(list(ahead.placed.values()), self.results, self.engine, expected)
 
@@ -139,7 +134,6 @@ class _Stages:
 
         ``widening`` is what may be added yet; 0 where that is settled.
         """
-        self.foresees = True
         try:
             self.report(self.tune())
         except _UndecidedError as undecided:
@@ -177,11 +171,11 @@ class _Stages:
 
     def report(self, tuning: "pd.DataFrame") -> None:
         """Run each candidate's chosen rates on fresh seeds, and once what has neither."""
-        chosen = tuning.query("chosen")
+        chosen = tuning.loc[tuning["chosen"], ["candidate", "learning_rate", "head_learning_rate"]]
         seeds = range(self.fair.tuning_seeds, self.fair.tuning_seeds + self.fair.report_seeds)
         fresh = (
             (name, self.fair.spec(self.fair.names[name], rate, head, seed))
-            for name, rate, head in zip(*(chosen[column] for column in _CHOSEN), strict=True)
+            for name, rate, head in chosen.itertuples(index=False)
             for seed in seeds
         )
         self._train("report", [*fresh, *self.fair.fixed().items()], "report, fresh seeds")

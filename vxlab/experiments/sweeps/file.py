@@ -1,6 +1,5 @@
 """A sweep as a YAML file: the fair protocol, or a plain grid of runs."""
 
-from dataclasses import fields
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.spec import RunSpec
 from vxlab.experiments.sweeps.grid import grid
 from vxlab.experiments.sweeps.plain_yaml import read_yaml
-from vxlab.experiments.sweeps.protocol import SHARED, Candidate, FairSweep
+from vxlab.experiments.sweeps.protocol import BUDGET, SHARED, Candidate, FairSweep
 
-_OF_FAIR = tuple(each.name for each in fields(FairSweep) if each.name != "settings")
+_OF_FAIR = ("candidates", *BUDGET)
 _OF_GRID = ("candidates", "learning_rates", "head_learning_rates", "seeds")
 
 

@@ -113,44 +113,46 @@ def _so_far(done: int, total: int, failed: int, results: Store) -> str:
 
 def measure(job: Job) -> Pace:
     """Time a step and an evaluation batch of a run, on texts of median length, and count what it will store."""
-    spec, materials = job.spec, shared_materials()
-    if not spec.method.by_gradient:
-        return _measure_probe(job, materials)
-    task, splits = materials.task(spec), materials.splits(spec)
+    materials = shared_materials()
+    rows = {name: len(split) for name, split in materials.splits(job.spec).items()}
+    tests = sum(rows[name] for name in rows if name.startswith("test"))
+    time_parts = _time_training if job.spec.method.by_gradient else _time_probe
+    seconds, numbers = time_parts(job, materials, rows, tests)
+    numbers += 2 * tests * (materials.task(job.spec).num_labels + 2)
+    return Pace(seconds + _START_SECONDS, 4 * numbers + _SETTINGS_BYTES)
+
+
+def _time_training(job: Job, materials: Materials, rows: Mapping[str, int], tests: int) -> tuple[float, int]:
+    """Return the seconds of a run's steps and evaluations, and how many numbers its adapter and head have."""
+    spec = job.spec
     with torch.random.fork_rng(devices=[]):
         model = materials.adapted(job).to(job.device).train()
-    batch = {name: tensor.to(job.device) for name, tensor in _typical(spec.batch_size, splits["train"], materials, job)}
+    batch = _typical(spec.batch_size, materials, job)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-12)
     step = training_step(model, batch, optimizer, job.precision)
     step()
     step_seconds = time_call(step)
     with torch.inference_mode():
         forward = time_call(lambda: forward_loss(model.eval(), batch, job.precision))
-    rows = {name: len(split) for name, split in splits.items()}
-    tests = sum(rows[name] for name in rows if name.startswith("test"))
     steps = spec.epochs * -(-rows["train"] // spec.batch_size)
     batches = (spec.epochs * rows["validation"] + tests) / spec.batch_size
     counts = trainable_parameters(model)
     kept = sum(basis.numel() for basis in stored_bases(model).values())
-    stored = 4 * (counts.backbone + counts.head + kept) + 2 * 4 * tests * (task.num_labels + 2) + _SETTINGS_BYTES
-    return Pace(steps * step_seconds + batches * forward + _START_SECONDS, stored)
+    return steps * step_seconds + batches * forward, counts.backbone + counts.head + kept
 
 
-def _measure_probe(job: Job, materials: Materials) -> Pace:
-    """Time a forward pass of a probe, which reads every text once, and reckon what its fits take."""
-    spec, task, splits = job.spec, materials.task(job.spec), materials.splits(job.spec)
+def _time_probe(job: Job, materials: Materials, rows: Mapping[str, int], tests: int) -> tuple[float, int]:
+    """Return the seconds of a probe, which reads every text once, with its fits reckoned, and its head's numbers."""
+    labels = materials.task(job.spec).num_labels
     with torch.random.fork_rng(devices=[]):
-        model = materials.model(spec).to(job.device).eval()
-    batch = {name: each.to(job.device) for name, each in _typical(EVAL_BATCH, splits["train"], materials, job)}
-    poolings = available_poolings(model, splits["train"])
+        model = materials.model(job.spec).to(job.device).eval()
+    batch = _typical(EVAL_BATCH, materials, job)
+    poolings = available_poolings(model, materials.splits(job.spec)["train"])
     with torch.inference_mode():
         forward = time_call(lambda: forward_loss(model, batch, job.precision))
         width = pool(model, batch, ["mean"])["mean"].shape[1]
-    rows = {name: len(split) for name, split in splits.items()}
-    fit = _FIT_SECONDS * rows["train"] * width * len(strengths(task.num_labels)) * FOLDS * len(poolings)
-    tests = sum(rows[name] for name in rows if name.startswith("test"))
-    stored = 4 * task.num_labels * (width + 1) + 2 * 4 * tests * (task.num_labels + 2) + _SETTINGS_BYTES
-    return Pace(sum(rows.values()) / EVAL_BATCH * forward + fit + _START_SECONDS, stored)
+    fit = _FIT_SECONDS * rows["train"] * width * len(strengths(labels)) * FOLDS * len(poolings)
+    return sum(rows.values()) / EVAL_BATCH * forward + fit, labels * (width + 1)
 
 
 def _changed(jobs: Sequence[Job], results: Store) -> list[str]:
@@ -164,12 +166,14 @@ def _changed(jobs: Sequence[Job], results: Store) -> list[str]:
     return [f"{count} were trained before with {reason}, and are new runs." for reason, count in reasons.items()]
 
 
-def _typical(batch_size: int, rows: Any, materials: Materials, job: Job) -> Any:
-    """Return a batch of the training texts in the middle of the order of length."""
+def _typical(batch_size: int, materials: Materials, job: Job) -> dict[str, torch.Tensor]:
+    """Return a batch of the training texts in the middle of the order of length, on the run's device."""
+    rows = materials.splits(job.spec)["train"]
     order = sorted(range(len(rows)), key=rows["length"].__getitem__)
     middle = max(0, (len(order) - batch_size) // 2)
     wanted = rows.select(order[middle : middle + batch_size]).remove_columns(["length", "row"])
-    return DataCollatorWithPadding(materials.tokenizer(job.spec))(wanted.to_list()).items()
+    batch = DataCollatorWithPadding(materials.tokenizer(job.spec))(wanted.to_list())
+    return {name: tensor.to(job.device) for name, tensor in batch.items()}
 
 
 def _paces(jobs: Sequence[Job], engine: Engine) -> tuple[dict[Any, Pace], dict[str, str]]:

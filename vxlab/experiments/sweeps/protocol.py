@@ -1,9 +1,8 @@
 """The fair protocol: every candidate tuned with the same budget, chosen on validation, reported on fresh seeds."""
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -23,7 +22,7 @@ CENTRES: dict[str, float] = {
 
 DECIDED = ("method", "learning_rate", "head_learning_rate", "seed")
 """Fields of a run in which those of one sweep differ."""
-SHARED = tuple(each.name for each in dataclasses.fields(RunSpec) if each.name not in DECIDED)
+SHARED = tuple(each.name for each in fields(RunSpec) if each.name not in DECIDED)
 """Fields of a run that all runs of a sweep share; but for ``targets``, which a candidate may name."""
 
 
@@ -47,26 +46,23 @@ class Candidate:
             raise VxlabError(
                 f"candidate {quote(self.method)} is not a method; pass vxlab.LoRA(rank=8), VeRA, LoRAXS, ..."
             )
+        label = method_label(self.method)
         if isinstance(self.targets, Real):
             raise VxlabError(
-                f"targets={self.targets!r} of {method_label(self.method)} is a number; a rate goes by its name: "
+                f"targets={self.targets!r} of {label} is a number; a rate goes by its name: "
                 f"Candidate({self.method!r}, learning_rate={self.targets!r})"
             )
-        settle_fields(self, f"{method_label(self.method)}: ")
+        settle_fields(self, f"{label}: ")
         rate = self.learning_rate
         if self.targets is not None and not self.targets:
-            raise VxlabError(
-                f"targets={self.targets!r} of {method_label(self.method)} names no layer; None takes the sweep's"
-            )
+            raise VxlabError(f"targets={self.targets!r} of {label} names no layer; None takes the sweep's")
         if rate is not None and not self.method.by_gradient:
-            raise VxlabError(f"learning_rate={rate!r} of {method_label(self.method)}, which has none; leave it out")
+            raise VxlabError(f"learning_rate={rate!r} of {label}, which has none; leave it out")
         if rate is not None and rate <= 0:
-            raise VxlabError(
-                f"learning_rate={rate!r} of {method_label(self.method)} is not a positive number; try 2e-3"
-            )
+            raise VxlabError(f"learning_rate={rate!r} of {label} is not a positive number; try 2e-3")
         if rate is None and self.method.by_gradient and self.method.name not in CENTRES:
             raise VxlabError(
-                f"{method_label(self.method)} has no usual learning rate here; name the middle of its range: "
+                f"{label} has no usual learning rate here; name the middle of its range: "
                 f"Candidate({self.method!r}, learning_rate=...)"
             )
 
@@ -132,7 +128,8 @@ class FairSweep:
             )
         self._check_head_rates()
         object.__setattr__(self, "settings", _checked_settings(self.settings))
-        complete = [self._completed(each) for each in all_candidates(self.candidates)]
+        usual = self.settings.get("targets", "query-value")
+        complete = [replace(each, targets=each.targets or usual) for each in all_candidates(self.candidates)]
         if not complete:
             raise VxlabError("candidates is empty; give methods, such as [vxlab.LoRA(rank=8), vxlab.VeRA(rank=256)]")
         for each in complete:
@@ -190,10 +187,6 @@ class FairSweep:
         counts = {"tuning": self.learning_rates * sum(rates) + more, "report": report}
         return {**counts, "widening": sum(rates) * self.widen if self.learning_rates > 1 else 0}
 
-    def _completed(self, each: Candidate) -> Candidate:
-        targets = each.targets or self.settings.get("targets", "query-value")
-        return dataclasses.replace(each, targets=targets)
-
     def _check_head_rates(self) -> None:
         rates = self.head_learning_rates
         if not rates:
@@ -215,6 +208,9 @@ class FairSweep:
                 "that no float holds; choose fewer, or a smaller spacing"
             )
 
+
+BUDGET = tuple(each.name for each in fields(FairSweep) if each.name not in ("candidates", "settings"))
+"""Fields of a fair sweep that say what each candidate gets."""
 
 _MEANT = {
     "learning_rates": " (how many are tried); their middle is named by Candidate(method, learning_rate=1e-3)",

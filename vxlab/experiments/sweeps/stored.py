@@ -52,8 +52,8 @@ def tables_of(result: Comparison) -> SweepTables:
     """Return a comparison's tables, with the records that it has, or else those that lie on this machine."""
     runs = result.runs
     folders = {} if result.records else dict(zip(runs["key"], runs["folder"], strict=True))
-    found = {key: RunRecord.load(Path(folder)) for key, folder in folders.items()}
-    records = result.records or {key: record for key, record in found.items() if record is not None}
+    found = {key: record for key, folder in folders.items() if (record := RunRecord.load(Path(folder)))}
+    records = result.records or found
     task, model = (str(runs[column].iloc[0]) for column in ("task", "model"))
     return SweepTables(
         _named(task, model), task, result.metric, result.held_out, runs, result.tuning, result.summary, result.pairs,
@@ -80,8 +80,7 @@ def stored_sweeps(results: Store) -> list[SweepTables]:
     """
     table = results.table()
     ended = table.loc[table["status"].isin(ENDED), "key"]
-    found = {key: results.record(key) for key in ended}
-    records = {key: record for key, record in found.items() if record is not None}
+    records = {key: record for key in ended if (record := results.record(key))}
     table["items"] = [records[key].task["rows"].get("test", 0) if key in records else 0 for key in table["key"]]
     table["apart"] = name_weights_and_data(table)
     sweeps = []

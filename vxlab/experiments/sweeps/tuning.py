@@ -100,21 +100,19 @@ def finalists(runs: "pd.DataFrame", most: int) -> "dict[str, list[tuple[float, f
 def sides(table: "pd.DataFrame") -> dict[str, str]:
     """Return for each candidate on which side of its range its best lies: ``low`` or ``high``.
 
-    An edge decides; inside the range, the better of the chosen rate's two neighbours.
+    An edge decides; inside the range, the better of the chosen rate's two neighbours. Where every run was lost, the
+    lower rates are to be tried.
     """
     told = {}
     for name, own in table.groupby("candidate"):
         by_rate = own.groupby("learning_rate")["median"].max().fillna(-np.inf)
-        chosen = own[own["chosen"]]
-        if len(chosen) and chosen["edge"].iloc[0]:
-            told[str(name)] = str(chosen["edge"].iloc[0])
-            continue
-        told[str(name)] = "high" if len(chosen) and _rises(by_rate, chosen["learning_rate"].iloc[0]) else "low"
+        edge, rate = next(own.loc[own["chosen"], ["edge", "learning_rate"]].itertuples(index=False), ("low", np.nan))
+        told[str(name)] = edge or ("high" if _rises(by_rate, rate) else "low")
     return told
 
 
 def _rises(by_rate: "pd.Series[float]", chosen: float) -> bool:
-    """Say whether the rate above the chosen one did better than that below; where nothing was chosen, go lower."""
+    """Say whether the rate above the chosen one did better than that below."""
     rates = list(by_rate.index)
     place = rates.index(chosen)
     beside = [by_rate[rates[i]] if 0 <= i < len(rates) else -np.inf for i in (place - 1, place + 1)]
