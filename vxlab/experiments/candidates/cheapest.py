@@ -3,6 +3,8 @@
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from vxlab.experiments.candidates.pairs import difference_in_words
 from vxlab.experiments.candidates.rivals import Rival, not_worse, over_rivals
 
@@ -57,8 +59,6 @@ def cheapest(
 
 
 def _is_known(name: str, rows: Mapping[str, Any]) -> bool:
-    import pandas as pd
-
     return bool(pd.notna(rows[name]["backbone"]))
 
 

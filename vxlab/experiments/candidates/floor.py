@@ -1,14 +1,13 @@
 """What a sweep's candidates gain over its floor: the strongest of those that train nothing in the backbone."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from vxlab.experiments.candidates.pairs import fixed_candidates
 from vxlab.experiments.candidates.rivals import Rival, after_holm, rivals_of
 from vxlab.experiments.candidates.score_words import mean_in_words, score_in_words
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def floor_of(finished: Mapping[str, Any]) -> str | None:
@@ -24,7 +23,7 @@ def floor_of(finished: Mapping[str, Any]) -> str | None:
     return max(_floors(finished), key=lambda name: float(finished[name]["mean"]), default=None)
 
 
-def floor(finished: Mapping[str, Any], pairs: "pd.DataFrame", metric: str) -> str:
+def floor(finished: Mapping[str, Any], pairs: pd.DataFrame, metric: str) -> str:
     """Say how many candidates are shown to beat the floor, and what the highest of them gains; "" without a floor.
 
     Args:
@@ -51,8 +50,6 @@ def floor(finished: Mapping[str, Any], pairs: "pd.DataFrame", metric: str) -> st
 
 
 def _floors(finished: Mapping[str, Any]) -> list[str]:
-    import pandas as pd
-
     return [name for name, row in finished.items() if pd.notna(row["backbone"]) and row["backbone"] == 0]
 
 
@@ -61,7 +58,7 @@ def _beside(weaker: Sequence[Rival], finished: Mapping[str, Any], metric: str) -
     return f", beside {', '.join(told)}" if told else ""
 
 
-def _gains(others: Sequence[Rival], pairs: "pd.DataFrame", metric: str) -> str:
+def _gains(others: Sequence[Rival], pairs: pd.DataFrame, metric: str) -> str:
     """Say how many are shown to beat it, and the difference of the highest."""
     beat = sum(each.seen and each.difference > 0 for each in others)
     of = f"of {len(others)} others" if len(others) > 1 else f"by {others[0].name}"

@@ -2,19 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pairs import of_pair
 from vxlab.words import nearest
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _SHOWN = ["candidate", "n", "diverged", "mean", "scores", "backbone", "bytes_stored", "step_seconds", "peak_memory"]
 
 
-def neighbours(summary: "pd.DataFrame", pairs: "pd.DataFrame", candidate: str) -> "pd.DataFrame":
+def neighbours(summary: pd.DataFrame, pairs: pd.DataFrame, candidate: str) -> pd.DataFrame:
     """Return a candidate and its neighbours: the next ranks, each other method's nearest in size, and what has no rank.
 
     Nearest is by the ratio of trained backbone parameters; for what trains none there, the other methods' smallest.
@@ -33,8 +32,6 @@ def neighbours(summary: "pd.DataFrame", pairs: "pd.DataFrame", candidate: str) -
     Raises:
         VxlabError: the summary has no such candidate.
     """
-    import pandas as pd
-
     names = list(summary["candidate"])
     if candidate not in names:
         raise VxlabError(f"candidate={candidate!r} is not in this sweep{nearest(candidate, names, 'it has')}")
@@ -47,8 +44,6 @@ def neighbours(summary: "pd.DataFrame", pairs: "pd.DataFrame", candidate: str) -
 
 
 def _next_ranks(every: Sequence[Any], own: Any) -> dict[str, str]:
-    import pandas as pd
-
     if pd.isna(own.rank):
         return {}
     same = [row for row in every if (row.method, row.targets) == (own.method, own.targets) and pd.notna(row.rank)]
@@ -59,8 +54,6 @@ def _next_ranks(every: Sequence[Any], own: Any) -> dict[str, str]:
 
 def _nearest(every: Sequence[Any], own: Any) -> dict[str, str]:
     """Return each other method's rank that is nearest in size, and the methods that have none."""
-    import pandas as pd
-
     others = [row for row in every if row.method != own.method and pd.notna(row.backbone)]
     size = 1 if pd.isna(own.backbone) else max(own.backbone, 1)
     ranked: dict[str, list[Any]] = {}

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pareto import matched_pairs
@@ -10,9 +12,6 @@ from vxlab.experiments.scoring.formulas import Array
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.scoring.significance import LEVEL, Difference, compare_all, holm
 from vxlab.words import nearest, write_number
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _OF_PAIR = ("difference", "low", "high", "p", "seen", "error", "freedom")
 IN_POINTS = ("accuracy", "f1", "f1_macro")
@@ -51,10 +50,10 @@ def pairs_table(
     predictions: Mapping[str, Mapping[int, Array]],
     labels: Array,
     metric: str,
-    summary: "pd.DataFrame",
+    summary: pd.DataFrame,
     *,
     units: Array | None = None,
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Compare every two candidates of a sweep.
 
     Args:
@@ -73,8 +72,6 @@ def pairs_table(
         VxlabError: a candidate occurs twice in the summary, or not at all, or as in
             :func:`vxlab.experiments.scoring.significance.compare_all`.
     """
-    import pandas as pd
-
     rows = by_candidate(summary)
     for name in predictions:
         if name not in rows:
@@ -168,7 +165,7 @@ def write_score(value: float, metric: str, sign: str = "") -> str:
     return write_number(100 * value, f"{sign}z.1f") if metric in IN_POINTS else write_number(value, f"{sign}z.3f")
 
 
-def by_candidate(summary: "pd.DataFrame") -> dict[str, Any]:
+def by_candidate(summary: pd.DataFrame) -> dict[str, Any]:
     """Return a summary's rows under their candidates' labels; a label that occurs twice raises VxlabError."""
     names = summary["candidate"]
     if names.duplicated().any():
@@ -184,16 +181,12 @@ def fixed_candidates(rows: Mapping[str, Any]) -> list[str]:
 
 
 def _kind(a: Mapping[str, Any], b: Mapping[str, Any], matched: bool) -> str:
-    import pandas as pd
-
     if a["method"] != b["method"] and pd.notna(a["rank"]) and pd.notna(b["rank"]) and a["rank"] == b["rank"]:
         return "equal rank"
     return "matched parameters" if matched else "other"
 
 
 def _ratio(a: Any, b: Any) -> float:
-    import pandas as pd
-
     return float(a / b) if pd.notna(a) and pd.notna(b) and a > 0 and b > 0 else math.nan
 
 
@@ -201,7 +194,7 @@ def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
-def of_pair(pairs: "pd.DataFrame", name: str, other: str) -> dict[str, Any]:
+def of_pair(pairs: pd.DataFrame, name: str, other: str) -> dict[str, Any]:
     """Return ``difference`` (score of the first named less that of the other) and the columns that say how sure it is.
 
     These are ``low``, ``high``, ``p``, ``seen``, ``error`` and ``freedom``; NaN, and None for ``seen``, where the two

@@ -1,16 +1,13 @@
 """What a score costs: the front of best trades, partners of like size, and VeRA's gain per 1,000 parameters."""
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.significance import LEVEL
 from vxlab.words import nearest
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COUNTED = ("backbone", "bytes_stored")
 """Costs that are counted, and so have an order. Step times and peak memory of a sweep's runs were taken beside other
@@ -20,7 +17,7 @@ ALIKE = 2.0
 """How many times as many parameters still match: a method whose nearest rank is farther off has none that matches."""
 
 
-def pareto_front(table: "pd.DataFrame", score: str = "mean", cost: str = "backbone") -> "pd.Series[bool]":
+def pareto_front(table: pd.DataFrame, score: str = "mean", cost: str = "backbone") -> "pd.Series[bool]":
     """Mark the rows that no other row beats: none scores as high for less, nor higher for as little.
 
     Rows that tie in both are on the front together. The front takes scores at their word: whether a difference is
@@ -42,8 +39,6 @@ def pareto_front(table: "pd.DataFrame", score: str = "mean", cost: str = "backbo
     >>> pareto_front(pd.DataFrame({"mean": [0.8, 0.9, 0.7], "backbone": [10, 20, 15]})).tolist()
     [True, True, False]
     """
-    import pandas as pd
-
     scores, costs = _numbers(table, score), _numbers(table, cost)
     if "p_trivial" in table:  # NaN where nothing was tested
         scores = np.where(_numbers(table, "p_trivial") > LEVEL, np.nan, scores)
@@ -54,7 +49,7 @@ def pareto_front(table: "pd.DataFrame", score: str = "mean", cost: str = "backbo
     return pd.Series(known & ~(no_worse & better).any(axis=1), index=table.index, name="front")
 
 
-def matched_pairs(summary: "pd.DataFrame") -> list[tuple[str, str, float]]:
+def matched_pairs(summary: pd.DataFrame) -> list[tuple[str, str, float]]:
     """Pair each candidate with the one of every other method that is nearest to it in trained backbone parameters.
 
     Nearest is by ratio: 8,000 is nearer to 4,000 than 1,000 is. Of two as near, the smaller. Candidates that train
@@ -88,7 +83,7 @@ def matched_pairs(summary: "pd.DataFrame") -> list[tuple[str, str, float]]:
     return [(names[i], names[j], float(sizes[i] / sizes[j])) for i, j in sorted(found)]
 
 
-def gain_per_thousand(summary: "pd.DataFrame", head_score: float, score: str = "mean") -> "pd.Series[float]":
+def gain_per_thousand(summary: pd.DataFrame, head_score: float, score: str = "mean") -> "pd.Series[float]":
     """Return VeRA's relative gain per 1,000 parameters: 100 · (score / head_score) / (backbone / 1000).
 
     It is the score in percent of what the head alone reaches, shared out over the thousands of trained backbone
@@ -113,8 +108,6 @@ def gain_per_thousand(summary: "pd.DataFrame", head_score: float, score: str = "
     >>> gain_per_thousand(pd.DataFrame({"mean": [0.9], "backbone": [4000]}), head_score=0.75).tolist()
     [30.0]
     """
-    import pandas as pd
-
     if not head_score > 0:
         raise VxlabError(f"head_score={head_score}: the gain is over the head alone, whose score must be above 0")
     scores, sizes = _numbers(summary, score), _numbers(summary, "backbone")
@@ -122,7 +115,7 @@ def gain_per_thousand(summary: "pd.DataFrame", head_score: float, score: str = "
     return pd.Series(100 * (scores / head_score) / thousands, index=summary.index, name="gain_per_thousand")
 
 
-def _numbers(table: "pd.DataFrame", column: str) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+def _numbers(table: pd.DataFrame, column: str) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
     if column not in table:
         raise VxlabError(f"the table has no column {column!r}{nearest(column, table.columns, 'it has')}")
     return table[column].to_numpy(dtype=np.float64, na_value=np.nan)

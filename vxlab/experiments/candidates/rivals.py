@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import pandas as pd
 
 from vxlab.experiments.candidates.pairs import difference_in_words, interval_in_words
 from vxlab.experiments.scoring.equivalence import equivalence_p, noninferiority_p
 from vxlab.experiments.scoring.evidence import Evidence, from_error
 from vxlab.experiments.scoring.significance import LEVEL, holm
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Rival(NamedTuple):
@@ -31,7 +30,7 @@ class Rival(NamedTuple):
         return f"{difference_in_words(self.difference, metric)}, {interval_in_words(self.low, self.high, metric)}"
 
 
-def rivals_of(name: str, pairs: "pd.DataFrame") -> list[Rival]:
+def rivals_of(name: str, pairs: pd.DataFrame) -> list[Rival]:
     """Return every other candidate that could be compared with one, the highest score first."""
     rivals = []
     for pair in pairs.to_dict("records"):
@@ -64,7 +63,7 @@ def over_rivals(rivals: Sequence[Rival]) -> str:
     return f" (after Holm over {len(rivals)} tests)" if len(rivals) > 1 else ""
 
 
-def after_holm(pairs: "pd.DataFrame") -> str:
+def after_holm(pairs: pd.DataFrame) -> str:
     """Return after what correction a table's pairs are told apart."""
     count = int(pairs["p_holm"].notna().sum())
     return f"after Holm over {count} comparisons" if count > 1 else "at p ≤ 0.05"

@@ -1,9 +1,10 @@
 """Scores with their uncertainty, and the difference of two runs on the same test items."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.provenance.mixed_runs import require_comparable
@@ -11,11 +12,8 @@ from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.metrics import compute, interval
 from vxlab.experiments.scoring.significance import Difference, compare_two, trivial_name
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-def score_table(records: Mapping[str, RunRecord], metric: str | None = None, split: str = "test") -> "pd.DataFrame":
+def score_table(records: Mapping[str, RunRecord], metric: str | None = None, split: str = "test") -> pd.DataFrame:
     """Return one row for the trivial answer and one for each run: ``answer``, ``score``, ``low``, ``high``.
 
     The trivial answer is the training split's most frequent class (for a regression, its mean). Intervals are at 95 %,
@@ -31,8 +29,6 @@ def score_table(records: Mapping[str, RunRecord], metric: str | None = None, spl
         VxlabError: there are no runs, they are of several tasks, models, data or items, or the metric or the split was
             not scored.
     """
-    import pandas as pd
-
     task = _common_task(records)
     metric = metric or task["metrics"][0]
     if metric not in task["metrics"]:

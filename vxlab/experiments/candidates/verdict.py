@@ -1,7 +1,9 @@
 """Say in plain words what a sweep showed: what beats chance, what scores highest, and what may stand in for it."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from vxlab.checks import settle
 from vxlab.errors import VxlabError
@@ -14,9 +16,6 @@ from vxlab.experiments.candidates.score_words import mean_in_words, score_in_wor
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.words import number_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 MARGIN = 0.02
 """what counts as no loss where nothing else is asked for: 2 points"""
 _FEW = 2
@@ -24,8 +23,8 @@ _FEW = 2
 
 
 def verdict(
-    pairs: "pd.DataFrame",
-    summary: "pd.DataFrame",
+    pairs: pd.DataFrame,
+    summary: pd.DataFrame,
     *,
     metric: str,
     held_out: HeldOut,
@@ -75,7 +74,7 @@ def checked_margin(margin: Any) -> float:
 
 
 def _ranking(
-    finished: Mapping[str, Any], pairs: "pd.DataFrame", metric: str, held_out: HeldOut, margin: float
+    finished: Mapping[str, Any], pairs: pd.DataFrame, metric: str, held_out: HeldOut, margin: float
 ) -> list[str]:
     if not finished:
         return ["No candidate finished a run: there is nothing to say."]
@@ -111,7 +110,7 @@ def _chance(finished: Mapping[str, Any], above: Mapping[str, Any], metric: str, 
 
 
 def _highest(
-    top: str, finished: Mapping[str, Any], rivals: Sequence[Rival], pairs: "pd.DataFrame", metric: str, margin: float
+    top: str, finished: Mapping[str, Any], rivals: Sequence[Rival], pairs: pd.DataFrame, metric: str, margin: float
 ) -> str:
     """Say which candidate has the highest mean, and what can be told from it."""
     score = mean_in_words(finished[top], metric)
@@ -128,7 +127,7 @@ def _highest(
     return " ".join(told)
 
 
-def _others(rivals: Sequence[Rival], pairs: "pd.DataFrame", metric: str, margin: float) -> list[str]:
+def _others(rivals: Sequence[Rival], pairs: pd.DataFrame, metric: str, margin: float) -> list[str]:
     behind = [rival.name for rival in rivals if rival.seen and rival.difference < 0]
     ahead = [rival.name for rival in rivals if rival.difference > 0]
     same = equivalent(rivals, margin)
@@ -151,7 +150,7 @@ def _listed(rivals: Sequence[Rival], metric: str) -> str:
     return "; ".join(f"{rival.name} ({rival.in_words(metric)})" for rival in rivals)
 
 
-def _by_kind(pairs: "pd.DataFrame") -> list[str]:
+def _by_kind(pairs: pd.DataFrame) -> list[str]:
     lines = []
     for kind, words in (("equal rank", "of equal rank"), ("matched parameters", "matched in parameters")):
         some = pairs[(pairs["kind"] == kind) & pairs["difference"].notna()]

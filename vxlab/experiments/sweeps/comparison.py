@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.held_out import HeldOut, held_out_of
@@ -12,17 +13,11 @@ from vxlab.experiments.candidates.pairs import by_candidate, fixed_candidates, p
 from vxlab.experiments.candidates.verdict import MARGIN, verdict
 from vxlab.experiments.method_names import family_name
 from vxlab.experiments.provenance.mixed_runs import describe_mixture, require_comparable
+from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.against_trivial import against_trivial
-from vxlab.experiments.scoring.significance import summarise
-from vxlab.experiments.store.store import ENDED
+from vxlab.experiments.scoring.significance import Array, summarise
+from vxlab.experiments.store.store import ENDED, Store
 from vxlab.experiments.sweeps.protocol import FairSweep
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from vxlab.experiments.record import RunRecord
-    from vxlab.experiments.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -34,15 +29,15 @@ class Comparison:
     """the task's first, of which all scores are"""
     held_out: HeldOut
     """the test split: how many items, and independent units of them; the trivial answer and its score"""
-    runs: "pd.DataFrame"
+    runs: pd.DataFrame
     """one row a run: the store's columns, and ``candidate`` and ``stage`` (tuning or report)"""
-    tuning: "pd.DataFrame"
+    tuning: pd.DataFrame
     """one row a candidate and pair of rates: validation over the tuning seeds, and which was chosen"""
-    summary: "pd.DataFrame"
+    summary: pd.DataFrame
     """one row a candidate: test scores over the report seeds, parameters, bytes, times, the rates, the budget"""
-    pairs: "pd.DataFrame"
+    pairs: pd.DataFrame
     """one row a pair of candidates: the difference with its 95 % interval, and whether it is told apart"""
-    records: "Mapping[str, RunRecord]" = field(default_factory=dict, repr=False)
+    records: Mapping[str, RunRecord] = field(default_factory=dict, repr=False)
     """of the runs that ended, by key, as the store has them"""
 
     @property
@@ -73,7 +68,7 @@ class Comparison:
         return "\n".join([told, *(f"- {note}" for note in [*notes, *describe_mixture(self.records.values())])])
 
 
-def gather(fair: FairSweep, runs: "pd.DataFrame", tuning: "pd.DataFrame", results: "Store") -> Comparison:
+def gather(fair: FairSweep, runs: pd.DataFrame, tuning: pd.DataFrame, results: Store) -> Comparison:
     """Return the comparison that the runs of a fair sweep make.
 
     Args:
@@ -110,12 +105,12 @@ def gather(fair: FairSweep, runs: "pd.DataFrame", tuning: "pd.DataFrame", result
 
 
 def compare_reports(
-    summary: "pd.DataFrame",
-    reports: "pd.DataFrame",
-    records: "Mapping[str, RunRecord]",
+    summary: pd.DataFrame,
+    reports: pd.DataFrame,
+    records: Mapping[str, RunRecord],
     metric: str,
-    results: "Store",
-) -> "tuple[pd.DataFrame, pd.DataFrame, HeldOut] | None":
+    results: Store,
+) -> tuple[pd.DataFrame, pd.DataFrame, HeldOut] | None:
     """Compare candidates by their report runs with the trivial answer, and every two of them.
 
     Args:
@@ -128,7 +123,7 @@ def compare_reports(
     Returns:
         The summary of :func:`with_chance`, the pairs, and what was predicted; None where that is not the same of all.
     """
-    predictions: dict[str, dict[int, NDArray[Any]]] = {}
+    predictions: dict[str, dict[int, Array]] = {}
     labels = results.predictions(reports["key"].iloc[0])[1].numpy()
     for key, candidate, seed in zip(reports["key"], reports["candidate"], reports["seed"], strict=True):
         logits, truth = (tensor.numpy() for tensor in results.predictions(key))
@@ -143,14 +138,14 @@ def compare_reports(
 
 
 def with_chance(
-    summary: "pd.DataFrame",
-    predictions: "Mapping[str, Mapping[int, NDArray[Any]]]",
-    labels: "NDArray[Any]",
+    summary: pd.DataFrame,
+    predictions: Mapping[str, Mapping[int, Array]],
+    labels: Array,
     metric: str,
     constant: float,
     *,
-    units: "NDArray[Any] | None" = None,
-) -> "pd.DataFrame":
+    units: Array | None = None,
+) -> pd.DataFrame:
     """Return a summary with ``p_trivial``, each candidate's p-value against the trivial answer, and ``above``.
 
     The test is one-sided, over items and seeds, and corrected after Holm over the candidates; ``above`` says whether a
@@ -171,7 +166,7 @@ def with_chance(
     return summary.assign(p_trivial=[each.p_holm for each in tests], above=[bool(each.beaten) for each in tests])
 
 
-def summary_table(runs: "pd.DataFrame", tuning: "pd.DataFrame", fixed: Collection[str] = ()) -> "pd.DataFrame":
+def summary_table(runs: pd.DataFrame, tuning: pd.DataFrame, fixed: Collection[str] = ()) -> pd.DataFrame:
     """Return one row a candidate, in the order in which they first ran.
 
     Columns: ``candidate``, ``method`` (as shown), ``rank``, ``targets``; ``backbone`` and ``head`` (trained
@@ -186,8 +181,6 @@ def summary_table(runs: "pd.DataFrame", tuning: "pd.DataFrame", fixed: Collectio
         tuning: from :func:`tuning_table`.
         fixed: candidates whose score does not vary with the seed of training.
     """
-    import pandas as pd
-
     chosen = tuning[tuning["chosen"]].set_index("candidate")
     rows = [
         _summary_row(str(name), own, chosen) | {"fixed": name in fixed}
@@ -196,7 +189,7 @@ def summary_table(runs: "pd.DataFrame", tuning: "pd.DataFrame", fixed: Collectio
     return pd.DataFrame(rows).astype({"rank": "Int64", "backbone": "Int64", "head": "Int64"})
 
 
-def _summary_row(name: str, own: "pd.DataFrame", chosen: "pd.DataFrame") -> dict[str, Any]:
+def _summary_row(name: str, own: pd.DataFrame, chosen: pd.DataFrame) -> dict[str, Any]:
     reports = own[own["stage"] == "report"]
     typical = reports if reports["backbone"].notna().any() else own
     first, tests = own.iloc[0], reports.sort_values("seed")["test"].to_numpy(dtype=float)

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from vxlab.checks import quote, settle
 from vxlab.errors import VxlabError
@@ -21,9 +22,6 @@ from vxlab.experiments.sweeps.plan import check_fit, plan_runs
 from vxlab.experiments.sweeps.progress import SweepProgress
 from vxlab.experiments.sweeps.protocol import FairSweep
 from vxlab.experiments.sweeps.tuning import finalists, sides, tuning_table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def compare(
@@ -145,7 +143,7 @@ class _Stages:
         stages = Counter(stage for _, stage, _ in self.placed)
         return {"tuning": stages["tuning"], "report": stages["report"] or self.fair.runs()["report"], "widening": 0}
 
-    def tune(self) -> "pd.DataFrame":
+    def tune(self) -> pd.DataFrame:
         """Try every candidate's rates, wider ranges for all while a best is on an edge, and return the choice."""
         wider = dict.fromkeys(self.fair.tuned, (0, 0))
         for widened in range(self.fair.widen + 1):
@@ -169,7 +167,7 @@ class _Stages:
             self._train("tuning", specs, "tuning, further seeds")
         return self._tuning(self.fair.tuning_seeds)
 
-    def report(self, tuning: "pd.DataFrame") -> None:
+    def report(self, tuning: pd.DataFrame) -> None:
         """Run each candidate's chosen rates on fresh seeds, and once what has neither."""
         chosen = tuning.loc[tuning["chosen"], ["candidate", "learning_rate", "head_learning_rate"]]
         seeds = range(self.fair.tuning_seeds, self.fair.tuning_seeds + self.fair.report_seeds)
@@ -180,7 +178,7 @@ class _Stages:
         )
         self._train("report", [*fresh, *self.fair.fixed().items()], "report, fresh seeds")
 
-    def runs(self) -> "pd.DataFrame":
+    def runs(self) -> pd.DataFrame:
         """Return the store's rows of all runs so far, with their ``candidate`` and ``stage``."""
         candidates, stages, keys = zip(*self.placed, strict=True)
         return rows_of(keys, self.results).assign(candidate=candidates, stage=stages)
@@ -216,10 +214,10 @@ class _Stages:
         prepare_store(new, self.results, self.fresh, self.may_train)
         self.prepared |= {job.key for job in new}
 
-    def _tuning(self, seeds: int) -> "pd.DataFrame":
+    def _tuning(self, seeds: int) -> pd.DataFrame:
         return tuning_table(self._of_stage("tuning"), seeds)
 
-    def _of_stage(self, stage: str) -> "pd.DataFrame":
+    def _of_stage(self, stage: str) -> pd.DataFrame:
         runs = self.runs()
         own = runs[runs["stage"] == stage]
         return own.assign(method=[family_name(self.fair.names[name].method) for name in own["candidate"]])

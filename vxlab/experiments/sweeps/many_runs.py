@@ -1,7 +1,9 @@
 """Many runs: each trained once, in this process, in several, or on a cluster, and kept as soon as it ends."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from vxlab.checks import settle, settle_list
 from vxlab.errors import VxlabError
@@ -16,9 +18,6 @@ from vxlab.experiments.sweeps.driver import drive
 from vxlab.experiments.sweeps.plan import check_fit, plan_runs
 from vxlab.experiments.sweeps.progress import SweepProgress
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def sweep(
     specs: Sequence[RunSpec],
@@ -29,7 +28,7 @@ def sweep(
     progress: bool = True,
     fresh: bool = False,
     train: bool = True,
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Train every run that the store does not have, and return all of them as a table.
 
     A run that fails is a row with its error, and the sweep goes on; called again, failed runs are tried again.
@@ -76,7 +75,7 @@ def all_specs(specs: Any) -> list[RunSpec]:
     return found
 
 
-def rows_of(keys: Sequence[str], results: Store) -> "pd.DataFrame":
+def rows_of(keys: Sequence[str], results: Store) -> pd.DataFrame:
     """Return the store's rows of runs in the order of their keys, a run as often as its key occurs."""
     table = results.table(dict.fromkeys(keys)).set_index("key", drop=False)
     return table.loc[list(keys)].reset_index(drop=True)

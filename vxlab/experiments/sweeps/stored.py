@@ -4,9 +4,10 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from vxlab.adapters.core.own_home import METHODS
 from vxlab.experiments.candidates.held_out import HeldOut, held_out_of
@@ -21,9 +22,6 @@ from vxlab.experiments.sweeps.comparison import Comparison, compare_reports, sum
 from vxlab.experiments.sweeps.tuning import with_stages
 from vxlab.words import list_in_words
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _NO_SETTING = ("learning_rate", "head_learning_rate", "seed", "device", "model", "task", "task_folder", "method")
 _SHARED = ("epochs", "batch_size", "train_examples")
 
@@ -37,11 +35,11 @@ class SweepTables(NamedTuple):
     metric: str
     held_out: HeldOut
     """the test split, and the trivial answer's score on it"""
-    runs: "pd.DataFrame"
+    runs: pd.DataFrame
     """one row a run: the store's columns, with ``candidate`` and ``stage`` (tuning or report)"""
-    tuning: "pd.DataFrame"
-    summary: "pd.DataFrame"
-    pairs: "pd.DataFrame"
+    tuning: pd.DataFrame
+    summary: pd.DataFrame
+    pairs: pd.DataFrame
     records: Mapping[str, RunRecord]
     """of the runs that ended, by key"""
     notes: tuple[str, ...] = ()
@@ -109,9 +107,7 @@ def _named(task: str, model: str) -> str:
     return f"{Path(task).name}, {Path(model).name}"
 
 
-def _sweep(name: str, rows: "pd.DataFrame", records: Mapping[str, RunRecord], results: Store) -> SweepTables:
-    import pandas as pd
-
+def _sweep(name: str, rows: pd.DataFrame, records: Mapping[str, RunRecord], results: Store) -> SweepTables:
     own = {key: records[key] for key in rows["key"] if key in records}
     metric = str(next(iter(own.values())).task["metrics"][0])
     runs = _with_candidates(rows, own)
@@ -125,7 +121,7 @@ def _sweep(name: str, rows: "pd.DataFrame", records: Mapping[str, RunRecord], re
     return SweepTables(name, str(rows["task"].iloc[0]), metric, held_out, every, tuning, summary, pairs, own, notes)
 
 
-def _with_candidates(rows: "pd.DataFrame", records: Mapping[str, RunRecord]) -> "pd.DataFrame":
+def _with_candidates(rows: pd.DataFrame, records: Mapping[str, RunRecord]) -> pd.DataFrame:
     """Add ``candidate``, and ``method`` as shown, with the settings that tell apart what one label would hide."""
     described = {key: _settings(record) for key, record in records.items()}
     apart = _differing(described.values())
@@ -182,11 +178,9 @@ def _is_fixed(record: RunRecord | None) -> bool:
 
 
 def _compared(
-    staged: "pd.DataFrame", summary: "pd.DataFrame", metric: str, records: Mapping[str, RunRecord], results: Store
-) -> tuple["pd.DataFrame", "pd.DataFrame", HeldOut, tuple[str, ...]]:
+    staged: pd.DataFrame, summary: pd.DataFrame, metric: str, records: Mapping[str, RunRecord], results: Store
+) -> tuple[pd.DataFrame, pd.DataFrame, HeldOut, tuple[str, ...]]:
     """Compare the candidates that predicted the same test items with the trivial answer, and every two of them."""
-    import pandas as pd
-
     reports = staged[(staged["stage"] == "report") & (staged["status"] == "finished")]
     if len(reports) and (found := compare_reports(summary, reports, records, metric, results)):
         return *found, tuple(filter(None, [found[2].doubt]))
@@ -196,13 +190,13 @@ def _compared(
     return untested, none, held_out_of(first, metric, int(first.task["rows"].get("test", 0)), None), doubts
 
 
-def _unlike(runs: "pd.DataFrame") -> tuple[str, ...]:
+def _unlike(runs: pd.DataFrame) -> tuple[str, ...]:
     values = {name: sorted(map(str, runs[name].dropna().unique())) for name in _SHARED}
     told = [f"{name.replace('_', ' ')} {list_in_words(each)}" for name, each in values.items() if len(each) > 1]
     return (f"Not like with like: these runs differ in {'; '.join(told)}.",) if told else ()
 
 
-def _reused(staged: "pd.DataFrame") -> tuple[str, ...]:
+def _reused(staged: pd.DataFrame) -> tuple[str, ...]:
     """Warn where the runs that chose a rate are those that are reported."""
     tried = staged.groupby("candidate")["learning_rate"].nunique()
     seeds = staged[staged["stage"] == "tuning"].groupby("candidate")["seed"].agg(set)

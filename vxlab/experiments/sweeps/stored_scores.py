@@ -4,7 +4,9 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from vxlab.adapters import METHODS
 from vxlab.errors import VxlabError
@@ -27,9 +29,6 @@ from vxlab.experiments.sweeps.comparison import summary_table
 from vxlab.experiments.sweeps.tuning import with_stages
 from vxlab.words import number_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 MEASURED_COLUMNS = [
     "family", "rank", "label", "targets", "backbone", "bytes_stored", "n", "diverged", "mean", "scores", "low",
     "high", "learning_rate", "edge", "front",
@@ -46,7 +45,7 @@ _OWN = {
 class Measured(NamedTuple):
     """Candidates of one model under one protocol."""
 
-    table: "pd.DataFrame"
+    table: pd.DataFrame
     """one row a candidate: :data:`MEASURED_COLUMNS`"""
     metric: str
     """whose scores they are"""
@@ -91,8 +90,6 @@ def stored_candidates(
     Raises:
         VxlabError: the metric was not scored on the task.
     """
-    import pandas as pd
-
     nothing = pd.DataFrame(columns=MEASURED_COLUMNS)
     if model is None or not _is_there(store):
         return Measured(nothing, metric or "", "", 0)
@@ -115,15 +112,13 @@ def stored_candidates(
     return Measured(summary[MEASURED_COLUMNS], metric, protocol, len(ours) - len(runs), strange)
 
 
-def best_runs(store: Where = None) -> "pd.DataFrame":
+def best_runs(store: Where = None) -> pd.DataFrame:
     """Return what a store holds, one row a model, task, method and layers, in words.
 
     Columns: ``model, task, method, layers, runs`` (finished), ``highest on validation`` (the method and rank of the
     highest score there), ``metric`` and ``test score`` (its own, which chose nothing). Empty where the store is not
     there, which does not make it, or has no finished run.
     """
-    import pandas as pd
-
     columns = ["model", "task", "method", "layers", "runs", "highest on validation", "metric", "test score"]
     if not _is_there(store):
         return pd.DataFrame(columns=columns)
@@ -139,7 +134,7 @@ def best_runs(store: Where = None) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=columns)
 
 
-def store_sentence(runs: "pd.DataFrame") -> str:
+def store_sentence(runs: pd.DataFrame) -> str:
     """Return what :func:`best_runs` shows in a sentence of Markdown."""
     if runs.empty:
         return (
@@ -167,7 +162,7 @@ def is_usual(settings: dict[str, Any]) -> bool:
     return all(name in known and usual.get(name, value) == value for name, value in fixed.items())
 
 
-def _with_apart(table: "pd.DataFrame") -> "pd.DataFrame":
+def _with_apart(table: pd.DataFrame) -> pd.DataFrame:
     """Add to the names of models and methods what they do not tell: weights, data, precision and versions."""
     computed = ["precision", "versions"]
     several = table.groupby(["model", "task", "family", "targets"])[computed].transform("nunique") > 1
@@ -186,10 +181,8 @@ def _is_there(store: Where) -> bool:
     return isinstance(store, Store) or is_there(store)
 
 
-def _plain_runs(table: "pd.DataFrame", results: Store) -> "pd.DataFrame":
+def _plain_runs(table: pd.DataFrame, results: Store) -> pd.DataFrame:
     """Return the runs of usual methods with their records, candidates and protocols."""
-    import pandas as pd
-
     found: list[Any] = [results.record(key) for key in table["key"]]
     known = [record is not None and is_usual(record.spec["method"]) for record in found]
     records = [record for record, keep in zip(found, known, strict=True) if keep]
@@ -227,7 +220,7 @@ def _computed_by(record: RunRecord) -> dict[str, str]:
     return shared_versions(record.identity) | libraries | {"on": device_of(record)}
 
 
-def _largest_study(runs: "pd.DataFrame") -> "tuple[pd.DataFrame, str]":
+def _largest_study(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return the runs under the protocol with the most candidates, of several the one that ran last.
 
     With them comes what tells them apart from others that their names do not.
@@ -249,7 +242,7 @@ def _checked(metric: str | None, record: RunRecord) -> str:
     return str(metric or known[0])
 
 
-def _summary(runs: "pd.DataFrame", metric: str, results: Store) -> "pd.DataFrame":
+def _summary(runs: pd.DataFrame, metric: str, results: Store) -> pd.DataFrame:
     """Return a row a candidate, of its reported runs."""
     scored = runs.assign(method=runs["family"], test=[record.score(metric) for record in runs["record"]])
     staged, tuning = with_stages(scored)
@@ -261,7 +254,7 @@ def _summary(runs: "pd.DataFrame", metric: str, results: Store) -> "pd.DataFrame
     return summary.assign(front=pareto_front(summary))
 
 
-def _over_items(reports: "pd.DataFrame", metric: str, results: Store) -> tuple[float, float]:
+def _over_items(reports: pd.DataFrame, metric: str, results: Store) -> tuple[float, float]:
     """Return the interval of a candidate's only run that finished; NaN where there are more, or none."""
     finished = reports[reports["test"].notna()]
     if len(finished) != 1:
@@ -272,8 +265,6 @@ def _over_items(reports: "pd.DataFrame", metric: str, results: Store) -> tuple[f
 
 
 def _in_words(run: "pd.Series[Any]", apart: str) -> str:
-    import pandas as pd
-
     examples = "all" if pd.isna(run["train_examples"]) else f"{run['train_examples']:,}"
     told = f"{examples} training examples, {number_of(run['epochs'], 'epoch')}"
     return f"{run['task']} ({', '.join([told, *filter(None, [apart])])})"

@@ -1,11 +1,9 @@
 """What tuning showed: validation by learning rate, the choice, and whether it lies on an edge."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
 
 COLUMNS = [
     "candidate", "method", "rank", "learning_rate", "head_learning_rate", "median", "low", "high", "n", "diverged",
@@ -16,7 +14,7 @@ _RATES = ["learning_rate", "head_learning_rate"]
 _OF_RATES = ["candidate", "method", "rank", *_RATES]
 
 
-def tuning_table(runs: "pd.DataFrame", tuning_seeds: int) -> "pd.DataFrame":
+def tuning_table(runs: pd.DataFrame, tuning_seeds: int) -> pd.DataFrame:
     """Return one row for each candidate and pair of learning rates, in the order of the rates.
 
     ``median``, ``low`` and ``high`` are of validation over the ``n`` tuning seeds that finished. The median chooses
@@ -29,8 +27,6 @@ def tuning_table(runs: "pd.DataFrame", tuning_seeds: int) -> "pd.DataFrame":
         runs: the tuning runs, with the columns ``candidate`` and ``method`` (as shown) and the store's.
         tuning_seeds: how many seeds a rate needs to be chosen.
     """
-    import pandas as pd
-
     groups = runs.groupby(_OF_RATES, sort=True, dropna=False)
     rows = [dict(zip(_OF_RATES, rates, strict=True)) | _of_group(group) for rates, group in groups]
     table = pd.DataFrame(rows)
@@ -45,7 +41,7 @@ def tuning_table(runs: "pd.DataFrame", tuning_seeds: int) -> "pd.DataFrame":
     return table.sort_values("candidate", key=lambda names: names.map(order), kind="stable", ignore_index=True)[COLUMNS]
 
 
-def with_stages(runs: "pd.DataFrame") -> tuple["pd.DataFrame", "pd.DataFrame"]:
+def with_stages(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tell apart, of runs that nobody planned, those that chose the learning rate and those that are reported.
 
     Seeds of a candidate that ran at several rates are tuning runs, and validation chooses; the other seeds at the
@@ -58,17 +54,13 @@ def with_stages(runs: "pd.DataFrame") -> tuple["pd.DataFrame", "pd.DataFrame"]:
     Returns:
         The runs, candidate by candidate, with their ``stage`` (tuning or report), and the tuning table.
     """
-    import pandas as pd
-
     parts = [_stages_of_one(own) for _, own in runs.groupby("candidate", sort=False)]
     tuned = [table for _, table in parts if len(table)]
     tuning = pd.concat(tuned, ignore_index=True) if tuned else pd.DataFrame(columns=COLUMNS)
     return pd.concat([staged for staged, _ in parts]), tuning
 
 
-def _stages_of_one(runs: "pd.DataFrame") -> tuple["pd.DataFrame", "pd.DataFrame"]:
-    import pandas as pd
-
+def _stages_of_one(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     if runs["learning_rate"].isna().all():
         return runs.assign(stage="report"), pd.DataFrame(columns=COLUMNS)
     rates = runs[_RATES].apply(tuple, axis="columns")
@@ -83,7 +75,7 @@ def _stages_of_one(runs: "pd.DataFrame") -> tuple["pd.DataFrame", "pd.DataFrame"
     return runs.assign(stage=pd.Series(np.where(reported, "report", "tuning"), index=runs.index)), tuning
 
 
-def finalists(runs: "pd.DataFrame", most: int) -> "dict[str, list[tuple[float, float]]]":
+def finalists(runs: pd.DataFrame, most: int) -> "dict[str, list[tuple[float, float]]]":
     """Return each candidate's best pairs of rates on the first tuning seed.
 
     Args:
@@ -97,7 +89,7 @@ def finalists(runs: "pd.DataFrame", most: int) -> "dict[str, list[tuple[float, f
     return {str(name): list(own.itertuples(index=False, name=None)) for name, own in groups}
 
 
-def sides(table: "pd.DataFrame") -> dict[str, str]:
+def sides(table: pd.DataFrame) -> dict[str, str]:
     """Return for each candidate on which side of its range its best lies: ``low`` or ``high``.
 
     An edge decides; inside the range, the better of the chosen rate's two neighbours. Where every run was lost, the
@@ -119,7 +111,7 @@ def _rises(by_rate: "pd.Series[float]", chosen: float) -> bool:
     return bool(beside[0] < beside[1])
 
 
-def _of_group(group: "pd.DataFrame") -> dict[str, Any]:
+def _of_group(group: pd.DataFrame) -> dict[str, Any]:
     scores = group["validation"].to_numpy(dtype=float)
     finished = scores[np.isfinite(scores)]
     spread = (np.median(finished), finished.min(), finished.max()) if len(finished) else (np.nan,) * 3
@@ -133,7 +125,7 @@ def _of_group(group: "pd.DataFrame") -> dict[str, Any]:
     }
 
 
-def _best(complete: "pd.DataFrame", tried: "pd.DataFrame") -> Any:
+def _best(complete: pd.DataFrame, tried: pd.DataFrame) -> Any:
     """Return the index of the row to choose among those complete; None where every run was lost."""
     for column in ("choice", "median"):
         scores = complete[column].fillna(-np.inf)
