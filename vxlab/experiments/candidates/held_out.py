@@ -1,14 +1,12 @@
 """What scores were tested on: how many items, how many of them are independent, and what the trivial answer has."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from vxlab.experiments.older_records import knows_units
+from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.formulas import Array
 from vxlab.experiments.scoring.significance import trivial_name
 from vxlab.words import number_of
-
-if TYPE_CHECKING:
-    from vxlab.experiments.record import RunRecord
 
 
 class HeldOut(NamedTuple):
@@ -43,7 +41,7 @@ class HeldOut(NamedTuple):
         return items if self.units is None else f"{items} in {self.units:,} {self.unit}"
 
 
-def held_out_of(record: "RunRecord", metric: str, items: int, units: Array | None) -> HeldOut:
+def held_out_of(record: RunRecord, metric: str, items: int, units: Array | None) -> HeldOut:
     """Return what a run was tested on.
 
     Args:
@@ -52,12 +50,12 @@ def held_out_of(record: "RunRecord", metric: str, items: int, units: Array | Non
         items: of the test split.
         units: (items,) numbers of their units, or None.
     """
-    count = None if units is None else len(set(units.tolist()))
+    count = items if units is None else len(set(units.tolist()))
     return HeldOut(
         items,
         float(record.task["majority"]["test"][metric]),
         trivial_name(record.task),
-        count if count is not None and count < items else None,
+        count if count < items else None,
         str(record.task.get("unit", "groups")),
         units is not None or knows_units(record),
     )

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import yaml
+
 from vxlab.errors import VxlabError
 from vxlab.experiments.engines.failures import one_line
 
@@ -28,10 +30,8 @@ def read_yaml(text: str, name: str) -> Any:
     Raises:
         VxlabError: it is not YAML, a mapping has a key twice, or it holds itself, or too much.
     """
-    import yaml
-
     try:
-        loader = _loader()(text)
+        loader = _PlainLoader(text)
         node = loader.get_single_node()
         content = None if node is None else loader.construct_object(node, deep=True)  # deep refuses what holds itself
         if node is not None and _size(node, {}) > _MOST:
@@ -45,31 +45,29 @@ def read_yaml(text: str, name: str) -> Any:
         ) from error  # the others: !!int x, !!bool x, ...
 
 
-def _loader() -> Any:
-    """Return PyYAML's safe loader with numbers as YAML 1.2 has them; yes, no, on and off stay true and false."""
-    import yaml
+class _PlainLoader(yaml.SafeLoader):
+    """PyYAML's safe loader with numbers as YAML 1.2 has them; yes, no, on and off stay true and false."""
 
-    class Plain(yaml.SafeLoader):
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            keys = [str(key.value) for key, _ in node.value]
-            if twice := sorted({key for key in keys if keys.count(key) > 1}):
-                raise VxlabError(f"key {twice[0]!r} stands twice in one mapping; write it once")
-            return super().construct_mapping(node, deep)
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [str(key.value) for key, _ in node.value]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise VxlabError(f"key {twice[0]!r} stands twice in one mapping; write it once")
+        return super().construct_mapping(node, deep)
 
-        def whole(self, node: Any) -> int:
-            text = self.construct_scalar(node).replace("_", "")
-            if re.match(r"[-+]?0[0-9]", text):
-                raise VxlabError(f"{text} begins with a 0, which is octal to some; write {int(text)}, or 0o10 for 8")
-            return int(text, 0)
+    def whole(self, node: Any) -> int:
+        text = self.construct_scalar(node).replace("_", "")
+        if re.match(r"[-+]?0[0-9]", text):
+            raise VxlabError(f"{text} begins with a 0, which is octal to some; write {int(text)}, or 0o10 for 8")
+        return int(text, 0)
 
-    Plain.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT, _DATE)]
-        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    Plain.add_implicit_resolver(_INT, _WHOLE, list("-+0123456789"))
-    Plain.add_implicit_resolver(_FLOAT, _REAL, list("-+.0123456789"))
-    Plain.add_constructor(_INT, Plain.whole)
-    return Plain
+
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT, _DATE)]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_PlainLoader.add_implicit_resolver(_INT, _WHOLE, list("-+0123456789"))
+_PlainLoader.add_implicit_resolver(_FLOAT, _REAL, list("-+.0123456789"))
+_PlainLoader.add_constructor(_INT, _PlainLoader.whole)
 
 
 def _size(node: Any, known: dict[int, int]) -> int:

@@ -143,17 +143,13 @@ def _settings(record: RunRecord) -> dict[str, str]:
 
     Numbers at another precision, or by another version of what computes them, are another candidate's.
     """
-    spec = record.spec
+    spec, identity, asked = record.spec, record.identity, str(record.spec.get("precision", "auto"))
     plain = {name: value for name, value in spec.items() if name not in _NO_SETTING}
     own = {**plain, **spec["method"], "label": method_label(spec["method"]), "rank": rank_of(spec["method"])}
-    own |= versions_of(record.identity) | {"precision": _precision(spec, record.identity)}
+    took = f" ({identity['precision']})" if asked == "auto" and "precision" in identity else ""
+    own |= versions_of(identity) | {"precision": asked + took}
     own["targets"] = layers(spec["method"], spec.get("targets", ()))
     return {name: _text(value) for name, value in own.items()}
-
-
-def _precision(spec: Mapping[str, Any], identity: Mapping[str, str]) -> str:
-    asked = str(spec.get("precision", "auto"))
-    return f"{asked} ({identity['precision']})" if asked == "auto" and "precision" in identity else asked
 
 
 def _text(value: Any) -> str:
