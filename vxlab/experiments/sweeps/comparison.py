@@ -15,7 +15,8 @@ from vxlab.experiments.method_names import family_name
 from vxlab.experiments.provenance.mixed_runs import describe_mixture, require_comparable
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.scoring.against_trivial import against_trivial
-from vxlab.experiments.scoring.significance import Array, summarise
+from vxlab.experiments.scoring.formulas import Array
+from vxlab.experiments.scoring.significance import summarise
 from vxlab.experiments.store.store import ENDED, Store
 from vxlab.experiments.sweeps.protocol import FairSweep
 
