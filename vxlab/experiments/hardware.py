@@ -9,7 +9,6 @@ import platform
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import psutil
 import torch
 
 from vxlab._version import __version__
@@ -170,6 +169,8 @@ def describe_hardware(device: str) -> dict[str, str | int]:
 
     The GPU is there where ``device`` is one.
     """
+    import psutil
+
     described: dict[str, str | int] = {"device": device, "processor": _processor(), "threads": torch.get_num_threads()}
     described |= {"system": _system(), "memory": psutil.virtual_memory().total}
     if device == "cuda":
