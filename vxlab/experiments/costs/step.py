@@ -107,12 +107,8 @@ def kernels(step: Step) -> tuple[int, float]:
 
     Copies and fills of memory do not count, nor do the spans that torch marks itself, such as an optimizer's step.
     """
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler writes lines of its own into the notebook
     activity = ProfilerActivity.CUDA if torch.cuda.is_available() else ProfilerActivity.CPU
-    with profile(activities=[activity]) as profiled:
-        step()
-        _synchronise()
-    found = [event for event in profiled.profiler.kineto_results.events() if _is_kernel(event)]
+    found = [event for event in _profiler_events(step, activity) if _is_kernel(event)]
     return len(found), sum(event.duration_ns() for event in found) / 1e9
 
 
@@ -169,10 +165,7 @@ def peak_bytes(step: Step, device: torch.device) -> int:
         torch.cuda.reset_peak_memory_stats()
         step()
         return torch.cuda.max_memory_allocated() - before
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler writes lines of its own into the notebook
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        step()
-    events = profiled.profiler.kineto_results.events()
+    events = _profiler_events(step, ProfilerActivity.CPU, memory=True)
     changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
     totals: list[int] = list(accumulate(nbytes for _, nbytes in changes))
     return max([0, *totals])
@@ -184,9 +177,13 @@ def _is_kernel(event: Any) -> bool:
     return on_gpu and not own
 
 
-def _synchronise() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def _profiler_events(step: Step, activity: ProfilerActivity, memory: bool = False) -> list[Any]:
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler writes lines of its own into the notebook
+    with profile(activities=[activity], profile_memory=memory) as profiled:
+        step()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+    return list(profiled.profiler.kineto_results.events())
 
 
 def _adapter_tensors(model: nn.Module) -> list[Tensor]:

@@ -8,13 +8,7 @@ from vxlab.experiments.tasks.files import Rows
 from vxlab.experiments.tasks.label_kinds import Labels
 from vxlab.words import first_line
 
-_SPLITS = (
-    ("train", "train"),
-    ("validation", "validation"),
-    ("dev", "validation"),
-    ("valid", "validation"),
-    ("test", "test"),
-)
+_SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "valid": "validation", "test": "test"}
 
 
 def read_hub(name: str, columns: Columns) -> Reading:
@@ -31,7 +25,7 @@ def read_hub(name: str, columns: Columns) -> Reading:
     found = hub_splits(path, configuration or None)
     usual = (name for name in ("label", "score") if name in found["train"].column_names)
     label = columns.label_column or next(usual, None)
-    splits = {ours: hub_rows(found[theirs], f"{name} {theirs}") for theirs, ours in _SPLITS if theirs in found}
+    splits = {ours: hub_rows(found[theirs], f"{name} {theirs}") for theirs, ours in _SPLITS.items() if theirs in found}
     names = tuple(getattr(found["train"].features.get(label), "names", None) or ())
     if names and columns.label_kind != "numbers":
         for rows in splits.values():
