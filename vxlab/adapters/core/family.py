@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters.core.fingerprint import frozen_probe, weights_fingerprint
-from vxlab.adapters.core.hooks import exchange_hooks
-from vxlab.adapters.core.layer import AdaptedLinear, Shape, SharedTensors, linear_shape, linear_weight
+from vxlab.adapters.core.layer import AdaptedLinear, Shape, SharedTensors, linear_shape, linear_weight, replace_layer
 from vxlab.adapters.core.own_code import code_version, is_own
 from vxlab.adapters.core.own_home import pack_method
 from vxlab.checks import quote, require_count, settle_fields
@@ -208,10 +207,3 @@ class Family(Method):
         for name, shape in shapes.items():
             self.check(shape, name)
         return shapes
-
-
-def replace_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
-    """Put a layer in the place of the one with this dotted name, under that one's hooks."""
-    exchange_hooks(layer, model.get_submodule(name))
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, layer)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 Shape = tuple[int, int]
 """(out_features, in_features), the order of ``torch.nn.Linear.weight``."""
 
+_HOOKS = tuple(name for name in nn.Module().__dict__ if "_hook" in name)
+"""The attributes in which torch keeps a module's hooks: forward, backward and those of its state dict."""
+
 
 class SharedTensors(nn.Module):
     """Frozen tensors that many layers use.
@@ -176,3 +179,19 @@ class AdaptedLinear(nn.Module):
     def extra_repr(self) -> str:
         out_features, in_features = self.shape
         return f"in_features={in_features}, out_features={out_features}, {self.family}"
+
+
+def replace_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
+    """Put a layer in the place of the one with this dotted name, under that one's hooks."""
+    exchange_hooks(layer, model.get_submodule(name))
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, layer)
+
+
+def exchange_hooks(one: nn.Module, other: nn.Module) -> None:
+    """Give each of two modules the other's hooks.
+
+    The dictionaries themselves change hands, so that the handle that a hook's owner holds removes it wherever it is.
+    """
+    for kind in _HOOKS:
+        one.__dict__[kind], other.__dict__[kind] = other.__dict__[kind], one.__dict__[kind]

@@ -144,10 +144,6 @@ def _is_list_of_names(value: object) -> bool:
     return isinstance(value, list) and all(map(_is_text, value)) and len(set(value)) == len(value)
 
 
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, dict)
-
-
 def _are_fingerprints(value: object) -> bool:
     return isinstance(value, dict) and {"dtype", "sha256"} <= value.keys() and all(map(_is_text, value.values()))
 
@@ -158,7 +154,7 @@ def _are_numbers(value: object) -> bool:
 
 _FIELDS: dict[str, tuple[Callable[[object], bool], str]] = {
     "method": (_is_text, "a name"),
-    "settings": (_is_mapping, "a mapping of settings"),
+    "settings": (lambda value: isinstance(value, dict), "a mapping of settings"),
     "layers": (_is_list_of_names, "a list of layers, each of them once"),
     "tensors_sha256": (_is_text, "a sha256"),
     "base": (_are_fingerprints, "a mapping of fingerprints"),
