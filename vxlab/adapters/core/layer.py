@@ -184,8 +184,7 @@ class AdaptedLinear(nn.Module):
 def replace_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
     """Put a layer in the place of the one with this dotted name, under that one's hooks."""
     exchange_hooks(layer, model.get_submodule(name))
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, layer)
+    model.set_submodule(name, layer)
 
 
 def exchange_hooks(one: nn.Module, other: nn.Module) -> None:
