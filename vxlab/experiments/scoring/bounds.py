@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from scipy.special import ndtr, ndtri, stdtrit
 
 from vxlab.experiments.scoring.formulas import OF_COUNTS, Array
 from vxlab.experiments.scoring.jackknife import wobbles
@@ -25,8 +26,6 @@ def of_accuracy(right: Array, units: Units, level: float) -> tuple[float, float]
         estimated from survey data, 1998. Dean and Pagano, Evaluating confidence interval methods for binomial
         proportions in clustered surveys, 2015.
     """
-    from scipy.special import ndtri, stdtrit
-
     share, items = float(right.mean()), len(right)
     if units.single:
         return _wilson(share, items, float(ndtri((1 + level) / 2)))
@@ -48,8 +47,6 @@ def tail(units: Units, level: float) -> float:
     Source:
         Hesterberg, What teachers should know about the bootstrap, 2015, on the expanded percentile interval.
     """
-    from scipy.special import ndtr, stdtrit
-
     if units.single:
         return (1 - level) / 2
     freedom = units.freedom(1)

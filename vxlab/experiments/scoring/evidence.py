@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import bdtr, ndtri, stdtr, stdtrit
 
 from vxlab.experiments.scoring.formulas import Array
 from vxlab.words import write_number
@@ -68,8 +69,6 @@ def from_error(value: float, error: float, freedom: float, units: int = 0) -> Ev
     >>> round(found.low, 3), round(found.high, 3), round(2 * found.tails(0)[0], 3)
     (0.004, 0.056, 0.026)
     """
-    from scipy.special import stdtr, stdtrit
-
     if math.isnan(value) or math.isnan(error) or math.isnan(freedom):
         return no_evidence(value, units)
     if not error > 0:
@@ -85,8 +84,6 @@ def from_error(value: float, error: float, freedom: float, units: int = 0) -> Ev
 
 def from_interval(value: float, low: float, high: float, freedom: float, units: int = 0) -> Evidence:
     """Return the evidence that a Student's 95 % interval shows: its half width is t·error."""
-    from scipy.special import stdtrit
-
     return from_error(value, (high - low) / 2 / float(stdtrit(freedom, 0.975)), freedom, units)
 
 
@@ -120,8 +117,6 @@ def from_draws(value: float, draws: Array, units: int, more: float = 0.0) -> Evi
         units: independent ones that were resampled.
         more: a standard error that the bootstrap cannot see, added in squares.
     """
-    from scipy.special import ndtri
-
     from vxlab.analysis.chance import expanded_tail
 
     if not np.isfinite(draws).all() or units < 2:
@@ -168,8 +163,6 @@ def of_median(values: Sequence[float] | Array) -> Evidence:
     >>> found.value, found.low, found.high, found.tails(1)[0]
     (1.2, 1.1, 1.4, 0.0078125)
     """
-    from scipy.special import bdtr
-
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     n = len(ordered)
     if not n or not np.isfinite(ordered).all():

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import fdtri
 
 from vxlab.experiments.scoring.formulas import Array
 
@@ -47,8 +48,6 @@ def _own(scores: Array) -> Luck:
 
 def _unsteady(lucks: Mapping[str, Luck]) -> str | None:
     """Return the candidate whose variance is too large to be one of these, as after a collapsed run."""
-    from scipy.special import fdtri
-
     largest = max(lucks, key=lambda name: lucks[name].variance)
     rest = _pooled({name: luck for name, luck in lucks.items() if name != largest})
     limit = fdtri(lucks[largest].freedom, rest.freedom, 1 - _UNSTEADY / len(lucks))
