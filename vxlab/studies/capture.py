@@ -1,8 +1,9 @@
 """What share of the full gradient each method can follow at the start of training, layer by layer."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -14,9 +15,6 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.method_names import family_name, tell_apart
 from vxlab.experiments.runs.trained import block_and_role
 from vxlab.words import nearest
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CAPTURE_COLUMNS = [
     "layer", "block", "role", "method", "family", "rank", "parameters", "share", "low", "high", "best", "chance",
@@ -33,7 +31,7 @@ def capture_table(
     targets: str | Sequence[str] = "query-value",
     seed: int = 0,
     start: Gradients | None = None,
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Tabulate the share of the full gradient's energy in each method's tangent space before the first step.
 
     The tangent space is what the trained tensors can do to ΔW to first order from where they start: LoRA's B, for A's
@@ -65,8 +63,6 @@ def capture_table(
     Source: Bałazy et al., LoRA-XS (2024), arXiv 2405.17604, theorem 3.1, for orthonormal bases; here by layer, for
     every family.
     """
-    import pandas as pd
-
     batches = [gradients] if isinstance(gradients, Mapping) else list(gradients)
     layers = resolve_targets(model, targets)
     weights = {name: linear_weight(layer) for name, layer in layers.items()}

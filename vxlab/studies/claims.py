@@ -3,14 +3,13 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from vxlab.experiments.scoring.evidence import Evidence
 from vxlab.experiments.scoring.significance import LEVEL, holm
 from vxlab.words import list_in_words, number_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CONSISTENT, CONTRADICTS, NOISY, ABSENT = "consistent with", "contradicts", "too noisy to say", "not measured"
 
@@ -121,10 +120,8 @@ def p_value(claim: Claim) -> float:
     return _shown(claim)[0]
 
 
-def claims_table(findings: Sequence[Finding]) -> "pd.DataFrame":
+def claims_table(findings: Sequence[Finding]) -> pd.DataFrame:
     """Return the claims with their verdicts as a table, one row each."""
-    import pandas as pd
-
     return pd.DataFrame(findings, columns=list(Finding._fields))
 
 

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from vxlab.experiments.candidates.held_out import HeldOut, held_out_of
 from vxlab.experiments.candidates.run_scores import paired_difference
@@ -13,12 +14,9 @@ from vxlab.experiments.scoring.significance import Difference
 from vxlab.studies.scales import smoke_warning
 from vxlab.words import in_bytes, number_of, write_number
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def fine_tuning_conclusion(
-    record: RunRecord, head: RunRecord, probe: RunRecord, costs: "pd.DataFrame", scale: str = "small"
+    record: RunRecord, head: RunRecord, probe: RunRecord, costs: pd.DataFrame, scale: str = "small"
 ) -> str:
     """Return what one run showed, in Markdown: against the trivial answer, against the floor, and its price.
 
@@ -50,7 +48,7 @@ def fine_tuning_conclusion(
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
 
-def vera_norms_sentence(updates: "pd.DataFrame") -> str:
+def vera_norms_sentence(updates: pd.DataFrame) -> str:
     """Return what ‖d‖₂ shows beside VeRA's Figure 3: query against value, and its rank correlation with depth.
 
     Both come with the two-sided p of as much by chance: of the sign test over blocks, and of orders of the blocks.
@@ -142,7 +140,7 @@ def _bounds(found: Difference) -> str:
     return f"95 % interval of the difference {write_number(found.low, '+.3f')} to {write_number(found.high, '+.3f')}"
 
 
-def _price(record: RunRecord, costs: "pd.DataFrame") -> str:
+def _price(record: RunRecord, costs: pd.DataFrame) -> str:
     by_name = costs.set_index("method")["backbone"]
     this = 0 if record.probe else int(costs["backbone"].iloc[0])
     trained = f"{number_of(this, 'parameter')} in the backbone" if this else "nothing in the backbone"

@@ -1,13 +1,10 @@
 """The papers' own tables, as figures to lay measurements beside."""
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from vxlab.errors import VxlabError
 from vxlab.paths import shipped_path
 from vxlab.words import nearest
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MARKS = {"S": "", "2": "quoted by later work", "R": "recalled, not verified"}
 """What a reader is told of a figure by its ``certainty``: it stands in the paper itself, in later work, or in neither
@@ -16,7 +13,7 @@ that was looked up. A figure marked ``R`` is never shown without these words."""
 _PREFIX = "published_"
 
 
-def published_table(name: str) -> "pd.DataFrame":
+def published_table(name: str) -> pd.DataFrame:
     """Return one of the papers' tables, ``data/published_NAME.csv``, one row a figure, each with its source.
 
     A column ``mark`` holds :data:`MARKS`' words. Tables of scores keep each ``score`` as printed, in its ``unit``, and
@@ -37,8 +34,6 @@ def published_table(name: str) -> "pd.DataFrame":
     >>> glue.query("method == 'vera' and task == 'rte'")[["model", "parameters", "fraction"]].values.tolist()
     [['RoBERTa-base', 43000, 0.787], ['RoBERTa-large', 61000, 0.859]]
     """
-    import pandas as pd
-
     path = shipped_path("data", f"{_PREFIX}{name}.csv")
     if not path.is_file():
         known = sorted(each.stem.removeprefix(_PREFIX) for each in path.parent.glob(f"{_PREFIX}*.csv"))

@@ -1,14 +1,13 @@
 """The papers' claims on cost, each beside what was measured here and a verdict."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from vxlab.experiments.scoring.evidence import exact_evidence
 from vxlab.studies.claims import Claim, Part, claims_table, judge
 from vxlab.studies.cost.conclusion import measured_rows, over_rounds, ratio_in_words
 from vxlab.studies.published import published_table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 STEPS_OF_A_RUN = 1150
 """MRPC's 3,668 training pairs in batches of 32, for 10 epochs: the run of LoRA-XS's table of runtimes."""
@@ -20,7 +19,7 @@ _ONE = 2
 _NAMES = {"vera": "VeRA", "lora_xs": "LoRA-XS", "lora": "LoRA"}
 
 
-def beside_papers(table: "pd.DataFrame") -> "pd.DataFrame":
+def beside_papers(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each published claim: ``claim``, ``published``, ``here``, ``verdict`` and ``source``.
 
     Judged together. A claim on time is judged by the median of the ratio of steps, taken round by round. Memory is
@@ -39,7 +38,7 @@ def beside_papers(table: "pd.DataFrame") -> "pd.DataFrame":
     return claims_table(judge([*claims, *(_svd(row, rows) for row in on_svd)]))
 
 
-def _beside_lora(row: Any, published: "pd.DataFrame", rows: "pd.DataFrame") -> Claim:
+def _beside_lora(row: Any, published: pd.DataFrame, rows: pd.DataFrame) -> Claim:
     """Lay a claim on the time of a step, or on its memory, beside what was measured at the same rank."""
     timed = row.quantity == "training time"
     more = _MOST[row.method] if timed else 0.0
@@ -58,7 +57,7 @@ def _beside_lora(row: Any, published: "pd.DataFrame", rows: "pd.DataFrame") -> C
     return claim.beside(here, Part(ratio, most=1 + more))
 
 
-def _svd(row: Any, rows: "pd.DataFrame") -> Claim:
+def _svd(row: Any, rows: pd.DataFrame) -> Claim:
     shown = f"{row.value:g} to {row.to:g} % ({row.model})"
     claim = Claim(f"LoRA-XS: SVD under 1 % of a run ({STEPS_OF_A_RUN:,} steps)", shown, _source(row), "–")
     low_ranks = rows[(rows["method"] == "LoRA-XS") & (rows["rank"] <= 25)]  # the published ones

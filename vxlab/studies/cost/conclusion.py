@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from vxlab.experiments.costs.by_rank import FULL
 from vxlab.experiments.scoring.evidence import Evidence, of_median
@@ -10,16 +12,13 @@ from vxlab.studies.claims import CONSISTENT, CONTRADICTS, Part, verdicts
 from vxlab.studies.scales import smoke_warning
 from vxlab.words import in_bytes
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 SMOKE = "Two rounds of tiny steps"
 USUAL_RANK = 8
 """LoRA's, as nearly everybody sets it: the adapter that another has to beat."""
 _ADAPTERS = ("LoRA", "VeRA", "LoRA-XS")
 
 
-def cost_conclusion(table: "pd.DataFrame", scale: str = "small") -> str:
+def cost_conclusion(table: pd.DataFrame, scale: str = "small") -> str:
     """Return what rank costs here, and when VeRA's cheap storage costs compute, in Markdown.
 
     Two steps are told apart by the median of their ratio, taken round by round, after Holm's correction for all of
@@ -38,13 +37,13 @@ def cost_conclusion(table: "pd.DataFrame", scale: str = "small") -> str:
     return "\n".join(f"- {sentence}" for sentence in [*sentences, steps.noted()] if sentence)
 
 
-def left_out(table: "pd.DataFrame") -> str:
+def left_out(table: pd.DataFrame) -> str:
     """Return a line in Markdown for each row that could not be measured, with the reason; empty where there is none."""
     failed = table[table["error"] != ""]
     return "\n".join(f"- Left out: **{row.label}**. {row.error}" for row in failed.itertuples())
 
 
-def measured_rows(table: "pd.DataFrame") -> "pd.DataFrame":
+def measured_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that were measured."""
     return table[table["error"] == ""]
 
@@ -62,7 +61,7 @@ def ratio_in_words(found: Evidence, row: Any, digits: int = 2, after: str = "") 
 class _Steps:
     """Steps that the conclusion compares, all judged together: each of the first with the second."""
 
-    def __init__(self, rows: "pd.DataFrame") -> None:
+    def __init__(self, rows: pd.DataFrame) -> None:
         by_rank = rows.sort_values("rank")
         of = {method: by_rank[by_rank["method"] == method].to_dict("records") for method in (*_ADAPTERS, FULL)}
         self.vera, self.full = of["VeRA"], next(iter(of[FULL]), None)
@@ -143,7 +142,7 @@ def _paid(row: Any, usual: Any, steps: _Steps) -> str:
     return f"{steps.in_words(row, usual)}, for {in_bytes(row['bytes'])} ({of_it})"
 
 
-def _dearest_in_memory(rows: "pd.DataFrame") -> str:
+def _dearest_in_memory(rows: pd.DataFrame) -> str:
     adapters = rows[rows["rank"].notna()]
     full = rows[rows["method"] == FULL]
     if adapters.empty or full.empty:

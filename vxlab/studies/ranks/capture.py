@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+import pandas as pd
 from torch import nn
 
 from vxlab.adapters import Family, resolve_targets
@@ -16,18 +16,15 @@ from vxlab.progress import progress_bar
 from vxlab.studies.capture import Gradients, capture_table
 from vxlab.studies.ranks.table import FAMILIES, Targets, adapter, targets_name
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def captured_table(
     model: nn.Module,
     gradients: Gradients | RunSpec,
-    sizes: "pd.DataFrame",
+    sizes: pd.DataFrame,
     targets: Targets = "query-value",
     *,
     store: Where = None,
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Return the share of the first gradient that each of vxlab's families can follow before its first step.
 
     Of a family of your own it is not known.
@@ -58,9 +55,7 @@ def captured_table(
     return _captured(*asked) if store is None else kept_table(_captured, *asked, store=store)
 
 
-def _captured(model: nn.Module, origin: Gradients | Job, methods: Sequence[Family], targets: Targets) -> "pd.DataFrame":
-    import pandas as pd
-
+def _captured(model: nn.Module, origin: Gradients | Job, methods: Sequence[Family], targets: Targets) -> pd.DataFrame:
     gradients = first_gradients(origin.spec, Materials()) if isinstance(origin, Job) else origin
     bar = progress_bar(len(methods), "captured shares", "method")
     tables = []

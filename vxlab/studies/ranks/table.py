@@ -1,8 +1,9 @@
 """What each method costs on a model at every rank, and how much of the weights their first singular triplets hold."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import pandas as pd
 from torch import Tensor, nn
 
 from vxlab.adapters import (
@@ -28,9 +29,6 @@ from vxlab.experiments.runs.trained import block_and_role
 from vxlab.progress import progress_bar
 from vxlab.spectra.weights import singular_values
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 SIZE_COLUMNS = ["targets", "layers", "family", "rank", "backbone", "head", "share", "bytes"]
 FAMILIES = ("LoRA", "VeRA", "LoRA-XS", "LiDB")
 """vxlab's own; families that were registered follow them, see :func:`known_families`."""
@@ -50,9 +48,9 @@ TargetSets = Mapping[str, Mapping[str, nn.Module]]
 class RankTables(NamedTuple):
     """What is known of a model's adapters before any was trained."""
 
-    sizes: "pd.DataFrame"
+    sizes: pd.DataFrame
     """one row a target set, method and rank"""
-    energies: "pd.DataFrame"
+    energies: pd.DataFrame
     """one row a target set, rank, role and block"""
     too_large: tuple[str, ...]
     """target sets that were left out, because their decomposition takes too long"""
@@ -85,8 +83,6 @@ def rank_tables(
     Raises:
         VxlabError: the model has adapters, the targets match nothing, or the ranks are no ranks or fit no method.
     """
-    import pandas as pd
-
     require_unattached(model)
     _check(ranks)
     sets, too_large = target_sets(model, targets)
@@ -196,9 +192,7 @@ def _smallest(layers: Mapping[str, nn.Module]) -> Shape:
     return min(outs), min(ins)
 
 
-def _energies(sets: TargetSets, sizes: "pd.DataFrame") -> "pd.DataFrame":
-    import pandas as pd
-
+def _energies(sets: TargetSets, sizes: pd.DataFrame) -> pd.DataFrame:
     shares = {name: values.square().cumsum(0) for name, values in _spectra(sets).items()}
     rows = []
     for targets, layers in sets.items():

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from vxlab.experiments.candidates.pairs import difference_in_words, interval_in_words, of_pair
 from vxlab.experiments.scoring.evidence import from_error
@@ -13,9 +14,6 @@ from vxlab.experiments.sweeps.comparison import Comparison
 from vxlab.studies.claims import Claim, Finding, Part, Side, doubts_of, judge, p_value
 from vxlab.studies.published import published_table
 from vxlab.studies.start_and_parts.variants import UNCHANGED, Variant
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ABLATIONS = {
     "d alone": ("trained vectors", "only d"),
@@ -36,7 +34,7 @@ _SLIGHTLY_BETTER = Claim(
 )
 
 
-def parts_table(result: Comparison, of: Sequence[Variant]) -> "pd.DataFrame":
+def parts_table(result: Comparison, of: Sequence[Variant]) -> pd.DataFrame:
     """Return one row a variant: its score, and how far it is from the unchanged method.
 
     Columns: ``method``, ``part``, ``variant``, ``candidate``; ``n``, ``diverged``, ``mean``, ``scores``,
@@ -49,8 +47,6 @@ def parts_table(result: Comparison, of: Sequence[Variant]) -> "pd.DataFrame":
         result: of the sweep over :func:`candidates`.
         of: the variants, in the candidates' order.
     """
-    import pandas as pd
-
     rows, unchanged = [], ""
     names = dict(zip(result.fair.names, of, strict=True))
     summary = result.summary.set_index("candidate")
@@ -66,15 +62,13 @@ def parts_table(result: Comparison, of: Sequence[Variant]) -> "pd.DataFrame":
     return table.assign(seen=table["p_holm"] <= LEVEL)
 
 
-def published_differences() -> "pd.DataFrame":
+def published_differences() -> pd.DataFrame:
     """Return the paper's ablations as differences from its unchanged method: a row a variant and task.
 
     Columns: ``part``, ``variant``, ``task``, ``metric``, ``told`` (both scores with their standard deviation over 5
     seeds), ``difference`` (a fraction), ``spread`` (the standard deviation of a difference of two runs: both, added in
     squares), ``source``. RoBERTa-large, r=256.
     """
-    import pandas as pd
-
     paper = published_table("vera_ablations").set_index(["variant", "task"])
     rows = []
     for variant, (part, printed) in ABLATIONS.items():
@@ -93,7 +87,7 @@ def published_differences() -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def parts_claims(table: "pd.DataFrame", metric: str) -> list[Finding]:
+def parts_claims(table: pd.DataFrame, metric: str) -> list[Finding]:
     """Return the papers' claims on parts, judged together with the other changes by the differences measured here.
 
     A published loss of more than a point of accuracy, and of more than its spread over seeds, is a claim that the
@@ -111,7 +105,7 @@ def parts_claims(table: "pd.DataFrame", metric: str) -> list[Finding]:
     return judge(list(claims.values()), beside=table.loc[~table["variant"].isin(tested), "p"])
 
 
-def _claims(table: "pd.DataFrame", metric: str) -> dict[str, Claim]:
+def _claims(table: pd.DataFrame, metric: str) -> dict[str, Claim]:
     """Return the papers' claims by the variant that each is on, with what was measured of it."""
     claims = {}
     for variant, rows in published_differences().groupby("variant", sort=False):
@@ -130,7 +124,7 @@ def _claims(table: "pd.DataFrame", metric: str) -> dict[str, Claim]:
 
 
 def _measured(
-    claim: Claim, variant: str, table: "pd.DataFrame", metric: str, least: float = -math.inf, most: float = math.inf
+    claim: Claim, variant: str, table: pd.DataFrame, metric: str, least: float = -math.inf, most: float = math.inf
 ) -> Claim:
     """Lay beside a claim how far a variant is from its unchanged method."""
     rows = table[table["variant"] == variant]
@@ -152,7 +146,7 @@ def _of_range(claim: Claim) -> bool:
     return any(math.isfinite(part.least) and math.isfinite(part.most) for part in claim.parts)
 
 
-def told_apart_sentence(table: "pd.DataFrame", metric: str) -> str:
+def told_apart_sentence(table: pd.DataFrame, metric: str) -> str:
     """Return which changes were told apart from their unchanged method, published or not (Markdown).
 
     Args:

@@ -1,8 +1,9 @@
 """Where finished runs' updates lie in the spectra of the weights they started from, for bands of every size."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import pandas as pd
 from torch import Tensor
 
 from vxlab.analysis.bands import band_rank
@@ -22,9 +23,6 @@ from vxlab.progress import progress_bar
 from vxlab.spectra.weights import Triplets
 from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights, spectra_table
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 SIZES = (0.0625, 0.125, 0.25, 0.5, 0.75, 1.0)
 """Of the bands whose share of the energies is told, as fractions of the triplets."""
 
@@ -32,11 +30,11 @@ SIZES = (0.0625, 0.125, 0.25, 0.5, 0.75, 1.0)
 class Whereabouts(NamedTuple):
     """What finished runs learnt, beside the spectra of the weights they started from."""
 
-    spectra: "pd.DataFrame"
+    spectra: pd.DataFrame
     """from :func:`vxlab.studies.subspaces.tables.spectra_table`, of W and of every run's ΔW"""
-    energies: "pd.DataFrame"
+    energies: pd.DataFrame
     """from :func:`vxlab.studies.subspaces.tables.band_energies`"""
-    angles: "pd.DataFrame"
+    angles: pd.DataFrame
     """from :func:`vxlab.studies.subspaces.tables.band_angles`"""
 
 
@@ -122,7 +120,5 @@ def _own_targets(records: Mapping[str, RunRecord]) -> str | Sequence[str]:
     return "all-linear" if any(spec["method"]["name"] == "full" for spec in specs) else own
 
 
-def _joined(tables: "Sequence[pd.DataFrame]") -> "pd.DataFrame":
-    import pandas as pd
-
+def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)

@@ -2,8 +2,8 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import pandas as pd
 from torch import Tensor
 
 from vxlab.adapters import LoRAXS, resolve_targets
@@ -23,13 +23,10 @@ from vxlab.spectra.weights import SubspaceWarning
 from vxlab.studies.capture import capture_table
 from vxlab.studies.subspaces.bases import IN_WORDS
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def band_capture(
     spec: RunSpec, ranks: Sequence[int], bases: Sequence[str], *, batches: int = 8, store: Where = None
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Return the share of the first gradient's energy in LoRA-XS's tangent space, by basis, rank and layer.
 
     The gradients are those of a run's batches before anything is trained, each batch for itself, so that the interval
@@ -58,7 +55,7 @@ def band_capture(
     return kept_table(_band_capture, Materials().job(spec), methods, batches, store=store)
 
 
-def _band_capture(job: Job, methods: Sequence[LoRAXS], batches: int) -> "pd.DataFrame":
+def _band_capture(job: Job, methods: Sequence[LoRAXS], batches: int) -> pd.DataFrame:
     spec, materials = job.spec, Materials()
     model = starting_model(spec, materials)
     layers = resolve_targets(model, spec.targets)

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from vxlab.experiments.candidates.pairs import IN_POINTS, of_pair, write_score
 from vxlab.experiments.scoring.evidence import Evidence, from_error, no_evidence, over_units
@@ -12,9 +14,6 @@ from vxlab.studies.subspaces.bases import IN_WORDS
 from vxlab.studies.subspaces.kept_bands import KeptBands
 from vxlab.studies.subspaces.truncation import EVERY, REMOVED
 from vxlab.words import write_number
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ATTENTION = ("query", "key", "value", "fused-qkv", "attention-output")
 _SOURCE = "LoRA-XS, arXiv 2405.17604, and its reviews"
@@ -41,10 +40,10 @@ _STANDS_IN = Claim(
 
 
 def subspace_claims(
-    answers: "pd.DataFrame",
-    pairs: "pd.DataFrame",
-    summary: "pd.DataFrame",
-    captured: "pd.DataFrame",
+    answers: pd.DataFrame,
+    pairs: pd.DataFrame,
+    summary: pd.DataFrame,
+    captured: pd.DataFrame,
     *,
     metric: str,
     trivial: float,
@@ -66,7 +65,7 @@ def subspace_claims(
     return judge(claims, beside=pairs.loc[others, "p"])
 
 
-def truncation_claims(answers: "pd.DataFrame", *, metric: str, trivial: float) -> list[Claim]:
+def truncation_claims(answers: pd.DataFrame, *, metric: str, trivial: float) -> list[Claim]:
     """Return what was published on truncated weights, with what one fine-tuned model shows of it.
 
     The *gain* is the score above the simplest answer's; a band keeps the share of it that is left when a role's
@@ -117,7 +116,7 @@ def _lay(claim: Claim, found: Evidence, here: str, *parts: Part, doubts: Sequenc
 class _Asked:
     """What a truncated model was asked: shares of the gain that the top bands keep."""
 
-    def __init__(self, answers: "pd.DataFrame", metric: str, trivial: float) -> None:
+    def __init__(self, answers: pd.DataFrame, metric: str, trivial: float) -> None:
         self.kept = cache(lambda: KeptBands(answers, metric, trivial))  # answers may be none
         self.roles = [role for role in answers["role"].unique() if role and role != EVERY]
         self.sizes = sorted(answers.loc[answers["band"] == "top", "fraction"].unique())
@@ -133,7 +132,7 @@ class _Asked:
         return self.kept().contrast(first, second, "top", self.sizes, against=against)
 
 
-def basis_claim(pairs: "pd.DataFrame", summary: "pd.DataFrame", metric: str) -> Claim:
+def basis_claim(pairs: pd.DataFrame, summary: pd.DataFrame, metric: str) -> Claim:
     """Return whether LoRA-XS does better from a random matrix's singular vectors than from those of W.
 
     A difference that another rate or the runs that were lost could turn round is in doubt: the best rate of the one
@@ -156,7 +155,7 @@ def basis_claim(pairs: "pd.DataFrame", summary: "pd.DataFrame", metric: str) -> 
     return _RANDOM_BASIS.beside(here, Part(evidence, least=0), doubts=doubts)
 
 
-def capture_claim(captured: "pd.DataFrame") -> Claim:
+def capture_claim(captured: pd.DataFrame) -> Claim:
     """Return LoRA-XS's premise, that W's top singular vectors stand in for the gradient's, with the first gradients.
 
     Were it so, the top basis would hold more of a gradient than the bottom one does, and more than chance.

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.evidence import Evidence, from_draws
@@ -14,14 +15,11 @@ from vxlab.experiments.scoring.metrics import compute, interval, resample
 from vxlab.experiments.scoring.unit_statistics import units_of
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _RESAMPLES = 2000
 _STATE = ["what", "role", "band", "fraction"]
 
 
-def truncation_scores(answers: "pd.DataFrame", metric: str = "accuracy") -> "pd.DataFrame":
+def truncation_scores(answers: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
     """Score every state of the model, and its difference to the untouched one on the same items.
 
     Args:
@@ -33,13 +31,11 @@ def truncation_scores(answers: "pd.DataFrame", metric: str = "accuracy") -> "pd.
         95 % interval over the items' units, ``low`` and ``high``; and ``difference`` to the untouched model with its
         paired interval, ``difference_low`` and ``difference_high``, each for itself.
     """
-    import pandas as pd
-
     bands = KeptBands(answers, metric)
     return pd.DataFrame([_scored(bands, *state) for state in bands.answers])
 
 
-def kept_shares(answers: "pd.DataFrame", fraction: float, *, metric: str, trivial: float) -> "pd.DataFrame":
+def kept_shares(answers: pd.DataFrame, fraction: float, *, metric: str, trivial: float) -> pd.DataFrame:
     """Return what each band of one size keeps, role by role, as :class:`KeptBands` counts it.
 
     Args:
@@ -52,8 +48,6 @@ def kept_shares(answers: "pd.DataFrame", fraction: float, *, metric: str, trivia
         One row a role and band, and one a role for what is left without any (``removed``): ``what``, ``role``,
         ``band``, ``share``, ``low``, ``high``.
     """
-    import pandas as pd
-
     bands = KeptBands(answers, metric, trivial)
     wanted = [state for state in bands.answers if state[3] == fraction or state[2] == REMOVED]
     rows = [
@@ -84,7 +78,7 @@ class KeptBands:
         trivial: what the simplest answer scores.
     """
 
-    def __init__(self, answers: "pd.DataFrame", metric: str, trivial: float = 0.0) -> None:
+    def __init__(self, answers: pd.DataFrame, metric: str, trivial: float = 0.0) -> None:
         ordered = answers.sort_values("item", kind="stable")
         self.metric, self.trivial = metric, trivial
         order = list(dict.fromkeys(answers[_STATE].itertuples(index=False, name=None)))

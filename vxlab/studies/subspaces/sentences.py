@@ -1,19 +1,16 @@
 """Sentences computed from truncated models, from where updates lie, and from what bases can follow."""
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from vxlab.experiments.scoring.evidence import Evidence, over_units
 from vxlab.studies.subspaces.kept_bands import KeptBands
 from vxlab.studies.subspaces.truncation import EVERY
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-def kept_sentence(answers: "pd.DataFrame", *, metric: str, trivial: float) -> str:
+def kept_sentence(answers: pd.DataFrame, *, metric: str, trivial: float) -> str:
     """Say how much of the gain is left where all roles at once are cut to their top triplets, in Markdown.
 
     Args:
@@ -35,7 +32,7 @@ def kept_sentence(answers: "pd.DataFrame", *, metric: str, trivial: float) -> st
     return f"Of {whole} at once, {', '.join(told)} of the gain, on {on}." if told else ""
 
 
-def lying_sentence(energies: "pd.DataFrame", update: str, fraction: float) -> str:
+def lying_sentence(energies: pd.DataFrame, update: str, fraction: float) -> str:
     """Say how an update is spread over W's bands, as multiples of chance, the mean over layers with its interval.
 
     Args:
@@ -60,7 +57,7 @@ def lying_sentence(energies: "pd.DataFrame", update: str, fraction: float) -> st
     return f"Of what chance would put there, {update} puts into {', into '.join(told)}; {over}."
 
 
-def capture_sentence(captured: "pd.DataFrame", rank: int) -> str:
+def capture_sentence(captured: pd.DataFrame, rank: int) -> str:
     """Say which bases hold more of the first gradient than chance, at one rank: means over layers, with intervals.
 
     Args:

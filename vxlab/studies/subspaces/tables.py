@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -15,9 +16,6 @@ from vxlab.analysis.update import Update
 from vxlab.experiments.runs.trained import block_and_role
 from vxlab.spectra.decomposition import decompose, in_threads
 from vxlab.spectra.weights import BANDS, Triplets
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _POINTS = 64
 _DRAWS = 60
@@ -35,7 +33,7 @@ SIDES = ("output", "input")
 """The sides of W ``(out, in)``: left singular vectors lie in the space of its outputs, right ones in that of inputs."""
 
 
-def spectra_table(matrices: Mapping[str, Mapping[str, Update | Triplets]]) -> "pd.DataFrame":
+def spectra_table(matrices: Mapping[str, Mapping[str, Update | Triplets]]) -> pd.DataFrame:
     """Return the share of the energy that the first singular triplets hold, by layer.
 
     Args:
@@ -47,8 +45,6 @@ def spectra_table(matrices: Mapping[str, Mapping[str, Update | Triplets]]) -> "p
         = k, and ``energy``, the share of ‖·‖²_F in the first k triplets; for each matrix also the constants ``rank_90``
         (triplets that hold 90 %), ``stable_rank`` and ``effective_rank``. A zero matrix has energies of NaN.
     """
-    import pandas as pd
-
     rows = (
         row
         for of, layers in matrices.items()
@@ -64,7 +60,7 @@ def band_energies(
     *,
     fractions: Sequence[float] = (0.125, 0.25, 0.5, 1.0),
     bands: Sequence[str] = ("top", "middle", "bottom"),
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Return how much of each update lies in each band of the singular vectors of the weight that it changes.
 
     Args:
@@ -80,7 +76,6 @@ def band_energies(
         both (``both``), each with its mean for a random band, ``chance_output``, ``chance_input`` and
         ``chance_both``. A zero update has shares of NaN.
     """
-    import pandas as pd
 
     def of_layer(layer: str) -> list[dict[str, Any]]:
         return [
@@ -100,7 +95,7 @@ def band_angles(
     fractions: Sequence[float] = (0.25,),
     directions: int = 8,
     seed: int = 0,
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Return the principal angles between updates' strongest directions and bands of their weights, of several sizes.
 
     The directions are written in W's own singular vectors, where a band is a choice of rows: one product serves all
@@ -118,7 +113,6 @@ def band_angles(
         ``fraction``, ``number`` from 1 (the smallest angle), ``degrees``, and of random subspaces of the same sizes
         ``chance`` (the median), ``chance_low`` and ``chance_high`` (95 % of the draws).
     """
-    import pandas as pd
 
     def of_layer(layer: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -29,9 +30,6 @@ from vxlab.spectra.decomposition import in_threads
 from vxlab.spectra.weights import Triplets
 from vxlab.studies.subspaces.tables import decompose_weights
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 KEPT = ("weight", "update")
 EVERY = "all roles"
 """The role of every linear layer of the blocks at once."""
@@ -51,7 +49,7 @@ def truncated_answers(
     seed: int = 0,
     device: str | None = None,
     store: Where = None,
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Answer the test items with one band of singular triplets in the place of a role's weights, without training.
 
     One role at a time, in all blocks, and then all roles together, the trained W' becomes the sum of the band's
@@ -139,9 +137,7 @@ class _Subject:
 def _truncated(
     record: RunRecord, what: str, fractions: Iterable[float], bands: Iterable[str], roles: Iterable[str] | None,
     items: int | None, seed: int, device: str | None,
-) -> "pd.DataFrame":  # fmt: skip
-    import pandas as pd
-
+) -> pd.DataFrame:  # fmt: skip
     subject = _Subject(record, items, device)
     chosen = list(subject.by_role if roles is None else roles)
     for role in chosen:

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from vxlab.analysis.similarity import chance_cosine, column_overlap, row_overlap
 from vxlab.analysis.subspaces import chance_overlap
@@ -15,13 +17,10 @@ from vxlab.experiments.store.store import Where
 from vxlab.progress import progress_bar
 from vxlab.studies.updates.table import trained_layers
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _PAIRS = ["layer", "cosine", "cosine_chance", "columns", "columns_chance", "rows", "rows_chance"]
 
 
-def pair_table(first: RunRecord, second: RunRecord, *, store: Where = None) -> "pd.DataFrame":
+def pair_table(first: RunRecord, second: RunRecord, *, store: Where = None) -> pd.DataFrame:
     """Return how alike two runs' updates are in every layer that both trained; kept beside the store's runs.
 
     Args:
@@ -44,9 +43,7 @@ def pair_table(first: RunRecord, second: RunRecord, *, store: Where = None) -> "
     return kept_table(_update_pairs, first, second, store=store)
 
 
-def _update_pairs(first: RunRecord, second: RunRecord) -> "pd.DataFrame":
-    import pandas as pd
-
+def _update_pairs(first: RunRecord, second: RunRecord) -> pd.DataFrame:
     return pd.DataFrame(list(_pair_rows(*_shared(first, second))), columns=_PAIRS)
 
 

@@ -1,8 +1,9 @@
 """What a run's update is like in each layer: size, spectrum, what was trained, and how W's directions turned."""
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -25,9 +26,6 @@ from vxlab.experiments.store.computed_tables import kept_table
 from vxlab.experiments.store.store import Where
 from vxlab.progress import progress_bar
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 LEADING, THRESHOLD = 10, 0.5
 """Of W + ΔW's directions so many are held against W's; a cosine below the threshold makes one an intruder."""
 CELLS = 25
@@ -42,13 +40,13 @@ _LAYERS = [
 class UpdateTables(NamedTuple):
     """What a run's update is like, layer by layer."""
 
-    layers: "pd.DataFrame"
+    layers: pd.DataFrame
     """one row a layer: ``layer, block, role, out, in``; ``relative_norm`` = ‖ΔW‖_F / ‖W‖_F, ``norm`` = ‖ΔW‖_F;
     ``rank, stable_rank, effective_rank`` of ΔW; ``top`` and ``weight_top``, the largest singular values of ΔW and W;
     ``intruders`` among the ``leading`` first directions of W + ΔW, and the mean similarity of a random direction,
     ``chance``; and where they were trained, else NaN: ``d_norm, b_norm`` (VeRA), ``core_norm, core_largest`` (in
     magnitude) and ``core_rank`` of R (LoRA-XS)"""
-    points: "pd.DataFrame"
+    points: pd.DataFrame
     """one row a point of a line: ``layer``, ``what`` (``spectrum``, ``similarity``, ``d``, ``b``, ``outputs``,
     ``inputs`` or ``R``), ``at`` and ``value``. Spectrum and similarity are by their number from 1; magnitudes of d, b
     and of ΔW's rows (``outputs``, ‖ΔW_i‖·√out/‖ΔW‖) and columns (``inputs``) in descending order, by the share of the
@@ -113,8 +111,6 @@ def _shown_tensors(layer: AdaptedLinear) -> dict[str, Tensor]:
 
 
 def _updates(record: RunRecord) -> UpdateTables:
-    import pandas as pd
-
     layers = trained_layers(record)
     rows, points = [], []
     with progress_bar(len(layers), f"updates of {method_label(record.spec['method'])}", "layer") as bar:

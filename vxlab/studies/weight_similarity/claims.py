@@ -1,16 +1,14 @@
 """VeRA's claims on how like LoRA's its updates are, judged by a similarity table, and what else that shows."""
 
 import math
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from vxlab.experiments.scoring.evidence import Evidence, from_interval
 from vxlab.studies.claims import ABSENT, CONSISTENT, CONTRADICTS, NOISY, Claim, Finding, Part, judge, verdicts
 from vxlab.studies.weight_similarity.statistics import difference, mean_of, over_seeds, share, trend
 from vxlab.studies.weight_similarity.table import MEASURES
 from vxlab.words import number_of, write_number
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PUBLISHED, PUBLISHED_RANDOM = 2e-3, -8e-5
 """Mean cosine of VeRA's and LoRA's updates, and of LoRA's and random ones: VeRA (arXiv 2310.11454), Figure 5, both at
@@ -29,7 +27,7 @@ _NO_PAIR = "no such pair"
 _PLACES = {CONSISTENT: "above", CONTRADICTS: "below", NOISY: "not told from", ABSENT: "beside"}
 
 
-def similarity_claims(table: "pd.DataFrame") -> list[Finding]:
+def similarity_claims(table: pd.DataFrame) -> list[Finding]:
     """Judge what VeRA's Figure 5 says, its claims together: VeRA and LoRA learn alike, more so in later layers.
 
     Args:
@@ -60,7 +58,7 @@ def cosine_in_words(found: Evidence) -> str:
     return found.in_words(_thousandths, over=number_of(found.units, "seed"))
 
 
-def ceiling_sentence(table: "pd.DataFrame") -> str:
+def ceiling_sentence(table: pd.DataFrame) -> str:
     """Return how much of what two runs of LoRA share VeRA shares with LoRA, all of other seeds, in Markdown."""
     ceiling, between = mean_of(table, CEILING), mean_of(table, OTHER)
     part = share(table, OTHER, CEILING)
@@ -77,7 +75,7 @@ def ceiling_sentence(table: "pd.DataFrame") -> str:
     return f"{said}, {value} % of it{span}."
 
 
-def beyond_cosine(table: "pd.DataFrame", kind: str = SAME) -> str:
+def beyond_cosine(table: pd.DataFrame, kind: str = SAME) -> str:
     """Return what a kind's overlaps and outputs show, each against chance, judged together, in Markdown."""
     told = []
     for measure in ("columns", "rows", "leading_columns", "leading_rows"):
@@ -95,7 +93,7 @@ def beyond_cosine(table: "pd.DataFrame", kind: str = SAME) -> str:
     return f"**What cosine misses** ({kind}): {'; '.join(sentences) or _NO_PAIR}."
 
 
-def _rising(rows: "pd.DataFrame") -> Claim:
+def _rising(rows: pd.DataFrame) -> Claim:
     """Both must speak: the order of the layers, and its repetition with other seeds."""
     if (blocks := rows["block"].nunique()) < _BLOCKS:
         return _RISING.beside(f"{number_of(blocks, 'block')}, too few for a trend" if blocks else _NO_PAIR)

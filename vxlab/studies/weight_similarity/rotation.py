@@ -1,6 +1,6 @@
 """Each layer of two runs against chance: their cosine beside those after random rotations."""
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from vxlab.analysis.chance import rotation_test
 from vxlab.errors import VxlabError
@@ -8,13 +8,10 @@ from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.trained import block_and_role, require_same_base, trained_updates
 from vxlab.experiments.scoring.significance import holm
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def rotation_table(
     first: RunRecord, second: RunRecord, *, role: str | None = None, samples: int = 200, seed: int = 0
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Test each layer's cosine of two runs against rotations of the second update, with Holm's correction over layers.
 
     Args:
@@ -31,8 +28,6 @@ def rotation_table(
     Raises:
         VxlabError: the runs differ in their base, no layer has the role, or the runs do not share their layers.
     """
-    import pandas as pd
-
     require_same_base(first, second)
     ours, theirs = trained_updates(first), trained_updates(second)
     layers = [layer for layer in ours if role is None or block_and_role(layer)[1] == role]

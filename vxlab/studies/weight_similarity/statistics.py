@@ -2,18 +2,16 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from vxlab.checks import require_choice, require_known
 from vxlab.experiments.scoring.evidence import Evidence, from_error, no_evidence
 from vxlab.experiments.scoring.significance import holm
 from vxlab.studies.weight_similarity.table import MEASURES
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-def over_seeds(table: "pd.DataFrame", statistic: "Callable[[pd.DataFrame], float]") -> Evidence:
+def over_seeds(table: pd.DataFrame, statistic: Callable[[pd.DataFrame], float]) -> Evidence:
     """Return a statistic of a similarity table, with an interval whose unit is the training seed.
 
     Pairs share runs, runs of one seed share their task head's start and their batches, and the layers of one run are
@@ -44,7 +42,7 @@ def over_seeds(table: "pd.DataFrame", statistic: "Callable[[pd.DataFrame], float
     return from_error(value, error, n - 1, n)
 
 
-def by_layer(table: "pd.DataFrame", measure: str = "cosine") -> "pd.DataFrame":
+def by_layer(table: pd.DataFrame, measure: str = "cosine") -> pd.DataFrame:
     """Return the mean of a measure over pairs, for each kind and layer, with its interval over seeds.
 
     Returns:
@@ -54,7 +52,7 @@ def by_layer(table: "pd.DataFrame", measure: str = "cosine") -> "pd.DataFrame":
     return _summed(table, ["kind", "layer", "block", "role"], measure)
 
 
-def by_kind(table: "pd.DataFrame", measure: str = "cosine") -> "pd.DataFrame":
+def by_kind(table: pd.DataFrame, measure: str = "cosine") -> pd.DataFrame:
     """Return the mean of a measure over pairs and layers, for each kind and role, with its interval over seeds.
 
     Returns:
@@ -64,29 +62,29 @@ def by_kind(table: "pd.DataFrame", measure: str = "cosine") -> "pd.DataFrame":
     return _summed(table, ["kind", "role"], measure)
 
 
-def mean_of(table: "pd.DataFrame", kind: str, measure: str = "cosine") -> Evidence:
+def mean_of(table: pd.DataFrame, kind: str, measure: str = "cosine") -> Evidence:
     """Return the mean of a measure over a kind's pairs and layers; NaN where the table has none of that kind."""
     return over_seeds(table[table["kind"] == kind], lambda rows: rows[measure].mean())
 
 
-def difference(table: "pd.DataFrame", kind: str, other: str, measure: str = "cosine") -> Evidence:
+def difference(table: pd.DataFrame, kind: str, other: str, measure: str = "cosine") -> Evidence:
     """Return the mean of one kind less that of another; seeds are left out of both at once."""
     rows = table[table["kind"].isin([kind, other])]
     return over_seeds(rows, lambda rows: _mean(rows, kind, measure) - _mean(rows, other, measure))
 
 
-def share(table: "pd.DataFrame", kind: str, ceiling: str, measure: str = "cosine") -> Evidence:
+def share(table: pd.DataFrame, kind: str, ceiling: str, measure: str = "cosine") -> Evidence:
     """Return the mean of one kind as a share of another's."""
     rows = table[table["kind"].isin([kind, ceiling])]
 
-    def ratio(rows: "pd.DataFrame") -> float:
+    def ratio(rows: pd.DataFrame) -> float:
         whole = _mean(rows, ceiling, measure)
         return _mean(rows, kind, measure) / whole if whole else math.nan
 
     return over_seeds(rows, ratio)
 
 
-def trend(table: "pd.DataFrame", kinds: Sequence[str] | None = None, measure: str = "cosine") -> "pd.DataFrame":
+def trend(table: pd.DataFrame, kinds: Sequence[str] | None = None, measure: str = "cosine") -> pd.DataFrame:
     """Test whether a measure rises with depth, for each kind.
 
     Two questions. Could the order of the layers be chance? Kendall's τ between block and mean over pairs, its p from
@@ -106,8 +104,6 @@ def trend(table: "pd.DataFrame", kinds: Sequence[str] | None = None, measure: st
     Raises:
         VxlabError: a kind or the measure is not in the table.
     """
-    import pandas as pd
-
     require_choice("measure", measure, MEASURES)
     known, rows = list(dict.fromkeys(table["kind"])), []
     require_known(kinds or (), known, "the table has no kind")
@@ -122,9 +118,7 @@ def trend(table: "pd.DataFrame", kinds: Sequence[str] | None = None, measure: st
     return tested
 
 
-def _summed(table: "pd.DataFrame", places: list[str], measure: str) -> "pd.DataFrame":
-    import pandas as pd
-
+def _summed(table: pd.DataFrame, places: list[str], measure: str) -> pd.DataFrame:
     rows = []
     for place, own in table.groupby(places, sort=False):
         found = over_seeds(own, lambda rows: rows[measure].mean())
@@ -135,16 +129,16 @@ def _summed(table: "pd.DataFrame", places: list[str], measure: str) -> "pd.DataF
     return pd.DataFrame(rows)
 
 
-def _mean(rows: "pd.DataFrame", kind: str, measure: str) -> float:
+def _mean(rows: pd.DataFrame, kind: str, measure: str) -> float:
     return float(rows.loc[rows["kind"] == kind, measure].mean())
 
 
-def _profile(rows: "pd.DataFrame", measure: str) -> "pd.Series[float]":
+def _profile(rows: pd.DataFrame, measure: str) -> "pd.Series[float]":
     """Return the mean by block; a block without a value is left out."""
     return rows.groupby("block")[measure].mean().dropna()
 
 
-def _rise(rows: "pd.DataFrame", measure: str) -> float:
+def _rise(rows: pd.DataFrame, measure: str) -> float:
     import numpy as np
 
     profile = _profile(rows, measure)
@@ -154,7 +148,7 @@ def _rise(rows: "pd.DataFrame", measure: str) -> float:
     return float(np.polyfit(depth, profile.to_numpy(), 1)[0] * (depth[-1] - depth[0]))
 
 
-def _kendall(rows: "pd.DataFrame", measure: str) -> tuple[float, float]:
+def _kendall(rows: pd.DataFrame, measure: str) -> tuple[float, float]:
     from scipy.stats import kendalltau
 
     profile = _profile(rows, measure)

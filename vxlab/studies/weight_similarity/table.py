@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -31,9 +32,6 @@ from vxlab.experiments.runs.trained import (
 )
 from vxlab.experiments.spec import RunSpec
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 MEASURES = {
     "cosine": "cosine of the updates",
     "columns": "overlap of the column spaces",
@@ -47,7 +45,7 @@ MEASURES = {
 
 def similarity_table(
     records: Sequence[RunRecord | None], texts: Sequence[Any], *, draws: int = 4, leading: int = 8, tokens: int = 400
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Compare the updates of every two runs, and of every run with random updates of its own family, layer by layer.
 
     Args:
@@ -71,8 +69,6 @@ def similarity_table(
             settings within a family; or the seed of a VeRA pair is another run's training seed, which would make them
             alike by construction.
     """
-    import pandas as pd
-
     runs = _checked(records)
     trained = sorted((_run_side(record, runs) for record in runs), key=lambda side: side.order)
     _same_layers(trained)

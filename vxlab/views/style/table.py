@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import pandas as pd
+
 from vxlab.checks import require_known
 from vxlab.views.style.plain import escape, escape_all
 
 if TYPE_CHECKING:
-    import pandas as pd
     from pandas.io.formats.style import Styler
 
 Heading: TypeAlias = str | tuple[str, str | Callable[[Any], str]]
@@ -19,7 +20,7 @@ _LEFT = "text-align: left; white-space: normal"
 
 
 def show(
-    table: "pd.DataFrame", columns: Mapping[str, Heading] | None = None, *, precision: int = 3, missing: str = "–"
+    table: pd.DataFrame, columns: Mapping[str, Heading] | None = None, *, precision: int = 3, missing: str = "–"
 ) -> None:
     """Show a table in a notebook.
 
@@ -45,7 +46,7 @@ def show(
     display(_style(table, columns, precision, missing))  # type: ignore[no-untyped-call]
 
 
-def _style(table: "pd.DataFrame", columns: Mapping[str, Heading] | None, precision: int, missing: str) -> "Styler":
+def _style(table: pd.DataFrame, columns: Mapping[str, Heading] | None, precision: int, missing: str) -> "Styler":
     chosen = {name: (each, None) if isinstance(each, str) else each for name, each in (columns or {}).items()}
     require_known(chosen, table.columns, "columns: the table has no column", "it has")
     shown = escape_all(table[list(chosen)] if chosen else table)
@@ -58,7 +59,7 @@ def _style(table: "pd.DataFrame", columns: Mapping[str, Heading] | None, precisi
     return styler if any(table.index.names) else styler.hide(axis="index")
 
 
-def _align(table: "pd.DataFrame") -> "Styler":
+def _align(table: pd.DataFrame) -> "Styler":
     """Return a table's style with its texts, and their headings, to the left."""
     from pandas.api.types import infer_dtype
 

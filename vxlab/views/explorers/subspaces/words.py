@@ -1,13 +1,9 @@
 """What the subspace explorer says of a band, in sentences."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
 
 from vxlab.studies.subspaces.tables import SIDES
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def energy_words(mean: "pd.Series[float]", update: str) -> list[str]:
@@ -28,7 +24,7 @@ def energy_words(mean: "pd.Series[float]", update: str) -> list[str]:
     ]
 
 
-def angle_words(angles: "pd.DataFrame") -> list[str]:
+def angle_words(angles: pd.DataFrame) -> list[str]:
     """Say how near the update's strongest directions come to a band, beside chance.
 
     Args:
