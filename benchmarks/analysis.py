@@ -25,8 +25,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 import vxlab
-from vxlab.analysis.update import Update
-from vxlab.experiments.hardware import describe_hardware, library_versions, resolve_device
+from vxlab.analysis import Update
+from vxlab.experiments import describe_hardware, library_versions, resolve_device
 
 RESULTS = Path(__file__).parent / "results" / "analysis.json"
 WIDTH = 1024

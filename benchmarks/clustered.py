@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from vxlab.experiments.scoring.against_trivial import against_trivial
-from vxlab.experiments.scoring.metrics import interval
-from vxlab.experiments.scoring.significance import compare_all, compare_two, holm
+from vxlab.experiments.scoring import against_trivial, compare_all, compare_two, holm, interval
 
 EFFECTS = (1, 2, 5, 10)
 SIZES = ((40, 1000), (200, 2553))  # units, items

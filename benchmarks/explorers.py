@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import vxlab
-from vxlab.experiments.hardware import describe_hardware, library_versions
+from vxlab.experiments import describe_hardware, library_versions
 
 RESULTS = Path(__file__).parent / "results" / "explorers.json"
 MODEL = "mpnet"

@@ -22,8 +22,7 @@ import numpy as np
 from scores import fair
 
 import vxlab
-from vxlab.experiments.scoring.metrics import interval
-from vxlab.experiments.scoring.significance import compare_two
+from vxlab.experiments.scoring import compare_two, interval
 
 RESULTS = Path(__file__).parent / "results" / "films.json"
 CANDIDATES = ("head only", "VeRA r=256", "LoRA-XS r=16", "LoRA r=8")

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from transformers import RobertaForSequenceClassification
 
 import vxlab
-from vxlab.adapters.core.family import Family
+from vxlab.adapters.core import Family
 from vxlab.adapters.families import lora_xs
-from vxlab.experiments.costs.step import kernels, random_batch, training_step
+from vxlab.experiments.costs import kernels, random_batch, training_step
 
 LAYERS = 4
 

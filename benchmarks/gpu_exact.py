@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import vxlab
-from vxlab.adapters.core.family import Family
+from vxlab.adapters.core import Family
 
 FAMILIES: dict[str, Family] = {
     "LoRA r=8": vxlab.LoRA(rank=8),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from rounds import interleaved_seconds
 
-from vxlab.experiments.hardware import describe_hardware, library_versions
+from vxlab.experiments import describe_hardware, library_versions
 
 
 def cases(device: str, tiny: bool) -> dict[str, Callable[[], dict[str, Any]]]:

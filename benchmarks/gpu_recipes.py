@@ -20,14 +20,13 @@ from transformers import RobertaForSequenceClassification
 
 import vxlab
 from vxlab.adapters import Method
-from vxlab.adapters.core.family import Family
+from vxlab.adapters.core import Family
 from vxlab.adapters.families import lora_xs
-from vxlab.experiments.costs.step import peak_bytes, random_batch, time_call, training_step
-from vxlab.experiments.hardware import resolve_precision
-from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.sweeps.fair_recipes import study_run
+from vxlab.experiments import RunSpec, resolve_precision
+from vxlab.experiments.costs import peak_bytes, random_batch, time_call, training_step
+from vxlab.experiments.sweeps import study_run
 from vxlab.paths import shipped_path
-from vxlab.studies.scales import study_settings
+from vxlab.studies import study_settings
 
 CPU_BATCH = (2, 8)
 """Texts and tokens where no GPU is there: the models' shapes are what such a rehearsal can keep."""
@@ -84,7 +83,7 @@ def _order(name: str, spec: RunSpec) -> tuple[object, ...]:
 
 
 def labels_of(spec: RunSpec) -> int:
-    from vxlab.experiments.tasks.glue import GLUE_TASKS
+    from vxlab.experiments.tasks import GLUE_TASKS
 
     return len(GLUE_TASKS[spec.task].classes) or 1
 
@@ -123,7 +122,7 @@ def one_step(spec: RunSpec, device: str, tiny: bool, batch_size: tuple[int, int]
 
 def optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
     """Return a run's own optimizer."""
-    from vxlab.experiments.runs.trainer import parameter_groups
+    from vxlab.experiments.runs import parameter_groups
 
     return torch.optim.AdamW(parameter_groups(model, spec.learning_rate, spec.head_learning_rate, spec.weight_decay))
 

@@ -20,7 +20,7 @@ from transformers import LlamaForSequenceClassification, RobertaForSequenceClass
 
 import vxlab
 from vxlab.adapters.families import lora_xs
-from vxlab.experiments.costs.step import kernels, peak_bytes, random_batch, training_step
+from vxlab.experiments.costs import kernels, peak_bytes, random_batch, training_step
 
 DROPOUT_OFF = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 LLAMA_LAYERS = 6

@@ -11,8 +11,7 @@ from torch import Tensor
 from transformers import RobertaForSequenceClassification
 
 import vxlab
-from vxlab.spectra.decomposition import Slice, decompose, in_batches
-from vxlab.spectra.weights import singular_triplets
+from vxlab.spectra import Slice, decompose, in_batches, singular_triplets
 
 KEEP = slice(0, 32)
 """The block that spectra computes for every rank up to 32."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import vxlab
-from vxlab.adapters.core.family import Family
+from vxlab.adapters.core import Family
 
 ROLES = {
     "bert": ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"],

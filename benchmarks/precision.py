@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 import vxlab
-from vxlab.experiments.hardware import describe_hardware, library_versions, resolve_device
+from vxlab.experiments import describe_hardware, library_versions, resolve_device
 
 RESULTS = Path(__file__).parent / "results" / "precision.json"
 WIDTH, TOKENS = 768, 512

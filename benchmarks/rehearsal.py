@@ -13,8 +13,7 @@ import stand_ins
 
 import vxlab
 from vxlab.errors import VxlabError
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.spec import RunSpec
+from vxlab.experiments import RunRecord, RunSpec
 
 EVAL_EXAMPLES = 8
 

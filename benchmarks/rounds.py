@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from vxlab.experiments.costs.step import Step, time_call
+from vxlab.experiments.costs import Step, time_call
 
 
 class Ratio(NamedTuple):

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 import vxlab
-from vxlab.experiments.candidates.pairs import of_pair
-from vxlab.experiments.scoring.significance import compare_all
-from vxlab.experiments.sweeps.comparison import Comparison
-from vxlab.experiments.sweeps.protocol import Candidate, FairSweep
+from vxlab.experiments.candidates import of_pair
+from vxlab.experiments.scoring import compare_all
+from vxlab.experiments.sweeps import Candidate, Comparison, FairSweep
 from vxlab.paths import without_folders
 
 RESULTS = Path(__file__).parent / "results" / "scores.json"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, PretrainedConfig, PreTrainedModel, RobertaConfig
 
-from vxlab.spectra.weights import Triplets
+from vxlab.spectra import Triplets
 
 WORDS = tuple(f"{first}{second}" for first in "bdfgklmnprst" for second in ("a", "en", "il", "or", "um"))
 """Each is one token of the stand-in tokenizer."""
@@ -71,7 +71,7 @@ def write_glue(folder: Path, task: str, rows: int, longest: int, seed: int = 0) 
         rows: of train, short ones; dev has an eighth of them.
         longest: words of each dev text.
     """
-    from vxlab.experiments.tasks.glue import GLUE_TASKS
+    from vxlab.experiments.tasks import GLUE_TASKS
 
     glue, draw = GLUE_TASKS[task], random.Random(seed)
     header = glue.tsv_header or (*(glue.tsv_text or glue.text), glue.tsv_label)

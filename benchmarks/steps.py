@@ -23,7 +23,8 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForSequenceClassification
 
 import vxlab
-from vxlab.experiments.costs.step import (
+from vxlab.experiments import describe_hardware, library_versions
+from vxlab.experiments.costs import (
     forward_loss,
     kernels,
     peak_bytes,
@@ -31,7 +32,6 @@ from vxlab.experiments.costs.step import (
     saved_activation_bytes,
     training_step,
 )
-from vxlab.experiments.hardware import describe_hardware, library_versions
 
 RESULTS = Path(__file__).parent / "results"
 DROPOUT_OFF = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}

@@ -20,8 +20,8 @@ from sklearn.decomposition import TruncatedSVD
 from torch import Tensor, nn
 
 import vxlab
-from vxlab.experiments.hardware import describe_hardware, library_versions, resolve_device
-from vxlab.spectra.weights import singular_triplets
+from vxlab.experiments import describe_hardware, library_versions, resolve_device
+from vxlab.spectra import singular_triplets
 
 RESULTS = Path(__file__).parent / "results" / "svd.json"
 RANK = 25

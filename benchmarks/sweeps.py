@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import vxlab
-from vxlab.experiments.hardware import describe_hardware, library_versions
+from vxlab.experiments import describe_hardware, library_versions
 from vxlab.experiments.runs import inputs as materials
 from vxlab.experiments.sweeps import many_runs as sweep
 from vxlab.experiments.sweeps import worker

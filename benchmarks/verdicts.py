@@ -18,8 +18,7 @@ import numpy as np
 from clustered import chance_cells, clustered_cells, measured_at_chance, measured_in_units
 from scipy.stats import norm
 
-from vxlab.experiments.scoring.metrics import compute
-from vxlab.experiments.scoring.significance import compare_all, holm
+from vxlab.experiments.scoring import compare_all, compute, holm
 
 RESULTS = Path(__file__).parent / "results" / "verdicts.json"
 DIFFICULTY, NOISE = 2.0, 0.6  # sd of an item's difficulty and of what a seed makes of it: seeds differ on 1 item in 10

@@ -19,9 +19,8 @@ from unittest import mock
 import torch
 from rounds import interleaved_seconds
 
-from vxlab.adapters.core import operation
-from vxlab.adapters.core.cost_model import Plan, choose_route
-from vxlab.experiments.hardware import describe_hardware, library_versions, resolve_device
+from vxlab.adapters.core import Plan, choose_route, operation
+from vxlab.experiments import describe_hardware, library_versions, resolve_device
 
 RESULTS = Path(__file__).parent / "results"
 SHAPES = [(768, 768), (3072, 768), (768, 3072)]

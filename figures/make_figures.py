@@ -14,9 +14,8 @@ from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 
 import vxlab
-from vxlab.views.export.image import draw_image
-from vxlab.views.reports import notebooks, provenance
-from vxlab.views.reports.headline import PLOTLY
+from vxlab.views.export import draw_image
+from vxlab.views.reports import PLOTLY, notebooks, provenance
 
 HERE = Path(__file__).parent
 WIDTH, SCALE = 900, 2

@@ -1,6 +1,7 @@
 """The house: who imports whom, what the installation files agree on, and that the tools are satisfied."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -53,7 +55,7 @@ LEVEL = {package: level for level, packages in enumerate(LEVELS) for package in 
 
 # What the small library may import beside the standard library.
 MAY_IMPORT = {
-    "vxlab": {"platformdirs"},
+    "vxlab": {"lazy_loader", "platformdirs"},
     "spectra": {"torch", "safetensors"},
     "adapters": {"torch", "safetensors"},
     "analysis": {"torch", "numpy", "scipy"},
@@ -117,10 +119,14 @@ def _package(path: Path) -> str:
 
 def _offered(init: Path) -> dict[str, Path]:
     """Return what a package offers, by name, with the file that it comes from."""
+    face = init.with_suffix(".pyi") if init.with_suffix(".pyi").is_file() else init
+    package = ".".join(init.parent.relative_to(ROOT).parts)
     found: dict[str, Path] = {}
-    for node in ast.walk(ast.parse(_source(init))):
-        if isinstance(node, ast.ImportFrom) and (file := _file(node.module or "")):
-            found |= {alias.asname or alias.name: file for alias in node.names}
+    for node in ast.walk(ast.parse(_source(face))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            module = f"{package}.{node.module}" if node.level else node.module
+            files = {each.asname or each.name: _file(f"{module}.{each.name}") for each in node.names}
+            found |= {name: file for name, file in files.items() if file}
     return found
 
 
@@ -194,6 +200,63 @@ def test_a_circle_and_a_step_up_are_found():
     ]
 
 
+def _sources() -> Iterator[tuple[str, str, str]]:
+    """Yield the name, the package and the code of all that is held to faces: the house, and what is built on it."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield path.relative_to(ROOT).as_posix(), _package(path), _source(path)
+    for path in (*ROOT.glob("benchmarks/*.py"), *ROOT.glob("figures/*.py")):
+        yield path.relative_to(ROOT).as_posix(), "", _source(path)
+    for path in ROOT.glob("notebooks/*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code" and not cell.source.startswith("%"))
+        yield path.name, "", code
+
+
+def inner_imports(package: str, source: str) -> list[str]:
+    """Return the modules inside other packages that a source imports from, past what those packages offer."""
+    modules = {node.module or "" for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)}
+    inner = {module for module in modules if ROOT.joinpath(*module.split(".")).with_suffix(".py").is_file()}
+    owners = {module: module.rpartition(".")[0].removeprefix("vxlab").replace(".", "/").strip("/") for module in inner}
+    return sorted(module for module, owner in owners.items() if owner not in ("", package))
+
+
+def test_packages_meet_at_their_faces():
+    wrong = {name: inner for name, package, source in _sources() if (inner := inner_imports(package, source))}
+    assert wrong == {}
+    assert inner_imports("cli", "from vxlab.experiments.store.store import Store") == ["vxlab.experiments.store.store"]
+    assert inner_imports("cli", "from vxlab.errors import VxlabError\nfrom vxlab.cli.shared import opened") == []
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGE.rglob("__init__.py")), ids=_package)
+def test_a_package_has_what_it_offers(package):
+    face = importlib.import_module(".".join(package.parent.relative_to(ROOT).parts))
+    assert face.__all__
+    assert [name for name in face.__all__ if not hasattr(face, name)] == []
+    assert set(face.__all__) <= set(dir(face))
+
+
+def test_no_public_name_has_two_meanings():
+    places: dict[str, set[str]] = {}
+    for path in _modules():
+        for node in ast.parse(_source(path)).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, set()).add(path.relative_to(ROOT).as_posix())
+    twice = {name: files for name, files in places.items() if len(files) > 1}
+    assert set(twice) <= {"main"}, twice  # of programs, which nobody imports from one another
+
+
+def test_packages_load_when_a_name_of_theirs_is_used():
+    program = """
+import sys, vxlab
+assert "torch" not in sys.modules and "analysis" in dir(vxlab)
+assert vxlab.analysis.Update.__module__ == "vxlab.analysis.update"
+assert "vxlab.analysis.fitting" not in sys.modules
+import vxlab.experiments.sweeps.grid  # a module with the name of what its package offers
+assert callable(vxlab.experiments.sweeps.grid) and vxlab.grid is vxlab.experiments.sweeps.grid
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_no_folder_is_a_heap():
     counts = Counter(_package(path) for path in _modules())
     assert max(counts.values()) <= FLAT
@@ -256,7 +319,7 @@ def test_importing_vxlab_loads_nothing_heavy():
 
 def test_the_small_library_needs_the_core_dependencies_only():
     names = set().union(*(MAY_IMPORT[room] for room in ("vxlab", "spectra", "adapters")))
-    assert names == {Requirement(text).name for text in PROJECT["dependencies"]}
+    assert {canonicalize_name(name) for name in names} == {Requirement(text).name for text in PROJECT["dependencies"]}
 
 
 def _requirements() -> list[Requirement]:

@@ -134,10 +134,10 @@ def test_bad_input_is_one_line_and_code_2(notebook: str, capsys: pytest.CaptureF
 def test_a_value_may_begin_with_a_minus_sign(  # type: ignore[no-untyped-def]
     given, rank, learning_rate, sizes, notebook: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vxlab.views.reports import make_report
+    from vxlab.views import reports
 
     made: list[dict[str, object]] = []
-    monkeypatch.setattr(make_report, "report", lambda name, values: made.append(values))
+    monkeypatch.setattr(reports, "report", lambda name, values: made.append(values))
     assert cli.main(["report", notebook, *given]) == 0
     assert made == [{"rank": rank, "learning_rate": learning_rate, "sizes": sizes}]
 

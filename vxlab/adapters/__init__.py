@@ -1,22 +1,13 @@
 """Adapters on linear layers: families of thin factors, attaching, merging and saving."""
 
 from vxlab.adapters.attach import attach, detach, merge, unmerge
-from vxlab.adapters.core.family import Family, Method
-from vxlab.adapters.core.layer import AdaptedLinear
-from vxlab.adapters.core.operation import adapted_linear
-from vxlab.adapters.core.own_home import METHODS
-from vxlab.adapters.core.roles import TARGET_SETS
-from vxlab.adapters.families.baselines import BitFit, Full, Head, Probe
-from vxlab.adapters.families.lidb import LiDB
-from vxlab.adapters.families.lora import LoRA
-from vxlab.adapters.families.lora_xs import LoRAXS
-from vxlab.adapters.families.vera import VeRA
+from vxlab.adapters.core import METHODS, TARGET_SETS, AdaptedLinear, Family, Method, adapted_linear
+from vxlab.adapters.families import BitFit, ELoRA, Full, Head, LiDB, LoRA, LoRAXS, Probe, VeRA
 from vxlab.adapters.load import load_adapter
-from vxlab.adapters.methods.by_name import method_from_name, register
-from vxlab.adapters.peft.method import PEFT
-from vxlab.adapters.placement.attached import ParameterCount, adapted_layers, trainable_parameters
-from vxlab.adapters.placement.targets import resolve_targets
-from vxlab.adapters.saving.save import save_adapter
+from vxlab.adapters.methods import method_from_name, register
+from vxlab.adapters.peft import PEFT
+from vxlab.adapters.placement import ParameterCount, adapted_layers, resolve_targets, trainable_parameters
+from vxlab.adapters.saving import save_adapter
 
 __all__ = [
     "METHODS",
@@ -24,6 +15,7 @@ __all__ = [
     "TARGET_SETS",
     "AdaptedLinear",
     "BitFit",
+    "ELoRA",
     "Family",
     "Full",
     "Head",

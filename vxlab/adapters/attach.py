@@ -6,22 +6,23 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from vxlab.adapters.core.family import Family, Method, require_method
-from vxlab.adapters.core.gradient_bases import bases_from_gradients
-from vxlab.adapters.core.layer import AdaptedLinear
-from vxlab.adapters.placement.attached import (
+from vxlab.adapters.core import AdaptedLinear, Family, Method, bases_from_gradients, require_method
+from vxlab.adapters.placement import (
     Attachment,
     adapted_layers,
     attachment_of,
+    bare,
     buffer_print,
     find_attachment,
+    guard_calls,
+    head_parameters,
+    lift_guards,
     persistent_buffers,
+    require_before_sharing_out,
     require_unattached,
+    resolve_targets,
 )
-from vxlab.adapters.placement.bypass import guard_calls, lift_guards
-from vxlab.adapters.placement.targets import head_parameters, resolve_targets
-from vxlab.adapters.placement.wrappers import bare, require_before_sharing_out
-from vxlab.adapters.saving.save_pretrained import give_checkpoints_back, take_checkpoints
+from vxlab.adapters.saving import give_checkpoints_back, take_checkpoints
 from vxlab.errors import VxlabError
 
 Model = TypeVar("Model", bound=nn.Module)

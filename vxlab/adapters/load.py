@@ -11,25 +11,38 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters.attach import attach_layers, detach
-from vxlab.adapters.core.family import Family, Method
-from vxlab.adapters.core.fingerprint import PROBE_TOLERANCE, check_fingerprints
-from vxlab.adapters.core.gradient_bases import BASIS_NAMES
-from vxlab.adapters.core.layer import linear_shape
-from vxlab.adapters.core.own_code import code_version
-from vxlab.adapters.core.plain_linear import is_linear
-from vxlab.adapters.methods.by_name import method_from_name
-from vxlab.adapters.placement.attached import (
+from vxlab.adapters.core import (
+    BASIS_NAMES,
+    PROBE_TOLERANCE,
+    Family,
+    Method,
+    check_fingerprints,
+    code_version,
+    is_linear,
+    linear_shape,
+)
+from vxlab.adapters.methods import method_from_name
+from vxlab.adapters.placement import (
     adapted_layers,
     adapter_parameters,
     attachment_of,
+    bare,
     base_parameters,
     own_buffers,
+    require_before_sharing_out,
     select_unmoved,
     stored_bases,
 )
-from vxlab.adapters.placement.wrappers import bare, require_before_sharing_out
-from vxlab.adapters.saving.adapter_files import CHECKSUM, SETTINGS_FILE, TENSORS_FILE, read_settings, read_tensors
-from vxlab.adapters.saving.save import frozen_base, group, stack
+from vxlab.adapters.saving import (
+    CHECKSUM,
+    SETTINGS_FILE,
+    TENSORS_FILE,
+    frozen_base,
+    group,
+    read_settings,
+    read_tensors,
+    stack,
+)
 from vxlab.checks import settle
 from vxlab.errors import VxlabError
 

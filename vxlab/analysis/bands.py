@@ -7,8 +7,8 @@ from torch import Tensor
 
 from vxlab.analysis.matrices import check_matrix
 from vxlab.errors import VxlabError
-from vxlab.spectra.weights import BANDS as ORDERED
-from vxlab.spectra.weights import Triplets
+from vxlab.spectra import BANDS as ORDERED
+from vxlab.spectra import Triplets
 
 BANDS = (*ORDERED, "random")
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vxlab.analysis.matrices import ROUNDING
 from vxlab.errors import VxlabError
-from vxlab.spectra.decomposition import all_values
+from vxlab.spectra import all_values
 
 
 class Fit(NamedTuple):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vxlab.analysis.fitting import checked_targets
 from vxlab.errors import VxlabError
-from vxlab.spectra.decomposition import in_threads
+from vxlab.spectra import in_threads
 
 STARTS = 24
 """Random starts of a round; a quarter of them goes on after a few steps, and two go to the end."""

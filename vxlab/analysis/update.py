@@ -11,8 +11,7 @@ from vxlab.analysis.matrices import ROUNDING, check_matrix, name_kind
 from vxlab.analysis.spectrum import energy
 from vxlab.checks import require_count
 from vxlab.errors import VxlabError
-from vxlab.spectra.decomposition import column_signs
-from vxlab.spectra.weights import Triplets
+from vxlab.spectra import Triplets, column_signs
 
 
 class Update:

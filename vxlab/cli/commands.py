@@ -64,7 +64,7 @@ def _run(argv: list[str]) -> int:
         if others and not arguments.passes_on:
             parser.error(f"unrecognized arguments: {' '.join(others)}")
         if imports := getattr(arguments, "imports", None):
-            from vxlab.adapters.methods.imports import import_methods
+            from vxlab.adapters.methods import import_methods
 
             import_methods(imports)
         return int(arguments.command(arguments))
@@ -163,8 +163,7 @@ def _report(arguments: argparse.Namespace) -> int:
     need("notebooks", "nbformat", "nbconvert", "papermill", "plotly")
     if arguments.list or not arguments.names:
         return _list_notebooks()
-    from vxlab.views.reports import notebooks, parameters
-    from vxlab.views.reports.make_report import report, report_each
+    from vxlab.views.reports import notebooks, parameters, report, report_each
 
     several = len(arguments.names) > 1 or arguments.names == ["all"]
     if several and not arguments.parameters:
@@ -199,7 +198,7 @@ def _add_lab(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def _lab(arguments: argparse.Namespace) -> int:
     need("notebooks", "jupyterlab")
-    from vxlab.views.reports.jupyterlab import lab
+    from vxlab.views.reports import lab
 
     lab(arguments.others)
     return 0

@@ -13,8 +13,8 @@ from vxlab.errors import VxlabError
 from vxlab.words import in_bytes, number_of
 
 if TYPE_CHECKING:
-    from vxlab.experiments.record import RunRecord
-    from vxlab.experiments.store.store import Store
+    from vxlab.experiments import RunRecord
+    from vxlab.experiments.store import Store
 
 _FILTERS = {
     "task": "its name, or the last part of its folder",
@@ -65,8 +65,7 @@ def _action(
 
 def _with_store(command: "Callable[[argparse.Namespace, Store], int]", arguments: argparse.Namespace) -> int:
     need("experiments", "sqlalchemy", "pandas", "filelock")
-    from vxlab.experiments.store.database import is_there, store_place
-    from vxlab.experiments.store.store import Store
+    from vxlab.experiments.store import Store, is_there, store_place
 
     if not is_there(arguments.store):
         raise VxlabError(f"{store_place(arguments.store)} is not there; name a store of runs with --store")
@@ -77,10 +76,8 @@ def _with_store(command: "Callable[[argparse.Namespace, Store], int]", arguments
 
 
 def _list(arguments: argparse.Namespace, store: "Store") -> int:
-    from vxlab.experiments.provenance.identities import name_weights_and_data
-    from vxlab.experiments.provenance.mixed_runs import describe_mixture
-    from vxlab.experiments.store.housekeeping import runs_table
-    from vxlab.experiments.store.store import ENDED
+    from vxlab.experiments.provenance import describe_mixture, name_weights_and_data
+    from vxlab.experiments.store import ENDED, runs_table
 
     table = runs_table(store, **{name: getattr(arguments, name) for name in _FILTERS})
     apart = name_weights_and_data(table)
@@ -117,8 +114,7 @@ def _readable(store: "Store", keys: Iterable[str]) -> "Iterator[RunRecord]":
 def _show(arguments: argparse.Namespace, store: "Store") -> int:
     import pandas as pd
 
-    from vxlab.experiments.store import run_folder
-    from vxlab.experiments.store.housekeeping import full_key
+    from vxlab.experiments.store import full_key, run_folder
 
     key = full_key(store, arguments.key)
     (row,) = store.table([key]).to_dict("records")
@@ -142,8 +138,7 @@ def _show(arguments: argparse.Namespace, store: "Store") -> int:
 
 
 def _verify(arguments: argparse.Namespace, store: "Store") -> int:
-    from vxlab.experiments.store.housekeeping import problems
-    from vxlab.experiments.store.store import ENDED
+    from vxlab.experiments.store import ENDED, problems
 
     found = list(problems(store))
     for name, said in found:
@@ -158,8 +153,7 @@ def _verify(arguments: argparse.Namespace, store: "Store") -> int:
 
 
 def _rm(arguments: argparse.Namespace, store: "Store") -> int:
-    from vxlab.experiments.store import run_folder
-    from vxlab.experiments.store.housekeeping import full_key
+    from vxlab.experiments.store import full_key, run_folder
 
     keys = list(dict.fromkeys(full_key(store, start) for start in arguments.keys))
     for key in keys:
@@ -176,7 +170,7 @@ def _rm(arguments: argparse.Namespace, store: "Store") -> int:
 
 
 def _prune(arguments: argparse.Namespace, store: "Store") -> int:
-    from vxlab.experiments.store.housekeeping import KINDS, delete, leftovers
+    from vxlab.experiments.store import KINDS, delete, leftovers
 
     chosen = [kind for kind in KINDS if getattr(arguments, kind)]
     if arguments.yes and not chosen:

@@ -35,15 +35,10 @@ def add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 def _sweep(arguments: argparse.Namespace) -> int:
     """Carry a sweep out; return 1 where a run failed."""
     need("experiments", "sqlalchemy", "transformers", "yaml")
-    from vxlab.experiments.candidates.score_words import seeds_in_words
-    from vxlab.experiments.candidates.verdict import checked_margin
+    from vxlab.experiments.candidates import checked_margin, seeds_in_words
     from vxlab.experiments.engines import make_engine
-    from vxlab.experiments.store.store import open_store
-    from vxlab.experiments.store.table import require_export, write
-    from vxlab.experiments.sweeps.fair_stages import announce, compare
-    from vxlab.experiments.sweeps.file import read_sweep
-    from vxlab.experiments.sweeps.many_runs import sweep
-    from vxlab.experiments.sweeps.protocol import FairSweep
+    from vxlab.experiments.store import open_store, require_export, write
+    from vxlab.experiments.sweeps import FairSweep, announce, compare, read_sweep, sweep
 
     wanted, margin = read_sweep(arguments.file), checked_margin(arguments.margin)
     export = arguments.export and require_export(Path(arguments.export).expanduser().absolute())

@@ -1,1 +1,5 @@
 """Runs and sweeps: what a run is, and the packages that load, train, score, keep and compare."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

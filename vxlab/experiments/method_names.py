@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vxlab.adapters import METHODS, Method
-from vxlab.adapters.peft.settings import rank_setting
+from vxlab.adapters.peft import rank_setting
 
 NO_LAYERS = "none"
 """In a table, the targets of a method that goes on no layers."""

@@ -8,8 +8,7 @@ from vxlab.warn import warn_once
 
 if TYPE_CHECKING:
     from vxlab.experiments.record import RunRecord
-    from vxlab.experiments.tasks.copies import Ids
-    from vxlab.experiments.tasks.task import Task
+    from vxlab.experiments.tasks import Ids, Task
 
 
 def look_up_units(record: "RunRecord", split: str) -> "Ids | None":

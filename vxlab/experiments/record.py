@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vxlab.adapters.saving.adapter_files import SETTINGS_FILE
+from vxlab.adapters.saving import SETTINGS_FILE
 from vxlab.errors import VxlabError
 from vxlab.experiments.method_names import method_label
 from vxlab.files import write_whole
@@ -235,7 +235,7 @@ def predictions_in(
 def _constant_with(task: dict[str, Any], split: str, labels: "NDArray[Any]") -> float:
     import numpy as np
 
-    from vxlab.experiments.scoring.metrics import compute
+    from vxlab.experiments.scoring import compute
 
     if task["num_labels"] == 1:
         return 0.0

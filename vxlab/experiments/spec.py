@@ -9,17 +9,17 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from vxlab.adapters import Head, Method
-from vxlab.adapters.core.family import require_method
+from vxlab.adapters.core import require_method
 from vxlab.checks import quote, require_choice, settle_fields
 from vxlab.errors import VxlabError
 from vxlab.experiments.hardware import DEVICES, PRECISIONS
-from vxlab.experiments.tasks.label_kinds import KINDS
+from vxlab.experiments.tasks import KINDS
 from vxlab.warn import looking_ahead
 
 if TYPE_CHECKING:
     import datasets
 
-    from vxlab.experiments.tasks.task import Task
+    from vxlab.experiments.tasks import Task
 
 _WHERE = ("device", "task_folder")
 """Fields that say where a run happens and not what it computes: not in the key."""
@@ -137,7 +137,7 @@ class RunSpec:
 
     def load_task(self) -> "Task":
         """Load the task with this spec's columns and numbers of examples: the very rows that a run sees."""
-        from vxlab.experiments.tasks.task import load_task
+        from vxlab.experiments.tasks import load_task
 
         task = load_task(
             self.task,
@@ -202,7 +202,7 @@ def _sampled(rows: "datasets.Dataset", size: int) -> "datasets.Dataset":
     """Draw evaluation rows, kept in their own order."""
     import numpy as np
 
-    from vxlab.experiments.tasks.splits import sample
+    from vxlab.experiments.tasks import sample
 
     return rows if size >= len(rows) else rows.select(sample(np.asarray(rows["label"]), size, seed=0))
 

@@ -1,1 +1,5 @@
 """Questions that notebooks ask: the tables, claims and findings of each, one folder a notebook."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

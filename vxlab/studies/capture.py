@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters import Family, LiDB, LoRA, LoRAXS, Method, VeRA, resolve_targets
-from vxlab.adapters.core.layer import Shape, linear_weight
-from vxlab.analysis.capture import best_captures, captured_share, lora_capture, vera_capture
-from vxlab.analysis.chance import bootstrap_interval
+from vxlab.adapters.core import Shape, linear_weight
+from vxlab.analysis import best_captures, bootstrap_interval, captured_share, lora_capture, vera_capture
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import family_name, tell_apart
-from vxlab.experiments.runs.trained import block_and_role
+from vxlab.experiments import family_name, tell_apart
+from vxlab.experiments.runs import block_and_role
 from vxlab.words import nearest
 
 CAPTURE_COLUMNS = [

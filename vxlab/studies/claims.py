@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from vxlab.experiments.scoring.evidence import Evidence
-from vxlab.experiments.scoring.significance import LEVEL, holm
+from vxlab.experiments.scoring import LEVEL, Evidence, holm
 from vxlab.words import list_in_words, number_of
 
 CONSISTENT, CONTRADICTS, NOISY, ABSENT = "consistent with", "contradicts", "too noisy to say", "not measured"

@@ -5,12 +5,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from vxlab.experiments.candidates.held_out import HeldOut, held_out_of
-from vxlab.experiments.candidates.run_scores import paired_difference
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.scoring.against_trivial import against_trivial
-from vxlab.experiments.scoring.metrics import in_words, interval
-from vxlab.experiments.scoring.significance import Difference
+from vxlab.experiments import RunRecord
+from vxlab.experiments.candidates import HeldOut, held_out_of, paired_difference
+from vxlab.experiments.scoring import Difference, against_trivial, in_words, interval
 from vxlab.studies.scales import smoke_warning
 from vxlab.words import in_bytes, number_of, write_number
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vxlab.experiments.sweeps.scales import scale_settings
+from vxlab.experiments.sweeps import scale_settings
 
 
 def study_settings(study: str, scale: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 from vxlab.experiments.assets import cache as assets, manifest
 table = manifest.read_manifest(Path(sys.argv[1]))
-manifest.read_manifest = lambda: table
+manifest.list_assets = lambda: table
 """
 
 
@@ -45,7 +45,7 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def listed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Asset], Asset]:
     def make_the_only_one(asset: Asset) -> Asset:
         for module in (manifest, assets):
-            monkeypatch.setattr(module, "read_manifest", lambda: {asset.name: asset})
+            monkeypatch.setattr(module, "list_assets", lambda: {asset.name: asset})
         return asset
 
     return make_the_only_one

@@ -6,7 +6,7 @@ import pytest
 from toy_assets import make_asset, write_manifest
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.assets.manifest import File, Package, find_asset, read_manifest
+from vxlab.experiments.assets.manifest import File, Package, find_asset, list_assets, read_manifest
 from vxlab.paths import shipped_path
 
 
@@ -38,7 +38,7 @@ def test_an_unknown_kind_or_archive_is_refused(tmp_path: Path, field: str, value
 
 def test_the_shipped_manifest_is_complete_and_the_readme_names_each_asset() -> None:
     readme = shipped_path("data", "README.md").read_text(encoding="utf-8")
-    for asset in read_manifest().values():
+    for asset in list_assets().values():
         assert f"| `{asset.name}` |" in readme
         assert all([asset.description, asset.licence, asset.source, asset.citation, asset.packages, asset.files])
         checksums = [row.sha256 for row in (*asset.packages, *asset.files)]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vxlab.errors import VxlabError
-from vxlab.spectra.cache import memory_of
+from vxlab.spectra import memory_of
 
 PROBE_TOLERANCE = 1e-3
 """Largest difference of two probes of one basis; rounding moves a probe by 1e-6, a flipped sign by about 1/√r."""

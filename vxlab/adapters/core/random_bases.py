@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vxlab.spectra.decomposition import column_signs
+from vxlab.spectra import column_signs
 
 
 def random_basis(

@@ -1,1 +1,5 @@
 """The families of adapters, one a file, and the baselines without an adapter."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from torch import nn
 
-from vxlab.adapters.core.family import Method
-from vxlab.adapters.placement.targets import head_parameters
+from vxlab.adapters.core import Method
+from vxlab.adapters.placement import head_parameters
 from vxlab.errors import VxlabError
 
 

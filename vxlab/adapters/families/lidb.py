@@ -8,9 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core.family import Family
-from vxlab.adapters.core.layer import Shape
-from vxlab.adapters.core.random_bases import random_basis
+from vxlab.adapters.core import Family, Shape, random_basis
 from vxlab.checks import require_count
 from vxlab.errors import VxlabError
 

@@ -8,8 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core.family import Family
-from vxlab.adapters.core.layer import Shape
+from vxlab.adapters.core import Family, Shape
 from vxlab.checks import require_positive
 from vxlab.errors import VxlabError
 

@@ -7,12 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core.family import Family
-from vxlab.adapters.core.layer import Shape
-from vxlab.adapters.core.random_bases import random_basis, random_weight
+from vxlab.adapters.core import Family, Shape, random_basis, random_weight
 from vxlab.checks import require_choice, require_positive
 from vxlab.errors import VxlabError
-from vxlab.spectra.weights import BANDS, Triplets, singular_triplets, singular_values
+from vxlab.spectra import BANDS, Triplets, singular_triplets, singular_values
 
 SIGMA_SIDES = ("input", "output", "split", "none")
 BASES = (*BANDS, "random", "random-svd", "gradient")

@@ -9,9 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core.family import Family
-from vxlab.adapters.core.layer import Shape
-from vxlab.adapters.core.random_bases import layer_generator
+from vxlab.adapters.core import Family, Shape, layer_generator
 from vxlab.checks import quote, require_choice, require_positive
 from vxlab.errors import VxlabError
 
@@ -123,3 +121,7 @@ def _drawn(matrices: str, shape: Shape, generator: torch.Generator) -> Tensor:
         return empty.normal_(0, math.sqrt(2 / shape[1]), generator=generator)
     bound = math.sqrt(6 / shape[1])
     return empty.uniform_(-bound, bound, generator=generator)
+
+
+ELoRA = VeRA
+"""VeRA's first name."""

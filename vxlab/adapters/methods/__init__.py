@@ -1,1 +1,5 @@
 """Every method by its name, vxlab's and those that users register."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,15 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from vxlab.adapters.core.family import Method
-from vxlab.adapters.core.own_code import code_version, is_own
-from vxlab.adapters.core.own_home import METHODS
-from vxlab.adapters.families.baselines import BitFit, Full, Head, Probe
-from vxlab.adapters.families.lidb import LiDB
-from vxlab.adapters.families.lora import LoRA
-from vxlab.adapters.families.lora_xs import LoRAXS
-from vxlab.adapters.families.vera import VeRA
-from vxlab.adapters.peft.method import PEFT
+from vxlab.adapters.core import METHODS, Method, code_version, is_own
+from vxlab.adapters.families import BitFit, Full, Head, LiDB, LoRA, LoRAXS, Probe, VeRA
+from vxlab.adapters.peft import PEFT
 from vxlab.checks import loose_fields, require_known, settle
 from vxlab.errors import VxlabError
 from vxlab.words import nearest

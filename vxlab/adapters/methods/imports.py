@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vxlab.adapters.core.own_code import is_own
-from vxlab.adapters.core.own_home import METHODS, Home, home_of, import_home
+from vxlab.adapters.core import METHODS, Home, home_of, import_home, is_own
 from vxlab.errors import VxlabError
 
 PASSED_ON = "VXLAB_IMPORT"

@@ -9,9 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vxlab.adapters.core.family import Method, Schedule
-from vxlab.adapters.core.fingerprint import values_probe
-from vxlab.adapters.core.layer import exchange_hooks, replace_layer
+from vxlab.adapters.core import Method, Schedule, exchange_hooks, replace_layer, values_probe
 from vxlab.adapters.peft import adalora
 from vxlab.adapters.peft.settings import ADAPTER, checked_settings, inject, peft_config, rank_setting
 from vxlab.errors import VxlabError

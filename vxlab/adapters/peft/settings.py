@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from vxlab.adapters.core.roles import role_of
+from vxlab.adapters.core import role_of
 from vxlab.checks import annotations, quote, require_known, settle
 from vxlab.errors import VxlabError
 from vxlab.words import first_line, nearest

@@ -1,1 +1,5 @@
 """Where an adapter goes and what it meets there: target layers, wrappers, hooks, shared memory, buffers."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,9 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from vxlab.adapters.core.family import Method
-from vxlab.adapters.core.fingerprint import weights_fingerprint
-from vxlab.adapters.core.layer import AdaptedLinear
+from vxlab.adapters.core import AdaptedLinear, Method, weights_fingerprint
 from vxlab.adapters.placement.targets import head_parameters
 from vxlab.adapters.placement.wrappers import bare
 from vxlab.errors import VxlabError

@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from vxlab.adapters.core.plain_linear import is_conv1d, is_linear, why_not_plain
-from vxlab.adapters.core.roles import ROLES, TARGET_SETS, role_of
+from vxlab.adapters.core import ROLES, TARGET_SETS, is_conv1d, is_linear, role_of, why_not_plain
 from vxlab.adapters.placement.bypass import readers
 from vxlab.adapters.placement.shared_memory import shared_parameters
 from vxlab.adapters.placement.wrappers import require_model

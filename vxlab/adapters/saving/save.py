@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from vxlab._version import __version__
-from vxlab.adapters.core.fingerprint import base_fingerprints
-from vxlab.adapters.core.own_code import code_version
-from vxlab.adapters.methods.by_name import require_registered
-from vxlab.adapters.placement.attached import (
+from vxlab.adapters.core import base_fingerprints, code_version
+from vxlab.adapters.methods import require_registered
+from vxlab.adapters.placement import (
     adapted_layers,
     adapter_parameters,
     attachment_of,

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vxlab.adapters.placement.attached import adapted_layers
+from vxlab.adapters.placement import adapted_layers
 from vxlab.adapters.saving.save import save_adapter, trained_state
 from vxlab.errors import VxlabError
 from vxlab.files import write_whole

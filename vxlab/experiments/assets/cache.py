@@ -10,7 +10,7 @@ from zipfile import BadZipFile, ZipFile
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.assets.download import download
-from vxlab.experiments.assets.manifest import Asset, find_asset, read_manifest
+from vxlab.experiments.assets.manifest import Asset, find_asset, list_assets
 from vxlab.files import sha256_of
 from vxlab.paths import cache_folder
 
@@ -60,7 +60,7 @@ def status() -> list[dict[str, Any]]:
             "description": asset.description,
             "folder": str(_folder(asset)),
         }
-        for asset in read_manifest().values()
+        for asset in list_assets().values()
     ]
 
 

@@ -73,10 +73,10 @@ class Asset:
 
 
 @lru_cache(maxsize=1)
-def read_manifest() -> dict[str, Asset]:
+def list_assets() -> dict[str, Asset]:
     """Return every packaged asset by its name.
 
-    >>> read_manifest()["minilm"].kind
+    >>> list_assets()["minilm"].kind
     'model'
     """
     return read_manifest(shipped_path("data", "assets.toml"))
@@ -100,8 +100,8 @@ def find_asset(name: str) -> Asset:
     vxlab.errors.VxlabError: no asset is named 'minilmm'; did you mean 'minilm'? \
 (packaged: minilm, mpnet, rotten_tomatoes)
     """
-    require_known([name], read_manifest(), "no asset is named", "packaged")
-    return read_manifest()[name]
+    require_known([name], list_assets(), "no asset is named", "packaged")
+    return list_assets()[name]
 
 
 def _asset(name: str, table: dict[str, Any]) -> Asset:

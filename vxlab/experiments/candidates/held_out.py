@@ -2,10 +2,8 @@
 
 from typing import NamedTuple
 
-from vxlab.experiments.older_records import knows_units
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.scoring.formulas import Array
-from vxlab.experiments.scoring.significance import trivial_name
+from vxlab.experiments import RunRecord, knows_units
+from vxlab.experiments.scoring import Array, trivial_name
 from vxlab.words import number_of
 
 

@@ -8,9 +8,7 @@ import pandas as pd
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pareto import matched_pairs
-from vxlab.experiments.scoring.formulas import Array
-from vxlab.experiments.scoring.metrics import in_words
-from vxlab.experiments.scoring.significance import LEVEL, Difference, compare_all, holm
+from vxlab.experiments.scoring import LEVEL, Array, Difference, compare_all, holm, in_words
 from vxlab.words import nearest, write_number
 
 _OF_PAIR = ("difference", "low", "high", "p", "seen", "error", "freedom")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.scoring.significance import LEVEL
+from vxlab.experiments.scoring import LEVEL
 from vxlab.words import nearest
 
 COUNTED = ("backbone", "bytes_stored")

@@ -7,9 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from vxlab.experiments.candidates.pairs import difference_in_words, interval_in_words
-from vxlab.experiments.scoring.equivalence import equivalence_p, noninferiority_p
-from vxlab.experiments.scoring.evidence import Evidence, from_error
-from vxlab.experiments.scoring.significance import LEVEL, holm
+from vxlab.experiments.scoring import LEVEL, Evidence, equivalence_p, from_error, holm, noninferiority_p
 
 
 class Rival(NamedTuple):

@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.provenance.mixed_runs import require_comparable
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.scoring.metrics import compute, interval
-from vxlab.experiments.scoring.significance import Difference, compare_two, trivial_name
+from vxlab.experiments import RunRecord
+from vxlab.experiments.provenance import require_comparable
+from vxlab.experiments.scoring import Difference, compare_two, compute, interval, trivial_name
 
 
 def score_table(records: Mapping[str, RunRecord], metric: str | None = None, split: str = "test") -> pd.DataFrame:

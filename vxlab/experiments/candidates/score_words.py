@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vxlab.experiments.candidates.pairs import IN_POINTS, write_score
-from vxlab.experiments.scoring.metrics import in_words
+from vxlab.experiments.scoring import in_words
 from vxlab.words import number_of
 
 ENOUGH = 5

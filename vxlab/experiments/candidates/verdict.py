@@ -13,7 +13,7 @@ from vxlab.experiments.candidates.held_out import HeldOut
 from vxlab.experiments.candidates.pairs import by_candidate, difference_in_words, fixed_candidates
 from vxlab.experiments.candidates.rivals import Rival, after_holm, equivalent, over_rivals, rivals_of
 from vxlab.experiments.candidates.score_words import mean_in_words, score_in_words
-from vxlab.experiments.scoring.metrics import in_words
+from vxlab.experiments.scoring import in_words
 from vxlab.words import number_of
 
 MARGIN = 0.02

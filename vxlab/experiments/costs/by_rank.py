@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters import Full, Head, Method, attach, detach, resolve_targets, save_adapter, trainable_parameters
-from vxlab.adapters.core.family import Family
-from vxlab.adapters.placement.attached import require_unattached
+from vxlab.adapters.core import Family
+from vxlab.adapters.placement import require_unattached
 from vxlab.checks import require_count
 from vxlab.errors import VxlabError
+from vxlab.experiments import family_name
 from vxlab.experiments.costs.step import StepMemory, step_memory, time_call, training_step
-from vxlab.experiments.method_names import family_name
-from vxlab.experiments.scoring.evidence import of_median
+from vxlab.experiments.scoring import of_median
 from vxlab.progress import progress_bar
 from vxlab.words import first_line
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from vxlab.adapters import Method, resolve_targets
-from vxlab.adapters.placement.attached import require_unattached
-from vxlab.adapters.placement.targets import head_parameters
+from vxlab.adapters.placement import head_parameters, require_unattached
 from vxlab.errors import VxlabError
 
 if TYPE_CHECKING:

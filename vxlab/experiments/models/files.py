@@ -11,10 +11,9 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from vxlab.adapters.saving.adapter_files import SETTINGS_FILE
+from vxlab.adapters.saving import SETTINGS_FILE
 from vxlab.errors import VxlabError
-from vxlab.experiments.assets.cache import fetch
-from vxlab.experiments.assets.manifest import read_manifest
+from vxlab.experiments.assets import fetch, list_assets
 from vxlab.files import sha256_of
 from vxlab.words import first_line, nearest
 
@@ -80,7 +79,7 @@ def find_model(name: str) -> ModelPlace:
     Raises:
         VxlabError: as :func:`vxlab.load_model`.
     """
-    packaged = {key for key, asset in read_manifest().items() if asset.kind == "model"}
+    packaged = {key for key, asset in list_assets().items() if asset.kind == "model"}
     if name in packaged:
         return ModelPlace(str(fetch(name)))
     folder = Path(name).expanduser()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vxlab.adapters.placement.targets import head_parameters
+from vxlab.adapters.placement import head_parameters
 from vxlab.checks import settle
 from vxlab.errors import VxlabError
 from vxlab.experiments.models.files import (

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from vxlab.errors import VxlabError
+from vxlab.experiments import RunRecord
 from vxlab.experiments.provenance.identities import data_of, own_identity
-from vxlab.experiments.record import RunRecord
 from vxlab.words import list_in_words, number_of
 
 UNKNOWN = "not recorded"

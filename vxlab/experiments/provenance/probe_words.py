@@ -1,7 +1,7 @@
 """What a probe chose, in words."""
 
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.scoring.metrics import in_words
+from vxlab.experiments import RunRecord
+from vxlab.experiments.scoring import in_words
 
 POOLINGS = {
     "mean": "mean over tokens",

@@ -5,19 +5,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vxlab.experiments.method_names import method_label
+from vxlab.experiments import RunRecord, method_label
 from vxlab.experiments.provenance.identities import data_of, list_versions, own_identity
 from vxlab.experiments.provenance.mixed_runs import UNKNOWN, device_of
 from vxlab.experiments.provenance.probe_words import choice_in_words
 from vxlab.experiments.provenance.run_words import MOST, agree, distinct, precision_of
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.scoring.metrics import in_words
+from vxlab.experiments.scoring import in_words
 from vxlab.words import number_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vxlab.experiments.sweeps.comparison import Comparison
+    from vxlab.experiments.sweeps import Comparison
 
 _DIGITS = 12
 

@@ -4,9 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from vxlab.experiments import RunRecord
 from vxlab.experiments.provenance.mixed_runs import UNKNOWN, device_of
 from vxlab.experiments.provenance.probe_words import choice_in_words
-from vxlab.experiments.record import RunRecord
 from vxlab.words import number_of
 
 MOST = 4

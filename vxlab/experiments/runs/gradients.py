@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters import resolve_targets
-from vxlab.adapters.core.layer import orient
+from vxlab.adapters.core import orient
 from vxlab.checks import require_count
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.splits import stratified_order
+from vxlab.experiments.tasks import stratified_order
 
 if TYPE_CHECKING:
+    from vxlab.experiments import RunSpec
     from vxlab.experiments.runs.inputs import Materials
-    from vxlab.experiments.spec import RunSpec
 
 FIRST_BATCHES = 16
 """Batches of the training split whose gradient ``LoRAXS(basis="gradient")`` starts from. Under a head that reads one

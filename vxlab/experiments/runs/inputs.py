@@ -12,15 +12,21 @@ from torch import nn
 
 from vxlab._version import __version__
 from vxlab.adapters import attach
-from vxlab.adapters.core.own_code import code_version
-from vxlab.adapters.methods.by_name import require_registered
+from vxlab.adapters.core import code_version
+from vxlab.adapters.methods import require_registered
 from vxlab.errors import VxlabError
-from vxlab.experiments import hardware
-from vxlab.experiments.models.files import model_fingerprint
-from vxlab.experiments.models.load import copy_with_new_head, load_model, load_tokenizer, loading_of, name_labels
-from vxlab.experiments.models.padding import position_limit, require_embedding
-from vxlab.experiments.spec import TASK_FIELDS, RunSpec
-from vxlab.experiments.tasks.task import Task
+from vxlab.experiments import TASK_FIELDS, RunSpec, hardware
+from vxlab.experiments.models import (
+    copy_with_new_head,
+    load_model,
+    load_tokenizer,
+    loading_of,
+    model_fingerprint,
+    name_labels,
+    position_limit,
+    require_embedding,
+)
+from vxlab.experiments.tasks import Task
 
 Kept = TypeVar("Kept")
 

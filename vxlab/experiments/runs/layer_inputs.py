@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.models.load import encode_texts, load_tokenizer
+from vxlab.experiments.models import encode_texts, load_tokenizer
 
 BATCH, _LONGEST = 16, 128
 """Texts at a time, and tokens of a text: longer ones are cut."""

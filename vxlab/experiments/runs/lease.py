@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.runs.inputs import Job
-from vxlab.experiments.store.store import Store, StoreError, new_owner
+from vxlab.experiments.store import Store, StoreError, new_owner
 
 POLL_SECONDS = 1.0
 """Between two looks at a run that another process trains."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.scoring.metrics import compute
+from vxlab.experiments.scoring import compute
 
 Array = NDArray[np.float64]
 

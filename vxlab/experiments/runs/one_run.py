@@ -15,10 +15,8 @@ from transformers import DataCollatorWithPadding, set_seed
 
 from vxlab import checks
 from vxlab.errors import VxlabError
-from vxlab.experiments import hardware
-from vxlab.experiments.checkout import commit
-from vxlab.experiments.models.files import quiet_transformers
-from vxlab.experiments.record import RunRecord
+from vxlab.experiments import RunRecord, RunSpec, commit, hardware
+from vxlab.experiments.models import quiet_transformers
 from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.lease import lease_run
 from vxlab.experiments.runs.listener import Listener, Stopped, require_listener, waiting
@@ -26,11 +24,9 @@ from vxlab.experiments.runs.probe import fit_probe
 from vxlab.experiments.runs.recorder import best_epoch, keep_predictions, record_run, score_rows, validation_rows
 from vxlab.experiments.runs.train_or_take import prepare_store, settle_training
 from vxlab.experiments.runs.trainer import AdapterTrainer, Watch, training_arguments, usable_checkpoint
-from vxlab.experiments.scoring.metrics import compute
-from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.store.run_folder import CHECKPOINTS, LOCK
-from vxlab.experiments.store.store import Store, Where, open_store
-from vxlab.experiments.tasks.task import Task
+from vxlab.experiments.scoring import compute
+from vxlab.experiments.store import CHECKPOINTS, LOCK, Store, Where, open_store
+from vxlab.experiments.tasks import Task
 
 
 def run(

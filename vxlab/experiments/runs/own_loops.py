@@ -8,14 +8,8 @@ from torch import nn
 from transformers import TrainerCallback
 
 from vxlab.adapters import load_adapter, save_adapter
-from vxlab.adapters.placement.attached import attachment_of
-from vxlab.adapters.saving.adapter_files import SETTINGS_FILE
-from vxlab.adapters.saving.save_pretrained import (
-    RESUME_FILE,
-    give_checkpoints_back,
-    save_for_resuming,
-    take_checkpoints,
-)
+from vxlab.adapters.placement import attachment_of
+from vxlab.adapters.saving import RESUME_FILE, SETTINGS_FILE, give_checkpoints_back, save_for_resuming, take_checkpoints
 from vxlab.errors import VxlabError
 
 

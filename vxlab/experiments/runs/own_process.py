@@ -14,15 +14,12 @@ from typing import Any
 import torch
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.engines.base import Outcome, attempt
-from vxlab.experiments.engines.failures import death
-from vxlab.experiments.engines.processes import born_with
-from vxlab.experiments.engines.worker import begin
-from vxlab.experiments.record import RunRecord
+from vxlab.experiments import RunRecord
+from vxlab.experiments.engines import Outcome, attempt, begin, born_with, death
 from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.listener import Listener
 from vxlab.experiments.runs.one_run import settle_job, train_job
-from vxlab.experiments.store.store import Store
+from vxlab.experiments.store import Store
 
 _LOOK = 0.2
 """Seconds between two looks at what the run tells, and between two steps that it tells."""

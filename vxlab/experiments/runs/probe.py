@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vxlab._version import __version__
-from vxlab.adapters.core.fingerprint import base_fingerprints
-from vxlab.adapters.placement.targets import head_parameters
-from vxlab.adapters.saving.adapter_files import FORMAT, write_adapter
-from vxlab.experiments import hardware
-from vxlab.experiments.record import ADAPTER_FOLDER, RunRecord
+from vxlab.adapters.core import base_fingerprints
+from vxlab.adapters.placement import head_parameters
+from vxlab.adapters.saving import FORMAT, write_adapter
+from vxlab.experiments import ADAPTER_FOLDER, RunRecord, hardware
 from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.linear_probe import Linear, Strength, best_strength, cross_validate, fit, strengths
 from vxlab.experiments.runs.probe_features import available_poolings, features_of
 from vxlab.experiments.runs.recorder import keep_predictions, make_record, score_rows
-from vxlab.experiments.scoring.metrics import compute
-from vxlab.experiments.tasks.task import Task
+from vxlab.experiments.scoring import compute
+from vxlab.experiments.tasks import Task
 from vxlab.progress import progress_bar
 
 Features = dict[str, dict[str, NDArray[np.float32]]]

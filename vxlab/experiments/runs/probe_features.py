@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import DataCollatorWithPadding
 
-from vxlab.adapters.placement.targets import backbones
+from vxlab.adapters.placement import backbones
 from vxlab.errors import VxlabError
-from vxlab.experiments.provenance.probe_words import POOLINGS
+from vxlab.experiments.provenance import POOLINGS
 
 _BATCH = 32
 _STILL = 1e-4

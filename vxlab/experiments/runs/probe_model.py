@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from vxlab.adapters.core.fingerprint import check_fingerprints
-from vxlab.adapters.placement.targets import head_parameters
-from vxlab.adapters.saving.adapter_files import SETTINGS_FILE, TENSORS_FILE, read_settings, read_tensors
+from vxlab.adapters.core import check_fingerprints
+from vxlab.adapters.placement import head_parameters
+from vxlab.adapters.saving import SETTINGS_FILE, TENSORS_FILE, read_settings, read_tensors
 from vxlab.errors import VxlabError
-from vxlab.experiments.provenance.probe_words import POOLINGS
+from vxlab.experiments.provenance import POOLINGS
 from vxlab.experiments.runs.probe_features import pool
 
 

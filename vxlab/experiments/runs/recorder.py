@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from vxlab.adapters import save_adapter, trainable_parameters
-from vxlab.adapters.placement.attached import attachment_of
-from vxlab.experiments import hardware
-from vxlab.experiments.record import ADAPTER_FOLDER, PREDICTIONS_FILE, RunRecord
+from vxlab.adapters.placement import attachment_of
+from vxlab.experiments import ADAPTER_FOLDER, PREDICTIONS_FILE, RunRecord, hardware
 from vxlab.experiments.runs.inputs import Job
 from vxlab.experiments.runs.listener import CURVE
 from vxlab.experiments.runs.trainer import AdapterTrainer, Watch
 from vxlab.experiments.runs.training_facts import describe_training
-from vxlab.experiments.scoring.metrics import majority_score
-from vxlab.experiments.tasks.task import Task
+from vxlab.experiments.scoring import majority_score
+from vxlab.experiments.tasks import Task
 from vxlab.files import write_whole
 
 

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 
 from vxlab.checks import settle
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import describe_method
+from vxlab.experiments import RunSpec, describe_method
 from vxlab.experiments.runs.inputs import Job
-from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.store import run_folder
-from vxlab.experiments.store.store import ENDED, Store
+from vxlab.experiments.store import ENDED, Store, run_folder
 
 
 def settle_training(fresh: bool, train: bool) -> tuple[bool, bool]:

@@ -9,17 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters import VeRA, adapted_layers, load_adapter, resolve_targets
-from vxlab.adapters.core.layer import linear_weight
-from vxlab.adapters.core.roles import role_of
-from vxlab.analysis.update import FullUpdate, Update
+from vxlab.adapters.core import linear_weight, role_of
+from vxlab.analysis import FullUpdate, Update
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import family_name
-from vxlab.experiments.models.files import model_fingerprint
-from vxlab.experiments.models.load import load_model, name_labels
-from vxlab.experiments.record import RunRecord
+from vxlab.experiments import RunRecord, RunSpec, family_name
+from vxlab.experiments.models import load_model, model_fingerprint, name_labels
 from vxlab.experiments.runs.probe_model import load_probed
-from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.store.store import Where, open_store
+from vxlab.experiments.store import Where, open_store
 
 if TYPE_CHECKING:
     import pandas as pd

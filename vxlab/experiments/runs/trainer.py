@@ -15,15 +15,12 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from vxlab.adapters.core.family import Schedule
-from vxlab.adapters.placement.attached import attachment_of
-from vxlab.adapters.placement.targets import head_parameters
-from vxlab.adapters.saving.save import trained_state
-from vxlab.adapters.saving.save_pretrained import RESUME_FILE
+from vxlab.adapters.core import Schedule
+from vxlab.adapters.placement import attachment_of, head_parameters
+from vxlab.adapters.saving import RESUME_FILE, trained_state
 from vxlab.errors import VxlabError
-from vxlab.experiments.hardware import processes
+from vxlab.experiments import RunSpec, processes
 from vxlab.experiments.runs.listener import Listener, Stopped, tell
-from vxlab.experiments.spec import RunSpec
 from vxlab.progress import progress_bar
 
 LOGS_PER_RUN = 50

@@ -1,1 +1,5 @@
 """Scores of predictions, how uncertain they are, and what a difference of two shows."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

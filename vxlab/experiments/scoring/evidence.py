@@ -93,7 +93,7 @@ def over_units(values: Iterable[float]) -> Evidence:
     Args:
         values: one a unit that was drawn independently; NaN are left out.
     """
-    from vxlab.analysis.chance import FEW, resampled_means
+    from vxlab.analysis import FEW, resampled_means
 
     known = np.array([value for value in values if not math.isnan(value)], dtype=np.float64)
     n = len(known)
@@ -117,7 +117,7 @@ def from_draws(value: float, draws: Array, units: int, more: float = 0.0) -> Evi
         units: independent ones that were resampled.
         more: a standard error that the bootstrap cannot see, added in squares.
     """
-    from vxlab.analysis.chance import expanded_tail
+    from vxlab.analysis import expanded_tail
 
     if not np.isfinite(draws).all() or units < 2:
         return no_evidence(value)

@@ -14,7 +14,7 @@ from vxlab.experiments.scoring.formulas import METRICS, OF_COUNTS, Array, number
 from vxlab.experiments.scoring.unit_statistics import units_of
 
 if TYPE_CHECKING:
-    from vxlab.experiments.tasks.task import Task
+    from vxlab.experiments.tasks import Task
 
 RESAMPLES = 1000
 _ROUNDING = 1e-9  # resamples that differ by less score alike

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from torch import Tensor, nn
 
 import vxlab
-from vxlab.adapters.core.own_code import code_version
+from vxlab.adapters.core import code_version
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
-from vxlab.experiments.hardware import library_versions
-from vxlab.experiments.spec import RunSpec
+from vxlab.experiments import RunSpec, library_versions
 from vxlab.experiments.store.store import Where, open_store
 from vxlab.files import write_whole
-from vxlab.spectra.cache import entry_key
+from vxlab.spectra import entry_key
 
 if TYPE_CHECKING:
     import pandas as pd

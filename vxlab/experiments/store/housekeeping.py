@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vxlab.adapters.saving.adapter_files import read_settings, read_tensors
+from vxlab.adapters.saving import read_settings, read_tensors
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import family_name
-from vxlab.experiments.record import ADAPTER_FOLDER, PREDICTIONS_FILE, RunRecord
+from vxlab.experiments import ADAPTER_FOLDER, PREDICTIONS_FILE, RunRecord, family_name
 from vxlab.experiments.store import run_folder
 from vxlab.experiments.store.store import ENDED, Store
 

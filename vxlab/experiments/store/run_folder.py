@@ -10,9 +10,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from vxlab.adapters.saving.adapter_files import SETTINGS_FILE, TENSORS_FILE
+from vxlab.adapters.saving import SETTINGS_FILE, TENSORS_FILE
 from vxlab.errors import VxlabError
-from vxlab.experiments.record import ADAPTER_FOLDER, PREDICTIONS_FILE, RECORD_FILE
+from vxlab.experiments import ADAPTER_FOLDER, PREDICTIONS_FILE, RECORD_FILE
 from vxlab.files import written_as
 
 CHECKPOINTS, LOCK = "checkpoints", ".lock"

@@ -9,8 +9,7 @@ from sqlalchemy import ColumnElement, Row, and_, case, delete, func, literal, no
 
 from vxlab.checks import settle
 from vxlab.errors import VxlabError
-from vxlab.experiments.record import PREDICTIONS_FILE, RunRecord, predictions_in
-from vxlab.experiments.spec import settings_key
+from vxlab.experiments import PREDICTIONS_FILE, RunRecord, predictions_in, settings_key
 from vxlab.experiments.store import run_folder
 from vxlab.experiments.store.database import Database
 from vxlab.experiments.store.errors import StoreError

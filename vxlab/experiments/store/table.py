@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import NO_LAYERS, layers, method_label, rank_of
-from vxlab.experiments.provenance.identities import identity_columns
-from vxlab.experiments.record import RunRecord
+from vxlab.experiments import NO_LAYERS, RunRecord, layers, method_label, rank_of
+from vxlab.experiments.provenance import identity_columns
 from vxlab.files import write_whole
 
 if TYPE_CHECKING:

@@ -8,16 +8,19 @@ import numpy as np
 import pandas as pd
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.candidates.held_out import HeldOut, held_out_of
-from vxlab.experiments.candidates.pairs import by_candidate, fixed_candidates, pairs_table
-from vxlab.experiments.candidates.verdict import MARGIN, verdict
-from vxlab.experiments.method_names import family_name
-from vxlab.experiments.provenance.mixed_runs import describe_mixture, require_comparable
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.scoring.against_trivial import against_trivial
-from vxlab.experiments.scoring.formulas import Array
-from vxlab.experiments.scoring.significance import summarise
-from vxlab.experiments.store.store import ENDED, Store
+from vxlab.experiments import RunRecord, family_name
+from vxlab.experiments.candidates import (
+    MARGIN,
+    HeldOut,
+    by_candidate,
+    fixed_candidates,
+    held_out_of,
+    pairs_table,
+    verdict,
+)
+from vxlab.experiments.provenance import describe_mixture, require_comparable
+from vxlab.experiments.scoring import Array, against_trivial, summarise
+from vxlab.experiments.store import ENDED, Store
 from vxlab.experiments.sweeps.protocol import FairSweep
 
 

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vxlab.errors import VxlabError
+from vxlab.experiments import RunRecord
 from vxlab.experiments.engines import Engine, Outcome
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.inputs import Job
-from vxlab.experiments.runs.lease import POLL_SECONDS
-from vxlab.experiments.store.store import ENDED, Store
+from vxlab.experiments.runs import POLL_SECONDS, Job
+from vxlab.experiments.store import ENDED, Store
 from vxlab.experiments.sweeps.progress import RESUME, SweepProgress
 from vxlab.experiments.sweeps.worker import receive_files, train_in_worker
 

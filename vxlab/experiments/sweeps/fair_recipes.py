@@ -7,8 +7,7 @@ from typing import Any
 from vxlab.adapters import Method, method_from_name
 from vxlab.checks import quote, require_choice, settle
 from vxlab.errors import VxlabError
-from vxlab.experiments import hardware
-from vxlab.experiments.spec import RunSpec
+from vxlab.experiments import RunSpec, hardware
 from vxlab.experiments.sweeps.protocol import BUDGET, Candidate, FairSweep, all_candidates
 from vxlab.experiments.sweeps.recipes import fit_train_examples, recipe
 from vxlab.experiments.sweeps.scales import SCALES, presets, scale_settings

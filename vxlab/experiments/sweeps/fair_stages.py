@@ -8,13 +8,10 @@ import pandas as pd
 
 from vxlab.checks import quote, settle
 from vxlab.errors import VxlabError
+from vxlab.experiments import RunSpec, family_name
 from vxlab.experiments.engines import Engine, make_engine
-from vxlab.experiments.method_names import family_name
-from vxlab.experiments.runs.inputs import Job, fresh_materials
-from vxlab.experiments.runs.lease import hold_leases
-from vxlab.experiments.runs.train_or_take import prepare_store, settle_training
-from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.store.store import Store, Where, open_store
+from vxlab.experiments.runs import Job, fresh_materials, hold_leases, prepare_store, settle_training
+from vxlab.experiments.store import Store, Where, open_store
 from vxlab.experiments.sweeps.comparison import Comparison, gather
 from vxlab.experiments.sweeps.driver import drive
 from vxlab.experiments.sweeps.many_runs import all_specs, jobs_of, rows_of

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from vxlab.adapters import METHODS, method_from_name
-from vxlab.adapters.methods.imports import import_methods
+from vxlab.adapters.methods import import_methods
 from vxlab.checks import quote, require_known, settle
 from vxlab.errors import VxlabError
-from vxlab.experiments.spec import RunSpec
+from vxlab.experiments import RunSpec
 from vxlab.experiments.sweeps.grid import grid
 from vxlab.experiments.sweeps.plain_yaml import read_yaml
 from vxlab.experiments.sweeps.protocol import BUDGET, SHARED, Candidate, FairSweep

@@ -6,7 +6,7 @@ from typing import Any
 
 from vxlab.adapters import Method
 from vxlab.checks import require_known, settle, settle_list
-from vxlab.experiments.spec import RunSpec
+from vxlab.experiments import RunSpec
 from vxlab.experiments.sweeps.protocol import SHARED
 
 

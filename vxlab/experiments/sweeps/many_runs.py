@@ -7,13 +7,10 @@ import pandas as pd
 
 from vxlab.checks import settle, settle_list
 from vxlab.errors import VxlabError
-from vxlab.experiments import hardware
+from vxlab.experiments import RunSpec, hardware
 from vxlab.experiments.engines import Engine, make_engine
-from vxlab.experiments.runs.inputs import Job, fresh_materials, shared_materials
-from vxlab.experiments.runs.lease import hold_leases
-from vxlab.experiments.runs.train_or_take import prepare_store, settle_training
-from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.store.store import Store, Where, open_store
+from vxlab.experiments.runs import Job, fresh_materials, hold_leases, prepare_store, settle_training, shared_materials
+from vxlab.experiments.store import Store, Where, open_store
 from vxlab.experiments.sweeps.driver import drive
 from vxlab.experiments.sweeps.plan import check_fit, plan_runs
 from vxlab.experiments.sweeps.progress import SweepProgress

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.engines.failures import one_line
+from vxlab.experiments.engines import one_line
 
 _INT, _FLOAT, _DATE = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
 _WHOLE = re.compile(r"[-+]?(?:[0-9][0-9_]*|0[xo][0-9a-fA-F]+)\Z")

@@ -8,16 +8,22 @@ import torch
 from transformers import DataCollatorWithPadding
 
 from vxlab.adapters import resolve_targets, trainable_parameters
-from vxlab.adapters.placement.attached import stored_bases
+from vxlab.adapters.placement import stored_bases
 from vxlab.errors import VxlabError
-from vxlab.experiments.costs.step import forward_loss, time_call, training_step
+from vxlab.experiments import layers, method_label, rank_of
+from vxlab.experiments.costs import forward_loss, time_call, training_step
 from vxlab.experiments.engines import Engine
-from vxlab.experiments.method_names import layers, method_label, rank_of
-from vxlab.experiments.runs.inputs import Job, Materials, shared_materials
-from vxlab.experiments.runs.linear_probe import FOLDS, strengths
-from vxlab.experiments.runs.probe_features import available_poolings, pool
-from vxlab.experiments.runs.trainer import EVAL_BATCH
-from vxlab.experiments.store.store import ENDED, Store
+from vxlab.experiments.runs import (
+    EVAL_BATCH,
+    FOLDS,
+    Job,
+    Materials,
+    available_poolings,
+    pool,
+    shared_materials,
+    strengths,
+)
+from vxlab.experiments.store import ENDED, Store
 from vxlab.words import in_bytes, number_of, time_left
 
 _START_SECONDS = 0.5

@@ -5,9 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from vxlab.experiments.method_names import method_label
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.inputs import Job
+from vxlab.experiments import RunRecord, method_label
+from vxlab.experiments.runs import Job
 from vxlab.progress import headless, progress_bar
 
 RESUME = "Do the same again to go on: what has finished is kept."

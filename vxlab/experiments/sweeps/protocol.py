@@ -9,8 +9,7 @@ from typing import Any
 from vxlab.adapters import Head, Method
 from vxlab.checks import quote, require_known, settle_fields, settle_list
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import layers, method_label, tell_apart, usual_settings
-from vxlab.experiments.spec import RunSpec
+from vxlab.experiments import RunSpec, layers, method_label, tell_apart, usual_settings
 
 CENTRES: dict[str, float] = {
     "lora": 2e-3, "vera": 2e-2, "lora_xs": 4e-3, "lidb": 6e-3, "full": 1e-4, "bitfit": 2e-3, "head": 6e-2,

@@ -9,10 +9,10 @@ from typing import Any
 from vxlab.adapters import method_from_name
 from vxlab.checks import require_known, settle
 from vxlab.errors import VxlabError
-from vxlab.experiments.spec import TASK_FIELDS, RunSpec, find_task
+from vxlab.experiments import TASK_FIELDS, RunSpec, find_task
 from vxlab.experiments.sweeps.protocol import CENTRES
 from vxlab.experiments.sweeps.scales import presets, scale_settings
-from vxlab.experiments.tasks.glue import glue_name
+from vxlab.experiments.tasks import glue_name
 from vxlab.paths import shipped_path
 
 _HEAD_RATE = 5e-3

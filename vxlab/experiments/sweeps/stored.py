@@ -9,15 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from vxlab.adapters.core.own_home import METHODS
-from vxlab.experiments.candidates.held_out import HeldOut, held_out_of
-from vxlab.experiments.candidates.pairs import Pair
-from vxlab.experiments.method_names import family_name, layers, method_label, rank_of, tell_apart, usual_settings
-from vxlab.experiments.provenance.identities import name_weights_and_data, versions_of
-from vxlab.experiments.provenance.mixed_runs import describe_mixture
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.store.store import ENDED, Store
-from vxlab.experiments.store.table import without_repeats
+from vxlab.adapters.core import METHODS
+from vxlab.experiments import RunRecord, family_name, layers, method_label, rank_of, tell_apart, usual_settings
+from vxlab.experiments.candidates import HeldOut, Pair, held_out_of
+from vxlab.experiments.provenance import describe_mixture, name_weights_and_data, versions_of
+from vxlab.experiments.store import ENDED, Store, without_repeats
 from vxlab.experiments.sweeps.comparison import Comparison, compare_reports, summary_table
 from vxlab.experiments.sweeps.tuning import with_stages
 from vxlab.words import list_in_words

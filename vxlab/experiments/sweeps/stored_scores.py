@@ -10,21 +10,18 @@ import pandas as pd
 
 from vxlab.adapters import METHODS
 from vxlab.errors import VxlabError
-from vxlab.experiments.candidates.pareto import pareto_front
-from vxlab.experiments.method_names import family_name, method_label, usual_settings
-from vxlab.experiments.provenance.identities import (
+from vxlab.experiments import RunRecord, family_name, method_label, usual_settings
+from vxlab.experiments.candidates import pareto_front
+from vxlab.experiments.provenance import (
+    device_of,
     list_versions,
     name_weights_and_data,
     own_identity,
     shared_identity,
     shared_versions,
 )
-from vxlab.experiments.provenance.mixed_runs import device_of
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.scoring.metrics import interval
-from vxlab.experiments.store.database import is_there
-from vxlab.experiments.store.store import ENDED, Store, Where, open_store
-from vxlab.experiments.store.table import without_repeats
+from vxlab.experiments.scoring import interval
+from vxlab.experiments.store import ENDED, Store, Where, is_there, open_store, without_repeats
 from vxlab.experiments.sweeps.comparison import summary_table
 from vxlab.experiments.sweeps.tuning import with_stages
 from vxlab.words import number_of

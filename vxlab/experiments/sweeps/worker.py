@@ -4,10 +4,8 @@ import tempfile
 from pathlib import Path
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.record import RECORD_FILE
-from vxlab.experiments.runs.inputs import Job, fresh_materials, shared_materials
-from vxlab.experiments.runs.one_run import train_job
-from vxlab.experiments.spec import RunSpec
+from vxlab.experiments import RECORD_FILE, RunSpec
+from vxlab.experiments.runs import Job, fresh_materials, shared_materials, train_job
 from vxlab.files import write_whole
 
 

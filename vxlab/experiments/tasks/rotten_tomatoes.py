@@ -5,8 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.assets.cache import fetch
-from vxlab.experiments.assets.manifest import read_manifest
+from vxlab.experiments.assets import fetch, list_assets
 from vxlab.experiments.tasks.columns import Columns, Reading
 from vxlab.experiments.tasks.files import Rows
 from vxlab.experiments.tasks.label_kinds import Labels
@@ -33,7 +32,7 @@ def read_rotten_tomatoes(folder: str | Path | None = None) -> Reading:
         raise VxlabError(f"{path}: not readable ({error}); remove it, and it is fetched anew") from error
     frame = frame.set_axis(range(1, len(frame) + 1))
     reviews = frame[frame["category"] != "plot"].drop_duplicates("text")
-    listed = read_manifest()["rotten_tomatoes"]
+    listed = list_assets()["rotten_tomatoes"]
     return Reading(
         {"train": Rows(reviews, _FILE)},
         Columns(("text",), "category", "movie_name"),

@@ -4,10 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from vxlab.experiments.scoring.evidence import exact_evidence
-from vxlab.studies.claims import Claim, Part, claims_table, judge
+from vxlab.experiments.scoring import exact_evidence
+from vxlab.studies import Claim, Part, claims_table, judge, published_table
 from vxlab.studies.cost.conclusion import measured_rows, over_rounds, ratio_in_words
-from vxlab.studies.published import published_table
 
 STEPS_OF_A_RUN = 1150
 """MRPC's 3,668 training pairs in batches of 32, for 10 epochs: the run of LoRA-XS's table of runtimes."""

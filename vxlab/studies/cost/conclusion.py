@@ -6,10 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from vxlab.experiments.costs.by_rank import FULL
-from vxlab.experiments.scoring.evidence import Evidence, of_median
-from vxlab.studies.claims import CONSISTENT, CONTRADICTS, Part, verdicts
-from vxlab.studies.scales import smoke_warning
+from vxlab.experiments.costs import FULL
+from vxlab.experiments.scoring import Evidence, of_median
+from vxlab.studies import CONSISTENT, CONTRADICTS, Part, smoke_warning, verdicts
 from vxlab.words import in_bytes
 
 SMOKE = "Two rounds of tiny steps"

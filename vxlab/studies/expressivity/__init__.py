@@ -1,1 +1,5 @@
 """Notebook 05: which matrices a family can express with so many parameters."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

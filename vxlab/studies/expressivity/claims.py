@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.scoring.evidence import from_error, from_interval, of_mean
-from vxlab.studies.claims import Claim, Finding, Part, judge
+from vxlab.experiments.scoring import from_error, from_interval, of_mean
+from vxlab.studies import Claim, Finding, Part, judge
 from vxlab.studies.expressivity.fits import Size
 from vxlab.words import number_of
 

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from vxlab.adapters import VeRA
-from vxlab.analysis.fitting import fit_lidb, fit_lora_xs, lora_errors
-from vxlab.analysis.fitting_vera import ROUNDS, STARTS, fit_vera
+from vxlab.analysis import ROUNDS, STARTS, fit_lidb, fit_lora_xs, fit_vera, lora_errors
 from vxlab.errors import VxlabError
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import base_weights, block_and_role, full_updates, require_finished
-from vxlab.spectra.decomposition import decompose
+from vxlab.experiments import RunRecord
+from vxlab.experiments.runs import base_weights, block_and_role, full_updates, require_finished
+from vxlab.spectra import decompose
 
 Shape = tuple[int, int]
 """(out, in)"""

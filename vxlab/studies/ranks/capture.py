@@ -7,13 +7,11 @@ import pandas as pd
 from torch import nn
 
 from vxlab.adapters import Family, resolve_targets
-from vxlab.experiments.runs.gradients import first_gradients
-from vxlab.experiments.runs.inputs import Job, Materials
-from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.store.computed_tables import kept_table
-from vxlab.experiments.store.store import Where
+from vxlab.experiments import RunSpec
+from vxlab.experiments.runs import Job, Materials, first_gradients
+from vxlab.experiments.store import Where, kept_table
 from vxlab.progress import progress_bar
-from vxlab.studies.capture import Gradients, capture_table
+from vxlab.studies import Gradients, capture_table
 from vxlab.studies.ranks.table import FAMILIES, Targets, adapter, targets_name
 
 

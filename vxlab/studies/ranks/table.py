@@ -18,16 +18,14 @@ from vxlab.adapters import (
     method_from_name,
     resolve_targets,
 )
-from vxlab.adapters.core.layer import Shape, linear_shape, linear_weight
-from vxlab.adapters.core.own_code import is_own
-from vxlab.adapters.placement.attached import require_unattached
-from vxlab.adapters.placement.targets import head_parameters
+from vxlab.adapters.core import Shape, is_own, linear_shape, linear_weight
+from vxlab.adapters.placement import head_parameters, require_unattached
 from vxlab.checks import require_count
 from vxlab.errors import VxlabError
-from vxlab.experiments.costs.counts import BYTES
-from vxlab.experiments.runs.trained import block_and_role
+from vxlab.experiments.costs import BYTES
+from vxlab.experiments.runs import block_and_role
 from vxlab.progress import progress_bar
-from vxlab.spectra.weights import singular_values
+from vxlab.spectra import singular_values
 
 SIZE_COLUMNS = ["targets", "layers", "family", "rank", "backbone", "head", "share", "bytes"]
 FAMILIES = ("LoRA", "VeRA", "LoRA-XS", "LiDB")

@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vxlab.experiments.candidates.pairs import difference_in_words, interval_in_words, of_pair
-from vxlab.experiments.scoring.evidence import from_error
-from vxlab.experiments.scoring.significance import LEVEL, holm
-from vxlab.experiments.sweeps.comparison import Comparison
-from vxlab.studies.claims import Claim, Finding, Part, Side, doubts_of, judge, p_value
-from vxlab.studies.published import published_table
+from vxlab.experiments.candidates import difference_in_words, interval_in_words, of_pair
+from vxlab.experiments.scoring import LEVEL, from_error, holm
+from vxlab.experiments.sweeps import Comparison
+from vxlab.studies import Claim, Finding, Part, Side, doubts_of, judge, p_value, published_table
 from vxlab.studies.start_and_parts.variants import UNCHANGED, Variant
 
 ABLATIONS = {

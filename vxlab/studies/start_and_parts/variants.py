@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vxlab.adapters import LoRAXS, Method, VeRA
 from vxlab.checks import require_known
-from vxlab.experiments.models.load import load_model
-from vxlab.experiments.runs.trained import layer_weights
-from vxlab.experiments.sweeps.fair_recipes import fair_study
-from vxlab.experiments.sweeps.protocol import Candidate, FairSweep
-from vxlab.experiments.sweeps.rates import first_step, reach
-from vxlab.studies.scales import study_settings
+from vxlab.experiments.models import load_model
+from vxlab.experiments.runs import layer_weights
+from vxlab.experiments.sweeps import Candidate, FairSweep, fair_study, first_step, reach
+from vxlab.studies import study_settings
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,21 +6,13 @@ from typing import NamedTuple
 import pandas as pd
 from torch import Tensor
 
-from vxlab.analysis.bands import band_rank
-from vxlab.analysis.update import FullUpdate, Update
+from vxlab.analysis import FullUpdate, Update, band_rank
 from vxlab.errors import VxlabError
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import (
-    base_weights,
-    block_and_role,
-    require_same_base,
-    require_updates,
-    updates_of,
-)
-from vxlab.experiments.store.computed_tables import kept_table
-from vxlab.experiments.store.store import Where
+from vxlab.experiments import RunRecord
+from vxlab.experiments.runs import base_weights, block_and_role, require_same_base, require_updates, updates_of
+from vxlab.experiments.store import Where, kept_table
 from vxlab.progress import progress_bar
-from vxlab.spectra.weights import Triplets
+from vxlab.spectra import Triplets
 from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights, spectra_table
 
 SIZES = (0.0625, 0.125, 0.25, 0.5, 0.75, 1.0)

@@ -7,10 +7,7 @@ from torch import Tensor
 
 from vxlab.adapters import LoRAXS
 from vxlab.checks import require_choice
-from vxlab.experiments.sweeps.comparison import Comparison
-from vxlab.experiments.sweeps.fair_recipes import fair_study
-from vxlab.experiments.sweeps.protocol import Candidate
-from vxlab.experiments.sweeps.rates import reach
+from vxlab.experiments.sweeps import Candidate, Comparison, fair_study, reach
 
 BASES = ("top", "middle", "bottom", "random", "random-svd")
 IN_WORDS = {

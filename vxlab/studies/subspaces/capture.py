@@ -8,19 +8,19 @@ from torch import Tensor
 
 from vxlab.adapters import LoRAXS, resolve_targets
 from vxlab.errors import VxlabError
-from vxlab.experiments.runs.gradients import (
+from vxlab.experiments import RunSpec
+from vxlab.experiments.runs import (
     FIRST_BATCHES,
+    Job,
+    Materials,
     first_batches,
     first_gradients,
     starting_model,
     weight_gradients,
 )
-from vxlab.experiments.runs.inputs import Job, Materials
-from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.store.computed_tables import kept_table
-from vxlab.experiments.store.store import Where
-from vxlab.spectra.weights import SubspaceWarning
-from vxlab.studies.capture import capture_table
+from vxlab.experiments.store import Where, kept_table
+from vxlab.spectra import SubspaceWarning
+from vxlab.studies import capture_table
 from vxlab.studies.subspaces.bases import IN_WORDS
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from vxlab.experiments.candidates.pairs import IN_POINTS, of_pair, write_score
-from vxlab.experiments.scoring.evidence import Evidence, from_error, no_evidence, over_units
-from vxlab.studies.claims import ABSENT, Claim, Finding, Part, Side, doubts_of, judge
+from vxlab.experiments.candidates import IN_POINTS, of_pair, write_score
+from vxlab.experiments.scoring import Evidence, from_error, no_evidence, over_units
+from vxlab.studies import ABSENT, Claim, Finding, Part, Side, doubts_of, judge
 from vxlab.studies.subspaces.bases import IN_WORDS
 from vxlab.studies.subspaces.kept_bands import KeptBands
 from vxlab.studies.subspaces.truncation import EVERY, REMOVED

@@ -9,10 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.scoring.evidence import Evidence, from_draws
-from vxlab.experiments.scoring.formulas import Array
-from vxlab.experiments.scoring.metrics import compute, interval, resample
-from vxlab.experiments.scoring.unit_statistics import units_of
+from vxlab.experiments.scoring import Array, Evidence, compute, from_draws, interval, resample, units_of
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
 
 _RESAMPLES = 2000

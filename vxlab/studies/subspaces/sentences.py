@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from vxlab.experiments.scoring.evidence import Evidence, over_units
+from vxlab.experiments.scoring import Evidence, over_units
 from vxlab.studies.subspaces.kept_bands import KeptBands
 from vxlab.studies.subspaces.truncation import EVERY
 

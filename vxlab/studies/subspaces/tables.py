@@ -9,13 +9,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from vxlab.analysis.bands import band_places, band_rank
-from vxlab.analysis.spectrum import effective_rank, energy, rank_for_energy, stable_rank
-from vxlab.analysis.subspaces import sampled_angles
-from vxlab.analysis.update import Update
-from vxlab.experiments.runs.trained import block_and_role
-from vxlab.spectra.decomposition import decompose, in_threads
-from vxlab.spectra.weights import BANDS, Triplets
+from vxlab.analysis import (
+    Update,
+    band_places,
+    band_rank,
+    effective_rank,
+    energy,
+    rank_for_energy,
+    sampled_angles,
+    stable_rank,
+)
+from vxlab.experiments.runs import block_and_role
+from vxlab.spectra import BANDS, Triplets, decompose, in_threads
 
 _POINTS = 64
 _DRAWS = 60

@@ -12,22 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters import Full, resolve_targets
-from vxlab.adapters.core.layer import linear_weight
-from vxlab.adapters.core.roles import role_of
-from vxlab.analysis.bands import cut_band
+from vxlab.adapters.core import linear_weight, role_of
+from vxlab.analysis import cut_band
 from vxlab.checks import require_choice
 from vxlab.errors import VxlabError
-from vxlab.experiments import hardware
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.inputs import Materials
-from vxlab.experiments.runs.trained import base_weights, load_trained, require_finished
-from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.store.computed_tables import kept_table
-from vxlab.experiments.store.store import Where
-from vxlab.experiments.tasks.splits import sample
+from vxlab.experiments import RunRecord, RunSpec, hardware
+from vxlab.experiments.runs import Materials, base_weights, load_trained, require_finished
+from vxlab.experiments.store import Where, kept_table
+from vxlab.experiments.tasks import sample
 from vxlab.progress import progress_bar
-from vxlab.spectra.decomposition import in_threads
-from vxlab.spectra.weights import Triplets
+from vxlab.spectra import Triplets, in_threads
 from vxlab.studies.subspaces.tables import decompose_weights
 
 KEPT = ("weight", "update")

@@ -6,14 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from vxlab.analysis.similarity import chance_cosine, column_overlap, row_overlap
-from vxlab.analysis.subspaces import chance_overlap
-from vxlab.analysis.update import Update
+from vxlab.analysis import Update, chance_cosine, chance_overlap, column_overlap, row_overlap
 from vxlab.errors import VxlabError
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import require_same_base, require_updates
-from vxlab.experiments.store.computed_tables import kept_table
-from vxlab.experiments.store.store import Where
+from vxlab.experiments import RunRecord
+from vxlab.experiments.runs import require_same_base, require_updates
+from vxlab.experiments.store import Where, kept_table
 from vxlab.progress import progress_bar
 from vxlab.studies.updates.table import trained_layers
 

@@ -8,13 +8,10 @@ import torch
 from torch import Tensor
 
 from vxlab.adapters import AdaptedLinear, LoRAXS, VeRA, adapted_layers
-from vxlab.analysis.intruders import intruder_dimensions
-from vxlab.analysis.spectrum import effective_rank, stable_rank
-from vxlab.analysis.update import Update
+from vxlab.analysis import Update, effective_rank, intruder_dimensions, stable_rank
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import method_label
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import (
+from vxlab.experiments import RunRecord, method_label
+from vxlab.experiments.runs import (
     adapter_updates,
     base_weights,
     block_and_role,
@@ -22,8 +19,7 @@ from vxlab.experiments.runs.trained import (
     load_trained,
     require_updates,
 )
-from vxlab.experiments.store.computed_tables import kept_table
-from vxlab.experiments.store.store import Where
+from vxlab.experiments.store import Where, kept_table
 from vxlab.progress import progress_bar
 
 LEADING, THRESHOLD = 10, 0.5

@@ -4,8 +4,8 @@ import math
 
 import pandas as pd
 
-from vxlab.experiments.scoring.evidence import Evidence, from_interval
-from vxlab.studies.claims import ABSENT, CONSISTENT, CONTRADICTS, NOISY, Claim, Finding, Part, judge, verdicts
+from vxlab.experiments.scoring import Evidence, from_interval
+from vxlab.studies import ABSENT, CONSISTENT, CONTRADICTS, NOISY, Claim, Finding, Part, judge, verdicts
 from vxlab.studies.weight_similarity.statistics import difference, mean_of, over_seeds, share, trend
 from vxlab.studies.weight_similarity.table import MEASURES
 from vxlab.words import number_of, write_number

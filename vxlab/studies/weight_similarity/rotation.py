@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from vxlab.analysis.chance import rotation_test
+from vxlab.analysis import rotation_test
 from vxlab.errors import VxlabError
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import block_and_role, require_same_base, trained_updates
-from vxlab.experiments.scoring.significance import holm
+from vxlab.experiments import RunRecord
+from vxlab.experiments.runs import block_and_role, require_same_base, trained_updates
+from vxlab.experiments.scoring import holm
 
 
 def rotation_table(

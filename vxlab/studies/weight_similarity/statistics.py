@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from vxlab.checks import require_choice, require_known
-from vxlab.experiments.scoring.evidence import Evidence, from_error, no_evidence
-from vxlab.experiments.scoring.significance import holm
+from vxlab.experiments.scoring import Evidence, from_error, holm, no_evidence
 from vxlab.studies.weight_similarity.table import MEASURES
 
 

@@ -11,26 +11,21 @@ import torch
 from torch import Tensor
 
 from vxlab.adapters import adapted_layers, resolve_targets
-from vxlab.analysis.cka import linear_cka
-from vxlab.analysis.similarity import chance_cosine
-from vxlab.analysis.subspaces import chance_overlap
-from vxlab.analysis.update import Update
+from vxlab.analysis import Update, chance_cosine, chance_overlap, linear_cka
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import family_name
-from vxlab.experiments.models.load import load_model
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.layer_inputs import layer_inputs
-from vxlab.experiments.runs.trained import (
+from vxlab.experiments import RunRecord, RunSpec, family_name
+from vxlab.experiments.models import load_model
+from vxlab.experiments.runs import (
     adapter_updates,
     block_and_role,
     describe_run,
+    layer_inputs,
     load_trained,
     require_finished,
     require_same,
     require_same_base,
     trained_updates,
 )
-from vxlab.experiments.spec import RunSpec
 
 MEASURES = {
     "cosine": "cosine of the updates",

@@ -8,7 +8,7 @@ import plotly
 import plotly.graph_objects as go
 import traitlets
 
-from vxlab.views.style.theme import plotly_config
+from vxlab.views.style import plotly_config
 
 _PLOTLY = Path(plotly.__file__).parent / "package_data" / "widgetbundle.js"
 _DRAW_WITH_PLOTLY = """

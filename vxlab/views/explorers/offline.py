@@ -9,8 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vxlab.views.explorers.explorer import Choice, Explorer, View, same
-from vxlab.views.style.plain import escape, escape_all
-from vxlab.views.style.theme import CHOSEN, PAPER
+from vxlab.views.style import CHOSEN, PAPER, escape, escape_all
 
 # Pixels, from the top down: menu and slider, a line of words, the canvas, and the table's head and its cells' lines.
 _CONTROLS, _LINE, _HEAD, _TEXT = 84, 20, 44, 18

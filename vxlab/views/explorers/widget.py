@@ -8,7 +8,7 @@ import pandas as pd
 
 from vxlab.views.explorers.explorer import Choice, Explorer, View, same
 from vxlab.views.explorers.figure_widget import FitWidth, WholeFigure
-from vxlab.views.style.theme import theme_style
+from vxlab.views.style import theme_style
 
 _WRAPPED = widgets.Layout(flex_flow="row wrap", align_items="center")
 

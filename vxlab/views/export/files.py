@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.store.table import write
+from vxlab.experiments.store import write
 from vxlab.files import write_whole
 from vxlab.paths import reports_folder
 from vxlab.views.export.image import draw_image

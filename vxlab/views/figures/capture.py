@@ -6,10 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vxlab.views.style.bars import error_bars
-from vxlab.views.style.panels import lay_panels
-from vxlab.views.style.plain import draws_text
-from vxlab.views.style.theme import GREY, apply_style, look
+from vxlab.views.style import GREY, apply_style, draws_text, error_bars, lay_panels, look
 
 _BOUNDS = (
     ("best", "dot", "dotted: the best that any update of that rank could follow"),

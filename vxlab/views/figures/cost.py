@@ -7,11 +7,9 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from vxlab.experiments.costs.by_rank import FROZEN, FULL, HEAD
-from vxlab.studies.cost.conclusion import measured_rows
-from vxlab.views.style.bars import error_bars
-from vxlab.views.style.plain import draws_text
-from vxlab.views.style.theme import COLOURS, GREY, INK, PAPER, apply_style, label_font, look
+from vxlab.experiments.costs import FROZEN, FULL, HEAD
+from vxlab.studies.cost import measured_rows
+from vxlab.views.style import COLOURS, GREY, INK, PAPER, apply_style, draws_text, error_bars, label_font, look
 
 PARTS = (
     ("adapter", "adapter, frozen parts too"),

@@ -8,10 +8,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.scoring.metrics import in_words
-from vxlab.views.style.plain import draws_text
-from vxlab.views.style.theme import COLOURS, INK, apply_style, look
+from vxlab.experiments import RunRecord
+from vxlab.experiments.scoring import in_words
+from vxlab.views.style import COLOURS, INK, apply_style, draws_text, look
 
 RUNNING = "running"
 _MOST = 30

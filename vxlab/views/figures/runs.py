@@ -5,10 +5,8 @@ import math
 import pandas as pd
 import plotly.graph_objects as go
 
-from vxlab.experiments.scoring.metrics import in_words
-from vxlab.views.style.bars import error_bars
-from vxlab.views.style.plain import draws_text
-from vxlab.views.style.theme import COLOURS, GREY, INK, SYMBOLS, apply_style, look
+from vxlab.experiments.scoring import in_words
+from vxlab.views.style import COLOURS, GREY, INK, SYMBOLS, apply_style, draws_text, error_bars, look
 from vxlab.words import write_number
 
 

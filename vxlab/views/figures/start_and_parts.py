@@ -5,12 +5,10 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from vxlab.experiments.candidates.score_words import seeds_in_words
-from vxlab.experiments.scoring.metrics import in_words
+from vxlab.experiments.candidates import seeds_in_words
+from vxlab.experiments.scoring import in_words
 from vxlab.views.figures.verdict import difference_unit
-from vxlab.views.style.bars import bar_look, error_bars
-from vxlab.views.style.plain import draws_text
-from vxlab.views.style.theme import COLOURS, GREY, INK, apply_style
+from vxlab.views.style import COLOURS, GREY, INK, apply_style, bar_look, draws_text, error_bars
 
 _PUBLISHED = (("diamond-open", COLOURS[0]), ("square-open", COLOURS[2]), ("triangle-up-open", COLOURS[3]))
 

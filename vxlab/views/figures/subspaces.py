@@ -8,14 +8,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vxlab.experiments.scoring.metrics import in_words
-from vxlab.studies.subspaces.tables import SIDES
-from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
+from vxlab.experiments.scoring import in_words
+from vxlab.studies.subspaces import REMOVED, SIDES, UNTOUCHED
 from vxlab.views.figures.sweep import possible
-from vxlab.views.style.bars import error_bars
-from vxlab.views.style.panels import lay_panels, name_once
-from vxlab.views.style.plain import draws_text
-from vxlab.views.style.theme import (
+from vxlab.views.style import (
     COLOURS,
     DIVERGING,
     GREY,
@@ -25,7 +21,11 @@ from vxlab.views.style.theme import (
     SHADE,
     SHARES,
     apply_style,
+    draws_text,
+    error_bars,
+    lay_panels,
     look,
+    name_once,
     tick_labels,
 )
 

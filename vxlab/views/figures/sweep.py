@@ -7,15 +7,11 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from vxlab.experiments.candidates.held_out import HeldOut
-from vxlab.experiments.candidates.pareto import gain_per_thousand
-from vxlab.experiments.candidates.score_words import deviation, seeds_in_words
-from vxlab.experiments.method_names import NO_LAYERS, family_name
-from vxlab.experiments.scoring.metrics import in_words
+from vxlab.experiments import NO_LAYERS, family_name
+from vxlab.experiments.candidates import HeldOut, deviation, gain_per_thousand, seeds_in_words
+from vxlab.experiments.scoring import in_words
 from vxlab.views.figures.cost_axes import PARAMETERS
-from vxlab.views.style.bars import bar_look
-from vxlab.views.style.plain import draws_text
-from vxlab.views.style.theme import DASHES, GREY, SCORES, apply_style, label_font, look
+from vxlab.views.style import DASHES, GREY, SCORES, apply_style, bar_look, draws_text, label_font, look
 
 _FAMILIES = ("LoRA", "VeRA", "LoRA-XS")
 """The three that keep their look in every figure; what else a sweep holds takes the looks after theirs."""

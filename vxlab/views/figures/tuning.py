@@ -9,12 +9,23 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
-from vxlab.experiments.scoring.metrics import in_words
+from vxlab.experiments.scoring import in_words
 from vxlab.views.figures.sweep import possible
-from vxlab.views.style.bars import bar_look, error_bars
-from vxlab.views.style.panels import lay_panels, name_once
-from vxlab.views.style.plain import draws_text
-from vxlab.views.style.theme import COLOURS, DASHES, GREY, INK, SCORES, SYMBOLS, apply_style, tick_labels
+from vxlab.views.style import (
+    COLOURS,
+    DASHES,
+    GREY,
+    INK,
+    SCORES,
+    SYMBOLS,
+    apply_style,
+    bar_look,
+    draws_text,
+    error_bars,
+    lay_panels,
+    name_once,
+    tick_labels,
+)
 
 _CHOSEN = {
     "": ("chosen", "circle-open", INK),

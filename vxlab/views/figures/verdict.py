@@ -7,14 +7,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vxlab.experiments.candidates.pairs import IN_POINTS
-from vxlab.experiments.candidates.pareto import COUNTED, pareto_front
-from vxlab.experiments.scoring.metrics import in_words
+from vxlab.experiments.candidates import COUNTED, IN_POINTS, pareto_front
+from vxlab.experiments.scoring import in_words
 from vxlab.views.figures.cost_axes import COSTS, log_ticks
 from vxlab.views.figures.sweep import hover_texts, possible, series
-from vxlab.views.style.bars import error_bars
-from vxlab.views.style.plain import draws_text
-from vxlab.views.style.theme import COLOURS, GREY, INK, SCORES, apply_style, look
+from vxlab.views.style import COLOURS, GREY, INK, SCORES, apply_style, draws_text, error_bars, look
 
 
 @draws_text

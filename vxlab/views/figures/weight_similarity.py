@@ -8,12 +8,22 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vxlab.studies.weight_similarity.statistics import by_kind, by_layer
-from vxlab.studies.weight_similarity.table import MEASURES
-from vxlab.views.style.bars import error_bars
-from vxlab.views.style.panels import lay_panels
-from vxlab.views.style.plain import draws_text
-from vxlab.views.style.theme import AXIS, COLOURS, DIVERGING, GREY, INK, ON_HEAT, SHADE, SYMBOLS, apply_style, look
+from vxlab.studies.weight_similarity import MEASURES, by_kind, by_layer
+from vxlab.views.style import (
+    AXIS,
+    COLOURS,
+    DIVERGING,
+    GREY,
+    INK,
+    ON_HEAT,
+    SHADE,
+    SYMBOLS,
+    apply_style,
+    draws_text,
+    error_bars,
+    lay_panels,
+    look,
+)
 from vxlab.words import write_number
 
 THOUSANDTHS = 1000

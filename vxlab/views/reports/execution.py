@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vxlab.adapters.methods.imports import pass_on_imports
+from vxlab.adapters.methods import pass_on_imports
 from vxlab.errors import VxlabError
 from vxlab.progress import HEADLESS
 from vxlab.redact import redact

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from vxlab.errors import VxlabError
-from vxlab.views.export.image import draw_image
+from vxlab.views.export import draw_image
 from vxlab.views.reports.notebooks import section_start
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vxlab.views.reports import provenance
 from vxlab.views.reports.headline import PLOTLY
-from vxlab.views.style.theme import plotly_config, theme_css
+from vxlab.views.style import plotly_config, theme_css
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vxlab.experiments.hardware import describe_hardware, library_versions, resolve_device
+from vxlab.experiments import describe_hardware, library_versions, resolve_device
 from vxlab.paths import without_folders
 from vxlab.views.reports.parameters import as_text, read
 from vxlab.words import duration_in_words

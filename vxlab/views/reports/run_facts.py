@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 from IPython.display import HTML
 
-from vxlab.experiments.provenance.mixed_runs import describe_mixture
-from vxlab.experiments.provenance.run_facts import run_facts, run_list
-from vxlab.experiments.record import RunRecord
+from vxlab.experiments import RunRecord
+from vxlab.experiments.provenance import describe_mixture, run_facts, run_list
 from vxlab.words import number_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vxlab.experiments.sweeps.comparison import Comparison
+    from vxlab.experiments.sweeps import Comparison
 
 _LEFT = "text-align: left; vertical-align: top; white-space: normal"
 """Jupyter sets tables to the right and never breaks their lines: these are sentences."""

@@ -1,1 +1,5 @@
 """One look for all that is shown: colours, panels, plain text, Markdown, the theme."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

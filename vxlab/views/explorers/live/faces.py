@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import method_label
-from vxlab.experiments.runs.one_run import run
-from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.store.store import Where
-from vxlab.views.explorers.faces import is_live
-from vxlab.views.figures.curves import learning_curves
+from vxlab.experiments import RunSpec, method_label
+from vxlab.experiments.runs import run
+from vxlab.experiments.store import Where
+from vxlab.views.explorers import is_live
+from vxlab.views.figures import learning_curves
 
 if TYPE_CHECKING:
     from vxlab.views.explorers.live.widget import LiveRun

@@ -6,15 +6,14 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vxlab.experiments.scoring.metrics import in_words
-from vxlab.views.figures.curves import RUNNING
-from vxlab.views.style.plain import escape
+from vxlab.experiments.scoring import in_words
+from vxlab.views.figures import RUNNING
+from vxlab.views.style import escape
 from vxlab.words import time_left
 
 if TYPE_CHECKING:
-    from vxlab.experiments.record import RunRecord
-    from vxlab.experiments.spec import RunSpec
-    from vxlab.experiments.tasks.task import Task
+    from vxlab.experiments import RunRecord, RunSpec
+    from vxlab.experiments.tasks import Task
 
 _GOES_ON = "Asked for again, the run goes on from its last whole epoch, or from its start where none was whole."
 

@@ -5,17 +5,13 @@ import threading
 import ipywidgets as widgets
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import method_label
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.inputs import Job, Materials
-from vxlab.experiments.runs.own_process import run_beside
-from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.store.store import Store, Where
-from vxlab.views.explorers.figure_widget import FitWidth, WholeFigure
+from vxlab.experiments import RunRecord, RunSpec, method_label
+from vxlab.experiments.runs import Job, Materials, run_beside
+from vxlab.experiments.store import Store, Where
+from vxlab.views.explorers import FitWidth, WholeFigure
 from vxlab.views.explorers.live.state import SoFar, describe_end, describe_failed_run
-from vxlab.views.figures.curves import Curves, learning_curves, redraw_curves
-from vxlab.views.style.plain import escape
-from vxlab.views.style.theme import theme_style
+from vxlab.views.figures import Curves, learning_curves, redraw_curves
+from vxlab.views.style import escape, theme_style
 
 _PAUSE = 0.5
 """Seconds between two drawings: whatever came in between is in the next one, so that nothing queues up."""

@@ -8,10 +8,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vxlab.views.explorers.explorer import short
+from vxlab.views.explorers import short
 from vxlab.views.explorers.rank.words import Lines
-from vxlab.views.style.plain import draws_text, escape
-from vxlab.views.style.theme import COLOURS, DASHES, INK, apply_style, look
+from vxlab.views.style import COLOURS, DASHES, INK, apply_style, draws_text, escape, look
 
 _ENERGY = "energy of W in its first r triplets"
 _GRADIENT = "energy of the first gradient in reach"

@@ -10,16 +10,13 @@ import plotly.graph_objects as go
 from torch import Tensor, nn
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.models.files import model_fingerprint
-from vxlab.experiments.models.load import load_model
-from vxlab.experiments.scoring.metrics import in_words
-from vxlab.experiments.spec import RunSpec
-from vxlab.experiments.store.store import Where
-from vxlab.experiments.sweeps.stored_scores import Measured, stored_candidates
-from vxlab.studies.ranks.capture import captured_table
-from vxlab.studies.ranks.table import FAMILIES, RankTables, rank_tables
-from vxlab.views.explorers.explorer import Choice, Stop, View
-from vxlab.views.explorers.faces import explore, is_live
+from vxlab.experiments import RunSpec
+from vxlab.experiments.models import load_model, model_fingerprint
+from vxlab.experiments.scoring import in_words
+from vxlab.experiments.store import Where
+from vxlab.experiments.sweeps import Measured, stored_candidates
+from vxlab.studies.ranks import FAMILIES, RankTables, captured_table, rank_tables
+from vxlab.views.explorers import Choice, Stop, View, explore, is_live
 from vxlab.views.explorers.rank.canvas import by_role, cost_line, flat_line, rank_panels, role_line
 from vxlab.views.explorers.rank.words import (
     Lines,
@@ -30,11 +27,11 @@ from vxlab.views.explorers.rank.words import (
     told_gradient,
     told_score,
 )
-from vxlab.views.style.plain import escape, escape_all
+from vxlab.views.style import escape, escape_all
 from vxlab.words import number_of
 
 if TYPE_CHECKING:
-    from vxlab.views.explorers.widget import ExplorerWidget
+    from vxlab.views.explorers import ExplorerWidget
 
 _VIEWS, _PAGE_BYTES = 160, 1_200_000
 """So many choices, and bytes of them, a page without a kernel has room for."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from vxlab.experiments.candidates.score_words import seeds_in_words
-from vxlab.experiments.costs.counts import BYTES
-from vxlab.experiments.scoring.metrics import in_words
-from vxlab.experiments.sweeps.stored_scores import Measured
-from vxlab.views.style.plain import escape
+from vxlab.experiments.candidates import seeds_in_words
+from vxlab.experiments.costs import BYTES
+from vxlab.experiments.scoring import in_words
+from vxlab.experiments.sweeps import Measured
+from vxlab.views.style import escape
 from vxlab.words import in_bytes, number_of, percent
 
 GIGABYTE = 10**9

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from vxlab.studies.subspaces.tables import SIDES
-from vxlab.views.style.panels import four_panels, head_panels
-from vxlab.views.style.plain import draws_text
-from vxlab.views.style.theme import BLUE_ORANGE, COLOURS, DASHES, INK, SHARES, SYMBOLS
+from vxlab.studies.subspaces import SIDES
+from vxlab.views.style import BLUE_ORANGE, COLOURS, DASHES, INK, SHARES, SYMBOLS, draws_text, four_panels, head_panels
 
 MEASURED = (
     ("weight", "W"),

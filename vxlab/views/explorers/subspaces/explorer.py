@@ -7,22 +7,19 @@ import numpy as np
 import pandas as pd
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.method_names import method_label
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.trained import require_updates
-from vxlab.experiments.store.store import Where
-from vxlab.studies.subspaces.bands import SIZES, Whereabouts, whereabouts
-from vxlab.studies.subspaces.tables import SIDES
-from vxlab.views.explorers.explorer import Choice, Stop, View, spread
-from vxlab.views.explorers.faces import explore, is_live
+from vxlab.experiments import RunRecord, method_label
+from vxlab.experiments.runs import require_updates
+from vxlab.experiments.store import Where
+from vxlab.studies.subspaces import SIDES, SIZES, Whereabouts, whereabouts
+from vxlab.views.explorers import Choice, Stop, View, explore, is_live, spread
 from vxlab.views.explorers.subspaces.canvas import BAND, BLOCK, CHANCE, LAYERS, MEASURED, colours, subspace_panels
 from vxlab.views.explorers.subspaces.words import angle_words, energy_words
-from vxlab.views.style.plain import escape
+from vxlab.views.style import escape
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from vxlab.views.explorers.widget import ExplorerWidget
+    from vxlab.views.explorers import ExplorerWidget
 
 MEAN = "mean of blocks"
 _VIEWS, _BLOCKS = 200, 48

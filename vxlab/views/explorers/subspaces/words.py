@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from vxlab.studies.subspaces.tables import SIDES
+from vxlab.studies.subspaces import SIDES
 
 
 def energy_words(mean: "pd.Series[float]", update: str) -> list[str]:

@@ -8,19 +8,23 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.scoring.metrics import in_words
-from vxlab.experiments.sweeps.stored import SweepTables
-from vxlab.views.explorers.explorer import Choice, Stop, View
+from vxlab.experiments import RunRecord
+from vxlab.experiments.scoring import in_words
+from vxlab.experiments.sweeps import SweepTables
+from vxlab.views.explorers import Choice, Stop, View
 from vxlab.views.explorers.sweep.filter import Filter, filter_sweep
 from vxlab.views.explorers.sweep.score_panel import Drawn, ScorePanel, rings, span
 from vxlab.views.explorers.sweep.words import Tables, beside_neighbours, candidate_words, choices
-from vxlab.views.figures.cost_axes import COSTS
-from vxlab.views.figures.curves import add_joined_curves, join_curves
-from vxlab.views.figures.sweep import published_caption, series_names
-from vxlab.views.figures.tuning import add_tuning, tuning_of
-from vxlab.views.style.plain import escape, escape_all
-from vxlab.views.style.theme import SCORES, apply_style, look, tick_labels
+from vxlab.views.figures import (
+    COSTS,
+    add_joined_curves,
+    add_tuning,
+    join_curves,
+    published_caption,
+    series_names,
+    tuning_of,
+)
+from vxlab.views.style import SCORES, apply_style, escape, escape_all, look, tick_labels
 from vxlab.words import number_of
 
 _HEIGHT, _LEGEND_WIDTH, _ROW = 530, 780, 20

@@ -8,19 +8,15 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.store.database import is_there, store_place
-from vxlab.experiments.store.store import Store, Where, open_store
-from vxlab.experiments.sweeps.comparison import Comparison
-from vxlab.experiments.sweeps.stored import SweepTables, stored_sweeps, tables_of
-from vxlab.studies.published import published_table
-from vxlab.views.explorers.explorer import Choice, Stop, View
-from vxlab.views.explorers.faces import explore, is_live
+from vxlab.experiments.store import Store, Where, is_there, open_store, store_place
+from vxlab.experiments.sweeps import Comparison, SweepTables, stored_sweeps, tables_of
+from vxlab.studies import published_table
+from vxlab.views.explorers import Choice, Stop, View, explore, is_live
 from vxlab.views.explorers.sweep.explorer import SweepExplorer
-from vxlab.views.style.plain import escape
-from vxlab.views.style.theme import apply_style
+from vxlab.views.style import apply_style, escape
 
 if TYPE_CHECKING:
-    from vxlab.views.explorers.widget import ExplorerWidget
+    from vxlab.views.explorers import ExplorerWidget
 
 _MOST = 160
 """views of the figure without a kernel; of a larger sweep it has parameters alone, and of a store the first sweeps"""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from vxlab.experiments.sweeps.stored import SweepTables
+from vxlab.experiments.sweeps import SweepTables
 
 _STATUSES = ("finished", "diverged", "failed", "running", "stopped")
 

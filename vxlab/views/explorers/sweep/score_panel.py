@@ -7,27 +7,26 @@ from typing import Any, NamedTuple, cast
 import pandas as pd
 import plotly.graph_objects as go
 
-from vxlab.experiments.candidates.pareto import COUNTED, pareto_front
-from vxlab.experiments.candidates.score_words import deviation
-from vxlab.experiments.scoring.metrics import in_words
-from vxlab.experiments.sweeps.stored import SweepTables
-from vxlab.views.explorers.explorer import short
-from vxlab.views.figures.cost_axes import COSTS, Cost, log_ticks
-from vxlab.views.figures.sweep import (
+from vxlab.experiments.candidates import COUNTED, deviation, pareto_front
+from vxlab.experiments.scoring import in_words
+from vxlab.experiments.sweeps import SweepTables
+from vxlab.views.explorers import short
+from vxlab.views.figures import (
+    COSTS,
     FAR,
     RUNS_MARK,
+    Cost,
     cite_point,
     end_ranks,
     hollow,
     hover_texts,
     level_line,
+    log_ticks,
     looks_of,
     place_beside,
     published_name,
 )
-from vxlab.views.style.bars import bar_look
-from vxlab.views.style.plain import escape, escape_all
-from vxlab.views.style.theme import GREY, INK, label_font, look
+from vxlab.views.style import GREY, INK, bar_look, escape, escape_all, label_font, look
 
 _NO_PAPERS = pd.DataFrame(columns=["parameters", "fraction", "mark", "method"])
 _TRIVIAL = "the trivial answer"

@@ -8,11 +8,11 @@ from typing import Any
 import ipywidgets as widgets
 
 from vxlab.errors import VxlabError
+from vxlab.views.explorers import ExplorerWidget
 from vxlab.views.explorers.sweep.explorer import SweepExplorer
 from vxlab.views.explorers.sweep.filter import Filter, everything
-from vxlab.views.explorers.widget import ExplorerWidget
-from vxlab.views.export.files import export_figure, export_table
-from vxlab.views.style.plain import escape
+from vxlab.views.export import export_figure, export_table
+from vxlab.views.style import escape
 
 _WRAPPED = widgets.Layout(flex_flow="row wrap", align_items="center")
 _NARROW = widgets.Layout(width="auto", margin="0 14px 0 0")

@@ -6,18 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from vxlab.experiments.candidates.held_out import HeldOut
-from vxlab.experiments.candidates.neighbours import neighbours
-from vxlab.experiments.candidates.pairs import write_score
-from vxlab.experiments.candidates.pareto import COUNTED
-from vxlab.experiments.candidates.score_words import seeds_in_words
-from vxlab.experiments.provenance.probe_words import choice_in_words
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.scoring.metrics import in_words
-from vxlab.experiments.sweeps.stored import SweepTables
-from vxlab.views.figures.cost_axes import COSTS
-from vxlab.views.figures.verdict import difference_unit
-from vxlab.views.style.plain import escape
+from vxlab.experiments import RunRecord
+from vxlab.experiments.candidates import COUNTED, HeldOut, neighbours, seeds_in_words, write_score
+from vxlab.experiments.provenance import choice_in_words
+from vxlab.experiments.scoring import in_words
+from vxlab.experiments.sweeps import SweepTables
+from vxlab.views.figures import COSTS, difference_unit
+from vxlab.views.style import escape
 
 _EDGES = {
     "low": "the lowest tried: a better one may be lower",

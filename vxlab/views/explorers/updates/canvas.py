@@ -7,11 +7,9 @@ from typing import Any, cast
 import pandas as pd
 import plotly.graph_objects as go
 
-from vxlab.studies.updates.table import CELLS, LEADING, THRESHOLD
-from vxlab.views.explorers.explorer import short
-from vxlab.views.style.panels import four_panels, head_panels
-from vxlab.views.style.plain import draws_text
-from vxlab.views.style.theme import BLUE_ORANGE, COLOURS, DASHES, GREY, INK, SYMBOLS
+from vxlab.studies.updates import CELLS, LEADING, THRESHOLD
+from vxlab.views.explorers import short
+from vxlab.views.style import BLUE_ORANGE, COLOURS, DASHES, GREY, INK, SYMBOLS, draws_text, four_panels, head_panels
 
 Lines = Mapping[tuple[str, str], tuple[list[float], list[float]]]
 """The points of every line, by layer and what it shows."""

@@ -7,23 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from vxlab.experiments.method_names import method_label
-from vxlab.experiments.provenance.identities import identity_columns
-from vxlab.experiments.record import RunRecord
-from vxlab.experiments.store.store import Where
-from vxlab.studies.updates.pairs import pair_table
-from vxlab.studies.updates.table import UpdateTables, update_tables
-from vxlab.views.explorers.explorer import Choice, Stop, View, short, spread
-from vxlab.views.explorers.faces import explore, is_live
+from vxlab.experiments import RunRecord, method_label
+from vxlab.experiments.provenance import identity_columns
+from vxlab.experiments.store import Where
+from vxlab.studies.updates import UpdateTables, pair_table, update_tables
+from vxlab.views.explorers import Choice, Stop, View, explore, is_live, short, spread
 from vxlab.views.explorers.updates.canvas import own_panel_kind, titles, update_panels
 from vxlab.views.explorers.updates.words import alike_words, own_words
-from vxlab.views.style.panels import name_panels
-from vxlab.views.style.plain import escape, escape_all
+from vxlab.views.style import escape, escape_all, name_panels
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from vxlab.views.explorers.widget import ExplorerWidget
+    from vxlab.views.explorers import ExplorerWidget
 
 _VIEWS = 150
 """At most so many in a figure without a kernel, shared between the runs: each holds its maps."""

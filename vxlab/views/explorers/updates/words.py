@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from vxlab.studies.updates.table import CELLS, THRESHOLD
+from vxlab.studies.updates import CELLS, THRESHOLD
 from vxlab.words import write_number
 
 

@@ -1,0 +1,10 @@
+from . import lora_xs as lora_xs
+from .baselines import BitFit as BitFit
+from .baselines import Full as Full
+from .baselines import Head as Head
+from .baselines import Probe as Probe
+from .lidb import LiDB as LiDB
+from .lora import LoRA as LoRA
+from .lora_xs import LoRAXS as LoRAXS
+from .vera import ELoRA as ELoRA
+from .vera import VeRA as VeRA

@@ -1,0 +1,16 @@
+from .adapter_files import CHECKSUM as CHECKSUM
+from .adapter_files import FORMAT as FORMAT
+from .adapter_files import SETTINGS_FILE as SETTINGS_FILE
+from .adapter_files import TENSORS_FILE as TENSORS_FILE
+from .adapter_files import read_settings as read_settings
+from .adapter_files import read_tensors as read_tensors
+from .adapter_files import write_adapter as write_adapter
+from .save import frozen_base as frozen_base
+from .save import group as group
+from .save import save_adapter as save_adapter
+from .save import stack as stack
+from .save import trained_state as trained_state
+from .save_pretrained import RESUME_FILE as RESUME_FILE
+from .save_pretrained import give_checkpoints_back as give_checkpoints_back
+from .save_pretrained import save_for_resuming as save_for_resuming
+from .save_pretrained import take_checkpoints as take_checkpoints

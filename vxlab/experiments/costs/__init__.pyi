@@ -1,0 +1,14 @@
+from .by_rank import FROZEN as FROZEN
+from .by_rank import FULL as FULL
+from .by_rank import HEAD as HEAD
+from .by_rank import rank_costs as rank_costs
+from .counts import BYTES as BYTES
+from .counts import cost_table as cost_table
+from .step import Step as Step
+from .step import forward_loss as forward_loss
+from .step import kernels as kernels
+from .step import peak_bytes as peak_bytes
+from .step import random_batch as random_batch
+from .step import saved_activation_bytes as saved_activation_bytes
+from .step import time_call as time_call
+from .step import training_step as training_step

@@ -1,0 +1,9 @@
+from .base import Engine as Engine
+from .base import Outcome as Outcome
+from .base import attempt as attempt
+from .by_name import ENGINES as ENGINES
+from .by_name import make_engine as make_engine
+from .failures import death as death
+from .failures import one_line as one_line
+from .processes import born_with as born_with
+from .worker import begin as begin

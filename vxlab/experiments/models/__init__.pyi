@@ -1,0 +1,11 @@
+from .files import model_fingerprint as model_fingerprint
+from .files import quiet_transformers as quiet_transformers
+from .load import copy_with_new_head as copy_with_new_head
+from .load import encode_texts as encode_texts
+from .load import load_model as load_model
+from .load import load_tokenizer as load_tokenizer
+from .load import loading_of as loading_of
+from .load import name_labels as name_labels
+from .merge_check import check_merge as check_merge
+from .padding import position_limit as position_limit
+from .padding import require_embedding as require_embedding

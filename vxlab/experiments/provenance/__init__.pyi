@@ -1,0 +1,16 @@
+from .identities import identity_columns as identity_columns
+from .identities import list_versions as list_versions
+from .identities import name_weights_and_data as name_weights_and_data
+from .identities import own_identity as own_identity
+from .identities import shared_identity as shared_identity
+from .identities import shared_versions as shared_versions
+from .identities import versions_of as versions_of
+from .mixed_runs import describe_mixture as describe_mixture
+from .mixed_runs import device_of as device_of
+from .mixed_runs import require_comparable as require_comparable
+from .probe_words import POOLINGS as POOLINGS
+from .probe_words import choice_in_words as choice_in_words
+from .run_facts import run_facts as run_facts
+from .run_facts import run_list as run_list
+from .run_words import computed_sentence as computed_sentence
+from .run_words import training_sentence as training_sentence

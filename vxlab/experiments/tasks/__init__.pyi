@@ -1,0 +1,8 @@
+from .copies import Ids as Ids
+from .glue import GLUE_TASKS as GLUE_TASKS
+from .glue import glue_name as glue_name
+from .label_kinds import KINDS as KINDS
+from .splits import sample as sample
+from .splits import stratified_order as stratified_order
+from .task import Task as Task
+from .task import load_task as load_task

@@ -1,0 +1,13 @@
+from .cache import entry_key as entry_key
+from .cache import memory_of as memory_of
+from .decomposition import Slice as Slice
+from .decomposition import all_values as all_values
+from .decomposition import column_signs as column_signs
+from .decomposition import decompose as decompose
+from .decomposition import in_batches as in_batches
+from .decomposition import in_threads as in_threads
+from .weights import BANDS as BANDS
+from .weights import SubspaceWarning as SubspaceWarning
+from .weights import Triplets as Triplets
+from .weights import singular_triplets as singular_triplets
+from .weights import singular_values as singular_values

@@ -1,0 +1,17 @@
+from .bands import SIZES as SIZES
+from .bands import Whereabouts as Whereabouts
+from .bands import whereabouts as whereabouts
+from .bases import BASES as BASES
+from .bases import band_candidates as band_candidates
+from .bases import by_basis as by_basis
+from .capture import band_capture as band_capture
+from .claims import subspace_claims as subspace_claims
+from .kept_bands import kept_shares as kept_shares
+from .kept_bands import truncation_scores as truncation_scores
+from .sentences import capture_sentence as capture_sentence
+from .sentences import kept_sentence as kept_sentence
+from .sentences import lying_sentence as lying_sentence
+from .tables import SIDES as SIDES
+from .truncation import REMOVED as REMOVED
+from .truncation import UNTOUCHED as UNTOUCHED
+from .truncation import truncated_answers as truncated_answers

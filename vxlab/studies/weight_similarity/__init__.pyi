@@ -1,0 +1,15 @@
+from .claims import CEILING as CEILING
+from .claims import OTHER as OTHER
+from .claims import PUBLISHED as PUBLISHED
+from .claims import RANDOM as RANDOM
+from .claims import SAME as SAME
+from .claims import beyond_cosine as beyond_cosine
+from .claims import ceiling_sentence as ceiling_sentence
+from .claims import similarity_claims as similarity_claims
+from .rotation import rotation_table as rotation_table
+from .statistics import by_kind as by_kind
+from .statistics import by_layer as by_layer
+from .statistics import trend as trend
+from .table import MEASURES as MEASURES
+from .table import require_role as require_role
+from .table import similarity_table as similarity_table

@@ -1,0 +1,3 @@
+from .reports import what_made as what_made
+from .style import Markdown as Markdown
+from .style import show as show

@@ -1,0 +1,10 @@
+from .explorer import Choice as Choice
+from .explorer import Stop as Stop
+from .explorer import View as View
+from .explorer import short as short
+from .explorer import spread as spread
+from .faces import explore as explore
+from .faces import is_live as is_live
+from .figure_widget import FitWidth as FitWidth
+from .figure_widget import WholeFigure as WholeFigure
+from .widget import ExplorerWidget as ExplorerWidget

@@ -1,0 +1,1 @@
+from .faces import live_run as live_run

@@ -1,0 +1,1 @@
+from .explorer import explore_rank as explore_rank

@@ -1,0 +1,1 @@
+from .explorer import explore_subspaces as explore_subspaces

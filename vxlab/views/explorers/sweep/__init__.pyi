@@ -1,0 +1,1 @@
+from .faces import explore_sweep as explore_sweep

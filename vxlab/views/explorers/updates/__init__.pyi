@@ -1,0 +1,1 @@
+from .explorer import explore_updates as explore_updates
