@@ -279,7 +279,8 @@ def _nothing_really_runs(monkeypatch: pytest.MonkeyPatch, tell: Callable[..., ob
         raise VxlabError("this is where it would begin")
 
     from vxlab.experiments.assets import cache
-    from vxlab.views.reports import jupyterlab, make_report
+    from vxlab.views import reports
+    from vxlab.views.reports import make_report
 
-    for module, name in ((make_report, "execute_notebook"), (jupyterlab, "lab"), (cache, "fetch")):
+    for module, name in ((make_report, "execute_notebook"), (reports, "lab"), (cache, "fetch")):
         monkeypatch.setattr(module, name, refuse)

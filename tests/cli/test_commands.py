@@ -253,10 +253,10 @@ def test_only_lab_passes_other_options_on(arguments: list[str]) -> None:
 
 
 def test_lab_passes_other_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vxlab.views.reports import jupyterlab as lab
+    from vxlab.views import reports
 
     passed: list[object] = []
-    monkeypatch.setattr(lab, "lab", passed.append)
+    monkeypatch.setattr(reports, "lab", passed.append)
     assert cli.main(["lab", "--no-browser", "--port=1"]) == 0
     assert passed == [["--no-browser", "--port=1"]]
 
@@ -353,7 +353,7 @@ def test_sweep_refuses_what_it_cannot_do(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vxlab.experiments.sweeps.fair_stages.compare", None)  # refused before anything trains
+    monkeypatch.setattr("vxlab.experiments.sweeps.compare", None)  # refused before anything trains
     file = _sweep_file(tiny_model, toy_task, tmp_path, FAIR)
     (tmp_path / "folder.csv").mkdir()
     named = [each.replace("FILE", file).replace("TMP.csv", str(tmp_path / "folder.csv")) for each in arguments]

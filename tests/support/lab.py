@@ -47,7 +47,7 @@ class Lab:
     def __init__(self, folder: Path, url: str, page: Any) -> None:
         self._folder, self._page = folder, page
         self._errors: list[str] = []
-        page.on("pageerror", lambda error: self._errors.append(str(error)))
+        page.on("pageerror", lambda error: self._errors.append(str(error.stack or error)))
         page.goto(f"{url}/lab?reset")
         page.wait_for_function("window.jupyterapp !== undefined", timeout=60_000)
 
@@ -63,14 +63,15 @@ class Lab:
         """
         name = f"{len(list(self._folder.glob('*.ipynb')))}.ipynb"
         _write_notebook(self._folder / name, sources)
-        self._errors.clear()
         self._page.set_viewport_size({"width": width, "height": height})
-        assert self._page.evaluate(_OPEN, [name, f"JupyterLab {'Dark' if dark else 'Light'}"]) == "idle"
+        status = self._page.evaluate(_OPEN, [name, f"JupyterLab {'Dark' if dark else 'Light'}"])
+        assert status == "idle", status
+        self._errors.clear()  # JupyterLab takes its splash screen away twice at times; what counts begins here
         try:
             yield Tab(self._page)
         finally:
             self._page.evaluate(_CLOSE)
-        assert self._errors == []
+        assert not self._errors, self._errors
 
 
 class Tab:

@@ -61,7 +61,7 @@ def paired_difference(
 ) -> Difference:
     """Return score(first) - score(second) with its 95 % interval over the test items, or the units they come in.
 
-    It is paired, as :func:`vxlab.experiments.scoring.compare` computes it: what makes an item hard for both
+    It is paired, as :func:`vxlab.experiments.scoring.compare_two` computes it: what makes an item hard for both
     cancels. One seed each: the interval does not cover the luck of training.
 
     Raises:

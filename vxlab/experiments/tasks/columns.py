@@ -94,7 +94,7 @@ def label_rows(reading: Reading) -> tuple[dict[str, pd.DataFrame], Labels, tuple
     """Select, check and rename the columns of every split.
 
     Texts are strings, an empty one included. Which labels there are, the training rows say, as
-    :func:`vxlab.experiments.tasks.infer_labels` reads them. Rows that are marked as unlabelled are left out.
+    :func:`infer_labels` reads them. Rows that are marked as unlabelled are left out.
 
     Returns:
         Each split's rows with the columns text, text_pair (for pairs), label (class id, or float) and group (where
