@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vxlab.analysis.factors import BLOCK
+from vxlab.analysis.gram import BLOCK
 from vxlab.analysis.update import FullUpdate, Update
 from vxlab.errors import VxlabError
 

@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from vxlab.analysis.factors import gram_norm, gram_product, triangle
+from vxlab.analysis.gram import gram_norm, gram_product, triangle
 from vxlab.analysis.matrices import ROUNDING, check_matrix, name_kind
 from vxlab.analysis.spectrum import energy
 from vxlab.checks import require_count

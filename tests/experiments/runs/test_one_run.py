@@ -17,7 +17,7 @@ from vxlab.experiments.candidates.run_scores import score_table
 from vxlab.experiments.runs import one_run as run_module
 from vxlab.experiments.runs.gradients import first_gradients
 from vxlab.experiments.runs.inputs import Materials
-from vxlab.experiments.runs.lease import lease_run
+from vxlab.experiments.runs.leasing import lease_run
 from vxlab.experiments.runs.trained import load_trained, sample_texts, trained_updates
 from vxlab.experiments.runs.trainer import Watch
 from vxlab.experiments.scoring.metrics import compute

@@ -10,7 +10,7 @@ import toy_runs
 import vxlab
 from vxlab import VxlabError
 from vxlab.experiments.runs.inputs import Materials
-from vxlab.experiments.store.owners import new_owner
+from vxlab.experiments.store.leases import new_owner
 from vxlab.experiments.store.store import Store
 
 

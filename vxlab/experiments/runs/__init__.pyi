@@ -9,8 +9,8 @@ from .inputs import Materials as Materials
 from .inputs import fresh_materials as fresh_materials
 from .inputs import shared_materials as shared_materials
 from .layer_inputs import layer_inputs as layer_inputs
-from .lease import POLL_SECONDS as POLL_SECONDS
-from .lease import hold_leases as hold_leases
+from .leasing import POLL_SECONDS as POLL_SECONDS
+from .leasing import hold_leases as hold_leases
 from .linear_probe import FOLDS as FOLDS
 from .linear_probe import strengths as strengths
 from .one_run import run as run

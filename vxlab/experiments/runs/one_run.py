@@ -18,7 +18,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, RunSpec, commit, hardware
 from vxlab.experiments.models import quiet_transformers
 from vxlab.experiments.runs.inputs import Job, Materials
-from vxlab.experiments.runs.lease import lease_run
+from vxlab.experiments.runs.leasing import lease_run
 from vxlab.experiments.runs.listener import Listener, Stopped, require_listener, waiting
 from vxlab.experiments.runs.probe import fit_probe
 from vxlab.experiments.runs.recorder import best_epoch, keep_predictions, record_run, score_rows, validation_rows

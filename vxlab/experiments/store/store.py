@@ -13,7 +13,7 @@ from vxlab.experiments import PREDICTIONS_FILE, RunRecord, predictions_in, setti
 from vxlab.experiments.store import run_folder
 from vxlab.experiments.store.database import Database
 from vxlab.experiments.store.errors import StoreError
-from vxlab.experiments.store.owners import is_dead, new_owner, place_of
+from vxlab.experiments.store.leases import LEASE_SECONDS, is_dead, new_owner, place_of
 from vxlab.experiments.store.schema import clock, runs
 from vxlab.experiments.store.table import frame, write
 
@@ -72,7 +72,7 @@ class Store:
         where: str | Path | None = None,
         *,
         folder: str | Path | None = None,
-        lease_seconds: float = 60.0,
+        lease_seconds: float = LEASE_SECONDS,
         patience: float = 60.0,
     ) -> None:
         self.lease_seconds = _seconds("lease_seconds", lease_seconds)

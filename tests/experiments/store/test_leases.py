@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from vxlab.experiments.store import owners as store_owners
-from vxlab.experiments.store.owners import is_dead, new_owner
+from vxlab.experiments.store import leases
+from vxlab.experiments.store.leases import is_dead, new_owner
 
 
 @pytest.fixture(scope="module")
 def ended():
     """Return the owner that a process was which has ended."""
-    program = "from vxlab.experiments.store.owners import new_owner; print(new_owner())"
+    program = "from vxlab.experiments.store.leases import new_owner; print(new_owner())"
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -54,7 +54,7 @@ def test_another_process_with_a_dead_ones_number_keeps_nothing_alive():
 
 
 def test_a_killed_process_that_nobody_waited_for_is_dead():
-    program = "from vxlab.experiments.store.owners import new_owner; print(new_owner(), flush=True); input()"
+    program = "from vxlab.experiments.store.leases import new_owner; print(new_owner(), flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, text=True) as process:
         owner = process.stdout.readline().strip()
         assert not is_dead(owner)
@@ -79,7 +79,7 @@ def test_a_process_that_the_system_hides_is_not_dead(monkeypatch):
         raise psutil.NoSuchProcess(pid)
 
     owner = new_owner()
-    monkeypatch.setattr(store_owners, "_started", lambda pid: None)
+    monkeypatch.setattr(leases, "_started", lambda pid: None)
     monkeypatch.setattr(psutil, "Process", hidden)
     assert not is_dead(owner)
 
@@ -89,15 +89,15 @@ def test_without_a_boots_id_only_relatives_are_on_one_machine(monkeypatch):
         raise FileNotFoundError(self)
 
     monkeypatch.delenv("VXLAB_BOOT", raising=False)
-    store_owners._boot.cache_clear()
+    leases._boot.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_text", absent)
         patch.setattr(sys, "platform", "other")
-        first = store_owners._boot()
-        store_owners._boot.cache_clear()
-        assert store_owners._boot() == first == os.environ["VXLAB_BOOT"]
-        store_owners._boot.cache_clear()
+        first = leases._boot()
+        leases._boot.cache_clear()
+        assert leases._boot() == first == os.environ["VXLAB_BOOT"]
+        leases._boot.cache_clear()
         patch.delenv("VXLAB_BOOT")
-        assert store_owners._boot() != first
+        assert leases._boot() != first
     os.environ.pop("VXLAB_BOOT")
-    store_owners._boot.cache_clear()
+    leases._boot.cache_clear()

@@ -1,4 +1,4 @@
-"""Who holds a lease: a process on a machine, and whether it still lives."""
+"""Leases on runs: how long one lasts, who holds it (a process on a machine), and whether that still lives."""
 
 import contextlib
 import os
@@ -8,6 +8,9 @@ import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
+
+LEASE_SECONDS = 60.0
+"""A lease lasts so long unless its holder renews it."""
 
 CLOCK_SLACK = 2.0
 """Seconds by which two readings of one process's start may differ, where the system derives it from its clock."""
