@@ -13,7 +13,7 @@ from scipy import stats
 
 import vxlab
 from vxlab.experiments.runs.trained import layer_weights
-from vxlab.experiments.sweeps.rates import first_step, reach
+from vxlab.experiments.sweeps.step_reach import first_step, reach
 from vxlab.studies.claims import ABSENT, CONSISTENT, CONTRADICTS, NOISY
 from vxlab.studies.published import published_table
 from vxlab.studies.start_and_parts.claims import (

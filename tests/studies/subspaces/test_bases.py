@@ -15,7 +15,7 @@ from vxlab.experiments.runs.inputs import Materials
 from vxlab.experiments.runs.trained import base_weights, finished_run, full_updates, trained_updates
 from vxlab.experiments.sweeps.comparison import Comparison
 from vxlab.experiments.sweeps.fair_recipes import fair_study
-from vxlab.experiments.sweeps.rates import reach
+from vxlab.experiments.sweeps.step_reach import reach
 from vxlab.studies.subspaces import bands as bands_module
 from vxlab.studies.subspaces.bands import SIZES, whereabouts
 from vxlab.studies.subspaces.bases import (

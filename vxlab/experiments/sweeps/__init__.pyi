@@ -12,10 +12,10 @@ from .grid import grid as grid
 from .many_runs import sweep as sweep
 from .protocol import Candidate as Candidate
 from .protocol import FairSweep as FairSweep
-from .rates import first_step as first_step
-from .rates import reach as reach
 from .recipes import recipe as recipe
 from .scales import scale_settings as scale_settings
+from .step_reach import first_step as first_step
+from .step_reach import reach as reach
 from .stored import SweepTables as SweepTables
 from .stored import stored_sweeps as stored_sweeps
 from .stored import tables_of as tables_of

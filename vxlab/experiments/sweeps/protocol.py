@@ -10,14 +10,7 @@ from vxlab.adapters import Head, Method
 from vxlab.checks import quote, require_known, settle_fields, settle_list
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunSpec, layers, method_label, tell_apart, usual_settings
-
-CENTRES: dict[str, float] = {
-    "lora": 2e-3, "vera": 2e-2, "lora_xs": 4e-3, "lidb": 6e-3, "full": 1e-4, "bitfit": 2e-3, "head": 6e-2,
-    "peft:lora": 2e-3, "peft:dora": 2e-3, "peft:adalora": 2e-3, "peft:vera": 2e-2,
-}  # fmt: skip
-"""Middle of the learning rates tried, by method, where a candidate names none: what works for MiniLM on short texts
-(benchmarks/scores.py); BitFit, DoRA and AdaLoRA start from LoRA's, and LiDB from a third of what was best of 2e-3 to
-6e-2 in 100 steps, as LoRA does. Of PEFT's other methods no rate is known here."""
+from vxlab.experiments.sweeps.rates import CENTRES
 
 DECIDED = ("method", "learning_rate", "head_learning_rate", "seed")
 """Fields of a run in which those of one sweep differ."""

@@ -1,41 +1,9 @@
-"""How far a method's first step moves the weights: what says where another start's learning rates should lie."""
+"""The learning rates that are tried: around which middle each method is tuned, unless a candidate names its own."""
 
-import dataclasses
-import math
-from collections.abc import Mapping
-
-from torch import Tensor
-
-from vxlab.adapters import LoRAXS, VeRA
-
-
-def reach(method: LoRAXS, weights: Mapping[str, Tensor]) -> float:
-    """Return how far ΔW goes by the Frobenius norm, for each unit of R's entries, where their signs are random.
-
-    (α/r)·‖left₀‖_F·‖right₀‖_F, the root mean square over the layers.
-
-    Args:
-        method: LoRA-XS in any basis that follows from W and a seed.
-        weights: W ``(out, in)`` by layer.
-
-    >>> import torch
-    >>> reach(LoRAXS(rank=1), {"layer": torch.diag(torch.tensor([5.0, 3.0]))})
-    5.0
-    """
-    frozen = method.frozen(weights)
-    squares = [
-        float((tensors["left_basis"].double().norm() * tensors["right_basis"].double().norm()).square())
-        for tensors in frozen.values()
-    ]
-    return method.scaling * math.sqrt(sum(squares) / len(squares))
-
-
-def first_step(method: VeRA, shape: tuple[int, int]) -> float:
-    """Return ‖ΔW‖_F of a layer ``(out, in)`` after a step that moves every entry of b, or of d alone, by 1.
-
-    >>> round(first_step(VeRA(64, d_initial=1.0), (32, 32)) / first_step(VeRA(64), (32, 32)), 6)
-    10.0
-    """
-    shared = dataclasses.replace(method, unique=False).shared([shape])
-    start = 1.0 if method.vectors == "d" else method.d_initial
-    return start * float((shared["B"].double() @ shared["A"].double()).norm())
+CENTRES: dict[str, float] = {
+    "lora": 2e-3, "vera": 2e-2, "lora_xs": 4e-3, "lidb": 6e-3, "full": 1e-4, "bitfit": 2e-3, "head": 6e-2,
+    "peft:lora": 2e-3, "peft:dora": 2e-3, "peft:adalora": 2e-3, "peft:vera": 2e-2,
+}  # fmt: skip
+"""Middle of the learning rates tried, by method, where a candidate names none: what works for MiniLM on short texts
+(benchmarks/scores.py); BitFit, DoRA and AdaLoRA start from LoRA's, and LiDB from a third of what was best of 2e-3 to
+6e-2 in 100 steps, as LoRA does. Of PEFT's other methods no rate is known here."""

@@ -10,7 +10,7 @@ from vxlab.adapters import method_from_name
 from vxlab.checks import require_known, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments import TASK_FIELDS, RunSpec, find_task
-from vxlab.experiments.sweeps.protocol import CENTRES
+from vxlab.experiments.sweeps.rates import CENTRES
 from vxlab.experiments.sweeps.scales import presets, scale_settings
 from vxlab.experiments.tasks import glue_name
 from vxlab.paths import shipped_path
