@@ -46,9 +46,11 @@ def _pytest(device: str, done: Sequence[str], seconds: float) -> tuple[dict[str,
     with tempfile.TemporaryDirectory() as scratch:
         settings, report = Path(scratch, "pytest.ini"), Path(scratch, "report.xml")
         # Its own settings: pyproject.toml's name options of plugins that may not be there, and make warnings errors.
-        settings.write_text("[pytest]\nmarkers =\n  gpu: -\n  slow: -\n  alone: -\n")
+        helpers = f"pythonpath = {ROOT / 'tests' / 'support'} {ROOT / 'benchmarks'}"
+        settings.write_text(f"[pytest]\n{helpers}\nmarkers =\n  gpu: -\n  slow: -\n  alone: -\n")
         command = [sys.executable, "-m", "pytest", "-v", "-m", "gpu", "-c", str(settings), f"--rootdir={ROOT}"]
-        command += [f"--confcutdir={ROOT}", "-p", "no:cacheprovider", "-p", "no:logging", "--tb=short"]
+        command += ["--import-mode=importlib", f"--confcutdir={ROOT}", "--tb=short"]
+        command += ["-p", "no:cacheprovider", "-p", "no:logging"]
         command += [f"--junitxml={report}", *(f"--deselect={name}" for name in done), *_files()]
         environment = {**os.environ, "VXLAB_GPU_TESTS_ON": device, "PYTHONUNBUFFERED": "1"}
         lines = Path(scratch, "said")

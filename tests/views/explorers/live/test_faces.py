@@ -158,7 +158,7 @@ def test_what_is_refused_in_the_process_is_raised_by_wait_and_leaves_nothing(
     live = live_run(toy_runs.spec(spec.model, spec.task, targets="qury"), store=tmp_path, interactive=True)
     with pytest.raises(vxlab.VxlabError, match=r"^targets='qury' matches no layer"):
         live.wait(120)
-    until(lambda: "<b>failed</b>: targets=&#x27;qury&#x27; matches no layer" in live.words.value)
+    until(lambda: "<b>failed</b>: targets='qury' matches no layer" in live.words.value)
     with Store(tmp_path) as store:
         assert store.table().empty
 
