@@ -34,6 +34,7 @@ LEVELS = (
     ("adapters/methods",),
     ("adapters/saving",),
     ("adapters",),
+    ("experiments/tasks/kinds",),
     ("experiments/tasks", "experiments/models", "experiments/scoring"),
     ("experiments",),
     ("experiments/provenance", "experiments/costs"),

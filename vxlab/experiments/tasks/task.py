@@ -20,6 +20,7 @@ from vxlab.experiments.tasks.copies import Ids, Texts, count_conflicts, count_ov
 from vxlab.experiments.tasks.files import SUFFIXES, read_splits
 from vxlab.experiments.tasks.glue import GLUE_TASKS, glue_name, read_glue
 from vxlab.experiments.tasks.hub import read_hub
+from vxlab.experiments.tasks.kinds import Kind, kind_of
 from vxlab.experiments.tasks.label_kinds import Labels
 from vxlab.experiments.tasks.notes import tell_classes, tell_conflicts, tell_overlap
 from vxlab.experiments.tasks.rotten_tomatoes import read_rotten_tomatoes
@@ -44,7 +45,7 @@ class Task:
         name: as it was asked for; GLUE's tasks by their short name.
         splits: train, validation and test (MNLI also test_mismatched), with the columns text, text_pair (for
             pairs), label (class id, or float for a regression) and group (where there are groups).
-        num_labels: number of classes; 1 for a regression.
+        num_labels: number of classes; 1 for a regression, 0 where the model writes.
         label_names: class names in the order of their ids; () for a regression.
         metrics: what is reported; the first chooses the checkpoint on validation.
         fingerprint: sha256 over the content of every split: other rows are another task.
@@ -74,11 +75,15 @@ class Task:
         """
         return self._units[split]
 
+    @property
+    def kind(self) -> Kind:
+        """What the model is asked for."""
+        return kind_of(self.num_labels)
+
     @cached_property
     def constant(self) -> float:
         """The trivial answer: the training rows' most frequent class, or the mean of their targets."""
-        labels = self._labels["train"]
-        return float(np.bincount(labels).argmax() if self.label_names else labels.mean())
+        return self.kind.constant(self._labels["train"])
 
     @cached_property
     def overlap(self) -> dict[str, dict[str, int]]:
@@ -104,7 +109,7 @@ class Task:
 
     @cached_property
     def _labels(self) -> dict[str, NDArray[Any]]:
-        return {split: np.asarray(rows["label"][:]) for split, rows in self.splits.items()}
+        return {split: self.kind.strata(rows[:]) for split, rows in self.splits.items()}
 
 
 def load_task(
@@ -166,12 +171,13 @@ def load_task(
     _check_varied(known, splits["train"], labels)
     if len(frames) == 1:
         _check_repeated(known, frames["train"], labels)
+    classes = len(labels.names) or 1
     task = Task(
         name=known,
         splits={split: _dataset(frame) for split, frame in splits.items()},
-        num_labels=len(labels.names) or 1,
+        num_labels=classes,
         label_names=labels.names,
-        metrics=reading.metrics or _usual_metrics(labels),
+        metrics=reading.metrics or kind_of(classes).usual_metrics(classes),
         fingerprint=_fingerprint(splits, labels),
         source=reading.source,
         citation=reading.citation,
@@ -282,9 +288,3 @@ def _fingerprint(frames: dict[str, pd.DataFrame], labels: Labels) -> str:
 
 def _content(frame: pd.DataFrame) -> dict[str, list[Any]]:
     return {str(column): frame[column].tolist() for column in frame}
-
-
-def _usual_metrics(labels: Labels) -> tuple[str, ...]:
-    if not labels.names:
-        return ("pearson", "spearman")
-    return ("accuracy", "f1") if len(labels.names) == 2 else ("accuracy", "f1_macro")

@@ -1,0 +1,9 @@
+from .by_name import CLASSIFICATION as CLASSIFICATION
+from .by_name import GENERATION as GENERATION
+from .by_name import REGRESSION as REGRESSION
+from .by_name import kind_of as kind_of
+from .by_name import recorded_kind as recorded_kind
+from .generation import LOG_LIKELIHOOD as LOG_LIKELIHOOD
+from .kind import Collate as Collate
+from .kind import Form as Form
+from .kind import Kind as Kind

@@ -1,0 +1,66 @@
+"""What a kind of task decides: the model's class, its inputs and batches, and the answer that needs no model."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+from torch import Tensor
+
+Rows = Mapping[str, Any]
+"""A split's columns by name, each a list."""
+Collate = Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Tensor]]
+"""Encoded rows to a batch of them."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a run writes a task's rows for its model; a kind reads the fields that it knows."""
+
+    max_length: int = 128
+    """tokens"""
+    chat_template: str | None = None
+    """of prompts: ``tokenizer`` for the tokenizer's own, or a template file's path; None writes none"""
+    packing: bool = False
+    """whether a batch's rows stand one after the other in one row, instead of being padded"""
+
+
+class Kind(ABC):
+    """One kind of task. There is one object of each, and nothing but these objects tells kinds apart."""
+
+    name: ClassVar[str]
+    auto_class: ClassVar[str]
+    """of transformers, that loads its models"""
+    trains_head: ClassVar[bool]
+    """whether its models get a new head"""
+    loss: ClassVar[str]
+    """in words"""
+
+    @abstractmethod
+    def usual_metrics(self, num_labels: int) -> tuple[str, ...]:
+        """Return what is reported of a data set of the user's own; the first chooses the checkpoint on validation."""
+
+    @abstractmethod
+    def strata(self, rows: Rows) -> NDArray[Any]:
+        """Return (rows,) what samples and carved splits keep the mix of: classes, targets, or all alike."""
+
+    @abstractmethod
+    def constant(self, strata: NDArray[Any]) -> float:
+        """Return the label that scores best without a look at the text, from those of the training rows."""
+
+    @abstractmethod
+    def trivial_name(self, metric: str) -> str:
+        """Return what the simplest answer is, in words."""
+
+    @abstractmethod
+    def encode(self, rows: Rows, tokenizer: Any, form: Form, split: str) -> dict[str, list[Any]]:
+        """Return a split's columns for the model, with ``length`` (tokens) and ``row`` (of the split) of each.
+
+        Raises:
+            VxlabError: a row that the model could not read or answer.
+        """
+
+    @abstractmethod
+    def collate(self, tokenizer: Any, form: Form) -> Collate:
+        """Return what makes a batch of encoded rows, without ``length`` and ``row``."""

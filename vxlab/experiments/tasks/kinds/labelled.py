@@ -1,0 +1,69 @@
+"""Texts with a label each: classes to tell apart, or numbers to come close to."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.tasks.kinds.kind import Collate, Form, Kind, Rows
+
+
+class Labelled(Kind):
+    """Texts, or pairs of them, for a model that answers with numbers: one a class, or one."""
+
+    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    trains_head: ClassVar[bool] = True
+
+    def strata(self, rows: Rows) -> NDArray[Any]:
+        return np.asarray(rows["label"])
+
+    def encode(self, rows: Rows, tokenizer: Any, form: Form, split: str) -> dict[str, list[Any]]:
+        texts = [list(rows[column]) for column in ("text", "text_pair") if column in rows]
+        encoded = dict(tokenizer(*texts, truncation=True, max_length=form.max_length))
+        lengths = [len(ids) for ids in encoded["input_ids"]]
+        if 0 in lengths:
+            row = lengths.index(0)
+            raise VxlabError(
+                f"row {row} of the {split} split holds {texts[0][row]!r}, in which its tokenizer sees no token; take "
+                "it out"
+            )
+        return {**encoded, "label": list(rows["label"]), "length": lengths, "row": list(range(len(lengths)))}
+
+    def collate(self, tokenizer: Any, form: Form) -> Collate:
+        from transformers import DataCollatorWithPadding
+
+        collate: Collate = DataCollatorWithPadding(tokenizer)
+        return collate
+
+
+class Classification(Labelled):
+    """Classes by their ids."""
+
+    name: ClassVar[str] = "classification"
+    loss: ClassVar[str] = "cross-entropy"
+
+    def usual_metrics(self, num_labels: int) -> tuple[str, ...]:
+        return ("accuracy", "f1") if num_labels == 2 else ("accuracy", "f1_macro")
+
+    def constant(self, strata: NDArray[Any]) -> float:
+        return float(np.bincount(strata).argmax())
+
+    def trivial_name(self, metric: str) -> str:
+        return "most frequent class"
+
+
+class Regression(Labelled):
+    """Numbers."""
+
+    name: ClassVar[str] = "regression"
+    loss: ClassVar[str] = "squared error"
+
+    def usual_metrics(self, num_labels: int) -> tuple[str, ...]:
+        return ("pearson", "spearman")
+
+    def constant(self, strata: NDArray[Any]) -> float:
+        return float(strata.mean())
+
+    def trivial_name(self, metric: str) -> str:
+        return "training mean"
