@@ -287,7 +287,10 @@ def test_a_folder_may_be_a_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("minilmm", "did you mean 'minilm'? (packaged: minilm, mpnet)"), ("zzz", "packaged: minilm, mpnet")],
+    [
+        ("minilmm", "did you mean 'minilm'? (packaged: minilm, mpnet, smollm2)"),
+        ("zzz", "packaged: minilm, mpnet, smollm2"),
+    ],
 )
 def test_a_misspelt_name_is_told_the_nearest(name: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read from the environment at import

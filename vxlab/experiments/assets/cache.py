@@ -4,13 +4,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.assets.download import download
-from vxlab.experiments.assets.manifest import Asset, find_asset, list_assets
+from vxlab.experiments.assets.manifest import Asset, File, find_asset, list_assets
 from vxlab.files import sha256_of
 from vxlab.paths import cache_folder
 
@@ -19,13 +20,14 @@ def fetch(name: str) -> Path:
     """Return the folder of a packaged asset, downloading it first where files are missing or have a wrong size.
 
     Verified archives stay in the cache until their files are in place, so a fetch that was cut off goes on with
-    the archives it has. Files appear in the folder all at once, each with its sha256 checked. Two processes may
-    fetch the same asset: one works, the other waits.
+    the archives it has. Files appear in the folder all at once, each with its sha256 checked, also those that are
+    written from a GGUF file. Two processes may fetch the same asset: one works, the other waits.
 
     name: a name of data/assets.toml, such as ``"minilm"``.
 
-    Raises VxlabError where the name is unknown, pip fails, a checksum is wrong, or the cache folder
-    cannot be written, or holds files of your own where the asset belongs; nothing half-written stays behind.
+    Raises VxlabError where the name is unknown, pip fails, a checksum is wrong, the package gguf is needed and
+    missing, or the cache folder cannot be written, or holds files of your own where the asset belongs; nothing
+    half-written stays behind.
     """
     asset = find_asset(name)
     if not _is_here(asset):
@@ -76,6 +78,7 @@ def _is_here(asset: Asset) -> bool:
 def _install(asset: Asset) -> None:
     folder, work = _folder(asset), _work_folder(asset.name)
     _refuse_others_files(asset, folder)
+    _refuse_lack_of_gguf(asset)
     staged, replaced = work / "staged", work / "replaced"
     shutil.rmtree(staged, ignore_errors=True)  # left by a fetch that was killed
     shutil.rmtree(replaced, ignore_errors=True)
@@ -101,6 +104,15 @@ def _refuse_others_files(asset: Asset, folder: Path) -> None:
         )
 
 
+def _refuse_lack_of_gguf(asset: Asset) -> None:
+    """Refuse before a download that could not be used."""
+    if asset.gguf and find_spec("gguf") is None:
+        raise VxlabError(
+            f"{asset.name} comes as a GGUF file, and the package gguf, which reads it, is not installed: "
+            "pip install 'vxlab[experiments]'"
+        )
+
+
 def _archives(asset: Asset, folder: Path) -> list[Path]:
     """Download what is missing; what an earlier fetch verified stays, all else in the folder goes."""
     for stray in folder.glob("pip-*"):
@@ -112,7 +124,9 @@ def _archives(asset: Asset, folder: Path) -> list[Path]:
 
 def _extract(asset: Asset, archives: list[Path], staged: Path) -> None:
     staged.mkdir(parents=True)
-    if asset.archive == "split-zip":
+    if asset.gguf:
+        _convert(asset, asset.gguf, archives[0], staged)
+    elif asset.archive == "split-zip":
         joined = staged.with_name("joined.zip")
         try:
             _join(asset, archives, joined)
@@ -131,19 +145,42 @@ def _join(asset: Asset, archives: list[Path], joined: Path) -> None:
                 shutil.copyfileobj(part, target)
 
 
+def _convert(asset: Asset, gguf: File, archive: Path, staged: Path) -> None:
+    """Write the asset's files from a GGUF file, which lies beside the staged folder meanwhile."""
+    from vxlab.experiments.assets.gguf_model import convert_gguf
+
+    unpacked = staged.with_name(gguf.path)
+    try:
+        _extract_file(gguf, archive, unpacked)
+        convert_gguf(unpacked, staged, f"{asset.name}: de-quantise to bfloat16")
+    finally:
+        unpacked.unlink(missing_ok=True)
+    for file in asset.files:
+        _check(
+            file, staged / file.path, "the conversion", "install the versions of constraints.txt, which convert it so"
+        )
+
+
 def _extract_files(asset: Asset, archive: Path, staged: Path) -> None:
     # Only listed members are opened, and only listed paths are written: the archive has no say in where.
     for file in asset.files:
-        path = staged / file.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _member(archive, file.member) as source, path.open("wb") as target:
-            shutil.copyfileobj(source, target)
-        digest = sha256_of(path)
-        if digest != file.sha256:
-            raise VxlabError(
-                f"{file.member} came out of its archive with sha256 {digest}, the manifest lists {file.sha256}.\n"
-                "Nothing of it was kept; the manifest and the package do not fit each other."
-            )
+        _extract_file(file, archive, staged / file.path)
+
+
+def _extract_file(file: File, archive: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _member(archive, file.member) as source, path.open("wb") as target:
+        shutil.copyfileobj(source, target)
+    _check(file, path, "its archive", "the manifest and the package do not fit each other")
+
+
+def _check(file: File, path: Path, origin: str, hint: str) -> None:
+    digest = sha256_of(path) if path.exists() else "nothing"
+    if digest != file.sha256:
+        raise VxlabError(
+            f"{file.member or file.path} came out of {origin} with sha256 {digest}, the manifest lists {file.sha256}.\n"
+            f"Nothing of it was kept; {hint}."
+        )
 
 
 @contextmanager

@@ -28,7 +28,10 @@ class Package:
 
 @dataclass(frozen=True)
 class File:
-    """Hold one file that is kept: where it lies in the archive and in the asset's folder, its size and checksum."""
+    """Hold one file: where it lies in the archive and in the asset's folder, its size and checksum.
+
+    ``member`` is empty for what is written from a GGUF file; that file itself is not kept, and ``path`` is its name.
+    """
 
     member: str
     path: str
@@ -52,6 +55,7 @@ class Asset:
     archive: str
     packages: tuple[Package, ...]
     files: tuple[File, ...]
+    gguf: File | None = None
 
     def __post_init__(self) -> None:
         _refuse_unsafe(self.name, folders=False)
@@ -59,6 +63,16 @@ class Asset:
             raise VxlabError(f"asset {self.name}: kind={self.kind!r} is neither 'model' nor 'data'")
         if self.archive not in ("wheel", "split-zip"):
             raise VxlabError(f"asset {self.name}: archive={self.archive!r} is neither 'wheel' nor 'split-zip'")
+        if self.gguf:
+            _refuse_unsafe(self.gguf.path, folders=False)
+            if self.archive != "wheel":
+                raise VxlabError(f"asset {self.name}: archive={self.archive!r} with a gguf file; it must be 'wheel'")
+        for file in self.files:
+            if bool(file.member) == bool(self.gguf):
+                needed = (
+                    "none, being written from the gguf file" if self.gguf else "the member that it is in the archive"
+                )
+                raise VxlabError(f"asset {self.name}: member={file.member!r} of {file.path}; state {needed}")
 
     @property
     def download_bytes(self) -> int:
@@ -69,7 +83,8 @@ class Asset:
     def fetch_bytes(self) -> int:
         """Return the bytes that a first fetch needs on disk at its peak, before the archives are removed."""
         copies = 2 if self.archive == "split-zip" else 1
-        return copies * self.download_bytes + sum(file.bytes for file in self.files)
+        unpacked = (*self.files, self.gguf) if self.gguf else self.files
+        return copies * self.download_bytes + sum(file.bytes for file in unpacked)
 
 
 @lru_cache(maxsize=1)
@@ -85,7 +100,8 @@ def list_assets() -> dict[str, Asset]:
 def read_manifest(path: Path) -> dict[str, Asset]:
     """Read a manifest in the layout of data/assets.toml.
 
-    Raises VxlabError where a path would leave the cache folder, or a kind or an archive layout is unknown.
+    Raises VxlabError where a path would leave the cache folder, a kind or an archive layout is unknown, or a file
+    has no member to come from.
     """
     with path.open("rb") as file:
         tables = tomllib.load(file)
@@ -98,7 +114,7 @@ def find_asset(name: str) -> Asset:
     >>> find_asset("minilmm")
     Traceback (most recent call last):
     vxlab.errors.VxlabError: no asset is named 'minilmm'; did you mean 'minilm'? \
-(packaged: minilm, mpnet, rotten_tomatoes)
+(packaged: minilm, mpnet, rotten_tomatoes, smollm2)
     """
     require_known([name], list_assets(), "no asset is named", "packaged")
     return list_assets()[name]
@@ -106,8 +122,9 @@ def find_asset(name: str) -> Asset:
 
 def _asset(name: str, table: dict[str, Any]) -> Asset:
     packages = tuple(Package(**row) for row in table["packages"])
-    files = tuple(File(**row) for row in table["files"])
-    return Asset(**{**table, "name": name, "packages": packages, "files": files})
+    files = tuple(File(**{"member": "", **row}) for row in table["files"])
+    gguf = File(**table["gguf"]) if "gguf" in table else None
+    return Asset(**{**table, "name": name, "packages": packages, "files": files, "gguf": gguf})
 
 
 def _refuse_unsafe(path: str, *, folders: bool) -> None:
