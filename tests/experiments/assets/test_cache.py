@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,44 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from toy_assets import CONFIG, WEIGHTS, Server, describe, make_asset, make_split_asset, make_wheel, write_manifest
+from toy_assets import (
+    CONFIG,
+    WEIGHTS,
+    Server,
+    describe,
+    finish,
+    left_in_cache,
+    make_asset,
+    make_split_asset,
+    make_wheel,
+    start_child,
+    write_manifest,
+)
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.assets import cache as assets
-from vxlab.experiments.assets import manifest
-from vxlab.experiments.assets.manifest import Asset, File
-
-# Runs fetch in another process, under a manifest of the test's own; what follows comes from each test.
-CHILD = """
-import sys
-from pathlib import Path
-from vxlab.experiments.assets import cache as assets, manifest
-table = manifest.read_manifest(Path(sys.argv[1]))
-manifest.list_assets = lambda: table
-"""
-
-
-@pytest.fixture
-def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give an empty folder that is pip's only source, and an empty vxlab cache."""
-    folder = tmp_path / "wheels"
-    folder.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
-    monkeypatch.setenv("PIP_RETRIES", "0")
-    monkeypatch.setenv("VXLAB_CACHE", str(tmp_path / "cache"))
-    return folder
-
-
-@pytest.fixture
-def listed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Asset], Asset]:
-    def make_the_only_one(asset: Asset) -> Asset:
-        for module in (manifest, assets):
-            monkeypatch.setattr(module, "list_assets", lambda: {asset.name: asset})
-        return asset
-
-    return make_the_only_one
+from vxlab.experiments.assets.manifest import File
 
 
 @pytest.fixture
@@ -58,22 +36,6 @@ def server(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         monkeypatch.setenv("PIP_FIND_LINKS", running.address)
         yield running
         running.shutdown()
-
-
-def start_child(manifest_file: Path, code: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", CHILD + code, str(manifest_file)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def finish(process: "subprocess.Popen[str]") -> str:
-    with process:
-        return process.communicate(timeout=60)[0]
-
-
-def left_in_cache() -> list[str]:
-    """Name every file in the cache but the empty lock."""
-    root = assets.cache_folder()
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.suffix != ".lock")
 
 
 def check_in_place(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The manifest: complete, and unable to name a place outside the cache folder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,19 @@ def test_an_unknown_kind_or_archive_is_refused(tmp_path: Path, field: str, value
     )
     with pytest.raises(VxlabError, match=rf"asset toy: {field}='{value}' is neither"):
         read_manifest(tmp_path / "assets.toml")
+
+
+def test_a_file_states_where_it_comes_from(tmp_path: Path) -> None:
+    plain = make_asset(tmp_path)
+    source = File("deep/toy.gguf", "toy.gguf", 1, "0" * 64)
+    with pytest.raises(VxlabError, match=r"asset toy: member='' of weights\.bin; state the member that it is in"):
+        replace(plain, files=(replace(plain.files[0], member=""),))
+    with pytest.raises(VxlabError, match=r"member='deep/weights\.bin' of weights\.bin; state none, being written from"):
+        replace(plain, gguf=source)
+    with pytest.raises(VxlabError, match=r"archive='split-zip' with a gguf file; it must be 'wheel'"):
+        replace(plain, gguf=source, archive="split-zip")
+    with pytest.raises(VxlabError, match="has folders in it"):
+        replace(plain, gguf=replace(source, path="deep/toy.gguf"))
 
 
 def test_the_shipped_manifest_is_complete_and_the_readme_names_each_asset() -> None:

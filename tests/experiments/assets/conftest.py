@@ -1,0 +1,32 @@
+"""What the tests of assets share: a folder as pip's only source, an empty cache, and a manifest of one asset."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vxlab.experiments.assets import cache, manifest
+from vxlab.experiments.assets.manifest import Asset
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give an empty folder that is pip's only source, and an empty vxlab cache."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("VXLAB_CACHE", str(tmp_path / "cache"))
+    return folder
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Asset], Asset]:
+    def make_the_only_one(asset: Asset) -> Asset:
+        for module in (manifest, cache):
+            monkeypatch.setattr(module, "list_assets", lambda: {asset.name: asset})
+        return asset
+
+    return make_the_only_one
