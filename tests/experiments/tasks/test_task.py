@@ -112,7 +112,7 @@ def test_a_hub_id_that_is_a_folder_here_is_the_folder(tmp_path, monkeypatch):
         ("sst-3", "unknown task 'sst-3'; did you mean 'sst2'?"),
         (
             "./no/such/folder",
-            "unknown task './no/such/folder'; known: rotten_tomatoes, cola, .*\nName one of these, a file",
+            "unknown task './no/such/folder'; known: rotten_tomatoes, e2e, cola, .*\nName one of these, a file",
         ),
         ("data/train.csv", "unknown task 'data/train.csv'"),
         ("", "unknown task ''"),
@@ -125,7 +125,7 @@ def test_an_unknown_name_lists_the_nearest_and_what_is_possible(tmp_path, monkey
 
 
 def test_a_known_task_has_its_own_columns():
-    with pytest.raises(VxlabError, match="sst2 has its own columns: leave out text_columns"):
+    with pytest.raises(VxlabError, match="sst2 has its own columns: leave out label_column"):
         load_task("sst2", label_column="label")
 
 

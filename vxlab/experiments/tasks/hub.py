@@ -24,7 +24,7 @@ def read_hub(name: str, columns: Columns) -> Reading:
     source = f"Hugging Face hub, {name}"
     found = hub_splits(path, configuration or None)
     usual = (name for name in ("label", "score") if name in found["train"].column_names)
-    label = columns.label_column or next(usual, None)
+    label = columns.answer_column or columns.label_column or next(usual, None)
     splits = {ours: hub_rows(found[theirs], f"{name} {theirs}") for theirs, ours in _SPLITS.items() if theirs in found}
     names = tuple(getattr(found["train"].features.get(label), "names", None) or ())
     if names and columns.label_kind != "numbers":
@@ -34,13 +34,15 @@ def read_hub(name: str, columns: Columns) -> Reading:
     return Reading(splits, columns, source)
 
 
-def hub_splits(path: str, configuration: str | None) -> Any:
+def hub_splits(path: str, configuration: str | None, revision: str | None = None) -> Any:
     """Download a data set and return its DatasetDict, or raise a VxlabError that says why not and what to do."""
     import datasets
 
+    chosen = {} if revision is None else {"revision": revision}
+
     # A mistyped name, a lacking configuration, no network and a full disk arrive as these three families.
     try:
-        found = datasets.load_dataset(path, configuration)
+        found = datasets.load_dataset(path, configuration, **chosen)
     except (OSError, ValueError, RuntimeError) as error:
         raise VxlabError(
             f"cannot read {path!r} from the Hugging Face hub, and no local folder has that name: {first_line(error)}\n"

@@ -52,7 +52,10 @@ def _explain(text: str, place: str, error: VxlabError) -> VxlabError:
 
 
 def _is_object_of_columns(row: Any) -> bool:
-    return isinstance(row, dict) and len(row) > 0 and all(isinstance(value, dict | list) for value in row.values())
+    """Say whether a row's values are all columns; a row may hold the turns of a chat alone."""
+    if not isinstance(row, dict) or row.keys() <= {"messages"}:
+        return False
+    return all(isinstance(value, dict | list) for value in row.values())
 
 
 def _parse(text: str, where: str) -> Any:

@@ -1,8 +1,7 @@
-"""What a model is fine-tuned on: labelled texts in three splits, with their metrics."""
+"""What a model is fine-tuned on: labelled texts, or prompts with answers, in three splits, with their metrics."""
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,44 +14,49 @@ from numpy.typing import NDArray
 
 from vxlab.checks import settle
 from vxlab.errors import DataWarning, VxlabError
-from vxlab.experiments.tasks.columns import Columns, Reading, label_rows
+from vxlab.experiments.tasks.columns import Columns
 from vxlab.experiments.tasks.copies import Ids, Texts, count_conflicts, count_overlap, number_texts
-from vxlab.experiments.tasks.files import SUFFIXES, read_splits
-from vxlab.experiments.tasks.glue import GLUE_TASKS, glue_name, read_glue
-from vxlab.experiments.tasks.hub import read_hub
+from vxlab.experiments.tasks.glue import glue_name
 from vxlab.experiments.tasks.kinds import Kind, kind_of
 from vxlab.experiments.tasks.label_kinds import Labels
+from vxlab.experiments.tasks.labelled_rows import label_rows
+from vxlab.experiments.tasks.lookup import read_task
 from vxlab.experiments.tasks.notes import tell_classes, tell_conflicts, tell_overlap
-from vxlab.experiments.tasks.rotten_tomatoes import read_rotten_tomatoes
+from vxlab.experiments.tasks.prompted_rows import (
+    find_prompts,
+    join_inputs,
+    prompt_rows,
+    tell_given_answers,
+    tell_one_answer,
+)
 from vxlab.experiments.tasks.splits import sample
 from vxlab.experiments.tasks.three_splits import complete_splits, tell_replaced
 from vxlab.experiments.tasks.units import SHARED_TEXTS, number_units
 from vxlab.warn import warn_once
-from vxlab.words import nearest
 
 if TYPE_CHECKING:
     import datasets
 
-_NAMES = ("rotten_tomatoes", *GLUE_TASKS)
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(:[\w.-]+)?")
-
 
 @dataclass(frozen=True)
 class Task:
-    """Hold labelled texts, ready to train and score on.
+    """Hold labelled texts, or prompts with answers, ready to train and score on.
 
     Args:
         name: as it was asked for; GLUE's tasks by their short name.
         splits: train, validation and test (MNLI also test_mismatched), with the columns text, text_pair (for
-            pairs), label (class id, or float for a regression) and group (where there are groups).
+            pairs), label (class id, or float for a regression) and group (where there are groups). Where the model
+            writes, text is the prompt; train has the column answer, a row for each, and the others references, a list
+            of one or more answers, with one row for each prompt. Chats also have messages, the turns before the answer
+            as JSON.
         num_labels: number of classes; 1 for a regression, 0 where the model writes.
-        label_names: class names in the order of their ids; () for a regression.
+        label_names: class names in the order of their ids; () for a regression, and where the model writes.
         metrics: what is reported; the first chooses the checkpoint on validation.
         fingerprint: sha256 over the content of every split: other rows are another task.
         source: where the rows came from.
         citation: what to cite, or "".
         notes: what was said when a data set of your own was loaded: rows left out, texts in two splits, labels that
-            disagree.
+            disagree, prompts that hold their answer.
         unit: what :meth:`units` numbers, in words for many of them.
     """
 
@@ -70,8 +74,8 @@ class Task:
     def units(self, split: str = "test") -> Ids | None:
         """Return the number of each row's unit ``(rows,)``, None where every row of the split stands for itself.
 
-        A unit is what varies independently: all reviews of one film, all pairs that share a sentence. Intervals and
-        verdicts count units (:func:`vxlab.experiments.tasks.units.number_units`).
+        A unit is what varies independently: all reviews of one film, all pairs that share a sentence, an input with
+        all of its references. Intervals and verdicts count units (:func:`vxlab.experiments.tasks.units.number_units`).
         """
         return self._units[split]
 
@@ -122,8 +126,10 @@ def load_task(
     label_kind: str | None = None,
     train_examples: int | None = None,
     seed: int = 0,
+    prompt_template: str | None = None,
+    answer_column: str | None = None,
 ) -> Task:
-    """Load a task in three splits: train to learn from, validation to choose by, test to report.
+    r"""Load a task in three splits: train to learn from, validation to choose by, test to report.
 
     Data that has a validation split but no labelled test (all of GLUE) lends its validation split as our test. What
     is then lacking is carved: test out of train (20 %), and validation out of train (10 %, at most 2,000 rows),
@@ -131,14 +137,20 @@ def load_task(
     so that all runs see the same rows. Of your own data, rows marked as unlabelled (-1) and splits without labels are
     left out. What you should know of it is warned of and kept in ``notes``.
 
+    A task whose model writes has prompts and answers: ``e2e``, or data of your own with ``answer_column``, or without
+    it in Alpaca's layout (instruction, perhaps input, output) or as chats (messages, of which the last turn is the
+    answer).
+
     Args:
-        name: ``rotten_tomatoes``; a task of GLUE (``sst2``, ``STS-B``, ...); a file, or a folder of files named
-            train, validation and test, as CSV, TSV, JSON lines, JSON or Parquet; or a hub data set, ``org/name`` or
-            ``org/name:configuration``.
+        name: ``rotten_tomatoes``; ``e2e``; a task of GLUE (``sst2``, ``STS-B``, ...); a file, or a folder of files
+            named train, validation and test, as CSV, TSV, JSON lines, JSON or Parquet; or a hub data set, ``org/name``
+            or ``org/name:configuration``.
         folder: where the files are: of a GLUE task its own folder or the one above (default ``VXLAB_GLUE``, and
-            without that the hub), of ``rotten_tomatoes`` the folder of its file (default the cache). With any other
-            name, a file or folder of your own, which then goes by that name.
-        text_columns: of a task of your own, one column, or two for pairs; by default found by their usual names.
+            without that the hub), of ``e2e`` that of its CSV files (default ``VXLAB_E2E``, and without that the hub),
+            of ``rotten_tomatoes`` the folder of its file (default the cache). With any other name, a file or folder of
+            your own, which then goes by that name.
+        text_columns: of a task of your own, one column, or two for pairs; by default found by their usual names. Where
+            the model writes, the one that is the prompt, which a new line then ends.
         label_column: of a task of your own; by default ``label``, or ``score``.
         group_column: of a task of your own; rows of one group stay in one carved split, and count as one
             in every interval.
@@ -146,13 +158,16 @@ def load_task(
             classes, other numbers a regression.
         train_examples: train on a seeded, stratified sample of so many rows; None takes all.
         seed: of the carving and of the sample, not of the run.
+        prompt_template: how a prompt is written from a row's columns, such as ``"{context}\n{question}\n"``; ``{{`` and
+            ``}}`` are braces.
+        answer_column: of a task of your own whose model writes, the column of the answers.
 
     Returns:
         The task.
 
     Raises:
-        VxlabError: an unknown name; a file, split, column, text or label that is lacking or out of range; an empty
-            or one-class training set; fewer training rows than asked for.
+        VxlabError: an unknown name; a file, split, column, text, label or answer that is lacking or out of range; an
+            empty or one-class training set; fewer training rows than asked for.
 
     Example:
         ``load_task("sst2", folder="glue").splits["train"][0]["text"]``
@@ -161,64 +176,38 @@ def load_task(
     size, seed = settle("train_examples", train_examples, int | None), settle("seed", seed, int)
     if not 0 <= seed < 2**32:
         raise VxlabError(f"seed={seed} is not a whole number from 0 to 2**32 - 1")
-    columns = Columns(text_columns, label_column, group_column, label_kind)  # type: ignore[arg-type]  # settles them
+    columns = Columns(text_columns, label_column, group_column, label_kind, prompt_template, answer_column)  # type: ignore[arg-type]  # settles them
     known = glue_name(asked) or asked
-    reading = _read(known, None if given is None else _expand("folder", given), columns)
-    frames, labels, notes = label_rows(reading)
-    splits = complete_splits(known, frames, seed, _together(frames["train"]))
+    reading = read_task(known, given, columns)
+    prompts, labels, classes = find_prompts(reading), Labels(), 0
+    if prompts is None:
+        frames, labels, notes = label_rows(reading)
+        classes = len(labels.names) or 1
+    else:
+        frames, notes = prompt_rows(reading, prompts)
+    kind, train = kind_of(classes), frames["train"]
+    splits = complete_splits(known, frames, kind.strata(_content(train)), seed, _together(train))
     if size is not None:
-        splits["train"] = _sampled(known, splits["train"], size, seed)
-    _check_varied(known, splits["train"], labels)
-    if len(frames) == 1:
-        _check_repeated(known, frames["train"], labels)
-    classes = len(labels.names) or 1
+        splits["train"] = _sampled(known, splits["train"], kind, size, seed)
+    if prompts is None:
+        _check_labels(known, splits["train"], labels, train if len(frames) == 1 else None)
+    else:
+        notes += tell_given_answers(splits) + tell_one_answer(splits["train"])
+        splits = {split: rows if split == "train" else join_inputs(rows) for split, rows in splits.items()}
+    alone = SHARED_TEXTS if prompts is None else "inputs"
     task = Task(
         name=known,
         splits={split: _dataset(frame) for split, frame in splits.items()},
         num_labels=classes,
         label_names=labels.names,
-        metrics=reading.metrics or kind_of(classes).usual_metrics(classes),
+        metrics=reading.metrics or kind.usual_metrics(classes),
         fingerprint=_fingerprint(splits, labels),
         source=reading.source,
         citation=reading.citation,
-        notes=notes + tell_replaced(reading.splits, frames),
-        unit=reading.unit or (f"groups ({columns.group_column})" if columns.group_column else SHARED_TEXTS),
+        notes=reading.notes + notes + tell_replaced(reading.splits, frames),
+        unit=reading.unit or (f"groups ({columns.group_column})" if columns.group_column else alone),
     )
     return task if reading.published else _warn_of(task, carved=len(frames) == 1)
-
-
-def _read(name: str, folder: Path | None, columns: Columns) -> Reading:
-    """Find the reader that a name calls for. Known names come first: write ./rte for a folder of that name."""
-    if name in _NAMES:
-        if columns != Columns():
-            named = "leave out text_columns, label_column, group_column and label_kind"
-            raise VxlabError(f"{name} has its own columns: {named}")
-        return read_rotten_tomatoes(folder) if name == "rotten_tomatoes" else read_glue(name, folder)
-    path = folder or _expand("task", name)
-    if _exists(path) and (folder or name):  # the empty name is no task, though Path('') is this folder
-        return Reading(read_splits(path), columns, f"local files, {path.name}")
-    if folder is not None:
-        raise VxlabError(f"folder={folder}: no such file or folder{nearest(name.lower(), _NAMES)}")
-    if _HUB_ID.fullmatch(name) and path.suffix not in SUFFIXES:
-        return read_hub(name, columns)
-    raise VxlabError(
-        f"unknown task {name!r:.200}{nearest(name.lower(), _NAMES)}\n"
-        "Name one of these, a file or folder that exists, or a hub data set as org/name."
-    )
-
-
-def _expand(argument: str, path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise VxlabError(f"{argument}={path!r}: there is no such user's home folder") from error
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name too long for a file
-        return False
 
 
 def _together(train: pd.DataFrame) -> Ids | None:
@@ -237,25 +226,23 @@ def _texts(columns: Mapping[str, Sequence[Any]]) -> Texts:
     return tuple(columns[name] for name in ("text", "text_pair") if name in columns)
 
 
-def _sampled(name: str, train: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
+def _sampled(name: str, train: pd.DataFrame, kind: Kind, size: int, seed: int) -> pd.DataFrame:
     if not 1 <= size <= len(train):
         raise VxlabError(
             f"train_examples={size}: the training split of {name} has {len(train)} rows; ask for 1 to that"
         )
-    return train.iloc[sample(train["label"].to_numpy(), size, seed)]
+    return train.iloc[sample(kind.strata(_content(train)), size, seed)]
 
 
-def _check_varied(name: str, train: pd.DataFrame, labels: Labels) -> None:
+def _check_labels(name: str, train: pd.DataFrame, labels: Labels, carved: pd.DataFrame | None) -> None:
+    """Raise where there is nothing to learn from the labels, or, of rows to carve, none of a class but one."""
     if train["label"].nunique() < 2:
         only = train["label"].iloc[0]
         told = f"{labels.names[only]!r:.60}" if labels.names else f"{only:g}"
         raise VxlabError(f"{name}: every one of the {len(train)} training rows has the label {told}; nothing to learn")
-
-
-def _check_repeated(name: str, rows: pd.DataFrame, labels: Labels) -> None:
-    if labels.names and rows["label"].is_unique:
+    if carved is not None and labels.names and carved["label"].is_unique:
         raise VxlabError(
-            f"{name}: every one of the {len(rows)} rows has a class of its own; is label_column= the right one? "
+            f"{name}: every one of the {len(carved)} rows has a class of its own; is label_column= the right one? "
             "For a regression pass label_kind='numbers'"
         )
 

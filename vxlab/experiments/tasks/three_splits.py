@@ -1,9 +1,11 @@
 """Complete train, validation and test: what a data set lacks is carved out of its training rows."""
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.tasks.copies import Ids
@@ -15,13 +17,14 @@ _MOST_VALIDATION_ROWS = 2000  # the standard error of an accuracy is then about 
 
 
 def complete_splits(
-    name: str, frames: dict[str, pd.DataFrame], seed: int, units: Ids | None = None
+    name: str, frames: dict[str, pd.DataFrame], strata: NDArray[Any], seed: int, units: Ids | None = None
 ) -> dict[str, pd.DataFrame]:
     """Complete train, validation and test, in this order, with further test splits after them.
 
     Args:
         name: the task, in the words of an error.
-        frames: train at the least, with the columns label and (where there are groups) group.
+        frames: train at the least, with the column group where there are groups.
+        strata: (rows,) of train, whose mix every part keeps: class ids, targets, or all alike.
         seed: of the carving.
         units: of each training row, which stay in one split; None where every row stands for itself.
 
@@ -36,9 +39,12 @@ def complete_splits(
     _check_enough(name, len(train), units, grouped, [test is None, validation is None])
     wanted = max(1, min(_VALIDATION * len(train), _MOST_VALIDATION_ROWS))
     if test is None:
-        train, test, units = _carve(train, units, grouped, _TEST, seed, keep=2)
+        kept, held = _carve(strata, units, grouped, _TEST, seed, keep=2)
+        train, test, strata = train.iloc[kept], train.iloc[held], strata[kept]
+        units = None if units is None else units[kept]
     if validation is None:
-        train, validation, _ = _carve(train, units, grouped, min(wanted / len(train), 0.5), seed, keep=1)
+        kept, held = _carve(strata, units, grouped, min(wanted / len(train), 0.5), seed, keep=1)
+        train, validation = train.iloc[kept], train.iloc[held]
     return {"train": train, "validation": validation, "test": test, **given}
 
 
@@ -71,8 +77,7 @@ def _check_enough(name: str, rows: int, units: Ids | None, grouped: bool, lackin
 
 
 def _carve(
-    train: pd.DataFrame, units: Ids | None, grouped: bool, fraction: float, seed: int, keep: int
-) -> tuple[pd.DataFrame, pd.DataFrame, Ids | None]:
+    strata: NDArray[Any], units: Ids | None, grouped: bool, fraction: float, seed: int, keep: int
+) -> tuple[Ids, Ids]:
     groups, copies = (units, None) if grouped else (None, units)
-    kept, held = carve(train["label"].to_numpy(), groups, fraction, seed, copies, keep)
-    return train.iloc[kept], train.iloc[held], None if units is None else units[kept]
+    return carve(strata, groups, fraction, seed, copies, keep)

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.columns import Columns, Reading, label_rows
+from vxlab.experiments.tasks.columns import Columns, Reading
 from vxlab.experiments.tasks.files import Rows
 from vxlab.experiments.tasks.label_kinds import Labels
+from vxlab.experiments.tasks.labelled_rows import label_rows
 
 
 def _rows(columns, place="reviews/train.csv"):

@@ -1,0 +1,68 @@
+"""Find the reader that a task's name calls for."""
+
+import re
+from pathlib import Path
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.tasks.columns import Columns, Reading
+from vxlab.experiments.tasks.e2e import read_e2e
+from vxlab.experiments.tasks.files import SUFFIXES, read_splits
+from vxlab.experiments.tasks.glue import GLUE_TASKS, read_glue
+from vxlab.experiments.tasks.hub import read_hub
+from vxlab.experiments.tasks.rotten_tomatoes import read_rotten_tomatoes
+from vxlab.words import nearest
+
+_NAMES = ("rotten_tomatoes", "e2e", *GLUE_TASKS)
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(:[\w.-]+)?")
+
+
+def read_task(name: str, given: str | None, columns: Columns) -> Reading:
+    """Read a task by its name. Known names come first: write ./rte for a folder of that name.
+
+    Args:
+        name: of the task; GLUE's by their short names.
+        given: a folder, or None.
+        columns: as the user named them; of known tasks none, but for a prompt of theirs.
+
+    Raises:
+        VxlabError: an unknown name, no such folder, or what the reader raises.
+    """
+    folder = None if given is None else _expand("folder", given)
+    if name in _NAMES:
+        return _read_known(name, folder, columns)
+    path = folder or _expand("task", name)
+    if _exists(path) and (folder or name):  # the empty name is no task, though Path('') is this folder
+        return Reading(read_splits(path), columns, f"local files, {path.name}")
+    if folder is not None:
+        raise VxlabError(f"folder={folder}: no such file or folder{nearest(name.lower(), _NAMES)}")
+    if _HUB_ID.fullmatch(name) and path.suffix not in SUFFIXES:
+        return read_hub(name, columns)
+    raise VxlabError(
+        f"unknown task {name!r:.200}{nearest(name.lower(), _NAMES)}\n"
+        "Name one of these, a file or folder that exists, or a hub data set as org/name."
+    )
+
+
+def _read_known(name: str, folder: Path | None, columns: Columns) -> Reading:
+    free = Columns(prompt_template=columns.prompt_template) if name == "e2e" else Columns()
+    if columns != free:
+        fields = ("text_columns", "label_column", "group_column", "label_kind", "prompt_template", "answer_column")
+        named = [field for field in fields if getattr(columns, field) != getattr(free, field)]
+        raise VxlabError(f"{name} has its own columns: leave out {', '.join(named)}")
+    if name == "e2e":
+        return read_e2e(folder, columns.prompt_template)
+    return read_rotten_tomatoes(folder) if name == "rotten_tomatoes" else read_glue(name, folder)
+
+
+def _expand(argument: str, path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise VxlabError(f"{argument}={path!r}: there is no such user's home folder") from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for a file
+        return False
