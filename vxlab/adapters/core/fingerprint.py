@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from vxlab.adapters.core.content_key import content_key
 from vxlab.errors import VxlabError
 from vxlab.spectra import memory_of
 
@@ -13,6 +14,9 @@ PROBE_TOLERANCE = 1e-3
 """Largest difference of two probes of one basis; rounding moves a probe by 1e-6, a flipped sign by about 1/√r."""
 
 _PRECISIONS = (torch.bfloat16, torch.float16, torch.float32)
+
+_known: dict[tuple[str, torch.dtype | None], str] = {}
+"""The fingerprints of the bases that this process has hashed, by their content and the dtype rounded to."""
 
 
 def weights_fingerprint(tensors: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> str:
@@ -22,10 +26,9 @@ def weights_fingerprint(tensors: Mapping[str, Tensor], dtype: torch.dtype | None
         tensors: any device and dtype.
         dtype: round the values to this dtype first, so that one model loaded in two precisions can be recognised.
     """
+    _require_values(tensors)
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        if tensors[name].is_meta:
-            raise VxlabError(f"`{name}` is on the meta device, without values; load the model's weights first")
         tensor = tensors[name].detach().to("cpu", dtype or tensors[name].dtype).contiguous()
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(memory_of(tensor))
@@ -51,10 +54,14 @@ def values_probe(tensors: Sequence[Tensor]) -> float:
 
 
 def base_fingerprints(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return by what frozen tensors are recognised: as they are, and rounded to every precision below."""
+    """Return by what frozen tensors are recognised: as they are, and rounded to every precision below.
+
+    One content is hashed once in a process: a second time it costs one pass over the memory.
+    """
     narrower = [dtype for dtype in _PRECISIONS if dtype != torch.float32 or "float64" in _dtypes(tensors)]
-    rounded = {f"sha256_{_name(dtype)}": weights_fingerprint(tensors, dtype) for dtype in narrower}
-    return {"dtype": _dtypes(tensors), "sha256": weights_fingerprint(tensors), **rounded}
+    whole, *rounded = _hash_once(tensors, None, *narrower)
+    names = (f"sha256_{_name(dtype)}" for dtype in narrower)
+    return {"dtype": _dtypes(tensors), "sha256": whole, **dict(zip(names, rounded, strict=True))}
 
 
 def check_fingerprints(tensors: Mapping[str, Tensor], saved: Mapping[str, str], what: str) -> None:
@@ -74,8 +81,25 @@ def check_fingerprints(tensors: Mapping[str, Tensor], saved: Mapping[str, str], 
     neither = {here, there} == {"float16", "bfloat16"}
     if neither or known is None:
         raise VxlabError(f"{what} are in {here} and were saved in {there}: not comparable, so load it in {there}")
-    if weights_fingerprint(tensors, dtype) != known:
+    if _hash_once(tensors, dtype) != [known]:
         raise VxlabError(f"{what} have another fingerprint; load the model it was trained on")
+
+
+def _hash_once(tensors: Mapping[str, Tensor], *dtypes: torch.dtype | None) -> list[str]:
+    """Return the fingerprint in each dtype, from memory where this process has hashed the same content before."""
+    _require_values(tensors)
+    content = content_key(tensors)
+    found = {dtype: _known.get((content, dtype)) or weights_fingerprint(tensors, dtype) for dtype in dtypes}
+    new = {(content, dtype): found[dtype] for dtype in dtypes if (content, dtype) not in _known}
+    if new and content_key(tensors) == content:  # else another thread wrote meanwhile
+        _known.update(new)
+    return [found[dtype] for dtype in dtypes]
+
+
+def _require_values(tensors: Mapping[str, Tensor]) -> None:
+    for name in sorted(tensors):
+        if tensors[name].is_meta:
+            raise VxlabError(f"`{name}` is on the meta device, without values; load the model's weights first")
 
 
 def _common(precisions: set[str]) -> torch.dtype:
