@@ -128,7 +128,7 @@ def test_a_place_may_stay_empty_and_is_counted_but_not_every_place(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"answer": " "}, "line 8: the answer in column 'answer' is empty; write it, or leave the row out"),
+        ({"answer": " "}, "line 8: the answer in column 'answer' is empty; write it, leave the row out, or name"),
         ({"answer": None}, "line 8: the answer in column 'answer' is missing; it must be a string"),
         ({"answer": 3}, "line 8: the answer in column 'answer' is 3; it must be a string"),
         ({"answer": ["3", "4"]}, r"line 8: the answer in column 'answer' is \['3', '4'\]; it must be a string"),
@@ -158,7 +158,7 @@ def test_a_bad_row_is_named_by_its_file_and_line(tmp_path, row, message):
             "and label_kind='classes' of one with labels; leave",
         ),
         ({"answer_column": "answer", "label_column": "answer"}, "and label_column='answer' of one with labels; leave"),
-        ({"prompt_template": "{question}"}, "prompt_template= needs answer_column=, one of"),
+        ({"prompt_template": "{question}"}, "prompt_template= needs answer_column=, one of question, answer"),
         ({"prompt_template": "{question}", "text_columns": "question"}, "the template names its columns; leave text_c"),
         ({"answer_column": "answer", "prompt_template": "{quest}"}, "no column 'quest' among question, answer"),
         ({"answer_column": "answer", "prompt_template": "{answer}"}, "holds the answer, {answer}"),

@@ -50,7 +50,9 @@ def find_prompts(reading: Reading) -> Prompts | None:
     labelled = named.label_column or named.label_kind or here.intersection(_LABEL_COLUMNS)
     if named.prompt_template:
         if answer is None:
-            raise VxlabError(f"{rows.place}: prompt_template= needs answer_column=, one of {list_names(list(here))}")
+            raise VxlabError(
+                f"{rows.place}: prompt_template= needs answer_column=, one of {list_names(list(rows.frame))}"
+            )
         return Template(named.prompt_template, answer)
     if alpaca and answer and (named.answer_column or not labelled):
         return Alpaca(answer, "input" in here - {answer})
@@ -112,8 +114,8 @@ def tell_given_answers(frames: dict[str, pd.DataFrame]) -> tuple[str, ...]:
     if not found:
         return ()
     return (
-        f"answers stand word for word in their prompts: {', '.join(found)}; unless "
-        "it is to be found there, take it out",
+        f"answers stand word for word in their prompts: {', '.join(found)}; take them out, unless a model is to find "
+        "them there",
     )
 
 
@@ -194,7 +196,8 @@ def _answers(rows: Rows, column: str) -> list[str]:
     for position, answer in enumerate(answers):
         if not answer.strip():
             raise VxlabError(
-                f"{rows.where(position)}: the answer in column {column!r} is empty; write it, or leave the row out"
+                f"{rows.where(position)}: the answer in column {column!r} is empty; write it, leave the row out, "
+                "or name another column with answer_column="
             )
     return answers
 
