@@ -36,7 +36,7 @@ def against_trivial(
     labels: Array,
     metric: str = "accuracy",
     *,
-    constant: float,
+    constant: float | Array,
     units: Array | None = None,
     fixed: Collection[str] = (),
 ) -> dict[str, AgainstTrivial]:
@@ -51,7 +51,8 @@ def against_trivial(
         predictions: as :func:`vxlab.experiments.scoring.significance.compare_all` takes them.
         labels: (items,) class ids or targets.
         metric: one of :func:`vxlab.experiments.scoring.metrics.compute`.
-        constant: the trivial answer: the training set's most frequent class, or its mean target.
+        constant: the trivial answer: the training set's most frequent class, or its mean target; of texts the
+            (items, columns) statistics of a run that learned nothing, such as the untrained model's.
         units: as :func:`vxlab.experiments.scoring.significance.compare_all`.
         fixed: as :func:`vxlab.experiments.scoring.significance.compare_all`.
 
@@ -67,7 +68,8 @@ def against_trivial(
     >>> [(name, each.beaten) for name, each in found.items()]
     [('good', True), ('constant', False)]
     """
-    with_trivial = {**predictions, _TRIVIAL: {0: np.full(len(labels), constant)}}
+    trivial = constant if isinstance(constant, np.ndarray) else np.full(len(labels), constant)
+    with_trivial = {**predictions, _TRIVIAL: {0: trivial}}
     compared = compare_all(with_trivial, labels, metric, units=units, fixed=[*fixed, _TRIVIAL])
     pairs = {name: compared[name, _TRIVIAL] for name in predictions}
     p = [pair.evidence().tails(0)[0] for pair in pairs.values()]

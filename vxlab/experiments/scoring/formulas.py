@@ -1,4 +1,4 @@
-"""The metrics' formulas: of counted classes, and of two columns of numbers."""
+"""The metrics' formulas: of counted classes, of two columns of numbers, and of summed statistics of texts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,11 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vxlab.experiments.scoring.text_formulas import OF_SUMS
+
 Array = NDArray[Any]
 
 
 def score_metric(name: str, predicted: Array, true: Array) -> float:
-    """Return one metric of predictions already checked, ``(items,)`` classes or outputs; no NaN."""
+    """Return one metric of predictions already checked: ``(items,)`` classes or outputs, or its statistics; no NaN."""
+    if name in OF_SUMS:
+        return float(OF_SUMS[name](predicted.sum(axis=0)))
     if name in OF_COUNTS:
         return float(OF_COUNTS[name](counts(predicted, true)))
     return OF_VALUES[name](predicted, true)
@@ -87,4 +91,4 @@ OF_COUNTS: dict[str, Callable[[Array], Array]] = {
 }
 """(..., classes, classes) counts of (true, predicted) to (...) scores"""
 OF_VALUES: dict[str, Callable[[Array, Array], float]] = {"pearson": _pearson, "spearman": _spearman}
-METRICS = (*OF_COUNTS, *OF_VALUES)
+METRICS = (*OF_COUNTS, *OF_VALUES, *OF_SUMS)

@@ -5,22 +5,23 @@ import math
 import numpy as np
 
 from vxlab.experiments.scoring.formulas import OF_COUNTS, Array, counts
+from vxlab.experiments.scoring.text_formulas import OF_SUMS
 from vxlab.experiments.scoring.unit_statistics import Units
 
 _AT_ONCE = 2**21  # numbers in a stack of counts
 
 
 def wobbles(name: str, predicted: Array, true: Array, units: Units) -> Array:
-    """Return numbers whose variance (divisor one less than they are) is that of a score of classes under other units.
+    """Return numbers whose variance (divisor one less than they are) is that of a score under other units.
 
     -(G - 1) / √G · (score without unit g), for each of the G units. Left out whole, a large unit weighs more than its
     share, which makes up for how well the score fits it: without that, intervals over few and unequal units are
     too narrow. Of two candidates on the same items their differences are the wobbles of the score's difference.
 
     Args:
-        name: a metric of classes.
-        predicted: (items,) classes.
-        true: (items,) classes.
+        name: a metric of classes, or of sums.
+        predicted: (items,) classes, or (items, columns) the metric's own statistics.
+        true: (items,) classes, which a metric of sums does not look at.
         units: of the items.
 
     Returns:
@@ -36,6 +37,9 @@ def wobbles(name: str, predicted: Array, true: Array, units: Units) -> Array:
 
 def _without_each(name: str, predicted: Array, true: Array, units: Units) -> Array:
     """Return the scores without each unit."""
+    if name in OF_SUMS:
+        by_unit = units.sums(predicted)
+        return OF_SUMS[name](by_unit.sum(axis=0) - by_unit)
     all_items = counts(predicted, true)
     classes = len(all_items)
     kind = true.astype(np.int64) * classes + predicted.astype(np.int64)

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,8 @@ from vxlab.checks import require_known
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.bounds import of_accuracy, of_perfect, tail
 from vxlab.experiments.scoring.formulas import METRICS, OF_COUNTS, Array, number_values, pearson_of_ranks, score_metric
-from vxlab.experiments.scoring.unit_statistics import units_of
+from vxlab.experiments.scoring.text_formulas import COLUMNS, OF_SUMS, SHARES
+from vxlab.experiments.scoring.unit_statistics import Units, units_of
 
 if TYPE_CHECKING:
     from vxlab.experiments.tasks import Task
@@ -61,7 +62,8 @@ def interval(
     """Give a confidence interval of one metric over the items, or over the units they belong to.
 
     Accuracy has Wilson's binomial interval, with units at the effective number of items and Student's quantile
-    (:func:`vxlab.experiments.scoring.bounds.of_accuracy`); the others the percentiles of a bootstrap of 1,000 resamples
+    (:func:`vxlab.experiments.scoring.bounds.of_accuracy`), as has an exact match; the others the percentiles of a
+    bootstrap of 1,000 resamples
     of the items, or of whole units (:func:`vxlab.experiments.scoring.bounds.tail`), with a fixed seed. It says how far
     the score could move with other test items, not with other training seeds.
 
@@ -98,6 +100,8 @@ def interval(
         return math.nan, math.nan
     if name == "accuracy":
         return of_accuracy(predicted == true, held, level)
+    if name in SHARES:
+        return of_accuracy(predicted[:, 0] == predicted[:, 1], held, level)
     if name in OF_COUNTS and (predicted == true).all():
         return of_perfect(name, true, held, level)
     outside = tail(held, level)
@@ -129,11 +133,13 @@ def resample(name: str, predictions: Array, labels: Array, resamples: int, units
     held = units_of(units, len(true))
     if np.isnan(predicted).any():
         return np.full(resamples, np.nan)
+    random = np.random.RandomState(_BOOTSTRAP_SEED)  # a stream that NumPy keeps frozen
+    draws = (random.randint(len(held.sizes), size=len(held.sizes)) for _ in range(resamples))
+    if name in OF_SUMS:
+        return _resample_sums(name, predicted, held, draws)
     metric: Callable[[Array, Array], float] = functools.partial(score_metric, name)
     if name == "spearman":  # sorted once, and not again in each resample
         predicted, true, metric = number_values(predicted), number_values(true), pearson_of_ranks
-    random = np.random.RandomState(_BOOTSTRAP_SEED)  # a stream that NumPy keeps frozen
-    draws = (random.randint(len(held.sizes), size=len(held.sizes)) for _ in range(resamples))
     chosen = (drawn if held.single else held.items(drawn) for drawn in draws)
     return np.array([metric(predicted[items], true[items]) for items in chosen])
 
@@ -162,7 +168,7 @@ def majority_score(task: "Task", split: str = "test") -> dict[str, float]:
 
 
 def prepare(name: str, predictions: Array, labels: Array) -> tuple[Array, Array]:
-    """Check one metric's input at the door and reduce predictions to one number an item, NaN where it is broken.
+    """Check one metric's input at the door and reduce predictions to what it needs, NaN where they are broken.
 
     Args:
         name: a metric of :func:`compute`.
@@ -170,7 +176,8 @@ def prepare(name: str, predictions: Array, labels: Array) -> tuple[Array, Array]
         labels: as in :func:`compute`.
 
     Returns:
-        (items,) classes or outputs, and (items,) labels, both of float64.
+        (items,) classes or outputs, or a metric of texts' own (items, columns) statistics; and (items,) labels; both of
+        float64.
 
     Raises:
         VxlabError: as :func:`compute`.
@@ -182,7 +189,9 @@ def prepare(name: str, predictions: Array, labels: Array) -> tuple[Array, Array]
             f"{name} of {len(predictions)} predictions and {len(labels)} labels: as many are needed, and some"
         )
     predicted = predictions.astype(np.float64)
-    if predicted.ndim == 2:
+    if name in OF_SUMS:
+        predicted = _own_columns(name, predicted)
+    elif predicted.ndim == 2:
         # argmax would take a NaN for the largest logit: keep it a NaN instead.
         broken = ~np.isfinite(predicted).all(axis=1)
         predicted = predicted[:, 0] if predicted.shape[1] == 1 else predicted.argmax(axis=1).astype(np.float64)
@@ -193,10 +202,34 @@ def prepare(name: str, predictions: Array, labels: Array) -> tuple[Array, Array]
     return predicted, labels.astype(np.float64)
 
 
+def _own_columns(name: str, statistics: Array) -> Array:
+    columns = COLUMNS[name]
+    if statistics.ndim != 2 or statistics.shape[1] < columns.stop:
+        raise VxlabError(
+            f"{name} of predictions of the shape {statistics.shape}: they hold no statistics of it; give the "
+            f"(items, columns) array of text_statistics, {columns.stop} columns of it or more"
+        )
+    return statistics[:, columns].copy()
+
+
+def _resample_sums(name: str, statistics: Array, units: Units, draws: Iterable[Array]) -> Array:
+    """Score each draw of units by the sums of their statistics: how often each was drawn, times its own."""
+    by_unit = units.sums(statistics)
+    sums = [np.bincount(drawn, minlength=len(by_unit)) @ by_unit for drawn in draws]
+    return OF_SUMS[name](np.array(sums))
+
+
 _WORDS = {
     "f1": "F1",
     "f1_macro": "macro F1",
     "matthews": "Matthews correlation",
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
+    "log_likelihood": "log-likelihood per token",
+    "bleu": "BLEU",
+    "nist": "NIST",
+    "meteor": "METEOR",
+    "rouge_l": "ROUGE-L",
+    "cider": "CIDEr",
+    "exact_match": "exact match",
 }

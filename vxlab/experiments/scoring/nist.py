@@ -7,12 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vxlab.errors import VxlabError
-from vxlab.experiments.scoring.formulas import Array
+from vxlab.experiments.scoring.text_formulas import NIST_ORDER, Sums
 
-ORDER = 5
-"""the longest n-grams counted"""
-_BETA = math.log(0.5) / math.log(1.5) ** 2  # a text of two thirds of the references' length scores half
 _SPLITS = (
     (re.compile(r"([{-~\[-` -&(-+:-@/])"), r" \1 "),  # ASCII's symbols, but for ' - , .
     (re.compile(r"([^0-9])([.,])"), r"\1 \2 "),  # a point or comma stays within a number alone
@@ -35,8 +31,8 @@ def tokenize(text: str) -> list[str]:
     return text.split()
 
 
-def item_statistics(texts: Sequence[str], references: Sequence[Sequence[str]]) -> Array:
-    """Return what each item adds to the corpus' score, ``(items, 2 * ORDER + 1)``: :func:`nist` takes their sums.
+def nist_statistics(texts: Sequence[str], references: Sequence[Sequence[str]]) -> Sums:
+    """Return what each item adds to the corpus' score, ``(items, 2 * NIST_ORDER + 1)``.
 
     Columns: the information matched by the text's n-grams, n = 1 to 5; how many n-grams it has; the mean length of its
     references in tokens. An n-gram counts as often as in the one reference that has it most. Its information is
@@ -47,38 +43,12 @@ def item_statistics(texts: Sequence[str], references: Sequence[Sequence[str]]) -
         texts: one generated text an item; an empty one matches nothing.
         references: the texts that are right for the item, one or more.
 
-    Raises:
-        VxlabError: no items, another number of references than of texts, or an item without a reference.
-
     Source:
         Doddington, Automatic evaluation of machine translation quality using n-gram co-occurrence statistics, 2002.
     """
-    if not texts or len(texts) != len(references):
-        raise VxlabError(
-            f"{len(texts)} texts and references of {len(references)} items; give as many of each, at least one"
-        )
-    if lacking := [number for number, each in enumerate(references) if isinstance(each, str) or not each]:
-        raise VxlabError(f"item {lacking[0]} has no list of references; give each item one reference or more")
     tokens = [[tokenize(each) for each in those] for those in references]
     weights = _information(tokens)
     return np.array([_item(tokenize(text), those, weights) for text, those in zip(texts, tokens, strict=True)])
-
-
-def nist(statistics: Array) -> float:
-    """Return the score of a corpus, 0 or more, from its items' :func:`item_statistics` (or of any sample of them).
-
-    The sum over n of (information matched / n-grams of the texts), times exp(β·ln²(min(1, length / references'
-    length))) with β = ln 0.5 / ln² 1.5.
-
-    >>> round(nist(item_statistics(["a b", "c"], [["a b"], ["d", "c"]])), 4)
-    2.0
-    """
-    sums = statistics.sum(axis=0)
-    matched, counts, length = sums[:ORDER], sums[ORDER:-1], sums[-1]
-    if counts[0] == 0:
-        return 0.0
-    ratio = min(1.0, counts[0] / length) if length else 1.0
-    return float((matched / np.maximum(counts, 1)).sum() * math.exp(_BETA * math.log(ratio) ** 2))
 
 
 def _information(references: Sequence[Sequence[Sequence[str]]]) -> dict[Ngram, float]:
@@ -94,12 +64,12 @@ def _item(text: Sequence[str], references: Sequence[Sequence[str]], weights: dic
     most: Counter[Ngram] = Counter()
     for each in references:
         most |= _ngrams(each)
-    matched = np.zeros(ORDER)
+    matched = np.zeros(NIST_ORDER)
     for ngram, count in (_ngrams(text) & most).items():
         matched[len(ngram) - 1] += count * weights[ngram]
-    counts = [max(len(text) - n, 0) for n in range(ORDER)]
+    counts = [max(len(text) - n, 0) for n in range(NIST_ORDER)]
     return [*matched, *counts, sum(map(len, references)) / len(references)]
 
 
 def _ngrams(tokens: Sequence[str]) -> Counter[Ngram]:
-    return Counter(tuple(tokens[at : at + n]) for n in range(1, ORDER + 1) for at in range(len(tokens) - n + 1))
+    return Counter(tuple(tokens[at : at + n]) for n in range(1, NIST_ORDER + 1) for at in range(len(tokens) - n + 1))

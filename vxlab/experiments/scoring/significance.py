@@ -9,18 +9,18 @@ import numpy as np
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.evidence import Evidence, from_error
-from vxlab.experiments.scoring.formulas import Array
+from vxlab.experiments.scoring.formulas import OF_VALUES, Array, score_metric
 from vxlab.experiments.scoring.jackknife import wobbles
-from vxlab.experiments.scoring.metrics import RESAMPLES, compute, prepare, resample
+from vxlab.experiments.scoring.metrics import RESAMPLES, prepare, resample
 from vxlab.experiments.scoring.seed_luck import Luck, seed_luck
+from vxlab.experiments.scoring.text_formulas import OF_SUMS, SHARES
 from vxlab.experiments.scoring.unit_statistics import Units, units_of
 
 Runs = Mapping[int, Array]
-"""a candidate's runs: seed to predictions, (items, classes) logits or (items,) answers"""
+"""a candidate's runs: seed to predictions, (items, classes) logits, (items,) answers or (items, columns) statistics"""
 
 LEVEL = 0.05
 """at which a test counts as showing something, after Holm's correction"""
-_CORRELATIONS = ("pearson", "spearman")
 
 
 class Difference(NamedTuple):
@@ -135,7 +135,8 @@ def compare_all(
     - items: the variance over other test units, paired across all runs: the jackknife's, which leaves out whole units,
       or for correlations that of 1,000 bootstrap resamples of whole units; never less than if items were independent;
       and as if two items more had been answered differently, one each way, each for as many items as the design
-      effect says go together, so that no small test set looks free of noise;
+      effect says go together, so that no small test set looks free of noise (of texts' metrics, which have other scales
+      than right and wrong, by as much as items differ there);
     - seeds: s²_a / n_a + s²_b / n_b. Few seeds tell little of their own variance, so s² is pooled over all
       candidates, less any whose variance stands out (Cochran's test), which keeps its own; and where the two's own
       estimates give more than the pool, they count;
@@ -210,6 +211,8 @@ class _Measured(NamedTuple):
     levels: tuple[_Level, ...]
     """over units and, where these hold several items, over items"""
     fixed: bool
+    spread: float
+    """the variance of what one item more would say of the score"""
 
 
 def _measured(name: str, runs: Runs, labels: Array, metric: str, units: Units, fixed: bool) -> _Measured:
@@ -219,9 +222,11 @@ def _measured(name: str, runs: Runs, labels: Array, metric: str, units: Units, f
         done = done[:1]
     else:
         fixed = False
-    levels = [units] if units.single else [units, units_of(None, len(labels))]
-    scores = np.array([compute([metric], row, labels)[metric] for row in done])
-    return _Measured(scores, tuple(_level(done, labels, metric, each) for each in levels) if done else (), fixed)
+    kinds = [units] if units.single else [units, units_of(None, len(labels))]
+    levels = tuple(_level(done, labels, metric, each) for each in kinds) if done else ()
+    true = np.asarray(labels, dtype=np.float64)
+    scores = np.array([score_metric(metric, row, true) for row in done])
+    return _Measured(scores, levels, fixed, _spread(levels, metric, len(labels)))
 
 
 def _reduced(name: str, predictions: Array, labels: Array, metric: str) -> Array:
@@ -238,8 +243,15 @@ def _level(rows: Sequence[Array], labels: Array, metric: str, units: Units) -> _
     return _Level(mean, spread / ((runs - 1) * runs) if runs > 1 else 0.0)
 
 
+def _spread(levels: Sequence[_Level], metric: str, items: int) -> float:
+    """Return 1 of answers that are right or wrong; of texts, whose scores have many scales, what these items show."""
+    if not levels or metric not in OF_SUMS or metric in SHARES:
+        return 1.0
+    return items * float(np.var(levels[-1].wobble, ddof=1)) or 1.0  # where no item differs, as of right and wrong
+
+
 def _wobbles(metric: str, predicted: Array, labels: Array, units: Units) -> Array:
-    if metric in _CORRELATIONS:  # there every item is of its own kind
+    if metric in OF_VALUES:  # there every item is of its own kind
         return resample(metric, predicted, labels, RESAMPLES, None if units.single else units.of)
     return wobbles(metric, predicted, np.asarray(labels), units)
 
@@ -261,7 +273,7 @@ def _variance(a: _Measured, b: _Measured, lucks: Sequence[tuple[Luck, int]], uni
     pairs = list(zip(a.levels, b.levels, strict=True))
     moved = [float(np.var(one.wobble - other.wobble, ddof=1)) for one, other in pairs]
     together = 1.0 if units.single else units.design_effect(*moved)
-    more = 2 * (together / len(units.of)) ** 2
+    more = 2 * (together / len(units.of)) ** 2 * (a.spread + b.spread) / 2
     by_items, units_freedom = max(moved) + more, units.freedom(together)
     if not lucks:
         return by_items, units_freedom

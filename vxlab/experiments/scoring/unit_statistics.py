@@ -50,6 +50,12 @@ class Units:
         """Return the items of some units, each as often as its unit is there."""
         return np.repeat(np.arange(len(self.of)), np.bincount(drawn, minlength=len(self.sizes))[self.of])
 
+    def sums(self, statistics: Array) -> Array:
+        """Return each unit's sum of its items' statistics: (units, columns) of (items, columns)."""
+        if self.single:
+            return statistics
+        return np.stack([np.bincount(self.of, column, len(self.sizes)) for column in statistics.T], axis=1)
+
     def design_effect(self, by_unit: float, by_item: float) -> float:
         """Return how many items count as one: the ratio of two variances of one score, over units and over items.
 
