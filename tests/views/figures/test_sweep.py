@@ -155,6 +155,9 @@ def test_the_axis_of_scores_is_clipped_to_what_there_is_and_not_stretched_to_it(
     assert (axis.clipmin, axis.clipmax, axis.minallowed) == (-0.02, 1.02, None)
     below = toy.summary().assign(mean=-0.1)
     assert score_against_parameters(below, metric="pearson").layout.yaxis.autorangeoptions.clipmin == -1.02
+    far = toy.summary().assign(mean=-2.4)
+    unbounded = score_against_parameters(far, metric="log_likelihood").layout.yaxis.autorangeoptions
+    assert (unbounded.clipmin, unbounded.clipmax) == (None, None)
 
 
 def test_ranks_stand_at_the_ends_of_a_line():

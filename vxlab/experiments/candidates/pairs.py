@@ -12,8 +12,10 @@ from vxlab.experiments.scoring import LEVEL, Array, Difference, compare_all, hol
 from vxlab.words import nearest, write_number
 
 _OF_PAIR = ("difference", "low", "high", "p", "seen", "error", "freedom")
-IN_POINTS = ("accuracy", "f1", "f1_macro")
-"""metrics that are told in points of a percent"""
+IN_PERCENT = ("accuracy", "f1", "f1_macro", "exact_match")
+"""metrics that are told in percent"""
+IN_POINTS = (*IN_PERCENT, "bleu", "meteor", "rouge_l")
+"""metrics that are told of a hundred, and their differences in points; those of texts go without the sign"""
 
 
 class Pair(NamedTuple):
@@ -135,6 +137,8 @@ def difference_in_words(value: float, metric: str) -> str:
 
     >>> difference_in_words(-0.0041, "accuracy"), difference_in_words(0.031, "matthews")
     ('−0.4 points', '0.031 in Matthews correlation')
+    >>> difference_in_words(0.0123, "bleu"), difference_in_words(0.031, "log_likelihood")
+    ('1.2 points of BLEU', '0.031 in log-likelihood per token')
     """
     of = "" if metric == "accuracy" else f" of {in_words(metric)}"
     return write_score(value, metric) + (f" points{of}" if metric in IN_POINTS else f" in {in_words(metric)}")

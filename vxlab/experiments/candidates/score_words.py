@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vxlab.experiments.candidates.pairs import IN_POINTS, write_score
+from vxlab.experiments.candidates.pairs import IN_PERCENT, write_score
 from vxlab.experiments.scoring import in_words
 from vxlab.words import number_of
 
@@ -17,8 +17,10 @@ def score_in_words(value: float, metric: str) -> str:
 
     >>> score_in_words(0.9063, "accuracy"), score_in_words(-0.031, "matthews")
     ('90.6 %', '−0.031')
+    >>> score_in_words(0.6046, "bleu"), score_in_words(8.8988, "nist"), score_in_words(0.068, "exact_match")
+    ('60.5', '8.899', '6.8 %')
     """
-    return write_score(value, metric) + (" %" if metric in IN_POINTS else "")
+    return write_score(value, metric) + (" %" if metric in IN_PERCENT else "")
 
 
 def mean_in_words(row: Mapping[str, Any], metric: str) -> str:

@@ -84,6 +84,8 @@ TEXT_METRICS = tuple(OF_SUMS)
 _ENDS = tuple(accumulate(width for width, _ in _OF_SUMS.values()))
 SHARES = ("exact_match",)
 """those of items that are right or wrong: means of 0 and 1"""
+UNBOUNDED = ("log_likelihood", "nist", "cider")
+"""those that do not lie between 0 and 1"""
 COLUMNS = {name: slice(end - width, end) for (name, (width, _)), end in zip(_OF_SUMS.items(), _ENDS, strict=True)}
 """where a row keeps a metric's statistics; the log-likelihood's come first, and may be all there is"""
 WIDTH = _ENDS[-1]

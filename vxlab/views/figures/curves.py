@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from vxlab.experiments import RunRecord
 from vxlab.experiments.scoring import in_words
+from vxlab.views.figures.sweep import possible
 from vxlab.views.style import COLOURS, INK, apply_style, draws_text, look
 
 RUNNING = "running"
@@ -73,9 +74,8 @@ def redraw_curves(figure: go.Figure, records: Sequence[Curves]) -> None:
         trace.update(changes)
     first, last = zip(*map(_epochs, records), strict=True)
     figure.layout.xaxis2.update(dtick=math.ceil((max(last) - 0.5) / 8), range=[min(first), max(last)])
-    lowest = -1.02 if any(row["value"] < 0 for record in records for row in record.metrics) else -0.02
-    # plotly draws one point amid [-0.5, 1.5]; correlations may be negative
-    figure.layout.yaxis2.autorangeoptions = {"clipmin": lowest, "clipmax": 1.02}
+    lowest = [row["value"] for record in records for row in record.metrics]
+    figure.layout.yaxis2.autorangeoptions = possible(lowest, metric)
 
 
 def _add_run(figure: go.Figure, i: int, name: str) -> None:

@@ -66,7 +66,7 @@ def truncation_by_role(scores: pd.DataFrame, *, metric: str, trivial: float | No
     for place in places[-_COLUMNS:]:
         figure.update_xaxes(title=f"share of the {kept} triplets kept", **place)
     figure.update_yaxes(title=f"test {in_words(metric)}", col=1, **SCORES)
-    figure.update_yaxes(autorangeoptions=possible(scores["low"]))
+    figure.update_yaxes(autorangeoptions=possible(scores["low"], metric))
     return _titled(figure, 170 + 260 * math.ceil(len(roles) / _COLUMNS), "truncated by role")
 
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from vxlab.experiments import NO_LAYERS, family_name
 from vxlab.experiments.candidates import HeldOut, deviation, gain_per_thousand, seeds_in_words
-from vxlab.experiments.scoring import in_words
+from vxlab.experiments.scoring import UNBOUNDED, in_words
 from vxlab.views.figures.cost_axes import PARAMETERS
 from vxlab.views.style import DASHES, GREY, SCORES, apply_style, bar_look, draws_text, label_font, look
 
@@ -61,7 +61,7 @@ def score_against_parameters(
     _add_levels(figure, levels, held_out)
     figure.update_xaxes(type="log", title=PARAMETERS, dtick=1, tickformat="~s")
     title = f"test {in_words(metric)}, mean over seeds"
-    figure.update_yaxes(title=title, **SCORES, autorangeoptions=possible(summary["mean"]))
+    figure.update_yaxes(title=title, **SCORES, autorangeoptions=possible(summary["mean"], metric))
     apply_style(figure, height=560 if published is None else 600, name="scores by parameters")
     return figure if published is None else figure.update_layout(margin_b=90)
 
@@ -117,9 +117,11 @@ def looks_of(names: Iterable[str]) -> dict[str, int]:
     return {str(name): i for i, name in enumerate(dict.fromkeys([*_FAMILIES, *names]))}
 
 
-def possible(lowest: pd.Series) -> dict[str, float]:
+def possible(lowest: Iterable[float], metric: str) -> dict[str, float]:
     """Return the ends that an axis of scores may have: plotly gives equal scores a wide one, beyond what there is."""
-    return {"clipmin": -1.02 if (lowest < 0).any() else -0.02, "clipmax": 1.02}
+    if metric in UNBOUNDED:
+        return {}
+    return {"clipmin": -1.02 if any(each < 0 for each in lowest) else -0.02, "clipmax": 1.02}
 
 
 def end_ranks(rows: pd.DataFrame) -> list[str]:

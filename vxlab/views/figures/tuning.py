@@ -63,7 +63,7 @@ def tuning_curves(tuning: pd.DataFrame, *, metric: str) -> go.Figure:
         ticks = {"tickvals": rates, "ticktext": tick_labels(rates), "tickfont_size": 12}
         figure.update_xaxes(type="log", title=f"{method}<br>learning rate", **ticks, **place)
     figure.update_yaxes(title=f"validation {in_words(metric)}", col=1, **SCORES)
-    figure.update_yaxes(autorangeoptions=possible(tuning["low"]))
+    figure.update_yaxes(autorangeoptions=possible(tuning["low"], metric))
     name_once(figure)
     return apply_style(figure, height=150 + 290 * grid["rows"])
 

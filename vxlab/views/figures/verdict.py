@@ -37,7 +37,7 @@ def pareto_figures(summary: pd.DataFrame, runs: pd.DataFrame | None = None, *, m
             shown = _spread(shown, runs, column, unit)
         _add_panel(figure, shown.dropna(subset=["x"]), metric, panel == 0, place)
     figure.update_yaxes(title=f"test {in_words(metric)}, mean", col=1, **SCORES)
-    figure.update_yaxes(autorangeoptions=possible(table["mean"]))
+    figure.update_yaxes(autorangeoptions=possible(table["mean"], metric))
     return apply_style(figure, height=780, name="fronts")
 
 
