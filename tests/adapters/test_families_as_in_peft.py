@@ -1,36 +1,20 @@
-"""PEFT as an oracle: the same tensors give the same logits and gradients."""
+"""PEFT as an oracle: the same tensors give the same logits and gradients, and train alike."""
 
 import peft
 import pytest
 import torch
-from architectures import ARCHITECTURES, LAYERS, inputs
-from torch import nn
+from architectures import ARCHITECTURES, VOCABULARY, inputs
+from peft_pairs import lora_config, peft_pair, target_modules, trained_by_both, vera_config
+from torch import Tensor, nn
 
 import vxlab
+from vxlab.adapters import Family
 
 # PEFT asks transformers for a property that transformers has renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
-NAMES = ["bert", "roberta", "gpt2", "llama"]
-
-
-def pair(name: str, method: vxlab.adapters.Family, config: peft.PeftConfig) -> tuple[nn.Module, nn.Module]:
-    """Return our model and PEFT's, with the same random values in the trained tensors."""
-    ours = vxlab.attach(ARCHITECTURES[name](), method, targets="all-linear").eval()
-    theirs = peft.get_peft_model(ARCHITECTURES[name](), config).eval()
-    torch.manual_seed(2)
-    names = {
-        "A": "lora_A.default.weight",
-        "B": "lora_B.default.weight",
-        "lambda_b": "vera_lambda_b.default",
-        "lambda_d": "vera_lambda_d.default",
-    }
-    with torch.no_grad():
-        for path, layer in vxlab.adapted_layers(ours).items():
-            for key, tensor in layer.trained_tensors().items():
-                tensor.copy_(torch.randn_like(tensor) * 0.1)
-                theirs.get_parameter(f"base_model.model.{path}.{names[key]}").copy_(tensor)
-    return ours, theirs
+CAUSAL = ["llama-lm", "gpt2-lm", "qwen2", "gemma"]
+NAMES = ["bert", "roberta", "gpt2", "llama", *CAUSAL]
 
 
 def assert_agree(name: str, ours: nn.Module, theirs: nn.Module) -> None:
@@ -39,48 +23,67 @@ def assert_agree(name: str, ours: nn.Module, theirs: nn.Module) -> None:
     mine.square().sum().backward()
     oracle.square().sum().backward()
     compared = 0
-    for path, layer in vxlab.adapted_layers(ours).items():
-        wrapped = theirs.get_submodule(f"base_model.model.{path}")
-        for key, tensor in layer.trained_tensors().items():
-            parameter = {
-                "A": lambda w: w.lora_A["default"].weight,
-                "B": lambda w: w.lora_B["default"].weight,
-                "lambda_b": lambda w: w.vera_lambda_b["default"],
-                "lambda_d": lambda w: w.vera_lambda_d["default"],
-            }[key](wrapped)
-            assert (tensor.grad - parameter.grad).norm() <= 1e-4 * parameter.grad.norm()
-            compared += 1
+    for tensor, parameter in trained_by_both(ours, theirs):
+        assert parameter.grad.norm() > 0
+        assert (tensor.grad - parameter.grad).norm() <= 1e-4 * parameter.grad.norm()
+        compared += 1
     assert compared == 2 * len(vxlab.adapted_layers(ours)) > 0
-
-
-def target_modules(name: str) -> list[str]:
-    return [f"{LAYERS[name][0]}.{block}.{layer}" for block in range(2) for layer in LAYERS[name][1].values()]
 
 
 @pytest.mark.parametrize("rank_stabilised", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_lora_agrees_with_peft(name: str, rank_stabilised: bool) -> None:
-    config = peft.LoraConfig(
-        r=4,
-        lora_alpha=6,
-        use_rslora=rank_stabilised,
-        target_modules=target_modules(name),
-        fan_in_fan_out=name == "gpt2",
-    )
-    assert_agree(name, *pair(name, vxlab.LoRA(rank=4, alpha=6, rank_stabilised=rank_stabilised), config))
+    config = lora_config(name, r=4, lora_alpha=6, use_rslora=rank_stabilised)
+    assert_agree(name, *peft_pair(name, vxlab.LoRA(rank=4, alpha=6, rank_stabilised=rank_stabilised), config))
 
 
 @pytest.mark.parametrize("rank", [5, 64])
 @pytest.mark.parametrize("name", NAMES)
 def test_vera_agrees_with_peft_that_drew_its_own_matrices_from_the_same_seed(name: str, rank: int) -> None:
-    config = peft.VeraConfig(
-        r=rank, projection_prng_key=11, target_modules=target_modules(name), fan_in_fan_out=name == "gpt2"
-    )
-    assert_agree(name, *pair(name, vxlab.VeRA(rank=rank, seed=11), config))
+    config = vera_config(name, r=rank, projection_prng_key=11)
+    assert_agree(name, *peft_pair(name, vxlab.VeRA(rank=rank, seed=11), config))
+
+
+def losses(model: nn.Module, rate: float, steps: int = 20) -> Tensor:
+    """Teach a language model two texts, the second padded on the left, and return the loss at every step."""
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate)
+    ids = torch.randint(3, VOCABULARY, (2, 9), generator=torch.Generator().manual_seed(4))
+    mask = torch.ones_like(ids)
+    mask[1, :4] = 0
+    found = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = model.train()(input_ids=ids, attention_mask=mask, labels=ids.masked_fill(mask == 0, -100)).loss
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    return torch.tensor(found, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("targets", ["query-value", "all-linear"])
+@pytest.mark.parametrize("name", CAUSAL)
+@pytest.mark.parametrize("family", [vxlab.LoRA(rank=4, alpha=6), vxlab.VeRA(rank=16, seed=11)], ids=str)
+def test_a_language_model_trains_as_with_peft(family: Family, name: str, targets: str) -> None:
+    if isinstance(family, vxlab.LoRA):
+        config: peft.PeftConfig = lora_config(name, targets, r=4, lora_alpha=6)
+    else:
+        config = vera_config(name, targets, r=16, projection_prng_key=11)
+    pair = peft_pair(name, family, config, targets)
+    for model in pair:
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):  # GPT-2's own
+                module.p = 0.0
+    mine, oracle = (losses(model, rate=1e-2) for model in pair)
+    torch.testing.assert_close(mine, oracle, rtol=0, atol=1e-4)
+    assert mine[-1] < mine[0] - 0.01  # far beyond what the two may differ by
+    assert trained_numbers(pair[0]) == trained_numbers(pair[1])
+
+
+def trained_numbers(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def test_initial_lambda_d_is_pefts() -> None:
-    config = peft.VeraConfig(r=4, target_modules=target_modules("bert"))
-    initial = peft.get_peft_model(ARCHITECTURES["bert"](), config)
+    initial = peft.get_peft_model(ARCHITECTURES["bert"](), vera_config("bert", r=4))
     path = f"base_model.model.{target_modules('bert')[0]}.vera_lambda_d.default"
     assert torch.equal(initial.get_parameter(path).detach(), vxlab.VeRA(rank=4).trained((8, 8))["lambda_d"])

@@ -51,6 +51,7 @@ ARCHITECTURES: dict[str, Callable[[], PreTrainedModel]] = {
     "gpt2": _build("GPT2ForSequenceClassification", "GPT2Config", GPT2),
     "gpt2-lm": _build("GPT2LMHeadModel", "GPT2Config", GPT2),
     "llama": _build("LlamaForSequenceClassification", "LlamaConfig", GROUPED),
+    "llama-lm": _build("LlamaForCausalLM", "LlamaConfig", {**GROUPED, "tie_word_embeddings": True}),  # as SmolLM2
     "mistral": _build("MistralForCausalLM", "MistralConfig", GROUPED),
     "qwen2": _build("Qwen2ForCausalLM", "Qwen2Config", GROUPED),
     "qwen3": _build("Qwen3ForCausalLM", "Qwen3Config", {**GROUPED, "head_dim": 8}),
@@ -162,7 +163,9 @@ LAYERS = {
     "deberta-v2": ("deberta.encoder.layer", _DEBERTA_V2),
     "gpt2": ("transformer.h", _GPT2),
     "gpt2-lm": ("transformer.h", _GPT2),
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"), ("model.layers", _LLAMA)),
+    **dict.fromkeys(
+        ("llama", "llama-lm", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"), ("model.layers", _LLAMA)
+    ),
     "phi3": ("model.layers", _PHI3),
     "vit": ("vit.layers", _VIT),
     "deit": ("deit.layers", _VIT),
@@ -177,7 +180,7 @@ HEADS = {
     "distilbert": ("pre_classifier", "classifier"),
     **dict.fromkeys(("deberta", "deberta-v2"), ("pooler.dense", "classifier")),
     **dict.fromkeys(("gpt2", "llama"), ("score",)),
-    **dict.fromkeys(("gpt2-lm", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3"), ()),
+    **dict.fromkeys(("gpt2-lm", "llama-lm", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3"), ()),
 }
 
 

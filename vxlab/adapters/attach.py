@@ -21,6 +21,7 @@ from vxlab.adapters.placement import (
     require_before_sharing_out,
     require_unattached,
     resolve_targets,
+    shared_parameters,
 )
 from vxlab.adapters.saving import give_checkpoints_back, take_checkpoints
 from vxlab.errors import VxlabError
@@ -138,9 +139,11 @@ def merge(model: Model) -> Model:
     result to half precision only where it must be, and compare the two on your own texts.
 
     Raises:
-        VxlabError: the model has no adapters, or is merged already.
+        VxlabError: the model has no adapters, is merged already, or an adapted weight has since been tied to another,
+            which merging would change too. Every weight is then as it was.
     """
     layers = _layers_that_are(model, merged=False, otherwise="is merged already; call unmerge(model) first")
+    _require_untied(model, layers)
     lost = {layer.layer: layer.merge() for layer in layers}
     worst = max(lost, key=lambda name: lost[name])
     if lost[worst] > LOST_AT_MOST:
@@ -167,6 +170,16 @@ def unmerge(model: Model) -> Model:
 def _train_only(model: nn.Module, names: Container[str]) -> None:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in names)
+
+
+def _require_untied(model: nn.Module, layers: Sequence[AdaptedLinear]) -> None:
+    shared = shared_parameters(bare(model))
+    for layer in layers:
+        if twins := shared.get(f"{layer.layer}.weight"):
+            raise VxlabError(
+                f"the weight of `{layer.layer}` has been tied to `{twins[0]}` since the adapter was attached, so "
+                "merging would change both; serve the model unmerged, or give the layer a weight of its own"
+            )
 
 
 def _layers_that_are(model: nn.Module, *, merged: bool, otherwise: str) -> list[AdaptedLinear]:

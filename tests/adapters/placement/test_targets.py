@@ -14,7 +14,9 @@ from vxlab.errors import VxlabError
 # Layers per block: query-value, attention, mlp, all-linear, lora-xs-paper, lora-xs-released.
 COUNTS = {
     **dict.fromkeys(LAYERS, (2, 4, 2, 6, 4, 4)),
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"), (2, 4, 3, 7, 4, 4)),
+    **dict.fromkeys(
+        ("llama", "llama-lm", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"), (2, 4, 3, 7, 4, 4)
+    ),
     "dinov2-swiglu": (2, 4, 3, 7, 4, 4),
     "gpt2": (1, 2, 2, 4, 3, 3),
     "gpt2-lm": (1, 2, 2, 4, 3, 3),

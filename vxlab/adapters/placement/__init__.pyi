@@ -15,6 +15,7 @@ from .attached import stored_bases as stored_bases
 from .attached import trainable_parameters as trainable_parameters
 from .bypass import guard_calls as guard_calls
 from .bypass import lift_guards as lift_guards
+from .shared_memory import shared_parameters as shared_parameters
 from .targets import backbones as backbones
 from .targets import head_parameters as head_parameters
 from .targets import resolve_targets as resolve_targets
