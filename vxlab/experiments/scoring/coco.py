@@ -46,7 +46,7 @@ def meteor_statistics(texts: Sequence[str], references: Sequence[Sequence[str]])
     """Return what each item adds to METEOR 1.5, ``(items, 6)``, against the reference that it scores highest with.
 
     Columns: the weighted matches in the text and in its reference; their weighted lengths; chunks, none where text and
-    reference are alike; half the number of words that match.
+    reference are alike; the mean of how many words match in the two.
 
     Args:
         texts: of :func:`split_captions`.
