@@ -39,6 +39,7 @@ LEVELS = (
     ("experiments",),
     ("experiments/provenance", "experiments/costs"),
     ("experiments/candidates", "experiments/store"),
+    ("experiments/probes",),
     ("experiments/runs",),
     ("experiments/sweeps",),
     ("studies",),

@@ -7,6 +7,7 @@ from . import views as views
 from ._version import __version__ as __version__
 from .adapters import PEFT as PEFT
 from .adapters import AdaptedLinear as AdaptedLinear
+from .adapters import Base as Base
 from .adapters import BitFit as BitFit
 from .adapters import ELoRA as ELoRA
 from .adapters import Full as Full

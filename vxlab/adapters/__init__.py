@@ -2,7 +2,7 @@
 
 from vxlab.adapters.attach import attach, detach, merge, unmerge
 from vxlab.adapters.core import METHODS, TARGET_SETS, AdaptedLinear, Family, Method, adapted_linear
-from vxlab.adapters.families import BitFit, ELoRA, Full, Head, LiDB, LoRA, LoRAXS, Probe, VeRA
+from vxlab.adapters.families import Base, BitFit, ELoRA, Full, Head, LiDB, LoRA, LoRAXS, Probe, VeRA
 from vxlab.adapters.load import load_adapter
 from vxlab.adapters.methods import method_from_name, register
 from vxlab.adapters.peft import PEFT
@@ -14,6 +14,7 @@ __all__ = [
     "PEFT",
     "TARGET_SETS",
     "AdaptedLinear",
+    "Base",
     "BitFit",
     "ELoRA",
     "Family",

@@ -73,8 +73,8 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
     method = _saved_method(saved, folder)
     if not method.by_gradient:
         raise VxlabError(
-            f"{folder} holds a probe, which is no adapter: it reads the frozen model's features, and puts nothing on a "
-            "model; vxlab.experiments.runs.trained.load_trained(record) returns the model that answers as its run did"
+            f"{folder} holds no adapter, but a run of {method.name}, which puts nothing on a model; "
+            "vxlab.experiments.runs.load_trained(record) returns the model that answers as the run did"
         )
     _warn_of_other_code(method, saved, folder)
     if any(layer.merged for layer in adapted_layers(model).values()):

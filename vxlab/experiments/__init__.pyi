@@ -17,8 +17,12 @@ from .older_records import knows_units as knows_units
 from .record import ADAPTER_FOLDER as ADAPTER_FOLDER
 from .record import PREDICTIONS_FILE as PREDICTIONS_FILE
 from .record import RECORD_FILE as RECORD_FILE
+from .record import TEXTS as TEXTS
+from .record import TRIVIAL as TRIVIAL
 from .record import RunRecord as RunRecord
+from .record import pack_texts as pack_texts
 from .record import predictions_in as predictions_in
+from .spec import OF_WRITING as OF_WRITING
 from .spec import TASK_FIELDS as TASK_FIELDS
 from .spec import RunSpec as RunSpec
 from .spec import find_task as find_task

@@ -15,6 +15,7 @@ _OURS = {
     "vera": "VeRA",
     "lora_xs": "LoRA-XS",
     "lidb": "LiDB",
+    "base": "untuned base",
     "bitfit": "BitFit",
     "head": "head only",
     "probe": "probe",

@@ -14,11 +14,15 @@ from vxlab.experiments.method_names import method_label
 from vxlab.files import write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import pandas as pd
     import torch
     from numpy.typing import NDArray
 
+TEXTS, TRIVIAL = "texts", "trivial"
+"""In a predictions file, by split: what was written, and the statistics of the simplest answer."""
 RECORD_FILE, PREDICTIONS_FILE, ADAPTER_FOLDER = "record.json", "predictions.safetensors", "adapter"
 
 
@@ -102,6 +106,9 @@ class RunRecord:
     def predictions(self, split: str = "test") -> "tuple[torch.Tensor, torch.Tensor]":
         """Return the chosen checkpoint's logits ``(rows, num_labels)`` and the labels ``(rows,)`` of a split.
 
+        Where the model writes, they are statistics ``(inputs, columns)`` of what it wrote, of which every metric is a
+        function (:func:`vxlab.experiments.scoring.text_statistics`), and a number for each input.
+
         Raises:
             VxlabError: the run diverged, has no such split, or its predictions cannot be read.
         """
@@ -124,12 +131,28 @@ class RunRecord:
         units = tensors.get(f"{split}.units")
         return None if units is None else units.numpy()
 
-    def constant(self, split: str = "test") -> float:
+    def texts(self, split: str = "test") -> list[str]:
+        """Return what the chosen checkpoint wrote to each input of a split.
+
+        Raises:
+            VxlabError: as :meth:`predictions`, or the run wrote nothing.
+        """
+        tensors = self._predictions()
+        predictions_in(tensors, split, self.key, self.status)  # or it has no such split
+        if f"{split}.{TEXTS}" not in tensors:
+            raise VxlabError(f"run {self.key[:12]} wrote no texts; train it with max_new_tokens above 0")
+        return unpack_texts(tensors[f"{split}.{TEXTS}"])
+
+    def constant(self, split: str = "test") -> "float | NDArray[Any]":
         """Return the trivial answer: the training rows' most frequent class, or the mean of their targets.
+
+        Where the model writes, (items, columns) statistics of the simplest answer.
 
         Of records from before it was kept, the class whose constant answer has the recorded scores; of a regression 0,
         since every constant has the same correlation.
         """
+        if (kept := self._predictions().get(f"{split}.{TRIVIAL}")) is not None:
+            return kept.numpy()
         if "constant" in self.task:
             return float(self.task["constant"])
         return _constant_with(self.task, split, self.predictions(split)[1].numpy())
@@ -230,6 +253,23 @@ def predictions_in(
     if f"{split}.logits" not in tensors:
         raise VxlabError(f"run {key[:12]} ({status}) holds no predictions for split={split!r}")
     return tensors[f"{split}.logits"], tensors[f"{split}.labels"]
+
+
+def pack_texts(texts: "Sequence[str]") -> "torch.Tensor":
+    """Return texts as bytes that a tensor holds: JSON in UTF-8."""
+    import torch
+
+    return torch.frombuffer(bytearray(json.dumps(list(texts)).encode()), dtype=torch.uint8)
+
+
+def unpack_texts(packed: "torch.Tensor") -> list[str]:
+    """Return what :func:`pack_texts` packed.
+
+    >>> unpack_texts(pack_texts(["a", "b"]))
+    ['a', 'b']
+    """
+    texts: list[str] = json.loads(packed.numpy().tobytes())
+    return texts
 
 
 def _constant_with(task: dict[str, Any], split: str, labels: "NDArray[Any]") -> float:

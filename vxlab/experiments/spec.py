@@ -20,18 +20,28 @@ if TYPE_CHECKING:
     import datasets
 
     from vxlab.experiments.tasks import Task
+    from vxlab.experiments.tasks.kinds import Form
 
 _WHERE = ("device", "task_folder")
 """Fields that say where a run happens and not what it computes: not in the key."""
 TASK_FIELDS = (
     "task", "task_folder", "text_columns", "label_column", "group_column", "label_kind", "train_examples",
-    "eval_examples",
+    "eval_examples", "prompt_template", "answer_column",
 )  # fmt: skip
 """Fields that say which rows a run sees."""
 _OF_TRAINING = (
     "learning_rate", "head_learning_rate", "targets", "epochs", "batch_size", "warmup", "weight_decay", "seed",
+    "schedule", "gradient_accumulation", "gradient_checkpointing", "label_smoothing", "packing",
 )  # fmt: skip
 """Fields that enter where there are gradient steps, and nowhere else."""
+OF_WRITING = (
+    "prompt_template", "answer_column", "chat_template", "max_new_tokens", "num_beams", "length_penalty",
+    "no_repeat_ngram_size", "label_smoothing", "packing",
+)  # fmt: skip
+"""Fields that enter where the model writes, and nowhere else."""
+_LATER = ("label_kind", "schedule", "gradient_accumulation", "gradient_checkpointing", *OF_WRITING)
+"""Fields that a run's settings have only where they are not the default: runs of before had none."""
+SCHEDULES = ("linear", "cosine", "constant")
 _MOST = 2**31 - 1
 """Of examples, tokens and epochs: what the libraries below count in."""
 
@@ -68,9 +78,15 @@ class RunSpec:
     max_length: int = 128
     """tokens; longer texts are cut"""
     warmup: float = 0.06
-    """share of the steps in which the rate rises from 0, before it falls linearly to 0; 0 to below 1"""
+    """share of the steps in which the rate rises from 0, before it follows its schedule; 0 to below 1"""
     weight_decay: float = 0.0
     """AdamW's, on matrices only"""
+    schedule: str = "linear"
+    """of the learning rate after warming up: ``linear`` or ``cosine``, down to 0, or ``constant``"""
+    gradient_accumulation: int = 1
+    """parts of equal size that a step's batch is worked through in, to save memory; divides ``batch_size``"""
+    gradient_checkpointing: bool = False
+    """whether activations are computed again in the backward pass, to save memory"""
     train_examples: int | None = None
     """a seeded, stratified sample of the training split; None takes all"""
     eval_examples: int | None = None
@@ -85,6 +101,24 @@ class RunSpec:
     """of a task of your own: rows of one group stay in one split"""
     label_kind: str | None = None
     """of a task of your own: ``classes``, or ``numbers`` (a regression); None tells it from the labels"""
+    answer_column: str | None = None
+    """of a task of your own in which the model writes: the column with the answers"""
+    prompt_template: str | None = None
+    """where the model writes: the prompt, with each ``{column}`` of the data in its place; None takes the task's own"""
+    chat_template: str | None = None
+    """of prompts: ``tokenizer`` writes them by the tokenizer's chat template, a path by the template in that file"""
+    max_new_tokens: int = 64
+    """that the model writes at most to each test prompt; 0 writes nothing, and scores by the log-likelihood alone"""
+    num_beams: int = 1
+    """1 takes the likeliest token each time (greedy); more is beam search"""
+    length_penalty: float = 1.0
+    """of beam search: a sequence's score is the sum of its log-probabilities over its length to this power"""
+    no_repeat_ngram_size: int = 0
+    """n-grams of this size occur once at most in what is written; 0 allows all"""
+    label_smoothing: float = 0.0
+    """of the loss on answers; 0 to below 1"""
+    packing: bool = False
+    """whether a batch's rows stand one after the other in one row, instead of being padded: the same loss"""
     task_folder: str | None = None
     """where a GLUE task's files are (None: ``VXLAB_GLUE``, else the hub), or data of your own that ``task`` names"""
     device: str = "auto"
@@ -99,22 +133,35 @@ class RunSpec:
             if each.name in _OF_TRAINING and not self.method.by_gradient:
                 object.__setattr__(self, each.name, each.default)
         settle_fields(self)
-        for name in ("epochs", "batch_size", "max_length", "train_examples", "eval_examples"):
+        for name in ("epochs", "batch_size", "max_length", "train_examples", "eval_examples", "gradient_accumulation",
+                     "num_beams"):  # fmt: skip
             if (value := getattr(self, name)) is not None and not 1 <= value <= _MOST:
                 few = "not a positive whole number; choose 1 or more" if value < 1 else f"above {_MOST:,}"
                 raise VxlabError(f"{name}={quote(value)} is {few}")
-        for name in ("learning_rate", "head_learning_rate"):
-            if getattr(self, name) <= 0 and self.method.by_gradient:
-                raise VxlabError(f"{name}={getattr(self, name)!r} is not a positive number; try 1e-3")
+        if self.learning_rate <= 0 and self.method.by_gradient:
+            raise VxlabError(f"learning_rate={self.learning_rate!r} is not a positive number; try 1e-3")
+        if self.head_learning_rate < 0:
+            raise VxlabError(f"head_learning_rate={self.head_learning_rate!r} is not a positive number; try 1e-3")
+        for name in ("max_new_tokens", "no_repeat_ngram_size"):
+            if not 0 <= (value := getattr(self, name)) <= _MOST:
+                raise VxlabError(f"{name}={quote(value)} is not a whole number of 0 or more")
+        if self.batch_size % self.gradient_accumulation:
+            raise VxlabError(
+                f"gradient_accumulation={self.gradient_accumulation} does not divide batch_size={self.batch_size}"
+            )
+        if not 0 <= self.label_smoothing < 1:
+            raise VxlabError(f"label_smoothing={self.label_smoothing!r} is not a share; choose 0 to below 1")
         if not 0 <= self.warmup < 1:
             raise VxlabError(f"warmup={self.warmup!r} is not a share of the steps; choose 0 to below 1")
         if self.weight_decay < 0:
             raise VxlabError(f"weight_decay={self.weight_decay!r} is not a number of 0 or more; try 0 or 0.01")
         if not 0 <= self.seed < 2**32:
             raise VxlabError(f"seed={quote(self.seed)} is not a whole number from 0 to 2**32 - 1")
-        for name, choices in (("device", DEVICES), ("precision", PRECISIONS), ("label_kind", (None, *KINDS))):
+        for name, choices in (("device", DEVICES), ("precision", PRECISIONS), ("label_kind", (None, *KINDS)),
+                              ("schedule", SCHEDULES)):  # fmt: skip
             require_choice(name, getattr(self, name), choices)
-        for name in ("model", "task", "label_column", "group_column", "task_folder"):
+        for name in ("model", "task", "label_column", "group_column", "task_folder", "answer_column", "chat_template",
+                     "prompt_template"):  # fmt: skip
             if (text := getattr(self, name)) is not None and (not text.strip() or "\0" in text):
                 raise VxlabError(f"{name}={text!r} names nothing; leave it out, or write a name")
         if not self.targets:
@@ -123,17 +170,16 @@ class RunSpec:
     def settings(self) -> dict[str, Any]:
         """Return every field as plain JSON values, None for what does not enter with the method.
 
-        ``label_kind`` is there only where it is set: runs of before had none.
+        Fields that came later are there only where they are not the default: runs of before had none.
         """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["method"] = {"name": self.method.name, **self.method.settings()}
         fields["targets"] = self.targets if isinstance(self.targets, str) else list(self.targets)
         fields["text_columns"] = list(self.text_columns)
+        usual = {name for name in _LATER if getattr(self, name) == _default(name)}
         if not self.method.by_gradient:
             fields |= {name: None for name in _OF_TRAINING if name != "seed"}
-        if self.label_kind is None:
-            del fields["label_kind"]
-        return fields
+        return {name: value for name, value in fields.items() if name not in usual}
 
     def load_task(self) -> "Task":
         """Load the task with this spec's columns and numbers of examples: the very rows that a run sees."""
@@ -146,14 +192,26 @@ class RunSpec:
             label_column=self.label_column,
             group_column=self.group_column,
             label_kind=self.label_kind,
+            prompt_template=self.prompt_template,
+            answer_column=self.answer_column,
             train_examples=self.train_examples,
         )
+        if not self.max_new_tokens:
+            task = dataclasses.replace(task, metrics=task.kind.scored_unwritten(task.metrics))
         if self.eval_examples is None:
             return task
         splits = {
-            name: rows if name == "train" else _sampled(rows, self.eval_examples) for name, rows in task.splits.items()
+            name: rows if name == "train" else _sampled(task, rows, self.eval_examples)
+            for name, rows in task.splits.items()
         }
         return dataclasses.replace(task, splits=splits)
+
+    @property
+    def form(self) -> "Form":
+        """How its rows are written for a model."""
+        from vxlab.experiments.tasks.kinds import Form
+
+        return Form(self.max_length, self.chat_template, self.packing)
 
     def key(self, **resolved: str) -> str:
         """Return the sha256 of all that decides the numbers.
@@ -198,13 +256,15 @@ def _require_plain(method: Method) -> None:
         ) from error
 
 
-def _sampled(rows: "datasets.Dataset", size: int) -> "datasets.Dataset":
-    """Draw evaluation rows, kept in their own order."""
-    import numpy as np
+def _default(name: str) -> Any:
+    return next(each.default for each in dataclasses.fields(RunSpec) if each.name == name)
 
+
+def _sampled(task: "Task", rows: "datasets.Dataset", size: int) -> "datasets.Dataset":
+    """Draw evaluation rows, kept in their own order."""
     from vxlab.experiments.tasks import sample
 
-    return rows if size >= len(rows) else rows.select(sample(np.asarray(rows["label"]), size, seed=0))
+    return rows if size >= len(rows) else rows.select(sample(task.kind.strata(rows[:]), size, seed=0))
 
 
 def _canonical(value: Any) -> Any:

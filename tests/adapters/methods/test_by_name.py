@@ -191,13 +191,13 @@ def test_settings_are_checked_and_one_that_lacks_is_named(tmp_path: Path) -> Non
         vxlab.method_from_name("needy", depth="2", widths=())
 
 
-def test_of_those_without_gradient_steps_only_a_probe_can_be_run() -> None:
+def test_of_those_without_gradient_steps_only_ours_can_be_run() -> None:
     @dataclass(frozen=True)
     class Guess(FrozenA):
         name: ClassVar[str] = "guess"
         by_gradient: ClassVar[bool] = False
 
-    with pytest.raises(vxlab.VxlabError, match="by_gradient=False, and of these only Probe can be run; leave it out"):
+    with pytest.raises(vxlab.VxlabError, match="by_gradient=False, and of these only Base and Probe can be run"):
         vxlab.register(Guess)
 
 

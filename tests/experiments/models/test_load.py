@@ -268,7 +268,7 @@ def test_a_config_that_transformers_cannot_use_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("name", "labels", "message"),
     [
-        ("minilm", 0, "num_labels=0 is not a number of classes; choose 2 or more, or 1"),
+        ("minilm", -1, "num_labels=-1 is not a number of classes; choose 2 or more, 1 for regression, or 0 for a"),
         ("minilm", "2", "num_labels='2' is a text; it must be a whole number: write num_labels=2, without quotes"),
         (None, 2, "model=None is a NoneType; it must be a text"),
     ],

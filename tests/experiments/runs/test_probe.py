@@ -18,10 +18,10 @@ from sklearn.preprocessing import StandardScaler
 
 import vxlab
 from vxlab.cli import main
+from vxlab.experiments.probes.linear_probe import cross_validate
 from vxlab.experiments.provenance.probe_words import choice_in_words
 from vxlab.experiments.provenance.run_facts import run_facts, run_list
 from vxlab.experiments.record import RunRecord
-from vxlab.experiments.runs.linear_probe import cross_validate
 from vxlab.experiments.runs.trained import full_updates, load_trained, trained_updates
 from vxlab.experiments.store.housekeeping import problems
 
@@ -193,7 +193,7 @@ def test_what_looks_at_updates_says_that_a_probe_has_none(fitted: RunRecord, tmp
     for look in (trained_updates, full_updates, vxlab.explore_updates, vxlab.explore_subspaces):
         with pytest.raises(vxlab.VxlabError, match="is of a probe, which trains nothing in the backbone"):
             look(fitted)  # type: ignore[operator]
-    with pytest.raises(vxlab.VxlabError, match=r"holds a probe, which is no adapter: .*load_trained\(record\)"):
+    with pytest.raises(vxlab.VxlabError, match=r"holds no adapter, but a run of probe, .*load_trained\(record\)"):
         vxlab.load_adapter(vxlab.load_model(fitted.spec["model"], 2), fitted.folder / "adapter")
 
 

@@ -1,4 +1,5 @@
 from . import lora_xs as lora_xs
+from .baselines import Base as Base
 from .baselines import BitFit as BitFit
 from .baselines import Full as Full
 from .baselines import Head as Head

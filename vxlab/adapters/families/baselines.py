@@ -69,6 +69,27 @@ class Probe(_Own):
 
 
 @dataclass(frozen=True)
+class Base(_Own):
+    """Leave a model that writes as it is. The floor of a comparison.
+
+    A run of it trains nothing and scores the model once: learning rates, epochs, batches and seeds do not enter, and
+    two runs of it are one.
+
+    >>> Base().by_gradient, Base().settings()
+    (False, {})
+    """
+
+    name: ClassVar[str] = "base"
+    by_gradient: ClassVar[bool] = False
+
+    def put_on(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> set[str]:
+        raise VxlabError(
+            "method=Base() trains nothing in a model, so there is nothing to attach: run it with "
+            "vxlab.run(vxlab.RunSpec(method=vxlab.Base()))"
+        )
+
+
+@dataclass(frozen=True)
 class BitFit(_Own):
     """Train every bias of the backbone, those of layer norms included, and the task head.
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from vxlab.adapters.core import METHODS, Method, code_version, is_own
-from vxlab.adapters.families import BitFit, Full, Head, LiDB, LoRA, LoRAXS, Probe, VeRA
+from vxlab.adapters.families import Base, BitFit, Full, Head, LiDB, LoRA, LoRAXS, Probe, VeRA
 from vxlab.adapters.peft import PEFT
 from vxlab.checks import loose_fields, require_known, settle
 from vxlab.errors import VxlabError
 from vxlab.words import nearest
 
-METHODS.update({cls.name: cls for cls in (LoRA, VeRA, LoRAXS, LiDB, BitFit, Head, Probe, Full)})
+METHODS.update({cls.name: cls for cls in (LoRA, VeRA, LoRAXS, LiDB, Base, BitFit, Head, Probe, Full)})
 _ALIASES = {"elora": "vera"}
 
 Own = TypeVar("Own", bound=type[Method])
@@ -57,8 +57,8 @@ def method_from_name(name: str, /, **settings: object) -> Method:
     """Return a method by its name and settings.
 
     Args:
-        name: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``lidb``, ``bitfit``, ``head``, ``probe`` or ``full``; a
-            method of the peft library, such as ``peft:dora``; or one that was registered.
+        name: ``lora``, ``vera`` (or ``elora``), ``lora_xs``, ``lidb``, ``bitfit``, ``head``, ``probe``, ``base`` or
+            ``full``; a method of the peft library, such as ``peft:dora``; or one that was registered.
         settings: the fields of that method's class; of peft's config.
 
     Raises:
@@ -107,8 +107,8 @@ def _faults(cls: Any) -> Iterator[str]:
         yield "not a dataclass; write @dataclass(frozen=True) above the class, below @vxlab.register"
     if inspect.isabstract(cls):
         yield f"the class is not whole; define {', '.join(sorted(cls.__abstractmethods__))}"
-    if not cls.by_gradient and not issubclass(cls, Probe):
-        yield "by_gradient=False, and of these only Probe can be run; leave it out"
+    if not cls.by_gradient and not issubclass(cls, Base | Probe):
+        yield "by_gradient=False, and of these only Base and Probe can be run; leave it out"
     name = getattr(cls, "name", None)
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         what = "has no name" if name is None or isinstance(name, property) else f"name={name!r}"

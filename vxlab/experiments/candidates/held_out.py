@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from vxlab.experiments import RunRecord, knows_units
-from vxlab.experiments.scoring import Array, trivial_name
+from vxlab.experiments.scoring import Array
+from vxlab.experiments.tasks.kinds import recorded_kind
 from vxlab.words import number_of
 
 
@@ -14,7 +15,7 @@ class HeldOut(NamedTuple):
     trivial: float
     """score of the trivial answer"""
     trivial_name: str = "most frequent class"
-    """or ``training mean`` of a regression"""
+    """in words, as the kind of the task has it"""
     units: int | None = None
     """independent units, where they are fewer than the items"""
     unit: str = "groups"
@@ -52,7 +53,7 @@ def held_out_of(record: RunRecord, metric: str, items: int, units: Array | None)
     return HeldOut(
         items,
         float(record.task["majority"]["test"][metric]),
-        trivial_name(record.task),
+        recorded_kind(record.task).trivial_name(metric),
         count if count < items else None,
         str(record.task.get("unit", "groups")),
         units is not None or knows_units(record),

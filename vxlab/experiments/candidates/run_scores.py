@@ -9,13 +9,15 @@ import pandas as pd
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord
 from vxlab.experiments.provenance import require_comparable
-from vxlab.experiments.scoring import Difference, compare_two, compute, interval, trivial_name
+from vxlab.experiments.scoring import Difference, compare_two, compute, interval
+from vxlab.experiments.tasks.kinds import recorded_kind
 
 
 def score_table(records: Mapping[str, RunRecord], metric: str | None = None, split: str = "test") -> pd.DataFrame:
     """Return one row for the trivial answer and one for each run: ``answer``, ``score``, ``low``, ``high``.
 
-    The trivial answer is the training split's most frequent class (for a regression, its mean). Intervals are at 95 %,
+    The trivial answer is the training split's most frequent class (for a regression, its mean; where the model writes,
+    the frequencies of its tokens, or one of its answers). Intervals are at 95 %,
     over test items or, where these come in units such as films, over units
     (:func:`vxlab.experiments.scoring.metrics.interval`); they say nothing about other training seeds.
 
@@ -37,7 +39,7 @@ def score_table(records: Mapping[str, RunRecord], metric: str | None = None, spl
     if split not in task["majority"]:
         raise VxlabError(f"split={split!r} was not scored; choose one of {', '.join(task['majority'])}")
     rows: list[tuple[str, float, float, float]] = [
-        (trivial_name(task), task["majority"][split][metric], float("nan"), float("nan"))
+        (recorded_kind(task).trivial_name(metric), task["majority"][split][metric], float("nan"), float("nan"))
     ]
     truth: Any = None
     for name, record in records.items():

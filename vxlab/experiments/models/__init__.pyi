@@ -1,3 +1,4 @@
+from .decoding import write_texts as write_texts
 from .files import model_fingerprint as model_fingerprint
 from .files import quiet_transformers as quiet_transformers
 from .load import copy_with_new_head as copy_with_new_head
@@ -9,3 +10,4 @@ from .load import name_labels as name_labels
 from .merge_check import check_merge as check_merge
 from .padding import position_limit as position_limit
 from .padding import require_embedding as require_embedding
+from .writing import check_packing as check_packing

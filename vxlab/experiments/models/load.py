@@ -18,41 +18,51 @@ from vxlab.experiments.models.files import (
     read_config,
 )
 from vxlab.experiments.models.padding import check_padding
+from vxlab.experiments.models.writing import check_writing
+from vxlab.experiments.tasks.kinds import kind_of
 
 
 def load_model(name: str, num_labels: int) -> nn.Module:
-    """Load a pretrained model for sequence classification, or regression with one label, in float32.
+    """Load a pretrained model for sequence classification, for regression with one label, or to write, in float32.
 
-    The head is new, with initial values from torch's global generator, unless the model brings one of just this shape.
-    So is a pooler that the weights lack; it counts as part of the head. Whatever the config says of padding, of the
-    loss and of what is returned, the model pads as its tokenizer does, takes the loss of the task and returns logits.
+    The head of a classifier is new, with initial values from torch's global generator, unless the model brings one of
+    just this shape. So is a pooler that the weights lack; it counts as part of the head. A model that writes is a
+    causal language model with its own output layer, and nothing is new. Whatever the config says of padding, of the
+    loss, of what is returned and of how to write, the model pads as its tokenizer does, takes the loss of the task,
+    returns logits and writes as it is asked to.
 
     Args:
-        name: a packaged model (``minilm``, ``mpnet``), a hub id (``org/name``), or a folder with config.json,
-            safetensors weights and a tokenizer.
-        num_labels: number of classes; 1 means regression.
+        name: a packaged model (``minilm``, ``mpnet``, ``smollm2``), a hub id (``org/name``), or a folder with
+            config.json, safetensors weights and a tokenizer.
+        num_labels: number of classes; 1 means regression, 0 a model that writes.
 
     Returns:
         A transformers model on the CPU, in evaluation mode.
 
     Raises:
-        VxlabError: the name is neither of these, the folder lacks a file or some of the backbone's weights, an adapter
-            lies beside them, or the model cannot read what its tokenizer writes. Pickled weights and code that comes
-            with a model are refused.
+        VxlabError: the name is neither of these, the folder lacks a file or some of the pretrained weights, an adapter
+            lies beside them, the model cannot read what its tokenizer writes, or is to write and sees the tokens ahead.
+            Pickled weights and code that comes with a model are refused.
 
     Warns:
         UserWarning: a text's logits depend on how far it is padded.
     """
     name, num_labels = settle("model", name, str), settle("num_labels", num_labels, int)
-    if num_labels < 1:
-        raise VxlabError(f"num_labels={num_labels} is not a number of classes; choose 2 or more, or 1 for regression")
+    if num_labels < 0:
+        raise VxlabError(
+            f"num_labels={num_labels} is not a number of classes; choose 2 or more, 1 for regression, or 0 for a model "
+            "that writes"
+        )
     place = find_model(name)
     tokenizer = load_tokenizer(name)
     model, drawn = _from_pretrained(name, place, num_labels)
-    _require_backbone(name, model, drawn)
+    _require_backbone(name, model, drawn, num_labels)
     model.vxlab_drawn = drawn  # type: ignore[assignment]
     _settle_config(model, tokenizer, num_labels)
-    check_padding(name, model, tokenizer)
+    if kind_of(num_labels).trains_head:
+        check_padding(name, model, tokenizer)
+    else:
+        check_writing(name, model, tokenizer)
     return model
 
 
@@ -121,11 +131,13 @@ def loading_of(name: str, num_labels: int) -> str:
     saved = read_config(name, place)
     with torch.random.fork_rng(devices=[]):  # some draw while they are built
         model, drawn = _from_pretrained(name, place, num_labels, device_map="meta")
+    if not kind_of(num_labels).trains_head:
+        _require_backbone(name, model, drawn, num_labels)  # before its tokenizer is asked for what an encoder's lacks
     told = []
     padding, pads = saved.get_text_config().pad_token_id, load_tokenizer(name).pad_token_id
     if padding is not None and padding != pads:
         told.append(f"padding {pads}")
-    if saved.problem_type is not None and saved.problem_type != _problem_type(num_labels):
+    if num_labels and saved.problem_type is not None and saved.problem_type != _problem_type(num_labels):
         told.append(_problem_type(num_labels))
     if pooler := sorted(drawn - head_parameters(model).keys()):
         told.append(f"new {' '.join(pooler)}")
@@ -134,12 +146,13 @@ def loading_of(name: str, num_labels: int) -> str:
 
 def _from_pretrained(name: str, place: ModelPlace, num_labels: int, **more: Any) -> tuple[nn.Module, frozenset[str]]:
     """Return a model, and the parameters that its weights lack or have in another shape: these were drawn."""
-    from transformers import AutoModelForSequenceClassification
+    import transformers
 
-    config = read_config(name, place)
-    config.num_labels, config.problem_type = num_labels, _problem_type(num_labels)
+    config, kind = read_config(name, place), kind_of(num_labels)
+    if kind.trains_head:
+        config.num_labels, config.problem_type = num_labels, _problem_type(num_labels)
     with quiet_transformers(), explain_load_error(name):
-        model, loaded = AutoModelForSequenceClassification.from_pretrained(
+        model, loaded = getattr(transformers, kind.auto_class).from_pretrained(
             place.path,
             revision=place.commit,
             config=config,
@@ -155,10 +168,16 @@ def _from_pretrained(name: str, place: ModelPlace, num_labels: int, **more: Any)
     return model, frozenset(loaded["missing_keys"]) | {key for key, *_ in loaded["mismatched_keys"]}
 
 
-def _require_backbone(name: str, model: nn.Module, drawn: frozenset[str]) -> None:
+def _require_backbone(name: str, model: nn.Module, drawn: frozenset[str], num_labels: int) -> None:
     """Refuse a backbone that transformers filled with random values; a new head and pooler are no surprise."""
     absent = drawn & (dict(model.named_parameters()).keys() - head_parameters(model).keys())
     lost = sorted(key for key in absent if "pooler" not in key.split("."))
+    if lost and not kind_of(num_labels).trains_head and not getattr(model.config, "is_decoder", True):
+        raise VxlabError(
+            f"model={name!r} cannot write: {type(model).__name__} has an output layer that its weights lack "
+            f"({lost[0]!r} and {len(lost) - 1} more); name a causal language model, or give num_labels to classify "
+            "with it"
+        )
     if lost:
         raise VxlabError(
             f"model={name!r}: its weights lack {lost[0]!r} (and {len(lost) - 1} more) or have them in another shape; "
@@ -170,7 +189,8 @@ def _settle_config(model: nn.Module, tokenizer: Any, num_labels: int) -> None:
     """Let no setting that was saved for another use decide the numbers."""
     for config in _configs(model):
         config.pad_token_id = tokenizer.pad_token_id
-        config.problem_type = _problem_type(num_labels)
+        if num_labels:
+            config.problem_type = _problem_type(num_labels)
         config.output_hidden_states = config.output_attentions = False
         config.return_dict = True
 

@@ -11,15 +11,11 @@ from .inputs import shared_materials as shared_materials
 from .layer_inputs import layer_inputs as layer_inputs
 from .leasing import POLL_SECONDS as POLL_SECONDS
 from .leasing import hold_leases as hold_leases
-from .linear_probe import FOLDS as FOLDS
-from .linear_probe import strengths as strengths
 from .one_run import run as run
 from .one_run import train_job as train_job
 from .own_loops import AdapterCallback as AdapterCallback
 from .own_loops import save_adapters_only as save_adapters_only
 from .own_process import run_beside as run_beside
-from .probe_features import available_poolings as available_poolings
-from .probe_features import pool as pool
 from .train_or_take import prepare_store as prepare_store
 from .train_or_take import settle_training as settle_training
 from .trained import adapter_updates as adapter_updates

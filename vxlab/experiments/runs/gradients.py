@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -93,11 +92,9 @@ def first_batches(spec: "RunSpec", materials: "Materials", batches: int) -> Iter
     They are the same whatever the run's seed, and no random number of its own is drawn: the rows come in
     :func:`~vxlab.experiments.tasks.stratified_order`, for the first ones of a file sorted by label are of one class.
     """
-    from transformers import DataCollatorWithPadding
-
     rows = materials.splits(spec)["train"].remove_columns(["length", "row"])
-    collate = DataCollatorWithPadding(materials.tokenizer(spec))
-    chosen = stratified_order(np.asarray(rows["label"]), seed=0)[: batches * spec.batch_size].tolist()
+    collate, strata = materials.collate(spec), materials.task(spec).kind.strata(materials.task(spec).splits["train"][:])
+    chosen = stratified_order(strata, seed=0)[: batches * spec.batch_size].tolist()
     for start in range(0, len(chosen), spec.batch_size):
         yield dict(collate([rows[i] for i in chosen[start : start + spec.batch_size]]))
 

@@ -1,8 +1,9 @@
 """What the runs of one process share: the base model, its tokenizer and the tokenised task, each loaded once."""
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import datasets
@@ -17,6 +18,7 @@ from vxlab.adapters.methods import require_registered
 from vxlab.errors import VxlabError
 from vxlab.experiments import TASK_FIELDS, RunSpec, hardware
 from vxlab.experiments.models import (
+    check_packing,
     copy_with_new_head,
     load_model,
     load_tokenizer,
@@ -26,7 +28,9 @@ from vxlab.experiments.models import (
     position_limit,
     require_embedding,
 )
+from vxlab.experiments.runs.suited import suit_kind
 from vxlab.experiments.tasks import Task
+from vxlab.experiments.tasks.kinds import GENERATION, Collate, read_template
 
 Kept = TypeVar("Kept")
 
@@ -83,6 +87,7 @@ class Materials:
             )
         precision = hardware.resolve_precision(spec.precision, device)
         task = self.task(spec)
+        spec = suit_kind(spec, task.kind)
         require_registered(spec.method)
         identity = {
             "model": self._fingerprints.get(spec.model, lambda: model_fingerprint(spec.model)),
@@ -95,14 +100,17 @@ class Materials:
         if (processes := hardware.processes()) > 1:
             if not spec.method.by_gradient:
                 raise VxlabError(f"{spec.method} is fitted by one process; start it without torchrun's {processes}")
-            if spec.batch_size % processes:
+            if spec.batch_size % (parts := processes * spec.gradient_accumulation):
                 raise VxlabError(
                     f"batch_size={spec.batch_size} does not divide among {processes} processes; choose a multiple of "
-                    f"{processes}"
+                    f"{parts}"
                 )
             identity["processes"] = str(processes)
         if loading := self._loading.get((spec.model, task.num_labels), lambda: loading_of(spec.model, task.num_labels)):
             identity["loading"] = loading
+        if spec.chat_template is not None:
+            template = read_template(spec.chat_template, self.tokenizer(spec)) or ""
+            identity["chat_template"] = hashlib.sha256(template.encode()).hexdigest()
         return Job(spec, spec.key(**identity), identity, device, precision)
 
     def task(self, spec: RunSpec) -> Task:
@@ -125,9 +133,19 @@ class Materials:
         tokenizer, task = self.tokenizer(spec), self.task(spec)
 
         def tokenised() -> dict[str, datasets.Dataset]:
-            return {name: _tokenised(split, tokenizer, spec.max_length, name) for name, split in task.splits.items()}
+            return {name: _tokenised(task, name, tokenizer, spec) for name in task.splits}
 
-        return self._splits.get((spec.model, spec.max_length, _task_of(spec)), tokenised)
+        return self._splits.get((spec.model, spec.max_length, spec.chat_template, _task_of(spec)), tokenised)
+
+    def collate(self, spec: RunSpec, packing: bool | None = None) -> Collate:
+        """Return what makes a batch of rows of :meth:`splits`, without their lengths and numbers.
+
+        Args:
+            spec: the run.
+            packing: whether its rows stand in one; None takes the spec's.
+        """
+        form = spec.form if packing is None else replace(spec.form, packing=packing)
+        return self.task(spec).kind.collate(self.tokenizer(spec), form)
 
     def model(self, spec: RunSpec) -> nn.Module:
         """Return the base model with a new head from torch's global generator, the caller's own to change.
@@ -140,6 +158,8 @@ class Materials:
         splits = self.splits(spec)
         largest = max(int(_tokens(split).max()) for split in splits.values())
         require_embedding(spec.model, model, self.tokenizer(spec), largest)
+        if spec.packing:
+            check_packing(spec.model, model.eval(), self.tokenizer(spec))
         if getattr(model.config, "is_encoder_decoder", False):
             _require_one_end(splits, self.tokenizer(spec))
         return name_labels(model, self.task(spec).label_names)
@@ -160,7 +180,7 @@ class Materials:
             devices=[]
         ):  # whether a run finds it here or has to load it, its own draws are the same
             kept = self._models.get((spec.model, self.task(spec).num_labels), lambda: self._to_copy(spec))
-        _require_positions(kept, spec)
+        self._check_positions(kept, spec)
         return kept
 
     def _to_copy(self, spec: RunSpec) -> nn.Module:
@@ -176,8 +196,11 @@ class Materials:
 
     def _loaded(self, spec: RunSpec) -> nn.Module:
         model = load_model(spec.model, self.task(spec).num_labels)
-        _require_positions(model, spec)
+        self._check_positions(model, spec)
         return model
+
+    def _check_positions(self, model: nn.Module, spec: RunSpec) -> None:
+        _require_positions(model, spec, self.task(spec).kind is GENERATION)
 
 
 class _Last(Generic[Kept]):
@@ -212,13 +235,21 @@ def fresh_materials() -> Materials:
 
 
 def _task_of(spec: RunSpec) -> tuple[Any, ...]:
-    return tuple(getattr(spec, field) for field in TASK_FIELDS)
+    return (*(getattr(spec, field) for field in TASK_FIELDS), spec.max_new_tokens > 0)
 
 
-def _require_positions(model: nn.Module, spec: RunSpec) -> None:
+def _require_positions(model: nn.Module, spec: RunSpec, writes: bool) -> None:
     most = position_limit(model)
     if most is not None and spec.max_length > most:
         raise _too_long(spec, most)
+    if writes:
+        config: Any = model.config
+        most = most or getattr(config.get_text_config(), "max_position_embeddings", None)
+        if most is not None and spec.max_length + spec.max_new_tokens > most:
+            raise VxlabError(
+                f"max_length={spec.max_length} and max_new_tokens={spec.max_new_tokens}: {spec.model} has {most} "
+                "positions for a prompt and what follows it; choose less of them"
+            )
 
 
 def _too_long(spec: RunSpec, most: int) -> VxlabError:
@@ -243,16 +274,8 @@ def _tokens(split: datasets.Dataset) -> "np.ndarray[Any, Any]":
     return tokens
 
 
-def _tokenised(split: datasets.Dataset, tokenizer: Any, max_length: int, name: str) -> datasets.Dataset:
+def _tokenised(task: Task, name: str, tokenizer: Any, spec: RunSpec) -> datasets.Dataset:
     """Return input ids, labels and lengths; evaluation splits sorted by length, so that batches waste no padding."""
-    texts = [list(split[column]) for column in ("text", "text_pair") if column in split.column_names]
-    encoded = dict(tokenizer(*texts, truncation=True, max_length=max_length))
-    lengths = [len(ids) for ids in encoded["input_ids"]]
-    if 0 in lengths:
-        row = lengths.index(0)
-        raise VxlabError(
-            f"row {row} of the {name} split holds {texts[0][row]!r}, in which its tokenizer sees no token; take it out"
-        )
-    columns = {**encoded, "label": list(split["label"]), "length": lengths, "row": list(range(len(lengths)))}
+    columns = task.kind.encode(task.splits[name][:], tokenizer, spec.form, name)
     tokenised = datasets.Dataset.from_dict(columns)
-    return tokenised if name == "train" else tokenised.select(np.argsort(lengths, kind="stable"))
+    return tokenised if name == "train" else tokenised.select(np.argsort(columns["length"], kind="stable"))

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import datasets
-import numpy as np
 from filelock import FileLock
-from transformers import DataCollatorWithPadding, set_seed
+from transformers import set_seed
 
 from vxlab import checks
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, RunSpec, commit, hardware
 from vxlab.experiments.models import quiet_transformers
+from vxlab.experiments.runs.answering import answering_of
+from vxlab.experiments.runs.base_run import score_base
 from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.leasing import lease_run
 from vxlab.experiments.runs.listener import Listener, Stopped, require_listener, waiting
@@ -26,7 +26,6 @@ from vxlab.experiments.runs.train_or_take import prepare_store, settle_training
 from vxlab.experiments.runs.trainer import AdapterTrainer, Watch, training_arguments, usable_checkpoint
 from vxlab.experiments.scoring import compute
 from vxlab.experiments.store import CHECKPOINTS, LOCK, Store, Where, open_store
-from vxlab.experiments.tasks import Task
 
 
 def run(
@@ -137,7 +136,8 @@ def _prepared(
     """Load what a job needs, and return what trains it."""
     if not job.spec.method.by_gradient:
         model = materials.model(job.spec).to(hardware.own_device(job.device)).eval()
-        return lambda: fit_probe(job, folder, materials, model, held, progress)
+        untrained = fit_probe if materials.task(job.spec).kind.trains_head else score_base
+        return lambda: untrained(job, folder, materials, model, held, progress)
     watch = Watch(f"{job.spec.method.name} on {materials.task(job.spec).name}", progress, listener)
     trainer = _trainer(job, folder, materials, watch)
     return lambda: _train(job, folder, materials, trainer, watch, held)
@@ -152,12 +152,12 @@ def _train(job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer
         except Stopped:
             trainer.keep_the_best()
     train_seconds = time.perf_counter() - started
-    metrics = validation_rows(trainer, task.metrics)
+    metrics = validation_rows(trainer, task.kind.scored_unwritten(task.metrics))
     if watch.status == "finished":
-        metrics += _test_rows(trainer, materials.splits(job.spec), task, folder)
+        metrics += _test_rows(trainer, job, materials, folder)
     peak = hardware.peak_memory(job.device) - held
     record = record_run(
-        job, folder, task, trainer, watch, metrics=metrics, train_seconds=train_seconds, peak_memory=peak
+        job, folder, materials, trainer, watch, metrics=metrics, train_seconds=train_seconds, peak_memory=peak
     )
     if trainer.is_world_process_zero() and watch.status != "stopped":
         record.save()
@@ -193,30 +193,26 @@ def _one_of_many(job: Job, results: Store, materials: Materials, progress: bool)
 
 def _trainer(job: Job, folder: Path, materials: Materials, watch: Watch) -> AdapterTrainer:
     spec, task = job.spec, materials.task(job.spec)
-    splits = materials.splits(spec)
+    splits, metrics = materials.splits(spec), task.kind.scored_unwritten(task.metrics)
     rows = len(splits["train"])
-    return AdapterTrainer(
+    return answering_of(task.kind).trainer(job, materials)(
         model=materials.adapted(job),
-        args=training_arguments(spec, folder / CHECKPOINTS, job.device, job.precision, task.metrics[0], rows),
+        args=training_arguments(spec, folder / CHECKPOINTS, job.device, job.precision, metrics[0], rows),
         train_dataset=splits["train"],
         eval_dataset=splits["validation"],
-        data_collator=DataCollatorWithPadding(materials.tokenizer(spec)),
-        compute_metrics=lambda output: compute(task.metrics, output.predictions, output.label_ids),
+        data_collator=materials.collate(spec),
+        compute_metrics=lambda output: compute(metrics, output.predictions, output.label_ids),
         callbacks=[watch],
         head_learning_rate=spec.head_learning_rate,
     )
 
 
-def _test_rows(
-    trainer: AdapterTrainer, splits: dict[str, datasets.Dataset], task: Task, folder: Path
-) -> list[dict[str, Any]]:
+def _test_rows(trainer: AdapterTrainer, job: Job, materials: Materials, folder: Path) -> list[dict[str, Any]]:
     """Evaluate the chosen checkpoint on every test split, and keep its predictions in the rows' own order."""
-    rows, predictions, epoch = [], {}, best_epoch(trainer)
-    for name in (name for name in splits if name.startswith("test")):
-        output = trainer.predict(splits[name], metric_key_prefix=name)
-        order = np.argsort(splits[name]["row"])
-        predictions[name] = output.predictions[order], output.label_ids[order]
-        rows += score_rows(epoch, name, {each: output.metrics[f"{name}_{each}"] for each in (*task.metrics, "loss")})
+    rows, answers, task = [], {}, materials.task(job.spec)
+    for name in (name for name in task.splits if name.startswith("test")):
+        answers[name], scores = answering_of(task.kind).test(trainer, job, materials, name)
+        rows += score_rows(best_epoch(trainer), name, scores)
     if trainer.is_world_process_zero():
-        keep_predictions(folder, task, predictions)
+        keep_predictions(folder, job, materials, answers)
     return rows

@@ -15,9 +15,18 @@ from vxlab.adapters.core import base_fingerprints
 from vxlab.adapters.placement import head_parameters
 from vxlab.adapters.saving import FORMAT, write_adapter
 from vxlab.experiments import ADAPTER_FOLDER, RunRecord, hardware
+from vxlab.experiments.probes import (
+    Linear,
+    Strength,
+    available_poolings,
+    best_strength,
+    cross_validate,
+    features_of,
+    fit,
+    strengths,
+)
+from vxlab.experiments.runs.answering import Answers
 from vxlab.experiments.runs.inputs import Job, Materials
-from vxlab.experiments.runs.linear_probe import Linear, Strength, best_strength, cross_validate, fit, strengths
-from vxlab.experiments.runs.probe_features import available_poolings, features_of
 from vxlab.experiments.runs.recorder import keep_predictions, make_record, score_rows
 from vxlab.experiments.scoring import compute
 from vxlab.experiments.tasks import Task
@@ -49,7 +58,7 @@ def fit_probe(job: Job, folder: Path, materials: Materials, model: nn.Module, he
         progress: show a bar while texts are read.
 
     Raises:
-        VxlabError: as :mod:`vxlab.experiments.runs.probe_features` and :mod:`vxlab.experiments.runs.linear_probe`.
+        VxlabError: as :mod:`vxlab.experiments.probes.probe_features` and :mod:`vxlab.experiments.probes.linear_probe`.
     """
     task, started = materials.task(job.spec), time.perf_counter()
     features = _read(job, materials, model, progress)
@@ -59,7 +68,8 @@ def fit_probe(job: Job, folder: Path, materials: Materials, model: nn.Module, he
     linear, strength, _ = fitted[pooling]
     logits = {name: linear.logits(found[pooling]) for name, found in features.items() if name != "train"}
     seconds = time.perf_counter() - started
-    keep_predictions(folder, task, {name: (logits[name], labels[name]) for name in logits if name.startswith("test")})
+    tests = [name for name in logits if name.startswith("test")]
+    keep_predictions(folder, job, materials, {name: Answers(logits[name], labels[name]) for name in tests})
     chosen = {
         "pooling": pooling,
         "strength": strength.value,
@@ -72,7 +82,7 @@ def fit_probe(job: Job, folder: Path, materials: Materials, model: nn.Module, he
     record = make_record(
         job,
         folder,
-        task,
+        materials,
         status="finished",
         metrics=_rows(task, logits, labels),
         curve=[],

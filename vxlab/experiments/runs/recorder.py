@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from vxlab.adapters import save_adapter, trainable_parameters
 from vxlab.adapters.placement import attachment_of
-from vxlab.experiments import ADAPTER_FOLDER, PREDICTIONS_FILE, RunRecord, hardware
-from vxlab.experiments.runs.inputs import Job
+from vxlab.experiments import ADAPTER_FOLDER, PREDICTIONS_FILE, TEXTS, TRIVIAL, RunRecord, hardware, pack_texts
+from vxlab.experiments.runs.answering import Answers, answering_of
+from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.listener import CURVE
 from vxlab.experiments.runs.trainer import AdapterTrainer, Watch
 from vxlab.experiments.runs.training_facts import describe_training
-from vxlab.experiments.scoring import majority_score
-from vxlab.experiments.tasks import Task
+from vxlab.experiments.scoring import compute
+from vxlab.experiments.tasks.kinds import GENERATION
 from vxlab.files import write_whole
 
 
@@ -43,31 +43,40 @@ def score_rows(epoch: float | None, split: str, scores: Mapping[str, float]) -> 
     return [{"epoch": epoch, "split": split, "metric": name, "value": value} for name, value in scores.items()]
 
 
-def keep_predictions(folder: Path, task: Task, predictions: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]) -> None:
+def keep_predictions(folder: Path, job: Job, materials: Materials, answers: Mapping[str, Answers]) -> None:
     """Write a run's predictions file, whole or not at all, with the units of its rows.
 
     Args:
         folder: the run's.
-        task: its rows.
-        predictions: by split, logits (rows, outputs) and labels (rows,), in the rows' own order.
+        job: the run.
+        materials: where its rows are.
+        answers: by split, in the rows' own order. What was written is kept, and so is the simplest answer to it, of
+            which a record holds the score alone.
     """
-    tensors = {}
-    for name, (logits, labels) in predictions.items():
-        tensors[f"{name}.logits"] = torch.from_numpy(logits.astype(np.float32))
+    tensors, task = {}, materials.task(job.spec)
+    for name, (predictions, labels, texts) in answers.items():
+        kept = predictions if task.kind is GENERATION else predictions.astype(np.float32)
+        tensors[f"{name}.logits"] = torch.from_numpy(kept)
         tensors[f"{name}.labels"] = torch.from_numpy(labels)
         if (units := task.units(name)) is not None:
             tensors[f"{name}.units"] = torch.from_numpy(units)
+        if task.kind is GENERATION:
+            tensors[f"{name}.{TRIVIAL}"] = torch.from_numpy(answering_of(task.kind).trivial(job, materials, name))
+        if texts is not None:
+            tensors[f"{name}.{TEXTS}"] = pack_texts(texts)
     with write_whole(folder / PREDICTIONS_FILE) as new:
         save_file(tensors, new)
 
 
-def record_run(job: Job, folder: Path, task: Task, trainer: AdapterTrainer, watch: Watch, **measured: Any) -> RunRecord:
+def record_run(
+    job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer, watch: Watch, **measured: Any
+) -> RunRecord:
     """Save the adapter that the model holds now, and return the run's record.
 
     Args:
         job: the run.
         folder: its own.
-        task: its rows.
+        materials: where its rows are.
         trainer: after training, with the chosen checkpoint loaded.
         watch: that saw the training.
         measured: the record's ``metrics``, ``train_seconds`` and ``peak_memory``.
@@ -79,7 +88,7 @@ def record_run(job: Job, folder: Path, task: Task, trainer: AdapterTrainer, watc
     return make_record(
         job,
         folder,
-        task,
+        materials,
         status=watch.status,
         curve=[{name: row[name] for name in CURVE} for row in trainer.state.log_history if "loss" in row],
         best_epoch=None if watch.diverged else best_epoch(trainer),
@@ -92,20 +101,20 @@ def record_run(job: Job, folder: Path, task: Task, trainer: AdapterTrainer, watc
     )
 
 
-def make_record(job: Job, folder: Path, task: Task, **measured: Any) -> RunRecord:
+def make_record(job: Job, folder: Path, materials: Materials, **measured: Any) -> RunRecord:
     """Return the record of a job that ends now, whose adapter is saved.
 
     Args:
         job: the run.
         folder: its own.
-        task: its rows.
+        materials: where its rows are.
         measured: the fields of :class:`RunRecord` that follow from none of these.
     """
     return RunRecord(
         key=job.key,
         spec=job.spec.settings(),
         identity=job.identity,
-        task=_describe_task(task),
+        task=_describe_task(job, materials),
         bytes_stored=sum(path.stat().st_size for path in (folder / ADAPTER_FOLDER).iterdir()),
         precision=job.precision,
         hardware=hardware.describe_hardware(job.device),
@@ -116,17 +125,27 @@ def make_record(job: Job, folder: Path, task: Task, **measured: Any) -> RunRecor
     )
 
 
-def _describe_task(task: Task) -> dict[str, Any]:
+def _describe_task(job: Job, materials: Materials) -> dict[str, Any]:
     """Return what a record keeps of its task."""
+    task = materials.task(job.spec)
     plain = ("name", "num_labels", "source", "citation", "constant", "unit", "overlap")
     rows = {name: len(split) for name, split in task.splits.items()}
     return {
         **{name: getattr(task, name) for name in plain},
+        **({"kind": task.kind.name} if task.kind is GENERATION else {}),  # older records have none
         **{name: list(getattr(task, name)) for name in ("label_names", "metrics", "notes")},  # as JSON gives them back
         "rows": rows,
-        "majority": {name: majority_score(task, name) for name in rows if name != "train"},
+        "majority": {name: _trivial_scores(job, materials, name) for name in rows if name != "train"},
         "units": {name: int(ids.max()) + 1 for name in rows if (ids := task.units(name)) is not None},
     }
+
+
+def _trivial_scores(job: Job, materials: Materials, split: str) -> dict[str, float]:
+    """Score the simplest answer; on validation by what needs no text."""
+    task = materials.task(job.spec)
+    metrics = task.metrics if split.startswith("test") else task.kind.scored_unwritten(task.metrics)
+    labels = task.kind.strata(task.splits[split][:])
+    return compute(metrics, answering_of(task.kind).trivial(job, materials, split), labels)
 
 
 def _epoch(seen: float) -> float:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from vxlab.adapters import VeRA, adapted_layers, load_adapter, resolve_targets
+from vxlab.adapters import Base, VeRA, adapted_layers, load_adapter, resolve_targets
 from vxlab.adapters.core import linear_weight, role_of
 from vxlab.analysis import FullUpdate, Update
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, RunSpec, family_name
 from vxlab.experiments.models import load_model, model_fingerprint, name_labels
-from vxlab.experiments.runs.probe_model import load_probed
+from vxlab.experiments.probes import load_probed
 from vxlab.experiments.store import Where, open_store
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def load_trained(record: RunRecord) -> nn.Module:
     """
     adapter = record.adapter_folder()  # before the base is loaded, which takes long
     base = _base(record)
+    if _is_base(record):
+        return base.eval()
     return load_probed(base, adapter).eval() if record.probe else load_adapter(base, adapter).eval()
 
 
@@ -73,9 +75,10 @@ def require_updates(record: object, name: str = "run") -> None:
             "what vxlab.run(spec) returned, or vxlab.Store().record(key) with a key from its table()"
         )
     require_finished(record)
-    if record.probe:
+    if record.probe or _is_base(record):
+        what = "a probe" if record.probe else "the untuned base"
         raise VxlabError(
-            f"run {record.key[:12]} is of a probe, which trains nothing in the backbone, so there is no update to look "
+            f"run {record.key[:12]} is of {what}, which trains nothing in the backbone, so there is no update to look "
             "at; give a run of LoRA, VeRA, LoRA-XS, LiDB, of a family of yours or of full fine-tuning"
         )
 
@@ -235,6 +238,10 @@ def sample_texts(spec: RunSpec, rows: int) -> list[Any]:
     split = split.select(range(min(rows, len(split))))
     columns = [list(split[column]) for column in ("text", "text_pair") if column in split.column_names]
     return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def _is_base(record: RunRecord) -> bool:
+    return bool(record.spec.get("method", {}).get("name") == Base.name)
 
 
 def _base(record: RunRecord) -> nn.Module:

@@ -23,6 +23,7 @@ from vxlab.experiments import RunSpec, processes
 from vxlab.experiments.runs.listener import Listener, Stopped, tell
 from vxlab.progress import progress_bar
 
+_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 LOGS_PER_RUN = 50
 EVAL_BATCH = 32
 """Texts evaluated at a time, at the least: without gradients a small batch saves no memory worth its time."""
@@ -185,11 +186,12 @@ def training_arguments(
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=spec.epochs,
-        per_device_train_batch_size=spec.batch_size // processes(),
+        per_device_train_batch_size=spec.batch_size // spec.gradient_accumulation // processes(),
+        gradient_accumulation_steps=spec.gradient_accumulation,
         per_device_eval_batch_size=max(2 * spec.batch_size, EVAL_BATCH),
         learning_rate=spec.learning_rate,
         weight_decay=spec.weight_decay,
-        lr_scheduler_type="linear",
+        lr_scheduler_type=_SCHEDULES[spec.schedule],
         warmup_steps=spec.warmup,
         seed=spec.seed,
         use_cpu=device == "cpu",
@@ -208,6 +210,7 @@ def training_arguments(
         dataloader_pin_memory=device == "cuda",
         report_to="none",
         disable_tqdm=True,
+        **({"activation_checkpointing": True} if spec.gradient_checkpointing else {}),
     )
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # a batch is of one process: Trainer would spread it over all GPUs, N times as large

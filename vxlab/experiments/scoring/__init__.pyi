@@ -14,7 +14,6 @@ from .formulas import Array as Array
 from .metrics import compute as compute
 from .metrics import in_words as in_words
 from .metrics import interval as interval
-from .metrics import majority_score as majority_score
 from .metrics import resample as resample
 from .significance import LEVEL as LEVEL
 from .significance import Difference as Difference
@@ -22,7 +21,6 @@ from .significance import compare_all as compare_all
 from .significance import compare_two as compare_two
 from .significance import holm as holm
 from .significance import summarise as summarise
-from .significance import trivial_name as trivial_name
 from .text_formulas import TEXT_METRICS as TEXT_METRICS
 from .text_formulas import UNBOUNDED as UNBOUNDED
 from .text_statistics import text_statistics as text_statistics

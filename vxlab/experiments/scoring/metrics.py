@@ -3,7 +3,6 @@
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,6 @@ from vxlab.experiments.scoring.bounds import of_accuracy, of_perfect, tail
 from vxlab.experiments.scoring.formulas import METRICS, OF_COUNTS, Array, number_values, pearson_of_ranks, score_metric
 from vxlab.experiments.scoring.text_formulas import COLUMNS, OF_SUMS, SHARES
 from vxlab.experiments.scoring.unit_statistics import Units, units_of
-
-if TYPE_CHECKING:
-    from vxlab.experiments.tasks import Task
 
 RESAMPLES = 1000
 _ROUNDING = 1e-9  # resamples that differ by less score alike
@@ -151,20 +147,6 @@ def in_words(name: str) -> str:
     ('macro F1', 'accuracy')
     """
     return _WORDS.get(name, name)
-
-
-def majority_score(task: "Task", split: str = "test") -> dict[str, float]:
-    """Score the constant answer: the training set's most frequent class, or its mean target (correlation 0).
-
-    Args:
-        task: the task, whose metrics are computed.
-        split: the split to score, one of ``task.splits``.
-
-    Returns:
-        Metric name to score, as :func:`compute`.
-    """
-    labels = np.asarray(task.splits[split]["label"])
-    return compute(task.metrics, np.full(len(labels), task.constant), labels)
 
 
 def prepare(name: str, predictions: Array, labels: Array) -> tuple[Array, Array]:

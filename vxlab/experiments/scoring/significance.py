@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -186,15 +186,6 @@ def compare_all(
         (a, b): _compared(measured[a], measured[b], luck.get(a), luck.get(b), held)
         for a, b in combinations(measured, 2)
     }
-
-
-def trivial_name(task: Mapping[str, Any]) -> str:
-    """Return what the simplest answer to a record's task is: of classes the most frequent, of a regression the mean.
-
-    >>> trivial_name({"num_labels": 2}), trivial_name({"num_labels": 1})
-    ('most frequent class', 'training mean')
-    """
-    return "training mean" if task["num_labels"] == 1 else "most frequent class"
 
 
 class _Level(NamedTuple):

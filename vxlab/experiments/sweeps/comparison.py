@@ -146,7 +146,7 @@ def with_chance(
     predictions: Mapping[str, Mapping[int, Array]],
     labels: Array,
     metric: str,
-    constant: float,
+    constant: float | Array,
     *,
     units: Array | None = None,
 ) -> pd.DataFrame:
@@ -160,7 +160,8 @@ def with_chance(
         predictions: candidate to seed to its predictions of the same test items.
         labels: (items,) class ids or targets.
         metric: whose scores are compared.
-        constant: the trivial answer: the training rows' most frequent class, or the mean of their targets.
+        constant: the trivial answer: the training rows' most frequent class, the mean of their targets, or the
+            statistics of what the simplest answer writes.
         units: (items,) numbers of the independent unit of each item; None where each item is one.
     """
     rows = by_candidate(summary)

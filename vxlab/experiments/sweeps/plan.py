@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from transformers import DataCollatorWithPadding
 
 from vxlab.adapters import resolve_targets, trainable_parameters
 from vxlab.adapters.placement import stored_bases
@@ -13,16 +12,8 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import layers, method_label, rank_of
 from vxlab.experiments.costs import forward_loss, time_call, training_step
 from vxlab.experiments.engines import Engine
-from vxlab.experiments.runs import (
-    EVAL_BATCH,
-    FOLDS,
-    Job,
-    Materials,
-    available_poolings,
-    pool,
-    shared_materials,
-    strengths,
-)
+from vxlab.experiments.probes import FOLDS, available_poolings, pool, strengths
+from vxlab.experiments.runs import EVAL_BATCH, Job, Materials, shared_materials
 from vxlab.experiments.store import ENDED, Store
 from vxlab.words import in_bytes, number_of, time_left
 
@@ -178,7 +169,7 @@ def _typical(batch_size: int, materials: Materials, job: Job) -> dict[str, torch
     order = sorted(range(len(rows)), key=rows["length"].__getitem__)
     middle = max(0, (len(order) - batch_size) // 2)
     wanted = rows.select(order[middle : middle + batch_size]).remove_columns(["length", "row"])
-    batch = DataCollatorWithPadding(materials.tokenizer(job.spec))(wanted.to_list())
+    batch = materials.collate(job.spec)(wanted.to_list())
     return {name: tensor.to(job.device) for name, tensor in batch.items()}
 
 

@@ -1,3 +1,8 @@
+from .answer_loss import answer_log_likelihoods as answer_log_likelihoods
+from .answer_loss import answer_loss as answer_loss
+from .answers import IGNORED as IGNORED
+from .answers import encode_prompts as encode_prompts
+from .answers import writer_of as writer_of
 from .by_name import CLASSIFICATION as CLASSIFICATION
 from .by_name import GENERATION as GENERATION
 from .by_name import REGRESSION as REGRESSION
@@ -7,3 +12,4 @@ from .generation import LOG_LIKELIHOOD as LOG_LIKELIHOOD
 from .kind import Collate as Collate
 from .kind import Form as Form
 from .kind import Kind as Kind
+from .prompts import read_template as read_template

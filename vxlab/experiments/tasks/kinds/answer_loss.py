@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,8 @@ def _of_answers(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, 
     """Return (n, vocabulary) logits before each of the n answer tokens, the tokens, and the row of each."""
     following = batch["labels"][:, 1:]
     answered = following != IGNORED
-    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    # With a cache, which is the default, transformers overlooks that packed rows end: each would see those before it.
+    inputs: dict[str, Any] = {name: tensor for name, tensor in batch.items() if name != "labels"} | {"use_cache": False}
     if _keeps_some(model):  # the head's product is the dearest of all, and prompts need none
         kept = answered.any(0).nonzero()[:, 0]
         logits, following, answered = model(**inputs, logits_to_keep=kept).logits, following[:, kept], answered[:, kept]

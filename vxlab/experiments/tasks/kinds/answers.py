@@ -41,11 +41,10 @@ def encode_answers(rows: Rows, tokenizer: Any, form: Form, split: str) -> dict[s
     cut = [_cut(prompt, form.max_length - len(answer), tokenizer) for prompt, answer in pairs]
     _tell_cut(cut, pairs, form, split)
     ids = [[*prompt, *answer] for prompt, (_, answer) in zip(cut, pairs, strict=True)]
-    # The first token follows nothing, so that no model says how likely it is.
-    labels = [[IGNORED] * max(1, len(prompt)) + ids[len(prompt) :] for prompt, ids in zip(cut, ids, strict=True)]
+    unscored = [max(1, len(prompt)) for prompt in cut]  # the first follows nothing, so no model says how likely it is
     return {
         "input_ids": ids,
-        "labels": [each[: len(own)] for each, own in zip(labels, ids, strict=True)],
+        "labels": [[IGNORED] * count + own[count:] for count, own in zip(unscored, ids, strict=True)],
         "length": [len(each) for each in ids],
         "row": row,
     }

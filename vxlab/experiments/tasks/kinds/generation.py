@@ -25,6 +25,9 @@ class Generation(Kind):
     def usual_metrics(self, num_labels: int) -> tuple[str, ...]:
         return (LOG_LIKELIHOOD, "exact_match", "bleu")
 
+    def scored_unwritten(self, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name in metrics if name == LOG_LIKELIHOOD)
+
     def strata(self, rows: Rows) -> NDArray[Any]:
         return np.zeros(len(rows["text"]), dtype=np.int64)
 

@@ -41,6 +41,10 @@ class Kind(ABC):
     def usual_metrics(self, num_labels: int) -> tuple[str, ...]:
         """Return what is reported of a data set of the user's own; the first chooses the checkpoint on validation."""
 
+    def scored_unwritten(self, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those metrics that need no text of the model's: of these validation after every epoch is."""
+        return metrics
+
     @abstractmethod
     def strata(self, rows: Rows) -> NDArray[Any]:
         """Return (rows,) what samples and carved splits keep the mix of: classes, targets, or all alike."""

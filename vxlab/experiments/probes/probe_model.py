@@ -11,8 +11,8 @@ from vxlab.adapters.core import check_fingerprints
 from vxlab.adapters.placement import head_parameters
 from vxlab.adapters.saving import SETTINGS_FILE, TENSORS_FILE, read_settings, read_tensors
 from vxlab.errors import VxlabError
+from vxlab.experiments.probes.probe_features import pool
 from vxlab.experiments.provenance import POOLINGS
-from vxlab.experiments.runs.probe_features import pool
 
 
 class ProbedModel(nn.Module):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.runs import linear_probe
-from vxlab.experiments.runs.linear_probe import ABSENT, _folds, cross_validate, fit
+from vxlab.experiments.probes import linear_probe
+from vxlab.experiments.probes.linear_probe import ABSENT, _folds, cross_validate, fit
 
 DRAW = np.random.default_rng(0)
 FEATURES = DRAW.normal(size=(90, 6)) * np.array([1, 10, 0.1, 1, 1, 1]) + np.array([0, 5, 0, -3, 0, 0])

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import vxlab
 from vxlab.experiments.models.load import load_tokenizer
-from vxlab.experiments.runs.probe_features import available_poolings, features_of
+from vxlab.experiments.probes.probe_features import available_poolings, features_of
 
 
 def rows_of(folder: str) -> Dataset:

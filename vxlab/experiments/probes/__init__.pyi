@@ -1,0 +1,11 @@
+from .linear_probe import FOLDS as FOLDS
+from .linear_probe import Linear as Linear
+from .linear_probe import Strength as Strength
+from .linear_probe import best_strength as best_strength
+from .linear_probe import cross_validate as cross_validate
+from .linear_probe import fit as fit
+from .linear_probe import strengths as strengths
+from .probe_features import available_poolings as available_poolings
+from .probe_features import features_of as features_of
+from .probe_features import pool as pool
+from .probe_model import load_probed as load_probed

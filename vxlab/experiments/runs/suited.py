@@ -1,0 +1,42 @@
+"""Whether a spec suits the kind of its task: its method, its rates, and the fields of models that write."""
+
+import dataclasses
+
+from vxlab.adapters import Base, Head, Probe
+from vxlab.errors import VxlabError
+from vxlab.experiments import OF_WRITING, RunSpec
+from vxlab.experiments.tasks.kinds import Kind
+
+
+def suit_kind(spec: RunSpec, kind: Kind) -> RunSpec:
+    """Return a spec without what its kind of task has no use for: where there is no new head, the head's rate.
+
+    Raises:
+        VxlabError: the method is for another kind of task, the head's rate is lacking, or a field is set that enters
+            only where the model writes.
+    """
+    if not kind.trains_head:
+        if isinstance(spec.method, Head | Probe):
+            raise VxlabError(
+                f"method={spec.method}: {spec.task} is a task of {kind.name}, whose model has no head to fit; take "
+                "Base() for the floor"
+            )
+        return dataclasses.replace(spec, head_learning_rate=0.0)
+    if isinstance(spec.method, Base):
+        raise VxlabError(
+            f"method=Base(): {spec.task} is a task of {kind.name}, whose head is new and answers nothing untrained; "
+            "take Probe() for the floor"
+        )
+    _refuse_writing(spec, kind)
+    if spec.method.by_gradient and spec.head_learning_rate <= 0:
+        raise VxlabError(f"head_learning_rate={spec.head_learning_rate!r} is not a positive number; try 1e-3")
+    return spec
+
+
+def _refuse_writing(spec: RunSpec, kind: Kind) -> None:
+    usual = {each.name: each.default for each in dataclasses.fields(RunSpec)}
+    for name in OF_WRITING:
+        if (value := getattr(spec, name)) != usual[name]:
+            raise VxlabError(
+                f"{name}={value!r}: {spec.task} is a task of {kind.name}, and its model writes nothing; leave it out"
+            )

@@ -1,0 +1,85 @@
+"""What a model that writes answers a split with: how likely it finds the references, and texts of its own."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from vxlab.experiments.models import write_texts
+from vxlab.experiments.runs.inputs import Job, Materials
+from vxlab.experiments.scoring import text_statistics
+from vxlab.experiments.tasks.kinds import answer_log_likelihoods, encode_prompts, writer_of
+
+Array = NDArray[Any]
+_BATCH = 16
+"""Answers scored at a time."""
+
+
+def likelihoods(
+    model: nn.Module, job: Job, materials: Materials, split: str, done: Callable[[int], object] = lambda rows: None
+) -> NDArray[np.float64]:
+    """Return (items, 2): Σ log p of the tokens of each input's references, and how many they are.
+
+    Args:
+        model: in evaluation mode, on its device.
+        job: the run.
+        materials: where its rows are.
+        split: of them.
+        done: told how many answers more were scored.
+    """
+    rows, collate = materials.splits(job.spec)[split], materials.collate(job.spec, packing=False)
+    places, inputs = np.asarray(rows["row"]), rows.remove_columns(["length", "row"])
+    device, dtype = next(model.parameters()).device, getattr(torch, job.precision)
+    sums = np.zeros((len(materials.task(job.spec).splits[split]), 2))
+    for start in range(0, len(rows), _BATCH):
+        stop = min(start + _BATCH, len(rows))
+        batch = {name: each.to(device) for name, each in collate([inputs[i] for i in range(start, stop)]).items()}
+        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=job.precision != "float32"):
+            found = answer_log_likelihoods(model, batch)
+        np.add.at(sums, places[start:stop], found.cpu().numpy())
+        done(stop - start)
+    return sums
+
+
+def mean_loss(sums: NDArray[Any]) -> float:
+    """Return the loss per answer token of :func:`likelihoods`, or of statistics that begin with these."""
+    total = sums.sum(axis=0)
+    return float(-total[0] / total[1])
+
+
+def written_answers(
+    model: nn.Module,
+    job: Job,
+    materials: Materials,
+    split: str,
+    sums: NDArray[np.float64],
+    done: Callable[[int], object] = lambda rows: None,
+) -> tuple[Array, Array, list[str] | None]:
+    """Return (items, columns) statistics, (items,) a number for each input, and the texts.
+
+    Without texts to write the statistics are ``sums`` alone.
+
+    Args:
+        model, job, materials, split, done: as :func:`likelihoods` takes them.
+        sums: that it returned.
+    """
+    task, spec, tokenizer = materials.task(job.spec), job.spec, materials.tokenizer(job.spec)
+    rows = task.splits[split][:]
+    identities = identify(rows)
+    if not spec.max_new_tokens:
+        return sums, identities, None
+    prompts = encode_prompts(rows, tokenizer, spec.form)
+    end = writer_of(tokenizer, spec.form, "messages" in rows).end
+    texts = write_texts(model, tokenizer, prompts, spec, end, job.precision, done)
+    return text_statistics(task.metrics, sums, texts, rows["references"]), identities, texts
+
+
+def identify(rows: dict[str, Sequence[Any]]) -> NDArray[np.int64]:
+    """Return (items,) a number for each input with its references: by these, runs on the same rows are known."""
+    texts = zip(rows["text"], rows["references"], strict=True)
+    digests = [hashlib.sha256("\0".join([text, *references]).encode()).digest()[:8] for text, references in texts]
+    return np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)
