@@ -1,10 +1,13 @@
 """Measure a training step's time and kept activations against PEFT, the released LoRA-XS and the frozen model.
 
-    python benchmarks/steps.py [--rounds 9] [--only VeRA]
+    python benchmarks/steps.py [--rounds 9] [--only SmolLM2]
 
-On a CPU: BERT-base's width (768), two layers, float32, 2,048 and 8,192 tokens in sentences of 128; about 20 minutes on
-two cores. On a GPU: RoBERTa-large's shape at 32 x 128 tokens and eight Llama-7B layers at 4 x 512, bfloat16 autocast,
-with peak memory and kernels a step. Dropout is off, so that the layers in question make up the step. Writes
+On a CPU: BERT-base's width (768), two layers, float32, 2,048 and 8,192 tokens in sentences of 128, about 20 minutes on
+two cores; and SmolLM2-135M as a language model, 512 and 2,048 tokens in texts of 512, float32 and bfloat16, about 5
+minutes. Of SmolLM2 it takes 4 of the 30 layers and as small a share of the vocabulary, tied as there, so that layers
+and output stand in the proportion of the whole model. On a GPU: RoBERTa-large's shape at 32 x 128 tokens and eight
+Llama-7B layers at 4 x 512, bfloat16 autocast, with peak memory and kernels a step. Dropout is off, so that the layers
+in question make up the step. Writes
 benchmarks/results/steps_<device>.json.
 """
 
@@ -20,7 +23,13 @@ import peft
 import torch
 from rounds import interleaved_seconds, ratio
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForSequenceClassification
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+)
 
 import vxlab
 from vxlab.experiments import describe_hardware, library_versions
@@ -34,6 +43,14 @@ from vxlab.experiments.costs import (
 )
 
 RESULTS = Path(__file__).parent / "results"
+SMOLLM2 = {
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "tie_word_embeddings": True,
+}
+SMOLLM2_LAYERS, SMOLLM2_VOCABULARY = 30, 49_152
 DROPOUT_OFF = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
@@ -59,13 +76,14 @@ class Pair(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=9, help="interleaved timings of each pair")
-    parser.add_argument("--only", default="", help="measure the pairs whose name holds this")
+    parser.add_argument("--only", default="", help="measure the pairs whose name or model holds this")
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     path = RESULTS / f"steps_{device}.json"
     for setting in settings(device):
         for pair in pairs(setting):
-            for batch_size, tokens in setting.batches if arguments.only in pair.name else ():
+            wanted = arguments.only in pair.name or arguments.only in setting.name
+            for batch_size, tokens in setting.batches if wanted else ():
                 row = measure(setting, pair, batch_size, tokens, arguments.rounds, device)
                 print(in_words(row), flush=True)
                 keep(row, path, device)
@@ -82,7 +100,14 @@ def keep(row: dict[str, object], path: Path, device: str) -> None:
 
 def settings(device: str) -> list[Setting]:
     if device == "cpu":
-        return [Setting("BERT-base width, 2 layers", "bert", bert(2), ((16, 128), (64, 128)), "float32")]
+        name = "SmolLM2, 4 of 30 layers and of its vocabulary"
+        return [
+            Setting("BERT-base width, 2 layers", "bert", bert(2), ((16, 128), (64, 128)), "float32"),
+            *(
+                Setting(name, "causal", smollm2(4, dtype), ((1, 512), (4, 512)), str(dtype).removeprefix("torch."))
+                for dtype in (torch.float32, torch.bfloat16)
+            ),
+        ]
     large = bert(24, hidden_size=1024, num_attention_heads=16, intermediate_size=4096)
     return [
         Setting("RoBERTa-large's shape", "bert", large, ((32, 128),), "bfloat16"),
@@ -100,9 +125,15 @@ def llama(layers: int) -> Callable[[], nn.Module]:
     return lambda: _seeded(LlamaForSequenceClassification, config).bfloat16()
 
 
+def smollm2(layers: int, dtype: torch.dtype) -> Callable[[], nn.Module]:
+    vocabulary = SMOLLM2_VOCABULARY * layers // SMOLLM2_LAYERS
+    config = LlamaConfig(num_hidden_layers=layers, vocab_size=vocabulary, **SMOLLM2)
+    return lambda: _seeded(LlamaForCausalLM, config).to(dtype)
+
+
 def pairs(setting: Setting) -> list[Pair]:
-    build, roles = setting.build, peers.ROLES[setting.kind]
-    head = ["classifier" if setting.kind == "bert" else "score"]
+    build, roles = setting.build, peers.ROLES["bert" if setting.kind == "bert" else "llama"]
+    head = {"bert": ["classifier"], "llama": ["score"], "causal": None}[setting.kind]
 
     def vera(rank: int) -> Pair:
         config = peft.VeraConfig(r=rank, target_modules=roles, modules_to_save=head)
@@ -112,15 +143,18 @@ def pairs(setting: Setting) -> list[Pair]:
             lambda: peers.pefts(build, config),
         )
 
-    lora = peft.LoraConfig(r=8, lora_alpha=8, target_modules=roles, modules_to_save=head)
+    config = peft.LoraConfig(r=8, lora_alpha=8, target_modules=roles, modules_to_save=head)
+    lora = Pair(
+        "LoRA r=8 / PEFT",
+        lambda: peers.ours(build, vxlab.LoRA(rank=8)),
+        lambda: peers.pefts(build, config),
+    )
+    if setting.kind == "causal":
+        return [vera(256), lora]
     return [
         vera(256),
         vera(1024),
-        Pair(
-            "LoRA r=8 / PEFT",
-            lambda: peers.ours(build, vxlab.LoRA(rank=8)),
-            lambda: peers.pefts(build, lora),
-        ),
+        lora,
         Pair(
             "LoRA-XS r=16 / released",
             lambda: peers.ours(build, vxlab.LoRAXS(rank=16, basis="random", sigma="none")),
@@ -142,6 +176,8 @@ def measure(setting: Setting, pair: Pair, batch_size: int, tokens: int, rounds: 
     """Time one pair on one batch, and count what either keeps beyond the frozen model."""
     models = {"ours": pair.ours().to(device), "peer": pair.peer().to(device)}
     batch = random_batch(models["ours"], batch_size, tokens)
+    if setting.kind == "causal":
+        batch["labels"] = batch["input_ids"]
     if pair.against_frozen:  # forward and backward alone, through all layers of both
         for model in models.values():
             peers.let_gradients_reach_the_embeddings(model)
