@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import toy_runs
+import toy_writers
 from places import ROOT
 
 from vxlab.warn import forget_what_was_told
@@ -43,6 +44,18 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
 def toy_task(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the folder of a task of two classes: words of praise or of blame among fillers."""
     return toy_runs.write_task(tmp_path_factory.mktemp("tasks") / "toy", ("bad", "good"))
+
+
+@pytest.fixture(scope="session")
+def tiny_writer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the folder of an untrained Llama, width 32 and two blocks, with a tokenizer of its own."""
+    return toy_writers.write_model(tmp_path_factory.mktemp("writer"))
+
+
+@pytest.fixture(scope="session")
+def toy_prompts(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the folder of a task of prompts, each with an answer to be written."""
+    return toy_writers.write_task(tmp_path_factory.mktemp("prompts") / "toy")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from vxlab.experiments import RunRecord
 from vxlab.experiments.candidates import HeldOut, held_out_of, paired_difference
 from vxlab.experiments.scoring import Difference, against_trivial, in_words, interval
 from vxlab.studies.scales import smoke_warning
-from vxlab.words import in_bytes, number_of, write_number
+from vxlab.words import in_bytes, number_of, with_minus, write_number
 
 
 def fine_tuning_conclusion(
@@ -89,18 +89,16 @@ def _against_trivial(record: RunRecord, held_out: HeldOut) -> str:
     metric, units = record.task["metrics"][0], record.units()
     logits, labels = (tensor.numpy() for tensor in record.predictions())
     (found,) = against_trivial({"": {0: logits}}, labels, metric, constant=record.constant(), units=units).values()
-    trivial = f"the trivial answer's {held_out.trivial:.3f} ({held_out.trivial_name})"
+    trivial = f"the trivial answer's {write_number(held_out.trivial, '.3f')} ({held_out.trivial_name})"
     verdict = f"not shown to beat {trivial}"
     if found.beaten:
         verdict = f"above {trivial}"
     elif found.high < 0:
         verdict = f"below {trivial}"
     low, high = interval(metric, logits, labels, units=units)
-    bounds = "no interval" if math.isnan(low) else f"95 % interval {low:.3f} to {high:.3f}"
-    return (
-        f"`{record.spec['method']['name']}` scores **{record.score(metric):.3f}** ({in_words(metric)}; {bounds}) on "
-        f"{held_out.in_words()}, {verdict}."
-    )
+    bounds = "no interval" if math.isnan(low) else with_minus(f"95 % interval {low:.3f} to {high:.3f}")
+    score = f"**{write_number(record.score(metric), '.3f')}** ({in_words(metric)}; {bounds})"
+    return f"`{record.spec['method']['name']}` scores {score} on {held_out.in_words()}, {verdict}."
 
 
 def _against_floor(record: RunRecord, floors: Mapping[str, RunRecord]) -> str:
@@ -111,8 +109,9 @@ def _against_floor(record: RunRecord, floors: Mapping[str, RunRecord]) -> str:
     if not scores:
         return ""
     name = max(scores, key=lambda each: scores[each])
-    others = "".join(f"; {other} {score:.3f}" for other, score in scores.items() if other != name)
-    floor, gain = f"the floor, {name} ({scores[name]:.3f}{others})", paired_difference(record, floors[name])
+    others = "".join(f"; {other} {write_number(score, '.3f')}" for other, score in scores.items() if other != name)
+    floor = f"the floor, {name} ({write_number(scores[name], '.3f')}{others})"
+    gain = paired_difference(record, floors[name])
     if not gain.seen:
         difference = write_number(gain.difference, "+.3f")
         return f"These test items show no difference from {floor}: {difference}, {_bounds(gain)}."

@@ -40,7 +40,7 @@ def _answers(table: pd.DataFrame, role: str, band: str, fraction: float) -> np.n
 
 
 def _asked(subject: truncation._Subject) -> np.ndarray:
-    return np.array(subject.answers())[np.argsort(subject.rows)]
+    return np.array(subject.answers())[np.argsort(subject.rows), 0]
 
 
 def test_the_untouched_model_answers_as_the_run_did(record, store):

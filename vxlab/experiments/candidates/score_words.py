@@ -6,7 +6,7 @@ from typing import Any
 
 from vxlab.experiments.candidates.pairs import IN_PERCENT, write_score
 from vxlab.experiments.scoring import in_words
-from vxlab.words import number_of
+from vxlab.words import number_of, write_number
 
 ENOUGH = 5
 """seeds, from which a spread says more than the scores themselves"""
@@ -41,7 +41,9 @@ def mean_in_words(row: Mapping[str, Any], metric: str) -> str:
     return f"mean {score} ({seeds_in_words(row['scores'], lambda value: write_score(value, metric))})"
 
 
-def seeds_in_words(scores: Sequence[float], form: Callable[[float], str] = "{:.3f}".format) -> str:
+def seeds_in_words(
+    scores: Sequence[float], form: Callable[[float], str] = lambda score: write_number(score, ".3f")
+) -> str:
     """Return what a mean is of: few scores themselves, or the standard deviation of many.
 
     Args:

@@ -8,6 +8,7 @@ from typing import Any
 from vxlab.experiments import RunRecord, method_label
 from vxlab.experiments.runs import Job
 from vxlab.progress import headless, progress_bar
+from vxlab.words import write_number
 
 RESUME = "Do the same again to go on: what has finished is kept."
 
@@ -82,5 +83,5 @@ class SweepProgress:
         parts += [f"{self._elsewhere} elsewhere"] if self._elsewhere else []
         parts += [f"{self.counts[status]} {status}" for status in ("diverged", "failed") if self.counts[status]]
         if self.highest is not None:
-            parts.append(f"highest on validation {self.highest[1]} {self.highest[0]:.3f}")
+            parts.append(f"highest on validation {self.highest[1]} {write_number(self.highest[0], '.3f')}")
         self._bar.set_postfix_str(", ".join(parts), refresh=now and not headless())

@@ -10,10 +10,10 @@ import pandas as pd
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring import Array, Evidence, compute, from_draws, interval, resample, units_of
-from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
+from vxlab.experiments.tasks.kinds import GENERATION
+from vxlab.studies.subspaces.truncation import REMOVED, STATE, UNTOUCHED
 
 _RESAMPLES = 2000
-_STATE = ["what", "role", "band", "fraction"]
 
 
 def truncation_scores(answers: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
@@ -78,9 +78,12 @@ class KeptBands:
     def __init__(self, answers: pd.DataFrame, metric: str, trivial: float = 0.0) -> None:
         ordered = answers.sort_values("item", kind="stable")
         self.metric, self.trivial = metric, trivial
-        order = list(dict.fromkeys(answers[_STATE].itertuples(index=False, name=None)))
-        groups = dict(iter(ordered.groupby(_STATE, sort=False)))
-        self.answers = {state: groups[state]["answer"].to_numpy() for state in order}
+        order = list(dict.fromkeys(answers[STATE].itertuples(index=False, name=None)))
+        groups = dict(iter(ordered.groupby(STATE, sort=False)))
+        columns = [name for name in GENERATION.answer_columns if name in answers]
+        self.summed = len(columns) > 1
+        """whether the answers are sums, such as of log-probabilities, and not each one of a few classes"""
+        self.answers = {state: groups[state][columns if self.summed else columns[0]].to_numpy() for state in order}
         first = groups[order[0]]
         self.labels = first["label"].to_numpy()
         self.units = units_of(first["unit"].to_numpy(), len(self.labels))
@@ -141,10 +144,10 @@ class KeptBands:
 
         Where two states answer alike the bootstrap sees no noise at all, and a difference of one item would count as
         seen. Where items of one unit go together, so would these two with theirs: they count as often as the design
-        effect of the untouched model's score says. Source: Agresti and Min, Effects and non-effects of paired identical
-        observations (2004).
+        effect of the untouched model's score says. Sums of log-probabilities differ with every change of the weights,
+        and need none of this. Source: Agresti and Min, Effects and non-effects of paired identical observations (2004).
         """
-        more = math.sqrt(2) * self._together / (len(self.labels) * gain)
+        more = 0.0 if self.summed else math.sqrt(2) * self._together / (len(self.labels) * gain)
         return from_draws(value, draws, round(self.units.freedom(self._together)) + 1, more)
 
     @cached_property
@@ -182,6 +185,6 @@ def _scored(bands: KeptBands, what: str, role: str, band: str, fraction: float) 
     if state != whole:
         _, below, above = bands.evidence(difference, bands.draws(*state) - bands.draws(*whole))[:3]
     return {
-        **dict(zip(_STATE, state, strict=True)), "score": score, "low": low, "high": high,
+        **dict(zip(STATE, state, strict=True)), "score": score, "low": low, "high": high,
         "difference": difference, "difference_low": below, "difference_high": above,
     }  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vxlab.adapters import Full, resolve_targets
@@ -19,7 +20,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, RunSpec, hardware
 from vxlab.experiments.runs import Materials, base_weights, load_trained, require_finished
 from vxlab.experiments.store import Where, kept_table
-from vxlab.experiments.tasks import sample
+from vxlab.experiments.tasks import Task, sample
 from vxlab.progress import progress_bar
 from vxlab.spectra import Triplets, in_threads
 from vxlab.studies.subspaces.tables import decompose_weights
@@ -29,7 +30,8 @@ EVERY = "all roles"
 """The role of every linear layer of the blocks at once."""
 UNTOUCHED, REMOVED = "untouched", "removed"
 """Bands that are none: the model as it was trained, and a role's weight (or update) set to zero."""
-ANSWERS = ["what", "role", "band", "fraction", "item", "answer", "label"]
+STATE = ["what", "role", "band", "fraction"]
+"""Columns that tell a model's states apart."""
 
 
 def truncated_answers(
@@ -64,8 +66,9 @@ def truncated_answers(
     Returns:
         One row an item and a state of the model: ``what``, ``role``, ``band``, ``fraction``, ``item`` (its row in the
         test split), ``answer`` (class id, or a regression's output) and ``label``, and ``unit``, the number of the
-        independent unit that the item is of, such as its film. The model as trained has the role "" and the band
-        ``untouched`` at fraction 1; a role's weights or updates at zero are ``removed`` at fraction 0.
+        independent unit that the item is of, such as its film. Where the model writes, ``answer`` is Σ log p of the
+        item's references, ``tokens`` how many tokens these have, and ``label`` 0. The model as trained has the role ""
+        and the band ``untouched`` at fraction 1; a role's weights or updates at zero are ``removed`` at fraction 0.
 
     Raises:
         VxlabError: the run is of another method or diverged, the model has no such role, ``what``, a band or a
@@ -100,18 +103,28 @@ class _Subject:
             self.by_role.setdefault(role_of(name) or "other", {})[name] = module
         self.by_role[EVERY] = layers
         self.triplets: dict[str, Triplets] = {}
-        self.batches, self.rows, self.labels = _items(spec, items)
+        materials = Materials(reuse=False)
+        task = materials.task(spec)
+        self.kind, self.batches, rows = task.kind, *_batches(spec, materials, items)
+        self.rows = list(dict.fromkeys(rows))
+        """the items' in the test split"""
+        places = {row: place for place, row in enumerate(self.rows)}
+        self.places = torch.tensor([places[row] for row in rows])
+        self.labels = _strata(task)[self.rows].astype(float).tolist()
 
-    def answers(self) -> list[float]:
-        """Return what the model as it is now answers to each item: a class id, or the output of a regression."""
+    def answers(self) -> list[list[float]]:
+        """Return what the model as it is now answers to each item: the sums of its rows' answers, by column."""
         # Batches share out torch's threads: a small model's steps are too short to be split among them.
-        return [float(value) for value in torch.cat(in_threads(self._answered, self.batches))]
+        found = torch.cat(in_threads(self._answered, self.batches)).double()
+        sums = torch.zeros(len(self.rows), found.shape[1], dtype=found.dtype)
+        added: list[list[float]] = sums.index_add_(0, self.places, found).tolist()
+        return added
 
     @torch.inference_mode()
     def _answered(self, batch: Mapping[str, Tensor]) -> Tensor:
+        moved = {name: tensor.to(self.device) for name, tensor in batch.items()}
         with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
-            logits: Tensor = self.model(**{name: tensor.to(self.device) for name, tensor in batch.items()}).logits
-        return (logits.argmax(-1) if logits.shape[-1] > 1 else logits[:, 0]).float().cpu()
+            return self.kind.answer(self.model, moved).cpu()
 
     @contextmanager
     def with_weights(self, weights: Mapping[str, Tensor], role: str) -> Iterator[None]:
@@ -142,7 +155,7 @@ def _truncated(
 
     def ask(role: str, band: _Band) -> None:
         asked = zip(subject.rows, subject.answers(), subject.labels, strict=True)
-        rows.extend((what, role, *band, item, answer, truth) for item, answer, truth in asked)
+        rows.extend((what, role, *band, item, *answer, truth) for item, answer, truth in asked)
         bar.update()
 
     with bar:
@@ -152,7 +165,7 @@ def _truncated(
             for state in states:
                 with subject.with_weights(rebuild(state), role):
                     ask(role, state)
-    return pd.DataFrame(rows, columns=ANSWERS)
+    return pd.DataFrame(rows, columns=[*STATE, "item", *subject.kind.answer_columns, "label"])
 
 
 def _rebuilder(subject: _Subject, role: str, what: str, seed: int) -> Callable[[_Band], dict[str, Tensor]]:
@@ -172,22 +185,21 @@ def _rebuilder(subject: _Subject, role: str, what: str, seed: int) -> Callable[[
     return rebuild
 
 
-def _items(spec: RunSpec, items: int | None) -> tuple[list[dict[str, Tensor]], list[int], list[float]]:
-    """Return batches of test items of like length, their rows in the test split, and their labels."""
-    from transformers import DataCollatorWithPadding
-
-    materials = Materials(reuse=False)
-    split = materials.splits(spec)["test"]
-    labels, rows = np.asarray(split["label"]), np.asarray(split["row"])
-    if items is not None and items < len(split):
-        keep = sample(labels[np.argsort(rows)], items, seed=0)  # in the split's own order, whatever the lengths are
-        split = split.select(np.flatnonzero(np.isin(rows, keep)))
-        labels, rows = np.asarray(split["label"]), np.asarray(split["row"])
-    collate = DataCollatorWithPadding(materials.tokenizer(spec))
-    inputs = split.remove_columns([name for name in ("label", "length", "row") if name in split.column_names])
-    starts = range(0, len(split), spec.batch_size * 8)
+def _batches(spec: RunSpec, materials: Materials, items: int | None) -> tuple[list[dict[str, Tensor]], list[int]]:
+    """Return batches of test items of like length, and the row in the test split of each of their rows."""
+    split, task = materials.splits(spec)["test"], materials.task(spec)
+    if items is not None and items < len(task.splits["test"]):
+        keep = sample(_strata(task), items, seed=0)  # in the split's own order, whatever the lengths are
+        split = split.select(np.flatnonzero(np.isin(np.asarray(split["row"]), keep)))
+    collate = materials.collate(spec, packing=False)
+    inputs = split.remove_columns(["length", "row"])
+    starts = range(0, len(split), min(spec.batch_size * 8, task.kind.most_scored or len(split)))
     batches = [collate([inputs[i] for i in range(start, min(start + starts.step, len(split)))]) for start in starts]
-    return [dict(batch) for batch in batches], rows.tolist(), labels.astype(float).tolist()
+    return [dict(batch) for batch in batches], list(split["row"])
+
+
+def _strata(task: Task) -> NDArray[Any]:
+    return task.kind.strata(task.splits["test"][:])
 
 
 def _check(record: RunRecord, what: str, fractions: Sequence[float]) -> None:

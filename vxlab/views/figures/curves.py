@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from vxlab.experiments import RunRecord
 from vxlab.experiments.scoring import in_words
+from vxlab.experiments.tasks.kinds import recorded_kind
 from vxlab.views.figures.sweep import possible
 from vxlab.views.style import COLOURS, INK, apply_style, draws_text, look
 
@@ -50,9 +51,9 @@ def learning_curves(records: Mapping[str, Curves]) -> go.Figure:
         _add_run(figure, i, name if record.status in ("finished", RUNNING) else f"{name} ({record.status})")
     ring = {"symbol": "circle-open", "size": 18, "color": INK, "line": {"width": 2}}
     figure.add_scatter(mode="markers", marker=ring, name="chosen checkpoint", row=1, col=2)
-    loss = "cross-entropy" if task["num_labels"] > 1 else "squared error"
     figure.update_xaxes(title="optimizer step", rangemode="tozero", row=1, col=1)
-    figure.update_yaxes(title=f"training loss ({loss})", autorangeoptions={"clipmin": 0}, row=1, col=1)
+    loss = f"training loss ({recorded_kind(task).loss})"
+    figure.update_yaxes(title=loss, autorangeoptions={"clipmin": 0}, row=1, col=1)
     figure.update_xaxes(title="epoch", row=1, col=2)
     figure.update_yaxes(title=f"validation {in_words(task['metrics'][0])}", row=1, col=2)
     redraw_curves(figure, list(records.values()))

@@ -9,6 +9,7 @@ from vxlab.experiments.candidates import seeds_in_words
 from vxlab.experiments.scoring import in_words
 from vxlab.views.figures.verdict import difference_unit
 from vxlab.views.style import COLOURS, GREY, INK, apply_style, bar_look, draws_text, error_bars
+from vxlab.words import write_number
 
 _PUBLISHED = (("diamond-open", COLOURS[0]), ("square-open", COLOURS[2]), ("triangle-up-open", COLOURS[3]))
 
@@ -64,7 +65,7 @@ def _add_published(figure: go.Figure, rows: pd.DataFrame, name: str, colour: str
 
 
 def _scores(row: Any) -> str:
-    return f"<b>{row.candidate}</b><br>mean {row.mean:.3f} ({seeds_in_words(row.scores)})"
+    return f"<b>{row.candidate}</b><br>mean {write_number(row.mean, '.3f')} ({seeds_in_words(row.scores)})"
 
 
 def _names(rows: pd.DataFrame) -> list[str]:

@@ -28,6 +28,7 @@ from vxlab.views.style import (
     name_once,
     tick_labels,
 )
+from vxlab.words import with_minus, write_number
 
 BANDS = ("top", "middle", "bottom", "random")
 _COLUMNS = 3
@@ -56,9 +57,9 @@ def truncation_by_role(scores: pd.DataFrame, *, metric: str, trivial: float | No
         for band in [band for band in BANDS if band in set(own["band"])]:
             ends = (own[own["band"] == REMOVED], scores[scores["band"] == UNTOUCHED])
             _add_line(figure, pd.concat([ends[0], own[own["band"] == band], ends[1]]), band, place)
-        _level(figure, whole["score"], f"untouched: {whole['score']:.3f}", "dash", len(sizes), place)
+        _level(figure, whole["score"], f"untouched: {write_number(whole['score'], '.3f')}", "dash", len(sizes), place)
         if trivial is not None:
-            _level(figure, trivial, f"trivial answer: {trivial:.3f}", "dot", len(sizes), place)
+            _level(figure, trivial, f"trivial answer: {write_number(trivial, '.3f')}", "dot", len(sizes), place)
     name_once(figure)
     kept = "update's" if whole["what"] == "update" else "weight's"
     ticks = [f"{label}%" for label in tick_labels([100 * size for size in sizes], digits=3)]
@@ -226,7 +227,7 @@ def _look(band: str) -> dict[str, Any]:
 def _add_line(figure: go.Figure, rows: pd.DataFrame, line: str, place: dict[str, int]) -> None:
     error = error_bars(rows["score"], rows["low"], rows["high"], COLOURS[BANDS.index(line)], faint=True)
     told = [
-        f"{role or 'untouched'}, {band} {fraction:.3g}<br>{score:.3f} ({low:.3f} to {high:.3f})"
+        f"{role or 'untouched'}, {band} {fraction:.3g}<br>" + with_minus(f"{score:.3f} ({low:.3f} to {high:.3f})")
         for role, band, fraction, score, low, high in zip(*(rows[name] for name in _TOLD), strict=True)
     ]
     figure.add_scatter(

@@ -12,6 +12,7 @@ from vxlab.experiments.candidates import HeldOut, deviation, gain_per_thousand, 
 from vxlab.experiments.scoring import UNBOUNDED, in_words
 from vxlab.views.figures.cost_axes import PARAMETERS
 from vxlab.views.style import DASHES, GREY, SCORES, apply_style, bar_look, draws_text, label_font, look
+from vxlab.words import write_number
 
 _FAMILIES = ("LoRA", "VeRA", "LoRA-XS")
 """The three that keep their look in every figure; what else a sweep holds takes the looks after theirs."""
@@ -142,7 +143,7 @@ def hover_texts(rows: pd.DataFrame, metric: str) -> list[str]:
 
 
 def _told(row: Any, metric: str) -> str:
-    score = f"{in_words(metric)} {row.mean:.3f} ({seeds_in_words(row.scores)})"
+    score = f"{in_words(metric)} {write_number(row.mean, '.3f')} ({seeds_in_words(row.scores)})"
     counts = f"{row.n} runs finished, {row.diverged} did not<br>{row.backbone:,} parameters, {row.head:,} in the head"
     return f"<b>{row.candidate}</b><br>{score}<br>{counts}"
 
@@ -221,9 +222,10 @@ def cite_point(row: Any) -> str:
 
 
 def _add_levels(figure: go.Figure, levels: pd.DataFrame, held_out: HeldOut | None) -> None:
-    rows = [(f"{name}: {score:.3f}", score) for name, score in zip(levels["candidate"], levels["mean"], strict=True)]
+    scores = list(zip(levels["candidate"], levels["mean"], strict=True))
     if held_out is not None:
-        rows.append((f"{held_out.trivial_name}: {held_out.trivial:.3f}", held_out.trivial))
+        scores.append((held_out.trivial_name, held_out.trivial))
+    rows = [(f"{name}: {write_number(score, '.3f')}", score) for name, score in scores]
     xs = [x for trace in figure.data for x in trace.x if x]
     edges = [min(xs) / 1.5, max(xs) * 1.5] if xs else [1, 10]
     for i, (name, score) in enumerate(rows):

@@ -26,6 +26,7 @@ from vxlab.views.style import (
     name_once,
     tick_labels,
 )
+from vxlab.words import with_minus
 
 _CHOSEN = {
     "": ("chosen", "circle-open", INK),
@@ -165,7 +166,7 @@ def _add_candidate(figure: go.Figure, rows: pd.DataFrame, looks: dict[int, Any],
 def _told(row: Any) -> str:
     lost = row.diverged + row.failed
     rates = f"learning rate {row.learning_rate:g}, head {row.head_learning_rate:g}"
-    score = f"median {row.median:.3f} ({row.low:.3f} to {row.high:.3f})"
+    score = with_minus(f"median {row.median:.3f} ({row.low:.3f} to {row.high:.3f})")
     return f"<b>{row.candidate}</b><br>{rates}<br>{score}; {row.n} runs finished, {lost} did not"
 
 

@@ -1,9 +1,11 @@
 """Prompts with answers: the model writes, and its loss is on the answer alone."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from vxlab.experiments.tasks.kinds.kind import Collate, Form, Kind, Rows
 
@@ -21,6 +23,8 @@ class Generation(Kind):
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
     trains_head: ClassVar[bool] = False
     loss: ClassVar[str] = "cross-entropy per answer token"
+    answer_columns: ClassVar[tuple[str, ...]] = ("answer", "tokens")
+    most_scored: ClassVar[int | None] = 16
 
     def usual_metrics(self, num_labels: int) -> tuple[str, ...]:
         return (LOG_LIKELIHOOD, "exact_match", "bleu")
@@ -46,3 +50,8 @@ class Generation(Kind):
         from vxlab.experiments.tasks.kinds.answers import collate_answers
 
         return collate_answers(tokenizer, form)
+
+    def answer(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        from vxlab.experiments.tasks.kinds.answer_loss import answer_log_likelihoods
+
+        return answer_log_likelihoods(model, batch)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 Rows = Mapping[str, Any]
 """A split's columns by name, each a list."""
@@ -36,6 +36,10 @@ class Kind(ABC):
     """whether its models get a new head"""
     loss: ClassVar[str]
     """in words"""
+    answer_columns: ClassVar[tuple[str, ...]]
+    """of :meth:`answer`"""
+    most_scored: ClassVar[int | None] = None
+    """rows of a batch that is only scored, at most; None where the memory of their answers hardly counts"""
 
     @abstractmethod
     def usual_metrics(self, num_labels: int) -> tuple[str, ...]:
@@ -68,3 +72,15 @@ class Kind(ABC):
     @abstractmethod
     def collate(self, tokenizer: Any, form: Form) -> Collate:
         """Return what makes a batch of encoded rows, without ``length`` and ``row``."""
+
+    @abstractmethod
+    def answer(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return (rows, columns): what a model answers to a batch, or how likely it finds what is right.
+
+        Summed by item, where an item has several rows, it is what :func:`vxlab.experiments.scoring.compute` scores by
+        the task's first metric.
+
+        Args:
+            model: in evaluation mode.
+            batch: from what :meth:`collate` returns, without packing.
+        """

@@ -1,9 +1,11 @@
 """Texts with a label each: classes to tell apart, or numbers to come close to."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.tasks.kinds.kind import Collate, Form, Kind, Rows
@@ -14,6 +16,7 @@ class Labelled(Kind):
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     trains_head: ClassVar[bool] = True
+    answer_columns: ClassVar[tuple[str, ...]] = ("answer",)
 
     def strata(self, rows: Rows) -> NDArray[Any]:
         return np.asarray(rows["label"])
@@ -35,6 +38,10 @@ class Labelled(Kind):
 
         collate: Collate = DataCollatorWithPadding(tokenizer)
         return collate
+
+    def answer(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        logits: Tensor = model(**{name: tensor for name, tensor in batch.items() if name != "labels"}).logits
+        return logits.argmax(-1, keepdim=True).float() if logits.shape[-1] > 1 else logits.float()
 
 
 class Classification(Labelled):

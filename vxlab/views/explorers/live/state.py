@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vxlab.experiments.scoring import in_words
 from vxlab.views.figures import RUNNING
 from vxlab.views.style import escape
-from vxlab.words import time_left
+from vxlab.words import time_left, write_number
 
 if TYPE_CHECKING:
     from vxlab.experiments import RunRecord, RunSpec
@@ -30,7 +30,8 @@ class SoFar:
 
     def __init__(self, spec: "RunSpec", task: "Task") -> None:
         self.spec = spec.settings()
-        self.task: dict[str, Any] = {"name": task.name, "num_labels": task.num_labels, "metrics": list(task.metrics)}
+        named = {"name": task.name, "kind": task.kind.name, "num_labels": task.num_labels}
+        self.task: dict[str, Any] = named | {"metrics": list(task.metrics)}
         self.curve: list[dict[str, Any]] = []
         self.metrics: list[dict[str, Any]] = []
         self.best_epoch: float | None = None
@@ -88,7 +89,8 @@ class SoFar:
     def _scores(self) -> str:
         if self.best_epoch is None:
             return ""
-        return f"best validation {in_words(self.task['metrics'][0])} {self._best:.3f}, epoch {self.best_epoch:.3g}"
+        best = f"{in_words(self.task['metrics'][0])} {write_number(self._best, '.3f')}"
+        return f"best validation {best}, epoch {self.best_epoch:.3g}"
 
 
 _WAITS = "another process trains this run; its result will be shown here"
@@ -106,12 +108,12 @@ def describe_end(record: "RunRecord") -> str:
             f"diverged after {took}: the loss was no longer finite, or 10 times its start. It has no test score; most "
             "often a smaller learning_rate helps."
         )
-    metric = record.task["metrics"][0]
-    chosen = f"{in_words(metric)} {record.score(split='validation'):.3f} on validation, epoch {record.best_epoch:.3g}"
+    metric, validation = record.task["metrics"][0], write_number(record.score(split="validation"), ".3f")
+    chosen = f"{in_words(metric)} {validation} on validation, epoch {record.best_epoch:.3g}"
     if record.status == "stopped":
         folder = f"<code style='overflow-wrap:anywhere'>{escape(str(record.folder / 'adapter'))}</code>"
         return f"stopped after {took}; the best checkpoint ({chosen}) is kept in<br>{folder}<br>{_GOES_ON}"
-    return f"finished after {took}: test {in_words(metric)} <b>{record.score():.3f}</b> ({chosen})"
+    return f"finished after {took}: test {in_words(metric)} <b>{write_number(record.score(), '.3f')}</b> ({chosen})"
 
 
 def describe_failed_run(error: str) -> str:

@@ -28,7 +28,7 @@ from vxlab.views.explorers.rank.words import (
     told_score,
 )
 from vxlab.views.style import escape, escape_all
-from vxlab.words import number_of
+from vxlab.words import number_of, write_number
 
 if TYPE_CHECKING:
     from vxlab.views.explorers import ExplorerWidget
@@ -180,7 +180,7 @@ class RankExplorer:
         rows = [row for place, row in self._scores.items() if place[0] == targets and row.front == on_front and row.n]
         return {
             "x": [int(row.rank) for row in rows], "y": [int(row.backbone) for row in rows],
-            "text": [f"{row.mean:.3f}" if on_front else "" for row in rows],  # all would overlap
+            "text": [write_number(row.mean, ".3f") if on_front else "" for row in rows],  # all would overlap
             "customdata": [
                 f"<b>{escape(row.label)}</b><br>{in_words(self._runs.metric)} {measured_in_words(row)}" for row in rows
             ],

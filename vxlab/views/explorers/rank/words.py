@@ -11,7 +11,7 @@ from vxlab.experiments.costs import BYTES
 from vxlab.experiments.scoring import in_words
 from vxlab.experiments.sweeps import Measured
 from vxlab.views.style import escape
-from vxlab.words import in_bytes, number_of, percent
+from vxlab.words import in_bytes, number_of, percent, with_minus, write_number
 
 GIGABYTE = 10**9
 
@@ -73,9 +73,9 @@ def told_score(row: Any, runs: Measured) -> str:
 def measured_in_words(row: Any) -> str:
     """Return a score with what it is of: several seeds, or a single run with its interval over test items."""
     if row.n > 1:
-        return f"{row.mean:.3f} ({seeds_in_words(row.scores)})"
+        return f"{write_number(row.mean, '.3f')} ({seeds_in_words(row.scores)})"
     bounds = "" if math.isnan(row.low) else f", 95 % over test items {row.low:.3f} to {row.high:.3f}"
-    return f"{row.mean:.3f} (one run{bounds})"
+    return f"{write_number(row.mean, '.3f')} (one run{with_minus(bounds)})"
 
 
 def beside(sizes: Sequence[Any], size: Any, scores: Scores, runs: Measured) -> pd.DataFrame:

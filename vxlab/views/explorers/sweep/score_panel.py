@@ -27,6 +27,7 @@ from vxlab.views.figures import (
     published_name,
 )
 from vxlab.views.style import GREY, INK, bar_look, escape, escape_all, label_font, look
+from vxlab.words import write_number
 
 _NO_PAPERS = pd.DataFrame(columns=["parameters", "fraction", "mark", "method"])
 _TRIVIAL = "the trivial answer"
@@ -216,7 +217,11 @@ def _level(name: str, score: Any, ends: tuple[float, ...]) -> dict[str, Any]:
     """Return a line across the panel, or none where the score has a point of its own."""
     if score is None or pd.isna(score):
         return {"x": [], "y": [], "name": escape(name)}
-    return {"x": [short(end, 5) for end in ends], "y": [short(score, 4)] * 2, "name": escape(f"{name}: {score:.3f}")}
+    return {
+        "x": [short(end, 5) for end in ends],
+        "y": [short(score, 4)] * 2,
+        "name": escape(f"{name}: {write_number(score, '.3f')}"),
+    }
 
 
 def _paper(rows: pd.DataFrame, looks: Mapping[str, int], placed: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from vxlab.experiments.scoring import in_words
 from vxlab.experiments.sweeps import SweepTables
 from vxlab.views.figures import COSTS, difference_unit
 from vxlab.views.style import escape
+from vxlab.words import write_number
 
 _EDGES = {
     "low": "the lowest tried: a better one may be lower",
@@ -109,7 +110,7 @@ def _at_chance(own: Any, held_out: HeldOut) -> str:
     """Say where a candidate is not shown to beat the trivial answer."""
     if _may_be_above(own):
         return ""
-    return f" Not shown to beat the trivial answer ({held_out.trivial_name}: {held_out.trivial:.3f})."
+    return f" Not shown to beat the trivial answer ({held_out.trivial_name}: {write_number(held_out.trivial, '.3f')})."
 
 
 def _may_be_above(row: Any) -> bool:
@@ -133,7 +134,7 @@ def _place(tables: Tables, own: Any, cost: str, on_front: bool) -> str:
     others = [row for row in tables.rows.values() if row is not own and pd.notna(getattr(row, column))]
     beaten_by = [row for row in others if _may_be_above(row) and row.mean >= own.mean and getattr(row, column) <= paid]
     first = max(beaten_by, key=lambda row: (row.mean, -getattr(row, column)))
-    return f"Not on the front ({cost}): {escape(first.candidate)} has {first.mean:.3f} for no more."
+    return f"Not on the front ({cost}): {escape(first.candidate)} has {write_number(first.mean, '.3f')} for no more."
 
 
 def _fitted(records: Sequence[RunRecord]) -> str:
@@ -170,7 +171,7 @@ def _score(row: Any) -> str:
     if pd.isna(row.mean):
         return "none: no run finished"
     lost = f", {row.diverged} not finished" if row.diverged else ""
-    return f"{row.mean:.3f} ({seeds_in_words(row.scores)}){lost}"
+    return f"{write_number(row.mean, '.3f')} ({seeds_in_words(row.scores)}){lost}"
 
 
 def _number(value: float) -> str:
