@@ -1,4 +1,4 @@
-"""Exact singular value decompositions of many matrices: whole, or a slice of one at less than half the price."""
+"""Singular value decompositions of many matrices: whole, or a slice of one at less than half the price."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -6,6 +6,8 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+
+from vxlab.spectra.krylov import is_worthwhile, leading_triplets
 
 RESIDUAL = 1e-13
 """Largest ``‖Wᵀ·U − V·diag(S)‖_F``, as a share of σ₁, of a slice that is accepted without a full decomposition.
@@ -26,7 +28,7 @@ Result = TypeVar("Result")
 
 
 class Slice(NamedTuple):
-    """Some of W's singular triplets, in descending order, and all of its singular values, in float64 on the CPU."""
+    """Some of W's singular triplets, in descending order, and singular values, in float64 on the CPU."""
 
     U: Tensor
     """(out, k)"""
@@ -35,7 +37,8 @@ class Slice(NamedTuple):
     Vh: Tensor
     """(k, in)"""
     values: Tensor
-    """(min(out, in),); outside the slice they are good to √eps·σ₁ only, enough to tell how far its edges stand off"""
+    """all, ``(min(out, in),)``, outside the slice good to √eps·σ₁ only, enough to tell how far its edges stand off; or
+    the largest, some more than the slice holds, where it is from :mod:`vxlab.spectra.krylov`"""
 
 
 def decompose(weights: Sequence[Tensor], keeps: Sequence[slice]) -> list[Slice]:
@@ -53,11 +56,15 @@ def decompose(weights: Sequence[Tensor], keeps: Sequence[slice]) -> list[Slice]:
     """
     jobs = list(zip(weights, keeps, strict=True))
     if torch.cuda.is_available():
-        slices = in_batches(jobs, torch.device("cuda"))
-        failed = [job for job, found in zip(jobs, slices, strict=True) if found is None]
+        leading = [_leading(*job, torch.device("cuda")) for job in jobs]
+        others = [job for job, found in zip(jobs, leading, strict=True) if found is None]
+        slices = in_batches(others, torch.device("cuda"))
+        failed = [job for job, found in zip(others, slices, strict=True) if found is None]
         whole = iter(in_threads(lambda job: _full(*job), failed, _bytes(weights)))
-        return [found or next(whole) for found in slices]
-    return in_threads(lambda job: _partial(*job) or _full(*job), jobs, _bytes(weights))
+        rest = iter([found or next(whole) for found in slices])
+        return [found or next(rest) for found in leading]
+    cpu = torch.device("cpu")
+    return in_threads(lambda job: _leading(*job, cpu) or _partial(*job) or _full(*job), jobs, _bytes(weights))
 
 
 def all_values(weights: Sequence[Tensor]) -> list[Tensor]:
@@ -104,6 +111,16 @@ def column_signs(columns: Tensor) -> Tensor:
     """Return ±1 for each column: the sign of its entry of largest magnitude."""
     largest = columns.abs().argmax(dim=0, keepdim=True)
     return columns.gather(0, largest)[0].sign()
+
+
+def _leading(weight: Tensor, keep: slice, device: torch.device) -> Slice | None:
+    if keep.start or not is_worthwhile(weight, keep.stop):
+        return None
+    try:
+        found = leading_triplets(weight.detach().to(device), keep.stop)
+    except RuntimeError:  # a GPU's memory does not hold it, or LAPACK does not converge
+        return None
+    return found and _oriented(found.U.cpu(), found.S.cpu(), found.V.cpu(), found.values.cpu(), wide=False)
 
 
 def _partial(weight: Tensor, keep: slice) -> Slice | None:

@@ -20,8 +20,8 @@ BASES = (*BANDS, "random", "random-svd", "gradient")
 class LoRAXS(Family):
     """Adapt a layer by ``ΔW = (α/r)·left₀·R·right₀`` with R ``(r, r)`` trained and the two bases frozen.
 
-    The bases are r singular triplets U, Σ, Vᵀ of the layer's own W, from an exact SVD. Where Σ stands changes
-    training, for ∂L/∂R carries it:
+    The bases are r singular triplets U, Σ, Vᵀ of the layer's own W, exact, or of a large W as exact as their residuals
+    show (:func:`vxlab.spectra.singular_triplets`). Where Σ stands changes training, for ∂L/∂R carries it:
 
     ======== ======= ========
     sigma    left₀   right₀
@@ -34,7 +34,7 @@ class LoRAXS(Family):
 
     The released code puts Σ on the input side (the default here); the paper's formula, written for x·W, reads the same
     way. The released code also uses a randomised SVD, which misses the top subspace where the spectrum is flat; here
-    it is exact. R starts from N(0, (1e-5)²), so outputs move by next to nothing at the start. Trains r² parameters.
+    nothing is missed. R starts from N(0, (1e-5)²), so outputs move by next to nothing at the start. Trains r² parameters.
 
     Args:
         rank: r, 1 to min(in, out) of every adapted layer.
