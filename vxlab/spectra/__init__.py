@@ -1,4 +1,4 @@
-"""Singular values and vectors of weights: exact, on the GPU where there is one, kept on disk."""
+"""Singular values and vectors of weights: exact or nearly, on the GPU where there is one, kept on disk."""
 
 import lazy_loader
 

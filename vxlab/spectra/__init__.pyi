@@ -6,6 +6,7 @@ from .decomposition import column_signs as column_signs
 from .decomposition import decompose as decompose
 from .decomposition import in_batches as in_batches
 from .decomposition import in_threads as in_threads
+from .krylov import leading_triplets as leading_triplets
 from .weights import BANDS as BANDS
 from .weights import SubspaceWarning as SubspaceWarning
 from .weights import Triplets as Triplets

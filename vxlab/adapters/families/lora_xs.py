@@ -33,8 +33,8 @@ class LoRAXS(Family):
     ======== ======= ========
 
     The released code puts Σ on the input side (the default here); the paper's formula, written for x·W, reads the same
-    way. The released code also uses a randomised SVD, which misses the top subspace where the spectrum is flat; here
-    nothing is missed. R starts from N(0, (1e-5)²), so outputs move by next to nothing at the start. Trains r² parameters.
+    way. The released code also uses a randomised SVD, which misses the top subspace where the spectrum is flat. R
+    starts from N(0, (1e-5)²), so outputs move by next to nothing at the start. Trains r² parameters.
 
     Args:
         rank: r, 1 to min(in, out) of every adapted layer.
