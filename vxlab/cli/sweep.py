@@ -23,7 +23,8 @@ def add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     add_import(parser)
     parser.add_argument("--export", metavar="PATH", help="write the table of runs as .csv or .parquet")
     parser.add_argument("--margin", type=float, default=0.02, metavar="LOSS",
-                        help="the loss of score that counts as none (default: %(default)s)")  # fmt: skip
+                        help="the loss of score that counts as none: 0.02 is 2 points, of a log-likelihood 0.02 nats "
+                             "(default: %(default)s)")  # fmt: skip
     whether = parser.add_mutually_exclusive_group()
     whether.add_argument("--plan", action="store_true", help="say how many runs, how long and how many bytes, and stop")
     whether.add_argument("--fresh", action="store_true", help="train again what the store has, and replace it")

@@ -105,7 +105,7 @@ def test_sentences_word_for_word():
         "LoRA is better than XS by 3.1 points of ROUGE-L (95 % 1.9 to 4.3; p = 0.0022 after Holm over 36 comparisons)."
     )
     assert pair_sentence("XS", "LoRA", better, 0.00006, 1, "log_likelihood") == (
-        "LoRA is better than XS by 0.031 in log-likelihood per token (95 % 0.019 to 0.043; p < 0.001)."
+        "LoRA is better than XS by 0.031 nats of log-likelihood per token (95 % 0.019 to 0.043; p < 0.001)."
     )
     alone = Difference(0.012, 0.001, 0.023, 0.03, True)
     assert pair_sentence("A", "B", alone, 0.3, 10, "matthews") == (

@@ -248,3 +248,15 @@ def test_on_a_gpu_time_is_taken_between_events_on_its_stream(monkeypatch):
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: happened.append("waited for all"))
     assert time_call(lambda: happened.append("step")) == 0.25
     assert happened == ["waited for all", "event", "step", "event", "waited for the event"]
+
+
+def test_a_model_that_writes_answers_with_every_token(tiny_writer):
+    model = vxlab.load_model(tiny_writer, 0)
+    batch = random_batch(model, 2, 7)
+    assert torch.equal(batch["labels"], batch["input_ids"])
+    logits = model(input_ids=batch["input_ids"]).logits[:, :-1].flatten(0, 1)
+    expected = nn.functional.cross_entropy(logits, batch["input_ids"][:, 1:].flatten())
+    assert forward_loss(model, batch).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert forward_loss(model, batch, loss=lambda *given: given[0](**given[1]).loss * 2).item() == pytest.approx(
+        2 * expected.item(), rel=1e-5
+    )

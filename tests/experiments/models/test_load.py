@@ -407,3 +407,8 @@ def test_a_hub_ids_commit_is_its_fingerprint(monkeypatch: pytest.MonkeyPatch) ->
         vxlab.VxlabError, match="model='org/name': the hub names no commit of it; download it, and name"
     ):
         model_fingerprint("org/name")
+
+
+def test_a_checkpoint_says_whether_it_writes(tiny_model: str, tiny_writer: str) -> None:
+    assert models.usual_labels(tiny_writer) == 0
+    assert models.usual_labels(tiny_model) == 2

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import toy_runs
+import toy_writers
 from architectures import ARCHITECTURES
 from torch import Tensor, nn
 
@@ -172,3 +173,23 @@ def test_first_batches_end_where_the_split_does(tiny_model: str, toy_task: str) 
     assert [len(batch["labels"]) for batch in batches] == [50, 50, 20]
     with pytest.raises(vxlab.VxlabError, match="batches=0 is not a positive integer"):
         first_gradients(spec, Materials(), batches=0)
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_where_the_model_writes_a_batch_counts_by_its_examples(tiny_writer, toy_prompts, packing):
+    method = vxlab.LoRAXS(rank=2, basis="gradient")
+    spec = toy_writers.spec(tiny_writer, toy_prompts, method=method, train_examples=20, packing=packing)
+    materials = Materials()
+    model = vxlab.load_model(tiny_writer, 0).double()
+    targets = vxlab.resolve_targets(model, spec.targets)
+    expected = {name: torch.zeros_like(layer.weight) for name, layer in targets.items()}
+    batches = list(first_batches(spec, materials, 16))
+    assert [len(batch["labels"]) for batch in batches] == [8, 8, 4]
+    for batch in batches:
+        loss = model(**batch).loss  # transformers' own: the mean over the answers' tokens
+        found = torch.autograd.grad(loss, [layer.weight for layer in targets.values()])
+        for name, gradient in zip(targets, found, strict=True):
+            expected[name] += gradient * len(batch["labels"]) / 20
+    for name, gradient in first_gradients(spec, materials).items():
+        torch.testing.assert_close(gradient.double(), expected[name], rtol=1e-4, atol=1e-7)
+    assert vxlab.adapted_layers(materials.adapted(materials.job(spec))).keys() == targets.keys()

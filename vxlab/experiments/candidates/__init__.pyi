@@ -10,6 +10,7 @@ from .pairs import fixed_candidates as fixed_candidates
 from .pairs import interval_in_words as interval_in_words
 from .pairs import of_pair as of_pair
 from .pairs import pairs_table as pairs_table
+from .pairs import unit_of_difference as unit_of_difference
 from .pairs import write_score as write_score
 from .pareto import COUNTED as COUNTED
 from .pareto import gain_per_thousand as gain_per_thousand

@@ -11,7 +11,9 @@ from vxlab.experiments.candidates.score_words import mean_in_words, score_in_wor
 
 
 def floor_of(finished: Mapping[str, Any]) -> str | None:
-    """Return the candidate of the highest mean among those that train nothing in the backbone, a probe or the head.
+    """Return the candidate of the highest mean among those that train nothing in the backbone.
+
+    These are a probe, the head, and the untuned base of a model that writes.
 
     Args:
         finished: rows of a summary of which a run finished, by candidate.
@@ -37,8 +39,10 @@ def floor(finished: Mapping[str, Any], pairs: pd.DataFrame, metric: str) -> str:
     if name is None or not others:
         return ""
     weaker = [rival for rival in rivals if rival.name in floors]
+    head = finished[name].get("head")
+    nothing = "nothing" if pd.notna(head) and head == 0 else "nothing in the backbone"
     told = [
-        f"The floor, which trains nothing in the backbone, is **{name}**: {mean_in_words(finished[name], metric)}"
+        f"The floor, which trains {nothing}, is **{name}**: {mean_in_words(finished[name], metric)}"
         f"{_beside(weaker, finished, metric)}.",
         _gains(others, pairs, metric),
         *(f"{each.name} is shown to score less than it: trained like this it is no fair floor."

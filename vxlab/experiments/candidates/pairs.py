@@ -16,6 +16,8 @@ IN_PERCENT = ("accuracy", "f1", "f1_macro", "exact_match")
 """metrics that are told in percent"""
 IN_POINTS = (*IN_PERCENT, "bleu", "meteor", "rouge_l")
 """metrics that are told of a hundred, and their differences in points; those of texts go without the sign"""
+_UNITS = {"log_likelihood": "nats"}
+"""of metrics that have one"""
 
 
 class Pair(NamedTuple):
@@ -138,10 +140,20 @@ def difference_in_words(value: float, metric: str) -> str:
     >>> difference_in_words(-0.0041, "accuracy"), difference_in_words(0.031, "matthews")
     ('−0.4 points', '0.031 in Matthews correlation')
     >>> difference_in_words(0.0123, "bleu"), difference_in_words(0.031, "log_likelihood")
-    ('1.2 points of BLEU', '0.031 in log-likelihood per token')
+    ('1.2 points of BLEU', '0.031 nats of log-likelihood per token')
     """
+    unit = unit_of_difference(metric)
     of = "" if metric == "accuracy" else f" of {in_words(metric)}"
-    return write_score(value, metric) + (f" points{of}" if metric in IN_POINTS else f" in {in_words(metric)}")
+    return write_score(value, metric) + (f" {unit}{of}" if unit else f" in {in_words(metric)}")
+
+
+def unit_of_difference(metric: str) -> str:
+    """Return in what a difference of scores is told, "" where it has no unit.
+
+    >>> unit_of_difference("bleu"), unit_of_difference("log_likelihood"), unit_of_difference("matthews")
+    ('points', 'nats', '')
+    """
+    return "points" if metric in IN_POINTS else _UNITS.get(metric, "")
 
 
 def interval_in_words(low: float, high: float, metric: str) -> str:

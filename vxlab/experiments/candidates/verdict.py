@@ -17,7 +17,7 @@ from vxlab.experiments.scoring import in_words
 from vxlab.words import number_of
 
 MARGIN = 0.02
-"""what counts as no loss where nothing else is asked for: 2 points"""
+"""what counts as no loss where nothing else is asked for: 2 points, or of a log-likelihood 0.02 nats"""
 _FEW = 2
 """seeds, up to which a sweep is called small"""
 
@@ -46,7 +46,7 @@ def verdict(
         metric: name of the score.
         held_out: the test split.
         tuned: whether each candidate's learning rate was chosen among several.
-        margin: the largest loss of score that counts as none, as a fraction.
+        margin: the largest loss of score that counts as none, in the metric's own unit: of 0 to 1, or nats.
 
     Raises:
         VxlabError: the pairs are of candidates that the summary lacks, or lack one of its; or a margin that is none.
@@ -69,7 +69,9 @@ def checked_margin(margin: Any) -> float:
     """Return a margin of equivalence, or refuse what is none."""
     settled: float = settle("margin", margin, float)
     if not 0 < settled < 1:
-        raise VxlabError(f"margin={settled:g}: a loss of score lies between 0 and 1, such as 0.02 for 2 points")
+        raise VxlabError(
+            f"margin={settled:g}: a loss of score lies between 0 and 1, such as 0.02 for 2 points, or for 0.02 nats"
+        )
     return settled
 
 

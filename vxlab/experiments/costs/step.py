@@ -12,6 +12,7 @@ from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from vxlab.adapters import adapted_layers
+from vxlab.adapters.placement import head_parameters
 from vxlab.checks import require_count
 from vxlab.errors import VxlabError
 
@@ -35,10 +36,13 @@ class StepMemory(NamedTuple):
 
 
 Step = Callable[[], None]
+_Loss = Callable[[nn.Module, Mapping[str, Tensor]], Tensor]
 
 
 def random_batch(model: nn.Module, batch_size: int, tokens: int, seed: int = 0) -> dict[str, Tensor]:
     """Return a batch of random token ids ``(batch_size, tokens)`` without padding, and labels, on the model's device.
+
+    Labels are of a class; of a model without a task head, which writes, they are the tokens themselves.
 
     Raises:
         VxlabError: the model does not read tokens, or not so many; or a number is below 1.
@@ -53,12 +57,16 @@ def random_batch(model: nn.Module, batch_size: int, tokens: int, seed: int = 0) 
         raise VxlabError(f"tokens={tokens} is more than the {limit} positions of this model; choose 1-{limit}")
     device = next(model.parameters()).device
     ids = torch.randint(vocabulary, (batch_size, tokens), generator=torch.Generator().manual_seed(seed)).to(device)
-    labels = torch.zeros(batch_size, dtype=torch.long, device=device)
+    labels = torch.zeros(batch_size, dtype=torch.long, device=device) if head_parameters(model) else ids
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
 
 
 def training_step(
-    model: nn.Module, batch: Mapping[str, Tensor], optimizer: torch.optim.Optimizer | None, precision: str = "float32"
+    model: nn.Module,
+    batch: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer | None,
+    precision: str = "float32",
+    loss: _Loss | None = None,
 ) -> Step:
     """Return a function that does one step: forward, backward and, with an optimizer, the update.
 
@@ -67,24 +75,34 @@ def training_step(
         batch: the model's keyword arguments; the loss is the model's where they hold labels.
         optimizer: None for forward and backward alone.
         precision: ``float32``, or ``bfloat16`` or ``float16`` by autocast (no loss scaling: it is timed, not trained).
+        loss: as :func:`forward_loss` takes it.
     """
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
-        forward_loss(model, batch, precision).backward()  # type: ignore[no-untyped-call]
+        forward_loss(model, batch, precision, loss).backward()  # type: ignore[no-untyped-call]
         if optimizer is not None:
             optimizer.step()
 
     return step
 
 
-def forward_loss(model: nn.Module, batch: Mapping[str, Tensor], precision: str = "float32") -> Tensor:
-    """Return the loss of one forward pass: the model's own, or the mean square of its logits without labels."""
+def forward_loss(
+    model: nn.Module, batch: Mapping[str, Tensor], precision: str = "float32", loss: _Loss | None = None
+) -> Tensor:
+    """Return the loss of one forward pass: the model's own, or the mean square of its logits without labels.
+
+    Args:
+        model, batch, precision: as :func:`training_step` takes them.
+        loss: of a model and a batch, in the place of the model's own.
+    """
     device, dtype = next(model.parameters()).device.type, getattr(torch, precision)
     with torch.autocast(device, dtype, enabled=precision != "float32"):
+        if loss is not None:
+            return loss(model, batch)
         output = model(**batch)
-    loss: Tensor = output.loss if "labels" in batch else output.logits.float().square().mean()
-    return loss
+    own: Tensor = output.loss if "labels" in batch else output.logits.float().square().mean()
+    return own
 
 
 def time_call(step: Callable[[], object]) -> float:

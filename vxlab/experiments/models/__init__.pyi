@@ -1,3 +1,4 @@
+from .decoding import WRITTEN_AT_ONCE as WRITTEN_AT_ONCE
 from .decoding import write_texts as write_texts
 from .files import model_fingerprint as model_fingerprint
 from .files import quiet_transformers as quiet_transformers
@@ -7,6 +8,7 @@ from .load import load_model as load_model
 from .load import load_tokenizer as load_tokenizer
 from .load import loading_of as loading_of
 from .load import name_labels as name_labels
+from .load import usual_labels as usual_labels
 from .merge_check import check_merge as check_merge
 from .padding import position_limit as position_limit
 from .padding import require_embedding as require_embedding

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from vxlab.experiments import RunSpec
 
-BATCH = 16
+WRITTEN_AT_ONCE = 16
 """Prompts written to at a time."""
 
 
@@ -38,8 +38,8 @@ def write_texts(
     order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
     device, dtype = next(model.parameters()).device, getattr(torch, precision)
     texts = [""] * len(prompts)
-    for start in range(0, len(order), BATCH):
-        chosen = order[start : start + BATCH]
+    for start in range(0, len(order), WRITTEN_AT_ONCE):
+        chosen = order[start : start + WRITTEN_AT_ONCE]
         batch = pad_left([prompts[number] for number in chosen], tokenizer.pad_token_id)
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
         with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=precision != "float32"):

@@ -66,6 +66,21 @@ def load_model(name: str, num_labels: int) -> nn.Module:
     return model
 
 
+def usual_labels(name: str) -> int:
+    """Return with how many labels to load a checkpoint whose task is not known: 0 of a causal language model, else 2.
+
+    Args:
+        name: as :func:`load_model` takes it.
+
+    Raises:
+        VxlabError: as :func:`load_model`.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    saved = read_config(name, find_model(name)).architectures or []
+    return 0 if set(saved) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()) else 2
+
+
 def copy_with_new_head(model: nn.Module) -> nn.Module:
     """Return a copy of what :func:`load_model` returned, its head drawn anew from torch's global generator.
 

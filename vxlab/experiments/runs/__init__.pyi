@@ -1,4 +1,5 @@
 from . import inputs as inputs
+from .answering import answering_of as answering_of
 from .gradients import FIRST_BATCHES as FIRST_BATCHES
 from .gradients import first_batches as first_batches
 from .gradients import first_gradients as first_gradients

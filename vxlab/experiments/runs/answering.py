@@ -11,13 +11,15 @@ from torch import nn
 from vxlab.experiments.runs.answer_trainer import AnswerTrainer
 from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.trainer import AdapterTrainer
-from vxlab.experiments.runs.written import likelihoods, mean_loss, written_answers
+from vxlab.experiments.runs.written import likelihoods, mean_loss, seconds_to_write, written_answers
 from vxlab.experiments.runs.written_trivially import trivial_statistics
-from vxlab.experiments.scoring import compute
+from vxlab.experiments.scoring import WIDTH, compute
 from vxlab.experiments.tasks.kinds import CLASSIFICATION, GENERATION, REGRESSION, Kind
 
 Array = NDArray[Any]
 Scores = dict[str, float]
+_TOKEN_BYTES = 5
+"""Of a token that was written, as English has them."""
 
 
 class Answers(NamedTuple):
@@ -46,6 +48,14 @@ class Answering(ABC):
     def trivial(self, job: Job, materials: Materials, split: str) -> Array:
         """Return the simplest answer's predictions of a split, as a model's are."""
 
+    @abstractmethod
+    def writing_seconds(self, model: nn.Module, job: Job, materials: Materials) -> float:
+        """Return how long a model takes to write to a test item, by a few tokens of it; 0 where it writes nothing."""
+
+    @abstractmethod
+    def kept_bytes(self, job: Job, materials: Materials) -> int:
+        """Return about how many bytes the predictions file keeps of a test item."""
+
 
 class _Labels(Answering):
     def trainer(self, job: Job, materials: Materials) -> Callable[..., AdapterTrainer]:
@@ -63,6 +73,12 @@ class _Labels(Answering):
         task = materials.task(job.spec)
         return np.full(len(task.splits[split]), task.constant)
 
+    def writing_seconds(self, model: nn.Module, job: Job, materials: Materials) -> float:
+        return 0.0
+
+    def kept_bytes(self, job: Job, materials: Materials) -> int:
+        return 4 * (materials.task(job.spec).num_labels + 2)
+
 
 class _Writing(Answering):
     def trainer(self, job: Job, materials: Materials) -> Callable[..., AdapterTrainer]:
@@ -78,6 +94,14 @@ class _Writing(Answering):
 
     def trivial(self, job: Job, materials: Materials, split: str) -> Array:
         return trivial_statistics(job, materials, split)
+
+    def writing_seconds(self, model: nn.Module, job: Job, materials: Materials) -> float:
+        return seconds_to_write(model, job, materials) if job.spec.max_new_tokens else 0.0
+
+    def kept_bytes(self, job: Job, materials: Materials) -> int:
+        tokens = job.spec.max_new_tokens
+        columns = WIDTH if tokens else 2
+        return 8 * (2 * columns + 1) + _TOKEN_BYTES * tokens  # the model's, the simplest answer's, and a number
 
 
 def answer_in_writing(

@@ -1,6 +1,6 @@
 """The full gradient of a task's loss for the weights of a base model, before anything is trained."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,15 @@ FIRST_BATCHES = 16
 """Batches of the training split whose gradient ``LoRAXS(basis="gradient")`` starts from. Under a head that reads one
 token, the last block's queries get one direction from each text, so that too few texts leave a rank unfilled."""
 
+Loss = Callable[[nn.Module, Mapping[str, Tensor]], Tensor]
+"""A model and a batch to the batch's mean loss."""
+
 
 def weight_gradients(
-    model: nn.Module, batches: Iterable[Mapping[str, Tensor]], layers: Mapping[str, nn.Module]
+    model: nn.Module,
+    batches: Iterable[Mapping[str, Tensor]],
+    layers: Mapping[str, nn.Module],
+    loss: Loss | None = None,
 ) -> dict[str, Tensor]:
     """Return ``G = ∂loss/∂W`` for every layer's weight: the mean over batches, each counted by its examples.
 
@@ -34,6 +40,7 @@ def weight_gradients(
         model: returns a mean loss for a batch, as transformers' models do where there are labels; without adapters.
         batches: keyword arguments of the model, each tensor with one row an example; moved to the model's device.
         layers: modules by dotted name, as :func:`vxlab.resolve_targets` returns them.
+        loss: of a batch, such as a kind's ``batch_loss``; None takes what the model returns.
 
     Returns:
         ``(out, in)`` in float32 on the CPU, by layer; zeros where the loss does not depend on a weight.
@@ -48,7 +55,7 @@ def weight_gradients(
     examples = 0
     with _evaluated(model, weights), torch.enable_grad():
         for batch in batches:
-            size, found = _gradients(model, batch, weights)
+            size, found = _gradients(model, batch, weights, loss or _own_loss)
             examples += size
             for total, gradient in zip(sums, found, strict=True):
                 total.add_(gradient.float().cpu(), alpha=size)
@@ -63,7 +70,9 @@ def first_gradients(
 ) -> dict[str, Tensor]:
     """Return the gradients of a run's target layers before its first step.
 
-    They are taken over :func:`first_batches` of the training split, by :func:`weight_gradients`.
+    They are taken over :func:`first_batches` of the training split, by :func:`weight_gradients`: the mean gradient of
+    the loss that steps on these batches have. Where the model writes, such a loss is a mean over its answers' tokens,
+    so that a batch counts by its examples here, as it does in training, however many tokens these have.
 
     Args:
         spec: the run; of its method, nothing counts.
@@ -76,7 +85,8 @@ def first_gradients(
     """
     require_count("batches", batches)
     model = starting_model(spec, materials) if model is None else model
-    return weight_gradients(model, first_batches(spec, materials, batches), resolve_targets(model, spec.targets))
+    layers, loss = resolve_targets(model, spec.targets), materials.task(spec).kind.batch_loss
+    return weight_gradients(model, first_batches(spec, materials, batches), layers, loss)
 
 
 def starting_model(spec: "RunSpec", materials: "Materials") -> nn.Module:
@@ -87,28 +97,36 @@ def starting_model(spec: "RunSpec", materials: "Materials") -> nn.Module:
 
 
 def first_batches(spec: "RunSpec", materials: "Materials", batches: int) -> Iterator[dict[str, Tensor]]:
-    """Yield batches of a run's training split, each with its mix of labels, padded as in training.
+    """Yield batches of a run's training split, each with its mix of labels, padded.
 
     They are the same whatever the run's seed, and no random number of its own is drawn: the rows come in
     :func:`~vxlab.experiments.tasks.stratified_order`, for the first ones of a file sorted by label are of one class.
     """
     rows = materials.splits(spec)["train"].remove_columns(["length", "row"])
-    collate, strata = materials.collate(spec), materials.task(spec).kind.strata(materials.task(spec).splits["train"][:])
+    collate = materials.collate(spec, packing=False)
+    strata = materials.task(spec).kind.strata(materials.task(spec).splits["train"][:])
     chosen = stratified_order(strata, seed=0)[: batches * spec.batch_size].tolist()
     for start in range(0, len(chosen), spec.batch_size):
         yield dict(collate([rows[i] for i in chosen[start : start + spec.batch_size]]))
 
 
-def _gradients(model: nn.Module, batch: Mapping[str, Tensor], weights: list[nn.Parameter]) -> tuple[int, Any]:
+def _own_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    loss = getattr(model(**batch), "loss", None)
+    if not isinstance(loss, Tensor):
+        raise VxlabError(f"this {type(model).__name__} returned no loss; give every batch its labels")
+    return loss
+
+
+def _gradients(
+    model: nn.Module, batch: Mapping[str, Tensor], weights: list[nn.Parameter], loss_of: Loss
+) -> tuple[int, Any]:
     """Return the number of examples in a batch, and its gradient for each weight."""
     device = weights[0].device
     moved = {name: tensor.to(device) for name, tensor in batch.items()}
     size = min((len(tensor) for tensor in moved.values()), default=0)
     if not size:
         raise VxlabError("a batch without examples has no gradient; leave it out")
-    loss = getattr(model(**moved), "loss", None)
-    if not isinstance(loss, Tensor):
-        raise VxlabError(f"this {type(model).__name__} returned no loss; give every batch its labels")
+    loss = loss_of(model, moved)
     if not loss.requires_grad:  # it reaches none of these weights
         return size, [torch.zeros_like(weight) for weight in weights]
     return size, torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)

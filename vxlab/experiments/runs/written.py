@@ -1,7 +1,9 @@
 """What a model that writes answers a split with: how likely it finds the references, and texts of its own."""
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from vxlab.experiments.models import write_texts
+from vxlab.experiments.models import WRITTEN_AT_ONCE, write_texts
 from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.scoring import text_statistics
-from vxlab.experiments.tasks.kinds import answer_log_likelihoods, encode_prompts, writer_of
+from vxlab.experiments.tasks.kinds import IGNORED, answer_log_likelihoods, encode_prompts, writer_of
 
 Array = NDArray[Any]
 _BATCH = 16
 """Answers scored at a time."""
+_TIMED_TOKENS = 5
 
 
 def likelihoods(
@@ -76,6 +79,37 @@ def written_answers(
     end = writer_of(tokenizer, spec.form, "messages" in rows).end
     texts = write_texts(model, tokenizer, prompts, spec, end, job.precision, done)
     return text_statistics(task.metrics, sums, texts, rows["references"]), identities, texts
+
+
+def seconds_to_write(model: nn.Module, job: Job, materials: Materials) -> float:
+    """Return about how long a model takes to write to one test prompt, in a batch of others of median length.
+
+    A batch is written to for a few tokens; so long takes each of the others, up to the longest of a batch of training
+    answers, or ``max_new_tokens``.
+
+    Args:
+        model: in evaluation mode, on its device.
+        job: the run.
+        materials: where its rows are.
+    """
+    spec, tokenizer = job.spec, materials.tokenizer(job.spec)
+    rows, train = materials.task(spec).splits["test"][:], materials.splits(spec)["train"]
+    prompts = sorted(encode_prompts(rows, tokenizer, spec.form), key=len)
+    middle = max(0, (len(prompts) - WRITTEN_AT_ONCE) // 2)
+    prompts = prompts[middle : middle + WRITTEN_AT_ONCE]
+    end = writer_of(tokenizer, spec.form, "messages" in rows).end
+
+    def seconds(tokens: int) -> float:
+        started = time.perf_counter()
+        write_texts(model, tokenizer, prompts, replace(spec, max_new_tokens=tokens), end, job.precision)
+        return time.perf_counter() - started
+
+    answers = [sum(token != IGNORED for token in labels) for labels in train[:WRITTEN_AT_ONCE]["labels"]]
+    longest = min(spec.max_new_tokens, max(answers))
+    seconds(1)  # the first call of all is slower
+    first, few = seconds(1), seconds(min(_TIMED_TOKENS, longest))
+    each = max(0.0, few - first) / max(1, min(_TIMED_TOKENS, longest) - 1)
+    return float(first + each * (longest - 1)) / len(prompts)
 
 
 def identify(rows: dict[str, Sequence[Any]]) -> NDArray[np.int64]:

@@ -23,5 +23,6 @@ from .significance import holm as holm
 from .significance import summarise as summarise
 from .text_formulas import TEXT_METRICS as TEXT_METRICS
 from .text_formulas import UNBOUNDED as UNBOUNDED
+from .text_formulas import WIDTH as WIDTH
 from .text_statistics import text_statistics as text_statistics
 from .unit_statistics import units_of as units_of

@@ -46,7 +46,7 @@ class Comparison:
 
     @property
     def trivial(self) -> float:
-        """The test score of the trivial answer: the most frequent class, or the training mean of a regression."""
+        """The test score of the trivial answer, such as the most frequent class."""
         return self.held_out.trivial
 
     @property
@@ -58,8 +58,8 @@ class Comparison:
         """Return what the sweep showed, in sentences computed from the tables (Markdown).
 
         Args:
-            margin: the largest loss of score that counts as none, as a fraction: candidates are said to do as well
-                where a test shows that they lose less.
+            margin: the largest loss of score that counts as none, in the metric's own unit (of 0 to 1; of a
+                log-likelihood nats): candidates are said to do as well where a test shows that they lose less.
 
         Raises:
             VxlabError: the margin is not between 0 and 1.

@@ -135,7 +135,7 @@ class _Stages:
             if undecided.widens:
                 grown = len(self.placed) - len(self._grid({}))
                 expected = self.fair.runs()
-                more = max(0, expected["widening"] - grown)
+                more = max(0, expected["widening"] - max(0, grown))  # runs that differ in nothing are one
                 return {**expected, "tuning": expected["tuning"] + grown, "widening": more}
         stages = Counter(stage for _, stage, _ in self.placed)
         return {"tuning": stages["tuning"], "report": stages["report"] or self.fair.runs()["report"], "widening": 0}

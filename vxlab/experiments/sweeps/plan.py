@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
-from vxlab.adapters import resolve_targets, trainable_parameters
+from vxlab.adapters import Base, resolve_targets, trainable_parameters
 from vxlab.adapters.placement import stored_bases
 from vxlab.errors import VxlabError
 from vxlab.experiments import layers, method_label, rank_of
 from vxlab.experiments.costs import forward_loss, time_call, training_step
 from vxlab.experiments.engines import Engine
 from vxlab.experiments.probes import FOLDS, available_poolings, pool, strengths
-from vxlab.experiments.runs import EVAL_BATCH, Job, Materials, shared_materials
+from vxlab.experiments.runs import EVAL_BATCH, Job, Materials, answering_of, shared_materials
 from vxlab.experiments.store import ENDED, Store
 from vxlab.words import in_bytes, number_of, time_left
 
@@ -114,9 +115,10 @@ def measure(job: Job) -> Pace:
     rows = {name: len(split) for name, split in materials.splits(job.spec).items()}
     tests = sum(rows[name] for name in rows if name.startswith("test"))
     time_parts = _time_training if job.spec.method.by_gradient else _time_probe
+    time_parts = _time_base if isinstance(job.spec.method, Base) else time_parts
     seconds, numbers = time_parts(job, materials, rows, tests)
-    numbers += 2 * tests * (materials.task(job.spec).num_labels + 2)
-    return Pace(seconds + _START_SECONDS, 4 * numbers + _SETTINGS_BYTES)
+    kept = 2 * _tested(materials, job) * answering_of(materials.task(job.spec).kind).kept_bytes(job, materials)
+    return Pace(seconds + _START_SECONDS, 4 * numbers + kept + _SETTINGS_BYTES)
 
 
 def _time_training(job: Job, materials: Materials, rows: Mapping[str, int], tests: int) -> tuple[float, int]:
@@ -126,16 +128,32 @@ def _time_training(job: Job, materials: Materials, rows: Mapping[str, int], test
         model = materials.adapted(job).to(job.device).train()
     batch = _typical(spec.batch_size, materials, job)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-12)
-    step = training_step(model, batch, optimizer, job.precision)
+    step = training_step(model, batch, optimizer, job.precision, materials.task(spec).kind.batch_loss)
     step()
     step_seconds = time_call(step)
-    with torch.inference_mode():
-        forward = time_call(lambda: forward_loss(model.eval(), batch, job.precision))
     steps = spec.epochs * -(-rows["train"] // spec.batch_size)
-    batches = (spec.epochs * rows["validation"] + tests) / spec.batch_size
+    scored = _time_scoring(model.eval(), job, materials, spec.epochs * rows["validation"] + tests, batch)
     counts = trainable_parameters(model)
     kept = sum(basis.numel() for basis in stored_bases(model).values())
-    return steps * step_seconds + batches * forward, counts.backbone + counts.head + kept
+    return steps * step_seconds + scored, counts.backbone + counts.head + kept
+
+
+def _time_base(job: Job, materials: Materials, rows: Mapping[str, int], tests: int) -> tuple[float, int]:
+    """Return the seconds of an untuned base, which is scored as it is, and that it keeps no number."""
+    model = materials.model(job.spec).to(job.device).eval()
+    batch = _typical(job.spec.batch_size, materials, job)
+    return _time_scoring(model, job, materials, rows["validation"] + tests, batch), 0
+
+
+def _time_scoring(
+    model: nn.Module, job: Job, materials: Materials, scored: int, batch: Mapping[str, torch.Tensor]
+) -> float:
+    """Return the seconds of so many rows of evaluation, and of what is written to the test items."""
+    kind = materials.task(job.spec).kind
+    with torch.inference_mode():
+        forward = time_call(lambda: forward_loss(model, batch, job.precision, kind.batch_loss))
+    written = _tested(materials, job) * answering_of(kind).writing_seconds(model, job, materials)
+    return scored / job.spec.batch_size * forward + written
 
 
 def _time_probe(job: Job, materials: Materials, rows: Mapping[str, int], tests: int) -> tuple[float, int]:
@@ -150,6 +168,11 @@ def _time_probe(job: Job, materials: Materials, rows: Mapping[str, int], tests: 
         width = pool(model, batch, ["mean"])["mean"].shape[1]
     fit = _FIT_SECONDS * rows["train"] * width * len(strengths(labels)) * FOLDS * len(poolings)
     return sum(rows.values()) / EVAL_BATCH * forward + fit, labels * (width + 1)
+
+
+def _tested(materials: Materials, job: Job) -> int:
+    """Return how many items are tested; where an item has several references, it has as many rows."""
+    return sum(len(rows) for name, rows in materials.task(job.spec).splits.items() if name.startswith("test"))
 
 
 def _changed(jobs: Sequence[Job], results: Store) -> list[str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vxlab.adapters import LoRAXS, Method, VeRA
 from vxlab.checks import require_known
-from vxlab.experiments.models import load_model
+from vxlab.experiments.models import load_model, usual_labels
 from vxlab.experiments.runs import layer_weights
 from vxlab.experiments.sweeps import Candidate, FairSweep, fair_study, first_step, reach
 from vxlab.studies import study_settings
@@ -47,7 +47,8 @@ def parts_sweep(
     chosen = usual["sweep"] | {name: value for name, value in chosen.items() if value is not None}
     compared = _named(variants, names or usual["names"])
     plain = fair_study([each.method for each in compared if each.part == UNCHANGED], scale, **chosen)
-    layers = layer_weights(load_model(plain.settings["model"], num_labels=2), plain.settings["targets"])
+    model = plain.settings["model"]
+    layers = layer_weights(load_model(model, usual_labels(model)), plain.settings["targets"])
     centres = {each.method.name: each.centre for each in plain.names.values()}
     if "lora_xs" in centres:
         centres["lora_xs"] *= usual["lora_xs_share"]

@@ -60,7 +60,8 @@ def _band_capture(job: Job, methods: Sequence[LoRAXS], batches: int) -> pd.DataF
     model = starting_model(spec, materials)
     layers = resolve_targets(model, spec.targets)
     judged, fresh = _judged(spec, materials, batches)
-    gradients = [weight_gradients(model, [batch], layers) for batch in judged]
+    loss = materials.task(spec).kind.batch_loss
+    gradients = [weight_gradients(model, [batch], layers, loss) for batch in judged]
     methods = [method for method in methods if fresh or not method.needs_gradients]
     own = any(method.needs_gradients for method in methods)
     start = first_gradients(spec, materials, model=model) if own else None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from vxlab.experiments.candidates import IN_POINTS, of_pair, write_score
+from vxlab.experiments.candidates import of_pair, unit_of_difference, write_score
 from vxlab.experiments.scoring import Evidence, from_error, no_evidence, over_units
 from vxlab.studies import ABSENT, Claim, Finding, Part, Side, doubts_of, judge
 from vxlab.studies.subspaces.bases import IN_WORDS
@@ -149,7 +149,7 @@ def basis_claim(pairs: pd.DataFrame, summary: pd.DataFrame, metric: str) -> Clai
     here = ABSENT
     if math.isfinite(evidence.low):
         value, low, high = (write_score(each, metric, "+") for each in evidence[:3])
-        here = f"{value}{' points' if metric in IN_POINTS else ''} (95 % {low} to {high})"
+        here = f"{' '.join(filter(None, [value, unit_of_difference(metric)]))} (95 % {low} to {high})"
     sides = {row["candidate"]: _side(row) for row in summary.to_dict("records")}
     doubts = doubts_of(evidence.value, *(sides[name] for name in names)) if {*names} <= {*sides} else []
     return _RANDOM_BASIS.beside(here, Part(evidence, least=0), doubts=doubts)

@@ -14,7 +14,7 @@ from vxlab.adapters import adapted_layers, resolve_targets
 from vxlab.analysis import Update, chance_cosine, chance_overlap, linear_cka
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, RunSpec, family_name
-from vxlab.experiments.models import load_model
+from vxlab.experiments.models import load_model, usual_labels
 from vxlab.experiments.runs import (
     adapter_updates,
     block_and_role,
@@ -111,8 +111,8 @@ def require_role(spec: RunSpec, role: str) -> None:
     Raises:
         VxlabError: it adapts none; the roles of those it adapts are named.
     """
-    # The head matters to no target; two classes build one.
-    roles = sorted({block_and_role(layer)[1] for layer in resolve_targets(load_model(spec.model, 2), spec.targets)})
+    model = load_model(spec.model, usual_labels(spec.model))  # the head matters to no target
+    roles = sorted({block_and_role(layer)[1] for layer in resolve_targets(model, spec.targets)})
     if role not in roles:
         raise VxlabError(
             f"role={role!r} is of none of the layers that targets={spec.targets!r} adapts in model {spec.model!r}, "

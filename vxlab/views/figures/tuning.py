@@ -165,7 +165,9 @@ def _add_candidate(figure: go.Figure, rows: pd.DataFrame, looks: dict[int, Any],
 
 def _told(row: Any) -> str:
     lost = row.diverged + row.failed
-    rates = f"learning rate {row.learning_rate:g}, head {row.head_learning_rate:g}"
+    rates = f"learning rate {row.learning_rate:g}"
+    if row.head_learning_rate:  # a model that writes has no head
+        rates += f", head {row.head_learning_rate:g}"
     score = with_minus(f"median {row.median:.3f} ({row.low:.3f} to {row.high:.3f})")
     return f"<b>{row.candidate}</b><br>{rates}<br>{score}; {row.n} runs finished, {lost} did not"
 

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vxlab.experiments.candidates import COUNTED, IN_POINTS, pareto_front
+from vxlab.experiments.candidates import COUNTED, IN_POINTS, pareto_front, unit_of_difference
 from vxlab.experiments.scoring import in_words
 from vxlab.views.figures.cost_axes import COSTS, log_ticks
 from vxlab.views.figures.sweep import hover_texts, possible, series
@@ -67,10 +67,10 @@ def differences(pairs: pd.DataFrame, kind: str | None = None, *, metric: str) ->
 def difference_unit(metric: str) -> tuple[int, str]:
     """Return by what a difference of scores is multiplied to be shown, and the name of that unit.
 
-    >>> difference_unit("accuracy"), difference_unit("matthews")
-    ((100, 'points'), (1, ''))
+    >>> difference_unit("accuracy"), difference_unit("matthews"), difference_unit("log_likelihood")
+    ((100, 'points'), (1, ''), (1, 'nats'))
     """
-    return (100, "points") if metric in IN_POINTS else (1, "")
+    return 100 if metric in IN_POINTS else 1, unit_of_difference(metric)
 
 
 def _spread(shown: pd.DataFrame, runs: pd.DataFrame, column: str, unit: float) -> pd.DataFrame:

@@ -22,7 +22,7 @@ class Generation(Kind):
     name: ClassVar[str] = "generation"
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
     trains_head: ClassVar[bool] = False
-    loss: ClassVar[str] = "cross-entropy per answer token"
+    loss: ClassVar[str] = "cross-entropy per token"
     answer_columns: ClassVar[tuple[str, ...]] = ("answer", "tokens")
     most_scored: ClassVar[int | None] = 16
 
@@ -50,6 +50,11 @@ class Generation(Kind):
         from vxlab.experiments.tasks.kinds.answers import collate_answers
 
         return collate_answers(tokenizer, form)
+
+    def batch_loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        from vxlab.experiments.tasks.kinds.answer_loss import answer_loss
+
+        return answer_loss(model, batch)
 
     def answer(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         from vxlab.experiments.tasks.kinds.answer_loss import answer_log_likelihoods

@@ -74,6 +74,15 @@ class Kind(ABC):
         """Return what makes a batch of encoded rows, without ``length`` and ``row``."""
 
     @abstractmethod
+    def batch_loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return a batch's mean loss, as a step on it has it.
+
+        Args:
+            model: of this kind.
+            batch: from what :meth:`collate` returns.
+        """
+
+    @abstractmethod
     def answer(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         """Return (rows, columns): what a model answers to a batch, or how likely it finds what is right.
 

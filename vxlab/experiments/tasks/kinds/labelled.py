@@ -39,6 +39,10 @@ class Labelled(Kind):
         collate: Collate = DataCollatorWithPadding(tokenizer)
         return collate
 
+    def batch_loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        loss: Tensor = model(**batch).loss
+        return loss
+
     def answer(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         logits: Tensor = model(**{name: tensor for name, tensor in batch.items() if name != "labels"}).logits
         return logits.argmax(-1, keepdim=True).float() if logits.shape[-1] > 1 else logits.float()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunSpec
-from vxlab.experiments.models import load_model, model_fingerprint
+from vxlab.experiments.models import load_model, model_fingerprint, usual_labels
 from vxlab.experiments.scoring import in_words
 from vxlab.experiments.store import Where
 from vxlab.experiments.sweeps import Measured, stored_candidates
@@ -56,7 +56,8 @@ def explore_rank(
     given, the share of the first gradient that the method can follow; and the test scores of the runs in the store.
 
     Args:
-        model: packaged name, hub id or folder, by which its runs are found; or a torch model without adapters.
+        model: packaged name, hub id or folder, by which its runs are found, of a causal language model as it writes,
+            of any other with a head of two classes; or a torch model without adapters.
         targets: the first of the offered target sets, as :func:`vxlab.attach` takes them; the model's others follow.
         ranks: to offer; None offers powers of two, and what was measured.
         gradients: ∂loss/∂W by layer, or a run such as ``vxlab.recipe()`` from whose first batches to compute them. The
@@ -77,7 +78,7 @@ def explore_rank(
         )
     weights = None if name is None else model_fingerprint(name)
     runs = stored_candidates(store, name, task=task, metric=metric, weights=weights)
-    bare = model if isinstance(model, nn.Module) else load_model(str(model), num_labels=2)
+    bare = model if isinstance(model, nn.Module) else load_model(str(model), usual_labels(str(model)))
     tables = rank_tables(bare, targets, ranks, _measured_ranks(runs))
     captured = None if gradients is None else captured_table(bare, gradients, tables.sizes, targets, store=store)
     live = is_live(interactive)
@@ -174,6 +175,8 @@ class RankExplorer:
         told = "".join(f" -p {name} {escape(value)}" for name, value in chosen.items() if value != usual[name])
         strange = self._runs.elsewhere
         other = f" on these weights, though {number_of(strange, 'run')} on others of this name" if strange else ""
+        if not size.head:
+            return f"<b>Test score: not measured yet</b>{other}; to measure, for a model that writes: 10_generation"
         return f"<b>Test score: not measured yet</b>{other}; to measure: vxlab report 02_rank_sweep{told}"
 
     def _candidates(self, targets: str, on_front: bool) -> dict[str, Any]:
