@@ -1,4 +1,4 @@
-"""The singular triplets of RoBERTa-large's matrices: time on the GPU, and errors against LAPACK in float64."""
+"""The singular triplets of RoBERTa-large's and of a 7B model's matrices: time on the GPU, and errors against LAPACK."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import RobertaForSequenceClassification
 
 import vxlab
-from vxlab.spectra import Slice, decompose, in_batches, singular_triplets
+from vxlab.spectra import Slice, decompose, in_batches, leading_triplets, singular_triplets
 
 KEEP = slice(0, 32)
 """The block that spectra computes for every rank up to 32."""
@@ -22,6 +22,7 @@ def cases(device: str, tiny: bool) -> dict[str, Callable[[], dict[str, Any]]]:
     return {
         **{name: partial(batched, name, count, device, tiny) for name, count in groups.items()},
         "attach LoRA-XS to query and value": partial(attached, device, tiny),
+        **{f"top 64, i^-{p}": partial(leading, p, device, tiny) for p in (0.3, 0.6)},
     }
 
 
@@ -64,6 +65,31 @@ def errors_of(found: Slice, weight: Tensor) -> dict[str, float]:
         "residual": float((W @ Vh.T - U * S).norm() / exact[0]),
         "energy": float((best - (U.T @ W @ Vh.T).square().sum()).abs() / best),
     }
+
+
+def leading(falls: float, device: str, tiny: bool) -> dict[str, Any]:
+    """Return how long a large matrix's top triplets take by a Krylov space, there and here, and how far apart they are.
+
+    The singular values fall as ``i^-falls``, in random directions.
+    """
+    n, count = (768, 8) if tiny else (4096, 64)
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.linalg.qr(torch.randn(n, n, generator=generator)).Q for _ in range(2))
+    W = (left * torch.arange(1.0, n + 1) ** -falls) @ right.T
+    there = W.to(device)
+    leading_triplets(there, count)  # loads the libraries
+    _wait(device)
+    started = time.perf_counter()
+    found = leading_triplets(there, count)
+    _wait(device)
+    seconds, started = time.perf_counter() - started, time.perf_counter()
+    expected = leading_triplets(W, count)
+    row: dict[str, Any] = {"seconds": seconds, "cpu_seconds": time.perf_counter() - started, "ok": False}
+    if found is None or expected is None:
+        return row
+    cosines = (found.V.cpu() * expected.V).sum(dim=0).abs()
+    row["largest_angle"] = float((2 * (1 - cosines)).clamp_min(0).sqrt().max())  # of a direction with itself
+    return row | {"ok": row["largest_angle"] < 1e-5}
 
 
 def _by_cpu(weights: list[Tensor]) -> dict[str, float]:

@@ -23,6 +23,7 @@ from vxlab.adapters.core.family import Family, Method
 from vxlab.experiments import hardware
 from vxlab.experiments.costs.step import kernels, peak_bytes, random_batch, step_memory, time_call, training_step
 from vxlab.spectra.decomposition import in_batches
+from vxlab.spectra.krylov import leading_triplets
 from vxlab.spectra.weights import singular_triplets
 
 DEVICE = os.environ.get("VXLAB_GPU_TESTS_ON", "cuda")
@@ -233,6 +234,20 @@ def test_spectra_are_the_cpus_and_batched(band: str, monkeypatch: pytest.MonkeyP
     jobs = [(weight, slice(0, 32)) for weight in weights.values()]
     verified = [found is not None for found in in_batches(jobs, torch.device(DEVICE))]
     assert verified == [True, True, True, True, False]  # the last asks for more than half
+
+
+@pytest.mark.parametrize("falls", [0.3, 1.0])
+def test_a_large_weights_leading_triplets_are_the_cpus(falls: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.linalg.qr(torch.randn(1024, 1024, generator=generator)).Q for _ in range(2))
+    W = (left * torch.arange(1.0, 1025.0) ** -falls) @ right.T
+    found, expected = leading_triplets(W.to(DEVICE), 16), leading_triplets(W, 16)
+    assert found is not None
+    assert expected is not None
+    signs = (found.U.cpu() * expected.U).sum(dim=0).sign()
+    for mine, theirs in ((found.U, expected.U), (found.V, expected.V)):
+        assert float((mine.cpu() * signs - theirs).norm(dim=0).max()) < 1e-5
+    torch.testing.assert_close(found.S.cpu(), expected.S, rtol=1e-10, atol=0)
 
 
 @cuda_alone

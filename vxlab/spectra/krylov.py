@@ -100,7 +100,7 @@ def _subspace(W: Tensor, wanted: int, kept: int) -> Tensor | None:
     """Return approximate right singular vectors ``(in, kept)`` in float64; None where the first do not converge."""
     steps = int(_SPACE * min(W.shape)) // _BLOCK
     right = W.new_empty((steps + 1) * _BLOCK, W.shape[1]).mT  # its columns lie one after the other in memory
-    right[:, :_BLOCK] = torch.linalg.qr(_gaussian(W, seed=0)).Q
+    right[:, :_BLOCK] = _normalise(_gaussian(W, seed=0))[0]
     B = torch.zeros(steps * _BLOCK, steps * _BLOCK, dtype=torch.float64, device=W.device)  # leftᵀ·W·right
     judged = max(_JUDGED * steps, _FILLED * kept / _BLOCK)
     left, check, before = W.new_empty(W.shape[0], 0), -(-kept // _BLOCK) + 2, (0, math.inf)
@@ -146,10 +146,21 @@ def _orthogonal(block: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
     Twice each, so that Q stays orthonormal to the basis where the block adds next to nothing.
     """
     inside = basis.mT @ block
-    Q, R = torch.linalg.qr(block - basis @ inside)
+    Q, R = _normalise(block - basis @ inside)
     again = basis.mT @ Q
-    Q, correction = torch.linalg.qr(Q - basis @ again)
+    Q, correction = _normalise(Q - basis @ again)
     return Q, torch.cat([inside + again @ R, correction @ R])
+
+
+def _normalise(block: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Q and R of a block, by Cholesky's factor of its Gram matrix in float64, which hardly needs LAPACK."""
+    wide = block.double()
+    R, failed = torch.linalg.cholesky_ex(wide.mT @ wide, upper=True)
+    if failed:  # columns that depend on each other, to float64
+        Q, R = torch.linalg.qr(wide)
+    else:
+        Q = torch.linalg.solve_triangular(R, wide, upper=True, left=False)
+    return Q.to(block.dtype), R.to(block.dtype)
 
 
 def _ritz_triplets(W: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -170,8 +181,7 @@ def _norm_beside(W: Tensor, V: Tensor) -> float:
 
 def _beside(X: Tensor, V: Tensor) -> Tensor:
     """Return an orthonormal basis of X without what of it lies in V."""
-    rest: Tensor = torch.linalg.qr(X - V @ (V.mT @ X)).Q
-    return rest
+    return _normalise(X - V @ (V.mT @ X))[0]
 
 
 def _times(W: Tensor, X: Tensor) -> Tensor:
