@@ -65,7 +65,9 @@ def spectra() -> dict[str, Tensor | None]:
         "as MPNet's first query": next(name for name in layers if name.endswith(("attn.q", "query"))),
         "as MPNet's last feed-forward": [name for name in layers if name.endswith("intermediate.dense")][-1],
     }
-    stretched = {name: _stretch(torch.linalg.svdvals(layers[layer].weight.double())) for name, layer in own.items()}
+    stretched = {
+        name: _stretch(torch.linalg.svdvals(layers[layer].weight.detach().double())) for name, layer in own.items()
+    }
     return {"i^-0.3": i**-0.3, "i^-0.6": i**-0.6, **stretched, "Gaussian": None}
 
 

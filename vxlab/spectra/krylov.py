@@ -77,12 +77,13 @@ def leading_triplets(weight: Tensor, count: int) -> Leading | None:
     """
     W, exponent = _scaled(weight)
     wanted = count + 1  # the next one tells whether the last stands apart
-    right = _subspace(W, wanted, wanted + max(16, wanted // 4))
+    transposed = W.mT.contiguous()  # products with Wᵀ take half the time
+    right = _subspace(W, transposed, wanted, wanted + max(16, wanted // 4))
     if right is None:
         return None
     U, S, V = _ritz_triplets(W, right)
-    residuals = (_transposed_times(W, U[:, :wanted]) - V[:, :wanted] * S[:wanted]).norm(dim=0)
-    if not _largest_angle(residuals, S) <= ANGLE or _norm_beside(W, V) > S[count - 1]:
+    residuals = (_times(transposed, U[:, :wanted]) - V[:, :wanted] * S[:wanted]).norm(dim=0)
+    if not _largest_angle(residuals, S) <= ANGLE or _norm_beside(W, transposed, V) > S[count - 1]:
         return None
     values = S * 2.0**exponent
     return Leading(U[:, :count], values[:count], V[:, :count], values)
@@ -96,19 +97,19 @@ def _scaled(weight: Tensor) -> tuple[Tensor, int]:
     return (W * 2.0**-exponent if exponent else W), exponent
 
 
-def _subspace(W: Tensor, wanted: int, kept: int) -> Tensor | None:
+def _subspace(W: Tensor, transposed: Tensor, wanted: int, kept: int) -> Tensor | None:
     """Return approximate right singular vectors ``(in, kept)`` in float64; None where the first do not converge."""
     steps = int(_SPACE * min(W.shape)) // _BLOCK
     right = W.new_empty((steps + 1) * _BLOCK, W.shape[1]).mT  # its columns lie one after the other in memory
     right[:, :_BLOCK] = _normalise(_gaussian(W, seed=0))[0]
     B = torch.zeros(steps * _BLOCK, steps * _BLOCK, dtype=torch.float64, device=W.device)  # leftᵀ·W·right
     judged = max(_JUDGED * steps, _FILLED * kept / _BLOCK)
-    left, check, before = W.new_empty(W.shape[0], 0), -(-kept // _BLOCK) + 2, (0, math.inf)
+    left, check, before = W.new_empty(W.shape[0], 0), -(-3 * kept // _BLOCK), (0, math.inf)
     for step in range(1, steps + 1):
         start, stop = (step - 1) * _BLOCK, step * _BLOCK
         left, coefficients = _orthogonal(W @ right[:, start:stop], left)
         B[stop - len(coefficients) : stop, start:stop] = coefficients
-        new, coefficients = _orthogonal(W.mT @ left, right[:, :stop])
+        new, coefficients = _orthogonal(transposed @ left, right[:, :stop])
         right[:, stop : stop + _BLOCK] = new
         if step in (check, steps):
             values, vectors = _largest(B[:stop, :stop], kept)
@@ -170,12 +171,12 @@ def _ritz_triplets(W: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return U, S, V @ rotation.mT
 
 
-def _norm_beside(W: Tensor, V: Tensor) -> float:
+def _norm_beside(W: Tensor, transposed: Tensor, V: Tensor) -> float:
     """Return a lower bound of ‖W − W·V·Vᵀ‖₂, from a few power iterations on vectors that the start had no part in."""
     V = V.float()
     Y = W @ _beside(_gaussian(W, seed=1), V)
     for _ in range(2):
-        Y = W @ _beside(W.mT @ Y, V)
+        Y = W @ _beside(transposed @ Y, V)
     return float(torch.linalg.matrix_norm(Y, 2))
 
 
@@ -187,14 +188,6 @@ def _beside(X: Tensor, V: Tensor) -> Tensor:
 def _times(W: Tensor, X: Tensor) -> Tensor:
     """Return W·X in float64, without a copy of W in it."""
     return torch.cat([W[i : i + _ROWS].double() @ X for i in range(0, len(W), _ROWS)])
-
-
-def _transposed_times(W: Tensor, X: Tensor) -> Tensor:
-    """Return Wᵀ·X in float64, without a copy of W in it."""
-    total = X.new_zeros(W.shape[1], X.shape[1])
-    for i in range(0, len(W), _ROWS):
-        total.addmm_(W[i : i + _ROWS].double().mT, X[i : i + _ROWS])
-    return total
 
 
 def _gaussian(W: Tensor, seed: int) -> Tensor:
