@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vxlab.adapters import Base
 from vxlab.adapters.saving import SETTINGS_FILE
 from vxlab.errors import VxlabError
 from vxlab.experiments.method_names import method_label
@@ -80,6 +81,11 @@ class RunRecord:
     score on validation"""
     kept: bytes | None = field(default=None, compare=False, repr=False)
     """the predictions file as the store has it, where the folder's is gone or cut short; None where it need not help"""
+
+    @property
+    def trains(self) -> bool:
+        """Whether its method takes gradient steps; a probe and the untuned base do not."""
+        return not self.probe and self.spec.get("method", {}).get("name") != Base.name
 
     def score(self, metric: str | None = None, split: str = "test") -> float:
         """Return a metric at the chosen epoch, by default the task's first on test; NaN where there is none."""

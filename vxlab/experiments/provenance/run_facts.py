@@ -36,7 +36,7 @@ def run_facts(records: Iterable[RunRecord], comparison: "Comparison | None" = No
     runs = distinct(records)
     rows = [("runs", _statuses(runs)), *_chosen(runs, comparison), ("seeds", _seeds(runs, comparison))]
     rows += [(name, agree([of(run) for run in runs])) for name, of in _OF_ALL.items()]
-    trained = [run for run in runs if not run.probe]
+    trained = [run for run in runs if run.trains]
     rows += [(name, _rates(trained, of)) for name, of in _RATES.items() if trained]
     rows += [(name, agree([of(run) for run in trained])) for name, of in _OF_TRAINING.items() if trained]
     rows.append(("precision", agree([precision_of(run) for run in trained or runs])))
@@ -60,11 +60,11 @@ def run_list(records: Iterable[RunRecord], comparison: "Comparison | None" = Non
             "run": run.key[:_DIGITS],
             "method": method_label(run.spec["method"]),
             "stage": stages.get(run.key, ""),
-            "seed": None if run.probe else run.spec.get("seed"),
+            "seed": run.spec.get("seed") if run.trains else None,
             "rate": run.spec.get("learning_rate"),
             "head's rate": run.spec.get("head_learning_rate"),
             "status": run.status,
-            "epoch kept": None if run.probe else run.best_epoch,
+            "epoch kept": run.best_epoch if run.trains else None,
         }
         for run in distinct(records)
     ]
@@ -78,7 +78,7 @@ def _statuses(runs: Sequence[RunRecord]) -> str:
 
 def _chosen(runs: Sequence[RunRecord], comparison: "Comparison | None") -> list[tuple[str, str]]:
     """Return what was chosen on which split, and which rates were not chosen at all."""
-    trained = [run for run in runs if not run.probe]
+    trained = [run for run in runs if run.trains]
     metrics = " or ".join(dict.fromkeys(in_words(run.task["metrics"][0]) for run in trained))
     tuned = set(_stages(comparison)) if comparison is not None and comparison.fair.learning_rates > 1 else set()
     given = [run for run in trained if run.key not in tuned]
@@ -104,7 +104,7 @@ def _seeds(runs: Sequence[RunRecord], comparison: "Comparison | None") -> str:
     """Return the seeds by number, of each stage where there are stages."""
     stages, seeds = _stages(comparison), dict[str, set[int]]()
     for run in runs:
-        if "seed" in run.spec and not run.probe:
+        if "seed" in run.spec and run.trains:
             seeds.setdefault(stages.get(run.key, "other runs" if stages else ""), set()).add(int(run.spec["seed"]))
     told = {name: ", ".join(map(str, sorted(own))) for name, own in seeds.items()}
     return "; ".join(f"{name} {numbers}".strip() for name, numbers in told.items())

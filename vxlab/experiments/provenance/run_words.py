@@ -20,7 +20,7 @@ def computed_sentence(records: Iterable[RunRecord]) -> str:
         records: of the runs that the figure shows.
     """
     runs = distinct(records)
-    trained = [run for run in runs if not run.probe]
+    trained = [run for run in runs if run.trains]
     precision, device = agree([precision_of(run) for run in trained or runs]), agree([device_of(run) for run in runs])
     on_cpu = [run for run in runs if device_of(run) == "CPU"]
     threads = agree([str(run.hardware.get("threads", UNKNOWN)) for run in on_cpu])
@@ -38,6 +38,10 @@ def training_sentence(record: RunRecord) -> str:
     if record.probe:
         fitted = f"features read and fitted in {record.train_seconds:,.0f} s, without epochs"
         return f"**probe**: {fitted}; {choice_in_words(record)}."
+    if not record.trains:
+        return (
+            f"**{record.spec['method']['name']}**: scored as it is in {record.train_seconds:,.0f} s, without training."
+        )
     device = device_of(record)
     place = str(record.hardware.get("processor", device)) if device == "CPU" else device
     threads = record.hardware.get("threads")

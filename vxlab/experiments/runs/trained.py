@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from vxlab.adapters import Base, VeRA, adapted_layers, load_adapter, resolve_targets
+from vxlab.adapters import VeRA, adapted_layers, load_adapter, resolve_targets
 from vxlab.adapters.core import linear_weight, role_of
 from vxlab.analysis import FullUpdate, Update
 from vxlab.errors import VxlabError
@@ -34,9 +34,9 @@ def load_trained(record: RunRecord) -> nn.Module:
     """
     adapter = record.adapter_folder()  # before the base is loaded, which takes long
     base = _base(record)
-    if _is_base(record):
-        return base.eval()
-    return load_probed(base, adapter).eval() if record.probe else load_adapter(base, adapter).eval()
+    if record.probe:
+        return load_probed(base, adapter).eval()
+    return load_adapter(base, adapter).eval() if record.trains else base.eval()
 
 
 def finished_run(row: "Mapping[Any, Any] | pd.Series[Any]", store: Where = None) -> RunRecord:
@@ -75,7 +75,7 @@ def require_updates(record: object, name: str = "run") -> None:
             "what vxlab.run(spec) returned, or vxlab.Store().record(key) with a key from its table()"
         )
     require_finished(record)
-    if record.probe or _is_base(record):
+    if not record.trains:
         what = "a probe" if record.probe else "the untuned base"
         raise VxlabError(
             f"run {record.key[:12]} is of {what}, which trains nothing in the backbone, so there is no update to look "
@@ -238,10 +238,6 @@ def sample_texts(spec: RunSpec, rows: int) -> list[Any]:
     split = split.select(range(min(rows, len(split))))
     columns = [list(split[column]) for column in ("text", "text_pair") if column in split.column_names]
     return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-
-
-def _is_base(record: RunRecord) -> bool:
-    return bool(record.spec.get("method", {}).get("name") == Base.name)
 
 
 def _base(record: RunRecord) -> nn.Module:

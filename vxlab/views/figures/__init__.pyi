@@ -10,6 +10,8 @@ from .curves import learning_curves as learning_curves
 from .curves import redraw_curves as redraw_curves
 from .expressivity import equal_parameter_ratios as equal_parameter_ratios
 from .expressivity import error_against as error_against
+from .generation import metric_gains as metric_gains
+from .generation import samples_chooser as samples_chooser
 from .start_and_parts import parts_against_unchanged as parts_against_unchanged
 from .sweep import FAR as FAR
 from .sweep import RUNS_MARK as RUNS_MARK
