@@ -18,7 +18,7 @@ from vxlab.experiments.sweeps.many_runs import all_specs, jobs_of, rows_of
 from vxlab.experiments.sweeps.plan import check_fit, plan_runs
 from vxlab.experiments.sweeps.progress import SweepProgress
 from vxlab.experiments.sweeps.protocol import FairSweep
-from vxlab.experiments.sweeps.tuning import finalists, sides, tuning_table
+from vxlab.experiments.sweeps.tuning import finalists, sides, tuning_table, untuned_table
 
 
 def compare(
@@ -142,6 +142,8 @@ class _Stages:
 
     def tune(self) -> pd.DataFrame:
         """Try every candidate's rates, wider ranges for all while a best is on an edge, and return the choice."""
+        if not self.fair.tuning_seeds:
+            return untuned_table([(name, family_name(spec.method), spec) for name, spec in self._grid({})])
         wider = dict.fromkeys(self.fair.tuned, (0, 0))
         for widened in range(self.fair.widen + 1):
             self._train("tuning", self._grid(wider), "tuning, wider ranges" if widened else "tuning")

@@ -98,7 +98,7 @@ class FairSweep:
     head_learning_rates: tuple[float, ...] = (5e-3,)
     """tried with each of them"""
     tuning_seeds: int = 1
-    """seeds 0, 1, ... of the runs that choose"""
+    """seeds 0, 1, ... of the runs that choose; 0 runs none, where one rate leaves nothing to choose"""
     finalists: int = 2
     """rates that run on the second and further tuning seeds"""
     report_seeds: int = 5
@@ -108,7 +108,7 @@ class FairSweep:
 
     def __post_init__(self) -> None:
         for name in ("learning_rates", "tuning_seeds", "finalists", "report_seeds", "widen"):
-            value, least = getattr(self, name), 0 if name == "widen" else 1
+            value, least = getattr(self, name), 0 if name in ("widen", "tuning_seeds") else 1
             if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
                 raise VxlabError(
                     f"{name}={quote(value)} is not a whole number of {least} or more{_MEANT.get(name, '')}"
@@ -177,10 +177,17 @@ class FairSweep:
         more = sum(min(self.finalists, self.learning_rates * n) * (self.tuning_seeds - 1) for n in rates)
         report = len(rates) * self.report_seeds + len(names) - len(rates)
         counts = {"tuning": self.learning_rates * sum(rates) + more, "report": report}
+        if not self.tuning_seeds:
+            counts["tuning"] = 0
         return {**counts, "widening": sum(rates) * self.widen if self.learning_rates > 1 else 0}
 
     def _check_head_rates(self) -> None:
         rates = self.head_learning_rates
+        if not self.tuning_seeds and (self.learning_rates > 1 or len(rates) > 1):
+            raise VxlabError(
+                f"tuning_seeds=0 chooses nothing, and there are {self.learning_rates} learning rates and {len(rates)} "
+                "of the head; choose 1 seed or more, or one rate each"
+            )
         if not rates:
             raise VxlabError("head_learning_rates is empty; give one rate or more, such as (5e-3,)")
         if low := [rate for rate in rates if rate <= 0]:

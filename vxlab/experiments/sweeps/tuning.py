@@ -1,9 +1,12 @@
 """What tuning showed: validation by learning rate, the choice, and whether it lies on an edge."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from vxlab.experiments import RunSpec, rank_of
 
 COLUMNS = [
     "candidate", "method", "rank", "learning_rate", "head_learning_rate", "median", "low", "high", "n", "diverged",
@@ -39,6 +42,24 @@ def tuning_table(runs: pd.DataFrame, tuning_seeds: int) -> pd.DataFrame:
             table.loc[best, ["chosen", "edge", "head_edge"]] = True, *edges
     order = {name: i for i, name in enumerate(dict.fromkeys(runs["candidate"]))}
     return table.sort_values("candidate", key=lambda names: names.map(order), kind="stable", ignore_index=True)[COLUMNS]
+
+
+def untuned_table(specs: Sequence[tuple[str, str, RunSpec]]) -> pd.DataFrame:
+    """Return the table of a sweep in which nothing was tried: each candidate's one rate, chosen without a score.
+
+    Args:
+        specs: of each candidate its name, its method as shown, and a run.
+    """
+    rows = [
+        dict(
+            zip(
+                COLUMNS, (name, method, rank_of(spec.method), spec.learning_rate, spec.head_learning_rate), strict=False
+            )
+        )
+        for name, method, spec in specs
+    ]
+    none = {"median": np.nan, "low": np.nan, "high": np.nan, "n": 0, "diverged": 0, "failed": 0}
+    return pd.DataFrame(rows).assign(**none, chosen=True, edge="", head_edge="")[COLUMNS]
 
 
 def with_stages(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

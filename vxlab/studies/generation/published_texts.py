@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from vxlab.studies.published import published_table
+from vxlab.studies import published_table
 
 
 def published_texts() -> pd.DataFrame:

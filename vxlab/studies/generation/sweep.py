@@ -5,10 +5,10 @@ from typing import Any
 
 from vxlab.adapters import method_from_name
 from vxlab.checks import settle
-from vxlab.experiments.hardware import cpu_has_bfloat16
+from vxlab.experiments import hardware
 from vxlab.experiments.sweeps import Candidate, FairSweep
+from vxlab.studies import study_settings
 from vxlab.studies.generation.smoke_files import smoke_files
-from vxlab.studies.scales import study_settings
 
 _BUDGET = ("learning_rates", "tuning_seeds", "report_seeds", "widen")
 
@@ -35,6 +35,8 @@ def generation_sweep(
     own, budget = usual.pop("methods"), usual.pop("budget")
     given = {name: value for name, value in chosen.items() if value not in (None, "", (), [])}
     budget |= {name: given.pop(name) for name in _BUDGET if name in given}
+    if budget["learning_rates"] > 1:
+        budget["tuning_seeds"] = max(1, budget["tuning_seeds"])
     candidates = [_candidate(name, rank, own.get(name, {}), (rates or {}).get(name)) for name, rank in methods.items()]
     return FairSweep(candidates=candidates, settings=_settings(usual, given, scale), **budget)
 
@@ -52,9 +54,7 @@ def _settings(usual: Mapping[str, Any], given: Mapping[str, Any], scale: str) ->
 
 
 def _on_such_a_cpu() -> bool:
-    from vxlab.experiments import resolve_device
-
-    return resolve_device("auto") == "cpu" and cpu_has_bfloat16()
+    return hardware.resolve_device("auto") == "cpu" and hardware.cpu_has_bfloat16()
 
 
 def _candidate(name: str, rank: int | None, own: Mapping[str, Any], rate: float | None) -> Candidate:

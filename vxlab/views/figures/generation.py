@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from vxlab.experiments.candidates import IN_POINTS
 from vxlab.experiments.scoring import LEVEL, in_words
-from vxlab.views.style import COLOURS, GREY, INK, apply_style, draws_text, error_bars, lay_panels
+from vxlab.views.style import COLOURS, GREY, INK, apply_style, draws_text, error_bars, lay_panels, name_once
 
 _WIDTH = 90
 """Characters of a line in a table of texts."""
@@ -38,14 +38,15 @@ def metric_gains(table: pd.DataFrame) -> go.Figure:
             figure.add_scatter(
                 x=unit * part["gain"], y=part["candidate"], mode="markers", error_x=bars,
                 marker={"color": colour, "symbol": symbol, "size": 9},
-                name="told apart from the base (after Holm's correction)" if told else "not told apart",
-                legendgroup=str(told), showlegend=place == places[0], **place,
+                name="told apart from the base (after Holm's correction)" if told else "not told apart", **place,
             )  # fmt: skip
         figure.add_vline(x=0, line={"color": INK, "width": 1}, **place)
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], range=[-0.7, len(names) - 0.3])
     for place in places[-rows["cols"] :]:
         figure.update_xaxes(title="gain over the untuned base", **place)
-    return apply_style(figure, height=140 + rows["rows"] * (90 + 26 * len(names)), name="gains by metric")
+    name_once(figure)
+    apply_style(figure, height=170 + rows["rows"] * (90 + 26 * len(names)), name="gains by metric")
+    return figure.update_layout(margin={"t": 90}, legend={"y": 1, "yref": "container", "yanchor": "top"})
 
 
 def samples_chooser(table: pd.DataFrame) -> go.Figure:
