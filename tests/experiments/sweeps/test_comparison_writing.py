@@ -47,7 +47,7 @@ def test_the_verdict_holds_each_candidate_against_token_frequencies_and_the_untu
     assert rows["mean"]["full fine-tuning"] > rows["mean"]["LoRA r=4"] > rows["mean"]["untuned base"]
     assert rows["above"].tolist() == [True, False, False]
     told = result.verdict()
-    assert f"the trivial answer (token frequencies: {METRIC} −2.817)" in told
+    assert f"the trivial answer (token frequencies: {METRIC} −3.069)" in told
     assert f"The floor, which trains nothing, is **untuned base**: {METRIC} −6." in told
     assert f"nats of {METRIC}, 95 %" in told
     assert "head" not in told
@@ -69,7 +69,7 @@ def test_its_figures_name_the_loss_and_stand_below_zero(result, store):
     assert learning_curves(records).layout.yaxis.title.text == "training loss (cross-entropy per token)"
     figure = score_against_parameters(result.summary, metric=result.metric, held_out=result.held_out)
     names = [trace.name for trace in figure.data]
-    assert "token frequencies: −2.817" in names
+    assert "token frequencies: −3.069" in names
     assert any(name.startswith("untuned base: −6.") for name in names)
     assert not figure.layout.yaxis.autorangeoptions.to_plotly_json()
     title = differences(result.pairs, metric=result.metric).layout.xaxis.title.text
