@@ -3,7 +3,7 @@
     python benchmarks/svd_large.py [--rounds 7] [--shapes 4096x4096 4096x11008]
 
 Writes benchmarks/results/svd_large.json: matrices of the two shapes of a 7B Llama, flat and with falling spectra, two
-threads, the methods in turn. The exact slice is timed once. Ten minutes on two idle cores; where others load the
+threads, the methods in turn. The exact slice is timed once, and takes most of the time. Where others load the
 machine, read the least times and the ratios of pairs that ran one after the other.
 """
 
