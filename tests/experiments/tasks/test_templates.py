@@ -29,6 +29,7 @@ def test_any_name_of_a_column_is_a_place():
 @pytest.mark.parametrize(
     ("template", "message"),
     [
+        ("{q}\\nAnswer:", r"a backslash and an n where a new line is meant; a shell writes one as \$'\{text\}\\n'"),
         ("Hello", "has no place for a column, so that all prompts were one"),
         ("{{q}}", "has no place for a column"),
         ("{q", "'{' at character 1 names no column"),

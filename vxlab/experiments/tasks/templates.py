@@ -29,7 +29,8 @@ class Template:
         answer: the column of the answers.
 
     Raises:
-        VxlabError: a brace that does not fit, no place, or a place for the answer.
+        VxlabError: a brace that does not fit, no place, a place for the answer, or a new line that a shell left as two
+            characters.
 
     >>> Template("{question}\n", "answer").columns
     ('question',)
@@ -44,6 +45,11 @@ class Template:
         if odd:
             raise VxlabError(
                 f"{told}: {odd[0]!r} at character {odd.start() + 1} names no column; write {{{{ and }}}} for braces"
+            )
+        if "\\n" in self.text:
+            raise VxlabError(
+                f"{told} holds a backslash and an n where a new line is meant; a shell writes one as $'{{text}}\\n', "
+                'YAML as "{text}\\n"'
             )
         if not self.columns:
             raise VxlabError(f"{told} has no place for a column, so that all prompts were one; write such as {{text}}")
