@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import toy_records as toy
+import toy_writers
 
+import vxlab
 from vxlab.studies.fine_tune import fine_tuning_conclusion, vera_norms_sentence
 from vxlab.studies.scales import smoke_warning
 
@@ -190,3 +192,20 @@ def test_a_rank_correlation_over_few_blocks_has_the_exact_p_of_all_orders():
     updates = pd.DataFrame({"block": depth, "role": "query", "d_norm": norms})
     assert f"query +0.77 (6 blocks, p = {exact:.2g})" in vera_norms_sentence(updates)
     assert exact > 0.1
+
+
+def test_a_run_that_writes_is_held_against_the_untuned_base(tiny_writer, toy_prompts, tmp_path):
+    lora, base = (
+        vxlab.run(toy_writers.spec(tiny_writer, toy_prompts, method=method), store=tmp_path, progress=False)
+        for method in (vxlab.LoRA(rank=4), vxlab.Base())
+    )
+    first, gain, price, caveat = fine_tuning_conclusion(lora, None, base, _costs(4_096)).splitlines()
+    assert first.startswith("- `lora` scores **−")
+    assert "(log-likelihood per token; 95 % interval −" in first
+    assert first.endswith("on 16 test items, below the trivial answer's −2.817 (token frequencies).")
+    assert gain.startswith("- It **gains** ")
+    assert "over the floor, the untuned base (−6.206): 95 % interval of the difference +" in gain
+    assert price.endswith("on disk, with its settings.")
+    assert caveat == CAVEAT
+    alone = fine_tuning_conclusion(base, None, base, _costs(0)).splitlines()
+    assert not any("floor" in line for line in alone)

@@ -13,16 +13,16 @@ from vxlab.words import in_bytes, number_of, with_minus, write_number
 
 
 def fine_tuning_conclusion(
-    record: RunRecord, head: RunRecord, probe: RunRecord, costs: pd.DataFrame, scale: str = "small"
+    record: RunRecord, head: RunRecord | None, probe: RunRecord, costs: pd.DataFrame, scale: str = "small"
 ) -> str:
     """Return what one run showed, in Markdown: against the trivial answer, against the floor, and its price.
 
-    The floor is the stronger of the head alone and the probe.
+    The floor is the stronger of the head alone and the probe; where the model writes, it is the untuned base.
 
     Args:
         record: the run.
-        head: the run that trained the task head alone, on the same data.
-        probe: the run of a :class:`vxlab.Probe`, on the same data.
+        head: the run that trained the task head alone, on the same data; None where the model writes, and has none.
+        probe: the run of a :class:`vxlab.Probe`, on the same data; where the model writes, of :class:`vxlab.Base`.
         costs: from ``cost_table``, its first row this run's method; of a probe, which the table leaves out, any.
         scale: ``smoke`` draws no conclusion.
     """
@@ -36,8 +36,8 @@ def fine_tuning_conclusion(
     held_out = held_out_of(record, metric, len(record.predictions()[1]), record.units())
     sentences = [
         _against_trivial(record, held_out),
-        _against_floor(record, {"the probe": probe, "the head alone": head}),
-        _of_head(head, probe),
+        _against_floor(record, _floors(head, probe)),
+        "" if head is None else _of_head(head, probe),
         _price(record, costs),
         "One seed and one learning rate: no interval here covers the luck of training, and this does not rank methods.",
         held_out.doubt,
@@ -101,8 +101,12 @@ def _against_trivial(record: RunRecord, held_out: HeldOut) -> str:
     return f"`{record.spec['method']['name']}` scores {score} on {held_out.in_words()}, {verdict}."
 
 
+def _floors(head: RunRecord | None, probe: RunRecord) -> dict[str, RunRecord]:
+    return {"the untuned base": probe} if head is None else {"the probe": probe, "the head alone": head}
+
+
 def _against_floor(record: RunRecord, floors: Mapping[str, RunRecord]) -> str:
-    """Say what a run gains over the stronger of the probe and the head alone."""
+    """Say what a run gains over the strongest of some floors, by name."""
     scores = {
         name: each.score() for name, each in floors.items() if each.status == "finished" and each.key != record.key
     }
@@ -146,7 +150,8 @@ def _price(record: RunRecord, costs: pd.DataFrame) -> str:
         if this and by_name.get(name, this) != this
     ]
     beside = f" ({', '.join(others)})" if others else ""
-    return f"It trains {trained}{beside} and takes {in_bytes(record.bytes_stored)} on disk, with its head and settings."
+    what = "its head and settings" if record.parameters["head"] else "its settings"
+    return f"It trains {trained}{beside} and takes {in_bytes(record.bytes_stored)} on disk, with {what}."
 
 
 def _compared(ratio: float, name: str) -> str:
