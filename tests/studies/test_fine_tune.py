@@ -11,6 +11,7 @@ import toy_writers
 import vxlab
 from vxlab.studies.fine_tune import fine_tuning_conclusion, vera_norms_sentence
 from vxlab.studies.scales import smoke_warning
+from vxlab.words import write_number
 
 LABELS = np.arange(1000) % 2
 CAVEAT = (
@@ -199,12 +200,17 @@ def test_a_run_that_writes_is_held_against_the_untuned_base(tiny_writer, toy_pro
         vxlab.run(toy_writers.spec(tiny_writer, toy_prompts, method=method), store=tmp_path, progress=False)
         for method in (vxlab.LoRA(rank=4), vxlab.Base())
     )
+    trivial = base.task["majority"]["test"]["log_likelihood"]
     first, gain, price, caveat = fine_tuning_conclusion(lora, None, base, _costs(4_096)).splitlines()
     assert first.startswith("- `lora` scores **−")
     assert "(log-likelihood per token; 95 % interval −" in first
-    assert first.endswith("on 16 test items, below the trivial answer's −2.817 (token frequencies).")
+    assert f" on {toy_writers.ROWS['test']} test items, " in first
+    assert first.endswith(f" the trivial answer's {write_number(trivial, '.3f')} (token frequencies).")
     assert gain.startswith("- It **gains** ")
-    assert "over the floor, the untuned base (−6.206): 95 % interval of the difference +" in gain
+    assert (
+        f"over the floor, the untuned base ({write_number(base.score(), '.3f')}): 95 % interval of the difference +"
+        in gain
+    )
     assert price.endswith("on disk, with its settings.")
     assert caveat == CAVEAT
     alone = fine_tuning_conclusion(base, None, base, _costs(0)).splitlines()

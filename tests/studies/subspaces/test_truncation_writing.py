@@ -90,7 +90,8 @@ def test_shares_of_the_gain_are_paired_over_the_items(answers, record):
     table = kept_shares(answers, 0.25, metric=METRIC, trivial=trivial)
     assert set(table["band"]) == {"top", "bottom", REMOVED}
     assert bands.contrast([EVERY], [EVERY], "top", [0.25], against="bottom").low > 0
-    assert "on 16 test items" in kept_sentence(answers, metric=METRIC, trivial=trivial)
+    told = kept_sentence(answers, metric=METRIC, trivial=trivial)
+    assert f"on {toy_writers.ROWS['test']} test items" in told
     claims = claims_table(judge(truncation_claims(answers, metric=METRIC, trivial=trivial)))
     assert claims["here"].str.contains("of the gain").all()
 
@@ -102,8 +103,8 @@ def test_no_band_keeps_a_gain_that_there_is_not(answers, record):
 
 def test_fewer_items_are_asked_with_all_of_their_references(answers, record, store):
     ask = {"fractions": [0.25], "bands": ["top"], "roles": ["up"], "store": store}
-    some = truncated_answers(record, items=15, **ask)
-    assert some["item"].nunique() == 15
+    some = truncated_answers(record, items=toy_writers.ROWS["test"] - 1, **ask)
+    assert some["item"].nunique() == toy_writers.ROWS["test"] - 1
     both = some.merge(answers, on=["role", "band", "fraction", "item"])
     assert len(both) == len(some)
     np.testing.assert_allclose(both["answer_x"], both["answer_y"], rtol=1e-5)
