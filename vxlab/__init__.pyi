@@ -32,6 +32,7 @@ from .adapters import unmerge as unmerge
 from .errors import VxlabError as VxlabError
 from .experiments import RunRecord as RunRecord
 from .experiments import RunSpec as RunSpec
+from .experiments.costs import plan_memory as plan_memory
 from .experiments.models import load_model as load_model
 from .experiments.runs import AdapterCallback as AdapterCallback
 from .experiments.runs import run as run

@@ -1,6 +1,6 @@
 """Adapters on linear layers: families of thin factors, attaching, merging and saving."""
 
-from vxlab.adapters.attach import attach, detach, merge, unmerge
+from vxlab.adapters.attach import attach, attach_layers, detach, merge, unmerge
 from vxlab.adapters.core import METHODS, TARGET_SETS, AdaptedLinear, Family, Method, adapted_linear
 from vxlab.adapters.families import Base, BitFit, ELoRA, Full, Head, LiDB, LoRA, LoRAXS, Probe, VeRA
 from vxlab.adapters.load import load_adapter
@@ -30,6 +30,7 @@ __all__ = [
     "adapted_layers",
     "adapted_linear",
     "attach",
+    "attach_layers",
     "detach",
     "load_adapter",
     "merge",

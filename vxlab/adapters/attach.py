@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from vxlab.adapters.core import AdaptedLinear, Family, Method, bases_from_gradients, require_method
+from vxlab.adapters.core import AdaptedLinear, Family, Method, bases_from_gradients, has_values, require_method
 from vxlab.adapters.placement import (
     Attachment,
     adapted_layers,
@@ -101,7 +101,7 @@ def attach_layers(
     _train_only(model, trained | set(head_parameters(model)))
     adapted = {name: model.get_submodule(name) for name in layers}
     tensors = (tensor for layer in adapted.values() for tensor in (*layer.parameters(), *layer.buffers()))
-    prints = {} if any(tensor.is_meta for tensor in tensors) else method.fingerprints(adapted)  # shapes are not saved
+    prints = method.fingerprints(adapted) if all(map(has_values, tensors)) else {}  # shapes are not saved
     attachment = Attachment(method, tuple(layers), own, buffers, prints)
     model.vxlab_attachment = attachment  # type: ignore[assignment]
     if layers:

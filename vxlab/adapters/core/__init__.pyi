@@ -8,6 +8,7 @@ from .family import require_method as require_method
 from .fingerprint import PROBE_TOLERANCE as PROBE_TOLERANCE
 from .fingerprint import base_fingerprints as base_fingerprints
 from .fingerprint import check_fingerprints as check_fingerprints
+from .fingerprint import has_values as has_values
 from .fingerprint import values_probe as values_probe
 from .fingerprint import weights_fingerprint as weights_fingerprint
 from .gradient_bases import BASIS_NAMES as BASIS_NAMES

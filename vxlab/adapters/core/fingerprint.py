@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from vxlab.adapters.core.content_key import content_key
 from vxlab.errors import VxlabError
@@ -17,6 +18,15 @@ _PRECISIONS = (torch.bfloat16, torch.float16, torch.float32)
 
 _known: dict[tuple[str, torch.dtype | None], str] = {}
 """The fingerprints of the bases that this process has hashed, by their content and the dtype rounded to."""
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Tell a tensor that holds numbers from one that is a shape alone, on the meta device or in torch's FakeTensorMode.
+
+    >>> has_values(torch.zeros(2)), has_values(torch.zeros(2, device="meta"))
+    (True, False)
+    """
+    return not (tensor.is_meta or isinstance(tensor, FakeTensor))
 
 
 def weights_fingerprint(tensors: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> str:
@@ -98,8 +108,9 @@ def _hash_once(tensors: Mapping[str, Tensor], *dtypes: torch.dtype | None) -> li
 
 def _require_values(tensors: Mapping[str, Tensor]) -> None:
     for name in sorted(tensors):
-        if tensors[name].is_meta:
-            raise VxlabError(f"`{name}` is on the meta device, without values; load the model's weights first")
+        if not has_values(tensors[name]):
+            where = "is on the meta device, without values" if tensors[name].is_meta else "is a shape without values"
+            raise VxlabError(f"`{name}` {where}; load the model's weights first")
 
 
 def _common(precisions: set[str]) -> torch.dtype:

@@ -1,6 +1,9 @@
 """Which layers an adapter can take the place of: y = x·Wᵀ + bias with a floating-point W, and nothing else."""
 
+from typing import Any
+
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.utils.parametrize import is_parametrized
 
 
@@ -16,9 +19,10 @@ def is_linear(module: nn.Module) -> bool:
     """
     if (type(module) is not nn.Linear and not is_conv1d(module)) or why_not_plain(module):
         return False
-    weight = module.weight
-    # Quantised weights hide in subclasses of Parameter or in one-byte floats.
-    return type(weight) is nn.Parameter and weight.is_floating_point() and weight.element_size() > 1
+    weight: Any = module.weight
+    # Quantised weights hide in subclasses of Parameter or in one-byte floats; a shape alone is FakeTensor's.
+    plain = type(weight) is nn.Parameter or isinstance(weight, FakeTensor)
+    return plain and weight.is_floating_point() and weight.element_size() > 1
 
 
 def is_conv1d(module: nn.Module) -> bool:

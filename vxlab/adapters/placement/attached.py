@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from vxlab.adapters.core import AdaptedLinear, Method, weights_fingerprint
+from vxlab.adapters.core import AdaptedLinear, Method, has_values, weights_fingerprint
 from vxlab.adapters.placement.targets import head_parameters
 from vxlab.adapters.placement.wrappers import bare
 from vxlab.errors import VxlabError
@@ -119,7 +119,7 @@ def base_buffers(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]
 
 def buffer_print(buffer: Tensor) -> str:
     """Return a fingerprint of one buffer, by which to tell later whether it moved."""
-    return "meta" if buffer.is_meta else weights_fingerprint({"": buffer})
+    return weights_fingerprint({"": buffer}) if has_values(buffer) else "meta"
 
 
 def select_unmoved(buffers: Mapping[str, Tensor], moved: Container[str]) -> dict[str, Tensor]:

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from torch import nn
 
+from vxlab.adapters.core import has_values
+
 
 class _Span(NamedTuple):
     """Where a parameter's values lie, from its first to its last element, in bytes."""
@@ -37,10 +39,10 @@ def shared_parameters(model: nn.Module) -> dict[str, list[str]]:
 
 def _span(parameter: nn.Parameter) -> _Span:
     try:
-        address = parameter.untyped_storage().data_ptr()
+        address = parameter.untyped_storage().data_ptr() if has_values(parameter) else 0
     except (NotImplementedError, RuntimeError):  # a tensor of no memory of its own
         address = 0
-    if not address:  # on the meta device nothing lies anywhere
+    if not address:  # a shape alone lies nowhere
         return _Span(("object", id(parameter)), 0, 1)
     size = parameter.element_size()
     start = int(parameter.storage_offset()) * size

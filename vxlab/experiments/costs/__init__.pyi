@@ -4,6 +4,7 @@ from .by_rank import HEAD as HEAD
 from .by_rank import rank_costs as rank_costs
 from .counts import BYTES as BYTES
 from .counts import cost_table as cost_table
+from .planned import plan_memory as plan_memory
 from .step import Step as Step
 from .step import forward_loss as forward_loss
 from .step import kernels as kernels

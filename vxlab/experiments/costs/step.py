@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch._C._autograd import DeviceType
+from torch._guards import detect_fake_mode
 from torch.profiler import ProfilerActivity, profile
 
 from vxlab.adapters import adapted_layers
 from vxlab.adapters.placement import head_parameters
 from vxlab.checks import require_count
 from vxlab.errors import VxlabError
+from vxlab.experiments.costs.allocations import Allocations, storage_id
 
 
 class StepMemory(NamedTuple):
@@ -136,13 +138,12 @@ def saved_activation_bytes(model: nn.Module, forward: Callable[[], object]) -> i
     Every tensor that autograd saves is seen by a hook and counted by its storage, once, however many views of it are
     saved. The model's own parameters and buffers do not count: they are in memory anyway.
     """
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    own = {storage_id(tensor) for tensor in (*model.parameters(), *model.buffers())}
     kept: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
+        if storage_id(tensor) not in own:
+            kept[storage_id(tensor)] = tensor.untyped_storage().nbytes()
         return tensor.detach()  # the tensor itself would hold the graph that holds it: the whole step would never go
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
@@ -152,19 +153,27 @@ def saved_activation_bytes(model: nn.Module, forward: Callable[[], object]) -> i
 
 
 def step_memory(
-    model: nn.Module, batch: Mapping[str, Tensor], optimizer: torch.optim.Optimizer | None, precision: str = "float32"
+    model: nn.Module,
+    batch: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer | None,
+    precision: str = "float32",
+    loss: _Loss | None = None,
 ) -> StepMemory:
     """Measure what one step holds, by running two: the first makes the optimizer's state, the second is measured.
 
+    An optimizer that has its state already needs the second alone.
+
     Activations are counted by saved-tensor hooks. The peak comes from torch's own count of what it allocated: on CUDA
-    the allocator's, on a CPU the profiler's record of every allocation.
+    the allocator's, on a CPU the profiler's record of every allocation; of shapes alone every operation's results are
+    counted.
 
     Args:
-        model, batch, optimizer, precision: as :func:`training_step` takes them.
+        model, batch, optimizer, precision, loss: as :func:`training_step` takes them.
     """
-    step = training_step(model, batch, optimizer, precision)
-    step()
-    activations = saved_activation_bytes(model, lambda: forward_loss(model, batch, precision))
+    step = training_step(model, batch, optimizer, precision, loss)
+    if optimizer is None or not optimizer.state:
+        step()
+    activations = saved_activation_bytes(model, lambda: forward_loss(model, batch, precision, loss))
     model.zero_grad(set_to_none=True)
     peak = peak_bytes(step, next(model.parameters()).device)
     adapter = _bytes(_adapter_tensors(model))
@@ -178,6 +187,11 @@ def step_memory(
 
 def peak_bytes(step: Step, device: torch.device) -> int:
     """Return the most bytes allocated at once during a step, beyond what was there before it."""
+    if detect_fake_mode() is not None:  # of shapes alone: nothing is allocated but in name
+        allocated = Allocations()
+        with allocated:
+            step()
+        return allocated.peak
     if device.type == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -211,4 +225,4 @@ def _adapter_tensors(model: nn.Module) -> list[Tensor]:
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
-    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+    return sum({storage_id(tensor): tensor.untyped_storage().nbytes() for tensor in tensors}.values())

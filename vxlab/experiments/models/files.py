@@ -85,10 +85,10 @@ def find_model(name: str) -> ModelPlace:
     folder = Path(name).expanduser()
     if folder.is_dir():
         _check_folder(folder)
-        _refuse_own_code(name, read_config(name, ModelPlace(str(folder))))
+        refuse_own_code(name, read_config(name, ModelPlace(str(folder))))
         return ModelPlace(str(folder))
     config = read_config(name, ModelPlace(name), packaged)
-    _refuse_own_code(name, config)
+    refuse_own_code(name, config)
     if config._commit_hash is None:
         raise VxlabError(f"model={name!r}: the hub names no commit of it; download it, and name the folder")
     return ModelPlace(name, str(config._commit_hash))
@@ -159,7 +159,7 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _refuse_own_code(name: str, config: Any) -> None:
+def refuse_own_code(name: str, config: Any) -> None:
     """Refuse a model whose code comes with it, where transformers has no class of that name to run in its stead."""
     import transformers
 

@@ -1,5 +1,6 @@
 from .answer_loss import answer_log_likelihoods as answer_log_likelihoods
 from .answer_loss import answer_loss as answer_loss
+from .answer_loss import keeps_some as keeps_some
 from .answers import IGNORED as IGNORED
 from .answers import encode_prompts as encode_prompts
 from .answers import writer_of as writer_of

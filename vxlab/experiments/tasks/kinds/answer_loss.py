@@ -47,7 +47,7 @@ def _of_answers(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, 
     answered = following != IGNORED
     # With a cache, which is the default, transformers overlooks that packed rows end: each would see those before it.
     inputs: dict[str, Any] = {name: tensor for name, tensor in batch.items() if name != "labels"} | {"use_cache": False}
-    if _keeps_some(model):  # the head's product is the dearest of all, and prompts need none
+    if keeps_some(model):  # the head's product is the dearest of all, and prompts need none
         kept = answered.any(0).nonzero()[:, 0]
         logits, following, answered = model(**inputs, logits_to_keep=kept).logits, following[:, kept], answered[:, kept]
     else:
@@ -56,6 +56,7 @@ def _of_answers(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, 
     return chosen if chosen.dtype == torch.float64 else chosen.float(), following[answered], answered.nonzero()[:, 0]
 
 
-def _keeps_some(model: nn.Module) -> bool:
+def keeps_some(model: nn.Module) -> bool:
+    """Say whether a model can be asked for the logits of some positions alone."""
     inner = getattr(model, "module", model)
     return "logits_to_keep" in inspect.signature(inner.forward).parameters

