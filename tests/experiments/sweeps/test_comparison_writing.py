@@ -86,6 +86,7 @@ def test_the_explorers_show_it(result, store, tiny_writer):
     figure = explore_sweep(result, interactive=False)
     texts = [annotation.text for annotation in figure.layout.annotations]
     assert any(text and "training loss, 2 runs" in text for text in texts)
+    assert "<b>untuned base</b>, scored without training" in str(figure.to_dict())
     with Store(store) as kept:
         (stored,) = stored_sweeps(kept)
     assert stored.metric == "log_likelihood"
@@ -95,6 +96,14 @@ def test_the_explorers_show_it(result, store, tiny_writer):
     assert "task head" not in said
     mean = stored.summary.set_index("candidate")["mean"]["LoRA r=4"]
     assert write_number(mean, ".3f") in said
+
+
+def test_rates_that_were_not_tried_are_drawn_as_such(result, tiny_writer, toy_prompts, store):
+    given = vxlab.compare(fair(tiny_writer, toy_prompts, tuning_seeds=0, report_seeds=1), store=store, progress=False)
+    assert given.tuning["chosen"].all()
+    texts = [annotation.text for annotation in explore_sweep(given, interactive=False).layout.annotations]
+    assert "not tuned" in texts
+    assert "nan" not in str(explore_sweep(given, interactive=False).layout)
 
 
 def test_the_plan_counts_what_is_written(tiny_writer, toy_prompts, tmp_path):

@@ -72,7 +72,8 @@ class KeptBands:
     Args:
         answers: as :func:`truncation_scores` takes them.
         metric: the score.
-        trivial: what the simplest answer scores.
+        trivial: what the simplest answer scores; where the model writes, rather what the untuned base does, for of the
+            gain over token frequencies most is what pretraining taught.
     """
 
     def __init__(self, answers: pd.DataFrame, metric: str, trivial: float = 0.0) -> None:

@@ -50,7 +50,7 @@ def _add_measured(figure: go.Figure, rows: pd.DataFrame, name: str, colour: str,
     figure.add_scatter(
         x=scale * rows["difference"], y=_names(rows), mode="markers", name=name, error_x=error,
         marker={"color": colour, "symbol": symbol, "size": 10},
-        customdata=told, hovertemplate="%{customdata}<br>%{x:+.1f}<extra></extra>",
+        customdata=told, hovertemplate=f"%{{customdata}}<br>%{{x:+.{1 if scale == 100 else 3}f}}<extra></extra>",
     )  # fmt: skip
 
 

@@ -102,7 +102,8 @@ def tuning_of(tuning: pd.DataFrame, colour: str) -> list[dict[str, Any]]:
         "error_y.array": [round(row.high - row.median, 4) for row in line],
         "error_y.arrayminus": [round(row.median - row.low, 4) for row in line],
     }
-    chosen, lost = [row for row in rows if row.chosen], [row for row in rows if row.diverged + row.failed]
+    chosen = [row for row in rows if row.chosen and pd.notna(row.median)]
+    lost = [row for row in rows if row.diverged + row.failed]
     marks = [_CHOSEN[row.edge] for row in chosen]
     ring = {"marker.symbol": [symbol for _, symbol, _ in marks], "marker.color": [colour for *_, colour in marks]}
     floor = round(_floor(tuning), 4)

@@ -175,9 +175,8 @@ class RankExplorer:
         told = "".join(f" -p {name} {escape(value)}" for name, value in chosen.items() if value != usual[name])
         strange = self._runs.elsewhere
         other = f" on these weights, though {number_of(strange, 'run')} on others of this name" if strange else ""
-        if not size.head:
-            return f"<b>Test score: not measured yet</b>{other}; to measure, for a model that writes: 10_generation"
-        return f"<b>Test score: not measured yet</b>{other}; to measure: vxlab report 02_rank_sweep{told}"
+        notebook = "02_rank_sweep" if size.head else "10_generation"  # without a task head it writes
+        return f"<b>Test score: not measured yet</b>{other}; to measure: vxlab report {notebook}{told}"
 
     def _candidates(self, targets: str, on_front: bool) -> dict[str, Any]:
         rows = [row for place, row in self._scores.items() if place[0] == targets and row.front == on_front and row.n]

@@ -136,11 +136,12 @@ class SweepExplorer:
         score = f"validation {in_words(metric)}"
         curves, tuned = join_curves(records, metric, colour), tuning_of(escape_all(tuning), colour)
         tried = [*tuning["low"], *tuning["high"], *tuned[-1]["y"]]
+        untried = len(tuning) and not tuning[["n", "diverged", "failed"]].to_numpy().any()
         short = candidate if len(candidate) < 26 else f"{candidate[:24]}…"
         layout = _ticks(tuning) | {
             _path(_CURVES): f"<b>{escape(short)}</b>, {_counted(records, runs)}",
             _path(_SCORES): f"{score} (○ epoch kept)",
-            _path(_TUNING): f"{score} (○ chosen, × lost)",
+            _path(_TUNING): "not tuned" if untried else f"{score} (○ chosen, × lost)",
             "yaxis3.range": span(curves[2]["y"]),
             "yaxis4.range": span(tried),
         }
@@ -203,6 +204,8 @@ def _counted(records: Sequence[RunRecord], runs: int) -> str:
         return "no learning curves here" if runs else "no reported run"
     if all(record.probe for record in records):
         return "fitted without steps"
+    if not any(record.trains for record in records):
+        return "scored without training"
     lost = sum(record.status != "finished" for record in records)
     said = f"training loss, {number_of(len(records), 'run')}"
     return said + (f", {lost} diverged (dotted)" if lost else "")
