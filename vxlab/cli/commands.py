@@ -1,4 +1,4 @@
-"""The command line: assets, reports, sweeps, stored runs and JupyterLab.
+"""The command line: assets, reports, plans, sweeps, stored runs and JupyterLab.
 
 Imports that take time stand inside the commands, so that ``vxlab --help`` answers at once.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vxlab._version import __version__
+from vxlab.cli.plan import add_plan
 from vxlab.cli.runs import add_runs
 from vxlab.cli.shared import add_import, need, plain_warnings, print_columns, read_pairs, split_pair
 from vxlab.cli.sweep import add_sweep
@@ -100,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_assets(commands)
     _add_report(commands)
+    add_plan(commands)
     add_sweep(commands)
     add_runs(commands)
     _add_lab(commands)

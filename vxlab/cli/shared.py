@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
@@ -39,6 +40,14 @@ def read_pairs(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
             raise VxlabError(f"parameter {name} is given twice; give it once")
         texts[name] = text
     return texts
+
+
+def read_value(text: str) -> Any:
+    """Read an option's value as JSON: a number, true, false or null; anything else is a text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def need(extra: str, *packages: str) -> None:

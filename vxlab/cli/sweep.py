@@ -1,11 +1,10 @@
 """The command ``vxlab sweep``: train a sweep from a YAML file, or go on with it, and tell what it showed."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from vxlab.cli.shared import add_import, add_store, need, read_pairs, split_pair
+from vxlab.cli.shared import add_import, add_store, need, read_pairs, read_value, split_pair
 
 _SHOWN = ["candidate", "backbone", "mean", "seeds", "learning_rate", "edge"]
 
@@ -43,7 +42,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
     wanted, margin = read_sweep(arguments.file), checked_margin(arguments.margin)
     export = arguments.export and require_export(Path(arguments.export).expanduser().absolute())
-    chosen = {name: _value(text) for name, text in read_pairs(arguments.pairs).items()}
+    chosen = {name: read_value(text) for name, text in read_pairs(arguments.pairs).items()}
     engine = make_engine(arguments.engine, arguments.workers, **chosen)
     with open_store(arguments.store) as store:
         options: dict[str, Any] = {"store": store, "engine": engine}
@@ -63,11 +62,3 @@ def _sweep(arguments: argparse.Namespace) -> int:
         if export:
             print(write(runs, export))
     return int((runs["status"] == "failed").any())
-
-
-def _value(text: str) -> Any:
-    """Read an option's value as JSON: a number, true, false or null; anything else is a text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -51,7 +51,8 @@ def plan_memory(
     kernels take for themselves, the allocator's rounding, and what a GPU's context holds. Weights are in float32, as
     :func:`vxlab.load_model` loads them, and half precision is autocast's: it keeps rounded copies of frozen weights
     until the backward pass. Texts are as long as ``tokens`` says and padded (a batch without padding may keep less);
-    a model that writes is trained on every token after a text's first.
+    a model that writes is trained on every token after a text's first. Time is not reckoned: multiplications
+    over a machine's rate fall short by one half to several times. A timed step tells it, as in a sweep's plan.
 
     Columns: ``method`` (the name given); ``backbone`` and ``head``, parameters trained; in bytes ``weights``,
     ``adapter``, ``gradients``, ``optimizer``, ``activations`` (kept for the backward pass), ``logits`` (of these, what
