@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import stand_ins
 import torch
+import transformers
 from architectures import ARCHITECTURES, inputs
 from torch import nn
 
@@ -282,6 +283,32 @@ def test_the_memory_of_a_step_is_told_apart() -> None:
     assert min(memory) >= 0
     assert memory.peak >= memory.weights + memory.adapter + memory.gradients + memory.optimizer
     assert min(memory.weights, memory.adapter, memory.activations, memory.optimizer) > 0
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_plan_is_near_what_a_step_on_the_gpu_holds(precision: str, tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    from vxlab.experiments.costs.planned import plan_memory
+
+    sizes = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 4}
+    config = transformers.BertConfig(vocab_size=1000, **sizes)
+    config.save_pretrained(tmp_path)
+    model = transformers.BertForSequenceClassification(config).to(DEVICE)
+    batch = random_batch(model, 8, 128)
+    batch["attention_mask"][0, -1] = 0
+    methods: dict[str, Method] = {"lora": vxlab.LoRA(rank=8), "vera": vxlab.VeRA(rank=64), "full": vxlab.Full()}
+    table = plan_memory(str(tmp_path), 2, methods, "all-linear", batch_size=8, tokens=128, precision=precision,
+                        device=DEVICE).set_index("method")  # fmt: skip
+    for name, method in methods.items():
+        vxlab.attach(model, method, "all-linear").train()
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.0)
+        real = step_memory(model, batch, optimizer, precision)
+        model.zero_grad()
+        vxlab.detach(model)
+        for part in ("weights", "adapter", "gradients", "optimizer"):
+            assert table.loc[name, part] == getattr(real, part)
+        assert table.loc[name, "activations"] == pytest.approx(real.activations, rel=0.05)
+        assert table.loc[name, "peak"] == pytest.approx(real.peak, rel=0.1)
 
 
 @cuda_alone
