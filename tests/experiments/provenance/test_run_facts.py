@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 import toy_records as toy
+import toy_writers
 
+import vxlab
 from vxlab.experiments.provenance.run_facts import run_facts, run_list
 from vxlab.experiments.provenance.run_words import computed_sentence, training_sentence
 from vxlab.views.reports.run_facts import what_made
@@ -143,3 +145,23 @@ def test_a_run_that_diverged_or_took_no_step_is_not_told_an_epoch(run):
     assert training_sentence(_probe(run)).startswith(
         "**probe**: features read and fitted in 8 s, without epochs; mean over tokens"
     )
+
+
+def test_of_a_run_that_writes_it_is_told_how(run, tiny_writer, toy_prompts, tmp_path):
+    changes = {"num_beams": 2, "length_penalty": 0.9, "no_repeat_ngram_size": 4, "schedule": "constant",
+               "packing": True, "gradient_accumulation": 2, "label_smoothing": 0.1, "epochs": 1}  # fmt: skip
+    (tmp_path / "chat.jinja").write_text(toy_writers.CHAT, encoding="utf-8")
+    changes |= {"chat_template": str(tmp_path / "chat.jinja")}
+    spec = toy_writers.spec(tiny_writer, toy_prompts, **changes)
+    record = vxlab.run(spec, store=tmp_path / "runs.db", progress=False)
+    told = _facts(record)
+    assert told["writing"] == "by 2 beams, length penalty 0.9, at most 12 tokens, no 4 tokens in a row twice"
+    assert told["schedule"].endswith("then constant")
+    assert told["batches"].endswith("of at most 64 tokens, in 2 parts, one after the other in one row")
+    assert told["label smoothing"] == "0.1"
+    assert told["chat template"].startswith("chat.jinja, ")
+    assert "versions of single methods" not in told
+    assert "learning rates of the head" not in told
+    usual = dataclasses.replace(record, spec={**record.spec, "num_beams": 1, "max_new_tokens": 64})
+    assert _facts(usual)["writing"] == "greedily, at most 64 tokens, no 4 tokens in a row twice"
+    assert not {"writing", "chat template", "label smoothing"} & _facts(run).keys()

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 _DIGITS = 12
 _OWN_COLUMN = ("model", "task", "precision")
-_OF_ALL = ("model", "task", "precision", "vxlab", "loading", "processes")
+_OF_ALL = ("model", "task", "precision", "vxlab", "loading", "processes", "chat_template")
 """Parts of an identity that every run has, whatever its method; others are what its own numbers depend on."""
 
 

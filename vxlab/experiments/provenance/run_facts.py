@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vxlab.experiments import RunRecord, method_label
+from vxlab.experiments import RunRecord, RunSpec, method_label
 from vxlab.experiments.provenance.identities import data_of, list_versions, own_identity
 from vxlab.experiments.provenance.mixed_runs import UNKNOWN, device_of
 from vxlab.experiments.provenance.probe_words import choice_in_words
 from vxlab.experiments.provenance.run_words import MOST, agree, distinct, precision_of
 from vxlab.experiments.scoring import in_words
+from vxlab.experiments.tasks.kinds import recorded_kind
 from vxlab.words import number_of
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ def _optimizer(told: Mapping[str, Any], run: RunRecord) -> str:
 def _schedule(told: Mapping[str, Any], run: RunRecord) -> str:
     warm, steps = told["warmup_steps"], told["total_steps"]
     share = f"{100 * warm / steps:.2g} % of the steps" if steps else "no step"
-    return f"{told['schedule']}: from 0 to the rate in the first {share} ({warm:,} of {steps:,}), then down to 0"
+    end = "constant" if told["schedule"].startswith("constant") else "down to 0"
+    return f"{told['schedule']}: from 0 to the rate in the first {share} ({warm:,} of {steps:,}), then {end}"
 
 
 def _clipping(told: Mapping[str, Any], run: RunRecord) -> str:
@@ -156,7 +158,30 @@ def _dropout(told: Mapping[str, Any], run: RunRecord) -> str:
 def _batches(told: Mapping[str, Any], run: RunRecord) -> str:
     alike = " of similar lengths" if told["batches"] == "group_by_length" else ""
     longest = run.spec.get("max_length")
-    return f"{run.spec['batch_size']} texts{alike}" + (f", of at most {longest:,} tokens" if longest else "")
+    parts, packed = run.spec.get("gradient_accumulation", 1), run.spec.get("packing", False)
+    return (
+        f"{run.spec['batch_size']} texts{alike}"
+        + (f", of at most {longest:,} tokens" if longest else "")
+        + (f", in {parts} parts" if parts > 1 else "")
+        + (", one after the other in one row" if packed else "")
+    )
+
+
+def _template(run: RunRecord) -> str:
+    digits = run.identity.get("chat_template", "")[:_DIGITS]
+    return f"{Path(str(run.spec['chat_template'])).name}, {digits}" if digits else ""
+
+
+def _decoding(run: RunRecord) -> str:
+    """Return how a model wrote its texts: "" where it writes none."""
+    names = ("max_new_tokens", "num_beams", "length_penalty", "no_repeat_ngram_size")
+    # A spec leaves out what is usual.
+    most, beams, penalty, size = (run.spec.get(name, getattr(RunSpec, name)) for name in names)
+    if recorded_kind(run.task).trains_head or not most:
+        return ""
+    how = f"by {beams} beams, length penalty {penalty:g}" if beams > 1 else "greedily"
+    once = f", no {size} tokens in a row twice" if size else ""
+    return f"{how}, at most {most:,} tokens{once}"
 
 
 def _rates(runs: Sequence[RunRecord], of: str) -> str:
@@ -184,7 +209,12 @@ def _commit(run: RunRecord) -> str:
 
 
 _RATES = {"learning rates": "learning_rate", "learning rates of the head": "head_learning_rate"}
-_OF_ALL: dict[str, Callable[[RunRecord], str]] = {"model": _model, "data": _data}
+_OF_ALL: dict[str, Callable[[RunRecord], str]] = {
+    "model": _model,
+    "data": _data,
+    "chat template": _template,
+    "writing": _decoding,
+}
 _OF_TRAINING: dict[str, Callable[[RunRecord], str]] = {
     "optimizer": _told(_optimizer),
     "schedule": _told(_schedule),
@@ -192,6 +222,7 @@ _OF_TRAINING: dict[str, Callable[[RunRecord], str]] = {
     "dropout of the model": _told(_dropout),
     "dropout of the adapters": _told(lambda told, run: ", ".join(f"{value:g}" for value in told["dropout"]["adapter"])),
     "batches": _told(_batches),
+    "label smoothing": lambda run: f"{run.spec['label_smoothing']:g}" if "label_smoothing" in run.spec else "",
     "training": lambda run: f"{number_of(run.spec['epochs'], 'epoch')}, {run.steps:,} steps",
     "processes of a run": lambda run: run.identity.get("processes", "1"),
 }

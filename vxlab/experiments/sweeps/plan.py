@@ -34,6 +34,7 @@ _WORDS = {
     "precision": "another precision",
     "vxlab": "another version of vxlab",
     "peft": "another version of peft",
+    "chat_template": "another chat template",
     "code": "other code of their method",
 }
 """What a difference in a run's identity means."""
