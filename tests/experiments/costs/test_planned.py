@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 from architectures import ARCHITECTURES
-from transformers import BertConfig, LlamaConfig, RobertaConfig
+from transformers import BertConfig, LlamaConfig, MixtralConfig, RobertaConfig
 
 import vxlab
 from vxlab.experiments.costs import planned, random_batch
@@ -152,6 +152,17 @@ def test_what_cannot_be_attached_leaves_a_row_that_says_why(config_of):
     assert pd.isna(table.loc["large", "fits"])
     assert table.loc["good", "error"] == ""
     assert table.loc["good", "fits"]
+
+
+@pytest.mark.parametrize("name", ["deberta", "mixtral"])
+def test_a_model_whose_steps_go_by_values_says_so_and_torch_logs_nothing(name, config_of, tmp_path, caplog):
+    if name == "mixtral":
+        MixtralConfig(vocab_size=64, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2,
+                      intermediate_size=48, num_local_experts=4).save_pretrained(tmp_path)  # fmt: skip
+    folder, labels = (str(tmp_path), 0) if name == "mixtral" else (config_of(name), 2)
+    table = vxlab.plan_memory(folder, labels, {"lora": METHODS["lora"]}, precision="bfloat16", **SETTINGS)
+    assert "takes no step on shapes alone" in table["error"][0]
+    assert caplog.records == []
 
 
 def test_methods_of_peft_are_not_planned(config_of):

@@ -56,6 +56,10 @@ def test_what_is_no_config_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(own))
     with pytest.raises(vxlab.VxlabError, match="brings code of its own"):
         model_from_config(str(tmp_path), 2)
+    small = {"model_type": "bert", "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
+    (tmp_path / "config.json").write_text(json.dumps(small))
+    with pytest.raises(vxlab.VxlabError, match="is quantised"):
+        model_from_config(str(tmp_path), 2)
 
 
 def test_a_model_that_cannot_write_is_refused(tmp_path):

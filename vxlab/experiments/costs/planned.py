@@ -1,5 +1,6 @@
 """What training would hold in memory, and what it would store, of a model that is not loaded: from its config alone."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vxlab.adapters import PEFT, LoRAXS, Method, attach_layers, detach, resolve_targets, trainable_parameters
@@ -58,7 +60,8 @@ def plan_memory(
     ``adapter``, ``gradients``, ``optimizer``, ``activations`` (kept for the backward pass), ``logits`` (of these, what
     the output layer and the loss keep), ``temporary`` and ``peak``, as in a measured step; ``stored``, bytes of what is
     saved of it; ``fits``, whether the peak is within ``memory``, missing where that is unknown; and ``error``, empty
-    but for what cannot be attached, and for methods of the peft library, whose numbers are missing.
+    but for what cannot be attached, for methods of the peft library, and for models whose steps go by values (DeBERTa,
+    BART, T5): their numbers are missing.
 
     Args:
         model: as :func:`vxlab.load_model` takes it; of a folder or the hub config.json is read, and nothing else.
@@ -86,7 +89,7 @@ def plan_memory(
     if memory is not None:
         require_count("memory", memory)
     on_gpu = torch.cuda.is_available() if device == "auto" else device == "cuda"
-    with torch.random.fork_rng(devices=[]), FakeTensorMode():
+    with torch.random.fork_rng(devices=[]), _quiet_torch(), FakeTensorMode():
         built = model_from_config(model, num_labels)
         batch = _batch(model, built, num_labels, batch_size, tokens)
         resolve_targets(built, targets)
@@ -103,6 +106,17 @@ def plan_memory(
 def free_memory() -> int | None:
     """Return the bytes that are free on this machine's GPU; None where it has none."""
     return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
+
+
+@contextmanager
+def _quiet_torch() -> Iterator[None]:
+    """Hold back the traceback that torch logs of an operation which a shape does not suffice for; it is raised, too."""
+    log = logging.getLogger(fake_tensor.__name__)
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 @dataclass(frozen=True)
@@ -123,12 +137,11 @@ class _Drawing:
         try:
             with self._attached(method):
                 return {**self._count(), **self._weigh(), "error": ""}
-        except (
-            RuntimeError,
-            NotImplementedError,
-            VxlabError,
-        ) as error:  # one of them where a value is asked of a shape
+        except VxlabError as error:
             return {"error": first_line(error)}
+        except (RuntimeError, NotImplementedError) as error:  # where something asks a shape for its values
+            told = f"{type(self.model).__name__} takes no step on shapes alone ({first_line(error)})"
+            return {"error": f"{told}; measure one on the loaded model"}
 
     @contextmanager
     def _attached(self, method: Method) -> Iterator[None]:

@@ -30,8 +30,8 @@ def model_from_config(name: str, num_labels: int) -> nn.Module:
         name, num_labels: as :func:`vxlab.load_model` takes them; a folder needs config.json alone.
 
     Raises:
-        VxlabError: there is no such config, transformers has no such model for this kind of task, or it brings code of
-            its own.
+        VxlabError: there is no such config, transformers has no such model for this kind of task, it brings code of its
+            own, or is quantised.
     """
     import transformers
 
@@ -60,4 +60,6 @@ def _config(name: str) -> Any:
         place = ModelPlace(name)
     config = read_config(name, place, packaged)
     refuse_own_code(name, config)
+    if getattr(config, "quantization_config", None) is not None:
+        raise VxlabError(f"model={name!r} is quantised, and its config tells no tensor's size; name its float32 base")
     return config
