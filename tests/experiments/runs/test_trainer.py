@@ -42,6 +42,18 @@ def _trainer_of(spec: vxlab.RunSpec, folder: Path) -> training.AdapterTrainer:
     return _trainer(materials.job(spec), folder, materials, training.Watch("", show=False))
 
 
+def test_a_step_in_parts_has_the_loss_of_a_whole_one(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
+    # BERT takes **kwargs and makes nothing of the step's number of rows: the sum of four parts' losses is no mean.
+    whole, parts = (
+        vxlab.run(
+            toy_runs.spec(tiny_model, toy_task, epochs=1, gradient_accumulation=several), store=tmp_path, progress=False
+        )
+        for several in (1, 4)
+    )
+    mean, of_parts = (sum(row["loss"] for row in run.curve) / len(run.curve) for run in (whole, parts))
+    assert of_parts == pytest.approx(mean, rel=0.1)
+
+
 def test_checkpoints_hold_the_trained_tensors_only(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
     trainer = trainer_of(toy_runs.spec(tiny_model, toy_task, epochs=1), tmp_path)
     trainer.train()

@@ -41,6 +41,10 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         self.head_learning_rate = head_learning_rate
         self.schedule = attachment_of(self.model).method.schedule(self.model)
         self.remove_callback(PrinterCallback)
+        if self.args.gradient_accumulation_steps > 1:
+            # It takes a model whose forward has **kwargs for one that divides its loss by all rows of a step, as BERT
+            # does not: loss and gradients would be as many times too large as a step has parts.
+            self.model_accepts_loss_kwargs = False
         if self.schedule is not None:
             self.add_callback(AfterStep(self.schedule))
 

@@ -98,6 +98,27 @@ def test_another_turn_end_than_the_texts_end_ends_the_answer(tokenizer: Any) -> 
 
 
 @pytest.mark.parametrize(
+    ("template", "prompt"),
+    [
+        (toy_writers.CHAT.partition("{% if")[0], "<|user|>Hello<|end|>\n<|assistant|>"),
+        (toy_writers.CHAT.replace("role'] }}|>", "role'] }}|>\n\n"), "<|user|>\n\nHello<|end|>\n<|assistant|>\n\n"),
+    ],
+)
+def test_what_stands_before_every_answer_is_the_prompts(tokenizer: Any, template: str, prompt: str) -> None:
+    writer = Writer(tokenizer, template)
+    assert tokenizer.decode(writer.prompts(["Hello"])[0]) == prompt
+    assert tokenizer.decode(writer.answers(["Hello"], ["Thai."])[0]) == "Thai.<|end|>"
+
+
+def test_an_answer_that_holds_the_end_as_a_word_is_not_cut_there(tokenizer: Any) -> None:
+    writer = Writer(tokenizer, toy_writers.CHAT)
+    assert tokenizer.decode(writer.answers(["?"], ["Write <|end|> last."])[0]) == "Write <|end|> last.<|end|>"
+    without = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}\n{% endfor %}"
+    answers = Writer(tokenizer, without).answers(["?"], ["Write <|end|> last."])
+    assert tokenizer.decode(answers[0]) == "Write <|end|> last.\n<|end|>"
+
+
+@pytest.mark.parametrize(
     ("template", "says"),
     [
         (

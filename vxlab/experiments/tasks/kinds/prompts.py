@@ -34,17 +34,19 @@ class Writer:
         """
         if self.template is None:
             return [self._begun(ids) for ids in self._ids(list(texts), specials=True)]
-        return self._ids([self._chat(turns, None) for turns in self._turns(texts, messages)])
+        return self._ids([self._before(turns) for turns in self._turns(texts, messages)])
 
     def answers(
         self, texts: Sequence[str], answers: Sequence[str], messages: Sequence[str] | None = None
     ) -> list[list[int]]:
         """Return the tokens of answers, each with the token that ends it."""
-        end = self.end
         if self.template is None:
+            end = self.end
             return [[*ids, end] for ids in self._ids(list(answers))]
-        written = zip(self._turns(texts, messages), answers, strict=True)
-        return [_until(end, ids) for ids in self._ids([self._rest(turns, answer) for turns, answer in written])]
+        written, end = self._written_end, self.end
+        turned = zip(self._turns(texts, messages), answers, strict=True)
+        found = self._ids([self._rest(turns, answer) for turns, answer in turned])
+        return [[*ids, end] if written is None else _until(end, ids) for ids in found]
 
     @property
     def end(self) -> int:
@@ -53,17 +55,23 @@ class Writer:
         Raises:
             VxlabError: the tokenizer has none.
         """
-        if self.template is not None:
-            written = self._ids([self._rest([{"role": "user", "content": "?"}], _PROBE)])[0]
-            special = [token for token in written if token in self.tokenizer.all_special_ids]
-            if special:
-                return special[0]
+        if (written := self._written_end) is not None:
+            return written
         if self.tokenizer.eos_token_id is None:
             raise VxlabError(
                 "the tokenizer has no end-of-text token, by which a model ends its answer; name one of its tokens as "
                 "eos_token in tokenizer_config.json"
             )
         return int(self.tokenizer.eos_token_id)
+
+    @property
+    def _written_end(self) -> int | None:
+        """The special token that a chat template writes first after an answer; None where it writes none."""
+        if self.template is None:
+            return None
+        rest = self._rest([{"role": "user", "content": "?"}], _PROBE)
+        after = self._ids([rest.partition(_PROBE)[2]])[0]
+        return next((token for token in after if token in self.tokenizer.all_special_ids), None)
 
     def _ids(self, texts: list[str], specials: bool = False) -> list[list[int]]:
         if not texts:
@@ -80,15 +88,24 @@ class Writer:
             return [[{"role": "user", "content": text}] for text in texts]
         return [json.loads(turns) for turns in messages]
 
+    def _before(self, turns: list[dict[str, str]]) -> str:
+        """Return what the template writes before every answer.
+
+        That is the prompt for one, and what may stand between them, such as the turn's role where a template knows no
+        prompt for an answer, or an empty thought: a model is to be asked for the answer alone.
+        """
+        prompt, whole = self._chat(turns, None), self._chat(turns, _PROBE)
+        before, probe, _ = whole.rpartition(_PROBE)
+        if not probe or not before.startswith(prompt):
+            raise _not_apart()
+        return before
+
     def _rest(self, turns: list[dict[str, str]], answer: str) -> str:
-        """Return what the template writes of an answer, after the prompt."""
-        before, whole = self._chat(turns, None), self._chat(turns, answer)
+        """Return what the template writes of an answer, and after it."""
+        before, whole = self._before(turns), self._chat(turns, answer)
         rest = whole.removeprefix(before)
         if not whole.startswith(before) or answer.strip() not in rest:
-            raise VxlabError(
-                "chat_template: with the answer it writes other words before it than without, so the answer cannot be "
-                "told from its prompt; give a template file that only adds to what went before"
-            )
+            raise _not_apart()
         return rest
 
     def _chat(self, turns: list[dict[str, str]], answer: str | None) -> str:
@@ -129,6 +146,13 @@ def read_template(name: str | None, tokenizer: Any) -> str | None:
         ) from error
 
 
+def _not_apart() -> VxlabError:
+    return VxlabError(
+        "chat_template: with the answer it writes other words before it than without, so the answer cannot be told "
+        "from its prompt; give a template file that only adds to what went before"
+    )
+
+
 def _until(end: int, ids: list[int]) -> list[int]:
-    """Cut what a template writes after an answer's end; where it writes no end, add it."""
-    return ids[: ids.index(end) + 1] if end in ids else [*ids, end]
+    """Cut what a template writes after an answer's end, the last: an answer may hold it as a word."""
+    return ids[: len(ids) - ids[::-1].index(end)]
