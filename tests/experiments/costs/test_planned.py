@@ -172,7 +172,6 @@ def test_methods_of_peft_are_not_planned(config_of):
     assert pd.isna(table["peak"][0])
 
 
-@pytest.mark.slow
 def test_a_model_of_seven_billion_is_planned_in_next_to_no_memory(tmp_path):
     LlamaConfig(vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32,
                 num_attention_heads=32).save_pretrained(tmp_path)  # fmt: skip
