@@ -27,6 +27,7 @@ FIGURES = {
     "05_expressivity": ("mean squared error of the best fit by parameters",),
     "06_start_and_parts": ("changed parts",),
     "07_cost": ("step time",),
+    "10_generation": ("scores by parameters", "gains by metric"),
 }
 """By report: the names of the figures that are shown, the headline first."""
 
