@@ -43,7 +43,11 @@ def write_texts(
         batch = pad_left([prompts[number] for number in chosen], tokenizer.pad_token_id)
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
         with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=precision != "float32"):
-            written: Any = model.generate(**batch, generation_config=_decoding(spec, tokenizer, end))  # type: ignore[operator]
+            written: Any = model.generate(  # type: ignore[operator]
+                **batch,
+                generation_config=_decoding(spec, tokenizer, end),
+                logits_processor=_without_repeats(spec.no_repeat_ngram_size, batch["input_ids"].shape[1]),
+            )
         answers = written[:, batch["input_ids"].shape[1] :]
         for number, text in zip(chosen, tokenizer.batch_decode(answers, skip_special_tokens=True), strict=True):
             texts[number] = text.strip()
@@ -67,8 +71,17 @@ def _decoding(spec: "RunSpec", tokenizer: Any, end: int) -> Any:
         max_new_tokens=spec.max_new_tokens,
         num_beams=spec.num_beams,
         length_penalty=spec.length_penalty if spec.num_beams > 1 else None,
-        no_repeat_ngram_size=spec.no_repeat_ngram_size or None,
         do_sample=False,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=sorted(ends),
     )
+
+
+def _without_repeats(size: int, prompt: int) -> Any:
+    """Let no n-gram of a size be written twice; transformers' own setting forbids those of the prompt, too."""
+    from transformers import LogitsProcessorList, NoRepeatNGramLogitsProcessor
+
+    if not size:
+        return LogitsProcessorList()
+    forbid = NoRepeatNGramLogitsProcessor(size)
+    return LogitsProcessorList([lambda ids, scores: forbid(ids[:, prompt:], scores)])
