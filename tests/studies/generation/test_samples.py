@@ -1,6 +1,11 @@
 """Texts side by side are the records' own, of the rows that were tested."""
 
+import dataclasses
+
+import pytest
+
 import vxlab
+import vxlab.experiments
 from vxlab.studies.generation import samples_table
 from vxlab.studies.generation.samples import PROMPT, REFERENCE
 
@@ -21,3 +26,14 @@ def test_every_input_has_its_prompt_its_reference_and_a_text_of_each(written: vx
 
 def test_no_more_inputs_are_shown_than_there_are(written: vxlab.Comparison) -> None:
     assert samples_table(written, inputs=500)["input"].nunique() == 12
+
+
+def test_prompts_that_have_changed_since_are_not_shown_beside_the_texts(
+    written: vxlab.Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = vxlab.experiments.find_task
+    changed = lambda fields: dataclasses.replace(found(fields), fingerprint="0" * 64)  # noqa: E731
+    monkeypatch.setattr("vxlab.experiments.find_task", changed)
+    table = samples_table(written, inputs=2)
+    assert list(table["who"]) == [*written.fair.names] * 2
+    assert table["input"].tolist() == sorted([0, 1] * len(written.fair.names))

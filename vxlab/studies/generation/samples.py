@@ -1,5 +1,7 @@
 """What the candidates of a sweep write to the same inputs, side by side."""
 
+from typing import Any
+
 import pandas as pd
 
 from vxlab.experiments.sweeps import Comparison
@@ -11,7 +13,8 @@ def samples_table(result: Comparison, inputs: int = 12) -> pd.DataFrame:
     """Return what each candidate wrote to test inputs: ``input`` (from 0), ``who`` and ``text``.
 
     Of every input first the prompt, then its first reference with the number of further ones, then each candidate's
-    text, of the least of its reported seeds. Inputs are spread evenly over the test split.
+    text, of the least of its reported seeds. Inputs are spread evenly over the test split. Where the rows that were
+    tested are not to be had any more, as of a file that has changed, prompts and references are left out.
 
     Args:
         result: of a fair sweep.
@@ -20,24 +23,28 @@ def samples_table(result: Comparison, inputs: int = 12) -> pd.DataFrame:
     reports = result.runs[(result.runs["stage"] == "report") & (result.runs["status"] == "finished")]
     first = reports.sort_values("seed").groupby("candidate", sort=False)["key"].first()
     texts = {name: result.records[first[name]].texts() for name in result.fair.names if name in first}
-    rows = _test_rows(result)
-    count = min(inputs, len(rows["text"]))
-    chosen = [place * len(rows["text"]) // count for place in range(count)]
+    items = max(map(len, texts.values()), default=0)
+    rows, count = _test_rows(result), min(inputs, items)
     table = []
-    for number, place in enumerate(chosen):
-        references = rows["references"][place]
-        more = f" (and {len(references) - 1} more)" if len(references) > 1 else ""
-        table += [(number, PROMPT, rows["text"][place].strip()), (number, REFERENCE, references[0] + more)]
+    for number, place in enumerate(place * items // count for place in range(count)):
+        table += [] if rows is None else [(number, *told) for told in _asked(rows, place)]
         table += [(number, name, each[place]) for name, each in texts.items()]
     return pd.DataFrame(table, columns=["input", "who", "text"])
 
 
-def _test_rows(result: Comparison) -> dict[str, list]:  # type: ignore[type-arg]
+def _asked(rows: dict[str, list[Any]], place: int) -> list[tuple[str, str]]:
+    references = rows["references"][place]
+    more = f" (and {len(references) - 1} more)" if len(references) > 1 else ""
+    return [(PROMPT, rows["text"][place].strip()), (REFERENCE, references[0] + more)]
+
+
+def _test_rows(result: Comparison) -> dict[str, list[Any]] | None:
+    """Return the test rows that the runs read, None where they are not there any more, or have changed."""
     from vxlab.experiments import TASK_FIELDS, find_task
 
-    spec = next(iter(result.records.values())).spec
-    task = find_task({name: spec[name] for name in TASK_FIELDS if name in spec})
-    if task is None:
-        return {"text": [], "references": []}
-    rows: dict[str, list] = task.splits["test"][:]  # type: ignore[type-arg]
+    record = next(iter(result.records.values()))
+    task = find_task({name: record.spec[name] for name in TASK_FIELDS if name in record.spec})
+    if task is None or not record.identity.get("task", "").startswith(f"{task.fingerprint} "):
+        return None
+    rows: dict[str, list[Any]] = task.splits["test"][:]
     return rows
