@@ -19,11 +19,11 @@ _NO_GAIN = (math.nan, math.nan, math.nan, math.nan, False)
 def metric_scores(result: Comparison) -> pd.DataFrame:
     """Return one row a metric and candidate of a sweep of models that write.
 
-    Columns: ``candidate``, ``metric``; ``score``, the mean over the ``n`` reported runs that finished, and for one run
-    alone ``low`` and ``high``, its 95 % interval over test inputs; ``gain``, ``gain_low``, ``gain_high``, the score
-    less the untuned base's with its 95 % interval over test inputs and, where ``seeds`` says so, training seeds;
-    ``p_holm``, two-sided, adjusted for all candidates of the metric. NaN where a metric could not be computed, and of
-    gains where there is no base.
+    Columns: ``candidate``, ``metric``; ``score``, the mean over the ``n`` reported runs that finished and in which the
+    metric could be computed, and for one run alone ``low`` and ``high``, its 95 % interval over test inputs; ``gain``,
+    ``gain_low``, ``gain_high``, the score less the untuned base's with its 95 % interval over test inputs and, where
+    ``seeds`` says so, training seeds; ``p_holm``, two-sided, adjusted for all candidates of the metric. NaN where there
+    is no such run, and of gains where there is no base.
 
     Args:
         result: of a fair sweep.
@@ -31,7 +31,7 @@ def metric_scores(result: Comparison) -> pd.DataFrame:
     predictions, labels, units = _predictions(result)
     base = next((name for name, each in result.fair.names.items() if isinstance(each.method, Base)), None)
     metrics = next(iter(result.records.values())).task["metrics"]
-    rows = [row for metric in metrics for row in _rows(metric, predictions, labels, units, base)]
+    rows = [row for metric in metrics for row in _rows(metric, _with(metric, predictions, labels), labels, units, base)]
     return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
 
 
@@ -49,6 +49,14 @@ def _predictions(result: Comparison) -> tuple[dict[str, dict[int, Array]], Array
     return {name: runs for name, runs in found.items() if runs}, labels, units
 
 
+def _with(metric: str, predictions: dict[str, dict[int, Array]], labels: Array) -> dict[str, dict[int, Array]]:
+    """Return the runs in which a metric could be computed: without its library, or Java, it is NaN."""
+    return {
+        name: {seed: each for seed, each in runs.items() if not math.isnan(compute([metric], each, labels)[metric])}
+        for name, runs in predictions.items()
+    }
+
+
 def _rows(
     metric: str, predictions: dict[str, dict[int, Array]], labels: Array, units: Array | None, base: str | None
 ) -> list[dict[str, Any]]:
@@ -58,12 +66,12 @@ def _rows(
     rows = []
     for name, runs in predictions.items():
         scores = [compute([metric], each, labels)[metric] for each in runs.values()]
-        (only, *more), low, high = runs.values(), math.nan, math.nan
-        if not more:
-            low, high = interval(metric, only, labels, units=units)
+        low = high = math.nan
+        if len(runs) == 1:
+            low, high = interval(metric, next(iter(runs.values())), labels, units=units)
         gain = gains.get(name)
         told = (gain.difference, gain.low, gain.high, p_holm[name], gain.covers_seeds) if gain else _NO_GAIN
-        row = (name, metric, float(np.mean(scores)), len(runs), low, high, *told)
+        row = (name, metric, float(np.mean(scores)) if scores else math.nan, len(runs), low, high, *told)
         rows.append(dict(zip(METRIC_COLUMNS, row, strict=True)))
     return rows
 

@@ -21,9 +21,7 @@ def generation_conclusion(scores: pd.DataFrame) -> str:
     told = [_of_loss(trained[trained["metric"] == LOSS])]
     for metric in [name for name in trained["metric"].unique() if name != LOSS]:
         told.append(_of_metric(trained[trained["metric"] == metric], metric))
-    lacking = [in_words(str(name)) for name, rows in scores.groupby("metric", sort=False) if rows["score"].isna().all()]
-    if lacking:
-        told.append(f"Not computed here: {', '.join(lacking)}.")
+    told += _of_lacking(scores)
     return "\n".join(f"- {sentence}" for sentence in told if sentence)
 
 
@@ -50,6 +48,26 @@ def _of_metric(rows: pd.DataFrame, metric: str) -> str:
     if len(worse):
         told += f", {', '.join(worse['candidate'])} below it"
     return f"{told}; the highest mean is {best['candidate']}'s (p {p_in_words(float(best['p_holm']))})."
+
+
+def _of_lacking(scores: pd.DataFrame) -> list[str]:
+    """Say which metrics lack in all runs, or in some: for want of a library or of Java when these were made."""
+    runs = scores[scores["metric"] == LOSS].set_index("candidate")["n"]  # the loss needs neither
+    none, some = [], []
+    for metric, rows in scores.groupby("metric", sort=False):
+        parts = zip(rows["candidate"], rows["n"], strict=True)
+        few = [f"{name} {count} of {runs[name]}" for name, count in parts if count < runs[name]]
+        if rows["score"].isna().all():
+            none.append(in_words(str(metric)))
+        elif few:
+            some.append(f"{in_words(str(metric))} ({', '.join(few)})")
+    told = [f"Not computed when these runs were made: {', '.join(none)}."] if none else []
+    told += [f"Computed in a part of the runs alone: {', '.join(some)}."] if some else []
+    return (
+        [*told[:-1], f"{told[-1]} Runs keep what they were scored on; with fresh=True they are made anew."]
+        if told
+        else []
+    )
 
 
 def _turned(gain: float) -> str:
