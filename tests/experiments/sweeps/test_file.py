@@ -61,6 +61,19 @@ def test_the_kind_of_labels_is_a_setting_like_others(tmp_path: Path) -> None:
     assert {spec.label_kind for spec in specs} == {"numbers"}
 
 
+def test_models_that_write_are_compared_with_their_base(tmp_path: Path) -> None:
+    fields = {"prompt_template": r'"{question}\n"', "answer_column": "reply", "chat_template": "tokenizer",
+              "max_new_tokens": "32", "num_beams": "4", "packing": "true", "schedule": "cosine"}  # fmt: skip
+    text = "\n".join(f"{name}: {value}" for name, value in fields.items())
+    found = read(f"model: smollm2\n{text}\ncandidates:\n  - {{method: lora}}\n  - {{method: base}}\n", tmp_path)
+    assert isinstance(found, vxlab.FairSweep)
+    assert list(found.names) == ["LoRA r=8", "untuned base"]
+    spec = found.fixed()["untuned base"]
+    assert (spec.prompt_template, spec.answer_column, spec.max_new_tokens) == ("{question}\n", "reply", 32)
+    lora = found.spec(found.names["LoRA r=8"], 1e-3, 5e-3, 0)
+    assert (lora.num_beams, lora.packing, lora.schedule, lora.chat_template) == (4, True, "cosine", "tokenizer")
+
+
 def test_peft_methods_are_named_with_their_settings(tmp_path: Path) -> None:
     fair = read('candidates: [{method: "peft:dora", r: [4, 8]}, {method: bitfit}]', tmp_path)
     assert isinstance(fair, vxlab.FairSweep)
