@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from vxlab.experiments.candidates import IN_POINTS
 from vxlab.experiments.scoring import LEVEL, in_words
-from vxlab.views.style import COLOURS, GREY, INK, apply_style, draws_text, error_bars, lay_panels, name_once
+from vxlab.views.style import COLOURS, GREY, INK, apply_style, draws_text, error_bars, escape, lay_panels, name_once
 
 _WIDTH = 90
 """Characters of a line in a table of texts."""
@@ -49,6 +49,7 @@ def metric_gains(table: pd.DataFrame) -> go.Figure:
     return figure.update_layout(margin={"t": 90}, legend={"y": 1, "yref": "container", "yanchor": "top"})
 
 
+@draws_text
 def samples_chooser(table: pd.DataFrame) -> go.Figure:
     """Draw a table of texts with a menu that chooses the input: who wrote, and what.
 
@@ -76,10 +77,11 @@ def samples_chooser(table: pd.DataFrame) -> go.Figure:
 
 
 def _cells(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
-    return [html.escape(who) for who in rows["who"]], [_wrapped(text) for text in rows["text"]]
+    return list(rows["who"]), [_wrapped(text) for text in rows["text"]]
 
 
 def _wrapped(text: str) -> str:
-    """Return a text as plotly shows it, in lines; a lone empty one is said."""
-    lines = [line for part in text.splitlines() for line in textwrap.wrap(part, _WIDTH) or [""]]
-    return "<br>".join(html.escape(line, quote=False).replace("%{", "%&#123;") for line in lines) or "<i>nothing</i>"
+    """Return an escaped text in lines; an empty one is said."""
+    parts = html.unescape(text).splitlines()  # no line may end within what stands for one character
+    lines = [line for part in parts for line in textwrap.wrap(part, _WIDTH) or [""]]
+    return "<br>".join(map(escape, lines)) or "<i>nothing</i>"
