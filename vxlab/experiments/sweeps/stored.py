@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vxlab.adapters.core import METHODS
-from vxlab.experiments import RunRecord, family_name, layers, method_label, rank_of, tell_apart, usual_settings
+from vxlab.experiments import RunRecord, RunSpec, family_name, layers, method_label, rank_of, tell_apart, usual_settings
 from vxlab.experiments.candidates import HeldOut, Pair, held_out_of
 from vxlab.experiments.provenance import describe_mixture, name_weights_and_data, versions_of
 from vxlab.experiments.store import ENDED, Store, without_repeats
@@ -20,6 +20,8 @@ from vxlab.words import list_in_words
 
 _NO_SETTING = ("learning_rate", "head_learning_rate", "seed", "device", "model", "task", "task_folder", "method")
 _SHARED = ("epochs", "batch_size", "train_examples")
+_SHARED_WRITING = ("chat_template", "max_new_tokens", "num_beams", "length_penalty", "no_repeat_ngram_size")
+"""Fields that decide the scores of all runs in which a model writes."""
 
 
 class SweepTables(NamedTuple):
@@ -113,7 +115,7 @@ def _sweep(name: str, rows: pd.DataFrame, records: Mapping[str, RunRecord], resu
     summary, pairs, held_out, doubts = _compared(staged, summary_table(staged, tuning, fixed), metric, own, results)
     unended = runs[~runs["key"].isin(staged["key"])].assign(stage="")
     every = pd.concat([staged, unended]).reset_index(drop=True) if len(unended) else staged.reset_index(drop=True)
-    notes = (*_unlike(done), *describe_mixture(own.values()), *_reused(staged), *doubts)
+    notes = (*_unlike(done, own.values()), *describe_mixture(own.values()), *_reused(staged), *doubts)
     return SweepTables(name, str(rows["task"].iloc[0]), metric, held_out, every, tuning, summary, pairs, own, notes)
 
 
@@ -182,8 +184,11 @@ def _compared(
     return untested, none, held_out_of(first, metric, int(first.task["rows"].get("test", 0)), None), doubts
 
 
-def _unlike(runs: pd.DataFrame) -> tuple[str, ...]:
+def _unlike(runs: pd.DataFrame, records: Iterable[RunRecord]) -> tuple[str, ...]:
     values = {name: sorted(map(str, runs[name].dropna().unique())) for name in _SHARED}
+    specs = [record.spec for record in records]
+    for name in _SHARED_WRITING:  # a spec has them only where they are not the default
+        values[name] = sorted({str(spec.get(name, getattr(RunSpec, name))) for spec in specs})
     told = [f"{name.replace('_', ' ')} {list_in_words(each)}" for name, each in values.items() if len(each) > 1]
     return (f"Not like with like: these runs differ in {'; '.join(told)}.",) if told else ()
 

@@ -414,6 +414,16 @@ def test_candidates_of_one_label_in_a_store_show_what_differs(tmp_path):
     assert sweep.notes == ("Not like with like: these runs differ in epochs 2 and 3.",)
 
 
+def test_methods_in_a_store_that_wrote_otherwise_are_not_taken_for_alike(tmp_path):
+    logits = toy_records.logits_with(TRUTH == 1, TRUTH)
+    with Store(tmp_path) as store:
+        for number, (method, how) in enumerate({vxlab.LoRA(rank=8): {}, vxlab.VeRA(rank=8): {"num_beams": 4}}.items()):
+            put(store, number, logits, spec=toy_records.toy_spec(method=method, **how))
+        (sweep,) = stored_sweeps(store)
+    assert list(sweep.summary["candidate"]) == ["LoRA r=8", "VeRA r=8"]
+    assert sweep.notes == ("Not like with like: these runs differ in num beams 1 and 4.",)
+
+
 def _both(folder, **other):
     """Return a store of three runs, and of three more of the same names with another identity."""
     with Store(folder) as store:
