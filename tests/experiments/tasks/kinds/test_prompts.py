@@ -113,9 +113,13 @@ def test_what_stands_before_every_answer_is_the_prompts(tokenizer: Any, template
 def test_an_answer_that_holds_the_end_as_a_word_is_not_cut_there(tokenizer: Any) -> None:
     writer = Writer(tokenizer, toy_writers.CHAT)
     assert tokenizer.decode(writer.answers(["?"], ["Write <|end|> last."])[0]) == "Write <|end|> last.<|end|>"
-    without = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}\n{% endfor %}"
-    answers = Writer(tokenizer, without).answers(["?"], ["Write <|end|> last."])
-    assert tokenizer.decode(answers[0]) == "Write <|end|> last.\n<|end|>"
+
+
+def test_words_by_which_a_template_ends_an_answer_are_not_part_of_it(tokenizer: Any) -> None:
+    words = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</{{ m['role'] }}>{% endfor %}"
+    writer = Writer(tokenizer, words)
+    assert tokenizer.decode(writer.prompts(["Hello"])[0]) == "<user>Hello</user><assistant>"
+    assert tokenizer.decode(writer.answers(["Hello"], ["Write <|end|> last."])[0]) == "Write <|end|> last.<|end|>"
 
 
 @pytest.mark.parametrize(

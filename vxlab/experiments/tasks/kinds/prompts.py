@@ -39,14 +39,18 @@ class Writer:
     def answers(
         self, texts: Sequence[str], answers: Sequence[str], messages: Sequence[str] | None = None
     ) -> list[list[int]]:
-        """Return the tokens of answers, each with the token that ends it."""
+        """Return the tokens of answers, each with the token that ends it.
+
+        What a chat template writes after them is kept up to that token, and left out where it writes no special token.
+        """
         if self.template is None:
             end = self.end
             return [[*ids, end] for ids in self._ids(list(answers))]
-        written, end = self._written_end, self.end
         turned = zip(self._turns(texts, messages), answers, strict=True)
-        found = self._ids([self._rest(turns, answer) for turns, answer in turned])
-        return [[*ids, end] if written is None else _until(end, ids) for ids in found]
+        written, end, tail = [self._rest(turns, answer) for turns, answer in turned], self.end, self._tail
+        if self._written_end is None:
+            return [[*ids, end] for ids in self._ids([rest.removesuffix(tail) for rest in written])]
+        return [_until(end, ids) for ids in self._ids(written)]
 
     @property
     def end(self) -> int:
@@ -69,9 +73,12 @@ class Writer:
         """The special token that a chat template writes first after an answer; None where it writes none."""
         if self.template is None:
             return None
-        rest = self._rest([{"role": "user", "content": "?"}], _PROBE)
-        after = self._ids([rest.partition(_PROBE)[2]])[0]
-        return next((token for token in after if token in self.tokenizer.all_special_ids), None)
+        return next((token for token in self._ids([self._tail])[0] if token in self.tokenizer.all_special_ids), None)
+
+    @property
+    def _tail(self) -> str:
+        """What a chat template writes after an answer."""
+        return self._rest([{"role": "user", "content": "?"}], _PROBE).partition(_PROBE)[2]
 
     def _ids(self, texts: list[str], specials: bool = False) -> list[list[int]]:
         if not texts:
@@ -154,5 +161,5 @@ def _not_apart() -> VxlabError:
 
 
 def _until(end: int, ids: list[int]) -> list[int]:
-    """Cut what a template writes after an answer's end, the last: an answer may hold it as a word."""
-    return ids[: len(ids) - ids[::-1].index(end)]
+    """Cut what a template writes after an answer's end, the last, for an answer may hold it; where none is, add it."""
+    return ids[: len(ids) - ids[::-1].index(end)] if end in ids else [*ids, end]
