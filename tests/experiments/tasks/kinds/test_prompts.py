@@ -138,6 +138,13 @@ def test_templates_that_do_not_only_add_are_refused(tokenizer: Any, template: st
         Writer(tokenizer, template).answers(["Hello"], ["Thai."])
 
 
+def test_a_template_that_writes_the_day_writes_the_same_every_day(tokenizer: Any) -> None:
+    prompt = Writer(tokenizer, "{%- set day = strftime_now('%d %b %Y') -%}{{ day }} " + toy_writers.CHAT).prompts(
+        ["Hello"]
+    )[0]
+    assert tokenizer.decode(prompt) == "26 Jul 2024 <|user|>Hello<|end|>\n<|assistant|>"
+
+
 def test_a_chat_is_not_cut(tmp_path: Path, tokenizer: Any) -> None:
     (tmp_path / "chat.jinja").write_text(toy_writers.CHAT)
     form = Form(max_length=12, chat_template=str(tmp_path / "chat.jinja"))

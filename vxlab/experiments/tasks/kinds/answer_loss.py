@@ -29,15 +29,18 @@ def answer_loss(
 
 
 def answer_log_likelihoods(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    """Return (rows, 2) in float64: Σ log p of the tokens of each row's answer, and how many they are.
+    """Return (rows, 2): Σ log p of the tokens of each row's answer, and how many they are.
+
+    In float64, but for Apple's GPUs, which have none.
 
     Args:
         model: a causal language model.
         batch: padded, from :func:`~vxlab.experiments.tasks.kinds.answers.collate_answers`.
     """
     logits, labels, rows = _of_answers(model, batch)
-    each = -nn.functional.cross_entropy(logits, labels, reduction="none").double()
-    sums = torch.zeros(len(batch["input_ids"]), 2, dtype=torch.float64, device=each.device)
+    dtype = torch.float32 if logits.device.type == "mps" else torch.float64
+    each = -nn.functional.cross_entropy(logits, labels, reduction="none").to(dtype)
+    sums = torch.zeros(len(batch["input_ids"]), 2, dtype=dtype, device=each.device)
     return sums.index_add_(0, rows, torch.stack([each, torch.ones_like(each)], dim=1))
 
 

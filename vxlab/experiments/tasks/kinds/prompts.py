@@ -11,6 +11,9 @@ from vxlab.errors import VxlabError
 OWN_TEMPLATE = "tokenizer"
 """The chat template that a tokenizer brings."""
 _PROBE = "vxlab answer"
+_DAY = {"%d": "26", "%m": "07", "%b": "Jul", "%B": "July", "%Y": "2024", "%y": "24", "%a": "Fri", "%A": "Friday",
+        "%H": "00", "%M": "00", "%S": "00"}  # fmt: skip
+"""Today, to templates that write the day, as Llama's do: a run of tomorrow is the same run."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,10 @@ class Writer:
         more = [] if answer is None else [{"role": "assistant", "content": answer}]
         try:
             text: str = self.tokenizer.apply_chat_template(
-                [*turns, *more], chat_template=self.template, tokenize=False, add_generation_prompt=answer is None
+                [*turns, *more],
+                chat_template=_with_fixed_day(self.template),
+                tokenize=False,
+                add_generation_prompt=answer is None,
             )
         except Exception as error:  # whatever a template raises
             raise VxlabError(f"chat_template fails on a chat of {len(turns)} turn(s): {error}") from error
@@ -158,6 +164,14 @@ def _not_apart() -> VxlabError:
         "chat_template: with the answer it writes other words before it than without, so the answer cannot be told "
         "from its prompt; give a template file that only adds to what went before"
     )
+
+
+def _with_fixed_day(template: str | None) -> str | None:
+    """Return a chat template to which every day is the same."""
+    if template is None or "strftime_now" not in template:
+        return template
+    form = "form" + "".join(f".replace('{code}', '{text}')" for code, text in _DAY.items())
+    return f"{{% macro strftime_now(form) %}}{{{{ {form} }}}}{{% endmacro %}}{template}"
 
 
 def _until(end: int, ids: list[int]) -> list[int]:
