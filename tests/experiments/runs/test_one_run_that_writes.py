@@ -12,11 +12,11 @@ import toy_writers
 import vxlab
 from vxlab.experiments import RunRecord
 from vxlab.experiments.candidates import score_table
-from vxlab.experiments.runs import load_trained
+from vxlab.experiments.runs import answering_of, load_trained
 from vxlab.experiments.runs.inputs import Materials
 from vxlab.experiments.runs.written import likelihoods
 from vxlab.experiments.scoring import compute
-from vxlab.experiments.tasks.kinds import IGNORED
+from vxlab.experiments.tasks.kinds import GENERATION, IGNORED
 from vxlab.experiments.tasks.kinds.answers import encode_answers
 
 
@@ -180,3 +180,12 @@ def _spec(run: RunRecord) -> vxlab.RunSpec:
 
 def _test_rows(run: RunRecord) -> list[dict[str, Any]]:
     return list(_spec(run).load_task().splits["test"])
+
+
+def test_the_simplest_answer_is_computed_once_for_the_same_rows_alone(model: str, task: str) -> None:
+    materials, answering = Materials(), answering_of(GENERATION)
+    jobs = {size: materials.job(toy_writers.spec(model, task, eval_examples=size)) for size in (4, 6)}
+    found = {size: answering.trivial(job, materials, "test") for size, job in jobs.items()}
+    assert {size: len(each) for size, each in found.items()} == {4: 4, 6: 6}
+    assert answering.trivial(jobs[4], materials, "test") is found[4]
+    assert len(answering.trivial(jobs[4], materials, "validation")) == 4

@@ -93,7 +93,7 @@ class _Writing(Answering):
         return answer_in_writing(trainer.model.eval(), job, materials, split)
 
     def trivial(self, job: Job, materials: Materials, split: str) -> Array:
-        return trivial_statistics(job, materials, split)
+        return materials.of_rows(job.spec, f"trivial {split}", lambda: trivial_statistics(job, materials, split))
 
     def writing_seconds(self, model: nn.Module, job: Job, materials: Materials) -> float:
         return seconds_to_write(model, job, materials) if job.spec.max_new_tokens else 0.0

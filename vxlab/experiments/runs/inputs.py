@@ -68,6 +68,7 @@ class Materials:
         self._tokenizers: _Last[Any] = _Last(4)
         self._tasks: _Last[Task] = _Last(4)
         self._splits: _Last[dict[str, datasets.Dataset]] = _Last(4)
+        self._computed: _Last[Any] = _Last(8)
 
     def job(self, spec: RunSpec, device: str | None = None) -> Job:
         """Return a spec's key, and the device and precision it will run with.
@@ -146,6 +147,17 @@ class Materials:
         """
         form = spec.form if packing is None else replace(spec.form, packing=packing)
         return self.task(spec).kind.collate(self.tokenizer(spec), form)
+
+    def of_rows(self, spec: RunSpec, what: str, compute: Callable[[], Kept]) -> Kept:
+        """Return what follows from a run's rows and its model's tokens alone, computed once for all such runs.
+
+        Args:
+            spec: the run.
+            what: is computed, of all that is.
+            compute: called where it is not here.
+        """
+        found: Kept = self._computed.get((what, spec.model, spec.form, _task_of(spec)), compute)
+        return found
 
     def model(self, spec: RunSpec) -> nn.Module:
         """Return the base model with a new head from torch's global generator, the caller's own to change.
