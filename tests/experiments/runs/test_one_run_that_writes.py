@@ -10,6 +10,7 @@ import torch
 import toy_writers
 
 import vxlab
+from vxlab.errors import DataWarning
 from vxlab.experiments import RunRecord
 from vxlab.experiments.candidates import score_table
 from vxlab.experiments.runs import answering_of, load_trained
@@ -123,6 +124,12 @@ def test_the_heads_rate_does_not_enter_where_there_is_no_head(model: str, task: 
     materials = Materials()
     keys = {materials.job(toy_writers.spec(model, task, head_learning_rate=rate)).key for rate in (0.0, 5e-3)}
     assert len(keys) == 1
+
+
+def test_too_few_tokens_for_any_reference_are_said(model: str, task: str, tmp_path: Path) -> None:
+    spec = toy_writers.spec(model, task, method=vxlab.Base(), max_new_tokens=6)
+    with pytest.warns(DataWarning, match="max_new_tokens=6: to 6 of the 12 inputs of the test split all references"):
+        vxlab.run(spec, store=tmp_path / "runs.db", progress=False)
 
 
 def test_without_tokens_to_write_the_likelihood_is_all(model: str, task: str, tmp_path: Path) -> None:

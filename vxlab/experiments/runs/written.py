@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from vxlab.errors import DataWarning
 from vxlab.experiments.models import WRITTEN_AT_ONCE, write_texts
 from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.scoring import text_statistics
 from vxlab.experiments.tasks.kinds import IGNORED, answer_log_likelihoods, encode_prompts, writer_of
+from vxlab.warn import warn_once
 
 Array = NDArray[Any]
 _BATCH = 16
@@ -75,10 +77,26 @@ def written_answers(
     identities = identify(rows)
     if not spec.max_new_tokens:
         return sums, identities, None
+    _tell_short(job, materials, split)
     prompts = encode_prompts(rows, tokenizer, spec.form)
     end = writer_of(tokenizer, spec.form, "messages" in rows).end
     texts = write_texts(model, tokenizer, prompts, spec, end, job.precision, done)
     return text_statistics(task.metrics, sums, texts, rows["references"]), identities, texts
+
+
+def _tell_short(job: Job, materials: Materials, split: str) -> None:
+    """Say where even an input's shortest reference is longer than what may be written."""
+    rows, most = materials.splits(job.spec)[split], job.spec.max_new_tokens
+    shortest: dict[int, int] = {}
+    for row, labels in zip(rows["row"], rows["labels"], strict=True):
+        length = sum(token != IGNORED for token in labels) - 1  # without its end
+        shortest[row] = min(length, shortest.get(row, length))
+    if longer := [length for length in shortest.values() if length > most]:
+        warn_once(
+            f"max_new_tokens={most}: to {len(longer)} of the {len(shortest)} inputs of the {split} split all "
+            f"references are longer, up to {max(longer)} tokens; what is written to them ends too soon, and scores low",
+            DataWarning,
+        )
 
 
 def seconds_to_write(model: nn.Module, job: Job, materials: Materials) -> float:
