@@ -57,13 +57,13 @@ class RunSpec:
     """
 
     method: Method
-    """an adapter family's settings, ``PEFT(...)``, ``BitFit()``, ``Head()``, ``Full()`` or ``Probe()``; with the last,
-    nothing enters that belongs to gradient steps (rates, epochs, batch_size, warmup, weight_decay, seed) or to targets:
+    """an adapter family's settings, ``PEFT(...)``, ``BitFit()``, ``Head()``, ``Full()``, ``Probe()`` or ``Base()``; with
+    the last two, nothing enters that belongs to gradient steps (rates, epochs, batch_size, warmup, weight_decay, seed) or to targets:
     these fields take their defaults, and None in the settings"""
     learning_rate: float = 0.0
-    """of the adapter, or of the backbone under ``Full()``; AdamW's peak, above 0; ``Probe()`` alone has none"""
+    """of the adapter, or of the backbone under ``Full()``; AdamW's peak, above 0; ``Probe()``, ``Base()``: none"""
     head_learning_rate: float = 0.0
-    """of the task head; above 0; ``Probe()`` alone has none"""
+    """of the task head, above 0 where there is one; a model that writes has none, nor has ``Probe()``"""
     model: str = "minilm"
     """packaged name, hub id or folder"""
     task: str = "rotten_tomatoes"
@@ -84,7 +84,8 @@ class RunSpec:
     schedule: str = "linear"
     """of the learning rate after warming up: ``linear`` or ``cosine``, down to 0, or ``constant``"""
     gradient_accumulation: int = 1
-    """parts of equal size that a step's batch is worked through in, to save memory; divides ``batch_size``"""
+    """parts of equal size that a step's batch is worked through in, to save memory; divides ``batch_size``. Which texts
+    share a batch, of those of similar lengths, depends on the parts' size"""
     gradient_checkpointing: bool = False
     """whether activations are computed again in the backward pass, to save memory"""
     train_examples: int | None = None
