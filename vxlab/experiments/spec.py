@@ -57,9 +57,11 @@ class RunSpec:
     """
 
     method: Method
-    """an adapter family's settings, ``PEFT(...)``, ``BitFit()``, ``Head()``, ``Full()``, ``Probe()`` or ``Base()``; with
-    the last two, nothing enters that belongs to gradient steps (rates, epochs, batch_size, warmup, weight_decay, seed) or to targets:
-    these fields take their defaults, and None in the settings"""
+    """an adapter family's settings, ``PEFT(...)``, ``BitFit()``, ``Head()``, ``Full()``, ``Probe()`` or ``Base()``.
+
+    With the last two, nothing enters that belongs to gradient steps (rates, epochs, batch_size, warmup, weight_decay,
+    seed) or to targets: these fields take their defaults, and None in the settings.
+    """
     learning_rate: float = 0.0
     """of the adapter, or of the backbone under ``Full()``; AdamW's peak, above 0; ``Probe()``, ``Base()``: none"""
     head_learning_rate: float = 0.0
