@@ -14,6 +14,7 @@ NAMED = [
     (vxlab.BitFit(), "BitFit", "BitFit", None),
     (vxlab.Head(), "head only", "head only", None),
     (vxlab.Probe(), "probe", "probe", None),
+    (vxlab.Base(), "untuned base", "untuned base", None),
     (vxlab.Full(), "full fine-tuning", "full fine-tuning", None),
 ]
 
