@@ -20,7 +20,7 @@ import vxlab
 from vxlab.adapters.core.family import Family
 from vxlab.experiments.runs.trained import layer_weights
 from vxlab.experiments.sweeps.fair_recipes import study_run
-from vxlab.experiments.tasks.glue import GLUE_TASKS
+from vxlab.experiments.tasks.sets.glue import GLUE_TASKS
 from vxlab.studies.scales import study_settings
 from vxlab.studies.start_and_parts import variants as start_and_parts
 from vxlab.studies.subspaces.bases import BASES, band_candidates

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.columns import Columns, Reading
-from vxlab.experiments.tasks.files import Rows
-from vxlab.experiments.tasks.label_kinds import Labels
 from vxlab.experiments.tasks.labelled_rows import label_rows
+from vxlab.experiments.tasks.rows.columns import Columns, Reading
+from vxlab.experiments.tasks.rows.files import Rows
+from vxlab.experiments.tasks.rows.label_kinds import Labels
 
 
 def _rows(columns, place="reviews/train.csv"):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.files import Rows
+from vxlab.experiments.tasks.rows.files import Rows
 from vxlab.experiments.tasks.templates import Alpaca, Template
 
 

@@ -1,7 +1,7 @@
 from .copies import Ids as Ids
-from .glue import GLUE_TASKS as GLUE_TASKS
-from .glue import glue_name as glue_name
-from .label_kinds import KINDS as KINDS
+from .rows import KINDS as KINDS
+from .sets import GLUE_TASKS as GLUE_TASKS
+from .sets import glue_name as glue_name
 from .splits import sample as sample
 from .splits import stratified_order as stratified_order
 from .task import Task as Task

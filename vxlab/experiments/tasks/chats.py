@@ -9,9 +9,7 @@ import numpy as np
 
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.columns import is_damaged
-from vxlab.experiments.tasks.delimited import list_names
-from vxlab.experiments.tasks.files import Rows
+from vxlab.experiments.tasks.rows import Rows, is_damaged, list_names
 
 ROLES = ("system", "user", "assistant")
 Turn = dict[str, str]

@@ -9,24 +9,22 @@ import pandas as pd
 
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.columns import (
-    Columns,
-    Reading,
-    drop_lacking,
-    read_texts,
-    require_columns,
-    require_rows,
-)
-from vxlab.experiments.tasks.delimited import list_names
-from vxlab.experiments.tasks.files import Rows
-from vxlab.experiments.tasks.label_kinds import (
+from vxlab.experiments.tasks.rows import (
     UNLABELLED,
+    Columns,
     Labels,
+    Reading,
+    Rows,
     check_present,
+    drop_lacking,
     find_missing,
     has_negative,
     infer_labels,
+    list_names,
     read_number,
+    read_texts,
+    require_columns,
+    require_rows,
     spell_labels,
 )
 

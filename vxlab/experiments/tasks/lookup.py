@@ -4,12 +4,8 @@ import re
 from pathlib import Path
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.columns import Columns, Reading
-from vxlab.experiments.tasks.e2e import read_e2e
-from vxlab.experiments.tasks.files import SUFFIXES, read_splits
-from vxlab.experiments.tasks.glue import GLUE_TASKS, read_glue
-from vxlab.experiments.tasks.hub import read_hub
-from vxlab.experiments.tasks.rotten_tomatoes import read_rotten_tomatoes
+from vxlab.experiments.tasks.rows import SUFFIXES, Columns, Reading, read_hub, read_splits
+from vxlab.experiments.tasks.sets import GLUE_TASKS, read_e2e, read_glue, read_rotten_tomatoes
 from vxlab.words import nearest
 
 _NAMES = ("rotten_tomatoes", "e2e", *GLUE_TASKS)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vxlab.experiments.tasks.delimited import list_names
+from vxlab.experiments.tasks.rows import list_names
 
 
 def tell_overlap(overlap: Mapping[str, Mapping[str, int]], rows: Mapping[str, int]) -> tuple[str, ...]:

@@ -7,10 +7,17 @@ import pandas as pd
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.tasks.chats import Chats, is_chat
-from vxlab.experiments.tasks.columns import Reading, drop_lacking, read_texts, require_columns, require_rows
-from vxlab.experiments.tasks.delimited import list_names
-from vxlab.experiments.tasks.files import Rows
-from vxlab.experiments.tasks.label_kinds import check_present, find_missing
+from vxlab.experiments.tasks.rows import (
+    Reading,
+    Rows,
+    check_present,
+    drop_lacking,
+    find_missing,
+    list_names,
+    read_texts,
+    require_columns,
+    require_rows,
+)
 from vxlab.experiments.tasks.templates import ALPACA_COLUMNS, Alpaca, Template
 from vxlab.experiments.tasks.units import number_units
 

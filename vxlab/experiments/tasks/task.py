@@ -14,11 +14,8 @@ from numpy.typing import NDArray
 
 from vxlab.checks import settle
 from vxlab.errors import DataWarning, VxlabError
-from vxlab.experiments.tasks.columns import Columns
 from vxlab.experiments.tasks.copies import Ids, Texts, count_conflicts, count_overlap, number_texts
-from vxlab.experiments.tasks.glue import glue_name
 from vxlab.experiments.tasks.kinds import Kind, kind_of
-from vxlab.experiments.tasks.label_kinds import Labels
 from vxlab.experiments.tasks.labelled_rows import label_rows
 from vxlab.experiments.tasks.lookup import read_task
 from vxlab.experiments.tasks.notes import tell_classes, tell_conflicts, tell_overlap
@@ -29,6 +26,8 @@ from vxlab.experiments.tasks.prompted_rows import (
     tell_given_answers,
     tell_one_answer,
 )
+from vxlab.experiments.tasks.rows import Columns, Labels
+from vxlab.experiments.tasks.sets import glue_name
 from vxlab.experiments.tasks.splits import sample
 from vxlab.experiments.tasks.three_splits import complete_splits, tell_replaced
 from vxlab.experiments.tasks.units import SHARED_TEXTS, number_units

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.columns import read_texts
-from vxlab.experiments.tasks.files import Rows
-from vxlab.experiments.tasks.label_kinds import find_missing
+from vxlab.experiments.tasks.rows import Rows, find_missing, read_texts
 
 _PIECE = re.compile(r"\{\{|\}\}|\{(?P<column>[^{}]*)\}|[{}]")
 _ALPACA = (

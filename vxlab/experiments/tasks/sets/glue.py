@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from vxlab.errors import VxlabError
 
 if TYPE_CHECKING:  # pandas, which the tasks' names do without: recipes need no more of this module
-    from vxlab.experiments.tasks.columns import Columns, Reading
-    from vxlab.experiments.tasks.files import Rows
+    from vxlab.experiments.tasks.rows import Columns, Reading, Rows
 
 _HUB = "nyu-mll/glue"
 _GLUE = "Wang et al., GLUE: A Multi-Task Benchmark and Analysis Platform for Natural Language Understanding, ICLR 2019"
@@ -152,8 +151,7 @@ def read_glue(name: str, folder: str | Path | None = None) -> "Reading":
     Raises:
         VxlabError: the folder lacks a file, or the hub cannot be reached.
     """
-    from vxlab.experiments.tasks.columns import Reading
-    from vxlab.experiments.tasks.label_kinds import Labels
+    from vxlab.experiments.tasks.rows import Labels, Reading
 
     task, folder = GLUE_TASKS[name], folder or os.environ.get("VXLAB_GLUE")
     if folder is None:
@@ -173,8 +171,7 @@ def read_glue(name: str, folder: str | Path | None = None) -> "Reading":
 
 
 def _from_hub(name: str, task: GlueTask) -> _Found:
-    from vxlab.experiments.tasks.columns import Columns
-    from vxlab.experiments.tasks.hub import hub_rows, hub_splits
+    from vxlab.experiments.tasks.rows import Columns, hub_rows, hub_splits
 
     found = hub_splits(_HUB, name)
     official = {"train": "train", **dict(task.tests)}
@@ -183,8 +180,7 @@ def _from_hub(name: str, task: GlueTask) -> _Found:
 
 
 def _from_folder(task: GlueTask, folder: Path) -> _Found:
-    from vxlab.experiments.tasks.columns import Columns
-    from vxlab.experiments.tasks.files import read_tsv
+    from vxlab.experiments.tasks.rows import Columns, read_tsv
 
     columns = Columns(task.tsv_text or task.text, task.tsv_label)
     if (folder / _MSR["train"]).is_file():

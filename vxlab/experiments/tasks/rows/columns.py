@@ -7,9 +7,9 @@ import pandas as pd
 
 from vxlab.checks import quote, settle_fields
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.delimited import list_names
-from vxlab.experiments.tasks.files import Rows
-from vxlab.experiments.tasks.label_kinds import KINDS, Labels
+from vxlab.experiments.tasks.rows.delimited import list_names
+from vxlab.experiments.tasks.rows.files import Rows
+from vxlab.experiments.tasks.rows.label_kinds import KINDS, Labels
 
 _HALF = re.compile("[\ud800-\udfff]")
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.files import read_rows, read_splits, read_tsv
+from vxlab.experiments.tasks.rows.files import read_rows, read_splits, read_tsv
 
 ROWS = [
     {"text": 'a "quoted, text', "label": "0"},

@@ -17,7 +17,7 @@ from vxlab.errors import VxlabError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vxlab.experiments.tasks.files import Rows
+    from vxlab.experiments.tasks.rows.files import Rows
 
 KINDS = ("classes", "numbers")
 

@@ -5,7 +5,7 @@ import pytest
 from places import ROOT
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.glue import GLUE_TASKS, glue_name, read_glue
+from vxlab.experiments.tasks.sets.glue import GLUE_TASKS, glue_name, read_glue
 from vxlab.experiments.tasks.task import load_task
 
 GLUE = ROOT.parent / "shared" / "data" / "glue"

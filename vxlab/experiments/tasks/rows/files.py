@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.delimited import Table, list_names, parse_csv, parse_tsv
-from vxlab.experiments.tasks.json_rows import parse_json
+from vxlab.experiments.tasks.rows.delimited import Table, list_names, parse_csv, parse_tsv
+from vxlab.experiments.tasks.rows.json_rows import parse_json
 from vxlab.words import first_line
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")

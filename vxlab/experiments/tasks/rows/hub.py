@@ -3,9 +3,9 @@
 from typing import Any
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.columns import Columns, Reading
-from vxlab.experiments.tasks.files import Rows
-from vxlab.experiments.tasks.label_kinds import Labels
+from vxlab.experiments.tasks.rows.columns import Columns, Reading
+from vxlab.experiments.tasks.rows.files import Rows
+from vxlab.experiments.tasks.rows.label_kinds import Labels
 from vxlab.words import first_line
 
 _SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "valid": "validation", "test": "test"}

@@ -5,9 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.columns import Columns, Reading
-from vxlab.experiments.tasks.files import Rows, read_rows
-from vxlab.experiments.tasks.hub import hub_rows, hub_splits
+from vxlab.experiments.tasks.rows import Columns, Reading, Rows, hub_rows, hub_splits, read_rows
 
 _HUB, _PARQUET = "tuetschek/e2e_nlg", "refs/convert/parquet"
 _HUB_COLUMNS = {"meaning_representation": "mr", "human_reference": "ref"}

@@ -8,8 +8,8 @@ import datasets
 import pytest
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks import hub as hub_data
-from vxlab.experiments.tasks.columns import Columns
+from vxlab.experiments.tasks.rows import hub as hub_data
+from vxlab.experiments.tasks.rows.columns import Columns
 from vxlab.experiments.tasks.task import load_task
 
 
@@ -111,7 +111,7 @@ def test_the_real_reader_of_hub_data_sets_is_called_rightly(tmp_path):
     for split, texts, labels in (("train", ["a", "b"] * 20, [0, 1] * 20), ("test", ["c"], [1])):
         _split(texts, labels).to_parquet(tmp_path / "set" / f"{split}.parquet")
     code = (
-        "import vxlab.experiments.tasks.hub as h; from vxlab.experiments.tasks.columns import Columns\n"
+        "import vxlab.experiments.tasks.rows.hub as h; from vxlab.experiments.tasks.rows.columns import Columns\n"
         f"reading = h.read_hub({str(tmp_path / 'set')!r}, Columns())\n"
         "print({split: len(rows.frame) for split, rows in reading.splits.items()}, reading.labels.names)"
     )

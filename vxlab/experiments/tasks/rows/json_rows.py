@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.delimited import split_lines
+from vxlab.experiments.tasks.rows.delimited import split_lines
 
 _ONE_OBJECT = (
     "the file is one object; write a list of objects, one for each row, or one a line, "

@@ -6,9 +6,7 @@ import pandas as pd
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.assets import fetch, list_assets
-from vxlab.experiments.tasks.columns import Columns, Reading
-from vxlab.experiments.tasks.files import Rows
-from vxlab.experiments.tasks.label_kinds import Labels
+from vxlab.experiments.tasks.rows import Columns, Labels, Reading, Rows
 
 _FILE = "rotten_tomatoes_corpus_full.csv.bz2"
 

@@ -7,8 +7,8 @@ import pytest
 from places import ROOT
 
 from vxlab.errors import DataWarning, VxlabError
-from vxlab.experiments.tasks.e2e import METRICS
 from vxlab.experiments.tasks.kinds import GENERATION
+from vxlab.experiments.tasks.sets.e2e import METRICS
 from vxlab.experiments.tasks.task import load_task
 
 E2E = ROOT.parent / "shared" / "data" / "e2e"
