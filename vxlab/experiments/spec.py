@@ -34,11 +34,12 @@ _OF_TRAINING = (
     "schedule", "gradient_accumulation", "gradient_checkpointing", "label_smoothing", "packing",
 )  # fmt: skip
 """Fields that enter where there are gradient steps, and nowhere else."""
-OF_WRITING = (
-    "prompt_template", "answer_column", "chat_template", "max_new_tokens", "num_beams", "length_penalty",
-    "no_repeat_ngram_size", "label_smoothing", "packing",
-)  # fmt: skip
+OF_DECODING = ("max_new_tokens", "num_beams", "length_penalty", "no_repeat_ngram_size")
 """Fields that enter where the model writes, and nowhere else."""
+OF_WRITING = (
+    "prompt_template", "answer_column", "chat_template", *OF_DECODING, "label_smoothing", "packing",
+)  # fmt: skip
+"""Fields that enter where the model writes or chooses among answers, and nowhere else."""
 _LATER = ("label_kind", "schedule", "gradient_accumulation", "gradient_checkpointing", *OF_WRITING)
 """Fields that a run's settings have only where they are not the default: runs of before had none."""
 SCHEDULES = ("linear", "cosine", "constant")

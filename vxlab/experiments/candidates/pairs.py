@@ -8,11 +8,11 @@ import pandas as pd
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pareto import matched_pairs
-from vxlab.experiments.scoring import LEVEL, Array, Difference, compare_all, holm, in_words
+from vxlab.experiments.scoring import LEVEL, SHARES, Array, Difference, compare_all, holm, in_words
 from vxlab.words import nearest, write_number
 
 _OF_PAIR = ("difference", "low", "high", "p", "seen", "error", "freedom")
-IN_PERCENT = ("accuracy", "f1", "f1_macro", "exact_match")
+IN_PERCENT = ("accuracy", "f1", "f1_macro", *SHARES)
 """metrics that are told in percent"""
 IN_POINTS = (*IN_PERCENT, "bleu", "meteor", "rouge_l")
 """metrics that are told of a hundred, and their differences in points; those of texts go without the sign"""

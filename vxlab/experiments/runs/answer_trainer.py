@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import EvalPrediction
 
 from vxlab.experiments.runs.trainer import AdapterTrainer
 from vxlab.experiments.runs.written import mean_loss
+from vxlab.experiments.scoring import Array
 from vxlab.experiments.tasks.kinds import Collate, answer_log_likelihoods, answer_loss
 
 
@@ -17,14 +20,22 @@ class AnswerTrainer(AdapterTrainer):
     Args:
         smoothing: of the labels; the loss that is shown on validation is without.
         padded: collates what is scored, where training packs its batches.
+        gather: makes the statistics of the validation items of the (rows, 2) sums of its rows.
     """
 
     def __init__(
-        self, *args: Any, smoothing: float, padded: Collate, compute_metrics: Callable[[Any], Any], **kwargs: Any
+        self,
+        *args: Any,
+        smoothing: float,
+        padded: Collate,
+        gather: Callable[[Array], Array],
+        compute_metrics: Callable[[Any], Any],
+        **kwargs: Any,
     ) -> None:
         def scores(output: Any) -> dict[str, float]:
-            # Trainer's own loss is a mean of batches, however long they are.
-            return {**compute_metrics(output), "loss": mean_loss(output.predictions)}
+            statistics = gather(output.predictions)
+            scored = compute_metrics(EvalPrediction(statistics, np.zeros(len(statistics))))
+            return {**scored, "loss": mean_loss(statistics)}  # Trainer's own is a mean of batches, however long
 
         super().__init__(*args, compute_metrics=scores, **kwargs)
         self.smoothing, self.padded = smoothing, padded

@@ -1,4 +1,4 @@
-"""A run of a model that writes as it is, without any training: the floor of what adapters add."""
+"""A run of a model without a head as it is, without any training: the floor of what adapters add."""
 
 import math
 import time
@@ -11,11 +11,9 @@ from vxlab._version import __version__
 from vxlab.adapters.core import base_fingerprints
 from vxlab.adapters.saving import FORMAT, write_adapter
 from vxlab.experiments import ADAPTER_FOLDER, RunRecord, hardware
-from vxlab.experiments.runs.answering import answer_in_writing
+from vxlab.experiments.runs.answering import answering_in_words
 from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.recorder import keep_predictions, make_record, score_rows
-from vxlab.experiments.runs.written import likelihoods, mean_loss
-from vxlab.experiments.scoring import compute
 from vxlab.progress import progress_bar
 
 _EPOCH = 0
@@ -35,14 +33,13 @@ def score_base(job: Job, folder: Path, materials: Materials, model: nn.Module, h
     """
     task, splits, started = materials.task(job.spec), materials.splits(job.spec), time.perf_counter()
     tests = [name for name in splits if name.startswith("test")]
-    total = len(splits["validation"]) + sum(len(splits[name]) + len(task.splits[name]) for name in tests)
+    written = sum(len(task.splits[name]) for name in tests) if task.kind.writes else 0
+    total = written + sum(len(splits[name]) for name in ("validation", *tests))
+    answering = answering_in_words(task.kind)
     with progress_bar(total, f"base on {task.name}", "text", shown=progress) as bar:
-        validation = likelihoods(model, job, materials, "validation", bar.update)
-        found = {name: answer_in_writing(model, job, materials, name, bar.update) for name in tests}
+        rows = score_rows(_EPOCH, "validation", answering.validate(model, job, materials, bar.update))
+        found = {name: answering.answer(model, job, materials, name, bar.update) for name in tests}
     seconds = time.perf_counter() - started
-    unwritten = task.kind.scored_unwritten(task.metrics)
-    scores = compute(unwritten, validation, validation[:, 0]) | {"loss": mean_loss(validation)}
-    rows = score_rows(_EPOCH, "validation", scores)
     for name, (_, test_scores) in found.items():
         rows += score_rows(_EPOCH, name, test_scores)
     keep_predictions(folder, job, materials, {name: answers for name, (answers, _) in found.items()})

@@ -30,7 +30,7 @@ from vxlab.experiments.models import (
 )
 from vxlab.experiments.runs.suited import suit_kind
 from vxlab.experiments.tasks import Task
-from vxlab.experiments.tasks.kinds import GENERATION, Collate, read_template
+from vxlab.experiments.tasks.kinds import Collate, read_template
 
 Kept = TypeVar("Kept")
 
@@ -212,7 +212,7 @@ class Materials:
         return model
 
     def _check_positions(self, model: nn.Module, spec: RunSpec) -> None:
-        _require_positions(model, spec, self.task(spec).kind is GENERATION)
+        _require_positions(model, spec, self.task(spec).kind.writes)
 
 
 class _Last(Generic[Kept]):

@@ -18,7 +18,6 @@ from vxlab.experiments.runs.listener import CURVE
 from vxlab.experiments.runs.trainer import AdapterTrainer, Watch
 from vxlab.experiments.runs.training_facts import describe_training
 from vxlab.experiments.scoring import compute
-from vxlab.experiments.tasks.kinds import GENERATION
 from vxlab.files import write_whole
 
 
@@ -55,12 +54,12 @@ def keep_predictions(folder: Path, job: Job, materials: Materials, answers: Mapp
     """
     tensors, task = {}, materials.task(job.spec)
     for name, (predictions, labels, texts) in answers.items():
-        kept = predictions if task.kind is GENERATION else predictions.astype(np.float32)
+        kept = predictions.astype(np.float32) if task.kind.trains_head else predictions
         tensors[f"{name}.logits"] = torch.from_numpy(kept)
         tensors[f"{name}.labels"] = torch.from_numpy(labels)
         if (units := task.units(name)) is not None:
             tensors[f"{name}.units"] = torch.from_numpy(units)
-        if task.kind is GENERATION:
+        if not task.kind.trains_head:
             tensors[f"{name}.{TRIVIAL}"] = torch.from_numpy(answering_of(task.kind).trivial(job, materials, name))
         if texts is not None:
             tensors[f"{name}.{TEXTS}"] = pack_texts(texts)
@@ -132,7 +131,7 @@ def _describe_task(job: Job, materials: Materials) -> dict[str, Any]:
     rows = {name: len(split) for name, split in task.splits.items()}
     return {
         **{name: getattr(task, name) for name in plain},
-        **({"kind": task.kind.name} if task.kind is GENERATION else {}),  # older records have none
+        **({} if task.kind.trains_head else {"kind": task.kind.name}),  # older records have none
         **{name: list(getattr(task, name)) for name in ("label_names", "metrics", "notes")},  # as JSON gives them back
         "rows": rows,
         "majority": {name: _trivial_scores(job, materials, name) for name in rows if name != "train"},

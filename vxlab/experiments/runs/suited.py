@@ -4,7 +4,7 @@ import dataclasses
 
 from vxlab.adapters import Base, Head, Probe
 from vxlab.errors import VxlabError
-from vxlab.experiments import OF_WRITING, RunSpec
+from vxlab.experiments import OF_DECODING, OF_WRITING, RunSpec
 from vxlab.experiments.tasks.kinds import Kind
 
 
@@ -21,21 +21,23 @@ def suit_kind(spec: RunSpec, kind: Kind) -> RunSpec:
                 f"method={spec.method}: {spec.task} is a task of {kind.name}, whose model has no head to fit; take "
                 "Base() for the floor"
             )
+        if not kind.writes:
+            _refuse_writing(spec, kind, OF_DECODING)
         return dataclasses.replace(spec, head_learning_rate=0.0)
     if isinstance(spec.method, Base):
         raise VxlabError(
             f"method=Base(): {spec.task} is a task of {kind.name}, whose head is new and answers nothing untrained; "
             "take Probe() for the floor"
         )
-    _refuse_writing(spec, kind)
+    _refuse_writing(spec, kind, OF_WRITING)
     if spec.method.by_gradient and spec.head_learning_rate <= 0:
         raise VxlabError(f"head_learning_rate={spec.head_learning_rate!r} is not a positive number; try 1e-3")
     return spec
 
 
-def _refuse_writing(spec: RunSpec, kind: Kind) -> None:
+def _refuse_writing(spec: RunSpec, kind: Kind, names: tuple[str, ...]) -> None:
     usual = {each.name: each.default for each in dataclasses.fields(RunSpec)}
-    for name in OF_WRITING:
+    for name in names:
         if (value := getattr(spec, name)) != usual[name]:
             raise VxlabError(
                 f"{name}={value!r}: {spec.task} is a task of {kind.name}, and its model writes nothing; leave it out"

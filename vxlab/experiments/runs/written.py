@@ -24,10 +24,10 @@ _BATCH = 16
 _TIMED_TOKENS = 5
 
 
-def likelihoods(
+def row_likelihoods(
     model: nn.Module, job: Job, materials: Materials, split: str, done: Callable[[int], object] = lambda rows: None
 ) -> NDArray[np.float64]:
-    """Return (items, 2): Σ log p of the tokens of each input's references, and how many they are.
+    """Return (rows, 2): Σ log p of the answer's tokens of each row of the materials' split, and how many they are.
 
     Args:
         model: in evaluation mode, on its device.
@@ -37,22 +37,35 @@ def likelihoods(
         done: told how many answers more were scored.
     """
     rows, collate = materials.splits(job.spec)[split], materials.collate(job.spec, packing=False)
-    places, inputs = np.asarray(rows["row"]), rows.remove_columns(["length", "row"])
+    inputs = rows.remove_columns(["length", "row"])
     device, dtype = next(model.parameters()).device, getattr(torch, job.precision)
-    sums = np.zeros((len(materials.task(job.spec).splits[split]), 2))
+    found = []
     for start in range(0, len(rows), _BATCH):
         stop = min(start + _BATCH, len(rows))
         batch = {name: each.to(device) for name, each in collate([inputs[i] for i in range(start, stop)]).items()}
         with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=job.precision != "float32"):
-            found = answer_log_likelihoods(model, batch)
-        np.add.at(sums, places[start:stop], found.cpu().numpy())
+            found.append(answer_log_likelihoods(model, batch).cpu().numpy())
         done(stop - start)
+    return np.concatenate(found)
+
+
+def likelihoods(
+    model: nn.Module, job: Job, materials: Materials, split: str, done: Callable[[int], object] = lambda rows: None
+) -> NDArray[np.float64]:
+    """Return (items, 2): Σ log p of the tokens of each input's references, and how many they are.
+
+    Args:
+        model, job, materials, split, done: as :func:`row_likelihoods` takes them.
+    """
+    sums = np.zeros((len(materials.task(job.spec).splits[split]), 2))
+    places = np.asarray(materials.splits(job.spec)[split]["row"])
+    np.add.at(sums, places, row_likelihoods(model, job, materials, split, done))
     return sums
 
 
 def mean_loss(sums: NDArray[Any]) -> float:
     """Return the loss per answer token of :func:`likelihoods`, or of statistics that begin with these."""
-    total = sums.sum(axis=0)
+    total = sums[:, :2].sum(axis=0)
     return float(-total[0] / total[1])
 
 

@@ -22,7 +22,7 @@ def trivial_statistics(job: Job, materials: Materials, split: str) -> NDArray[np
         materials: where its rows are.
         split: of the validation or test rows.
     """
-    sums = _unigram_sums(job, materials, split)
+    sums = unigram_sums(job, materials, split)
     task = materials.task(job.spec)
     if not job.spec.max_new_tokens or not split.startswith("test"):
         return sums
@@ -31,13 +31,23 @@ def trivial_statistics(job: Job, materials: Materials, split: str) -> NDArray[np
     return text_statistics(task.metrics, sums, [answer] * len(rows["text"]), rows["references"])
 
 
-def _unigram_sums(job: Job, materials: Materials, split: str) -> NDArray[np.float64]:
+def unigram_sums(job: Job, materials: Materials, split: str, rows: NDArray[np.bool_] | None = None) -> NDArray[Any]:
+    """Return (items, 2) Σ log p by the tokens' frequencies in the training answers, and how many tokens there are.
+
+    Args:
+        job: the run.
+        materials: where its rows are.
+        split: of them.
+        rows: (rows,) of bool, those that count; None takes all.
+    """
     splits = materials.splits(job.spec)
     counts = np.ones(len(materials.tokenizer(job.spec)))
     np.add.at(counts, _answer_tokens(splits["train"]["labels"][:])[0], 1)
     logs = np.log(counts / counts.sum())
-    tokens, rows = _answer_tokens(splits[split]["labels"][:])
-    items = np.asarray(splits[split]["row"])[rows]
+    tokens, row = _answer_tokens(splits[split]["labels"][:])
+    if rows is not None:
+        tokens, row = tokens[rows[row]], row[rows[row]]
+    items = np.asarray(splits[split]["row"])[row]
     sums = np.zeros((len(materials.task(job.spec).splits[split]), 2))
     np.add.at(sums, items, np.stack([logs[tokens], np.ones(len(tokens))], axis=1))
     return sums

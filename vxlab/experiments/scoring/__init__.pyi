@@ -1,4 +1,7 @@
 from .against_trivial import against_trivial as against_trivial
+from .choice_statistics import Choices as Choices
+from .choice_statistics import choice_statistics as choice_statistics
+from .choice_statistics import place_choices as place_choices
 from .equivalence import equivalence_p as equivalence_p
 from .equivalence import noninferiority_p as noninferiority_p
 from .evidence import Evidence as Evidence
@@ -21,6 +24,7 @@ from .significance import compare_all as compare_all
 from .significance import compare_two as compare_two
 from .significance import holm as holm
 from .significance import summarise as summarise
+from .text_formulas import SHARES as SHARES
 from .text_formulas import TEXT_METRICS as TEXT_METRICS
 from .text_formulas import UNBOUNDED as UNBOUNDED
 from .text_formulas import WIDTH as WIDTH

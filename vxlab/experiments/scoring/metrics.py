@@ -214,4 +214,6 @@ _WORDS = {
     "rouge_l": "ROUGE-L",
     "cider": "CIDEr",
     "exact_match": "exact match",
+    "acc": "accuracy by likelihood",
+    "acc_norm": "accuracy by likelihood per character",
 }

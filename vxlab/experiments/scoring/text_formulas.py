@@ -1,4 +1,4 @@
-"""The metrics of generated texts: where a run keeps their statistics, and each as a function of these statistics' sums.
+"""The metrics of answers in words: where a run keeps their statistics, and each as a function of their sums.
 
 A run keeps one row an item, and a metric of some items is a formula of the sum of their rows. So a bootstrap, which
 draws items anew, and a jackknife, which leaves some out, cost a sum each, and no text is looked at again. What a metric
@@ -76,13 +76,17 @@ _OF_SUMS: dict[str, tuple[int, Callable[[Sums], Sums]]] = {
     "rouge_l": (2, _ratio),
     "cider": (2, _ratio),
     "exact_match": (2, _ratio),
-}
+    "acc": (2, _ratio),
+    "acc_norm": (2, _ratio),
+}  # new ones come last: the columns of runs that are kept stay where they are
 OF_SUMS: dict[str, Callable[[Sums], Sums]] = {name: formula for name, (_, formula) in _OF_SUMS.items()}
 """(..., columns) sums over items to (...) scores"""
-TEXT_METRICS = tuple(OF_SUMS)
+CHOICE_METRICS = ("acc", "acc_norm")
+"""those of answers that are chosen, by their log-probability or by this per character; the others are of texts"""
+TEXT_METRICS = tuple(name for name in OF_SUMS if name not in CHOICE_METRICS)
 """in the order of their columns"""
 _ENDS = tuple(accumulate(width for width, _ in _OF_SUMS.values()))
-SHARES = ("exact_match",)
+SHARES = ("exact_match", "acc", "acc_norm")
 """those of items that are right or wrong: means of 0 and 1"""
 UNBOUNDED = ("log_likelihood", "nist", "cider")
 """those that do not lie between 0 and 1"""

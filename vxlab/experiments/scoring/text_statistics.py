@@ -48,7 +48,7 @@ def text_statistics(
         references: of each item, the texts that are right, one or more.
 
     Returns:
-        (items, 35) of float64, the log-likelihood's two columns first.
+        (items, ``WIDTH``) of float64, the log-likelihood's two columns first.
 
     Raises:
         VxlabError: an unknown metric, no items, arguments of different lengths, or an item without a reference.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vxlab.checks import settle
 from vxlab.errors import DataWarning, VxlabError
+from vxlab.experiments.tasks.chosen_rows import CHOICES, choice_rows, offers_choices
 from vxlab.experiments.tasks.copies import Ids, Texts, count_conflicts, count_overlap, number_texts
 from vxlab.experiments.tasks.kinds import Kind, kind_of
 from vxlab.experiments.tasks.labelled_rows import label_rows
@@ -48,8 +49,8 @@ class Task:
             writes, text is the prompt; train has the column answer, a row for each, and the others references, a list
             of one or more answers, with one row for each prompt. Chats also have messages, the turns before the answer
             as JSON.
-        num_labels: number of classes; 1 for a regression, 0 where the model writes.
-        label_names: class names in the order of their ids; () for a regression, and where the model writes.
+        num_labels: number of classes; 1 for a regression, 0 where the model writes or chooses among answers.
+        label_names: class names in the order of their ids; () for all others.
         metrics: what is reported; the first chooses the checkpoint on validation.
         fingerprint: sha256 over the content of every split: other rows are another task.
         source: where the rows came from.
@@ -81,7 +82,7 @@ class Task:
     @property
     def kind(self) -> Kind:
         """What the model is asked for."""
-        return kind_of(self.num_labels)
+        return kind_of(self.num_labels, CHOICES in self.splits["test"].column_names)
 
     @cached_property
     def constant(self) -> float:
@@ -98,7 +99,9 @@ class Task:
 
     @cached_property
     def conflicts(self) -> tuple[int, int]:
-        """Texts that have more than one label, and their rows, over all splits."""
+        """Texts that have more than one label, and their rows, over all splits; of classes and numbers alone."""
+        if not self.kind.trains_head:
+            return 0, 0
         ids, labels = (np.concatenate(list(each.values())) for each in (self._copies, self._labels))
         return count_conflicts(ids, labels)
 
@@ -138,7 +141,8 @@ def load_task(
 
     A task whose model writes has prompts and answers: ``e2e``, or data of your own with ``answer_column``, or without
     it in Alpaca's layout (instruction, perhaps input, output) or as chats (messages, of which the last turn is the
-    answer).
+    answer). It chooses among answers where the data has the column ``choices``, a list, with ``label``, the right one's
+    place from 0 or its text.
 
     Args:
         name: ``rotten_tomatoes``; ``e2e``; a task of GLUE (``sst2``, ``STS-B``, ...); a file, or a folder of files
@@ -178,22 +182,25 @@ def load_task(
     columns = Columns(text_columns, label_column, group_column, label_kind, prompt_template, answer_column)  # type: ignore[arg-type]  # settles them
     known = glue_name(asked) or asked
     reading = read_task(known, given, columns)
-    prompts, labels, classes = find_prompts(reading), Labels(), 0
-    if prompts is None:
+    labels, classes, choices = Labels(), 0, offers_choices(reading)
+    prompts = None if choices else find_prompts(reading)
+    if choices:
+        frames, notes = choice_rows(reading)
+    elif prompts:
+        frames, notes = prompt_rows(reading, prompts)
+    else:
         frames, labels, notes = label_rows(reading)
         classes = len(labels.names) or 1
-    else:
-        frames, notes = prompt_rows(reading, prompts)
-    kind, train = kind_of(classes), frames["train"]
+    kind, train = kind_of(classes, choices), frames["train"]
     splits = complete_splits(known, frames, kind.strata(_content(train)), seed, _together(train))
     if size is not None:
         splits["train"] = _sampled(known, splits["train"], kind, size, seed)
-    if prompts is None:
+    if kind.trains_head:
         _check_labels(known, splits["train"], labels, train if len(frames) == 1 else None)
-    else:
+    elif kind.writes:
         notes += tell_given_answers(splits) + tell_one_answer(splits["train"])
         splits = {split: rows if split == "train" else join_inputs(rows) for split, rows in splits.items()}
-    alone = SHARED_TEXTS if prompts is None else "inputs"
+    alone = "inputs" if kind.writes else SHARED_TEXTS
     task = Task(
         name=known,
         splits={split: _dataset(frame) for split, frame in splits.items()},

@@ -21,6 +21,7 @@ from vxlab.experiments import RunRecord, RunSpec, hardware
 from vxlab.experiments.runs import Materials, base_weights, load_trained, require_finished
 from vxlab.experiments.store import Where, kept_table
 from vxlab.experiments.tasks import Task, sample
+from vxlab.experiments.tasks.kinds import MULTIPLE_CHOICE
 from vxlab.progress import progress_bar
 from vxlab.spectra import Triplets, in_threads
 from vxlab.studies.subspaces.tables import decompose_weights
@@ -105,6 +106,11 @@ class _Subject:
         self.triplets: dict[str, Triplets] = {}
         materials = Materials(reuse=False)
         task = materials.task(spec)
+        if task.kind is MULTIPLE_CHOICE:
+            raise VxlabError(
+                f"run {record.key[:12]} is of {task.name}, a task of multiple choice, whose items are not scored by "
+                "sums of their answers; take a task with labels, or one in which the model writes"
+            )
         self.kind, self.batches, rows = task.kind, *_batches(spec, materials, items)
         self.rows = list(dict.fromkeys(rows))
         """the items' in the test split"""

@@ -1,15 +1,16 @@
 from .answer_loss import answer_log_likelihoods as answer_log_likelihoods
 from .answer_loss import answer_loss as answer_loss
 from .answer_loss import keeps_some as keeps_some
+from .answered import LOG_LIKELIHOOD as LOG_LIKELIHOOD
 from .answers import IGNORED as IGNORED
 from .answers import encode_prompts as encode_prompts
 from .answers import writer_of as writer_of
 from .by_name import CLASSIFICATION as CLASSIFICATION
 from .by_name import GENERATION as GENERATION
+from .by_name import MULTIPLE_CHOICE as MULTIPLE_CHOICE
 from .by_name import REGRESSION as REGRESSION
 from .by_name import kind_of as kind_of
 from .by_name import recorded_kind as recorded_kind
-from .generation import LOG_LIKELIHOOD as LOG_LIKELIHOOD
 from .kind import Collate as Collate
 from .kind import Form as Form
 from .kind import Kind as Kind

@@ -37,7 +37,32 @@ def encode_answers(rows: Rows, tokenizer: Any, form: Form, split: str) -> dict[s
     messages = [rows["messages"][number] for number in row] if "messages" in rows else None
     writer = writer_of(tokenizer, form, messages is not None)
     pairs = list(zip(writer.prompts(texts, messages), writer.answers(texts, flat, messages), strict=True))
-    _require_room(pairs, row, form, split, whole=writer.template is not None)
+    return label_answers(pairs, row, tokenizer, form, split)
+
+
+def encode_prompts(rows: Rows, tokenizer: Any, form: Form) -> list[list[int]]:
+    """Return every prompt's tokens, the last ``max_length`` of them, behind those that begin every text."""
+    messages = rows.get("messages")
+    prompts = writer_of(tokenizer, form, messages is not None).prompts(rows["text"], messages)
+    return [_cut(prompt, form.max_length, tokenizer) for prompt in prompts]
+
+
+def label_answers(
+    pairs: list[tuple[list[int], list[int]]], row: list[int], tokenizer: Any, form: Form, split: str
+) -> dict[str, list[Any]]:
+    """Return ``input_ids``, ``labels``, ``length`` and ``row`` of prompts with answers, both in tokens.
+
+    Args:
+        pairs: a prompt and an answer each; a prompt that is too long is cut, and told of.
+        row: of the split, of each.
+        tokenizer: the model's.
+        form: of the run.
+        split: its name.
+
+    Raises:
+        VxlabError: an answer, or a chat with its answer, is longer than ``max_length``.
+    """
+    _require_room(pairs, row, form, split, whole=form.chat_template is not None)
     cut = [_cut(prompt, form.max_length - len(answer), tokenizer) for prompt, answer in pairs]
     _tell_cut(cut, pairs, form, split)
     ids = [[*prompt, *answer] for prompt, (_, answer) in zip(cut, pairs, strict=True)]
@@ -48,13 +73,6 @@ def encode_answers(rows: Rows, tokenizer: Any, form: Form, split: str) -> dict[s
         "length": [len(each) for each in ids],
         "row": row,
     }
-
-
-def encode_prompts(rows: Rows, tokenizer: Any, form: Form) -> list[list[int]]:
-    """Return every prompt's tokens, the last ``max_length`` of them, behind those that begin every text."""
-    messages = rows.get("messages")
-    prompts = writer_of(tokenizer, form, messages is not None).prompts(rows["text"], messages)
-    return [_cut(prompt, form.max_length, tokenizer) for prompt in prompts]
 
 
 def writer_of(tokenizer: Any, form: Form, chats: bool) -> Writer:

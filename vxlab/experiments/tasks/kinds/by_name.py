@@ -6,19 +6,25 @@ from typing import Any
 from vxlab.experiments.tasks.kinds.generation import Generation
 from vxlab.experiments.tasks.kinds.kind import Kind
 from vxlab.experiments.tasks.kinds.labelled import Classification, Regression
+from vxlab.experiments.tasks.kinds.multiple_choice import MultipleChoice
 
-CLASSIFICATION, REGRESSION, GENERATION = Classification(), Regression(), Generation()
-_KINDS: dict[str, Kind] = {kind.name: kind for kind in (CLASSIFICATION, REGRESSION, GENERATION)}
+CLASSIFICATION, REGRESSION = Classification(), Regression()
+GENERATION, MULTIPLE_CHOICE = Generation(), MultipleChoice()
+_KINDS: dict[str, Kind] = {kind.name: kind for kind in (CLASSIFICATION, REGRESSION, GENERATION, MULTIPLE_CHOICE)}
 
 
-def kind_of(num_labels: int) -> Kind:
-    """Return the kind of a task whose model answers with so many numbers; 0 is a model that writes.
+def kind_of(num_labels: int, choices: bool = False) -> Kind:
+    """Return the kind of a task.
 
-    >>> kind_of(1).name, kind_of(2).name, kind_of(0).name
-    ('regression', 'classification', 'generation')
+    Args:
+        num_labels: numbers that its model answers with; 0 is a causal language model's.
+        choices: whether such a model chooses among answers, rather than to write its own.
+
+    >>> kind_of(1).name, kind_of(2).name, kind_of(0).name, kind_of(0, choices=True).name
+    ('regression', 'classification', 'generation', 'multiple_choice')
     """
     if num_labels == 0:
-        return GENERATION
+        return MULTIPLE_CHOICE if choices else GENERATION
     return REGRESSION if num_labels == 1 else CLASSIFICATION
 
 

@@ -34,6 +34,8 @@ class Kind(ABC):
     """of transformers, that loads its models"""
     trains_head: ClassVar[bool]
     """whether its models get a new head"""
+    writes: ClassVar[bool] = False
+    """whether its models write texts"""
     loss: ClassVar[str]
     """in words"""
     answer_columns: ClassVar[tuple[str, ...]]

@@ -1,0 +1,70 @@
+"""Rows with answers to choose from: what is read, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vxlab
+from vxlab.errors import VxlabError
+
+ROW = {"question": "Which?", "choices": ["a", "b", "c"], "label": 1}
+
+
+def write(folder: Path, rows: list[dict[str, Any]]) -> str:
+    folder.mkdir(exist_ok=True)
+    for split in ("train", "validation", "test"):
+        made = [{**row, "question": f"{row.get('question', '')} {split} {n}"} for n, row in enumerate(rows)]
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, made)), encoding="utf-8")
+    return str(folder)
+
+
+def test_the_label_is_a_place_or_the_answer(tmp_path: Path) -> None:
+    task = vxlab.load_task(write(tmp_path / "t", [ROW, ROW | {"label": "c"}, ROW | {"label": 0}]))
+    assert task.splits["train"]["label"][:] == [1, 2, 0]
+    assert task.splits["test"]["choices"][0] == ["a", "b", "c"]
+
+
+def test_a_template_writes_the_prompt(tmp_path: Path) -> None:
+    task = vxlab.load_task(write(tmp_path / "t", [ROW, ROW]), prompt_template="Q: {question}\nA:")
+    assert task.splits["train"]["text"][0] == "Q: Which? train 0\nA:"
+
+
+def test_a_split_without_labels_is_left_out_and_told(tmp_path: Path) -> None:
+    folder = write(tmp_path / "t", [ROW] * 20)
+    lines = [json.dumps(ROW | {"question": f"other {n}", "label": -1}) for n in range(5)]
+    (Path(folder) / "test.jsonl").write_text("\n".join(lines))
+    with pytest.warns(match="none of its 5 rows has a label; the split is left out"):
+        task = vxlab.load_task(folder)
+    assert len(task.splits["test"]) == 20
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"choices": ["a"]}, "holds 1 answer"),
+        ({"choices": ["a", "a", "b"]}, "the choice 'a' stands there twice"),
+        ({"choices": ["a", " "]}, "entry 1 of column 'choices' is empty"),
+        ({"choices": "abc"}, "must be a list of texts"),
+        ({"label": 3}, "label 3 is none of the 3 choices"),
+        ({"label": -1}, "label -1 is none of the 3 choices"),
+        ({"label": "B"}, "label 'B' is none of the 3 choices"),
+        ({"label": True}, "label True is none of the 3 choices"),
+        ({"label": None}, "is none of the 3 choices"),
+        ({"label": 0.5}, "label 0.5 is none of the 3 choices"),
+        ({"contexts": ["x", "y"]}, "2 contexts and 3 choices"),
+    ],
+)
+def test_rows_that_cannot_be_asked_are_refused(tmp_path: Path, row: dict[str, Any], told: str) -> None:
+    with pytest.raises(VxlabError, match=f"jsonl, line 2: .*{told}"):
+        vxlab.load_task(write(tmp_path / "t", [ROW | _even(row), ROW | row]))
+
+
+def _even(row: dict[str, Any]) -> dict[str, Any]:
+    return {"contexts": ["x", "y", "z"]} if "contexts" in row else {}
+
+
+def test_two_columns_that_may_be_the_prompt_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(VxlabError, match="several columns may hold the prompt"):
+        vxlab.load_task(write(tmp_path / "t", [ROW | {"text": "x"}] * 2))

@@ -1,0 +1,171 @@
+"""Turn rows as they were read into questions with answers to choose from, of which one is right."""
+
+from typing import Any
+
+import pandas as pd
+
+from vxlab.checks import quote
+from vxlab.errors import VxlabError
+from vxlab.experiments.tasks.rows import (
+    Reading,
+    Rows,
+    check_present,
+    drop_lacking,
+    find_missing,
+    is_damaged,
+    list_names,
+    read_texts,
+    require_columns,
+    require_rows,
+)
+from vxlab.experiments.tasks.templates import Template
+
+CHOICES, CONTEXTS, SET = "choices", "contexts", "set"
+_PROMPT_COLUMNS = ("text", "question", "prompt")
+_LABEL_COLUMNS = ("label", "answer")
+
+
+def offers_choices(reading: Reading) -> bool:
+    """Say whether the training rows hold answers to choose from: a column ``choices``, and no answer was named."""
+    return CHOICES in reading.splits["train"].frame and not reading.columns.answer_column
+
+
+def choice_rows(reading: Reading) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:
+    """Check every split's prompts, answers to choose from, and which of these are right.
+
+    The label is the place of the right answer, from 0, or its text. Other splits than train may lack their labels, and
+    are left out.
+
+    Returns:
+        Each split's rows with the columns text, choices, label, and where they are there contexts, set and group; and
+        what the user should know, in sentences.
+
+    Raises:
+        VxlabError: no rows; a column that is lacking; a prompt that is missing or empty; fewer than two choices, an
+            empty one, or the same one twice; a label that is none of them. The message names file and row.
+    """
+    require_rows(reading.splits)
+    label = _label_column(reading)
+    splits, notes = drop_lacking(reading.splits, label)
+    splits, unlabelled = _drop_unlabelled(splits, label)
+    frames = {}
+    for split, rows in splits.items():
+        named = (*_prompt_columns(reading), CHOICES, label, reading.columns.group_column)
+        require_columns(rows, tuple(name for name in named if name), reading.advice)
+        frames[split] = _checked(rows, reading, label)
+    return frames, tuple(note for rows in splits.values() for note in rows.notes) + notes + unlabelled
+
+
+def _checked(rows: Rows, reading: Reading, label: str) -> pd.DataFrame:
+    choices = [_texts(rows, position, CHOICES) for position in range(len(rows.frame))]
+    columns: dict[str, list[Any]] = {
+        "text": _prompts(rows, reading),
+        CHOICES: choices,
+        "label": [_place(rows, position, label, given) for position, given in enumerate(choices)],
+    }
+    if CONTEXTS in rows.frame:
+        columns[CONTEXTS] = [_contexts(rows, position, given) for position, given in enumerate(choices)]
+    elif not reading.published:
+        _refuse_twice(rows, choices)
+    if SET in rows.frame:
+        columns[SET] = list(map(str, rows.frame[SET]))
+    if (group := reading.columns.group_column) is not None:
+        check_present(rows, group)
+        columns["group"] = list(map(str, rows.frame[group]))
+    return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
+
+
+def _label_column(reading: Reading) -> str:
+    rows, named = reading.splits["train"], reading.columns.label_column
+    found = named or next((name for name in _LABEL_COLUMNS if name in rows.frame), None)
+    if found is None:
+        raise VxlabError(
+            f"{rows.place}: no column known to say which of the choices is right among {list_names(list(rows.frame))}. "
+            "Name it with label_column="
+        )
+    return found
+
+
+def _prompt_columns(reading: Reading) -> tuple[str, ...]:
+    named, rows = reading.columns, reading.splits["train"]
+    if named.prompt_template:
+        return Template(named.prompt_template, CHOICES).columns
+    found = named.text_columns or tuple(name for name in _PROMPT_COLUMNS if name in rows.frame)
+    if len(found) != 1:
+        what = "several columns may hold" if found else "no column known to hold"
+        raise VxlabError(
+            f"{rows.place}: {what} the prompt among {list_names(list(rows.frame))}. Name one with text_columns=, or "
+            "write some in prompt_template="
+        )
+    return found
+
+
+def _prompts(rows: Rows, reading: Reading) -> list[str]:
+    if reading.columns.prompt_template:
+        return Template(reading.columns.prompt_template, CHOICES).write(rows)[0]["text"]
+    column = _prompt_columns(reading)[0]
+    prompts = read_texts(rows, column, "prompt")
+    for position, prompt in enumerate(prompts):
+        if not prompt.strip():
+            raise VxlabError(f"{rows.where(position)}: the prompt in column {column!r} is empty; leave the row out")
+    return prompts
+
+
+def _texts(rows: Rows, position: int, column: str) -> list[str]:
+    """Return a row's list of two texts or more, none of them empty."""
+    given = rows.frame[column].iloc[position]
+    found = list(given) if hasattr(given, "__iter__") and not isinstance(given, str | dict) else None
+    where = rows.where(position)
+    if found is None or not all(isinstance(each, str) for each in found):
+        raise VxlabError(f"{where}: column {column!r} holds {quote(given)}; it must be a list of texts")
+    if len(found) < 2:
+        raise VxlabError(f"{where}: column {column!r} holds {len(found)} answer(s); two or more are needed to choose")
+    for place, text in enumerate(found):
+        if not text.strip() or is_damaged(text):
+            what = "holds half of a character (a lone surrogate)" if text.strip() else "is empty"
+            raise VxlabError(f"{where}: entry {place} of column {column!r} {what}; write it, or leave the row out")
+    return found
+
+
+def _contexts(rows: Rows, position: int, choices: list[str]) -> list[str]:
+    found = _texts(rows, position, CONTEXTS)
+    if len(found) != len(choices):
+        raise VxlabError(f"{rows.where(position)}: {len(found)} contexts and {len(choices)} choices; give as many")
+    if len(set(zip(found, choices, strict=True))) < len(choices):
+        raise VxlabError(f"{rows.where(position)}: two choices with their contexts are the same; keep one")
+    return found
+
+
+def _refuse_twice(rows: Rows, choices: list[list[str]]) -> None:
+    for position, given in enumerate(choices):
+        if twice := next((each for each in given if given.count(each) > 1), None):
+            raise VxlabError(
+                f"{rows.where(position)}: the choice {twice!r:.60} stands there twice, so that no model could tell "
+                "which is right; keep one, or leave the row out"
+            )
+
+
+def _place(rows: Rows, position: int, column: str, choices: list[str]) -> int:
+    """Return the place of a row's right answer, which is given by its place or as it stands."""
+    label = rows.frame[column].iloc[position]
+    number = None if isinstance(label, str | bool) else label
+    if number is not None and number == number and int(number) == number and 0 <= number < len(choices):
+        return int(number)
+    if isinstance(label, str) and label in choices:
+        return choices.index(label)
+    raise VxlabError(
+        f"{rows.where(position)}: label {quote(label)} is none of the {len(choices)} choices; give the right one's "
+        f"place, 0 to {len(choices) - 1}, or its text"
+    )
+
+
+def _drop_unlabelled(splits: dict[str, Rows], label: str) -> tuple[dict[str, Rows], tuple[str, ...]]:
+    kept, notes = {}, []
+    for split, rows in splits.items():
+        require_columns(rows, (label,), "")
+        values = rows.frame[label]
+        if split != "train" and (find_missing(values) | (values.astype(str).isin(["-1", ""]))).all():
+            notes.append(f"{rows.place}: none of its {len(rows.frame)} rows has a label; the split is left out")
+        else:
+            kept[split] = rows
+    return kept, tuple(notes)
