@@ -1,0 +1,108 @@
+"""Answers that are extracted from what a model wrote: every rule by its metric's name, the published beside a stricter.
+
+============================  =================================================  ======================
+metric                        published by                                       stricter
+============================  =================================================  ======================
+``gsm8k``                     MetaMath, for GSM8K                                ``gsm8k_strict``
+``flexible_number``           lm-eval, for GSM8K: flexible-extract               ``hash_number``
+``last_number``               LLM-Adapters, for its arithmetic sets              ``last_number_strict``
+``math``                      Hendrycks et al. and MetaMath, for MATH            ``math_strict``
+``answer_word``               LLM-Adapters, for its commonsense sets             ``exact_match``
+``answer_letter``             LLM-Adapters, for AQuA                             ``answer_letter_strict``
+============================  =================================================  ======================
+
+What is right by a rule that ends in ``strict`` is right by the published one, too. ``hash_number`` is lm-eval's own
+strict match, which reads another place of the text, and may be right where the flexible one is wrong.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from vxlab.checks import quote
+from vxlab.errors import VxlabError
+from vxlab.experiments.scoring.choice_answers import (
+    is_letter,
+    is_letter_strictly,
+    is_word,
+    read_letter,
+    read_word,
+)
+from vxlab.experiments.scoring.formulas import Array
+from vxlab.experiments.scoring.math_answers import is_math, is_math_strictly, read_math
+from vxlab.experiments.scoring.number_answers import (
+    is_flexible,
+    is_hashed,
+    is_last,
+    is_last_strictly,
+    is_metamath,
+    is_metamath_strictly,
+    read_number,
+    read_shortest,
+    read_whole,
+)
+
+
+class AnswerRule(NamedTuple):
+    """How an answer is read in a reference, and when a text is right."""
+
+    read: Callable[[str], str | None]
+    """a reference's answer; None where it has none"""
+    is_right: Callable[[str, str], bool]
+    """of a text and the reference's answer"""
+    wanted: str
+    """of a reference, in words"""
+
+
+_WHOLE = "a whole number, alone or at the end after '#### ' or 'The answer is: '"
+_SHORTEST = "a number without needless zeros, alone or at the end after '#### ' or 'The answer is: '"
+_NUMBER = "a number, alone or at the end after '#### ' or 'The answer is: '"
+_LATEX = r"a formula or a word, alone, in \boxed{} or at the end after 'The answer is: '"
+_WORD = "'true', 'false', or a choice such as 'answer3', alone or at the end"
+_LETTER = "a letter from A to E, alone or at the end after 'answer is'"
+ANSWER_RULES: dict[str, AnswerRule] = {
+    "gsm8k": AnswerRule(read_whole, is_metamath, _WHOLE),
+    "gsm8k_strict": AnswerRule(read_whole, is_metamath_strictly, _WHOLE),
+    "flexible_number": AnswerRule(read_shortest, is_flexible, _SHORTEST),
+    "hash_number": AnswerRule(read_shortest, is_hashed, _SHORTEST),
+    "last_number": AnswerRule(read_number, is_last, _NUMBER),
+    "last_number_strict": AnswerRule(read_number, is_last_strictly, _NUMBER),
+    "math": AnswerRule(read_math, is_math, _LATEX),
+    "math_strict": AnswerRule(read_math, is_math_strictly, _LATEX),
+    "answer_word": AnswerRule(read_word, is_word, _WORD),
+    "answer_letter": AnswerRule(read_letter, is_letter, _LETTER),
+    "answer_letter_strict": AnswerRule(read_letter, is_letter_strictly, _LETTER),
+}
+"""by the metric's name"""
+
+
+def answer_statistics(metric: str, texts: Sequence[str], references: Sequence[Sequence[str]]) -> Array:
+    """Return of each item whether its text gives the answer of one of its references, by a metric's rule, and 1.
+
+    Raises:
+        VxlabError: a reference in which the rule finds no answer, so that no text could ever be right.
+
+    >>> answer_statistics("gsm8k", ["The answer is: 18", "It is 18."], [["#### 18"], ["#### 18"]])
+    array([[1., 1.],
+           [0., 1.]])
+    """
+    rule = ANSWER_RULES[metric]
+    pairs = zip(texts, read_answers(metric, references), strict=True)
+    hits = [any(rule.is_right(text, right) for right in answers) for text, answers in pairs]
+    return np.column_stack([hits, np.ones(len(hits))])
+
+
+def read_answers(metric: str, references: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the answer of every item's every reference, by a metric's rule."""
+    rule = ANSWER_RULES[metric]
+    answers = [[rule.read(each) for each in those] for those in references]
+    for item, those in enumerate(answers):
+        for place, answer in enumerate(those):
+            if answer is None:
+                raise VxlabError(
+                    f"{metric}: item {item}'s reference {quote(references[item][place])} holds no answer that the "
+                    f"rule reads, so no text could be right; it must be {rule.wanted}. Give such references, or leave "
+                    f"{metric} out of the metrics"
+                )
+    return [[answer for answer in those if answer is not None] for those in answers]
