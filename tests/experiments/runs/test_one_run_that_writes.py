@@ -158,6 +158,23 @@ def test_what_does_not_suit_a_model_that_writes_is_refused(
         vxlab.run(toy_writers.spec(**{"model": model, "task": task} | changes), store=tmp_path / "runs.db")
 
 
+@pytest.mark.parametrize("method", [vxlab.LoRA(rank=4), vxlab.Base()], ids=["lora", "base"])
+def test_references_without_the_answer_a_metric_extracts_are_refused_before_anything_is_trained_or_written(
+    method: Any, model: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*given: Any, **named: Any) -> None:
+        raise AssertionError("trained or written before the references were read")
+
+    read = Materials.task
+    extracted = ("log_likelihood", "gsm8k")
+    monkeypatch.setattr(Materials, "task", lambda self, spec: dataclasses.replace(read(self, spec), metrics=extracted))
+    monkeypatch.setattr("vxlab.experiments.runs.written.write_texts", never)
+    monkeypatch.setattr("vxlab.experiments.runs.trainer.AdapterTrainer.train", never)
+    spec = toy_writers.spec(model, task, method=method)
+    with pytest.raises(vxlab.VxlabError, match=r"gsm8k: item 0's reference '.*' holds no answer that the rule reads"):
+        vxlab.run(spec, store=tmp_path / "runs.db", progress=False)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

@@ -9,6 +9,8 @@ from made_up_answers import MADE_UP
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.answer_rules import ANSWER_RULES, answer_statistics, read_answers
+from vxlab.experiments.scoring.text_formulas import COLUMNS, EXTRACTED_METRICS
+from vxlab.experiments.scoring.text_statistics import text_statistics
 
 STRICTER = {
     "gsm8k_strict": "gsm8k",
@@ -20,6 +22,23 @@ STRICTER = {
 
 def _hit(metric, text, reference):
     return int(answer_statistics(metric, [text], [[reference]])[0, 0])
+
+
+@pytest.mark.parametrize("made_up", MADE_UP, ids=range(len(MADE_UP)))
+def test_a_made_up_answer_is_worth_what_was_worked_out_by_hand(made_up):
+    metric = made_up["metric"]
+    found = text_statistics([metric], np.zeros((1, 2)), [made_up["text"]], [[made_up["reference"]]])
+    assert found[0, COLUMNS[metric]].tolist() == [made_up["hit"], 1]
+
+
+def test_every_rule_has_answers_made_up_for_it_some_of_them_right():
+    assert len(MADE_UP) >= 200
+    assert len({(each["metric"], each["text"], each["reference"]) for each in MADE_UP}) == len(MADE_UP)
+    assert tuple(ANSWER_RULES) == EXTRACTED_METRICS
+    for metric in ANSWER_RULES:
+        hits = [each["hit"] for each in MADE_UP if each["metric"] == metric]
+        assert set(hits) == {0, 1}
+        assert len(hits) >= 7
 
 
 def test_a_text_is_right_where_it_gives_the_answer_of_any_reference():

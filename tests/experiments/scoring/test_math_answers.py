@@ -1,5 +1,6 @@
 """Equal answers in LaTeX: against lm-eval's rule for MATH, on MATH-500's answers and on forms made of them."""
 
+import itertools
 import json
 import warnings
 
@@ -77,7 +78,7 @@ def test_two_answers_are_equal_where_lm_eval_says_so(theirs, answers):
     counted = {outcome: found.count(outcome) for outcome in (True, False, None)}
     assert min(counted[True], counted[False]) >= 3000
     assert counted[None] < 0.06 * len(found)
-    for first, second in zip(answers, answers[1:], strict=False):
+    for first, second in itertools.pairwise(answers):
         _agree(theirs, first, second)
 
 
@@ -93,7 +94,9 @@ def test_the_last_box_of_every_solution_is_its_answer(theirs, answers):
     lines = [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
     for line in lines:
         found = read_math(line["solution"])
-        assert found == find_math(line["solution"]) == theirs.remove_boxed(theirs.last_boxed_only_string(line["solution"]))
+        assert (
+            found == find_math(line["solution"]) == theirs.remove_boxed(theirs.last_boxed_only_string(line["solution"]))
+        )
         assert is_math(line["solution"], line["answer"])
         assert read_math(line["answer"]) == line["answer"]  # alone it is an answer, no sentence
         assert is_math_strictly(f"The answer is: {line['answer']}.", line["answer"])

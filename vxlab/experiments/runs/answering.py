@@ -15,7 +15,7 @@ from vxlab.experiments.runs.inputs import Job, Materials
 from vxlab.experiments.runs.trainer import AdapterTrainer
 from vxlab.experiments.runs.written import likelihoods, mean_loss, row_likelihoods, seconds_to_write, written_answers
 from vxlab.experiments.runs.written_trivially import trivial_statistics
-from vxlab.experiments.scoring import WIDTH, compute
+from vxlab.experiments.scoring import WIDTH, compute, require_answers
 from vxlab.experiments.tasks.kinds import CLASSIFICATION, GENERATION, MULTIPLE_CHOICE, REGRESSION, Kind
 
 Array = NDArray[Any]
@@ -133,6 +133,12 @@ class AnsweringInWords(Answering):
 
 
 class _Writing(AnsweringInWords):
+    def trainer(self, job: Job, materials: Materials) -> Callable[..., AdapterTrainer]:
+        task = materials.task(job.spec)
+        for name in (name for name in task.splits if name.startswith("test")):
+            require_answers(task.metrics, task.splits[name]["references"][:])
+        return super().trainer(job, materials)
+
     def gather(self, job: Job, materials: Materials, sums: Array) -> Array:
         return sums  # a reference each
 

@@ -14,7 +14,7 @@ from torch import nn
 from vxlab.errors import DataWarning
 from vxlab.experiments.models import WRITTEN_AT_ONCE, write_texts
 from vxlab.experiments.runs.inputs import Job, Materials
-from vxlab.experiments.scoring import text_statistics
+from vxlab.experiments.scoring import require_answers, text_statistics
 from vxlab.experiments.tasks.kinds import IGNORED, answer_log_likelihoods, encode_prompts, writer_of
 from vxlab.warn import warn_once
 
@@ -90,6 +90,7 @@ def written_answers(
     identities = identify(rows)
     if not spec.max_new_tokens:
         return sums, identities, None
+    require_answers(task.metrics, rows["references"])
     _tell_short(job, materials, split)
     prompts = encode_prompts(rows, tokenizer, spec.form)
     end = writer_of(tokenizer, spec.form, "messages" in rows).end

@@ -1,4 +1,5 @@
 from .against_trivial import against_trivial as against_trivial
+from .answer_rules import require_answers as require_answers
 from .choice_statistics import Choices as Choices
 from .choice_statistics import choice_statistics as choice_statistics
 from .choice_statistics import place_choices as place_choices

@@ -15,7 +15,7 @@ What is right by a rule that ends in ``strict`` is right by the published one, t
 strict match, which reads another place of the text, and may be right where the flexible one is wrong.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +38,7 @@ from vxlab.experiments.scoring.number_answers import (
     is_last_strictly,
     is_metamath,
     is_metamath_strictly,
-    read_number,
+    read_decimal,
     read_shortest,
     read_whole,
 )
@@ -66,8 +66,8 @@ ANSWER_RULES: dict[str, AnswerRule] = {
     "gsm8k_strict": AnswerRule(read_whole, is_metamath_strictly, _WHOLE),
     "flexible_number": AnswerRule(read_shortest, is_flexible, _SHORTEST),
     "hash_number": AnswerRule(read_shortest, is_hashed, _SHORTEST),
-    "last_number": AnswerRule(read_number, is_last, _NUMBER),
-    "last_number_strict": AnswerRule(read_number, is_last_strictly, _NUMBER),
+    "last_number": AnswerRule(read_decimal, is_last, _NUMBER),
+    "last_number_strict": AnswerRule(read_decimal, is_last_strictly, _NUMBER),
     "math": AnswerRule(read_math, is_math, _LATEX),
     "math_strict": AnswerRule(read_math, is_math_strictly, _LATEX),
     "answer_word": AnswerRule(read_word, is_word, _WORD),
@@ -81,28 +81,50 @@ def answer_statistics(metric: str, texts: Sequence[str], references: Sequence[Se
     """Return of each item whether its text gives the answer of one of its references, by a metric's rule, and 1.
 
     Raises:
-        VxlabError: a reference in which the rule finds no answer, so that no text could ever be right.
+        VxlabError: a reference in which the rule finds no answer.
 
     >>> answer_statistics("gsm8k", ["The answer is: 18", "It is 18."], [["#### 18"], ["#### 18"]])
     array([[1., 1.],
            [0., 1.]])
     """
-    rule = ANSWER_RULES[metric]
     pairs = zip(texts, read_answers(metric, references), strict=True)
-    hits = [any(rule.is_right(text, right) for right in answers) for text, answers in pairs]
+    hits = [any(ANSWER_RULES[metric].is_right(text, right) for right in answers) for text, answers in pairs]
     return np.column_stack([hits, np.ones(len(hits))])
 
 
+def require_answers(metrics: Collection[str], references: Sequence[Sequence[str]]) -> None:
+    """Raise where a rule of some of the metrics finds no answer in a reference, before hours are spent on texts.
+
+    Args:
+        metrics: names of metrics; those that extract no answer ask nothing.
+        references: of each item, the texts that are right.
+
+    Raises:
+        VxlabError: as :func:`read_answers`.
+    """
+    for metric in ANSWER_RULES:
+        if metric in metrics:
+            read_answers(metric, references)
+
+
 def read_answers(metric: str, references: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Return the answer of every item's every reference, by a metric's rule."""
+    """Return the answers of every item's references, by a metric's rule.
+
+    Raises:
+        VxlabError: a reference in which the rule finds no answer, so that no text could be right by it.
+
+    >>> read_answers("answer_word", [["the correct answer is answer3"], ["true", "false"]])
+    [['answer3'], ['true', 'false']]
+    """
+    return [[_read(metric, each, item) for each in those] for item, those in enumerate(references)]
+
+
+def _read(metric: str, reference: str, item: int) -> str:
     rule = ANSWER_RULES[metric]
-    answers = [[rule.read(each) for each in those] for those in references]
-    for item, those in enumerate(answers):
-        for place, answer in enumerate(those):
-            if answer is None:
-                raise VxlabError(
-                    f"{metric}: item {item}'s reference {quote(references[item][place])} holds no answer that the "
-                    f"rule reads, so no text could be right; it must be {rule.wanted}. Give such references, or leave "
-                    f"{metric} out of the metrics"
-                )
-    return [[answer for answer in those if answer is not None] for those in answers]
+    answer = rule.read(reference)
+    if answer is None:
+        raise VxlabError(
+            f"{metric}: item {item}'s reference {quote(reference)} holds no answer that the rule reads, so no text "
+            f"could be right; it must be {rule.wanted}. Give such references, or leave {metric} out of the metrics"
+        )
+    return answer

@@ -19,28 +19,28 @@ _AT_END = re.compile(r"(?<![\w.,])(-?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?)
 _NEAR = 0.001
 
 
-def read_number(reference: str) -> str | None:
+def read_decimal(reference: str) -> str | None:
     """Return a reference's number without the commas of its thousands, or None where it is none.
 
     It is what follows the last ``#### ``, as in GSM8K, or ``answer is``, as in MetaMathQA, up to the end but for a full
     stop; without such a mark it is all of the reference.
 
-    >>> read_number("He sold 12 * 100 of them.\\n#### 1,200"), read_number("576.0"), read_number("16 hours")
+    >>> read_decimal("He sold 12 * 100 of them.\\n#### 1,200"), read_decimal("576.0"), read_decimal("16 hours")
     ('1200', '576.0', None)
     """
     return _plain(_MARKS.split(reference)[-1])
 
 
 def read_whole(reference: str) -> str | None:
-    """Return :func:`read_number`'s in digits alone, or None where it is no whole number."""
-    found = read_number(reference)
+    """Return :func:`read_decimal`'s in digits alone, or None where it is no whole number."""
+    found = read_decimal(reference)
     number = Decimal(found or "NaN")
     return str(int(number)) if number.is_finite() and number == number.to_integral_value() else None
 
 
 def read_shortest(reference: str) -> str | None:
-    """Return :func:`read_number`'s, or None where it ends in a needless 0, as 576.0, which nobody writes so."""
-    found = read_number(reference)
+    """Return :func:`read_decimal`'s, or None where it ends in a needless 0, as 576.0, which nobody writes so."""
+    found = read_decimal(reference)
     return None if found and "." in found and found.endswith("0") else found
 
 

@@ -68,6 +68,24 @@ def _meteor(sums: Sums) -> Sums:
     return np.where(some, np.maximum(1 - broken, 0) / np.where(some, longer, 1), 0.0)
 
 
+CHOICE_METRICS = ("acc", "acc_norm")
+"""those of answers that are chosen, by their log-probability or by this per character; the others are of texts"""
+EXTRACTED_METRICS = (
+    "gsm8k",
+    "gsm8k_strict",
+    "flexible_number",
+    "hash_number",
+    "last_number",
+    "last_number_strict",
+    "math",
+    "math_strict",
+    "answer_word",
+    "answer_letter",
+    "answer_letter_strict",
+)
+"""those of answers that are extracted from texts"""
+SHARES = ("exact_match", *CHOICE_METRICS, *EXTRACTED_METRICS)
+"""those of items that are right or wrong: means of 0 and 1"""
 _OF_SUMS: dict[str, tuple[int, Callable[[Sums], Sums]]] = {
     "log_likelihood": (2, _ratio),
     "bleu": (2 * BLEU_ORDER + 2, _bleu),
@@ -75,19 +93,13 @@ _OF_SUMS: dict[str, tuple[int, Callable[[Sums], Sums]]] = {
     "meteor": (6, _meteor),
     "rouge_l": (2, _ratio),
     "cider": (2, _ratio),
-    "exact_match": (2, _ratio),
-    "acc": (2, _ratio),
-    "acc_norm": (2, _ratio),
+    **dict.fromkeys(SHARES, (2, _ratio)),
 }  # new ones come last: the columns of runs that are kept stay where they are
 OF_SUMS: dict[str, Callable[[Sums], Sums]] = {name: formula for name, (_, formula) in _OF_SUMS.items()}
 """(..., columns) sums over items to (...) scores"""
-CHOICE_METRICS = ("acc", "acc_norm")
-"""those of answers that are chosen, by their log-probability or by this per character; the others are of texts"""
 TEXT_METRICS = tuple(name for name in OF_SUMS if name not in CHOICE_METRICS)
 """in the order of their columns"""
 _ENDS = tuple(accumulate(width for width, _ in _OF_SUMS.values()))
-SHARES = ("exact_match", "acc", "acc_norm")
-"""those of items that are right or wrong: means of 0 and 1"""
 UNBOUNDED = ("log_likelihood", "nist", "cider")
 """those that do not lie between 0 and 1"""
 COLUMNS = {name: slice(end - width, end) for (name, (width, _)), end in zip(_OF_SUMS.items(), _ENDS, strict=True)}

@@ -1,5 +1,6 @@
 """The statistics that a run keeps of its generated texts: one row an item, from which every text metric is computed."""
 
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from vxlab.checks import require_known
 from vxlab.errors import VxlabError
+from vxlab.experiments.scoring.answer_rules import answer_statistics
 from vxlab.experiments.scoring.bleu import bleu_statistics
 from vxlab.experiments.scoring.coco import (
     LeftOutError,
@@ -18,7 +20,7 @@ from vxlab.experiments.scoring.coco import (
 from vxlab.experiments.scoring.formulas import Array
 from vxlab.experiments.scoring.metrics import in_words
 from vxlab.experiments.scoring.nist import nist_statistics
-from vxlab.experiments.scoring.text_formulas import COLUMNS, TEXT_METRICS, WIDTH
+from vxlab.experiments.scoring.text_formulas import COLUMNS, EXTRACTED_METRICS, TEXT_METRICS, WIDTH
 from vxlab.warn import warn_once
 from vxlab.words import list_in_words
 
@@ -51,7 +53,8 @@ def text_statistics(
         (items, ``WIDTH``) of float64, the log-likelihood's two columns first.
 
     Raises:
-        VxlabError: an unknown metric, no items, arguments of different lengths, or an item without a reference.
+        VxlabError: an unknown metric, no items, arguments of different lengths, an item without a reference, or a
+            reference in which a metric's rule finds no answer.
 
     >>> from vxlab.experiments.scoring.metrics import compute
     >>> found = text_statistics(["exact_match"], np.array([[-6.0, 4], [-2.0, 4]]), ["a", "b "], [["c"], ["a", "b"]])
@@ -81,6 +84,7 @@ _OF_TEXTS: dict[str, _Maker] = {
     "bleu": bleu_statistics,
     "nist": nist_statistics,
     "exact_match": match_statistics,
+    **{name: functools.partial(answer_statistics, name) for name in EXTRACTED_METRICS},
 }
 _OF_TOKENS: dict[str, _Maker] = {
     "meteor": meteor_statistics,
