@@ -40,7 +40,7 @@ LEVELS = (
     ("experiments",),
     ("experiments/provenance", "experiments/costs"),
     ("experiments/candidates", "experiments/store"),
-    ("experiments/probes",),
+    ("experiments/probes", "experiments/evaluations"),
     ("experiments/runs",),
     ("experiments/sweeps",),
     ("studies",),

@@ -33,6 +33,8 @@ from .errors import VxlabError as VxlabError
 from .experiments import RunRecord as RunRecord
 from .experiments import RunSpec as RunSpec
 from .experiments.costs import plan_memory as plan_memory
+from .experiments.evaluations import LocalTask as LocalTask
+from .experiments.evaluations import evaluate as evaluate
 from .experiments.models import load_model as load_model
 from .experiments.runs import AdapterCallback as AdapterCallback
 from .experiments.runs import run as run

@@ -1,5 +1,6 @@
 from . import hardware as hardware
 from .checkout import commit as commit
+from .evaluation import Evaluation as Evaluation
 from .hardware import describe_hardware as describe_hardware
 from .hardware import library_versions as library_versions
 from .hardware import processes as processes

@@ -14,3 +14,4 @@ from .padding import position_limit as position_limit
 from .padding import require_embedding as require_embedding
 from .unloaded import model_from_config as model_from_config
 from .writing import check_packing as check_packing
+from .writing import saved_generation as saved_generation

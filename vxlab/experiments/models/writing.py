@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.models.files import explain_load_error, find_model, quiet_transformers
 from vxlab.experiments.models.padding import require_embedding
 from vxlab.words import first_line
 
@@ -77,6 +78,25 @@ def _no_packing(name: str, model: nn.Module) -> VxlabError:
         f"packing=True: {type(model).__name__} of model={name!r} reads packed texts otherwise than alone; leave "
         "packing out"
     )
+
+
+def saved_generation(name: str) -> Any:
+    """Return how a model's own files say to write, as transformers takes it with the weights.
+
+    :func:`vxlab.load_model` sets it aside: a run writes as its spec says.
+
+    Args:
+        name: as :func:`vxlab.load_model` takes it.
+    """
+    from transformers import GenerationConfig
+
+    place = find_model(name)
+    with quiet_transformers(), explain_load_error(name):
+        try:
+            return GenerationConfig.from_pretrained(place.path, revision=place.commit)
+        except OSError:  # it has no generation_config.json
+            file = {"config_file_name": "config.json", "_from_model_config": True}
+            return GenerationConfig.from_pretrained(place.path, revision=place.commit, **file)
 
 
 def _settle_writing(model: nn.Module, tokenizer: Any) -> None:

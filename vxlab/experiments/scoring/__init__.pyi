@@ -25,6 +25,7 @@ from .significance import compare_all as compare_all
 from .significance import compare_two as compare_two
 from .significance import holm as holm
 from .significance import summarise as summarise
+from .text_formulas import COLUMNS as COLUMNS
 from .text_formulas import SHARES as SHARES
 from .text_formulas import TEXT_METRICS as TEXT_METRICS
 from .text_formulas import UNBOUNDED as UNBOUNDED

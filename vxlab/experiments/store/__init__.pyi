@@ -2,6 +2,7 @@ from . import run_folder as run_folder
 from .computed_tables import kept_table as kept_table
 from .database import is_there as is_there
 from .database import store_place as store_place
+from .evaluations import KeptEvaluations as KeptEvaluations
 from .housekeeping import KINDS as KINDS
 from .housekeeping import delete as delete
 from .housekeeping import full_key as full_key

@@ -1,4 +1,4 @@
-"""The results store's two tables, on SQLite and on Postgres, and how a database comes to have them."""
+"""The results store's tables, on SQLite and on Postgres, and how a database comes to have them."""
 
 from typing import Any
 
@@ -48,6 +48,21 @@ runs = Table(
 meta = Table("meta", _ALL, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
 _MARK = "vxlab schema"
 
+_LATER = MetaData()
+"""Tables that a store gets when they are first written to: those of before lack them, and an older vxlab minds none."""
+
+evaluations = Table(
+    "evaluations",
+    _LATER,
+    Column("key", String(64), primary_key=True),
+    Column("run", String(64), index=True, nullable=False, comment="a run's key, empty of a model as it is"),
+    Column("fingerprint", Text, nullable=False, comment="of the model, or of the run's base"),
+    Column("task", Text, nullable=False),
+    Column("fields", _json, nullable=False, comment="the Evaluation's, but for its items"),
+    Column("items", LargeBinary, nullable=False, comment="a safetensors file"),
+    Column("at", Text, nullable=False, comment="UTC, ISO 8601: when it ended"),
+)
+
 
 class clock(FunctionElement[float]):  # noqa: N801
     """The database's own time in epoch seconds: the drivers' clocks differ."""
@@ -84,6 +99,13 @@ def create_tables(connection: Connection) -> str:
     if written > SCHEMA:
         return f"was written by a newer vxlab (schema {written}; this one knows {SCHEMA}); upgrade vxlab"
     return ""
+
+
+def create_evaluations(connection: Connection) -> None:
+    """Make the table of evaluations where it is lacking."""
+    if evaluations.name not in _tables(connection):
+        _lock(connection)
+        _LATER.create_all(connection)  # where nobody made it while we waited
 
 
 def _is_empty(connection: Connection) -> bool:

@@ -13,6 +13,7 @@ from vxlab.experiments import PREDICTIONS_FILE, RunRecord, predictions_in, setti
 from vxlab.experiments.store import run_folder
 from vxlab.experiments.store.database import Database
 from vxlab.experiments.store.errors import StoreError
+from vxlab.experiments.store.evaluations import KeptEvaluations
 from vxlab.experiments.store.leases import LEASE_SECONDS, is_dead, new_owner, place_of
 from vxlab.experiments.store.schema import clock, runs
 from vxlab.experiments.store.table import frame, write
@@ -81,6 +82,8 @@ class Store:
         """where it is, without password"""
         self.folder = self._database.folder
         """where the runs' folders are"""
+        self.evaluations = KeptEvaluations(self._database)
+        """on outside tasks, of runs and of models as they are"""
 
     def folder_of(self, key: str) -> Path:
         """Return the folder of a run's files."""
@@ -144,7 +147,7 @@ class Store:
         self._database.change(_held_by(owner, key), status="failed", at=clock(), lease=None, **told)
 
     def remove(self, key: str) -> None:
-        """Delete a run: its row and its folder. What is trained with its spec after that is trained anew.
+        """Delete a run: its row, its folder and its evaluations. What is trained with its spec after that is new.
 
         Raises:
             VxlabError: a process trains it now, or its folder holds what no run writes; then nothing is deleted.
@@ -153,6 +156,7 @@ class Store:
         untaken = not_(and_(runs.c.status == "running", runs.c.lease >= clock()))
         with run_folder.discard(self.folder_of(key)):
             self._database.do(lambda connection: connection.execute(delete(runs).where(runs.c.key == key, untaken)))
+            self.evaluations.remove(key)
 
     def require_idle(self, key: str) -> None:
         """Raise VxlabError where a process trains a run now."""

@@ -1,0 +1,59 @@
+"""A model in memory as lm-eval asks it. Imported only where lm-eval is there."""
+
+from typing import Any
+
+from lm_eval.models.huggingface import HFLM
+from torch import nn
+
+
+class HarnessModel(HFLM):  # type: ignore[misc]
+    """Answer lm-eval's requests by a model as it stands, adapters and all, and count them on a bar.
+
+    The numbers are those of ``lm-eval run --model hf --model_args pretrained=FOLDER,dtype=float32`` with the same
+    ``--batch_size``; below float32 with ``mixed_precision_dtype=bfloat16`` (or float16) behind it.
+
+    Args:
+        model: a causal language model with float32 weights, in evaluation mode, on its device.
+        tokenizer: its own.
+        precision: in which it is computed: ``float32``, or ``bfloat16`` or ``float16`` by autocast.
+        batch_size: requests at a time.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Any, precision: str, batch_size: int) -> None:
+        mixed = None if precision == "float32" else precision
+        # lm-eval ties weights that are tied since they were loaded, by names that adapters may have moved.
+        model.tie_weights = lambda *_, **__: None  # type: ignore[assignment]
+        try:
+            super().__init__(
+                pretrained=model, backend="causal", tokenizer=tokenizer, batch_size=batch_size,
+                mixed_precision_dtype=mixed,
+            )  # fmt: skip
+        finally:
+            del model.tie_weights
+        self.bar: Any = None
+        self.cache_hook = self  # which lm-eval tells of every answer
+
+    def add_partial(self, kind: str, request: Any, answer: Any) -> None:
+        """Count one answer."""
+        if self.bar is not None:
+            self.bar.update(1)
+
+    def loglikelihood(self, requests: Any, disable_tqdm: bool = True) -> Any:
+        """Answer how likely continuations are."""
+        self._expect(len(requests))
+        return super().loglikelihood(requests, disable_tqdm=True)
+
+    def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = True) -> Any:
+        """Answer how likely whole texts are."""
+        self._expect(len(requests))
+        return super().loglikelihood_rolling(requests, disable_tqdm=True)
+
+    def generate_until(self, requests: Any, disable_tqdm: bool = True) -> Any:
+        """Write on."""
+        self._expect(len(requests))
+        return super().generate_until(requests, disable_tqdm=True)
+
+    def _expect(self, requests: int) -> None:
+        if self.bar is not None:
+            self.bar.total = (self.bar.total or 0) + requests
+            self.bar.refresh()

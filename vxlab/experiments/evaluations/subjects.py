@@ -1,0 +1,108 @@
+"""What is evaluated: runs with what they trained, and models as they are; each loaded once for all its tasks."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from vxlab.adapters import load_adapter
+from vxlab.checks import quote
+from vxlab.errors import VxlabError
+from vxlab.experiments import RunRecord, hardware, method_label
+from vxlab.experiments.models import load_model, loading_of, model_fingerprint, usual_labels
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run, or the model it started from, in the precision in which it is evaluated."""
+
+    model: str
+    fingerprint: str
+    precision: str
+    record: RunRecord | None = None
+    """None of a model as it is"""
+
+    @property
+    def run(self) -> str:
+        """The key of the run, "" of a model as it is."""
+        return self.record.key if self.record else ""
+
+    @property
+    def name(self) -> str:
+        """What it is called where its progress shows."""
+        return f"{method_label(self.record.spec['method'])}" if self.record else "untuned"
+
+    def key(self, task: str, settings: dict[str, Any]) -> str:
+        """Return the sha256 of all that decides the numbers of a task."""
+        loading = loading_of(self.model, 0)
+        trained = self.record.digest if self.record else ""
+        identity = [self.fingerprint, loading, trained, task, settings]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    def load(self, device: str) -> nn.Module:
+        """Return the model with what the run trained, unmerged, in evaluation mode."""
+        folder = self.record.adapter_folder() if self.record else None  # before the base is loaded, which takes long
+        model = load_model(self.model, 0)
+        if folder is not None:
+            model = load_adapter(model, folder)
+        return model.to(hardware.own_device(device)).eval()
+
+
+def find_subjects(runs: Any, base: bool, precision: str | None, device: str) -> list[Subject]:
+    """Return what is to be evaluated, the untuned models first.
+
+    Args:
+        runs, base, precision: as :func:`vxlab.evaluate` takes them.
+        device: that it runs on.
+
+    Raises:
+        VxlabError: as :func:`vxlab.evaluate`.
+    """
+    given = [runs] if isinstance(runs, RunRecord | str) else list(runs) if isinstance(runs, Sequence) else runs
+    if not isinstance(given, list) or not given or not all(isinstance(each, RunRecord | str) for each in given):
+        raise VxlabError(
+            f"runs={quote(runs)} is neither a finished run, nor a model's name, nor a list of these; give what "
+            "vxlab.run(spec) returned, or vxlab.Store().record(key) with a key from its table()"
+        )
+    fingerprints: dict[str, str] = {}
+    subjects = [_subject(each, fingerprints, precision, device) for each in given]
+    bare = [Subject(each.model, each.fingerprint, each.precision) for each in subjects if base or each.record is None]
+    tuned = [each for each in subjects if each.record is not None]
+    return list({(each.run, each.fingerprint, each.precision): each for each in [*bare, *tuned]}.values())
+
+
+def _subject(given: RunRecord | str, fingerprints: dict[str, str], precision: str | None, device: str) -> Subject:
+    name = given if isinstance(given, str) else given.spec["model"]
+    if not isinstance(given, str):
+        _require_writer(given)
+    if name not in fingerprints:
+        if usual_labels(name) != 0:
+            raise VxlabError(
+                f"model={name!r} is no causal language model, and lm-eval asks how likely a text is, or for one; give "
+                "a model that writes, such as smollm2"
+            )
+        fingerprints[name] = model_fingerprint(name)
+    if isinstance(given, str):
+        return Subject(name, fingerprints[name], hardware.resolve_precision(precision or "auto", device))
+    trained_on = given.identity.get("model", fingerprints[name])
+    if trained_on != fingerprints[name]:
+        raise VxlabError(
+            f"run {given.key[:12]} trained on another base: {name!r} has other weights now; put the model back that it "
+            "was trained on, or train again"
+        )
+    settled = hardware.resolve_precision(precision or given.precision, device)
+    return Subject(name, fingerprints[name], settled, given if given.trains else None)
+
+
+def _require_writer(record: RunRecord) -> None:
+    what = f"run {record.key[:12]} ({method_label(record.spec['method'])})"
+    if record.task["num_labels"] != 0:
+        raise VxlabError(
+            f"{what} trained a head that classifies, and lm-eval asks how likely a text is, or for one; give a run of "
+            "a causal language model, trained to write"
+        )
+    if record.status != "finished":
+        raise VxlabError(f"{what} {record.status}, so there is nothing to evaluate; give a run that finished")
