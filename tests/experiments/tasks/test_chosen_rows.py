@@ -40,11 +40,17 @@ def test_a_split_without_labels_is_left_out_and_told(tmp_path: Path) -> None:
     assert len(task.splits["test"]) == 20
 
 
+def test_an_answer_that_stands_there_twice_is_told(tmp_path: Path) -> None:
+    twins = [ROW, ROW | {"choices": ["a", "b", "a"]}, ROW | {"choices": ["a", "b", "b"]}]
+    told = r"test.jsonl: the same answer stands twice among the choices of 2 rows of 3 \(the first is line 2\); of 1 it"
+    with pytest.warns(match=told):
+        vxlab.load_task(write(tmp_path / "t", twins))
+
+
 @pytest.mark.parametrize(
     ("row", "told"),
     [
         ({"choices": ["a"]}, "holds 1 answer"),
-        ({"choices": ["a", "a", "b"]}, "the choice 'a' stands there twice"),
         ({"choices": ["a", " "]}, "entry 1 of column 'choices' is empty"),
         ({"choices": "abc"}, "must be a list of texts"),
         ({"label": 3}, "label 3 is none of the 3 choices"),
@@ -63,6 +69,15 @@ def test_rows_that_cannot_be_asked_are_refused(tmp_path: Path, row: dict[str, An
 
 def _even(row: dict[str, Any]) -> dict[str, Any]:
     return {"contexts": ["x", "y", "z"]} if "contexts" in row else {}
+
+
+def test_the_same_question_with_other_answers_is_no_copy_and_in_another_order_one(tmp_path: Path) -> None:
+    folder = Path(write(tmp_path / "t", [ROW]))
+    again = [ROW | {"question": "Which? train 0", "choices": choices} for choices in (["c", "b", "a"], ["d", "b", "a"])]
+    (folder / "test.jsonl").write_text("\n".join(map(json.dumps, again)), encoding="utf-8")
+    with pytest.warns(match="1 of the 2 rows of test"):
+        task = vxlab.load_task(folder)
+    assert task.overlap["test"] == {"train": 1, "validation": 0}
 
 
 def test_two_columns_that_may_be_the_prompt_are_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from vxlab.experiments.tasks.rows import (
     require_rows,
 )
 from vxlab.experiments.tasks.templates import Template
+from vxlab.words import number_of
 
 CHOICES, CONTEXTS, SET = "choices", "contexts", "set"
 _PROMPT_COLUMNS = ("text", "question", "prompt")
@@ -42,7 +43,7 @@ def choice_rows(reading: Reading) -> tuple[dict[str, pd.DataFrame], tuple[str, .
 
     Raises:
         VxlabError: no rows; a column that is lacking; a prompt that is missing or empty; fewer than two choices, an
-            empty one, or the same one twice; a label that is none of them. The message names file and row.
+            empty one; a label that is none of them. The message names file and row.
     """
     require_rows(reading.splits)
     label = _label_column(reading)
@@ -53,7 +54,8 @@ def choice_rows(reading: Reading) -> tuple[dict[str, pd.DataFrame], tuple[str, .
         named = (*_prompt_columns(reading), CHOICES, label, reading.columns.group_column)
         require_columns(rows, tuple(name for name in named if name), reading.advice)
         frames[split] = _checked(rows, reading, label)
-    return frames, tuple(note for rows in splits.values() for note in rows.notes) + notes + unlabelled
+    twice = tuple(note for split, rows in splits.items() for note in _tell_twice(rows, frames[split]))
+    return frames, tuple(note for rows in splits.values() for note in rows.notes) + notes + unlabelled + twice
 
 
 def _checked(rows: Rows, reading: Reading, label: str) -> pd.DataFrame:
@@ -65,8 +67,6 @@ def _checked(rows: Rows, reading: Reading, label: str) -> pd.DataFrame:
     }
     if CONTEXTS in rows.frame:
         columns[CONTEXTS] = [_contexts(rows, position, given) for position, given in enumerate(choices)]
-    elif not reading.published:
-        _refuse_twice(rows, choices)
     if SET in rows.frame:
         columns[SET] = list(map(str, rows.frame[SET]))
     if (group := reading.columns.group_column) is not None:
@@ -136,13 +136,15 @@ def _contexts(rows: Rows, position: int, choices: list[str]) -> list[str]:
     return found
 
 
-def _refuse_twice(rows: Rows, choices: list[list[str]]) -> None:
-    for position, given in enumerate(choices):
-        if twice := next((each for each in given if given.count(each) > 1), None):
-            raise VxlabError(
-                f"{rows.where(position)}: the choice {twice!r:.60} stands there twice, so that no model could tell "
-                "which is right; keep one, or leave the row out"
-            )
+def _tell_twice(rows: Rows, frame: pd.DataFrame) -> tuple[str, ...]:
+    """Say how many rows offer the same answer twice, as published sets' do, too, and where the first one is."""
+    odd = [position for position, given in enumerate(frame[CHOICES]) if len(set(given)) < len(given)]
+    if CONTEXTS in frame or not odd:
+        return ()
+    right = sum(given.count(given[label]) > 1 for given, label in zip(frame[CHOICES], frame["label"], strict=True))
+    told = f"{rows.place}: the same answer stands twice among the choices of {number_of(len(odd), 'row')} of "
+    told += f"{len(frame)} (the first is {rows.unit} {rows.frame.index[odd[0]]})"
+    return (f"{told}; of {right} it is the right one, which no model can tell from its double",)
 
 
 def _place(rows: Rows, position: int, column: str, choices: list[str]) -> int:

@@ -5,18 +5,38 @@ from pathlib import Path
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.tasks.rows import SUFFIXES, Columns, Reading, read_hub, read_splits
-from vxlab.experiments.tasks.sets import GLUE_TASKS, read_e2e, read_glue, read_rotten_tomatoes
+from vxlab.experiments.tasks.sets import (
+    CHOICE_SETS,
+    GLUE_TASKS,
+    SETS,
+    glue_name,
+    read_choice_set,
+    read_e2e,
+    read_glue,
+    read_rotten_tomatoes,
+    read_written_set,
+    set_name,
+)
 from vxlab.words import nearest
 
-_NAMES = ("rotten_tomatoes", "e2e", *GLUE_TASKS)
+_NAMES = ("rotten_tomatoes", "e2e", *GLUE_TASKS, *SETS)
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(:[\w.-]+)?")
+
+
+def known_name(name: str) -> str:
+    """Return the name that a task goes by: GLUE's and the named sets' own, however they are written.
+
+    >>> known_name("STS-B"), known_name("ARC-e"), known_name("my/reviews.csv")
+    ('stsb', 'arc_easy', 'my/reviews.csv')
+    """
+    return glue_name(name) or set_name(name) or name
 
 
 def read_task(name: str, given: str | None, columns: Columns) -> Reading:
     """Read a task by its name. Known names come first: write ./rte for a folder of that name.
 
     Args:
-        name: of the task; GLUE's by their short names.
+        name: of the task, as :func:`known_name` has it.
         given: a folder, or None.
         columns: as the user named them; of known tasks none, but for a prompt of theirs.
 
@@ -40,13 +60,17 @@ def read_task(name: str, given: str | None, columns: Columns) -> Reading:
 
 
 def _read_known(name: str, folder: Path | None, columns: Columns) -> Reading:
-    free = Columns(prompt_template=columns.prompt_template) if name == "e2e" else Columns()
+    free = Columns(prompt_template=columns.prompt_template) if name == "e2e" or name in SETS else Columns()
     if columns != free:
         fields = ("text_columns", "label_column", "group_column", "label_kind", "prompt_template", "answer_column")
         named = [field for field in fields if getattr(columns, field) != getattr(free, field)]
         raise VxlabError(f"{name} has its own columns: leave out {', '.join(named)}")
     if name == "e2e":
         return read_e2e(folder, columns.prompt_template)
+    if name in CHOICE_SETS:
+        return read_choice_set(name, folder, columns.prompt_template)
+    if name in SETS:
+        return read_written_set(name, folder, columns.prompt_template)
     return read_rotten_tomatoes(folder) if name == "rotten_tomatoes" else read_glue(name, folder)
 
 

@@ -74,8 +74,8 @@ def prompt_rows(reading: Reading, prompts: Prompts) -> tuple[dict[str, pd.DataFr
     """Write every split's prompts and answers. Other splits than train may lack their answers, and are left out.
 
     Returns:
-        Each split's rows with the columns text, answer, perhaps messages, and group (where named), and what the user
-        should know, in sentences.
+        Each split's rows with the columns text, answer, perhaps messages, group (where named) and those to be kept, and
+        what the user should know, in sentences.
 
     Raises:
         VxlabError: no rows; a column that is lacking; a prompt or an answer that is missing or empty. The message
@@ -89,7 +89,7 @@ def prompt_rows(reading: Reading, prompts: Prompts) -> tuple[dict[str, pd.DataFr
     for split, rows in splits.items():
         named = dict.fromkeys((*prompts.columns, prompts.answer, reading.columns.group_column))
         require_columns(rows, tuple(name for name in named if name), reading.advice)
-        frames[split], told = _written(rows, prompts, reading.columns.group_column)
+        frames[split], told = _written(rows, prompts, reading)
         notes += told
     return frames, notes + _tell_unused(reading, prompts)
 
@@ -186,14 +186,15 @@ def _drop_unanswered(splits: dict[str, Rows], answer: str, advice: str) -> tuple
     return kept, tuple(notes)
 
 
-def _written(rows: Rows, prompts: Prompts, group: str | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _written(rows: Rows, prompts: Prompts, reading: Reading) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Build one split's checked frame."""
     columns, notes = prompts.write(rows)
     if "answer" not in columns:
         columns["answer"] = _answers(rows, prompts.answer)
-    if group is not None:
+    if (group := reading.columns.group_column) is not None:
         check_present(rows, group)
         columns["group"] = list(map(str, rows.frame[group]))
+    columns |= {name: list(map(str, rows.frame[name])) for name in reading.kept if name in rows.frame}
     # dtype=object: strings as pandas' own type would be converted there and back
     return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()}), notes
 

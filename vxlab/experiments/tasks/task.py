@@ -18,7 +18,7 @@ from vxlab.experiments.tasks.chosen_rows import CHOICES, choice_rows, offers_cho
 from vxlab.experiments.tasks.copies import Ids, Texts, count_conflicts, count_overlap, number_texts
 from vxlab.experiments.tasks.kinds import Kind, kind_of
 from vxlab.experiments.tasks.labelled_rows import label_rows
-from vxlab.experiments.tasks.lookup import read_task
+from vxlab.experiments.tasks.lookup import known_name, read_task
 from vxlab.experiments.tasks.notes import tell_classes, tell_conflicts, tell_overlap
 from vxlab.experiments.tasks.prompted_rows import (
     find_prompts,
@@ -28,7 +28,6 @@ from vxlab.experiments.tasks.prompted_rows import (
     tell_one_answer,
 )
 from vxlab.experiments.tasks.rows import Columns, Labels
-from vxlab.experiments.tasks.sets import glue_name
 from vxlab.experiments.tasks.splits import sample
 from vxlab.experiments.tasks.three_splits import complete_splits, tell_replaced
 from vxlab.experiments.tasks.units import SHARED_TEXTS, number_units
@@ -93,7 +92,8 @@ class Task:
     def overlap(self) -> dict[str, dict[str, int]]:
         """Rows of each split whose text an earlier split has too, such as ``{"test": {"train": 5, ...}, ...}``.
 
-        Texts are compared in Unicode's composed form, without the white space around them; pairs by both texts.
+        Texts are compared in Unicode's composed form, without the white space around them; pairs by both texts, and
+        questions with their choices, in any order.
         """
         return count_overlap(self._copies)
 
@@ -107,7 +107,7 @@ class Task:
 
     @cached_property
     def _copies(self) -> dict[str, Ids]:
-        return number_texts({split: _texts(rows[:]) for split, rows in self.splits.items()})
+        return number_texts({split: _asked(rows[:]) for split, rows in self.splits.items()})
 
     @cached_property
     def _units(self) -> dict[str, Ids | None]:
@@ -180,7 +180,7 @@ def load_task(
     if not 0 <= seed < 2**32:
         raise VxlabError(f"seed={seed} is not a whole number from 0 to 2**32 - 1")
     columns = Columns(text_columns, label_column, group_column, label_kind, prompt_template, answer_column)  # type: ignore[arg-type]  # settles them
-    known = glue_name(asked) or asked
+    known = known_name(asked)
     reading = read_task(known, given, columns)
     labels, classes, choices = Labels(), 0, offers_choices(reading)
     prompts = None if choices else find_prompts(reading)
@@ -230,6 +230,13 @@ def _units_of(columns: Mapping[str, Sequence[Any]]) -> Ids | None:
 
 def _texts(columns: Mapping[str, Sequence[Any]]) -> Texts:
     return tuple(columns[name] for name in ("text", "text_pair") if name in columns)
+
+
+def _asked(columns: Mapping[str, Sequence[Any]]) -> Texts:
+    """Return the texts of rows, and the answers to choose from, in any order: a question may have others elsewhere."""
+    if CHOICES not in columns:
+        return _texts(columns)
+    return (*_texts(columns), [json.dumps(sorted(each)) for each in columns[CHOICES]])
 
 
 def _sampled(name: str, train: pd.DataFrame, kind: Kind, size: int, seed: int) -> pd.DataFrame:

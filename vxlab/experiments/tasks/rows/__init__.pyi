@@ -6,8 +6,11 @@ from .columns import read_texts as read_texts
 from .columns import require_columns as require_columns
 from .columns import require_rows as require_rows
 from .delimited import list_names as list_names
+from .files import SPLIT_NAMES as SPLIT_NAMES
 from .files import SUFFIXES as SUFFIXES
 from .files import Rows as Rows
+from .files import find_splits as find_splits
+from .files import read_pieces as read_pieces
 from .files import read_rows as read_rows
 from .files import read_splits as read_splits
 from .files import read_tsv as read_tsv

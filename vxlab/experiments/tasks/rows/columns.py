@@ -72,6 +72,7 @@ class Reading:
             of copies.
         unit: what the groups are, in words for many of them; "" where the user named them.
         notes: what the user should know of the splits, in sentences.
+        kept: columns that stay beside a prompt and its answer in the splits that have them.
     """
 
     splits: dict[str, Rows]
@@ -86,6 +87,7 @@ class Reading:
     published: bool = False
     unit: str = ""
     notes: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 def require_rows(splits: dict[str, Rows]) -> None:

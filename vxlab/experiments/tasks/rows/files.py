@@ -13,8 +13,9 @@ from vxlab.words import first_line
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
-_SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation"}
-_SPLIT_NAMES |= {"dev": "validation", "test": "test"}
+SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation"}
+SPLIT_NAMES |= {"dev": "validation", "test": "test"}
+"""how files are named, and which split each is"""
 _STEM = re.compile(r"(?P<split>[a-z]+)(-\d+-of-(?P<pieces>\d+))?$")  # the hub cuts: train-00000-of-00002.parquet
 
 
@@ -53,20 +54,31 @@ def read_splits(path: Path) -> dict[str, Rows]:
     """
     if path.is_file():
         return {"train": read_rows(path)}
-    files, unused = _split_files(path)
-    if not files:
-        files, unused = _split_files(path / "data")
+    files, unused = find_splits(path)
     if "train" not in files:
         here = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
         raise VxlabError(
             f"{path}: no training file; name it train.csv, .tsv, .jsonl, .json or .parquet (the folder holds {here})"
         )
-    splits = {split: _read_pieces(pieces) for split, pieces in files.items()}
+    splits = {split: read_pieces(pieces) for split, pieces in files.items()}
     kinds = {piece.suffix.lower() for pieces in files.values() for piece in pieces}
     if unused := [name for name in unused if Path(name).suffix.lower() in kinds]:
         note = f"{path.name}: not used, being named neither train, validation nor test: {list_names(unused)}"
         splits["train"] = replace(splits["train"], notes=(*splits["train"].notes, note))
     return splits
+
+
+def find_splits(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
+    """Find the files of each split in a folder, or in its subfolder data/: several where they are one split's pieces.
+
+    Returns:
+        The files by split, and the names of those that are of none.
+
+    Raises:
+        VxlabError: two files for one split, or a piece that is lacking.
+    """
+    files, unused = _files_by_split(folder)
+    return (files, unused) if files else _files_by_split(folder / "data")
 
 
 def read_rows(path: Path) -> Rows:
@@ -91,6 +103,25 @@ def read_rows(path: Path) -> Rows:
     return readers[suffix](path)
 
 
+def read_pieces(paths: list[Path]) -> Rows:
+    """Read a split's one file, or its numbered pieces.
+
+    Raises:
+        VxlabError: pieces with other columns than the first, or what :func:`read_rows` raises.
+    """
+    if len(paths) == 1:
+        return read_rows(paths[0])
+    pieces = [read_rows(path) for path in paths]
+    for piece in pieces:
+        if list(piece.frame) != list(pieces[0].frame):
+            raise VxlabError(
+                f"{piece.place}: columns {list_names(list(piece.frame))}, where {pieces[0].place} has "
+                f"{list_names(list(pieces[0].frame))}; the pieces of one split need the same"
+            )
+    frame = pd.concat([piece.frame for piece in pieces], ignore_index=True)
+    return Rows(_from_one(frame), pieces[0].place, notes=tuple(note for piece in pieces for note in piece.notes))
+
+
 def read_tsv(path: Path, columns: tuple[str, ...] = (), skip_malformed: bool = False) -> Rows:
     """Read tab-separated values in which quotes mean nothing, as GLUE's files are written.
 
@@ -105,7 +136,7 @@ def read_tsv(path: Path, columns: tuple[str, ...] = (), skip_malformed: bool = F
     return _numbered(parse_tsv(_text(path), _place(path), columns, skip_malformed), _place(path))
 
 
-def _split_files(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
+def _files_by_split(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
     """Find the files of each split, several only where they are one split's numbered pieces, and the names unused."""
     found: dict[str, list[Path]] = {}
     unused: list[str] = []
@@ -113,8 +144,8 @@ def _split_files(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
         match = _STEM.match(path.stem.lower())
         if path.suffix.lower() not in SUFFIXES:
             continue
-        if match and match["split"] in _SPLIT_NAMES:
-            found.setdefault(_SPLIT_NAMES[match["split"]], []).append(path)
+        if match and match["split"] in SPLIT_NAMES:
+            found.setdefault(SPLIT_NAMES[match["split"]], []).append(path)
         else:
             unused.append(path.name)
     for split, paths in found.items():
@@ -128,20 +159,6 @@ def _check_pieces(folder: Path, split: str, paths: list[Path]) -> None:
     pieces = _STEM.match(paths[0].stem.lower())
     if pieces and pieces["pieces"] and len(paths) != int(pieces["pieces"]):
         raise VxlabError(f"{folder}: {len(paths)} of the {int(pieces['pieces'])} pieces of {split}; fetch the others")
-
-
-def _read_pieces(paths: list[Path]) -> Rows:
-    if len(paths) == 1:
-        return read_rows(paths[0])
-    pieces = [read_rows(path) for path in paths]
-    for piece in pieces:
-        if list(piece.frame) != list(pieces[0].frame):
-            raise VxlabError(
-                f"{piece.place}: columns {list_names(list(piece.frame))}, where {pieces[0].place} has "
-                f"{list_names(list(pieces[0].frame))}; the pieces of one split need the same"
-            )
-    frame = pd.concat([piece.frame for piece in pieces], ignore_index=True)
-    return Rows(_from_one(frame), pieces[0].place, notes=tuple(note for piece in pieces for note in piece.notes))
 
 
 def _read_json(path: Path) -> Rows:

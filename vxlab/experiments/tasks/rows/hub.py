@@ -34,7 +34,7 @@ def read_hub(name: str, columns: Columns) -> Reading:
     return Reading(splits, columns, source)
 
 
-def hub_splits(path: str, configuration: str | None, revision: str | None = None) -> Any:
+def hub_splits(path: str, configuration: str | None, revision: str | None = None, needed: str = "train") -> Any:
     """Download a data set and return its DatasetDict, or raise a VxlabError that says why not and what to do."""
     import datasets
 
@@ -48,8 +48,8 @@ def hub_splits(path: str, configuration: str | None, revision: str | None = None
             f"cannot read {path!r} from the Hugging Face hub, and no local folder has that name: {first_line(error)}\n"
             "Check the name and the network, or pass folder= with the files on disk."
         ) from error
-    if "train" not in found:
-        raise VxlabError(f"{path}: no split named train; the data set has {', '.join(found)}")
+    if needed not in found:
+        raise VxlabError(f"{path}: no split named {needed}; the data set has {', '.join(found)}")
     return found
 
 

@@ -1,5 +1,10 @@
+from .catalogue import CHOICE_SETS as CHOICE_SETS
+from .catalogue import SETS as SETS
+from .catalogue import set_name as set_name
+from .choice_set import read_choice_set as read_choice_set
 from .e2e import read_e2e as read_e2e
 from .glue import GLUE_TASKS as GLUE_TASKS
 from .glue import glue_name as glue_name
 from .glue import read_glue as read_glue
 from .rotten_tomatoes import read_rotten_tomatoes as read_rotten_tomatoes
+from .written_set import read_written_set as read_written_set
