@@ -144,14 +144,22 @@ def load_task(
     answer). It chooses among answers where the data has the column ``choices``, a list, with ``label``, the right one's
     place from 0 or its text.
 
+    The commonsense sets ask in their own fields as lm-eval does, to choose among answers; in LLM-Adapters' JSON the
+    model writes which answer is right. ``source`` says which it is, and ``notes`` where the official splits are not
+    all there.
+
     Args:
-        name: ``rotten_tomatoes``; ``e2e``; a task of GLUE (``sst2``, ``STS-B``, ...); a file, or a folder of files
-            named train, validation and test, as CSV, TSV, JSON lines, JSON or Parquet; or a hub data set, ``org/name``
-            or ``org/name:configuration``.
+        name: ``rotten_tomatoes``; ``e2e``; a task of GLUE (``sst2``, ``STS-B``, ...); a commonsense set (``boolq``,
+            ``piqa``, ``siqa``, ``hellaswag``, ``winogrande``, ``arc_easy``, ``arc_challenge``, ``openbookqa``) or a
+            mixture that is tested on all eight (``commonsense_15k``, ``commonsense_170k``); ``gsm8k``, ``math``, or
+            ``metamathqa`` and ``metamathqa_math``, tested on these; ``alpaca``; a file, or a folder of files named
+            train, validation and test, as CSV, TSV, JSON lines, JSON or Parquet; or a hub data set, ``org/name`` or
+            ``org/name:configuration``.
         folder: where the files are: of a GLUE task its own folder or the one above (default ``VXLAB_GLUE``, and
             without that the hub), of ``e2e`` that of its CSV files (default ``VXLAB_E2E``, and without that the hub),
-            of ``rotten_tomatoes`` the folder of its file (default the cache). With any other name, a file or folder of
-            your own, which then goes by that name.
+            of ``rotten_tomatoes`` the folder of its file (default the cache), of the sets after these a set's own
+            folder or one that holds many (default ``VXLAB_SETS``, and without that the hub). With any other name, a
+            file or folder of your own, which then goes by that name.
         text_columns: of a task of your own, one column, or two for pairs; by default found by their usual names. Where
             the model writes, the one that is the prompt, which a new line then ends.
         label_column: of a task of your own; by default ``label``, or ``score``.

@@ -54,10 +54,11 @@ def test_splits_are_found_by_their_usual_names(tmp_path, dev):
     assert set(read_splits(tmp_path)) == {"train", "validation", "test"}
 
 
-def test_numbered_pieces_of_a_split_are_joined_in_order(tmp_path):
+@pytest.mark.parametrize("ends", [("", ""), ("-90bb85eab85fcfa8", "-1da17dfc1120ed1e")])
+def test_numbered_pieces_of_a_split_are_joined_in_order(tmp_path, ends):
     (tmp_path / "data").mkdir()
-    for piece in range(2):
-        path = tmp_path / "data" / f"train-0000{piece}-of-00002.parquet"
+    for piece, end in enumerate(ends):
+        path = tmp_path / "data" / f"train-0000{piece}-of-00002{end}.parquet"
         pd.DataFrame([{"text": f"piece {piece}", "label": piece}]).to_parquet(path)
     rows = read_splits(tmp_path)["train"]
     assert rows.frame["text"].tolist() == ["piece 0", "piece 1"]
@@ -249,6 +250,13 @@ def test_pieces_that_are_lacking_or_unlike_are_refused(tmp_path):
         read_splits(tmp_path)
     (tmp_path / "train-00001-of-00002.csv").write_text("review,label\na,0\n")
     with pytest.raises(VxlabError, match=r"00001-of-00002.csv: columns review, label, where .*00000.* has text, label"):
+        read_splits(tmp_path)
+
+
+def test_two_copies_of_one_piece_are_no_two_pieces(tmp_path):
+    for end in ("90bb85eab85fcfa8", "1da17dfc1120ed1e"):
+        (tmp_path / f"train-00000-of-00002-{end}.csv").write_text("text,label\na,0\n")
+    with pytest.raises(VxlabError, match="several files for train"):
         read_splits(tmp_path)
 
 

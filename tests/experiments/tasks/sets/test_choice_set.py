@@ -100,9 +100,7 @@ def test_llm_adapters_copies_are_written_and_validation_is_carved(tmp_path):
 
 
 def test_one_split_alone_is_carved_and_that_is_told(tmp_path):
-    with pytest.warns(
-        DataWarning, match="arc_easy/test.jsonl is trained on, for there is no train split, so that scores"
-    ):
+    with pytest.warns(DataWarning, match="no train split: arc_easy/test.jsonl is trained on, so that scores"):
         task = load_task("arc_easy", folder=write(tmp_path / "arc_easy", test=[*map(arc, range(20))]))
     assert {split: len(rows) for split, rows in task.splits.items()} == {"train": 14, "validation": 2, "test": 4}
 

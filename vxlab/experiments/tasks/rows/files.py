@@ -16,7 +16,9 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation"}
 SPLIT_NAMES |= {"dev": "validation", "test": "test"}
 """how files are named, and which split each is"""
-_STEM = re.compile(r"(?P<split>[a-z]+)(-\d+-of-(?P<pieces>\d+))?$")  # the hub cuts: train-00000-of-00002.parquet
+_HASH = r"-[0-9a-f]{16}"
+# the hub cuts: train-00000-of-00002.parquet, in older data sets with a hash after it
+_STEM = re.compile(rf"(?P<split>[a-z]+)(-\d+-of-(?P<pieces>\d+)({_HASH})?)?$")
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,8 @@ def _files_by_split(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
 
 
 def _check_pieces(folder: Path, split: str, paths: list[Path]) -> None:
-    if len(paths) > 1 and len({re.sub(r"\d+-of", "-of", path.name) for path in paths}) > 1:
+    names = [re.sub(rf"(-of-\d+){_HASH}", r"\1", path.name) for path in paths]
+    if len({re.sub(r"\d+-of", "-of", name) for name in names}) > 1 or len(set(names)) < len(names):
         raise VxlabError(f"{folder}: several files for {split}: {', '.join(p.name for p in paths)}; keep one")
     pieces = _STEM.match(paths[0].stem.lower())
     if pieces and pieces["pieces"] and len(paths) != int(pieces["pieces"]):

@@ -22,6 +22,7 @@ class NamedSet:
         hub: its data sets, ``org/name`` or ``org/name:configuration``, whose rows are joined; () where it is on none.
         hub_test: another data set, of the test split.
         files: names of files without a split's name, in small letters and digits, and which split each is.
+        official: the split that published scores are of, "" where there is none; the labels of many tests are secret.
         metrics: the first chooses the checkpoint.
         citation: its paper, and its licence.
     """
@@ -30,6 +31,7 @@ class NamedSet:
     hub: tuple[str, ...] = ()
     hub_test: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    official: str = ""
     metrics: tuple[str, ...]
     citation: str
 
@@ -88,6 +90,7 @@ CHOICE_SETS = {
         hub=("aps/super_glue:boolq",),
         questions=(Question(_BOOLQ, ("no", "yes"), "label"), Question(_BOOLQ, ("no", "yes"), "answer")),
         words=("true", "false"),
+        official="validation",
         metrics=_CHOSEN_PLAINLY,
         citation="Clark et al., BoolQ: Exploring the Surprising Difficulty of Natural Yes/No Questions, NAACL 2019 "
         "(CC BY-SA 3.0)",
@@ -97,6 +100,7 @@ CHOICE_SETS = {
         hub=("baber/piqa",),
         questions=(Question("Question: {goal}\nAnswer:", ("{sol1}", "{sol2}"), "label"),),
         words=_words("solution", 2),
+        official="validation",
         metrics=_CHOSEN,
         citation="Bisk et al., PIQA: Reasoning about Physical Commonsense in Natural Language, AAAI 2020 (AFL 3.0)",
     ),
@@ -105,6 +109,7 @@ CHOICE_SETS = {
         hub=("lighteval/siqa",),
         questions=(Question("Q: {context} {question}\nA:", ("{answerA}", "{answerB}", "{answerC}"), "label", first=1),),
         words=_words("answer", 3),
+        official="validation",
         metrics=_CHOSEN_PLAINLY,
         citation="Sap et al., Social IQa: Commonsense Reasoning about Social Interactions, EMNLP 2019 (CC BY 4.0)",
     ),
@@ -112,6 +117,7 @@ CHOICE_SETS = {
         hub=("Rowan/hellaswag",),
         questions=(Endings("{activity_label}: {ctx_a} {ctx_b}", "endings", "label"),),
         words=_words("ending", 4),
+        official="validation",
         metrics=_CHOSEN,
         citation="Zellers et al., HellaSwag: Can a Machine Really Finish Your Sentence?, ACL 2019 (MIT)",
     ),
@@ -120,6 +126,7 @@ CHOICE_SETS = {
         hub=("allenai/winogrande:winogrande_xl",),
         questions=(Gap("{sentence}", ("{option1}", "{option2}"), "answer", first=1),),
         words=_words("option", 2),
+        official="validation",
         metrics=_CHOSEN_PLAINLY,
         citation="Sakaguchi et al., WinoGrande: An Adversarial Winograd Schema Challenge at Scale, AAAI 2020 (CC BY)",
     ),
@@ -128,6 +135,7 @@ CHOICE_SETS = {
         hub=("allenai/ai2_arc:ARC-Easy",),
         questions=_ARC,
         words=_words("answer", 5),
+        official="test",
         metrics=_CHOSEN,
         citation=_ARC_CITATION,
     ),
@@ -136,6 +144,7 @@ CHOICE_SETS = {
         hub=("allenai/ai2_arc:ARC-Challenge",),
         questions=_ARC,
         words=_words("answer", 5),
+        official="test",
         metrics=_CHOSEN,
         citation=_ARC_CITATION,
     ),
@@ -144,6 +153,7 @@ CHOICE_SETS = {
         hub=("allenai/openbookqa:main",),
         questions=(Question("{question_stem}", *_KEYED),),
         words=_words("answer", 4),
+        official="test",
         metrics=_CHOSEN,
         citation="Mihaylov et al., Can a Suit of Armor Conduct Electricity? A New Dataset for Open Book Question "
         "Answering, EMNLP 2018 (Apache 2.0)",
@@ -190,6 +200,7 @@ WRITTEN_SETS = {
         prompt="Question: {question}\nAnswer:",
         answer="answer",
         mark="#### ",
+        official="test",
         metrics=("log_likelihood", "flexible_number", "hash_number"),
         citation="Cobbe et al., Training Verifiers to Solve Math Word Problems, 2021 (MIT)",
     ),
@@ -201,6 +212,7 @@ WRITTEN_SETS = {
         prompt="Problem:\n{problem}\n\nSolution:",
         answer="solution",
         mark="\\boxed",
+        official="test",
         metrics=("log_likelihood", "math", "math_strict"),
         citation=f"{_MATH_CITATION}; test: the 500 problems of Lightman et al., Let's Verify Step by Step, ICLR 2024",
     ),

@@ -34,7 +34,7 @@ def read_choice_set(name: str, folder: Path | None, prompt_template: str | None 
     """
     described = CHOICE_SETS[name]
     found, source = fetch_splits(name, folder)
-    splits, notes = choose_training(found)
+    splits, notes = choose_training(found, described.official)
     columns = set(splits["train"].frame)
     if columns.issuperset(ADAPTERS):
         return _written(described, splits, source, notes, prompt_template)

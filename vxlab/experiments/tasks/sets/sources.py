@@ -35,18 +35,31 @@ def fetch_splits(name: str, folder: Path | None) -> tuple[dict[str, Rows], str]:
     return splits, source
 
 
-def choose_training(splits: dict[str, Rows]) -> tuple[dict[str, Rows], tuple[str, ...]]:
-    """Make the validation split, or else the test split, what is trained on where there is no train split, and say so.
+def choose_training(splits: dict[str, Rows], official: str = "") -> tuple[dict[str, Rows], tuple[str, ...]]:
+    """Make the validation split, or else the test split, what is trained on where there is no train split.
 
-    >>> choose_training({"test": Rows(pd.DataFrame({"a": [1]}), "PIQA/test.json")})[1]
-    ('PIQA/test.json is trained on, for there is no train split, so that scores do not compare with published ones',)
+    Args:
+        splits: as they were read.
+        official: the split that published scores are of, test or validation; "" where there is none.
+
+    Returns:
+        The splits, train among them, and a sentence where what is tested on is not the official split.
+
+    >>> choose_training({"test": Rows(pd.DataFrame({"a": [1]}), "PIQA/test.json")}, "validation")[1]
+    ('no train split: PIQA/test.json is trained on, so that scores do not compare with published ones',)
     """
-    if "train" in splits:
+    if "train" not in splits:
+        instead = "validation" if "validation" in splits else "test"
+        rest = {split: rows for split, rows in splits.items() if split != instead}
+        found, told = {"train": splits[instead], **rest}, f"no train split: {splits[instead].place} is trained on"
+    elif official and splits.keys().isdisjoint({official, "test"}):
+        instead = (
+            f"{splits['validation'].place} is tested on" if "validation" in splits else "train is tested on in part"
+        )
+        found, told = splits, f"no {official} split: {instead}"
+    else:
         return splits, ()
-    instead = "validation" if "validation" in splits else "test"
-    rest = {split: rows for split, rows in splits.items() if split != instead}
-    told = f"{splits[instead].place} is trained on, for there is no train split"
-    return {"train": splits[instead], **rest}, (f"{told}, so that scores do not compare with published ones",)
+    return found, (f"{told}, so that scores do not compare with published ones",)
 
 
 def _from_hub(name: str) -> dict[str, Rows]:

@@ -35,7 +35,7 @@ def read_written_set(name: str, folder: Path | None, prompt_template: str | None
     """
     described = WRITTEN_SETS[name]
     found, source = fetch_splits(described.rows_of or name, folder)
-    splits, notes = choose_training(found)
+    splits, notes = choose_training(found, described.official)
     for rows in splits.values():
         _require(rows, name, described)
     if described.skip_empty:
