@@ -53,10 +53,8 @@ def choose_training(splits: dict[str, Rows], official: str = "") -> tuple[dict[s
         rest = {split: rows for split, rows in splits.items() if split != instead}
         found, told = {"train": splits[instead], **rest}, f"no train split: {splits[instead].place} is trained on"
     elif official and splits.keys().isdisjoint({official, "test"}):
-        instead = (
-            f"{splits['validation'].place} is tested on" if "validation" in splits else "train is tested on in part"
-        )
-        found, told = splits, f"no {official} split: {instead}"
+        part = f"{splits['validation'].place} is" if "validation" in splits else "a part of train is"
+        found, told = splits, f"no {official} split: {part} tested on"
     else:
         return splits, ()
     return found, (f"{told}, so that scores do not compare with published ones",)
