@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import vxlab
-from vxlab.studies.generation.smoke_files import ROWS, write_smoke_model, write_smoke_task, write_smoke_tokenizer
+from vxlab.studies.generation.smoke_files import ROWS, write_smoke_task
+from vxlab.studies.smoke_model import write_smoke_model, write_smoke_tokenizer
 
 __all__ = ["CHAT", "ROWS", "spec", "write_model", "write_task", "write_tokenizer"]
 

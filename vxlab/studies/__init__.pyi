@@ -1,3 +1,5 @@
+from .adapters_sweep import Ranks as Ranks
+from .adapters_sweep import adapters_sweep as adapters_sweep
 from .capture import Gradients as Gradients
 from .capture import capture_table as capture_table
 from .claims import ABSENT as ABSENT
@@ -16,6 +18,17 @@ from .claims import p_value as p_value
 from .claims import verdicts as verdicts
 from .fine_tune import fine_tuning_conclusion as fine_tuning_conclusion
 from .fine_tune import vera_norms_sentence as vera_norms_sentence
+from .metric_scores import METRIC_COLUMNS as METRIC_COLUMNS
+from .metric_scores import ReportedRuns as ReportedRuns
+from .metric_scores import gains_over_base as gains_over_base
+from .metric_scores import metric_scores as metric_scores
+from .metric_scores import reported_runs as reported_runs
 from .published import published_table as published_table
+from .samples import find_test_rows as find_test_rows
+from .samples import first_reports as first_reports
+from .samples import samples_table as samples_table
 from .scales import smoke_warning as smoke_warning
 from .scales import study_settings as study_settings
+from .smoke_model import smoke_pairs as smoke_pairs
+from .smoke_model import write_once as write_once
+from .smoke_model import write_smoke_model as write_smoke_model

@@ -8,7 +8,8 @@ import torch
 import vxlab
 from vxlab.experiments import RunRecord
 from vxlab.experiments.scoring.text_formulas import COLUMNS
-from vxlab.studies.generation import generation_conclusion, metric_scores
+from vxlab.studies.generation import generation_conclusion
+from vxlab.studies.metric_scores import metric_scores
 
 
 def test_the_losses_fall_and_metrics_are_counted(written: vxlab.Comparison) -> None:

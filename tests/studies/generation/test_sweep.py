@@ -41,3 +41,9 @@ def test_the_smoke_files_are_written_once_and_are_the_same_everywhere() -> None:
     model, task = smoke_files()
     assert smoke_files() == (model, task)
     assert len(model_fingerprint(model)) == 64
+
+
+def test_a_method_at_several_ranks_is_a_candidate_at_each() -> None:
+    fair = generation_sweep("small", {"lora": [4, 8], "vera": None, "base": []}, {})
+    assert list(fair.names) == ["LoRA r=4", "LoRA r=8", "VeRA r=256", "untuned base"]
+    assert fair.names["LoRA r=4"].learning_rate == fair.names["LoRA r=8"].learning_rate == 6e-3

@@ -6,8 +6,7 @@ import pytest
 
 import vxlab
 import vxlab.experiments
-from vxlab.studies.generation import samples_table
-from vxlab.studies.generation.samples import PROMPT, REFERENCE
+from vxlab.studies.samples import PROMPT, REFERENCE, samples_table
 
 
 def test_every_input_has_its_prompt_its_reference_and_a_text_of_each(written: vxlab.Comparison) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 import vxlab
 from vxlab.experiments.scoring import compare_two, compute
-from vxlab.studies.generation import METRIC_COLUMNS, metric_scores
+from vxlab.studies.metric_scores import METRIC_COLUMNS, metric_scores
 
 
 def reported(written: vxlab.Comparison, candidate: str) -> dict[int, np.ndarray]:
