@@ -61,13 +61,21 @@ def test_the_folder_may_be_named_by_the_environment_and_holds_many_sets(tmp_path
     assert load_task("ARC-Challenge").splits["test"]["label"][0] == 0
 
 
-def test_a_test_without_labels_gives_way_to_validation_as_gluess_does(tmp_path):
+def test_a_test_without_labels_gives_way_to_validation_as_glues_does(tmp_path):
     rows = [{"goal": f"g{number}", "sol1": "a", "sol2": "b", "label": number % 2} for number in range(50)]
     secret = [row | {"goal": f"s{number}", "label": -1} for number, row in enumerate(rows)]
-    with pytest.warns(DataWarning, match="the validation split is the test split, and another validation split is"):
-        task = load_task("piqa", folder=write(tmp_path, train=rows[:40], validation=rows[40:], test=secret))
+    task = load_task("piqa", folder=write(tmp_path, train=rows[:40], validation=rows[40:], test=secret))
     assert {split: len(rows) for split, rows in task.splits.items()} == {"train": 36, "validation": 4, "test": 10}
     assert task.splits["test"]["text"][0] == "Question: g40\nAnswer:"
+    assert task.notes == ()
+
+
+def test_a_test_that_should_have_labels_and_has_none_is_told(tmp_path):
+    official(tmp_path)
+    secret = [arc(number, answerKey="") for number in range(50, 60)]
+    with pytest.warns(DataWarning, match=r"test.jsonl: none of its 10 rows has a label; the split is left out"):
+        task = load_task("arc_easy", folder=write(tmp_path, test=secret))
+    assert len(task.splits["test"]) == 4
 
 
 def test_winogrande_has_a_context_for_each_choice(tmp_path):

@@ -7,6 +7,7 @@ from vxlab.checks import quote
 from vxlab.errors import VxlabError
 from vxlab.experiments.tasks.rows import Columns, Reading, Rows, list_names, require_columns
 from vxlab.experiments.tasks.sets.catalogue import ADAPTERS_CITATION, CHOICE_SETS, WORDS, ChoiceSet
+from vxlab.experiments.tasks.sets.questions import is_secret
 from vxlab.experiments.tasks.sets.sources import choose_training, fetch_splits
 
 ADAPTERS = ("instruction", "output", "answer")
@@ -19,9 +20,9 @@ def read_choice_set(name: str, folder: Path | None, prompt_template: str | None 
 
     In its own fields, as the hub has them, the task is multiple choice: lm-eval's prompts and answers. In
     LLM-Adapters' JSON (instruction, output, answer) the model writes a sentence that names the answer, such as "the
-    correct answer is answer2", after Alpaca's prompt.
+    correct answer is answer2", after Alpaca's prompt (LLM-Adapters' own code indents its lines by 16 blanks).
 
-    Where the official test has no labels, validation is the test split, and another is left to be carved.
+    Where the official test has no labels, validation is the test split, and another is left to be carved, as GLUE's.
 
     Args:
         name: a key of ``CHOICE_SETS``.
@@ -54,8 +55,11 @@ def read_choice_set(name: str, folder: Path | None, prompt_template: str | None 
         )
     for rows in splits.values():
         require_columns(rows, question.columns[:-1], f"{name} needs {', '.join(question.columns)}")
+    asked = {split: question.ask(rows) for split, rows in splits.items()}
+    if described.official == "validation" and "test" in asked and is_secret(asked["test"]):
+        del asked["test"]
     return Reading(
-        {split: question.ask(rows) for split, rows in splits.items()},
+        asked,
         Columns(("text",), "label"),
         f"{source}, to choose from",
         citation=described.citation,

@@ -116,6 +116,11 @@ class Gap(Question):
         return {**asked, "choices": [after.strip()] * len(contexts), "contexts": contexts}
 
 
+def is_secret(asked: Rows) -> bool:
+    """Say whether no label is told of questions as :meth:`Question.ask` returns them."""
+    return bool((asked.frame["label"] == _UNLABELLED).all())
+
+
 def clean(text: str) -> str:
     """Return a text of HellaSwag without its marks in brackets.
 
