@@ -1,4 +1,4 @@
-"""The command line: assets, reports, plans, sweeps, stored runs and JupyterLab.
+"""The command line: assets, reports, plans, sweeps, stored runs, outside tasks and JupyterLab.
 
 Imports that take time stand inside the commands, so that ``vxlab --help`` answers at once.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vxlab._version import __version__
+from vxlab.cli.evaluate import add_evaluate
 from vxlab.cli.plan import add_plan
 from vxlab.cli.runs import add_runs
 from vxlab.cli.shared import add_import, need, plain_warnings, print_columns, read_pairs, split_pair
@@ -104,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     add_plan(commands)
     add_sweep(commands)
     add_runs(commands)
+    add_evaluate(commands)
     _add_lab(commands)
     return parser
 

@@ -16,7 +16,7 @@ import torch
 from vxlab.errors import VxlabError
 from vxlab.experiments.models import quiet_transformers
 
-_LOGGERS = ("lm_eval", "lm-eval", "datasets")
+_LOGGERS = ("lm_eval", "lm-eval", "datasets", "huggingface_hub")
 _METRICS_OF_THE_HUB = "evaluate"
 """A library whose metrics are programs that it downloads; lm-eval falls back on it without a word."""
 
@@ -26,6 +26,16 @@ def require_harness() -> str:
     if find_spec("lm_eval") is None:
         raise VxlabError("lm-eval is not installed; run: pip install 'vxlab[harness]'")
     return importlib.metadata.version("lm_eval")
+
+
+def lacks_module(task: str, error: ModuleNotFoundError) -> VxlabError:
+    """Return the error of a task whose code needs a package that is not there, or may not be used."""
+    if error.name == _METRICS_OF_THE_HUB:
+        return VxlabError(
+            f"task {task!r} is scored by the library evaluate, whose metrics are programs from the hub that are not "
+            "run; choose another task"
+        )
+    return VxlabError(f"task {task!r} needs the package {error.name}, which is not installed: pip install {error.name}")
 
 
 @contextlib.contextmanager

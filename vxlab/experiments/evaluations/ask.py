@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.evaluations.apart import lacks_module
 from vxlab.experiments.evaluations.outside_tasks import OutsideTask
 from vxlab.words import first_line
 
@@ -117,8 +118,14 @@ def _explain(name: str) -> Iterator[None]:
     """Say which task it was that lm-eval, or the code of a task, failed on."""
     try:
         yield
-    except (VxlabError, torch.OutOfMemoryError, MemoryError):
+    except VxlabError:
         raise
+    except ModuleNotFoundError as error:
+        raise lacks_module(name, error) from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise VxlabError(
+            f"task {name!r}: the memory does not hold a batch of it; choose a smaller batch_size"
+        ) from error
     except Exception as error:
         if "max tokens to generate" in str(error):
             raise VxlabError(

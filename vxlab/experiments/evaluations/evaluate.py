@@ -5,7 +5,7 @@ import datetime
 import functools
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import nn
 from vxlab._version import __version__
 from vxlab.checks import require_count, settle
 from vxlab.experiments import Evaluation, RunRecord, hardware
+from vxlab.experiments.evaluations.answer_bar import AnswerBar
 from vxlab.experiments.evaluations.apart import harness_apart, require_harness
 from vxlab.experiments.evaluations.ask import ask
 from vxlab.experiments.evaluations.local_task import LocalTask
@@ -23,8 +24,7 @@ from vxlab.experiments.evaluations.results import Evaluations
 from vxlab.experiments.evaluations.subjects import Subject, find_subjects
 from vxlab.experiments.models import load_tokenizer, saved_generation
 from vxlab.experiments.store import Store, Where, open_store
-from vxlab.experiments.tasks.kinds import read_template
-from vxlab.progress import progress_bar
+from vxlab.experiments.tasks.kinds import read_template, with_fixed_day
 
 Tasks = str | Path | LocalTask | Sequence[str | Path | LocalTask]
 
@@ -185,7 +185,7 @@ def _settings(subject: Subject, task: OutsideTask, asked: Asked, tokenizer: Any)
 def _tokenizer(model: str, chat_template: str | None) -> Any:
     tokenizer = load_tokenizer(model)
     if chat_template is not None:
-        tokenizer.chat_template = read_template(chat_template, tokenizer)
+        tokenizer.chat_template = with_fixed_day(read_template(chat_template, tokenizer))
     return tokenizer
 
 
@@ -203,7 +203,7 @@ def _evaluate(
     key: str, subject: Subject, task: OutsideTask, settings: dict[str, Any], model: Any, device: str, progress: bool
 ) -> Evaluation:
     started = time.perf_counter()
-    with _bar_of(model, f"{task.name}, {subject.name}", progress), harness_apart():
+    with contextlib.closing(AnswerBar(f"{task.name}, {subject.name}", progress)) as model.bar, harness_apart():
         answers = ask(model, task, settings["limit"], settings["chat_template"] is not None)
     return Evaluation(
         key=key,
@@ -218,13 +218,3 @@ def _evaluate(
         versions={**hardware.library_versions(), "lm-eval": require_harness()},
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
     )
-
-
-@contextlib.contextmanager
-def _bar_of(model: Any, description: str, shown: bool) -> Iterator[None]:
-    with progress_bar(0, description, "request", shown=shown) as bar:
-        model.bar = bar
-        try:
-            yield
-        finally:
-            model.bar = None

@@ -5,6 +5,8 @@ from typing import Any
 from lm_eval.models.huggingface import HFLM
 from torch import nn
 
+from vxlab.experiments.evaluations.answer_bar import AnswerBar
+
 
 class HarnessModel(HFLM):  # type: ignore[misc]
     """Answer lm-eval's requests by a model as it stands, adapters and all, and count them on a bar.
@@ -30,30 +32,28 @@ class HarnessModel(HFLM):  # type: ignore[misc]
             )  # fmt: skip
         finally:
             del model.tie_weights
-        self.bar: Any = None
-        self.cache_hook = self  # which lm-eval tells of every answer
+        self.bar = AnswerBar("", shown=False)
 
-    def add_partial(self, kind: str, request: Any, answer: Any) -> None:
-        """Count one answer."""
-        if self.bar is not None:
-            self.bar.update(1)
+    @property
+    def cache_hook(self) -> AnswerBar:
+        """What lm-eval tells of every answer."""
+        return self.bar
+
+    @cache_hook.setter
+    def cache_hook(self, _: Any) -> None:
+        """Keep no cache of lm-eval's: the store keeps what comes."""
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = True) -> Any:
         """Answer how likely continuations are."""
-        self._expect(len(requests))
+        self.bar.expect(len(requests))
         return super().loglikelihood(requests, disable_tqdm=True)
 
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = True) -> Any:
         """Answer how likely whole texts are."""
-        self._expect(len(requests))
+        self.bar.expect(len(requests))
         return super().loglikelihood_rolling(requests, disable_tqdm=True)
 
     def generate_until(self, requests: Any, disable_tqdm: bool = True) -> Any:
         """Write on."""
-        self._expect(len(requests))
+        self.bar.expect(len(requests))
         return super().generate_until(requests, disable_tqdm=True)
-
-    def _expect(self, requests: int) -> None:
-        if self.bar is not None:
-            self.bar.total = (self.bar.total or 0) + requests
-            self.bar.refresh()

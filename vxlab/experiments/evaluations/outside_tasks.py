@@ -12,7 +12,7 @@ from typing import Any
 
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
-from vxlab.experiments.evaluations.apart import harness_apart, require_harness
+from vxlab.experiments.evaluations.apart import harness_apart, lacks_module, require_harness
 from vxlab.experiments.evaluations.local_task import LocalTask
 from vxlab.experiments.evaluations.task_content import hash_task
 from vxlab.words import first_line, nearest
@@ -62,11 +62,11 @@ def load_outside_tasks(
 def _load(task: Any, folder: str | Path | None) -> Iterator[Any]:
     """Yield lm-eval's tasks, and groups with scores of their own, that a name, a file or a LocalTask stands for."""
     manager, entry, spec = _find(task, folder)
-    _refuse_foreign_code(entry, manager.task_index)
+    _refuse_foreign_code([(entry.name, spec)] if isinstance(spec, dict) else _configs(entry, manager.task_index, set()))
     try:
         built = manager._load_spec(spec)
     except ModuleNotFoundError as error:
-        raise _lacks_module(entry.name, error) from error
+        raise lacks_module(entry.name, error) from error
     except Exception as error:  # the hub, the files and others' code raise what they like
         raise _not_loaded(entry.name, spec if isinstance(spec, dict) else entry.cfg or {}, error) from error
     yield from _with_scores(built)
@@ -147,9 +147,9 @@ def _near(name: str, index: dict[str, Any]) -> str:
     return nearest(name, near, "near it") if near else "; `lm-eval ls tasks` lists them all"
 
 
-def _refuse_foreign_code(entry: Any, index: dict[str, Any]) -> None:
+def _refuse_foreign_code(configs: Iterable[tuple[str, dict[str, Any]]]) -> None:
     """Refuse what would run programs from the hub, or such as the model writes, before any of it is imported."""
-    for name, config in _configs(entry, index, set()):
+    for name, config in configs:
         if config.get("unsafe_code"):
             raise _runs_programs(name)
         if (config.get("dataset_kwargs") or {}).get("trust_remote_code"):
@@ -232,15 +232,6 @@ def _is_file(task: Any) -> bool:
 
 def _runs_programs(name: str) -> VxlabError:
     return VxlabError(f"task {name!r} runs the programs that a model writes, which is refused; choose another task")
-
-
-def _lacks_module(name: str, error: ModuleNotFoundError) -> VxlabError:
-    if error.name == "evaluate":
-        return VxlabError(
-            f"task {name!r} is scored by the library evaluate, whose metrics are programs from the hub that are not "
-            "run; choose another task"
-        )
-    return VxlabError(f"task {name!r} needs the package {error.name}, which is not installed: pip install {error.name}")
 
 
 def _not_loaded(name: str, config: dict[str, Any], error: Exception) -> VxlabError:

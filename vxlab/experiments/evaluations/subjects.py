@@ -1,18 +1,19 @@
 """What is evaluated: runs with what they trained, and models as they are; each loaded once for all its tasks."""
 
+import functools
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
 from vxlab.adapters import load_adapter
-from vxlab.checks import quote
+from vxlab.checks import settle_list
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, hardware, method_label
-from vxlab.experiments.models import load_model, loading_of, model_fingerprint, usual_labels
+from vxlab.experiments.models import load_model, loading_of, model_fingerprint
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Subject:
     model: str
     fingerprint: str
     precision: str
+    loading: str
+    """what loading does otherwise than the model's files say"""
     record: RunRecord | None = None
     """None of a model as it is"""
 
@@ -37,9 +40,8 @@ class Subject:
 
     def key(self, task: str, settings: dict[str, Any]) -> str:
         """Return the sha256 of all that decides the numbers of a task."""
-        loading = loading_of(self.model, 0)
         trained = self.record.digest if self.record else ""
-        identity = [self.fingerprint, loading, trained, task, settings]
+        identity = [self.fingerprint, self.loading, trained, task, settings]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def load(self, device: str) -> nn.Module:
@@ -61,40 +63,40 @@ def find_subjects(runs: Any, base: bool, precision: str | None, device: str) -> 
     Raises:
         VxlabError: as :func:`vxlab.evaluate`.
     """
-    given = [runs] if isinstance(runs, RunRecord | str) else list(runs) if isinstance(runs, Sequence) else runs
-    if not isinstance(given, list) or not given or not all(isinstance(each, RunRecord | str) for each in given):
-        raise VxlabError(
-            f"runs={quote(runs)} is neither a finished run, nor a model's name, nor a list of these; give what "
-            "vxlab.run(spec) returned, or vxlab.Store().record(key) with a key from its table()"
-        )
-    fingerprints: dict[str, str] = {}
-    subjects = [_subject(each, fingerprints, precision, device) for each in given]
-    bare = [Subject(each.model, each.fingerprint, each.precision) for each in subjects if base or each.record is None]
+    wanted = "what vxlab.run(spec) returned, vxlab.Store().record(key) with a key from its table(), or a model's name"
+    given = settle_list("runs", runs, (RunRecord, str), wanted)
+    if not given:
+        raise VxlabError(f"runs is empty; give {wanted}")
+    for each in given:
+        if isinstance(each, RunRecord):
+            _require_writer(each)
+    found = functools.cache(_find_model)
+    subjects = [_subject(each, found, precision, device) for each in given]
+    bare = [replace(each, record=None) for each in subjects if base or each.record is None]
     tuned = [each for each in subjects if each.record is not None]
     return list({(each.run, each.fingerprint, each.precision): each for each in [*bare, *tuned]}.values())
 
 
-def _subject(given: RunRecord | str, fingerprints: dict[str, str], precision: str | None, device: str) -> Subject:
-    name = given if isinstance(given, str) else given.spec["model"]
-    if not isinstance(given, str):
-        _require_writer(given)
-    if name not in fingerprints:
-        if usual_labels(name) != 0:
-            raise VxlabError(
-                f"model={name!r} is no causal language model, and lm-eval asks how likely a text is, or for one; give "
-                "a model that writes, such as smollm2"
-            )
-        fingerprints[name] = model_fingerprint(name)
+def _subject(
+    given: RunRecord | str, found: Callable[[str], tuple[str, str]], precision: str | None, device: str
+) -> Subject:
     if isinstance(given, str):
-        return Subject(name, fingerprints[name], hardware.resolve_precision(precision or "auto", device))
-    trained_on = given.identity.get("model", fingerprints[name])
-    if trained_on != fingerprints[name]:
+        fingerprint, loading = found(given)
+        return Subject(given, fingerprint, hardware.resolve_precision(precision or "auto", device), loading)
+    name = given.spec["model"]
+    fingerprint, loading = found(name)
+    if given.identity.get("model", fingerprint) != fingerprint:
         raise VxlabError(
             f"run {given.key[:12]} trained on another base: {name!r} has other weights now; put the model back that it "
             "was trained on, or train again"
         )
     settled = hardware.resolve_precision(precision or given.precision, device)
-    return Subject(name, fingerprints[name], settled, given if given.trains else None)
+    return Subject(name, fingerprint, settled, loading, given if given.trains else None)
+
+
+def _find_model(name: str) -> tuple[str, str]:
+    """Return a model's fingerprint, and how it is loaded."""
+    return model_fingerprint(name), loading_of(name, 0)
 
 
 def _require_writer(record: RunRecord) -> None:

@@ -14,6 +14,7 @@ from transformers import set_seed
 from vxlab import checks
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, RunSpec, commit, hardware
+from vxlab.experiments.evaluations import Asked, Tasks, evaluate_on, plan_evaluation
 from vxlab.experiments.models import quiet_transformers
 from vxlab.experiments.runs.answering import answering_of
 from vxlab.experiments.runs.base_run import score_base
@@ -36,6 +37,7 @@ def run(
     train: bool = True,
     progress: bool = True,
     listener: Listener | None = None,
+    evaluate: Tasks = (),
 ) -> RunRecord:
     """Fine-tune as the spec says, or return the finished run that the store already has.
 
@@ -57,6 +59,9 @@ def run(
         progress: show a bar with the time left.
         listener: told of steps, losses and scores as they come, and asked whether to stop; None where torchrun started
             several processes.
+        evaluate: outside tasks that the finished run and its untuned base are evaluated on, as
+            :func:`vxlab.evaluate` takes them; they are loaded before anything is trained. The store keeps what comes:
+            ``vxlab.evaluate(record, tasks)`` shows it.
 
     Returns:
         The record, with the folder that holds the adapter and the test predictions.
@@ -74,13 +79,18 @@ def run(
     if listener is not None and not spec.method.by_gradient:
         raise VxlabError(f"a listener hears of gradient steps, and {spec.method} takes none; leave listener out")
     materials = Materials(reuse=False)
+    asked = _plan_evaluation(spec, materials, evaluate)
     job = materials.job(spec)
     with open_store(store) as results:
         folder = results.folder_of(job.key)
         prepare_store([job], results, fresh, train)
         if hardware.processes() > 1:
-            return _one_of_many(job, results, materials, progress)
-        return settle_job(job, results, lambda: train_job(job, folder, materials, progress, listener), listener)
+            record = _one_of_many(job, results, materials, progress)
+        else:
+            record = settle_job(job, results, lambda: train_job(job, folder, materials, progress, listener), listener)
+        if asked is not None and record.status == "finished" and _is_first():
+            evaluate_on(record, asked, store=results, device=job.device, progress=progress)
+        return record
 
 
 def settle_job(job: Job, results: Store, train: Callable[[], RunRecord], listener: Listener | None = None) -> RunRecord:
@@ -184,11 +194,28 @@ def _one_of_many(job: Job, results: Store, materials: Materials, progress: bool)
     if (found := results.record(job.key)) is not None:
         return found
     record = train_job(job, results.folder_of(job.key), materials, progress)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if _is_first():
         with lease_run(results, job) as owner:
             if owner is not None:
                 results.finish(record, owner)
     return record
+
+
+def _is_first() -> bool:
+    """Say whether this is the first of the processes that torchrun started, or the only one."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _plan_evaluation(spec: RunSpec, materials: Materials, tasks: Tasks) -> Asked | None:
+    """Load the outside tasks before anything is trained, and refuse a model that cannot be asked."""
+    if not tasks:
+        return None
+    if materials.task(spec).kind.trains_head:
+        raise VxlabError(
+            f"evaluate={checks.quote(tasks)}: the task {spec.task} trains a head that classifies, and lm-eval asks how "
+            "likely a text is, or for one; leave evaluate out, or train a causal language model to write"
+        )
+    return plan_evaluation(tasks)
 
 
 def _trainer(job: Job, folder: Path, materials: Materials, watch: Watch) -> AdapterTrainer:

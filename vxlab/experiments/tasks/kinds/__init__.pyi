@@ -15,3 +15,4 @@ from .kind import Collate as Collate
 from .kind import Form as Form
 from .kind import Kind as Kind
 from .prompts import read_template as read_template
+from .prompts import with_fixed_day as with_fixed_day

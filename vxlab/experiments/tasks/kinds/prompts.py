@@ -123,7 +123,7 @@ class Writer:
         try:
             text: str = self.tokenizer.apply_chat_template(
                 [*turns, *more],
-                chat_template=_with_fixed_day(self.template),
+                chat_template=with_fixed_day(self.template),
                 tokenize=False,
                 add_generation_prompt=answer is None,
             )
@@ -166,7 +166,7 @@ def _not_apart() -> VxlabError:
     )
 
 
-def _with_fixed_day(template: str | None) -> str | None:
+def with_fixed_day(template: str | None) -> str | None:
     """Return a chat template to which every day is the same."""
     if template is None or "strftime_now" not in template:
         return template
