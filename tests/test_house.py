@@ -42,6 +42,7 @@ LEVELS = (
     ("experiments/candidates", "experiments/store"),
     ("experiments/probes", "experiments/evaluations"),
     ("experiments/runs",),
+    ("experiments/judges",),
     ("experiments/sweeps",),
     ("studies",),
     tuple(f"studies/{name}" for name in (

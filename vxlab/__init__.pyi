@@ -35,6 +35,8 @@ from .experiments import RunSpec as RunSpec
 from .experiments.costs import plan_memory as plan_memory
 from .experiments.evaluations import LocalTask as LocalTask
 from .experiments.evaluations import evaluate as evaluate
+from .experiments.judges import Judge as Judge
+from .experiments.judges import judge_runs as judge_runs
 from .experiments.models import load_model as load_model
 from .experiments.runs import AdapterCallback as AdapterCallback
 from .experiments.runs import run as run

@@ -52,7 +52,7 @@ class Server:
 
     def emptied(self) -> str:
         """Return the URL of the database, now without a store."""
-        self.execute("drop table if exists runs, meta, evaluations")
+        self.execute("drop table if exists runs, meta, evaluations, replies")
         return self.url()
 
     def remove(self) -> None:

@@ -66,6 +66,11 @@ def store_place(where: str | Path | None) -> str:
     return str(_file(url) or _without_query(url))
 
 
+def storable(text: str) -> str:
+    """Replace what Postgres does not take in a text: NUL, and halves of surrogate pairs."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 class Database:
     """An SQLite file or a Postgres database, with our tables in it.
 

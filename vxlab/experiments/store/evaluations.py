@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from vxlab.experiments import Evaluation
 from vxlab.experiments.store.database import Database
-from vxlab.experiments.store.schema import create_evaluations, evaluations
+from vxlab.experiments.store.schema import create_later, evaluations
 
 
 class KeptEvaluations:
@@ -47,7 +47,7 @@ class KeptEvaluations:
         values |= {"fields": evaluation.fields(), "items": evaluation.packed(), "at": evaluation.finished_at}
 
         def put(connection: Connection) -> None:
-            create_evaluations(connection)
+            create_later(connection, evaluations)
             kind = postgresql if connection.dialect.name == "postgresql" else sqlite
             insert: Any = kind.insert(evaluations).values(**values)
             key = [evaluations.c.key]

@@ -62,6 +62,14 @@ evaluations = Table(
     Column("items", LargeBinary, nullable=False, comment="a safetensors file"),
     Column("at", Text, nullable=False, comment="UTC, ISO 8601: when it ended"),
 )
+replies = Table(
+    "replies",
+    _LATER,
+    Column("key", String(64), primary_key=True, comment="sha256 of all that was asked, and of whom"),
+    Column("asked", _json, nullable=False, comment="what it was asked about"),
+    Column("reply", _json, nullable=False),
+    Column("at", Double, nullable=False, comment="epoch seconds: when it was kept"),
+)
 
 
 class clock(FunctionElement[float]):  # noqa: N801
@@ -101,9 +109,9 @@ def create_tables(connection: Connection) -> str:
     return ""
 
 
-def create_evaluations(connection: Connection) -> None:
-    """Make the table of evaluations where it is lacking."""
-    if evaluations.name not in _tables(connection):
+def create_later(connection: Connection, table: Table) -> None:
+    """Make a table that came later where it is lacking."""
+    if table.name not in _tables(connection):
         _lock(connection)
         _LATER.create_all(connection)  # where nobody made it while we waited
 

@@ -11,10 +11,11 @@ from vxlab.checks import settle
 from vxlab.errors import VxlabError
 from vxlab.experiments import PREDICTIONS_FILE, RunRecord, predictions_in, settings_key
 from vxlab.experiments.store import run_folder
-from vxlab.experiments.store.database import Database
+from vxlab.experiments.store.database import Database, storable
 from vxlab.experiments.store.errors import StoreError
 from vxlab.experiments.store.evaluations import KeptEvaluations
 from vxlab.experiments.store.leases import LEASE_SECONDS, is_dead, new_owner, place_of
+from vxlab.experiments.store.replies import KeptReplies
 from vxlab.experiments.store.schema import clock, runs
 from vxlab.experiments.store.table import frame, write
 
@@ -84,6 +85,8 @@ class Store:
         """where the runs' folders are"""
         self.evaluations = KeptEvaluations(self._database)
         """on outside tasks, of runs and of models as they are"""
+        self.replies = KeptReplies(self._database)
+        """of models to what they were asked, and of judges on these"""
 
     def folder_of(self, key: str) -> Path:
         """Return the folder of a run's files."""
@@ -143,7 +146,7 @@ class Store:
 
     def fail(self, key: str, owner: str, error: str, traceback: str) -> None:
         """Keep why a leased run failed; nothing changes where ``owner`` no longer holds it."""
-        told = {"error": _storable(error), "traceback": _storable(traceback)}
+        told = {"error": storable(error), "traceback": storable(traceback)}
         self._database.change(_held_by(owner, key), status="failed", at=clock(), lease=None, **told)
 
     def remove(self, key: str) -> None:
@@ -294,8 +297,3 @@ def _row(key: str, spec: dict[str, Any], identity: dict[str, str], owner: str, *
     """Return a run's row, in a state of which nothing is known but what is given."""
     run = {"key": key, "spec_key": settings_key(spec), "spec": spec, "identity": identity, "owner": owner}
     return run | {"at": None, "lease": None, "attempts": 1, "error": None, "traceback": None} | state
-
-
-def _storable(text: str) -> str:
-    """Replace what Postgres does not take in a text: NUL, and halves of surrogate pairs."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -14,5 +14,6 @@ from .by_name import recorded_kind as recorded_kind
 from .kind import Collate as Collate
 from .kind import Form as Form
 from .kind import Kind as Kind
+from .prompts import OWN_TEMPLATE as OWN_TEMPLATE
 from .prompts import read_template as read_template
 from .prompts import with_fixed_day as with_fixed_day
