@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from vxlab.experiments.judges.contestants import BASE
-from vxlab.experiments.judges.noise import cell_means, differences, judge_noise, mean_of
+from vxlab.experiments.judges.noise import cell_means, judge_noise, mean_rating, rating_differences
 
 QUESTIONS = 40
 
@@ -41,7 +41,7 @@ def _ratings(random, seeds, repeats, noise, gain=0.0, luck=0.0, apart=1.0):
 
 
 def _differ(ratings):
-    ((_, found),) = differences(cell_means(ratings), BASE)[0].items()
+    ((_, found),) = rating_differences(cell_means(ratings), BASE)[0].items()
     return found.turned()
 
 
@@ -95,10 +95,10 @@ def test_what_one_run_lacks_counts_for_none():
     ratings = _ratings(np.random.default_rng(1), 1, 1, noise=1.0)
     hard = (ratings["candidate"] == "LoRA") & (ratings["question"] < 5) & (ratings["turn"] == 2)
     lost = ratings.assign(rating=ratings["rating"].mask(hard))
-    compared, used = differences(cell_means(lost), BASE)
+    compared, used = rating_differences(cell_means(lost), BASE)
     assert used == QUESTIONS * 2 - 5
     kept = ratings[(ratings["question"] >= 5) | (ratings["turn"] == 1)]
-    alone, _ = differences(cell_means(kept), BASE)
+    alone, _ = rating_differences(cell_means(kept), BASE)
     assert compared == alone
 
 
@@ -109,7 +109,7 @@ def test_a_run_that_nobody_could_rate_takes_nothing_from_the_others():
     assert found.difference == pytest.approx(_differ(ratings[ratings["seed"] == 0]).difference)
     assert not found.covers_seeds
     nothing = ratings.assign(rating=ratings["rating"].mask(ratings["candidate"] == "LoRA"))
-    assert differences(cell_means(nothing), BASE) == ({}, QUESTIONS * 2)
+    assert rating_differences(cell_means(nothing), BASE) == ({}, QUESTIONS * 2)
 
 
 def test_means_are_over_turns_and_over_runs():
@@ -117,5 +117,5 @@ def test_means_are_over_turns_and_over_runs():
         {("LoRA", 0): [2.0, 4.0], ("LoRA", 1): [6.0, math.nan]},
         index=pd.MultiIndex.from_tuples([(1, 1), (1, 2)], names=["question", "turn"]),
     )
-    assert mean_of(means) == 4.5
-    assert mean_of(means, turn=2) == 4.0
+    assert mean_rating(means) == 4.5
+    assert mean_rating(means, turn=2) == 4.0

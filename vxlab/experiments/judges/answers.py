@@ -13,7 +13,7 @@ from vxlab.adapters import Base
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunSpec
 from vxlab.experiments.judges.contestants import Contestant
-from vxlab.experiments.judges.questions import Question
+from vxlab.experiments.judges.questions import BenchQuestion
 from vxlab.experiments.models import WRITTEN_AT_ONCE, load_tokenizer, position_limit, write_texts
 from vxlab.experiments.store import Store, reply_key
 from vxlab.experiments.tasks.kinds import OWN_TEMPLATE, Form, writer_of
@@ -33,7 +33,7 @@ class Manner:
     precision: str
 
 
-def answer_key(contestant: Contestant, question: Question, manner: Manner, template: str) -> str:
+def answer_key(contestant: Contestant, question: BenchQuestion, manner: Manner, template: str) -> str:
     """Return the key of a model's answers to a question: all that decides them, and not where they are computed."""
     return reply_key({
         "answers": "greedy", **contestant.identity(), "turns": list(question.turns), "precision": manner.precision,
@@ -43,7 +43,7 @@ def answer_key(contestant: Contestant, question: Question, manner: Manner, templ
 
 def answer_questions(
     contestant: Contestant,
-    questions: Sequence[Question],
+    questions: Sequence[BenchQuestion],
     manner: Manner,
     store: Store,
     done: Callable[[int], object] = lambda answers: None,
@@ -98,12 +98,12 @@ class _Chat:
         self.name, self.model, self.tokenizer, self.writer, self.manner = name, model, tokenizer, writer, manner
         self.limit = _most_tokens(model, tokenizer)
 
-    def require_room(self, questions: Sequence[Question]) -> None:
+    def require_room(self, questions: Sequence[BenchQuestion]) -> None:
         """Refuse questions that no answer would fit beside, before any work."""
         for question, prompt in zip(questions, self._prompts(questions, [[] for _ in questions]), strict=True):
             self._room(prompt, question, 1)
 
-    def write(self, questions: Sequence[Question], answers: Sequence[Sequence[str]]) -> list[str]:
+    def write(self, questions: Sequence[BenchQuestion], answers: Sequence[Sequence[str]]) -> list[str]:
         """Return the answers to the next turn of each question."""
         turn = 1 + len(answers[0])
         prompts = self._prompts(questions, answers)
@@ -118,12 +118,12 @@ class _Chat:
                 texts[number] = text
         return texts
 
-    def _prompts(self, questions: Sequence[Question], answers: Sequence[Sequence[str]]) -> list[list[int]]:
+    def _prompts(self, questions: Sequence[BenchQuestion], answers: Sequence[Sequence[str]]) -> list[list[int]]:
         chats = [json.dumps(_turns(question, own)) for question, own in zip(questions, answers, strict=True)]
         found: list[list[int]] = self.writer.prompts([""] * len(chats), chats)
         return found
 
-    def _room(self, prompt: Sequence[int], question: Question, turn: int) -> int:
+    def _room(self, prompt: Sequence[int], question: BenchQuestion, turn: int) -> int:
         room = min(self.manner.max_new_tokens, self.limit - len(prompt))
         if room < 1:
             raise VxlabError(
@@ -150,7 +150,7 @@ def _most_tokens(model: nn.Module, tokenizer: Any) -> int:
     return int(min(told or _NO_LIMIT, position_limit(model) or _NO_LIMIT, tokenizer.model_max_length, _NO_LIMIT))
 
 
-def _turns(question: Question, answers: Sequence[str]) -> list[dict[str, str]]:
+def _turns(question: BenchQuestion, answers: Sequence[str]) -> list[dict[str, str]]:
     turns = []
     for number, asked in enumerate(question.turns[: len(answers) + 1]):
         turns.append({"role": "user", "content": asked})

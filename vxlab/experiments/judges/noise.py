@@ -52,7 +52,7 @@ def cell_means(ratings: pd.DataFrame) -> pd.DataFrame:
     return means
 
 
-def differences(means: pd.DataFrame, base: str) -> tuple[dict[tuple[str, str], Difference], int]:
+def rating_differences(means: pd.DataFrame, base: str) -> tuple[dict[tuple[str, str], Difference], int]:
     """Compare candidates by their ratings of the same answers' places; return also how many places that are.
 
     The unit is the question: its two turns are rated in one conversation, so they count together. A difference is the
@@ -89,7 +89,7 @@ def noise_of_mean(noise: Noise, ratings: int) -> float:
     return noise.deviation / math.sqrt(ratings) if ratings else math.nan
 
 
-def mean_of(means: pd.DataFrame, turn: int | None = None) -> float:
+def mean_rating(means: pd.DataFrame, turn: int | None = None) -> float:
     """Return the mean over a candidate's runs of the mean over what was rated, of one turn or of both.
 
     Args:

@@ -23,7 +23,7 @@ BY_REFERENCE = ("math", "reasoning", "coding")
 
 
 @dataclass(frozen=True)
-class Question:
+class BenchQuestion:
     """Two turns of a user."""
 
     number: int
@@ -37,14 +37,14 @@ class Question:
 class Bench:
     """Questions, and the prompts by which their answers are judged."""
 
-    questions: tuple[Question, ...]
+    questions: tuple[BenchQuestion, ...]
     prompts: Mapping[str, JudgePrompt]
     source: str
     """where all this is from, in words"""
     notes: tuple[str, ...] = ()
     """what a reader of the ratings must know"""
 
-    def messages(self, question: Question, answers: Sequence[str], turn: int) -> list[dict[str, str]]:
+    def messages(self, question: BenchQuestion, answers: Sequence[str], turn: int) -> list[dict[str, str]]:
         """Return what a judge is asked of the answer to a turn, 1 or 2, with the turn before it."""
         guided = question.references is not None
         name = "single-math-v1" if guided else "single-v1"
@@ -118,7 +118,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _question(number: Any, category: Any, turns: Any, references: Any, where: str) -> Question:
+def _question(number: Any, category: Any, turns: Any, references: Any, where: str) -> BenchQuestion:
     if isinstance(number, bool) or not isinstance(number, int):
         raise VxlabError(f"{where}: its number is {quote(number)}; it must be a whole number")
     if not isinstance(category, str) or not category.strip():
@@ -129,7 +129,7 @@ def _question(number: Any, category: Any, turns: Any, references: Any, where: st
     known = _two(references) if category in BY_REFERENCE else None
     if references is not None and category in BY_REFERENCE and known is None:
         raise VxlabError(f"{where} (number {number}): its reference is {quote(references)}; it must be two answers")
-    return Question(number, category, asked, known)
+    return BenchQuestion(number, category, asked, known)
 
 
 def _two(texts: Any) -> tuple[str, str] | None:
@@ -138,7 +138,7 @@ def _two(texts: Any) -> tuple[str, str] | None:
     return texts[0], texts[1]
 
 
-def _numbered(questions: Sequence[Question]) -> tuple[Question, ...]:
+def _numbered(questions: Sequence[BenchQuestion]) -> tuple[BenchQuestion, ...]:
     numbers = [question.number for question in questions]
     if twice := next((number for number in numbers if numbers.count(number) > 1), None):
         raise VxlabError(f"question {twice} stands there twice; give every question a number of its own")

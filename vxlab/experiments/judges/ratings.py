@@ -10,7 +10,14 @@ import pandas as pd
 
 from vxlab.experiments.judges.contestants import BASE
 from vxlab.experiments.judges.judge import Judge
-from vxlab.experiments.judges.noise import Noise, cell_means, differences, judge_noise, mean_of, noise_of_mean
+from vxlab.experiments.judges.noise import (
+    Noise,
+    cell_means,
+    judge_noise,
+    mean_rating,
+    noise_of_mean,
+    rating_differences,
+)
 from vxlab.experiments.scoring import LEVEL, Difference, holm
 from vxlab.words import list_in_words, number_of, write_number
 
@@ -62,9 +69,9 @@ class Ratings:
         for name in self.ratings["candidate"].unique():
             own = self.ratings[self.ratings["candidate"] == name]
             rated, means = int(own["rating"].notna().sum()), cell_means(own)
-            row: dict[str, object] = {"candidate": name, "runs": own["seed"].nunique(), "rating": mean_of(means)}
-            row |= {f"turn_{turn}": mean_of(means, turn) for turn in (1, 2)}
-            row |= {each: mean_of(cell_means(own[own["category"] == each])) for each in own["category"].unique()}
+            row: dict[str, object] = {"candidate": name, "runs": own["seed"].nunique(), "rating": mean_rating(means)}
+            row |= {f"turn_{turn}": mean_rating(means, turn) for turn in (1, 2)}
+            row |= {each: mean_rating(cell_means(own[own["category"] == each])) for each in own["category"].unique()}
             row |= {"rated": rated, "unparsable": len(own) - rated, "judge_error": noise_of_mean(self.noise, rated)}
             rows.append(row)
         table = pd.DataFrame(rows)
@@ -108,7 +115,7 @@ class Ratings:
 
     @cached_property
     def _compared(self) -> tuple[dict[tuple[str, str], Difference], int]:
-        return differences(self._means, BASE)
+        return rating_differences(self._means, BASE)
 
     def _to_base(self) -> pd.DataFrame:
         found = {b: each.turned() for (a, b), each in self._compared[0].items() if a == BASE}
