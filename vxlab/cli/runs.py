@@ -125,6 +125,8 @@ def _show(arguments: argparse.Namespace, store: "Store") -> int:
         told |= {"identity": record.identity, "spec": record.spec, "scores": scores}
         told |= {"probe": record.probe} if record.probe else {}
         told |= {"data read": record.task, "hardware": record.hardware, "libraries": record.versions}
+        if evaluations := store.evaluations.find(run=key):
+            told |= {"evaluations": {one.task: one.scores for one in evaluations}}
     for name, value in told.items():
         print(f"{name}: {value if isinstance(value, str) else json.dumps(value, default=str)}")
     if state.traceback:

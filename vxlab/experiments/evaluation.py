@@ -46,6 +46,8 @@ class Evaluation:
     """of each item the start of a sha256 of what was asked: evaluations are paired on equal documents alone"""
     subtasks: tuple[str, ...] = field(repr=False)
     """of each item the task that it is of"""
+    notes: tuple[str, ...] = field(default=(), repr=False)
+    """what the scores do not show, such as prompts that were cut"""
     seconds: float = field(repr=False)
     """that it took"""
     hardware: dict[str, Any] = field(repr=False)
@@ -80,7 +82,7 @@ class Evaluation:
         tensors = load(packed)
         names = unpack_texts(tensors[_NAMES])
         return cls(
-            **{**fields, "scores": _with_nan(fields["scores"])},
+            **{**fields, "scores": _with_nan(fields["scores"]), "notes": tuple(fields["notes"])},
             items={
                 name.removeprefix(_ITEM): tensor.numpy() for name, tensor in tensors.items() if name.startswith(_ITEM)
             },

@@ -65,7 +65,11 @@ def numbers(results: dict[str, Any]) -> dict[str, Any]:
 # The numbers
 
 
+CUT = pytest.mark.filterwarnings("ignore:gsm8k. .* did not fit into the 512 tokens")
+
+
 @outside.here
+@CUT
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_numbers_are_lm_evals_own(templates: Path, tmp_path: Path, precision: str) -> None:
     found = evaluate(str(outside.STORIES), tmp_path, templates, outside.TASKS, limit=8, precision=precision)
@@ -83,6 +87,7 @@ def test_the_numbers_are_lm_evals_own(templates: Path, tmp_path: Path, precision
 
 
 @outside.here
+@CUT
 @pytest.mark.slow
 def test_the_numbers_are_those_of_lm_evals_command_line(templates: Path, tmp_path: Path) -> None:
     settings = {"limit": 20, "batch_size": 1}
@@ -118,6 +123,7 @@ def test_an_adapter_is_asked_as_if_it_were_merged(
 
 
 @outside.here
+@CUT
 def test_a_model_writes_as_its_own_files_say(templates: Path, tmp_path: Path) -> None:
     import shutil
 
@@ -260,6 +266,29 @@ def test_prompts_are_written_by_a_template_that_is_asked_for(tiny_writer: str, t
     )
     assert plain.scores != chatted.scores
     assert plain.key != chatted.key
+
+
+def test_prompts_that_are_cut_are_told(tiny_writer: str, templates: Path, tmp_path: Path) -> None:
+    with pytest.warns(
+        UserWarning, match=r"arc_easy: \d+ prompts did not fit into the 128 tokens .* lost the beginning"
+    ):
+        found = evaluate(tiny_writer, tmp_path, templates, ["arc_easy"], num_fewshot=6)
+    (note,) = found.evaluations[0].notes
+    assert found.in_words()[-1] == f"{note}."
+    assert evaluate(tiny_writer, tmp_path, templates, ["arc_easy"], num_fewshot=6).in_words() == found.in_words()
+    assert evaluate(tiny_writer, tmp_path, templates, ["arc_easy"]).evaluations[0].notes == ()
+
+
+@outside.here
+def test_prompts_to_write_on_that_are_cut_are_told(documents: Any, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in documents["gsm8k"]["test"].read_text().splitlines()]
+    rows[0]["question"] = "word " * 400
+    long = {"test": outside.write_lines(tmp_path / "long.jsonl", rows), "train": documents["gsm8k"]["train"]}
+    with pytest.warns(UserWarning, match=r"gsm8k: 1 prompt did not fit into the 512 tokens"):
+        vxlab.evaluate(
+            str(outside.STORIES), vxlab.LocalTask("gsm8k", long), store=tmp_path, limit=2, num_fewshot=1, device="cpu",
+            progress=False,
+        )  # fmt: skip
 
 
 def test_the_process_is_left_as_it_was(tiny_writer: str, templates: Path, tmp_path: Path) -> None:

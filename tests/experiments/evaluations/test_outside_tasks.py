@@ -109,6 +109,8 @@ def test_data_that_a_program_reads_are_refused(own: Path) -> None:
     (own / "mine.yaml").write_text(text)
     with pytest.raises(vxlab.VxlabError, match=r"a program from the hub \(trust_remote_code\).*LocalTask"):
         load_outside_tasks("mine", task_folder=own)
+    (mine,) = load_outside_tasks(vxlab.LocalTask("mine", {"test": own / "arc.jsonl"}), task_folder=own)
+    assert mine.name == "mine"  # on files nothing of the hub is read
 
 
 def test_a_hub_out_of_reach_is_said_with_what_to_do(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +127,7 @@ def test_a_hub_out_of_reach_is_said_with_what_to_do(own: Path, monkeypatch: pyte
     [
         ([], None, "tasks is empty"),
         ([3], None, "tasks holds 3; give names"),
+        (None, None, "tasks=None is no list; give names"),
         ("nowhere.yaml", None, "is no file that names a task"),
         ("mine", "nowhere", "task_folder='nowhere' is no folder"),
     ],

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vxlab.errors import VxlabError
 from vxlab.experiments.evaluations.apart import lacks_module
 from vxlab.experiments.evaluations.outside_tasks import OutsideTask
-from vxlab.words import first_line
+from vxlab.words import first_line, number_of
 
 _SEEDS = {"random": 0, "numpy": 1234, "torch": 1234}
 """lm-eval's own"""
@@ -34,6 +34,7 @@ class TaskAnswers:
     items: dict[str, NDArray[np.float64]]
     documents: tuple[str, ...]
     subtasks: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def ask(model: Any, task: OutsideTask, limit: int | None, chat: bool) -> TaskAnswers:
@@ -55,6 +56,7 @@ def ask(model: Any, task: OutsideTask, limit: int | None, chat: bool) -> TaskAns
     torch.manual_seed(_SEEDS["torch"])
     for each in task.loaded["tasks"].values():
         each.set_fewshot_seed(seed=_SEEDS["torch"])
+    model.cut = 0
     with _explain(task.name):
         found = evaluate(
             lm=model,
@@ -65,10 +67,17 @@ def ask(model: Any, task: OutsideTask, limit: int | None, chat: bool) -> TaskAns
             apply_chat_template=chat,
             fewshot_as_multiturn=chat,
         )
-    return _taken_apart(task, found)
+    return _taken_apart(task, found, _note_cuts(task, model))
 
 
-def _taken_apart(task: OutsideTask, found: Mapping[str, Any]) -> TaskAnswers:
+def _note_cuts(task: OutsideTask, model: Any) -> tuple[str, ...]:
+    if not model.cut:
+        return ()
+    reads = f"the {model.max_length:,} tokens that the model reads"
+    return (f"{task.name}: {number_of(model.cut, 'prompt')} did not fit into {reads}, and lost the beginning",)
+
+
+def _taken_apart(task: OutsideTask, found: Mapping[str, Any], notes: tuple[str, ...]) -> TaskAnswers:
     scores = {name: _numbers(results) for name, results in found["results"].items()}
     own = scores.pop(task.name)
     keys = [(name, sample) for name, samples in found["samples"].items() for sample in samples]
@@ -91,6 +100,7 @@ def _taken_apart(task: OutsideTask, found: Mapping[str, Any]) -> TaskAnswers:
         items={metric: values[metric] for metric in own if metric in values and _is_mean(values[metric], own[metric])},
         documents=tuple(documents),
         subtasks=tuple(name for name, _ in place),
+        notes=notes,
     )
 
 

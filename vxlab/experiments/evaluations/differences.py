@@ -71,6 +71,6 @@ def _statistics(values: NDArray[np.float64], metric: str) -> NDArray[np.float64]
 
 
 def _without_interval(seeds: Mapping[int, Evaluation], base: Evaluation, metric: str) -> Difference:
-    mean = float(np.mean([one.scores[metric] for one in seeds.values()]))
     nan = float("nan")
-    return Difference(mean - base.scores[metric], nan, nan, nan, covers_seeds=False)
+    mean = float(np.mean([one.scores.get(metric, nan) for one in seeds.values()]))
+    return Difference(mean - base.scores.get(metric, nan), nan, nan, nan, covers_seeds=False)

@@ -25,6 +25,7 @@ from vxlab.experiments.evaluations.subjects import Subject, find_subjects
 from vxlab.experiments.models import load_tokenizer, saved_generation
 from vxlab.experiments.store import Store, Where, open_store
 from vxlab.experiments.tasks.kinds import read_template, with_fixed_day
+from vxlab.warn import warn_once
 
 Tasks = str | Path | LocalTask | Sequence[str | Path | LocalTask]
 
@@ -205,6 +206,8 @@ def _evaluate(
     started = time.perf_counter()
     with contextlib.closing(AnswerBar(f"{task.name}, {subject.name}", progress)) as model.bar, harness_apart():
         answers = ask(model, task, settings["limit"], settings["chat_template"] is not None)
+    for note in answers.notes:
+        warn_once(note)
     return Evaluation(
         key=key,
         run=subject.run,

@@ -33,6 +33,8 @@ class HarnessModel(HFLM):  # type: ignore[misc]
         finally:
             del model.tie_weights
         self.bar = AnswerBar("", shown=False)
+        self.cut = 0
+        """prompts that lost their beginning, for they were longer than what the model reads"""
 
     @property
     def cache_hook(self) -> AnswerBar:
@@ -57,3 +59,13 @@ class HarnessModel(HFLM):  # type: ignore[misc]
         """Write on."""
         self.bar.expect(len(requests))
         return super().generate_until(requests, disable_tqdm=True)
+
+    def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = True, **more: Any) -> Any:
+        self.cut += sum(len(context) + len(answer) > self.max_length + 1 for _, context, answer in requests)
+        return super()._loglikelihood_tokens(requests, disable_tqdm=True, **more)
+
+    def tok_batch_encode(self, strings: Any, *args: Any, left_truncate_len: int | None = None, **more: Any) -> Any:
+        """Return prompts as tokens, of which the last may be all that fit."""
+        if left_truncate_len:
+            self.cut += sum(len(self.tok_encode(text)) > left_truncate_len for text in strings)
+        return super().tok_batch_encode(strings, *args, left_truncate_len=left_truncate_len, **more)

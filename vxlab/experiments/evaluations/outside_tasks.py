@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vxlab.checks import quote
+from vxlab.checks import settle_list
 from vxlab.errors import VxlabError
 from vxlab.experiments.evaluations.apart import harness_apart, lacks_module, require_harness
 from vxlab.experiments.evaluations.local_task import LocalTask
@@ -48,7 +48,7 @@ def load_outside_tasks(
         VxlabError: as :func:`vxlab.evaluate`.
     """
     require_harness()
-    wanted = [tasks] if isinstance(tasks, str | Path | LocalTask) else list(tasks)
+    wanted = settle_list("tasks", tasks, (str, Path, LocalTask), "names, YAML files or vxlab.LocalTask(...)")
     if not wanted:
         raise VxlabError("tasks is empty; give names of lm-eval's tasks, such as 'arc_easy'")
     with harness_apart():
@@ -61,38 +61,39 @@ def load_outside_tasks(
 
 def _load(task: Any, folder: str | Path | None) -> Iterator[Any]:
     """Yield lm-eval's tasks, and groups with scores of their own, that a name, a file or a LocalTask stands for."""
-    manager, entry, spec = _find(task, folder)
-    _refuse_foreign_code([(entry.name, spec)] if isinstance(spec, dict) else _configs(entry, manager.task_index, set()))
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    manager, entry = _find(task, folder)
+    config = dict(entry.cfg or {})
+    replaced = task.settings(config) if isinstance(task, LocalTask) else {}
+    _refuse_foreign_code([(entry.name, config | replaced)] if replaced else _configs(entry, manager.task_index, set()))
     try:
+        spec = load_yaml(entry.yaml_path) | replaced if replaced else str(task) if _is_file(task) else entry.name
         built = manager._load_spec(spec)
     except ModuleNotFoundError as error:
         raise lacks_module(entry.name, error) from error
+    except VxlabError:
+        raise
     except Exception as error:  # the hub, the files and others' code raise what they like
-        raise _not_loaded(entry.name, spec if isinstance(spec, dict) else entry.cfg or {}, error) from error
+        raise _not_loaded(entry.name, config | replaced, error) from error
     yield from _with_scores(built)
 
 
-def _find(task: Any, folder: str | Path | None) -> tuple[Any, Any, str | dict[str, Any]]:
-    """Return a task's manager, its entry in lm-eval's index, and what the manager loads it by."""
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    if _is_file(task):
-        entry = _entry_of_file(Path(task).expanduser())
-        return _manager_with(folder, alone=entry.cfg), entry, str(task)
-    if not isinstance(task, str | LocalTask):
-        raise VxlabError(f"tasks holds {quote(task)}; give names, YAML files or vxlab.LocalTask(...)")
+def _find(task: str | Path | LocalTask, folder: str | Path | None) -> tuple[Any, Any]:
+    """Return a task's manager, and its entry in lm-eval's index."""
+    if isinstance(task, Path) or _is_file(task):
+        entry = _entry_of_file(Path(str(task)).expanduser())
+        return _manager_with(folder, alone=entry.cfg), entry
     name = task if isinstance(task, str) else task.template
     manager = _manager_with(folder, name=name)
     index = manager.task_index
     if name not in index:
         raise VxlabError(f"task={name!r} is none of lm-eval's{_near(name, index)}")
     entry = index[name]
-    if isinstance(task, str):
-        return manager, entry, name
-    if entry.yaml_path is None or not isinstance((entry.cfg or {}).get("task"), str):
+    one = entry.yaml_path is not None and isinstance((entry.cfg or {}).get("task"), str)
+    if isinstance(task, LocalTask) and not one:
         raise VxlabError(f"template={name!r} stands for several tasks; give one of them")
-    whole = load_yaml(entry.yaml_path, resolve_func=True)
-    return manager, entry, whole | task.settings(whole)
+    return manager, entry
 
 
 def _entry_of_file(path: Path) -> Any:

@@ -70,11 +70,12 @@ class Evaluations:
         return found[found["change"] == "lost"].reset_index(drop=True)
 
     def in_words(self) -> list[str]:
-        """Return a sentence for each loss and gain, or the one that there was none."""
+        """Return a sentence for each loss and gain, or the one that there was none; and what the scores do not show."""
         found = self.candidates()
         seen = found[found["change"] != ""].sort_values("change", ascending=False, kind="stable")
         without = f"No difference to the untuned base is seen in {number_of(int(found['p'].count()), 'comparison')}."
-        return [_sentence(row) for row in seen.to_dict("records")] or [without]
+        notes = dict.fromkeys(f"{note}." for one in self.evaluations for note in one.notes)
+        return [*([_sentence(row) for row in seen.to_dict("records")] or [without]), *notes]
 
     def base_of(self, one: Evaluation) -> Evaluation | None:
         """Return the untuned model's evaluation that belongs beside one, None where it is not here."""
@@ -83,7 +84,7 @@ class Evaluations:
 
     def _candidates(self) -> dict[str, tuple[str, int | None]]:
         """Return of each run its candidate's name and its seed."""
-        specs = {record.key: _of_candidate(record.spec) for record in self.records}
+        specs = {record.key: _of_candidate(record) for record in self.records}
         labels = {record.key: method_label(record.spec["method"]) for record in self.records}
         names = {}
         for record in self.records:
@@ -100,7 +101,7 @@ class Evaluations:
         found = _NONE if base is None or not tuned else paired_differences(tuned, base, metric)[one.run]
         return {
             **_shared(one, metric, base), **_told(found), "candidate": name, "seed": seed, "run": one.run,
-            "score": one.scores[metric],
+            "score": one.scores.get(metric, math.nan),
         }  # fmt: skip
 
     def _groups(self) -> "Iterator[tuple[list[Evaluation], dict[str, dict[int, Evaluation]]]]":
@@ -121,9 +122,9 @@ class Evaluations:
             found = paired_differences(tuned, bases[0], metric) if bases and tuned else {}
             for base in bases:
                 row = _shared(base, metric, base) | _told(_NONE)
-                yield row | {"candidate": _UNTUNED, "seeds": None, "score": base.scores[metric]}
+                yield row | {"candidate": _UNTUNED, "seeds": None, "score": base.scores.get(metric, math.nan)}
             for name, seeds in tuned.items():
-                scores = [one.scores[metric] for one in seeds.values()]
+                scores = [one.scores.get(metric, math.nan) for one in seeds.values()]
                 row = _shared(seeds[0], metric, bases[0] if bases else None) | _told(found.get(name, _NONE))
                 yield row | {"candidate": name, "seeds": len(seeds), "score": sum(scores) / len(scores)}
 
@@ -132,9 +133,11 @@ def _place(one: Evaluation) -> str:
     return json.dumps([one.fingerprint, one.task, one.settings], sort_keys=True)
 
 
-def _of_candidate(spec: Mapping[str, Any]) -> dict[str, Any]:
-    flat = {f"{name}": value for name, value in spec.items() if name not in ("seed", "method", "device")}
-    return {name: json.dumps(value) for name, value in {**flat, **spec["method"]}.items() if name != "name"}
+def _of_candidate(record: RunRecord) -> dict[str, Any]:
+    """Return what a candidate is, but for its seed: its settings, and what the data were that they name."""
+    spec, data = record.spec, {"data": record.identity.get("task", "")[:12]}
+    flat = {name: value for name, value in spec.items() if name not in ("seed", "method", "device", "task_folder")}
+    return {name: json.dumps(value) for name, value in {**data, **flat, **spec["method"]}.items() if name != "name"}
 
 
 def _shared(one: Evaluation, metric: str, base: Evaluation | None) -> dict[str, Any]:
@@ -142,7 +145,7 @@ def _shared(one: Evaluation, metric: str, base: Evaluation | None) -> dict[str, 
     better = one.higher_is_better.get(metric)
     return {
         "task": one.task, "metric": name, "filter": kind, "model": one.model,
-        "base": base.scores[metric] if base else math.nan,
+        "base": base.scores.get(metric, math.nan) if base else math.nan,
         "items": len(one.documents),
         "better": None if better is None else "higher" if better else "lower",
     }  # fmt: skip
