@@ -31,6 +31,16 @@ def write_arc(path: Path, rows: int = 24, first: int = 0) -> Path:
     return write_lines(path, made)
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def documents_of(templates: Path, task: str, split: str = "test") -> Path:
+    """Return the file that a YAML of :func:`write_templates` reads."""
+    lines = (templates / f"{task}.yaml").read_text(encoding="utf-8").splitlines()
+    return Path(next(line for line in lines if line.startswith(f"    {split}: ")).partition(": ")[2])
+
+
 def write_documents(folder: Path) -> dict[str, dict[str, Path]]:
     """Write a file for each split that is read, by task."""
     stories = [

@@ -2,9 +2,11 @@
 
 import importlib
 import json
+import math
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,25 @@ def test_an_adapter_is_asked_as_if_it_were_merged(
     assert (base.run, tuned.run) == ("", two_runs[0].key)
 
 
+@pytest.mark.parametrize("method", [vxlab.Full(), vxlab.LoRA(rank=4), vxlab.LoRAXS(rank=2)])
+def test_lm_eval_sees_the_model_that_was_trained(
+    method: Any, tiny_writer: str, toy_prompts: str, templates: Path, tmp_path: Path
+) -> None:
+    rate = 2e-3 if method.name == "full" else 2e-2
+    spec = toy_writers.spec(tiny_writer, toy_prompts, method=method, max_new_tokens=0, epochs=1, learning_rate=rate)
+    record = vxlab.run(spec, store=tmp_path, progress=False)
+    (one,) = evaluate(record, tmp_path, templates, ["lambada_standard"], base=False).evaluations
+    model, tokenizer = load_trained(record), vxlab.experiments.models.load_tokenizer(tiny_writer)
+    logs = []
+    for row in outside.read_lines(outside.documents_of(templates, "lambada_standard"))[:6]:
+        words = row["text"].split(" ")
+        context, whole = tokenizer(" ".join(words[:-1]))["input_ids"], tokenizer(row["text"])["input_ids"]
+        with torch.no_grad():
+            found = model(torch.tensor([whole])).logits[0].log_softmax(-1)
+        logs.append(sum(float(found[place - 1, whole[place]]) for place in range(len(context), len(whole))))
+    assert one.scores["perplexity,none"] == pytest.approx(math.exp(-sum(logs) / len(logs)), rel=1e-4)
+
+
 @outside.here
 @CUT
 def test_a_model_writes_as_its_own_files_say(templates: Path, tmp_path: Path) -> None:
@@ -167,22 +188,32 @@ def test_the_base_is_asked_once_for_two_adapters(
     ]
 
 
+DEADLY = """
+import os, signal
+
+def score(doc, results):
+    if "VXLAB_TEST_KILL" in os.environ:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"acc": 1.0}
+"""
+
+
 def test_a_kill_loses_the_task_in_progress_alone(
-    tiny_writer: str, templates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+    tiny_writer: str, documents: Any, tmp_path: Path, asked: list[str]
 ) -> None:
-    heard: Callable[..., Any] = MODULE.ask
-
-    def kill(model: Any, task: Any, *rest: Any) -> Any:
-        if task.name == TASKS[1]:
-            raise KeyboardInterrupt
-        return heard(model, task, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MODULE, "ask", kill)
-        with pytest.raises(KeyboardInterrupt):
-            evaluate(tiny_writer, tmp_path, templates)
-    evaluate(tiny_writer, tmp_path, templates)
-    assert asked == TASKS
+    outside.write_templates(tmp_path, {name: documents[name] for name in ("arc_easy", "lambada_standard", "wikitext")})
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    with (tmp_path / "lambada_standard.yaml").open("a") as yaml:
+        yaml.write("process_results: !function deadly.score\nmetric_list: [{metric: acc}]\n")
+    tasks = ["arc_easy", "lambada_standard", "wikitext"]
+    program = f"import vxlab; vxlab.evaluate({tiny_writer!r}, {tasks!r}, store={str(tmp_path)!r}, limit=6, "
+    program += f"task_folder={str(tmp_path)!r}, device='cpu')"
+    killed = subprocess.run([sys.executable, "-c", program], env=os.environ | {"VXLAB_TEST_KILL": "1"}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with Store(tmp_path) as store:
+        assert [one.task for one in store.evaluations.find()] == tasks[:1]
+    evaluate(tiny_writer, tmp_path, tmp_path, tasks)
+    assert asked == tasks[1:]
 
 
 def test_what_decides_the_numbers_is_in_the_key(
@@ -249,6 +280,10 @@ def test_what_cannot_be_evaluated_is_refused(
     for value in ([], None, 3, [record, 4]):
         with pytest.raises(vxlab.VxlabError, match=r"runs.*give what vxlab.run\(spec\) returned"):
             evaluate(value, tmp_path, templates)
+    for wrong in ({"limit": 1.5}, {"num_fewshot": -1}, {"batch_size": "8"}, {"chat_template": 3}, {"device": 3},
+                  {"precision": 16}, {"base": 1}, {"fresh": "no"}, {"task_folder": 3}, {"tasks": {}}):  # fmt: skip
+        with pytest.raises(vxlab.VxlabError, match=next(iter(wrong))):
+            evaluate(tiny_writer, tmp_path, templates, **wrong)
     with pytest.raises(vxlab.VxlabError, match=r"limit=0 is not a positive integer"):
         evaluate(tiny_writer, tmp_path, templates, limit=0)
     with pytest.raises(vxlab.VxlabError, match=r"'gsm8k' lets the model write more tokens than it has positions for"):

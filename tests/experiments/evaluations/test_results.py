@@ -60,6 +60,10 @@ def test_losses_are_said_first(found: Evaluations) -> None:
     assert second.startswith("VeRA r=64, learning_rate=0.001 gained on arc_easy: acc 0.8")
     alike = Evaluations((evaluation(_items(0.5)), evaluation(_items(0.5), "a")))
     assert alike.in_words() == ["No difference to the untuned base is seen in 1 comparison."]
+    alone = Evaluations((evaluation(_items(0.5), notes=("a prompt was cut",)),))
+    assert alone.in_words() == [
+        "Nothing here can be compared with an untuned base, item by item.", "a prompt was cut.",
+    ]  # fmt: skip
 
 
 def test_less_is_better_where_the_task_says_so() -> None:

@@ -121,7 +121,8 @@ def plan_evaluation(
     if num_fewshot is not None and num_fewshot != 0:
         require_count("num_fewshot", num_fewshot)
     require_count("batch_size", batch_size)
-    loaded = load_outside_tasks(tasks, limit=limit, num_fewshot=num_fewshot, task_folder=task_folder)
+    folder = settle("task_folder", task_folder, str | None)
+    loaded = load_outside_tasks(tasks, limit=limit, num_fewshot=num_fewshot, task_folder=folder)
     return Asked(loaded, limit, settle("chat_template", chat_template, str | None), batch_size)
 
 
@@ -146,6 +147,8 @@ def evaluate_on(
     subjects = find_subjects(runs, base, precision, device)
     with open_store(store) as results:
         found = [one for each in subjects for one in _of_subject(each, asked, results, device, fresh, progress)]
+    for note in (note for one in found for note in one.notes):
+        warn_once(note)
     return Evaluations(tuple(found), tuple(each.record for each in subjects if each.record is not None))
 
 
@@ -206,8 +209,6 @@ def _evaluate(
     started = time.perf_counter()
     with contextlib.closing(AnswerBar(f"{task.name}, {subject.name}", progress)) as model.bar, harness_apart():
         answers = ask(model, task, settings["limit"], settings["chat_template"] is not None)
-    for note in answers.notes:
-        warn_once(note)
     return Evaluation(
         key=key,
         run=subject.run,

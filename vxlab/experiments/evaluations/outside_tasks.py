@@ -18,7 +18,9 @@ from vxlab.experiments.evaluations.task_content import hash_task
 from vxlab.words import first_line, nearest
 
 _MOST_NAMED = 8
-_OF_THE_HUB = re.compile("Connection|Offline|HubHTTP|DatasetNotFound|LocalEntryNotFound|Max retries|resolve host")
+_OF_THE_HUB = re.compile(
+    "Connection|Offline|HubHTTP|DatasetNotFound|LocalEntryNotFound|Max retries|resolve host|Dataset scripts"
+)
 _SEED = 1234
 """lm-eval's own, of the examples in a prompt"""
 

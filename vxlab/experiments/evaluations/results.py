@@ -73,7 +73,10 @@ class Evaluations:
         """Return a sentence for each loss and gain, or the one that there was none; and what the scores do not show."""
         found = self.candidates()
         seen = found[found["change"] != ""].sort_values("change", ascending=False, kind="stable")
-        without = f"No difference to the untuned base is seen in {number_of(int(found['p'].count()), 'comparison')}."
+        compared = number_of(int(found["p"].count()), "comparison")
+        without = f"No difference to the untuned base is seen in {compared}."
+        if not found["p"].count():
+            without = "Nothing here can be compared with an untuned base, item by item."
         notes = dict.fromkeys(f"{note}." for one in self.evaluations for note in one.notes)
         return [*([_sentence(row) for row in seen.to_dict("records")] or [without]), *notes]
 
