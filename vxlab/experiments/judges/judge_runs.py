@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from vxlab.checks import quote, require_count, settle
+from vxlab.checks import require_count, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, hardware, resolve_device, resolve_precision
 from vxlab.experiments.judges.answers import Manner, answer_questions
@@ -17,6 +17,7 @@ from vxlab.experiments.judges.rating import Rated, Wanted, rate
 from vxlab.experiments.judges.ratings import Ratings, utc
 from vxlab.experiments.store import Store, Where, open_store
 from vxlab.experiments.tasks.kinds import OWN_TEMPLATE
+from vxlab.paths import without_folders
 from vxlab.progress import progress_bar
 
 Answers = dict[int, tuple[str, str]]
@@ -83,7 +84,7 @@ def judge_runs(
     with open_store(store) as results:
         answers = _answer(contestants, bench, manner, results, progress)
         rows, wanted = _wanted(contestants, bench, answers, repeats)
-        with progress_bar(len(wanted), f"ratings by {quote(judge.model)[1:-1]}", "rating", shown=progress) as bar:
+        with progress_bar(len(wanted), f"ratings by {without_folders(judge.model)}", "rating", shown=progress) as bar:
             rated = rate(wanted, judge, results, bar.update)
     return Ratings(judge, _table(rows, rated), bench.source, bench.prompts_hash, _in_words(manner), bench.notes)
 

@@ -19,6 +19,7 @@ from vxlab.experiments.judges.noise import (
     rating_differences,
 )
 from vxlab.experiments.scoring import LEVEL, Difference, holm
+from vxlab.paths import without_folders
 from vxlab.words import list_in_words, number_of, write_number
 
 
@@ -82,12 +83,12 @@ class Ratings:
         setting = "its server's own temperature" if self.judge.temperature is None else (
             f"temperature {self.judge.temperature:g}"
         )  # fmt: skip
-        names = sorted(set(self.ratings["answered_by"]) - {self.judge.model, ""})
+        names = without_folders(sorted(set(self.ratings["answered_by"]) - {self.judge.model, ""}))
         as_ = f" (answered as {list_in_words(names)})" if names else ""
         days = sorted({f"{at:%Y-%m-%d}" for at in self.ratings["at"]})
         when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         return [
-            f"MT-Bench, rated 1 to 10 by {self.judge.model}{as_}, {setting}, {when}; {self.source} (sha256 "
+            f"MT-Bench, rated 1 to 10 by {without_folders(self.judge.model)}{as_}, {setting}, {when}; {self.source} (sha256 "
             f"{self.prompts_hash}). {self.answered}",
             self._noise_in_words(),
             *self.notes,
