@@ -7,6 +7,7 @@ from vxlab.cli import commands as cli
 from vxlab.redact import holds_secret, redact, refuse_secret
 
 TOKEN = "hf_" + "a1B2" * 8
+KEYS = ["sk-" + "a1B2" * 12, "sk-proj-" + "a1-B_2" * 8, "gsk_" + "a1B2" * 8, "xai-" + "a1B2" * 8, "AIza" + "a1B2" * 9]
 SECRET_URLS = [
     "postgresql+psycopg://me:s3cret@host/db",
     "postgresql://me:s3cret@host:port/db",
@@ -25,6 +26,8 @@ PLAIN = [
     "https://huggingface.co/a:b@c",
     "see https://example.org:80, or ask me@example.org",
     "hf_small",
+    "risk-adjusted-returns-of-2024-and-2025",
+    "sk-learn",
     "pad_token=[PAD]",
     "",
 ]
@@ -37,6 +40,15 @@ def test_a_url_is_shown_without_its_secret(url):
     assert not any(each in shown for each in ("s3c", "cr%2Fet", "ret@", TOKEN))
     assert holds_secret(url)
     assert shown.endswith("cannot be reached")
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_of_a_models_service_is_known_by_its_shape(key):
+    assert redact(f"model={key!r} is unknown") == "model='***' is unknown"
+    assert holds_secret(f"--model={key}")
+    with pytest.raises(VxlabError, match="a judge's by OPENAI_API_KEY") as said:
+        refuse_secret("the command line", key)
+    assert key not in str(said.value)
 
 
 @pytest.mark.parametrize("text", PLAIN)

@@ -14,6 +14,9 @@ _PATTERNS = (
         rf"([A-Za-z][\w+.-]*://{_WORD}*?[?&;]{_NAMES}=)(?!{re.escape(HIDDEN)})[^\s&;'\"<>]+", re.IGNORECASE
     ),  # ?password=…
     re.compile(r"(\b)hf_[A-Za-z0-9]{16,}"),  # a token of the model hub
+    re.compile(
+        r"(\b)(?:(?:sk|gsk|xai|nvapi|pplx|csk)[-_](?=[\w-]*\d)[\w-]{20,}|AIza[\w-]{30,})"
+    ),  # keys of models' services
 )
 _WHOLE = (
     re.compile(
@@ -27,15 +30,14 @@ _SHORTEST = 6
 
 
 def redact(text: str) -> str:
-    r"""Return a text with ``***`` for the passwords of URLs, tokens of the hub, and secrets of the environment.
+    r"""Return a text with ``***`` for passwords of URLs, tokens of the hub, keys of services, and the environment's.
 
     >>> redact("store postgresql://me:pa%40ss@host/db?sslpassword=x is away")
     'store postgresql://me:***@host/db?sslpassword=*** is away'
     """
-    if "://" in text or "hf_" in text:
-        for pattern in _PATTERNS:
-            while (shown := pattern.sub(rf"\1{HIDDEN}", text)) != text:  # several in one query
-                text = shown
+    for pattern in _PATTERNS:
+        while (shown := pattern.sub(rf"\1{HIDDEN}", text)) != text:  # several in one query
+            text = shown
     for secret in _held():
         if secret in text:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, text)
@@ -43,7 +45,7 @@ def redact(text: str) -> str:
 
 
 def holds_secret(text: str) -> bool:
-    """Say whether a text is, or holds, a URL with a password, a connection string with one, or a token of the hub.
+    """Say whether a text is, or holds, a URL with a password, a connection string with one, a token or a key.
 
     >>> holds_secret("postgresql://me@host/db"), holds_secret("postgresql://me:s3cret@host/db")
     (False, True)
@@ -64,7 +66,8 @@ def refuse_secret(what: str, text: str) -> None:
     if holds_secret(text):
         raise VxlabError(
             f"{what} holds a password or a token, which others could read; leave it out of the URL "
-            "(postgresql+psycopg://user@host/database) and give it by PGPASSWORD or ~/.pgpass, a hub's by HF_TOKEN"
+            "(postgresql+psycopg://user@host/database) and give it by PGPASSWORD or ~/.pgpass, a hub's by HF_TOKEN, a "
+            "judge's by OPENAI_API_KEY"
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from vxlab._version import __version__
 from vxlab.cli.evaluate import add_evaluate
+from vxlab.cli.judge import add_judge
 from vxlab.cli.plan import add_plan
 from vxlab.cli.runs import add_runs
 from vxlab.cli.shared import add_import, need, plain_warnings, print_columns, read_pairs, split_pair
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     add_sweep(commands)
     add_runs(commands)
     add_evaluate(commands)
+    add_judge(commands)
     _add_lab(commands)
     return parser
 

@@ -1,20 +1,11 @@
 """The command ``vxlab evaluate``: lm-eval's tasks on stored runs and on models as they are, the untuned base beside."""
 
 import argparse
-import string
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vxlab.cli.shared import add_import, add_store, need, print_columns
-from vxlab.errors import VxlabError
+from vxlab.cli.shared import add_import, add_store, need, print_columns, run_or_model
 from vxlab.words import with_minus
-
-if TYPE_CHECKING:
-    from vxlab.experiments import RunRecord
-    from vxlab.experiments.store import Store
-
-_SHORTEST = 6
-"""digits of a key that are taken for one: a model may be called beef"""
 
 
 def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -49,7 +40,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     settings = ("task_folder", "limit", "num_fewshot", "chat_template", "batch_size", "precision", "device", "fresh")
     with Store(arguments.store) as store:
         found = evaluate(
-            [_subject(name, store) for name in arguments.runs],
+            [run_or_model(name, store) for name in arguments.runs],
             arguments.tasks,
             store=store,
             base=not arguments.without_base,
@@ -59,20 +50,6 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     for told in found.in_words():
         print(told)
     return 0
-
-
-def _subject(name: str, store: "Store") -> "RunRecord | str":
-    """Return the run with a key that begins so, or the model's name as it is."""
-    from vxlab.experiments.store import full_key
-
-    if len(name) < _SHORTEST or not set(name.lower()) <= set(string.hexdigits):
-        return name
-    key = full_key(store, name)
-    if (record := store.record(key)) is None:
-        raise VxlabError(
-            f"run {key[:12]} has not ended, so there is nothing to evaluate; see vxlab runs show {key[:12]}"
-        )
-    return record
 
 
 def _in_words(row: Mapping[Any, Any]) -> dict[str, str]:

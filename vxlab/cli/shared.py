@@ -3,13 +3,21 @@
 import argparse
 import contextlib
 import json
+import string
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vxlab.errors import VxlabError, VxlabWarning
 from vxlab.redact import redact
+
+if TYPE_CHECKING:
+    from vxlab.experiments import RunRecord
+    from vxlab.experiments.store import Store
+
+_SHORTEST = 6
+"""digits of a key that are taken for one: a model may be called beef"""
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +71,20 @@ def print_columns(rows: Sequence[Mapping[str, str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def run_or_model(name: str, store: "Store") -> "RunRecord | str":
+    """Return the run with a key that begins so, or the model's name as it is."""
+    from vxlab.experiments.store import full_key
+
+    if len(name) < _SHORTEST or not set(name.lower()) <= set(string.hexdigits):
+        return name
+    key = full_key(store, name)
+    if (record := store.record(key)) is None:
+        raise VxlabError(
+            f"run {key[:12]} has not ended, so there is nothing to look at; see vxlab runs show {key[:12]}"
+        )
+    return record
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from vxlab.checks import require_count, require_positive, settle_fields
 from vxlab.errors import VxlabError
+from vxlab.redact import holds_secret
 
 NO_JUDGE = (
     "No judge was given, so no answer was rated. Any OpenAI-compatible server will do: "
@@ -20,11 +21,10 @@ USUAL_KEY = "OPENAI_API_KEY"
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+){1,5}")
 _TEXTS = ("url", "model", "key_variable")
 _SHAPES = (
-    re.compile(r"(?i)\b(?:sk|pk|gsk|xai|hf|nvapi|pplx|csk)[-_](?=[\w-]*\d)[\w-]{12,}"),
-    re.compile(r"AIza[\w-]{20,}|\beyJ[\w-]{10,}|(?i:\bbearer\s)"),
+    re.compile(r"\b(?:sk-|eyJ)(?=[\w-]*\d)[\w-]{10,}|(?i:\bbearer\s)"),
     re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{24,}"),
 )
-"""Of keys as services write them, and of random letters and digits."""
+"""Of keys, beside those that are known wherever they stand: cut short, and of random letters and digits."""
 _SHORTEST = 12
 """Characters of a key that is looked for inside other texts: `ollama` may be one, and a server's name."""
 
@@ -126,7 +126,7 @@ def looks_like_key(text: str) -> bool:
     """
     held = {value for name, value in os.environ.items() if re.search("KEY|TOKEN|SECRET|PASS", name)}
     own = any(value.strip() in text for value in held if len(value.strip()) >= _SHORTEST)
-    return own or any(shape.search(text) for shape in _SHAPES)
+    return own or holds_secret(text) or any(shape.search(text) for shape in _SHAPES)
 
 
 def _require_server(url: str) -> None:

@@ -107,7 +107,8 @@ def _ask_all(lacking: Mapping[str, Wanted], judge: Judge, store: Store) -> Itera
     if not lacking:
         return
     failed: BaseException | None = None
-    with asking(judge) as ask, ThreadPoolExecutor(judge.at_once) as pool:
+    with asking(judge) as ask:
+        pool = ThreadPoolExecutor(judge.at_once)
         waiting = {pool.submit(ask, wanted.messages): key for key, wanted in lacking.items()}
         try:
             for future in as_completed(waiting):
@@ -123,7 +124,7 @@ def _ask_all(lacking: Mapping[str, Wanted], judge: Judge, store: Store) -> Itera
                     failed = error
                     for each in waiting:  # the pool's own way to cancel would leave us waiting for them
                         each.cancel()
-        finally:
+        finally:  # after Ctrl-C nobody waits for replies that are under way
             pool.shutdown(wait=False, cancel_futures=True)
     if failed is not None:
         raise failed

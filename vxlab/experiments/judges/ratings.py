@@ -87,9 +87,10 @@ class Ratings:
         as_ = f" (answered as {list_in_words(names)})" if names else ""
         days = sorted({f"{at:%Y-%m-%d}" for at in self.ratings["at"]})
         when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+        who = f"{without_folders(self.judge.model)}{as_}"
         return [
-            f"MT-Bench, rated 1 to 10 by {without_folders(self.judge.model)}{as_}, {setting}, {when}; {self.source} (sha256 "
-            f"{self.prompts_hash}). {self.answered}",
+            f"MT-Bench, rated 1 to 10 by {who}, {setting}, {when}; {self.source} (sha256 {self.prompts_hash}). "
+            f"{self.answered}",
             self._noise_in_words(),
             *self.notes,
             *self._left_out(),
