@@ -10,6 +10,7 @@ from .curves import learning_curves as learning_curves
 from .curves import redraw_curves as redraw_curves
 from .expressivity import equal_parameter_ratios as equal_parameter_ratios
 from .expressivity import error_against as error_against
+from .forgetting import gain_against_loss as gain_against_loss
 from .generation import metric_gains as metric_gains
 from .generation import samples_chooser as samples_chooser
 from .start_and_parts import parts_against_unchanged as parts_against_unchanged

@@ -7,4 +7,5 @@ from .glue import GLUE_TASKS as GLUE_TASKS
 from .glue import glue_name as glue_name
 from .glue import read_glue as read_glue
 from .rotten_tomatoes import read_rotten_tomatoes as read_rotten_tomatoes
+from .set_files import find_set_files as find_set_files
 from .written_set import read_written_set as read_written_set

@@ -16,11 +16,26 @@ Found = dict[str, list[Path]]
 
 
 def read_set_files(folder: Path, name: str) -> dict[str, Rows]:
-    """Read what a folder holds of a set, by split.
+    """Read what a folder holds of a set, by split; or one file, which is a train split.
+
+    Args:
+        folder: where to look, as :func:`find_set_files` does; or a file.
+        name: a key of ``SETS``.
+
+    Raises:
+        VxlabError: as :func:`find_set_files`, or a file cannot be read.
+    """
+    if folder.is_file():
+        return {"train": read_rows(folder)}
+    return {split: read_pieces(paths) for split, paths in find_set_files(folder, name).items()}
+
+
+def find_set_files(folder: Path, name: str) -> Found:
+    """Return the files of a set in a folder, by split.
 
     Files are named by set and split (``arc_easy.train.jsonl``), or by the split in a folder named by the set
     (``ARC-Easy/train.json``, ``gsm8k/main/test-00000-of-00001.parquet``), which may be the one given; they lie in it,
-    or in its ``dataset``, ``data`` or ``ft-training_set``. One file that is given is a train split.
+    or in its ``dataset``, ``data`` or ``ft-training_set``.
 
     Args:
         folder: where to look.
@@ -29,8 +44,6 @@ def read_set_files(folder: Path, name: str) -> dict[str, Rows]:
     Raises:
         VxlabError: no such folder; no file of the set in it, or several of one split.
     """
-    if folder.is_file():
-        return {"train": read_rows(folder)}
     if not folder.is_dir():
         raise VxlabError(f"folder={folder}: no such folder (VXLAB_SETS, where set, is the default for the named sets)")
     names, whole = names_of(name), SETS[name].files
@@ -49,7 +62,7 @@ def read_set_files(folder: Path, name: str) -> dict[str, Rows]:
     if len(found) > 1:
         told = ", ".join(str(next(iter(files.values()))[0].relative_to(folder)) for files in found)
         raise VxlabError(f"{folder}: several copies of {name}: {told}; name the folder of one")
-    return {split: read_pieces(paths) for split, paths in found[0].items()}
+    return found[0]
 
 
 def _named_files(home: Path, names: Collection[str], whole: Mapping[str, str]) -> Found:

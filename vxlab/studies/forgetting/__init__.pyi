@@ -1,0 +1,9 @@
+from .held_out_tasks import NO_HARNESS as NO_HARNESS
+from .held_out_tasks import HeldOutTasks as HeldOutTasks
+from .held_out_tasks import find_held_out as find_held_out
+from .mean_of_tasks import MEAN_OF_TASKS as MEAN_OF_TASKS
+from .sentences import forgetting_conclusion as forgetting_conclusion
+from .smoke_instructions import smoke_instructions as smoke_instructions
+from .sweep import instruction_sweep as instruction_sweep
+from .table import FORGETTING_COLUMNS as FORGETTING_COLUMNS
+from .table import forgetting_table as forgetting_table
