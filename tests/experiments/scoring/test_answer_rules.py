@@ -8,7 +8,7 @@ from made_up_answers import MADE_UP
 
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
-from vxlab.experiments.scoring.answer_rules import ANSWER_RULES, answer_statistics, read_answers
+from vxlab.experiments.scoring.answer_rules import ANSWER_RULES, answer_statistics, extract_answer, read_answers
 from vxlab.experiments.scoring.text_formulas import COLUMNS, EXTRACTED_METRICS
 from vxlab.experiments.scoring.text_statistics import text_statistics
 
@@ -39,6 +39,27 @@ def test_every_rule_has_answers_made_up_for_it_some_of_them_right():
         hits = [each["hit"] for each in MADE_UP if each["metric"] == metric]
         assert set(hits) == {0, 1}
         assert len(hits) >= 7
+
+
+def test_a_text_that_is_right_has_an_answer_that_the_rule_reads():
+    ruled = [each for each in MADE_UP if each["metric"] in ANSWER_RULES]
+    found = [extract_answer(each["metric"], each["text"], each["reference"]) for each in ruled]
+    assert all(answer for answer, each in zip(found, ruled, strict=True) if each["hit"])
+    assert None in found
+
+
+@pytest.mark.parametrize(
+    ("metric", "reference", "found"),
+    [
+        ("gsm8k", "18", "1,7"), ("flexible_number", "18", "$4."), ("hash_number", "18", "5"),
+        ("last_number", "18", "4."),
+        ("math", "18", "1,7 of \\boxed{3} #### 5 B answer2 $4"), ("answer_word", "answer1", "answer2"),
+        ("answer_word", "true", None), ("answer_letter", "A", "B"),
+    ],
+)  # fmt: skip
+def test_what_a_rule_reads_is_shown_as_it_is_written(metric, reference, found):
+    text = "The answer is: 1,7 of \\boxed{3} #### 5 B answer2 $4."
+    assert extract_answer(metric, text, reference) == found
 
 
 def test_a_text_is_right_where_it_gives_the_answer_of_any_reference():

@@ -19,6 +19,7 @@ from .run_scores import paired_difference as paired_difference
 from .run_scores import score_table as score_table
 from .score_words import deviation as deviation
 from .score_words import p_in_words as p_in_words
+from .score_words import score_in_words as score_in_words
 from .score_words import seeds_in_words as seeds_in_words
 from .verdict import MARGIN as MARGIN
 from .verdict import checked_margin as checked_margin

@@ -1,4 +1,5 @@
 from .against_trivial import against_trivial as against_trivial
+from .answer_rules import extract_answer as extract_answer
 from .answer_rules import require_answers as require_answers
 from .choice_statistics import Choices as Choices
 from .choice_statistics import choice_statistics as choice_statistics
@@ -25,7 +26,9 @@ from .significance import compare_all as compare_all
 from .significance import compare_two as compare_two
 from .significance import holm as holm
 from .significance import summarise as summarise
+from .text_formulas import CHOICE_METRICS as CHOICE_METRICS
 from .text_formulas import COLUMNS as COLUMNS
+from .text_formulas import EXTRACTED_METRICS as EXTRACTED_METRICS
 from .text_formulas import SHARES as SHARES
 from .text_formulas import TEXT_METRICS as TEXT_METRICS
 from .text_formulas import UNBOUNDED as UNBOUNDED

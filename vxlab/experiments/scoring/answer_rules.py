@@ -23,6 +23,8 @@ import numpy as np
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.choice_answers import (
+    find_letter,
+    find_word,
     is_letter,
     is_letter_strictly,
     is_word,
@@ -30,8 +32,12 @@ from vxlab.experiments.scoring.choice_answers import (
     read_word,
 )
 from vxlab.experiments.scoring.formulas import Array
-from vxlab.experiments.scoring.math_answers import is_math, is_math_strictly, read_math
+from vxlab.experiments.scoring.math_answers import find_math, is_math, is_math_strictly, read_math
 from vxlab.experiments.scoring.number_answers import (
+    find_flexible,
+    find_hashed,
+    find_last,
+    find_metamath,
     is_flexible,
     is_hashed,
     is_last,
@@ -49,6 +55,8 @@ class AnswerRule(NamedTuple):
 
     read: Callable[[str], str | None]
     """a reference's answer; None where it has none"""
+    find: Callable[[str, str], str | None]
+    """what it reads in a text, which may be wrong; given the reference's answer, too"""
     is_right: Callable[[str, str], bool]
     """of a text and the reference's answer"""
     wanted: str
@@ -61,18 +69,25 @@ _NUMBER = "a number, alone or at the end after '#### ' or 'The answer is: '"
 _LATEX = r"a formula or a word, alone, in \boxed{} or at the end after 'The answer is: '"
 _WORD = "'true', 'false', or a choice such as 'answer3', alone or at the end"
 _LETTER = "a letter from A to E, alone or at the end after 'answer is'"
+
+
+def _of_text(find: Callable[[str], str | None]) -> Callable[[str, str], str | None]:
+    """Return a rule's reading that needs no right answer to know what to look for."""
+    return lambda text, right: find(text)
+
+
 ANSWER_RULES: dict[str, AnswerRule] = {
-    "gsm8k": AnswerRule(read_whole, is_metamath, _WHOLE),
-    "gsm8k_strict": AnswerRule(read_whole, is_metamath_strictly, _WHOLE),
-    "flexible_number": AnswerRule(read_shortest, is_flexible, _SHORTEST),
-    "hash_number": AnswerRule(read_shortest, is_hashed, _SHORTEST),
-    "last_number": AnswerRule(read_decimal, is_last, _NUMBER),
-    "last_number_strict": AnswerRule(read_decimal, is_last_strictly, _NUMBER),
-    "math": AnswerRule(read_math, is_math, _LATEX),
-    "math_strict": AnswerRule(read_math, is_math_strictly, _LATEX),
-    "answer_word": AnswerRule(read_word, is_word, _WORD),
-    "answer_letter": AnswerRule(read_letter, is_letter, _LETTER),
-    "answer_letter_strict": AnswerRule(read_letter, is_letter_strictly, _LETTER),
+    "gsm8k": AnswerRule(read_whole, _of_text(find_metamath), is_metamath, _WHOLE),
+    "gsm8k_strict": AnswerRule(read_whole, _of_text(find_metamath), is_metamath_strictly, _WHOLE),
+    "flexible_number": AnswerRule(read_shortest, _of_text(find_flexible), is_flexible, _SHORTEST),
+    "hash_number": AnswerRule(read_shortest, _of_text(find_hashed), is_hashed, _SHORTEST),
+    "last_number": AnswerRule(read_decimal, _of_text(find_last), is_last, _NUMBER),
+    "last_number_strict": AnswerRule(read_decimal, _of_text(find_last), is_last_strictly, _NUMBER),
+    "math": AnswerRule(read_math, _of_text(find_math), is_math, _LATEX),
+    "math_strict": AnswerRule(read_math, _of_text(find_math), is_math_strictly, _LATEX),
+    "answer_word": AnswerRule(read_word, find_word, is_word, _WORD),
+    "answer_letter": AnswerRule(read_letter, _of_text(find_letter), is_letter, _LETTER),
+    "answer_letter_strict": AnswerRule(read_letter, _of_text(find_letter), is_letter_strictly, _LETTER),
 }
 """by the metric's name"""
 
@@ -90,6 +105,23 @@ def answer_statistics(metric: str, texts: Sequence[str], references: Sequence[Se
     pairs = zip(texts, read_answers(metric, references), strict=True)
     hits = [any(ANSWER_RULES[metric].is_right(text, right) for right in answers) for text, answers in pairs]
     return np.column_stack([hits, np.ones(len(hits))])
+
+
+def extract_answer(metric: str, text: str, reference: str) -> str | None:
+    """Return what a metric's rule reads in a text as its answer, right or wrong; None where it reads none.
+
+    Args:
+        metric: a key of ``ANSWER_RULES``.
+        text: that was written.
+        reference: which the rule takes the kind of answer from, of those that know several.
+
+    Raises:
+        VxlabError: a reference in which the rule finds no answer.
+
+    >>> extract_answer("flexible_number", "9 + 8 is $17.", "#### 18"), extract_answer("gsm8k", "It is 18.", "#### 18")
+    ('$17.', None)
+    """
+    return ANSWER_RULES[metric].find(text, _read(metric, reference, 0))
 
 
 def require_answers(metrics: Collection[str], references: Sequence[Sequence[str]]) -> None:

@@ -32,9 +32,14 @@ def is_word(text: str, right: str) -> bool:
     >>> is_word("the correct answer is answer3, not answer1", "answer3"), is_word("option2", "option1")
     (True, False)
     """
+    return find_word(text, right) == right
+
+
+def find_word(text: str, right: str) -> str | None:
+    """Return what LLM-Adapters' rule reads in a text, of the right word's kind; None where it reads nothing."""
     family = next(family for family in _FAMILIES if re.fullmatch(family, right))
     match = re.search(family, text)
-    return match is not None and match.group() == right
+    return match.group() if match else None
 
 
 def read_letter(reference: str) -> str | None:
@@ -56,8 +61,13 @@ def is_letter(text: str, right: str) -> bool:
     Source:
         Hu et al., LLM-Adapters, EMNLP 2023; ``evaluate.py`` of AGI-Edgerunners/LLM-Adapters.
     """
+    return find_letter(text) == right
+
+
+def find_letter(text: str) -> str | None:
+    """Return what LLM-Adapters' rule for AQuA reads in a text; None where it reads nothing."""
     match = _LETTER.search(text)
-    return match is not None and match.group() == right
+    return match.group() if match else None
 
 
 def is_letter_strictly(text: str, right: str) -> bool:

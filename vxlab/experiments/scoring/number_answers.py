@@ -56,8 +56,8 @@ def is_metamath(text: str, right: str) -> bool:
     >>> is_metamath("9 + 9 is 18. The answer is: $18", "18"), is_metamath("The answer is 18", "18")
     (True, False)
     """
-    match = _METAMATH.search(_after_phrase(text))
-    return match is not None and _rounded(match.group().replace(",", "")) == int(right)
+    found = find_metamath(text)
+    return found is not None and _rounded(found.replace(",", "")) == int(right)
 
 
 def is_metamath_strictly(text: str, right: str) -> bool:
@@ -76,8 +76,8 @@ def is_hashed(text: str, right: str) -> bool:
     Source:
         ``gsm8k.yaml`` of lm-eval 0.4.13, filter strict-match; the mark is that of GSM8K's own data (Cobbe et al. 2021).
     """
-    match = _AFTER_HASHES.search(text)
-    return match is not None and _bare(match.group(1)) == right
+    found = find_hashed(text)
+    return found is not None and _bare(found) == right
 
 
 def is_flexible(text: str, right: str) -> bool:
@@ -89,8 +89,8 @@ def is_flexible(text: str, right: str) -> bool:
     Source:
         ``gsm8k.yaml`` of lm-eval 0.4.13, filter flexible-extract.
     """
-    found = _FLEXIBLE.findall(text)
-    return bool(found) and _bare(found[-1]) == right
+    found = find_flexible(text)
+    return found is not None and _bare(found) == right
 
 
 def is_last(text: str, right: str) -> bool:
@@ -101,8 +101,8 @@ def is_last(text: str, right: str) -> bool:
     Source:
         Hu et al., LLM-Adapters, EMNLP 2023; ``evaluate.py`` of AGI-Edgerunners/LLM-Adapters.
     """
-    found = _LAST.findall(text.replace(",", ""))
-    return bool(found) and abs(float(right) - float(found[-1])) <= _NEAR
+    found = find_last(text)
+    return found is not None and abs(float(right) - float(found)) <= _NEAR
 
 
 def is_last_strictly(text: str, right: str) -> bool:
@@ -112,6 +112,30 @@ def is_last_strictly(text: str, right: str) -> bool:
     """
     match = _AT_END.search(text)
     return match is not None and is_last(text, right) and Decimal(match.group(1).replace(",", "")) == Decimal(right)
+
+
+def find_metamath(text: str) -> str | None:
+    """Return the number that MetaMath's rule reads in a text, as it is written; None where it reads none."""
+    match = _METAMATH.search(_after_phrase(text))
+    return match.group() if match else None
+
+
+def find_hashed(text: str) -> str | None:
+    """Return what lm-eval's strict match reads in a text."""
+    match = _AFTER_HASHES.search(text)
+    return match.group(1) if match else None
+
+
+def find_flexible(text: str) -> str | None:
+    """Return what lm-eval's flexible extraction reads in a text."""
+    found = _FLEXIBLE.findall(text)
+    return found[-1] if found else None
+
+
+def find_last(text: str) -> str | None:
+    """Return what LLM-Adapters' rule reads in a text, without commas."""
+    found = _LAST.findall(text.replace(",", ""))
+    return found[-1] if found else None
 
 
 def _plain(text: str) -> str | None:

@@ -13,6 +13,7 @@ from .expressivity import error_against as error_against
 from .forgetting import gain_against_loss as gain_against_loss
 from .generation import metric_gains as metric_gains
 from .generation import samples_chooser as samples_chooser
+from .reasoning import scores_by_set as scores_by_set
 from .start_and_parts import parts_against_unchanged as parts_against_unchanged
 from .sweep import FAR as FAR
 from .sweep import RUNS_MARK as RUNS_MARK

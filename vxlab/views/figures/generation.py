@@ -54,7 +54,7 @@ def samples_chooser(table: pd.DataFrame) -> go.Figure:
     """Draw a table of texts with a menu that chooses the input: who wrote, and what.
 
     Args:
-        table: from ``samples_table``.
+        table: from ``samples_table``, or from another one with ``input`` (a number or a name), ``who`` and ``text``.
     """
     figure = go.Figure()
     inputs = list(dict.fromkeys(table["input"]))
@@ -66,7 +66,11 @@ def samples_chooser(table: pd.DataFrame) -> go.Figure:
         cells={"values": [who, text], "align": "left", "fill_color": "rgba(0,0,0,0)", "height": 24},
     )
     buttons = [
-        {"label": f"input {number + 1}", "method": "restyle", "args": [{"cells.values": [list(cells[number])]}]}
+        {
+            "label": number if isinstance(number, str) else f"input {number + 1}",
+            "method": "restyle",
+            "args": [{"cells.values": [list(cells[number])]}],
+        }
         for number in inputs
     ]
     menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "showactive": True}

@@ -1,0 +1,10 @@
+from .answers import answers_table as answers_table
+from .averages import AVERAGE_COLUMNS as AVERAGE_COLUMNS
+from .averages import set_averages as set_averages
+from .by_set import SET_COLUMNS as SET_COLUMNS
+from .by_set import headline_metric as headline_metric
+from .by_set import set_scores as set_scores
+from .published_reasoning import published_reasoning as published_reasoning
+from .sentences import reasoning_conclusion as reasoning_conclusion
+from .smoke_files import smoke_sets as smoke_sets
+from .sweeps import reasoning_sweeps as reasoning_sweeps
