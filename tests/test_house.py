@@ -82,6 +82,7 @@ HEAVY = (
     "nbformat",
     "IPython",
     "accelerate",
+    "lm_eval",
 )
 FLAT, FLAT_EXPERIMENTS = 21, 8
 """the most modules that lie in one folder, and beside the packages of ``experiments``"""

@@ -14,7 +14,8 @@ from vxlab.experiments.store.store import Store
 
 
 @pytest.fixture
-def templates(tmp_path: Path) -> Path:
+def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
     outside.write_templates(tmp_path, {"arc_easy": {"test": outside.write_arc(tmp_path / "arc.jsonl")}})
     return tmp_path
 

@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 from places import ROOT
 
+import vxlab
+from vxlab.experiments.evaluations import Evaluations
+
 STORIES = ROOT.parent / "shared" / "data" / "stories260k"
 here = pytest.mark.skipif(not STORIES.is_dir(), reason="no stories260k in ../shared/data")
 
+TWO_TASKS = ["arc_easy", "lambada_standard"]
 _WORDS = ("dog", "cat", "ball", "tree", "boat", "girl", "bird", "park")
 TASKS = ("arc_easy", "lambada_standard", "wikitext", "gsm8k", "two_of_one")
 """One of each output type: multiple_choice, loglikelihood, loglikelihood_rolling, generate_until; and a group."""
@@ -29,6 +33,12 @@ def write_arc(path: Path, rows: int = 24, first: int = 0) -> Path:
         question = f"Lily saw {words[number % 4]} number {number}. What did she see?"
         made.append({"id": str(number), "question": question, "choices": choices, "answerKey": "ABCD"[number % 4]})
     return write_lines(path, made)
+
+
+def evaluate(runs: Any, store: Any, templates: Path, tasks: Any = TWO_TASKS, **more: Any) -> Evaluations:
+    """Evaluate on a handful of documents, on the CPU, in silence."""
+    settings: dict[str, Any] = {"task_folder": templates, "device": "cpu", "limit": 6, "progress": False}
+    return vxlab.evaluate(runs, tasks, store=store, **settings | more)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

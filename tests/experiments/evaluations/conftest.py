@@ -1,13 +1,16 @@
 """What the tests of outside tasks share: files of lm-eval's form, documents, and two runs of a tiny writer."""
 
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import outside
 import pytest
 import toy_writers
 
 import vxlab
+from vxlab.experiments.evaluations.ask import ask
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,3 +48,17 @@ def two_runs(tiny_writer: str, toy_prompts: str, runs_store: Path) -> list[vxlab
     """Return two seeds of one candidate, trained to write."""
     specs = [toy_writers.spec(tiny_writer, toy_prompts, seed=seed, max_new_tokens=0) for seed in (0, 1)]
     return [vxlab.run(spec, store=runs_store, progress=False) for spec in specs]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the tasks that are put to models from now on."""
+    told: list[str] = []
+
+    def tell(model: Any, task: Any, *rest: Any) -> Any:
+        told.append(task.name)
+        return ask(model, task, *rest)
+
+    module = importlib.import_module("vxlab.experiments.evaluations.evaluate")
+    monkeypatch.setattr(module, "ask", tell)
+    return told

@@ -1,11 +1,9 @@
 """Outside tasks by name, of lm-eval's own and of the user's, loaded and told apart by what they hold."""
 
-import copy
-import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,12 @@ from typing import Any
 from vxlab.checks import settle_list
 from vxlab.errors import VxlabError
 from vxlab.experiments.evaluations.apart import harness_apart, lacks_module, require_harness
+from vxlab.experiments.evaluations.foreign_code import configs_of, refuse_foreign_code, runs_programs
 from vxlab.experiments.evaluations.local_task import LocalTask
 from vxlab.experiments.evaluations.task_content import hash_task
-from vxlab.words import first_line, nearest
+from vxlab.experiments.evaluations.task_index import find_task_entry, is_task_file
+from vxlab.words import first_line
 
-_MOST_NAMED = 8
 _OF_THE_HUB = re.compile(
     "Connection|Offline|HubHTTP|DatasetNotFound|LocalEntryNotFound|Max retries|resolve host|Dataset scripts"
 )
@@ -65,12 +64,12 @@ def _load(task: Any, folder: str | Path | None) -> Iterator[Any]:
     """Yield lm-eval's tasks, and groups with scores of their own, that a name, a file or a LocalTask stands for."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    manager, entry = _find(task, folder)
+    manager, entry = find_task_entry(task, folder)
     config = dict(entry.cfg or {})
     replaced = task.settings(config) if isinstance(task, LocalTask) else {}
-    _refuse_foreign_code([(entry.name, config | replaced)] if replaced else _configs(entry, manager.task_index, set()))
+    refuse_foreign_code([(entry.name, config | replaced)] if replaced else configs_of(entry, manager.task_index))
     try:
-        spec = load_yaml(entry.yaml_path) | replaced if replaced else str(task) if _is_file(task) else entry.name
+        spec = load_yaml(entry.yaml_path) | replaced if replaced else str(task) if is_task_file(task) else entry.name
         built = manager._load_spec(spec)
     except ModuleNotFoundError as error:
         raise lacks_module(entry.name, error) from error
@@ -79,114 +78,6 @@ def _load(task: Any, folder: str | Path | None) -> Iterator[Any]:
     except Exception as error:  # the hub, the files and others' code raise what they like
         raise _not_loaded(entry.name, config | replaced, error) from error
     yield from _with_scores(built)
-
-
-def _find(task: str | Path | LocalTask, folder: str | Path | None) -> tuple[Any, Any]:
-    """Return a task's manager, and its entry in lm-eval's index."""
-    if isinstance(task, Path) or _is_file(task):
-        entry = _entry_of_file(Path(str(task)).expanduser())
-        return _manager_with(folder, alone=entry.cfg), entry
-    name = task if isinstance(task, str) else task.template
-    manager = _manager_with(folder, name=name)
-    index = manager.task_index
-    if name not in index:
-        raise VxlabError(f"task={name!r} is none of lm-eval's{_near(name, index)}")
-    entry = index[name]
-    one = entry.yaml_path is not None and isinstance((entry.cfg or {}).get("task"), str)
-    if isinstance(task, LocalTask) and not one:
-        raise VxlabError(f"template={name!r} stands for several tasks; give one of them")
-    return manager, entry
-
-
-def _entry_of_file(path: Path) -> Any:
-    from lm_eval.tasks._index import TaskIndex
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    try:
-        entry = TaskIndex.entry_from_path(path)
-    except Exception as error:  # of YAML, of an include, of what lacks a name
-        raise VxlabError(f"task {str(path)!r} cannot be read: {first_line(error)}") from error
-    if entry is None:
-        raise VxlabError(f"task {str(path)!r} is no file that names a task or a group; give a YAML of lm-eval's form")
-    entry.cfg = load_yaml(path, resolve_func=False)
-    return entry
-
-
-def _manager_with(folder: str | Path | None, name: str = "", alone: dict[str, Any] | None = None) -> Any:
-    """Return lm-eval's manager of the tasks there are; the packaged ones are left out where nothing needs them.
-
-    Args:
-        folder: of YAML files, which are read as they are now; their names come before the packaged.
-        name: that is looked for.
-        alone: settings of a file, which may be all that is needed.
-    """
-    from lm_eval.tasks import TaskManager
-
-    place = None if folder is None else Path(folder).expanduser()
-    if place is not None and not place.is_dir():
-        raise VxlabError(f"task_folder={str(folder)!r} is no folder; name one of YAML files of lm-eval's form")
-    own = TaskManager(include_path=place, include_defaults=False)
-    found = alone or getattr(own.task_index.get(name), "cfg", None) or {}
-    if isinstance(found.get("task"), str):
-        return own
-    manager = copy.copy(_packaged())
-    manager._index = {**_packaged().task_index, **own.task_index}
-    return manager
-
-
-@functools.cache
-def _packaged() -> Any:
-    """Read what lm-eval brings, once in a process: seconds."""
-    from lm_eval.tasks import TaskManager
-
-    return TaskManager()
-
-
-def _near(name: str, index: dict[str, Any]) -> str:
-    """Return the names most like one: of 14,000 not all are listed."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, index, n=_MOST_NAMED, cutoff=0.6)
-    return nearest(name, near, "near it") if near else "; `lm-eval ls tasks` lists them all"
-
-
-def _refuse_foreign_code(configs: Iterable[tuple[str, dict[str, Any]]]) -> None:
-    """Refuse what would run programs from the hub, or such as the model writes, before any of it is imported."""
-    for name, config in configs:
-        if config.get("unsafe_code"):
-            raise _runs_programs(name)
-        if (config.get("dataset_kwargs") or {}).get("trust_remote_code"):
-            raise VxlabError(
-                f"task {name!r} reads its data by a program from the hub (trust_remote_code), which is not run; "
-                "give its documents as files: vxlab.LocalTask(...)"
-            )
-        if any(isinstance(metric, dict) and metric.get("hf_evaluate") for metric in config.get("metric_list") or []):
-            raise VxlabError(
-                f"task {name!r} is scored by a program from the hub (hf_evaluate), which is not run; choose another"
-            )
-
-
-def _configs(entry: Any, index: dict[str, Any], seen: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the settings of a task, or of every task that a group or a tag leads to."""
-    if entry.name in seen:
-        return
-    seen.add(entry.name)
-    config = entry.cfg or {}
-    yield entry.name, config
-    members = config.get("task", sorted(entry.tags))
-    if isinstance(members, list):
-        yield from _members(members, index, seen)
-
-
-def _members(members: Iterable[Any], index: dict[str, Any], seen: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for member in members:
-        name = member if isinstance(member, str) else member.get("group") or member.get("task")
-        if isinstance(member, dict):
-            yield str(name), member
-        if isinstance(name, str) and name in index:
-            yield from _configs(index[name], index, seen)
-        if isinstance(member, dict) and isinstance(member.get("task"), list):
-            yield from _members(member["task"], index, seen)
 
 
 def _is_group(built: Any) -> bool:
@@ -209,7 +100,7 @@ def _prepare(name: str, built: Any, limit: int | None, num_fewshot: int | None) 
     tasks = {task.task_name: task for task in (built.get_all_tasks() if groups else [built])}
     for each, task in tasks.items():
         if getattr(task, "UNSAFE_CODE", False):
-            raise _runs_programs(each)
+            raise runs_programs(each)
         if getattr(task, "MULTIMODAL", False):
             raise VxlabError(
                 f"task {each!r} shows images or sounds, and this model reads text alone; choose another task"
@@ -227,14 +118,6 @@ def _prepare(name: str, built: Any, limit: int | None, num_fewshot: int | None) 
         digest.update(json.dumps([group.name, group.child_names, aggregated]).encode())
     loaded = {"tasks": tasks, "groups": {group.name: group for group in groups}}
     return OutsideTask(name, loaded, digest.hexdigest(), shots)
-
-
-def _is_file(task: Any) -> bool:
-    return isinstance(task, Path) or (isinstance(task, str) and task.endswith((".yaml", ".yml")))
-
-
-def _runs_programs(name: str) -> VxlabError:
-    return VxlabError(f"task {name!r} runs the programs that a model writes, which is refused; choose another task")
 
 
 def _not_loaded(name: str, config: dict[str, Any], error: Exception) -> VxlabError:

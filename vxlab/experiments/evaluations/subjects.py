@@ -14,6 +14,7 @@ from vxlab.checks import settle_list
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, hardware, method_label
 from vxlab.experiments.models import load_model, loading_of, model_fingerprint
+from vxlab.experiments.provenance import require_own_base
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,7 @@ def _subject(
         return Subject(given, fingerprint, hardware.resolve_precision(precision or "auto", device), loading)
     name = given.spec["model"]
     fingerprint, loading = found(name)
-    if given.identity.get("model", fingerprint) != fingerprint:
-        raise VxlabError(
-            f"run {given.key[:12]} trained on another base: {name!r} has other weights now; put the model back that it "
-            "was trained on, or train again"
-        )
+    require_own_base(given, fingerprint)
     settled = hardware.resolve_precision(precision or given.precision, device)
     return Subject(name, fingerprint, settled, loading, given if given.trains else None)
 

@@ -13,8 +13,9 @@ from vxlab.adapters.core import linear_weight, role_of
 from vxlab.analysis import FullUpdate, Update
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, RunSpec, family_name
-from vxlab.experiments.models import load_model, model_fingerprint, name_labels
+from vxlab.experiments.models import load_model, name_labels
 from vxlab.experiments.probes import load_probed
+from vxlab.experiments.provenance import require_own_base
 from vxlab.experiments.store import Where, open_store
 
 if TYPE_CHECKING:
@@ -242,10 +243,5 @@ def sample_texts(spec: RunSpec, rows: int) -> list[Any]:
 
 def _base(record: RunRecord) -> nn.Module:
     """Load the model that a run started from; an adapter's own check sees no base under full fine-tuning."""
-    name, trained_on = record.spec["model"], record.identity.get("model")
-    if trained_on is not None and model_fingerprint(name) != trained_on:
-        raise VxlabError(
-            f"run {record.key[:12]} trained on another base: {name!r} has other weights now; put the model back that "
-            "it was trained on, or train again"
-        )
-    return name_labels(load_model(name, record.task["num_labels"]), record.task["label_names"])
+    require_own_base(record)
+    return name_labels(load_model(record.spec["model"], record.task["num_labels"]), record.task["label_names"])
