@@ -72,7 +72,9 @@ class Ratings:
             rated, means = int(own["rating"].notna().sum()), cell_means(own)
             row: dict[str, object] = {"candidate": name, "runs": own["seed"].nunique(), "rating": mean_rating(means)}
             row |= {f"turn_{turn}": mean_rating(means, turn) for turn in (1, 2)}
-            row |= {each: mean_rating(cell_means(own[own["category"] == each])) for each in own["category"].unique()}
+            for each in own["category"].unique():
+                column = f"category {each}" if each in _COLUMNS else each
+                row[column] = mean_rating(cell_means(own[own["category"] == each]))
             row |= {"rated": rated, "unparsable": len(own) - rated, "judge_error": noise_of_mean(self.noise, rated)}
             rows.append(row)
         table = pd.DataFrame(rows)
@@ -165,6 +167,9 @@ def utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+_COLUMNS = ("candidate", "runs", "rating", "turn_1", "turn_2", "rated", "unparsable", "judge_error", "difference",
+            "low", "high", "p_holm")  # fmt: skip
+"""of the table, which no category's takes the place of"""
 _OF_PAIR = ("difference", "low", "high", "p", "covers_seeds", "error", "freedom")
 
 
