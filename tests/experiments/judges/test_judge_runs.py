@@ -128,6 +128,22 @@ def test_answers_are_the_models_own_greedy_ones(place, tiny_writer, template, be
     assert asked in [each["messages"][1]["content"] for each in stub.asked]
 
 
+def test_the_same_judge_asked_twice_gives_its_noise(place, tiny_writer, bench, template):
+    """A judge that says 4 and then 6 of every answer: a standard deviation of √2 within each."""
+    heard: dict[str, int] = {}
+
+    def say(number, asked):
+        content = asked["messages"][1]["content"]
+        heard[content] = heard.get(content, 0) + 1
+        return Answer(f"[[{2 + 2 * heard[content]}]]")
+
+    with stub_judge(say) as stub:
+        found = _rate(tiny_writer, stub.url, bench, template, place / "noisy.db", repeats=2)
+    assert found.noise == (pytest.approx(math.sqrt(2)), 8, 8)
+    assert found.table()["judge_error"].iloc[0] == pytest.approx(math.sqrt(2 / 16))
+    assert "The judge's own noise: sd 1.41 points between ratings of one answer (8 answers)" in str(found)
+
+
 def test_what_could_not_be_rated_is_counted_and_is_no_zero(place, runs, bench, template):
     def say(number, asked):
         return Answer("No.") if "rain" in asked["messages"][1]["content"] else Answer("[[8]]")
