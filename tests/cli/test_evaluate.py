@@ -40,6 +40,8 @@ def test_a_run_stands_against_its_base(
     assert " to " in lines[3]
     assert "untuned base" in printed.splitlines()[-1]
     assert cli.main(["evaluate", tiny_writer, *common, "--precision", "bfloat16"]) == 0
+    assert cli.main(["evaluate", tiny_writer, "--tasks", "arc_easy,arc_eazy", *common[2:]]) == 2
+    assert "task='arc_eazy' is none of lm-eval's; did you mean 'arc_easy'" in capsys.readouterr().err
     with Store(tmp_path) as store:
         assert len(store.evaluations.find()) == 3
 

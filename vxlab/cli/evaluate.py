@@ -15,7 +15,7 @@ def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("runs", nargs="+", metavar="RUN_OR_MODEL",
                         help="a run's key, or its first digits; or a model's name or folder")  # fmt: skip
     parser.add_argument("--tasks", nargs="+", required=True, metavar="TASK",
-                        help="names of lm-eval's tasks and groups, or YAML files of its form")  # fmt: skip
+                        help="names of lm-eval's tasks and groups, or YAML files; with spaces or commas")  # fmt: skip
     parser.add_argument("--task-folder", metavar="FOLDER", help="of YAML files, whose names --tasks may give")
     parser.add_argument("--limit", type=int, metavar="N", help="documents of each task, its first (default: all)")
     parser.add_argument("--num-fewshot", type=int, metavar="N", help="examples in the prompt (default: the task's)")
@@ -41,7 +41,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     with Store(arguments.store) as store:
         found = evaluate(
             [run_or_model(name, store) for name in arguments.runs],
-            arguments.tasks,
+            [task for given in arguments.tasks for task in given.split(",")],  # commas, as lm-eval's own command takes
             store=store,
             base=not arguments.without_base,
             **{name: getattr(arguments, name) for name in settings},
