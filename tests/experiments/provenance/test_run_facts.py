@@ -165,3 +165,5 @@ def test_of_a_run_that_writes_it_is_told_how(run, tiny_writer, toy_prompts, tmp_
     usual = dataclasses.replace(record, spec={**record.spec, "num_beams": 1, "max_new_tokens": 64})
     assert _facts(usual)["writing"] == "greedily, at most 64 tokens, no 4 tokens in a row twice"
     assert not {"writing", "chat template", "label smoothing"} & _facts(run).keys()
+    chooses = dataclasses.replace(record, task={**record.task, "kind": "multiple_choice"})
+    assert "writing" not in _facts(chooses)

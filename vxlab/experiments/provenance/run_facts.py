@@ -177,7 +177,7 @@ def _decoding(run: RunRecord) -> str:
     names = ("max_new_tokens", "num_beams", "length_penalty", "no_repeat_ngram_size")
     # A spec leaves out what is usual.
     most, beams, penalty, size = (run.spec.get(name, getattr(RunSpec, name)) for name in names)
-    if recorded_kind(run.task).trains_head or not most:
+    if not (recorded_kind(run.task).writes and most):
         return ""
     how = f"by {beams} beams, length penalty {penalty:g}" if beams > 1 else "greedily"
     once = f", no {size} tokens in a row twice" if size else ""
