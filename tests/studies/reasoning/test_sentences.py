@@ -50,6 +50,17 @@ def test_gains_losses_and_what_is_not_told_apart_are_told_of_each_set() -> None:
     )
 
 
+def test_another_accuracy_of_the_set_is_told_beside_it() -> None:
+    rows = table(
+        ("untuned base", "acc_norm", 0.32, NAN, NAN),
+        ("LoRA r=8", "acc_norm", 0.50, 0.18, 0.01),
+        ("VeRA r=256", "acc_norm", 0.30, -0.02, 0.9),
+        headline=False,
+    )
+    told = reasoning_conclusion(pd.concat([SCORES, rows]), NO_AVERAGES)
+    assert "Accuracy by likelihood per character: untuned base 32.0 %, 1 of 2 shown above it, none below." in told
+
+
 def test_where_nothing_is_shown_the_page_says_that_there_is_no_signal() -> None:
     rows = table(("untuned base", "acc", 0.2, NAN, NAN), ("LoRA r=8", "acc", 0.21, 0.01, 0.9))
     told = reasoning_conclusion(rows, NO_AVERAGES)

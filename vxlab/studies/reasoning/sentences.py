@@ -26,8 +26,9 @@ def reasoning_conclusion(scores: pd.DataFrame, averages: pd.DataFrame) -> str:
         return "There is no untuned base beside the candidates, so what training gained or lost cannot be said."
     told = [_signal(headline)]
     for name, rows in headline.groupby(["sweep", "set"], sort=False):
-        losses = scores[(scores["metric"] == LOSS) & (scores["sweep"] == name[0]) & (scores["set"] == name[1])]
-        told.append(_of_set(rows, losses))
+        own = scores[(scores["sweep"] == name[0]) & (scores["set"] == name[1])]
+        others = own[own["metric"].isin(SHARES) & ~own["headline"]]
+        told.append(_of_set(rows, others, own[own["metric"] == LOSS]))
     told += [_of_mean(rows) for _, rows in averages.groupby(["sets", "metric"], sort=False)]
     return "\n".join(f"- {sentence}" for sentence in told)
 
@@ -49,13 +50,14 @@ def _signal(headline: pd.DataFrame) -> str:
     return f"{first}; {second}, and {lower} of the means {'is' if lower == 1 else 'are'} lower than the base's."
 
 
-def _of_set(rows: pd.DataFrame, losses: pd.DataFrame) -> str:
+def _of_set(rows: pd.DataFrame, others: pd.DataFrame, losses: pd.DataFrame) -> str:
     metric, trained, base = str(rows["metric"].iloc[0]), rows.dropna(subset=["gain"]), rows[rows["gain"].isna()]
     items = number_of(int(rows["items"].iloc[0]), "test item")
     told = f"{rows['set'].iloc[0]} ({in_words(metric)}, {items}): "
     told += "; ".join([*_scores(base, metric), *(_gain(each, metric) for each in trained.to_dict("records"))])
     told += f". The {rows['trivial_name'].iloc[0]} scores {score_in_words(rows['trivial'].iloc[0], metric)}."
-    return f"{told}{_of_few(rows)}{_of_losses(losses)}"
+    beside = "".join(_of_other(each) for _, each in others.groupby("metric", sort=False))
+    return f"{told}{_of_few(rows)}{beside}{_of_losses(losses)}"
 
 
 def _gain(row: Mapping[Any, Any], metric: str) -> str:
@@ -80,6 +82,15 @@ def _of_few(rows: pd.DataFrame) -> str:
         f" Hardly an answer is right here ({score_in_words(highest, metric)} at most), so that this accuracy says "
         "next to nothing of the adapters: a stronger model is needed, or easier items."
     )
+
+
+def _of_other(rows: pd.DataFrame) -> str:
+    """Say of another accuracy what the base has, and how many are shown above it and below."""
+    metric, trained, base = str(rows["metric"].iloc[0]), rows.dropna(subset=["gain"]), rows[rows["gain"].isna()]
+    below = f"{len(_shown(trained, -1)) or 'none'} below"
+    above = f"{len(_shown(trained, 1)) or 'none'} of {len(trained)} shown above it"
+    name = in_words(metric)
+    return f" {name[:1].upper()}{name[1:]}: {', '.join([*_scores(base, metric), above, below])}."
 
 
 def _of_losses(losses: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from vxlab.experiments.candidates import IN_POINTS, p_in_words, unit_of_difference, write_score
-from vxlab.experiments.scoring import LEVEL, in_words
+from vxlab.experiments.scoring import LEVEL, UNBOUNDED, in_words
 from vxlab.views.style import COLOURS, GREY, INK, apply_style, draws_text, error_bars, lay_panels, name_once
 from vxlab.words import number_of
 
@@ -19,7 +19,7 @@ _LOOKS = {
     _BELOW: {"color": COLOURS[1], "symbol": "square"},
     _NEITHER: {"color": GREY, "symbol": "circle-open"},
 }
-_BASE = "untuned base"
+_BASE, _SIMPLEST = "untuned base", "simplest answer"
 
 
 @draws_text
@@ -27,7 +27,8 @@ def scores_by_set(table: pd.DataFrame) -> go.Figure:
     """Draw each candidate's score, a panel for each set, with the base first and a line at its score.
 
     A candidate's bar is the 95 % interval of its gain, laid on at the base's score: one that crosses the base's line is
-    not told apart from it, before any correction. Small dots are single runs; the dashed line is the simplest answer.
+    not told apart from it, before any correction. It ends where no score can be. Small dots are single runs; the dashed
+    line is the simplest answer.
 
     Args:
         table: rows of one metric a set from ``set_scores``.
@@ -55,7 +56,8 @@ def _in_percent(table: pd.DataFrame) -> bool:
 
 def _title(own: pd.DataFrame) -> str:
     first = own.iloc[0]
-    return f"<b>{first['set']}</b><br>{in_words(first['metric'])}, {number_of(int(first['items']), 'item')}"
+    told = f"{in_words(first['metric'])}, {number_of(int(first['items']), 'item')}"
+    return f"<b>{first['set']}</b><br><span style='font-size:12px'>{told}</span>"
 
 
 def _draw_panel(figure: go.Figure, own: pd.DataFrame, place: dict[str, int]) -> None:
@@ -70,9 +72,8 @@ def _draw_panel(figure: go.Figure, own: pd.DataFrame, place: dict[str, int]) -> 
     )  # fmt: skip
     for name, part in _groups(trained):
         at = part["score"] - part["gain"]
-        bars = error_bars(
-            part["score"], at + part["gain_low"], at + part["gain_high"], _LOOKS[name]["color"], unit=unit
-        )
+        low, high = (_possible(at + part[end], metric) for end in ("gain_low", "gain_high"))
+        bars = error_bars(part["score"], low, high, _LOOKS[name]["color"], unit=unit)
         figure.add_scatter(
             x=unit * part["score"], y=part["candidate"], mode="markers", error_x=bars, name=name,
             marker=_LOOKS[name] | {"size": 9}, text=[_hover(each, metric) for each in part.to_dict("records")],
@@ -89,9 +90,14 @@ def _draw_panel(figure: go.Figure, own: pd.DataFrame, place: dict[str, int]) -> 
     figure.update_xaxes(title="% of items right" if unit == 100 else unit_of_difference(metric) or None, **place)
 
 
+def _possible(scores: "pd.Series[float]", metric: str) -> "pd.Series[float]":
+    """Return scores within what the metric may have: no share is below 0 or above 1."""
+    return scores if metric in UNBOUNDED else scores.clip(0, 1)
+
+
 def _levels(own: pd.DataFrame, base: pd.DataFrame) -> list[tuple[float, str, str]]:
     lines = [(float(score), _BASE, "solid") for score in base["score"].dropna()[:1]]
-    return [*lines, (float(own["trivial"].iloc[0]), f"simplest answer: {own['trivial_name'].iloc[0]}", "dash")]
+    return [*lines, (float(own["trivial"].iloc[0]), _SIMPLEST, "dash")]
 
 
 def _groups(trained: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
