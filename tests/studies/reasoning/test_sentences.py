@@ -14,7 +14,12 @@ def table(*rows: tuple[str, str, float, float, float], **changes: object) -> pd.
     made = [
         _ROW
         | {"candidate": candidate, "metric": metric, "score": score, "gain": gain, "p_holm": p}
-        | {"gain_low": gain - 0.05, "gain_high": gain + 0.05, "headline": metric != "log_likelihood"}
+        | {
+            "gain_low": gain - 0.05,
+            "gain_high": gain + 0.05,
+            "headline": metric != "log_likelihood",
+            "base": candidate == "untuned base",
+        }
         | changes
         for candidate, metric, score, gain, p in rows
     ]

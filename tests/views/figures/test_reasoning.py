@@ -20,6 +20,7 @@ def table(metric: str = "acc") -> pd.DataFrame:
         ("obqa <i>", "LoRA r=8", 0.32, 0.02, -0.1, 0.14, 0.7, 1, (0.32,)),
     ]
     made = pd.DataFrame(rows, columns=_COLUMNS)
+    made["base"] = made["candidate"] == "untuned base"
     return made.assign(sweep=made["set"], metric=metric, items=100, trivial=0.25, trivial_name="most frequent position")
 
 
@@ -68,6 +69,13 @@ def test_the_base_and_the_simplest_answer_are_lines_and_named_once() -> None:
     named = [trace.name for trace in figure.data if trace.showlegend]
     assert sorted(named) == sorted(set(named))
     assert "simplest answer" in named
+
+
+def test_without_a_base_candidates_are_drawn_and_none_is_called_the_base() -> None:
+    alone = table().query("not base").assign(gain=float("nan"), gain_low=float("nan"), p_holm=float("nan"))
+    figure = scores_by_set(alone)
+    drawn = {trace.name: list(trace.x) for trace in figure.data if _drawn(trace) and trace.xaxis == "x"}
+    assert drawn == {"a run": [68, 72], "without a base beside it": [70, 40]}
 
 
 def test_log_likelihoods_are_in_nats() -> None:

@@ -10,7 +10,7 @@ from vxlab.experiments.scoring import SHARES, Array, compute
 from vxlab.experiments.sweeps import Comparison
 from vxlab.studies import METRIC_COLUMNS, find_test_rows, metric_scores, reported_runs
 
-SET_COLUMNS = ("sweep", "set", "items", "headline", "trivial", "trivial_name", "parameters", *METRIC_COLUMNS)
+SET_COLUMNS = ("sweep", "set", "items", "headline", "trivial", "trivial_name", "base", "parameters", *METRIC_COLUMNS)
 _SET = "set"
 
 
@@ -18,9 +18,9 @@ def set_scores(results: Mapping[str, Comparison]) -> pd.DataFrame:
     """Return one row a set, metric and candidate, the untuned base before the others.
 
     Columns: ``sweep``, the result that it is of, and ``set``; ``items``, of its test rows; ``headline``, whether the
-    metric is the set's accuracy; ``trivial``, the score of the simplest answer, which is ``trivial_name``;
-    ``parameters``, trained in the backbone; and those of :func:`vxlab.studies.metric_scores`, whose p-values are
-    adjusted for the candidates of one set and metric.
+    metric is the set's accuracy; ``trivial``, the score of the simplest answer, which is ``trivial_name``; ``base``,
+    whether it is the untuned base; ``parameters``, trained in the backbone; and those of
+    :func:`vxlab.studies.metric_scores`, whose p-values are adjusted for the candidates of one set and metric.
 
     Of a model that was trained on several sets at once each is scored by itself: the test rows say of which they are,
     in a column ``set``. Where these rows are not to be had any more, they are one set.
@@ -69,7 +69,7 @@ def _table(sweep: str, result: Comparison, name: str, items: Array | None) -> pd
     return table.assign(
         sweep=sweep, set=name, items=count, headline=table["metric"] == headline_metric(metrics),
         trivial=table["metric"].map(trivial), trivial_name=table["metric"].map(_trivial_names(result, metrics)),
-        parameters=table["candidate"].map(sizes),
+        base=table["candidate"] == base, parameters=table["candidate"].map(sizes),
     )  # fmt: skip
 
 

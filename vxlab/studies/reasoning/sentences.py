@@ -51,7 +51,7 @@ def _signal(headline: pd.DataFrame) -> str:
 
 
 def _of_set(rows: pd.DataFrame, others: pd.DataFrame, losses: pd.DataFrame) -> str:
-    metric, trained, base = str(rows["metric"].iloc[0]), rows.dropna(subset=["gain"]), rows[rows["gain"].isna()]
+    metric, trained, base = str(rows["metric"].iloc[0]), rows.dropna(subset=["gain"]), rows[rows["base"]]
     items = number_of(int(rows["items"].iloc[0]), "test item")
     told = f"{rows['set'].iloc[0]} ({in_words(metric)}, {items}): "
     told += "; ".join([*_scores(base, metric), *(_gain(each, metric) for each in trained.to_dict("records"))])
@@ -86,7 +86,7 @@ def _of_few(rows: pd.DataFrame) -> str:
 
 def _of_other(rows: pd.DataFrame) -> str:
     """Say of another accuracy what the base has, and how many are shown above it and below."""
-    metric, trained, base = str(rows["metric"].iloc[0]), rows.dropna(subset=["gain"]), rows[rows["gain"].isna()]
+    metric, trained, base = str(rows["metric"].iloc[0]), rows.dropna(subset=["gain"]), rows[rows["base"]]
     below = f"{len(_shown(trained, -1)) or 'none'} below"
     above = f"{len(_shown(trained, 1)) or 'none'} of {len(trained)} shown above it"
     name = in_words(metric)

@@ -1,5 +1,6 @@
 """Plotly figure of several sets: each candidate's score beside the untuned base's, and whether they are told apart."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +14,12 @@ from vxlab.views.style import COLOURS, GREY, INK, apply_style, draws_text, error
 from vxlab.words import number_of
 
 _ABOVE, _BELOW = "shown above the base (after Holm's correction)", "shown below it"
-_NEITHER = "not told apart from it"
+_NEITHER, _ALONE = "not told apart from it", "without a base beside it"
 _LOOKS = {
     _ABOVE: {"color": COLOURS[0], "symbol": "diamond"},
     _BELOW: {"color": COLOURS[1], "symbol": "square"},
     _NEITHER: {"color": GREY, "symbol": "circle-open"},
+    _ALONE: {"color": GREY, "symbol": "circle"},
 }
 _BASE, _SIMPLEST = "untuned base", "simplest answer"
 
@@ -63,7 +65,7 @@ def _title(own: pd.DataFrame) -> str:
 def _draw_panel(figure: go.Figure, own: pd.DataFrame, place: dict[str, int]) -> None:
     metric = str(own["metric"].iloc[0])
     unit = 100 if metric in IN_POINTS else 1
-    trained, base = own.dropna(subset=["gain"]), own[own["gain"].isna()]
+    trained, base = own[~own["base"]], own[own["base"]]
     several = trained[trained["n"] > 1].to_dict("records")
     single = [(unit * each, row["candidate"]) for row in several for each in row["scores"]]
     figure.add_scatter(
@@ -101,14 +103,18 @@ def _levels(own: pd.DataFrame, base: pd.DataFrame) -> list[tuple[float, str, str
 
 
 def _groups(trained: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    seen = trained["p_holm"] <= LEVEL
-    parts = [(_ABOVE, seen & (trained["gain"] > 0)), (_BELOW, seen & (trained["gain"] < 0)), (_NEITHER, ~seen)]
+    seen, gain = trained["p_holm"] <= LEVEL, trained["gain"]
+    parts = [
+        (_ABOVE, seen & (gain > 0)), (_BELOW, seen & (gain < 0)), (_NEITHER, ~seen & gain.notna()),
+        (_ALONE, gain.isna()),
+    ]  # fmt: skip
     return [(name, trained[rows]) for name, rows in parts]
 
 
 def _hover(row: Mapping[Any, Any], metric: str) -> str:
+    score = f"<b>{row['candidate']}</b><br>{write_score(row['score'], metric)}"
+    if math.isnan(row["gain"]):
+        return score
     gain, low, high = (write_score(each, metric, "+") for each in (row["gain"], row["gain_low"], row["gain_high"]))
-    return (
-        f"<b>{row['candidate']}</b><br>{write_score(row['score'], metric)}: {gain} over the base (95 % {low} to {high})"
-        f"<br>p {p_in_words(row['p_holm'])} after Holm, {number_of(row['n'], 'run')}"
-    )
+    told = f"{score}: {gain} over the base (95 % {low} to {high})"
+    return f"{told}<br>p {p_in_words(row['p_holm'])} after Holm, {number_of(row['n'], 'run')}"
