@@ -4,6 +4,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from stub_judge import stub_judge
+from toy_bench import write_bench
 
 from vxlab.views.reports import notebooks
 from vxlab.views.reports.make_report import report
@@ -46,6 +48,21 @@ def test_notebook_runs_at_smoke_scale(name: str, values: dict[str, str], reports
     assert 'id="figure-1"' in html
     assert "Traceback" not in html
     assert _stderr(page.with_suffix(".ipynb")) == ""
+
+
+@pytest.mark.slow
+def test_instructions_are_judged_where_a_judge_is_given(reports: Path, tmp_path: Path) -> None:
+    template = tmp_path / "chat.jinja"
+    template.write_text("{% for m in messages %}{{ m['content'] }}\n{% endfor %}", encoding="utf-8")
+    with stub_judge() as judge:
+        values = {
+            "scale": "smoke", "chat_template": str(template), "methods": ["base", "lora"], "lora_ranks": [2],
+            "judge_url": judge.url, "judge_model": "stub", "judge_folder": write_bench(tmp_path / "bench"),
+        }  # fmt: skip
+        html = report("11_instructions", values, folder=reports).read_text(encoding="utf-8")
+    assert "MT-Bench, rated 1 to 10 by stub (answered as stub-0613)" in html
+    assert html.index("untuned base") < html.index("LoRA r=2")
+    assert "No judge was given" not in html
 
 
 def _stderr(notebook: Path) -> str:

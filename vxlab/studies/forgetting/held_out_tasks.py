@@ -8,10 +8,12 @@ from pathlib import Path
 
 from vxlab.checks import settle_list
 from vxlab.errors import VxlabError
-from vxlab.experiments import RunRecord
-from vxlab.experiments.evaluations import Evaluations, LocalTask, evaluate, load_outside_tasks
+from vxlab.experiments import Evaluation, RunRecord
+from vxlab.experiments.evaluations import Asked, Evaluations, LocalTask, evaluate_on, plan_evaluation
+from vxlab.experiments.store import Where
 from vxlab.experiments.tasks.rows import read_rows
 from vxlab.experiments.tasks.sets import find_set_files, set_name
+from vxlab.progress import progress_bar
 from vxlab.studies import study_settings
 from vxlab.studies.forgetting.smoke_instructions import smoke_instructions
 from vxlab.words import list_in_words
@@ -32,23 +34,30 @@ _ADAPTERS = {"instruction", "output", "answer"}
 class HeldOutTasks:
     """Tasks that nothing was trained on, loaded once before anything is trained."""
 
-    tasks: tuple[str | LocalTask, ...]
-    """as :func:`vxlab.evaluate` takes them; none where lm-eval is lacking"""
-    limit: int | None
-    """documents of each"""
+    names: tuple[str | LocalTask, ...]
+    """by lm-eval's names, and on local files; none where lm-eval is lacking"""
+    asked: Asked | None
+    """as they are loaded"""
     told: str
     """which are asked, of which documents, in a sentence"""
 
-    def evaluate(self, runs: Sequence[RunRecord], *, device: str = "auto") -> Evaluations | None:
+    def evaluate(self, runs: Sequence[RunRecord], *, device: str = "auto", store: Where = None) -> Evaluations | None:
         """Return the evaluations of finished runs and of their untuned base; None where there is no task.
 
         Args:
             runs: whose models write.
             device: ``auto``, ``cuda``, ``mps`` or ``cpu``.
+            store: as :func:`vxlab.run` takes it.
         """
-        if not self.tasks:
+        if self.asked is None or not runs:
             return None
-        return evaluate(list(runs), list(self.tasks), limit=self.limit, device=device)
+        found: dict[str, Evaluation] = {}
+        with progress_bar(len(runs), "held-out tasks", "run") as bar:
+            for run in runs:
+                one = evaluate_on(run, self.asked, store=store, device=device, progress=False)
+                found |= {each.key: each for each in one.evaluations}
+                bar.update()
+        return Evaluations(tuple(found.values()), tuple(runs))
 
 
 def find_held_out(
@@ -69,14 +78,13 @@ def find_held_out(
     usual = study_settings("forgetting", scale)
     limit = limit if limit is not None else usual.get("limit")
     if find_spec("lm_eval") is None:
-        return HeldOutTasks((), limit, NO_HARNESS)
+        return HeldOutTasks((), None, NO_HARNESS)
     home = folder or os.environ.get("VXLAB_SETS")
     if scale == "smoke" and not names and home is None:
         home = smoke_instructions().sets
     place = None if home is None else Path(home).expanduser()
     tasks = tuple(_local(name, place) or name for name in names or usual["held_out"])
-    load_outside_tasks(list(tasks), limit=limit)
-    return HeldOutTasks(tasks, limit, _tell(tasks, limit))
+    return HeldOutTasks(tasks, plan_evaluation(list(tasks), limit=limit), _tell(tasks, limit))
 
 
 def _local(name: str, folder: Path | None) -> LocalTask | None:
