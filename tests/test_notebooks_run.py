@@ -57,7 +57,8 @@ def test_instructions_are_judged_where_a_judge_is_given(reports: Path, tmp_path:
     with stub_judge() as judge:
         values = {
             "scale": "smoke", "chat_template": str(template), "methods": ["base", "lora"], "lora_ranks": [2],
-            "judge_url": judge.url, "judge_model": "stub", "judge_folder": write_bench(tmp_path / "bench"),
+            "judge_url": judge.url, "judge_model": "stub", "judge_tokens": 8,
+            "judge_folder": write_bench(tmp_path / "bench"),
         }  # fmt: skip
         html = report("11_instructions", values, folder=reports).read_text(encoding="utf-8")
     assert "MT-Bench, rated 1 to 10 by stub (answered as stub-0613)" in html
