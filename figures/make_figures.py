@@ -28,6 +28,7 @@ FIGURES = {
     "06_start_and_parts": ("changed parts",),
     "07_cost": ("step time",),
     "10_generation": ("scores by parameters", "gains by metric"),
+    "11_instructions": ("gain against loss", "gains by metric"),
     "12_reasoning": ("scores by set", "likelihoods by set"),
 }
 """By report: the names of the figures that are shown, the headline first."""

@@ -8,18 +8,27 @@ from vxlab.studies.forgetting import FORGETTING_COLUMNS, MEAN_OF_TASKS, forgetti
 
 
 def table(*rows: dict[str, Any]) -> pd.DataFrame:
-    usual = {"metric": "acc", "base": 0.5, "runs": 2, "evaluated": 2, "p": 0.5, "p_holm": 1.0, "told": "", "gain": 0.3}
+    usual = {
+        "metric": "acc",
+        "base": 0.5,
+        "runs": 2,
+        "evaluated": 2,
+        "p": 0.5,
+        "p_holm": 1.0,
+        "change": "",
+        "gain": 0.3,
+    }
     return pd.DataFrame([usual | row for row in rows], columns=list(FORGETTING_COLUMNS))
 
 
-def row(name: str, task: str, change: float, **more: Any) -> dict[str, Any]:
+def row(name: str, task: str, less: float, **more: Any) -> dict[str, Any]:
     return {
-        "candidate": name, "task": task, "score": 0.5 + change, "change": change, "low": change - 0.05,
-        "high": change + 0.05, **more,
+        "candidate": name, "task": task, "score": 0.5 + less, "difference": less, "low": less - 0.05,
+        "high": less + 0.05, **more,
     }  # fmt: skip
 
 
-LOST = row("LoRA r=8", "piqa", -0.2, told="lost", p=0.001, p_holm=0.004)
+LOST = row("LoRA r=8", "piqa", -0.2, change="lost", p=0.001, p_holm=0.004)
 SAME = row("VeRA r=64", "piqa", -0.01)
 MEAN = row("LoRA r=8", MEAN_OF_TASKS, -0.1)
 
@@ -44,5 +53,5 @@ def test_no_change_is_said_and_what_was_not_evaluated() -> None:
 
 
 def test_without_evaluations_nothing_is_said() -> None:
-    lacking = table(SAME | {"p": None, "change": None})
+    lacking = table(SAME | {"p": None, "difference": None})
     assert forgetting_conclusion(lacking).startswith("No candidate was evaluated beside the untuned base")

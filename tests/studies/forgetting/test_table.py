@@ -48,11 +48,11 @@ def test_the_base_comes_first_and_changes_are_to_it(written: vxlab.Comparison) -
     assert table["candidate"].tolist() == ["untuned base", lora, full]
     rows = table.set_index("candidate")
     assert rows.loc["untuned base", "score"] == pytest.approx(BASE.mean())
-    assert rows.loc["untuned base", ["change", "gain"]].isna().all()
+    assert rows.loc["untuned base", ["difference", "gain"]].isna().all()
     own = [each.scores[METRIC] for each in found.evaluations if each.run in keys(written, lora)]
     assert rows.loc[lora, "score"] == pytest.approx(np.mean(own))
-    assert rows.loc[lora, "change"] == pytest.approx(np.mean(own) - BASE.mean())
-    assert rows["told"].tolist() == ["", "lost", ""]
+    assert rows.loc[lora, "difference"] == pytest.approx(np.mean(own) - BASE.mean())
+    assert rows["change"].tolist() == ["", "lost", ""]
     assert (rows.loc[[lora, full], "evaluated"] == 2).all()
     runs = {
         name: {
@@ -83,7 +83,7 @@ def test_a_candidate_that_was_not_evaluated_has_an_empty_row_and_a_part_is_count
     rows = forgetting_table(written, evaluations(written, {lora: (0.9,)})).set_index("candidate")
     assert (rows.loc[lora, "runs"], rows.loc[lora, "evaluated"]) == (2, 1)
     assert (rows.loc[full, "runs"], rows.loc[full, "evaluated"]) == (2, 0)
-    assert rows.loc[full, ["score", "change", "low", "p_holm"]].isna().all()
+    assert rows.loc[full, ["score", "difference", "low", "p_holm"]].isna().all()
     assert rows.loc[full, "gain"] > 0
 
 
@@ -92,8 +92,8 @@ def test_where_less_is_better_a_rise_is_a_loss(written: vxlab.Comparison) -> Non
     lower = {"higher_is_better": {METRIC: False}}
     base, tuned = evaluation(~BASE, **lower), evaluation(np.ones(200), keys(written, lora)[0], **lower)
     row = forgetting_table(written, Evaluations((base, tuned))).set_index("candidate").loc[lora]
-    assert (row["told"], row["change"]) == ("lost", pytest.approx(-BASE.mean()))
-    assert row["low"] < row["change"] < row["high"] < 0
+    assert (row["change"], row["difference"]) == ("lost", pytest.approx(-BASE.mean()))
+    assert row["low"] < row["difference"] < row["high"] < 0
 
 
 def test_the_mean_weighs_tasks_alike_and_its_error_is_that_of_independent_tasks(written: vxlab.Comparison) -> None:
@@ -108,7 +108,7 @@ def test_the_mean_weighs_tasks_alike_and_its_error_is_that_of_independent_tasks(
     row = table[(table["task"] == MEAN_OF_TASKS) & (table["candidate"] == lora)].iloc[0]
     arc = next(each.items[METRIC] for each in first if each.run == keys(written, lora)[0]) - BASE
     piqa = worse.astype(float) - easy
-    assert row["change"] == pytest.approx((arc.mean() + piqa.mean()) / 2)
+    assert row["difference"] == pytest.approx((arc.mean() + piqa.mean()) / 2)
     assert row["base"] == pytest.approx((BASE.mean() + 0.8) / 2)
     error = np.sqrt((np.var(arc, ddof=1) / 200 + np.var(piqa, ddof=1) / 50) / 4)
     half = (row["high"] - row["low"]) / 2 / 1.97

@@ -15,7 +15,7 @@ def table(metric: str = "acc") -> pd.DataFrame:
         for number, (method, rank) in enumerate([("LoRA", 2), ("LoRA", 16), ("VeRA", 64)]):
             rows.append({
                 "candidate": f"{method} r={rank}", "method": method, "rank": rank, "parameters": 1000, "task": task,
-                "base": 0.5, "change": -0.1 * number, "low": -0.1 * number - 0.05, "high": -0.1 * number + 0.05,
+                "base": 0.5, "difference": -0.1 * number, "low": -0.1 * number - 0.05, "high": -0.1 * number + 0.05,
                 "gain": 0.3, "gain_low": 0.2, "gain_high": 0.5,
             })  # fmt: skip
     shown = pd.DataFrame(rows, columns=list(FORGETTING_COLUMNS)).assign(metric=metric, items=40)

@@ -19,7 +19,7 @@ def forgetting_conclusion(table: pd.DataFrame) -> str:
     tasks = tested[tested["task"] != MEAN_OF_TASKS]
     if tasks.empty:
         return "No candidate was evaluated beside the untuned base, so nothing is said of held-out tasks."
-    told = [_head(tasks), *(_sentence(row) for row in _worst_first(tasks[tasks["told"] != ""]))]
+    told = [_head(tasks), *(_sentence(row) for row in _worst_first(tasks[tasks["change"] != ""]))]
     told += _of_unseen(tasks)
     told += _of_mean(tested[tested["task"] == MEAN_OF_TASKS])
     told += _of_lacking(table)
@@ -27,7 +27,7 @@ def forgetting_conclusion(table: pd.DataFrame) -> str:
 
 
 def _head(tasks: pd.DataFrame) -> str:
-    lost, gained = ((tasks["told"] == word).sum() for word in ("lost", "gained"))
+    lost, gained = ((tasks["change"] == word).sum() for word in ("lost", "gained"))
     names = list_in_words(list(dict.fromkeys(tasks["task"])))
     size = number_of(len(tasks), "comparison")
     of = f"{number_of(tasks['candidate'].nunique(), 'candidate')} on {names}"
@@ -37,25 +37,25 @@ def _head(tasks: pd.DataFrame) -> str:
 
 
 def _worst_first(rows: pd.DataFrame) -> list[dict[Any, Any]]:
-    return rows.sort_values("change", kind="stable").to_dict("records")
+    return rows.sort_values("difference", kind="stable").to_dict("records")
 
 
 def _sentence(row: dict[Any, Any]) -> str:
-    verb = "**Tuning lost**" if row["told"] == "lost" else "Tuning gained"
+    verb = "**Tuning lost**" if row["change"] == "lost" else "Tuning gained"
     return (
         f"{verb}: {row['candidate']} on {row['task']}, {row['metric']} {write_number(row['score'], '.3f')} against the "
-        f"untuned base's {write_number(row['base'], '.3f')} ({_change(row)}; p {p_in_words(row['p_holm'])})."
+        f"untuned base's {write_number(row['base'], '.3f')} ({_difference(row)}; p {p_in_words(row['p_holm'])})."
     )
 
 
-def _change(row: dict[Any, Any]) -> str:
-    change, low, high = (write_number(row[name], "+z.3f") for name in ("change", "low", "high"))
-    return f"{change}, 95 % {low} to {high}"
+def _difference(row: dict[Any, Any]) -> str:
+    difference, low, high = (write_number(row[name], "+z.3f") for name in ("difference", "low", "high"))
+    return f"{difference}, 95 % {low} to {high}"
 
 
 def _of_unseen(tasks: pd.DataFrame) -> list[str]:
     """Say how large a loss the intervals of what is not told apart still leave open."""
-    rows = tasks[tasks["told"] == ""]
+    rows = tasks[tasks["change"] == ""]
     if rows.empty:
         return []
     row = rows.sort_values("low", kind="stable").to_dict("records")[0]
@@ -69,8 +69,8 @@ def _of_unseen(tasks: pd.DataFrame) -> list[str]:
 def _of_mean(rows: pd.DataFrame) -> list[str]:
     if rows.empty:
         return []
-    told = "; ".join(f"{row['candidate']} {_change(row)}" for row in rows.to_dict("records"))
-    seen = rows[rows["told"] != ""]
+    told = "; ".join(f"{row['candidate']} {_difference(row)}" for row in rows.to_dict("records"))
+    seen = rows[rows["change"] != ""]
     after = f"after Holm over {number_of(len(rows), 'candidate')}, seen: {list_in_words(list(seen['candidate']))}" if (
         len(seen)
     ) else f"none seen after Holm over {number_of(len(rows), 'candidate')}"  # fmt: skip

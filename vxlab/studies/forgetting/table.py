@@ -17,7 +17,7 @@ from vxlab.studies.forgetting.mean_of_tasks import ByRun, main_metric, mean_over
 
 FORGETTING_COLUMNS = (
     "candidate", "method", "rank", "parameters", "task", "metric", "items", "runs", "evaluated", "base", "score",
-    "change", "low", "high", "p", "p_holm", "told", "gain", "gain_low", "gain_high", "gain_p_holm",
+    "difference", "low", "high", "p", "p_holm", "change", "gain", "gain_low", "gain_high", "gain_p_holm",
 )  # fmt: skip
 Gains = dict[str, dict[str, float]]
 _NOTHING = Difference(*(math.nan,) * 4, covers_seeds=False)
@@ -28,12 +28,12 @@ def forgetting_table(result: Comparison, evaluations: Evaluations) -> pd.DataFra
 
     Columns: ``candidate``, ``method``, ``rank``, ``parameters`` (trained); ``task``, ``metric`` (the first of the
     task's that is a mean of items), ``items``; ``runs`` (reported, and finished) and ``evaluated``, how many of them;
-    ``base`` and ``score``, the untuned base's and the mean over runs; ``change``, score less base, turned where lower
-    is better, so that below 0 is a loss, with its 95 % interval ``low``, ``high`` over items and, where some candidate
-    has several, training seeds; ``p``, and ``p_holm`` over all candidates and held-out tasks (of the mean over tasks:
-    over the candidates); ``told``, ``lost`` or ``gained`` where that is seen after Holm, else ""; and on the trained
-    task ``gain`` over the base in the sweep's metric, with ``gain_low``, ``gain_high``, and ``gain_p_holm`` over the
-    candidates. NaN where there is nothing.
+    ``base`` and ``score``, the untuned base's and the mean over runs; ``difference``, score less base, turned where
+    lower is better, so that below 0 is a loss, with its 95 % interval ``low``, ``high`` over items and, where some
+    candidate has several, training seeds; ``p``, and ``p_holm`` over all candidates and held-out tasks (of the mean
+    over tasks: over the candidates); ``change``, ``lost`` or ``gained`` where that is seen after Holm, else ""; and on
+    the trained task ``gain`` over the base in the sweep's metric, with ``gain_low``, ``gain_high``, and ``gain_p_holm``
+    over the candidates. NaN where there is nothing.
 
     The mean weighs every task alike, whatever its items; it is there where two tasks or more have shares of right
     answers, and all runs that were evaluated were on all of them.
@@ -116,18 +116,20 @@ def _rows(result: Comparison, base: Evaluation, tuned: ByRun, gains: Gains) -> l
                 "runs": int(reported.get(name, 0)), "evaluated": len(own),
                 "score": float(np.mean(own)) if own else math.nan,
             }  # fmt: skip
-            rows.append(shared | row | _change(found.get(name, _NOTHING), sign) | gains[name])
+            rows.append(shared | row | _difference(found.get(name, _NOTHING), sign) | gains[name])
     return rows
 
 
-def _change(found: Difference, sign: int) -> dict[str, float]:
+def _difference(found: Difference, sign: int) -> dict[str, float]:
     low, high = sorted((sign * found.low, sign * found.high))
-    return {"change": sign * found.difference, "low": low, "high": high, "p": found.p}
+    return {"difference": sign * found.difference, "low": low, "high": high, "p": found.p}
 
 
 def _adjusted(rows: list[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(FORGETTING_COLUMNS))
     table["p_holm"] = holm(table["p"].to_numpy(dtype=float))
     seen = table["p_holm"] <= LEVEL
-    table["told"] = np.select([seen & (table["change"] < 0), seen & (table["change"] > 0)], ["lost", "gained"], "")
+    table["change"] = np.select(
+        [seen & (table["difference"] < 0), seen & (table["difference"] > 0)], ["lost", "gained"], ""
+    )
     return table.astype({"rank": "Int64", "parameters": "Int64"})

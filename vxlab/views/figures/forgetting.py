@@ -32,7 +32,7 @@ def gain_against_loss(table: pd.DataFrame, *, metric: str) -> go.Figure:
         table: from ``forgetting_table``.
         metric: of the trained task, whose gain is shown.
     """
-    shown = table.dropna(subset=["gain", "change"])
+    shown = table.dropna(subset=["gain", "difference"])
     tasks = list(dict.fromkeys(shown["task"]))
     rows, places = lay_panels(len(tasks), columns=2)
     titles = [_title(task, shown[shown["task"] == task]) for task in tasks]
@@ -49,9 +49,9 @@ def gain_against_loss(table: pd.DataFrame, *, metric: str) -> go.Figure:
             one = pd.DataFrame([row])
             colour = marker["color"]
             figure.add_scatter(
-                x=unit * one["gain"], y=scale * one["change"], mode="markers", name=row["candidate"], marker=marker,
+                x=unit * one["gain"], y=scale * one["difference"], mode="markers", name=row["candidate"], marker=marker,
                 error_x=error_bars(one["gain"], one["gain_low"], one["gain_high"], colour, unit=unit, faint=True),
-                error_y=error_bars(one["change"], one["low"], one["high"], colour, unit=scale, faint=True),
+                error_y=error_bars(one["difference"], one["low"], one["high"], colour, unit=scale, faint=True),
                 hovertemplate=_hover(row, scale, unit, name), **place,
             )  # fmt: skip
         figure.add_scatter(
@@ -95,7 +95,7 @@ def _title(task: str, rows: pd.DataFrame) -> str:
 
 
 def _hover(row: dict[Any, Any], scale: int, unit: int, name: str) -> str:
-    change, low, high = (write_number(scale * row[each], "+z.1f") for each in ("change", "low", "high"))
+    change, low, high = (write_number(scale * row[each], "+z.1f") for each in ("difference", "low", "high"))
     gain, least, most = (write_number(unit * row[each], "+z.3f") for each in ("gain", "gain_low", "gain_high"))
     return (
         f"<b>{row['candidate']}</b><br>{row['parameters']:,} parameters<br>gain {gain} {name} ({least} to {most})<br>"
