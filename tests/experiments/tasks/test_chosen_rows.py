@@ -80,6 +80,38 @@ def test_the_same_question_with_other_answers_is_no_copy_and_in_another_order_on
     assert task.overlap["test"] == {"train": 1, "validation": 0}
 
 
+def test_a_prompt_that_all_questions_share_makes_neither_one_unit_nor_copies_of_them(tmp_path: Path) -> None:
+    asked = [{"text": "Which is right?", "choices": [f"It is {n}.", f"It are {n}."], "label": n % 2} for n in range(60)]
+    (path := tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, asked)), encoding="utf-8")
+    task = vxlab.load_task(path)
+    assert [len(task.splits[split]) for split in ("train", "validation", "test")] == [42, 6, 12]
+    assert task.units("test") is None
+
+
+def test_questions_that_differ_in_their_contexts_alone_are_no_copies(tmp_path: Path) -> None:
+    asked = [
+        {"text": "Which?", "choices": ["is so", "is so"], "contexts": [f"{n} or 1", f"{n} or 2"], "label": n % 2}
+        for n in range(60)
+    ]
+    (path := tmp_path / "gaps.jsonl").write_text("\n".join(map(json.dumps, asked)), encoding="utf-8")
+    task = vxlab.load_task(path)
+    assert task.units("test") is None
+    assert task.overlap["test"] == {"train": 0, "validation": 0}
+
+
+def test_questions_with_one_prompt_among_many_are_one_unit(tmp_path: Path) -> None:
+    asked = [{"text": f"Which {n // 2}?", "choices": [f"a {n}", f"b {n}"], "label": n % 2} for n in range(100)]
+    (path := tmp_path / "goals.jsonl").write_text("\n".join(map(json.dumps, asked)), encoding="utf-8")
+    task = vxlab.load_task(path)
+    assert len(set(task.units("test").tolist())) == len(task.splits["test"]) // 2
+
+
+def test_a_kind_of_labels_that_was_named_makes_a_task_of_labels(tmp_path: Path) -> None:
+    folder = write(tmp_path / "t", [ROW, ROW | {"label": 0}])
+    task = vxlab.load_task(folder, text_columns="question", label_kind="classes")
+    assert task.kind.name == "classification"
+
+
 def test_two_columns_that_may_be_the_prompt_are_refused(tmp_path: Path) -> None:
     with pytest.raises(VxlabError, match="several columns may hold the prompt"):
         vxlab.load_task(write(tmp_path / "t", [ROW | {"text": "x"}] * 2))

@@ -27,8 +27,9 @@ _LABEL_COLUMNS = ("label", "answer")
 
 
 def offers_choices(reading: Reading) -> bool:
-    """Say whether the training rows hold answers to choose from: a column ``choices``, and no answer was named."""
-    return CHOICES in reading.splits["train"].frame and not reading.columns.answer_column
+    """Say whether the training rows hold answers to choose from: a column ``choices``, and no other task was named."""
+    named = reading.columns
+    return CHOICES in reading.splits["train"].frame and not (named.answer_column or named.label_kind)
 
 
 def choice_rows(reading: Reading) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vxlab.checks import settle
 from vxlab.errors import DataWarning, VxlabError
-from vxlab.experiments.tasks.chosen_rows import CHOICES, choice_rows, offers_choices
+from vxlab.experiments.tasks.chosen_rows import CHOICES, CONTEXTS, choice_rows, offers_choices
 from vxlab.experiments.tasks.copies import Ids, Texts, count_conflicts, count_overlap, number_texts
 from vxlab.experiments.tasks.kinds import Kind, kind_of
 from vxlab.experiments.tasks.labelled_rows import label_rows
@@ -93,7 +93,7 @@ class Task:
         """Rows of each split whose text an earlier split has too, such as ``{"test": {"train": 5, ...}, ...}``.
 
         Texts are compared in Unicode's composed form, without the white space around them; pairs by both texts, and
-        questions with their choices, in any order.
+        questions with their choices and the contexts of these, in any order.
         """
         return count_overlap(self._copies)
 
@@ -232,7 +232,7 @@ def _together(train: pd.DataFrame) -> Ids | None:
 
 def _units_of(columns: Mapping[str, Sequence[Any]]) -> Ids | None:
     groups = np.asarray(columns["group"], dtype=str) if "group" in columns else None
-    units = number_units(_texts(columns), groups)
+    units = number_units(_texts(columns), groups, _asked(columns))
     return units if units.max() + 1 < len(units) else None
 
 
@@ -244,7 +244,8 @@ def _asked(columns: Mapping[str, Sequence[Any]]) -> Texts:
     """Return the texts of rows, and the answers to choose from, in any order: a question may have others elsewhere."""
     if CHOICES not in columns:
         return _texts(columns)
-    return (*_texts(columns), [json.dumps(sorted(each)) for each in columns[CHOICES]])
+    offered = zip(columns.get(CONTEXTS, columns[CHOICES]), columns[CHOICES], strict=True)
+    return (*_texts(columns), [json.dumps(sorted(zip(*each, strict=True))) for each in offered])
 
 
 def _sampled(name: str, train: pd.DataFrame, kind: Kind, size: int, seed: int) -> pd.DataFrame:

@@ -12,7 +12,7 @@ _MOST, _FEW = 0.1, 10
 """A share of the rows, and a number: a few common texts that would join more rows than both into one unit join none."""
 
 
-def number_units(texts: Texts, groups: NDArray[np.str_] | None = None) -> Ids:
+def number_units(texts: Texts, groups: NDArray[np.str_] | None = None, items: Texts | None = None) -> Ids:
     """Number the units of some rows: rows of one group, or that share a text in whichever column, are one unit.
 
     Sharing goes on from row to row: a, b and c are one unit where a and b share a premise and b and c a hypothesis. But
@@ -23,6 +23,8 @@ def number_units(texts: Texts, groups: NDArray[np.str_] | None = None) -> Ids:
     Args:
         texts: one column, or two of pairs.
         groups: (rows,) names of groups, or None.
+        items: texts that tell rows apart where common ones would join them, as a question's choices do; None takes
+            ``texts``.
 
     Returns:
         (rows,) numbers from 0, in the order of the groups' names, or without groups of the first rows.
@@ -33,7 +35,7 @@ def number_units(texts: Texts, groups: NDArray[np.str_] | None = None) -> Ids:
     [0, 0, 0, 1]
     """
     names = None if groups is None else np.unique(groups, return_inverse=True)[1].astype(np.int64)
-    alike = number_texts({"": texts})[""] if names is None else names
+    alike = number_texts({"": items or texts})[""] if names is None else names
     shared = number_texts({str(number): (column,) for number, column in enumerate(texts)})
     joined = _join([*shared.values()], names)
     most = max(_largest(alike), _MOST * len(alike), _FEW)
