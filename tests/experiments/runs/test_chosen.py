@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -70,17 +71,21 @@ def test_training_lowers_the_loss_of_the_right_answers(runs: dict[str, RunRecord
     assert all(run.score("log_likelihood") == pytest.approx(-run.score("loss")) for run in runs.values())
 
 
-def test_validation_scores_items_as_test_does(tiny_writer: str, task: str, tmp_path: Path) -> None:
-    same = write_choices(tmp_path / "same", validation=8, test=8)
-    lines = (Path(same) / "validation.jsonl").read_text().replace("of validation", "of test")
-    (Path(same) / "test.jsonl").write_text(lines)
-    record = vxlab.run(spec(tiny_writer, same, epochs=1), store=tmp_path, progress=False)
+@pytest.mark.filterwarnings("ignore:the data set same")
+@pytest.mark.parametrize("more", [{}, {"packing": True, "gradient_accumulation": 4, "label_smoothing": 0.1}])
+def test_validation_scores_items_as_test_does(tiny_writer: str, tmp_path: Path, more: dict[str, Any]) -> None:
+    same = Path(write_choices(tmp_path / "same", validation=21))
+    shutil.copy(same / "validation.jsonl", same / "test.jsonl")
+    record = vxlab.run(spec(tiny_writer, str(same), epochs=1, **more), store=tmp_path / "s", progress=False)
     rows = record.metrics_table().set_index(["split", "metric"])["value"]
-    trained = load_trained(record)
-    job = Materials().job(spec(tiny_writer, same, epochs=1))
-    assert job.key == record.key
-    assert trained is not None
-    assert set(rows["validation"].index) >= {"acc", "acc_norm", "log_likelihood", "loss"}
+    assert set(rows["test"].index) == {"acc", "acc_norm", "log_likelihood", "loss"}
+    assert rows["validation"].to_dict() == pytest.approx(rows["test"].to_dict(), rel=1e-6)
+
+
+def test_prompts_beyond_the_models_positions_are_refused(tiny_writer: str, task: str) -> None:
+    with pytest.raises(VxlabError, match="max_length=129: .* reads 128 tokens at most; choose 1 to 128"):
+        materials = Materials()
+        materials.model(materials.job(spec(tiny_writer, task, max_length=129)).spec)
 
 
 def test_every_score_follows_from_what_is_kept(runs: dict[str, RunRecord]) -> None:

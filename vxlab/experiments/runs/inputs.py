@@ -30,7 +30,7 @@ from vxlab.experiments.models import (
 )
 from vxlab.experiments.runs.suited import suit_kind
 from vxlab.experiments.tasks import Task
-from vxlab.experiments.tasks.kinds import Collate, read_template
+from vxlab.experiments.tasks.kinds import Collate, Kind, read_template
 
 Kept = TypeVar("Kept")
 
@@ -212,7 +212,7 @@ class Materials:
         return model
 
     def _check_positions(self, model: nn.Module, spec: RunSpec) -> None:
-        _require_positions(model, spec, self.task(spec).kind.writes)
+        _require_positions(model, spec, self.task(spec).kind)
 
 
 class _Last(Generic[Kept]):
@@ -250,18 +250,20 @@ def _task_of(spec: RunSpec) -> tuple[Any, ...]:
     return (*(getattr(spec, field) for field in TASK_FIELDS), spec.max_new_tokens > 0)
 
 
-def _require_positions(model: nn.Module, spec: RunSpec, writes: bool) -> None:
+def _require_positions(model: nn.Module, spec: RunSpec, kind: Kind) -> None:
     most = position_limit(model)
-    if most is not None and spec.max_length > most:
-        raise _too_long(spec, most)
-    if writes:
+    if most is None and not kind.trains_head:
         config: Any = model.config
-        most = most or getattr(config.get_text_config(), "max_position_embeddings", None)
-        if most is not None and spec.max_length + spec.max_new_tokens > most:
-            raise VxlabError(
-                f"max_length={spec.max_length} and max_new_tokens={spec.max_new_tokens}: {spec.model} has {most} "
-                "positions for a prompt and what follows it; choose less of them"
-            )
+        most = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if most is None:
+        return
+    if spec.max_length > most:
+        raise _too_long(spec, most)
+    if kind.writes and spec.max_length + spec.max_new_tokens > most:
+        raise VxlabError(
+            f"max_length={spec.max_length} and max_new_tokens={spec.max_new_tokens}: {spec.model} has {most} "
+            "positions for a prompt and what follows it; choose less of them"
+        )
 
 
 def _too_long(spec: RunSpec, most: int) -> VxlabError:
