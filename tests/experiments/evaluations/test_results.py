@@ -86,3 +86,12 @@ def test_other_items_with_the_same_settings_are_refused() -> None:
     few = evaluation(_items(0.2)[:20], "a")
     with pytest.raises(vxlab.VxlabError, match="cannot be paired"):
         Evaluations((evaluation(_items(0.5)), few)).table()
+
+
+def test_runs_that_differ_in_what_computed_them_are_no_seeds_of_one_candidate(tmp_path: Path) -> None:
+    newer = stored_record(tmp_path, key_of(0)).identity | {"vxlab": "2.0"}
+    records = [stored_record(tmp_path, key_of(0)), stored_record(tmp_path, key_of(1), identity=newer)]
+    runs = [evaluation(_items(0.5), record.key) for record in records]
+    found = Evaluations((evaluation(_items(0.5)), *runs), tuple(records)).candidates()
+    assert found["candidate"].tolist()[1:] == ["LoRA r=8, vxlab=1.0", "LoRA r=8, vxlab=2.0"]
+    assert found["seeds"].tolist()[1:] == [1, 1]

@@ -1,5 +1,6 @@
 """MT-Bench from end to end: a tiny model and runs of it, made-up questions, and a stub that judges."""
 
+import dataclasses
 import io
 import logging
 import math
@@ -237,7 +238,7 @@ def test_runs_that_do_not_suit_are_refused(place, runs, bench, template, tiny_mo
         ([], "holds none"),
         (None, "is no list"),
         ([classifier], "whose model does not write"),
-        ([runs[0], runs[0]], "give each candidate one run a seed"),
+        ([runs[0], dataclasses.replace(runs[0], key="f" * 64)], "give each candidate one run a seed"),
         ([runs[0], tiny_model], "runs are of several models"),
     ):
         with pytest.raises(VxlabError, match=told), stub_judge() as stub:

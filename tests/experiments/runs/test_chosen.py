@@ -83,9 +83,10 @@ def test_validation_scores_items_as_test_does(tiny_writer: str, tmp_path: Path, 
 
 
 def test_prompts_beyond_the_models_positions_are_refused(tiny_writer: str, task: str) -> None:
-    with pytest.raises(VxlabError, match="max_length=129: .* reads 128 tokens at most; choose 1 to 128"):
-        materials = Materials()
-        materials.model(materials.job(spec(tiny_writer, task, max_length=129)).spec)
+    materials = Materials()
+    job = materials.job(spec(tiny_writer, task, max_length=129))
+    with pytest.raises(VxlabError, match=r"max_length=129: .* reads 128 tokens at most; choose 1 to 128"):
+        materials.model(job.spec)
 
 
 def test_every_score_follows_from_what_is_kept(runs: dict[str, RunRecord]) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vxlab.experiments import Evaluation, RunRecord, method_label, tell_apart
+from vxlab.experiments import Evaluation, RunRecord
 from vxlab.experiments.evaluations.differences import paired_differences
+from vxlab.experiments.provenance import name_candidates
 from vxlab.experiments.scoring import LEVEL, Difference, holm
 from vxlab.words import number_of, write_number
 
@@ -87,14 +88,8 @@ class Evaluations:
 
     def _candidates(self) -> dict[str, tuple[str, int | None]]:
         """Return of each run its candidate's name and its seed."""
-        specs = {record.key: _of_candidate(record) for record in self.records}
-        labels = {record.key: method_label(record.spec["method"]) for record in self.records}
-        names = {}
-        for record in self.records:
-            alike = [specs[key] for key in specs if labels[key] == labels[record.key]]
-            apart = [f"{name}={specs[record.key].get(name)}" for name in tell_apart(alike)]
-            names[record.key] = (", ".join([labels[record.key], *apart]), record.spec.get("seed"))
-        return names
+        names = name_candidates(self.records)
+        return {record.key: (names[record.key], record.spec.get("seed")) for record in self.records}
 
     def _row(
         self, one: Evaluation, metric: str, names: Mapping[str, tuple[str, int | None]], tuned: Mapping[str, Any]
@@ -134,13 +129,6 @@ class Evaluations:
 
 def _place(one: Evaluation) -> str:
     return json.dumps([one.fingerprint, one.task, one.settings], sort_keys=True)
-
-
-def _of_candidate(record: RunRecord) -> dict[str, Any]:
-    """Return what a candidate is, but for its seed: its settings, and what the data were that they name."""
-    spec, data = record.spec, {"data": record.identity.get("task", "")[:12]}
-    flat = {name: value for name, value in spec.items() if name not in ("seed", "method", "device", "task_folder")}
-    return {name: json.dumps(value) for name, value in {**data, **flat, **spec["method"]}.items() if name != "name"}
 
 
 def _shared(one: Evaluation, metric: str, base: Evaluation | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from vxlab.checks import settle_list
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, hardware, method_label
 from vxlab.experiments.models import load_model, loading_of, model_fingerprint
-from vxlab.experiments.provenance import require_own_base
+from vxlab.experiments.provenance import name_candidates, require_own_base
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ def find_subjects(runs: Any, base: bool, precision: str | None, device: str) -> 
     subjects = [_subject(each, found, precision, device) for each in given]
     bare = [replace(each, record=None) for each in subjects if base or each.record is None]
     tuned = [each for each in subjects if each.record is not None]
+    name_candidates([each.record for each in {each.run: each for each in tuned}.values() if each.record])  # or raise
     return list({(each.run, each.fingerprint, each.precision): each for each in [*bare, *tuned]}.values())
 
 

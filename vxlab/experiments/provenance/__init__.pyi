@@ -1,3 +1,4 @@
+from .candidate_names import name_candidates as name_candidates
 from .identities import identity_columns as identity_columns
 from .identities import list_versions as list_versions
 from .identities import name_weights_and_data as name_weights_and_data
