@@ -64,7 +64,7 @@ def _by_task(result: Comparison, evaluations: Evaluations) -> dict[str, tuple[Ev
     seen = set()
     for one in evaluations.evaluations:
         if (one.run, one.task) in seen:
-            raise VxlabError(f"{one.task} was evaluated twice of one run or base; give the evaluations of one limit")
+            raise VxlabError(f"{one.task} was evaluated twice of one run or base; keep one limit and precision")
         seen.add((one.run, one.task))
         if not one.run:
             continue
