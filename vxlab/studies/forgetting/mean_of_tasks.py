@@ -8,8 +8,7 @@ import numpy as np
 
 from vxlab.experiments import Evaluation
 
-MEAN_OF_TASKS = "mean of the tasks"
-_METRIC = "share right,none"
+MEAN_OF_TASKS = "mean of tasks"
 ByRun = dict[str, dict[str, Evaluation]]
 """candidate to run to its evaluation of one task"""
 
@@ -66,13 +65,15 @@ def _join(parts: Mapping[str, Evaluation], metrics: Mapping[str, str]) -> Evalua
         n = len(each)
         weight = everything / (len(values) * n) * math.sqrt(n * (everything - 1) / (everything * (n - 1)))
         made.append(total + (each - each.mean()) * weight)
+    names = sorted({name.partition(",")[0] for name in metrics.values()})
+    metric = f"{' or '.join(names)},none"
     return dataclasses.replace(
         next(iter(parts.values())),
         task=MEAN_OF_TASKS,
-        scores={_METRIC: total},
-        higher_is_better={_METRIC: True},
+        scores={metric: total},
+        higher_is_better={metric: True},
         parts={},
-        items={_METRIC: np.concatenate(made)},
+        items={metric: np.concatenate(made)},
         documents=tuple(document for one in parts.values() for document in one.documents),
         subtasks=tuple(name for one in parts.values() for name in one.subtasks),
     )

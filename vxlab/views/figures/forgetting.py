@@ -15,8 +15,8 @@ from vxlab.views.figures.verdict import difference_unit
 from vxlab.views.style import GREY, INK, apply_style, draws_text, error_bars, lay_panels, look, name_once
 from vxlab.words import write_number
 
-_SHARES = ("acc", "acc_norm", "exact_match", "share right")
-"""lm-eval's metrics that are told in points of a hundred, and our mean of them."""
+_SHARES = ("acc", "acc_norm", "exact_match")
+"""lm-eval's metrics that are told in points of a hundred."""
 _SMALLEST, _STEP = 7, 4
 _BASE = "untuned base"
 
@@ -84,7 +84,7 @@ def _colour(i: int) -> str:
 
 
 def _scale(rows: pd.DataFrame) -> int:
-    return 100 if rows["metric"].iloc[0] in _SHARES else 1
+    return 100 if rows["metric"].iloc[0] in _SHARES or rows["task"].iloc[0] == MEAN_OF_TASKS else 1
 
 
 def _title(task: str, rows: pd.DataFrame) -> str:
