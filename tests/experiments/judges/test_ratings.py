@@ -16,7 +16,8 @@ def _ratings(repeats=1, **gains):
         {"candidate": name, "seed": seed, "run": "" if name == BASE else f"{name}{seed}", "question": question,
          "category": ("writing", "math")[question % 2], "turn": turn, "repeat": repeat,
          "rating": 4.0 + question % 3 + gain + ((question + seed + len(name)) % 2) / 2, "unparsable": 0,
-         "answer": hash((name, seed, question, turn)), "answered_by": "stub", "at": utc(1.7e9)}
+         "answer": hash((name, seed, question, turn)), "answered_by": "stub",
+         "asked_at": "http://127.0.0.1:9/v1", "at": utc(1.7e9)}
         for name, gain in {BASE: 0.0, **gains}.items()
         for seed in ((0,) if name == BASE else (0, 1))
         for question in range(QUESTIONS)
@@ -77,3 +78,14 @@ def test_one_seed_is_told():
     found = _ratings(up=1.5)
     once = Ratings(found.judge, found.ratings[found.ratings["seed"] == 0], "files", "0" * 12, "Greedy.")
     assert "One seed: the luck of training is not in this interval." in once.verdict()
+
+
+def test_ratings_by_a_judge_of_the_same_name_elsewhere_are_told():
+    found = _ratings(up=1.5)
+    there = found.ratings["asked_at"].where(found.ratings["seed"] == 0, "http://127.0.0.1:8/v1/")
+    moved = Ratings(found.judge, found.ratings.assign(asked_at=there), "files", "0" * 12, "Greedy.")
+    assert moved.about()[-1] == (
+        "40 of 120 ratings are kept from a judge of this name at http://127.0.0.1:8/v1/, and were not asked for at "
+        "http://127.0.0.1:9/v1; if another model has the name here, give it another store."
+    )
+    assert found.about()[-1] == "Mind the gap."

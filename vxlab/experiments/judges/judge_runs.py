@@ -46,7 +46,8 @@ def judge_runs(
     the first, and in mathematics, reasoning and coding a reference answer.
 
     Answers and the judge's replies are kept in the store by content: what was asked is not asked again, by whichever
-    address the judge is reached, and a call that was killed goes on where it stopped.
+    address the judge is reached, and a call that was killed goes on where it stopped. A judge is known by its name
+    there: what is shown says where ratings are kept from another address, at which another model may have answered.
 
     Args:
         runs: finished runs of one base model that writes, each a seed of its candidate; or a model's name, whose
@@ -120,6 +121,7 @@ def _table(rows: Sequence[dict[str, Any]], rated: Sequence[Rated]) -> pd.DataFra
     table["rating"] = pd.Series([each.rating for each in rated], dtype="float64")
     table["unparsable"] = [each.unparsable for each in rated]
     table["answered_by"] = [each.judge for each in rated]
+    table["asked_at"] = [each.url for each in rated]
     table["at"] = [utc(each.at) for each in rated]
     return table
 

@@ -49,6 +49,8 @@ class Rated(NamedTuple):
     """replies that held none"""
     judge: str
     """the name that the server answered under, in the last reply"""
+    url: str
+    """at which that was asked"""
     at: float
     """epoch seconds of the last reply"""
 
@@ -85,7 +87,7 @@ def rate(
                 rating = find_rating(reply.reply["text"])
                 if rating is not None or again == TRIES - 1:
                     unparsable = again + (rating is None)
-                    rated = Rated(rating, unparsable, reply.reply["judge"], reply.at)
+                    rated = Rated(rating, unparsable, reply.reply["judge"], reply.reply["url"], reply.at)
                     found |= dict.fromkeys(numbers[key], rated)
                     done(len(numbers[key]))
         except JudgeError as error:
@@ -118,7 +120,7 @@ def _ask_all(lacking: Mapping[str, Wanted], judge: Judge, store: Store) -> Itera
                 if error is None:
                     reply, one = future.result(), lacking[key]
                     about = {"judge": judge.model, "question": one.question, "turn": one.turn, "repeat": one.repeat}
-                    said = {"text": reply.text, "ended": reply.ended, "judge": reply.model}
+                    said = {"text": reply.text, "ended": reply.ended, "judge": reply.model, "url": judge.url}
                     yield key, store.replies.keep(key, about, said)
                 elif failed is None:
                     failed = error

@@ -31,7 +31,7 @@ class Ratings:
     ratings: pd.DataFrame = field(repr=False)
     """one row a rating: ``candidate, seed, run`` (its key, "" of the base), ``question, category, turn, repeat,
     rating`` (NaN where no reply held one), ``unparsable`` (replies that held none), ``answer`` (a number, the same
-    where two models answered the same), ``answered_by`` (the name that the server gave) and ``at`` (UTC)"""
+    where two models answered the same), ``answered_by`` (the name that the server gave), ``asked_at`` (its url) and ``at`` (UTC)"""
     source: str
     """where the questions and the judge's prompts are from"""
     prompts_hash: str
@@ -96,6 +96,7 @@ class Ratings:
             self._noise_in_words(),
             *self.notes,
             *self._left_out(),
+            *self._elsewhere(),
         ]
 
     def verdict(self) -> str:
@@ -152,6 +153,18 @@ class Ratings:
                 "no difference."
             )
         return [told]
+
+    def _elsewhere(self) -> list[str]:
+        """Say which ratings are from another address, where another model may have had the judge's name."""
+        urls = self.ratings["asked_at"]
+        others = urls[urls.str.rstrip("/") != self.judge.url.rstrip("/")]
+        if others.empty:
+            return []
+        return [
+            f"{len(others)} of {number_of(len(urls), 'rating')} are kept from a judge of this name at "
+            f"{list_in_words(sorted(set(others)))}, and were not asked for at {self.judge.url}; if another model has "
+            "the name here, give it another store."
+        ]
 
     def _over(self) -> str:
         used, every = self._compared[1], len(self._means)
