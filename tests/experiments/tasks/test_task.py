@@ -385,3 +385,17 @@ def test_data_without_copies_is_carved_as_it_always_was(tmp_path, label, argumen
     # A change here changes the key of every run on a data set of one's own: it must be deliberate.
     rows = [{"text": f"{row}", "label": label(row), "film": row // 4} for row in range(100)]
     assert load_task(_lines(tmp_path / "mine.jsonl", rows), **arguments).fingerprint[:16] == fingerprint
+
+
+def test_a_folder_with_a_known_tasks_name_is_told_not_to_be_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VXLAB_SETS", str(tmp_path / "sets"))
+    told = "'math' is a known task's name, and math that lies here is not read; write ./math for that"
+    (tmp_path / "math").mkdir()
+    with pytest.raises(VxlabError, match=f"no such folder.*\n{told}"):
+        load_task("math")
+    (tmp_path / "sets").mkdir()
+    problems = [json.dumps({"problem": f"{n} + 1?", "solution": rf"\boxed{{{n + 1}}}"}) for n in range(60)]
+    (tmp_path / "sets" / "math.train.jsonl").write_text("\n".join(problems), encoding="utf-8")
+    with pytest.warns(DataWarning, match=told):
+        load_task("math")

@@ -45,7 +45,12 @@ def read_task(name: str, given: str | None, columns: Columns) -> Reading:
     """
     folder = None if given is None else _expand("folder", given)
     if name in _NAMES:
-        return _read_known(name, folder, columns)
+        try:
+            return _read_known(name, folder, columns)
+        except VxlabError as error:
+            if not (told := tell_hidden(name, given)):
+                raise
+            raise VxlabError(f"{error}\n{told[0]}") from error
     path = folder or _expand("task", name)
     if _exists(path) and (folder or name):  # the empty name is no task, though Path('') is this folder
         return Reading(read_splits(path), columns, f"local files, {path.name}")
@@ -57,6 +62,18 @@ def read_task(name: str, given: str | None, columns: Columns) -> Reading:
         f"unknown task {name!r:.200}{nearest(name.lower(), _NAMES)}\n"
         "Name one of these, a file or folder that exists, or a hub data set as org/name."
     )
+
+
+def tell_hidden(asked: str, given: str | None) -> tuple[str, ...]:
+    """Say where a file or folder of a known task's name is here, and is not what is read.
+
+    Args:
+        asked: the name as the user wrote it.
+        given: a folder, or None.
+    """
+    if given is not None or known_name(asked) not in _NAMES or not _exists(Path(asked)):
+        return ()
+    return (f"{asked!r} is a known task's name, and {asked} that lies here is not read; write ./{asked} for that",)
 
 
 def _read_known(name: str, folder: Path | None, columns: Columns) -> Reading:

@@ -18,7 +18,7 @@ from vxlab.experiments.tasks.chosen_rows import CHOICES, CONTEXTS, choice_rows, 
 from vxlab.experiments.tasks.copies import Ids, Texts, count_conflicts, count_overlap, number_texts
 from vxlab.experiments.tasks.kinds import Kind, kind_of
 from vxlab.experiments.tasks.labelled_rows import label_rows
-from vxlab.experiments.tasks.lookup import known_name, read_task
+from vxlab.experiments.tasks.lookup import known_name, read_task, tell_hidden
 from vxlab.experiments.tasks.notes import tell_classes, tell_conflicts, tell_overlap
 from vxlab.experiments.tasks.prompted_rows import (
     find_prompts,
@@ -218,7 +218,7 @@ def load_task(
         fingerprint=_fingerprint(splits, labels),
         source=reading.source,
         citation=reading.citation,
-        notes=reading.notes + notes + tell_replaced(reading.splits, frames),
+        notes=tell_hidden(asked, given) + reading.notes + notes + tell_replaced(reading.splits, frames),
         unit=reading.unit or (f"groups ({columns.group_column})" if columns.group_column else alone),
     )
     return task if reading.published else _warn_of(task, carved=len(frames) == 1)
