@@ -31,7 +31,8 @@ class Ratings:
     ratings: pd.DataFrame = field(repr=False)
     """one row a rating: ``candidate, seed, run`` (its key, "" of the base), ``question, category, turn, repeat,
     rating`` (NaN where no reply held one), ``unparsable`` (replies that held none), ``answer`` (a number, the same
-    where two models answered the same), ``answered_by`` (the name that the server gave), ``asked_at`` (its url) and ``at`` (UTC)"""
+    where two models answered the same), ``answered_by`` (the name that the server gave), ``asked_at`` (its url) and
+    ``at`` (UTC)"""
     source: str
     """where the questions and the judge's prompts are from"""
     prompts_hash: str
