@@ -32,7 +32,7 @@ def test_a_template_writes_the_prompt(tmp_path: Path) -> None:
 
 
 def test_a_split_without_labels_is_left_out_and_told(tmp_path: Path) -> None:
-    folder = write(tmp_path / "t", [ROW] * 20)
+    folder = write(tmp_path / "t", [ROW, ROW | {"label": 0}] * 10)
     lines = [json.dumps(ROW | {"question": f"other {n}", "label": -1}) for n in range(5)]
     (Path(folder) / "test.jsonl").write_text("\n".join(lines))
     with pytest.warns(match="none of its 5 rows has a label; the split is left out"):
@@ -78,6 +78,11 @@ def test_the_same_question_with_other_answers_is_no_copy_and_in_another_order_on
     with pytest.warns(match="1 of the 2 rows of test"):
         task = vxlab.load_task(folder)
     assert task.overlap["test"] == {"train": 1, "validation": 0}
+
+
+def test_places_that_may_be_counted_from_one_are_told(tmp_path: Path) -> None:
+    with pytest.warns(match="the first choice is the right one in none of 20 rows; are places counted from 1"):
+        vxlab.load_task(write(tmp_path / "t", [ROW, ROW | {"label": 2}] * 10))
 
 
 def test_a_prompt_that_all_questions_share_makes_neither_one_unit_nor_copies_of_them(tmp_path: Path) -> None:

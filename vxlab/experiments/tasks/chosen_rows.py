@@ -24,6 +24,8 @@ from vxlab.words import number_of
 CHOICES, CONTEXTS, SET = "choices", "contexts", "set"
 _PROMPT_COLUMNS = ("text", "question", "prompt")
 _LABEL_COLUMNS = ("label", "answer")
+_ENOUGH = 20
+"""Rows, among which the first choice is hardly by chance never right."""
 
 
 def offers_choices(reading: Reading) -> bool:
@@ -55,8 +57,9 @@ def choice_rows(reading: Reading) -> tuple[dict[str, pd.DataFrame], tuple[str, .
         named = (*_prompt_columns(reading), CHOICES, label, reading.columns.group_column)
         require_columns(rows, tuple(name for name in named if name), reading.advice)
         frames[split] = _checked(rows, reading, label)
-    twice = tuple(note for split, rows in splits.items() for note in _tell_twice(rows, frames[split]))
-    return frames, tuple(note for rows in splits.values() for note in rows.notes) + notes + unlabelled + twice
+    notes = tuple(note for rows in splits.values() for note in rows.notes) + notes + unlabelled
+    notes += tuple(note for split, rows in splits.items() for note in _tell_twice(rows, frames[split]))
+    return frames, notes + _tell_never_first(splits["train"], frames["train"])
 
 
 def _checked(rows: Rows, reading: Reading, label: str) -> pd.DataFrame:
@@ -146,6 +149,16 @@ def _tell_twice(rows: Rows, frame: pd.DataFrame) -> tuple[str, ...]:
     told = f"{rows.place}: the same answer stands twice among the choices of {number_of(len(odd), 'row')} of "
     told += f"{len(frame)} (the first is {rows.unit} {rows.frame.index[odd[0]]})"
     return (f"{told}; of {right} it is the right one, which no model can tell from its double",)
+
+
+def _tell_never_first(rows: Rows, frame: pd.DataFrame) -> tuple[str, ...]:
+    """Say where no row's first choice is right, as where places are counted from 1 and the last never is."""
+    if len(frame) < _ENOUGH or (frame["label"] == 0).any():
+        return ()
+    return (
+        f"{rows.place}: the first choice is the right one in none of {number_of(len(frame), 'row')}; are places "
+        "counted from 1? They are from 0 here",
+    )
 
 
 def _place(rows: Rows, position: int, column: str, choices: list[str]) -> int:
