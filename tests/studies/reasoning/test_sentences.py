@@ -49,9 +49,9 @@ def test_gains_losses_and_what_is_not_told_apart_are_told_of_each_set() -> None:
     assert arc == (
         "- arc (accuracy by likelihood, 100 test items): untuned base 54.0 %; "
         "**LoRA r=8 12.0 points above** (95 % 7.0 to 17.0); VeRA r=256 not told apart (−4.0 points, 95 % −9.0 to 1.0); "
-        "**LoRA-XS r=16 10.0 points below** (95 % −15.0 to −5.0). The most frequent position scores 25.0 %. The right "
-        "answers are shown likelier than under the base by 1 of 3, and less likely by VeRA r=256; the most by LoRA "
-        "r=8, 1.500 nats of log-likelihood per token."
+        "**LoRA-XS r=16 10.0 points below** (95 % −15.0 to −5.0). The simplest answer (most frequent position) scores "
+        "25.0 %. The right answers are shown likelier than under the base by 1 of 3, and less likely by VeRA r=256; "
+        "the most by LoRA r=8, 1.500 nats of log-likelihood per token."
     )
 
 
@@ -69,6 +69,7 @@ def test_another_accuracy_of_the_set_is_told_beside_it() -> None:
 def test_where_nothing_is_shown_the_page_says_that_there_is_no_signal() -> None:
     rows = table(("untuned base", "acc", 0.2, NAN, NAN), ("LoRA r=8", "acc", 0.21, 0.01, 0.9))
     told = reasoning_conclusion(rows, NO_AVERAGES)
+    assert "The simplest answer (most frequent position) scores 25.0 %, more than the untuned base." in told
     assert "**No signal beyond the base: none of 1 accuracy is shown above the untuned base's**" in told
     assert "none is shown below it, and 0 of the means are lower than the base's." in told
 

@@ -80,6 +80,6 @@ def test_without_a_base_candidates_are_drawn_and_none_is_called_the_base() -> No
 
 def test_log_likelihoods_are_in_nats() -> None:
     figure = scores_by_set(table("log_likelihood"))
-    assert figure.layout.xaxis.title.text == "nats"
+    assert figure.layout.xaxis.title.text == "nats per token"
     assert figure.layout.meta["name"] == "likelihoods by set"
     assert 0.7 in [x for trace in figure.data if _drawn(trace) for x in trace.x]

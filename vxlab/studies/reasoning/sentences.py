@@ -55,7 +55,9 @@ def _of_set(rows: pd.DataFrame, others: pd.DataFrame, losses: pd.DataFrame) -> s
     items = number_of(int(rows["items"].iloc[0]), "test item")
     told = f"{rows['set'].iloc[0]} ({in_words(metric)}, {items}): "
     told += "; ".join([*_scores(base, metric), *(_gain(each, metric) for each in trained.to_dict("records"))])
-    told += f". The {rows['trivial_name'].iloc[0]} scores {score_in_words(rows['trivial'].iloc[0], metric)}."
+    trivial, highest = float(rows["trivial"].iloc[0]), float(base["score"].max())
+    told += f". The simplest answer ({rows['trivial_name'].iloc[0]}) scores {score_in_words(trivial, metric)}"
+    told += f"{', more than the untuned base' if trivial > highest else ''}."
     beside = "".join(_of_other(each) for _, each in others.groupby("metric", sort=False))
     return f"{told}{_of_few(rows)}{beside}{_of_losses(losses)}"
 

@@ -89,7 +89,13 @@ def _draw_panel(figure: go.Figure, own: pd.DataFrame, place: dict[str, int]) -> 
         line: dict[str, Any] = {"color": GREY if number else INK, "width": 1.2, "dash": dash}
         figure.add_vline(x=unit * score, line=line, **place)
         figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=name, **place)
-    figure.update_xaxes(title="% of items right" if unit == 100 else unit_of_difference(metric) or None, **place)
+    figure.update_xaxes(title=_axis(metric), **place)
+
+
+def _axis(metric: str) -> str | None:
+    if metric in IN_POINTS:
+        return "% of items right"
+    return f"{unit_of_difference(metric)} per token" if unit_of_difference(metric) else None
 
 
 def _possible(scores: "pd.Series[float]", metric: str) -> "pd.Series[float]":
