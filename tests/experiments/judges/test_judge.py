@@ -47,7 +47,8 @@ def test_a_key_of_the_environment_is_known_whatever_its_shape(monkeypatch):
 @pytest.mark.parametrize(
     "model",
     ["gpt-4-0613", "claude-3-5-sonnet-20241022", "meta-llama/Llama-3.3-70B-Instruct-Turbo", "Qwen2.5-72B-Instruct-AWQ",
-     "/models/SmolLM2-135M-Instruct@main", "deepseek-r1-distill-qwen-32b", "mistral:7b-instruct-v0.3-q4_K_M"],
+     "/models/SmolLM2-135M-Instruct@main", "deepseek-r1-distill-qwen-32b", "mistral:7b-instruct-v0.3-q4_K_M",
+     f"/hub/models--org--name/snapshots/{5 * '0123abcd'}"],
 )  # fmt: skip
 def test_names_of_models_are_no_keys(model):
     assert Judge(url=HERE, model=model).model == model

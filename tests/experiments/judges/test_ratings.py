@@ -89,3 +89,23 @@ def test_ratings_by_a_judge_of_the_same_name_elsewhere_are_told():
         "http://127.0.0.1:9/v1; if another model has the name here, give it another store."
     )
     assert found.about()[-1] == "Mind the gap."
+
+
+def test_one_question_is_told_to_be_too_few():
+    found = _ratings(up=1.5)
+    few = Ratings(found.judge, found.ratings[found.ratings["question"] == 0], "files", "0" * 12, "Greedy.")
+    assert few.verdict() == (
+        "Fewer than two questions were rated in every run, so nothing is said of what tuning changed."
+    )
+
+
+def test_replies_that_rate_several_runs_count_once_in_the_judges_part():
+    noisy = _ratings(repeats=2, up=1.5).ratings
+    noisy["rating"] += noisy["repeat"]
+    alike = noisy.assign(answer=noisy["question"] * 2 + noisy["turn"])  # all runs answered the same
+    of = {"source": "files", "prompts_hash": "0" * 12, "answered": "Greedy."}
+    judge = _ratings().judge
+    apart, same = (Ratings(judge, each, **of).table().set_index("candidate") for each in (noisy, alike))
+    sd = 0.5**0.5
+    assert apart.loc["up", "judge_error"] == pytest.approx(sd / (2 * 40 * 2) ** 0.5)
+    assert same.loc["up", "judge_error"] == pytest.approx(sd / (40 * 2) ** 0.5)

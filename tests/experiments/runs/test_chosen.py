@@ -141,6 +141,11 @@ def test_what_belongs_to_writing_is_refused(tiny_writer: str, task: str, more: d
         Materials().job(spec(tiny_writer, task, **more))
 
 
+def test_a_head_is_refused_in_words(tiny_writer: str, task: str) -> None:
+    with pytest.raises(VxlabError, match="a task of multiple choice, whose model has no head to fit; take Base"):
+        Materials().job(spec(tiny_writer, task, method=vxlab.Head(), head_learning_rate=1e-3))
+
+
 def test_a_comparison_has_a_verdict(tiny_writer: str, task: str, tmp_path: Path) -> None:
     fair = vxlab.FairSweep(
         candidates=[vxlab.Candidate(vxlab.Base()), vxlab.Candidate(vxlab.Full(), learning_rate=1e-2)],

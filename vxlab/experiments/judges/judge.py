@@ -25,6 +25,8 @@ _SHAPES = (
     re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{24,}"),
 )
 """Of keys, beside those that are known wherever they stand: cut short, and of random letters and digits."""
+_SNAPSHOT = re.compile(r"(?<=/snapshots/)[0-9a-f]{40}(?![0-9A-Za-z])")
+"""The commit in the folder of a model from the hub, which servers take for the model's name."""
 _SHORTEST = 12
 """Characters of a key that is looked for inside other texts: `ollama` may be one, and a server's name."""
 
@@ -86,6 +88,7 @@ class Judge:
             raise VxlabError(
                 f"Judge {name} holds what looks like a key (not shown); a key is read from the environment alone: set "
                 f"{USUAL_KEY}, or name its variable by key_variable"
+                + ("; if it is the model's name, have its server know it by a plainer one" if name == "model" else "")
             )
 
     @property
@@ -126,7 +129,7 @@ def looks_like_key(text: str) -> bool:
     """
     held = {value for name, value in os.environ.items() if re.search("KEY|TOKEN|SECRET|PASS", name)}
     own = any(value.strip() in text for value in held if len(value.strip()) >= _SHORTEST)
-    return own or holds_secret(text) or any(shape.search(text) for shape in _SHAPES)
+    return own or holds_secret(text) or any(shape.search(_SNAPSHOT.sub("", text)) for shape in _SHAPES)
 
 
 def _require_server(url: str) -> None:

@@ -84,9 +84,22 @@ def _sums(ratings: "pd.Series[float]", questions: "pd.Index[int]") -> Array:
     return np.stack([grouped.sum().to_numpy(), grouped.size().to_numpy().astype(np.float64)], axis=1)
 
 
-def noise_of_mean(noise: Noise, ratings: int) -> float:
-    """Return the part of a mean's standard error that is the judge's alone: σ / √ratings."""
-    return noise.deviation / math.sqrt(ratings) if ratings else math.nan
+def noise_of_mean(noise: Noise, ratings: pd.DataFrame) -> float:
+    """Return the part of the standard error of some ratings' mean that is the judge's alone.
+
+    σ·√Σ w², w the share that each reply has in the mean: where several runs answered the same, it was rated once for
+    all of them. Of n replies that count alike it is σ / √n.
+
+    Args:
+        noise: the judge's.
+        ratings: with ``answer``, ``repeat`` and ``rating``, NaN where there was none.
+
+    >>> twice = pd.DataFrame({"answer": [0, 1, 0, 1], "repeat": [0] * 4, "rating": [5.0, 7.0, 5.0, 7.0]})
+    >>> noise_of_mean(Noise(2.0, 9, 9), twice) == 2.0 / math.sqrt(2)
+    True
+    """
+    replies = ratings.dropna(subset=["rating"]).groupby(["answer", "repeat"]).size()
+    return noise.deviation * math.sqrt(((replies / replies.sum()) ** 2).sum()) if len(replies) else math.nan
 
 
 def mean_rating(means: pd.DataFrame, turn: int | None = None) -> float:

@@ -76,7 +76,7 @@ class Ratings:
             for each in own["category"].unique():
                 column = f"category {each}" if each in _COLUMNS else each
                 row[column] = mean_rating(cell_means(own[own["category"] == each]))
-            row |= {"rated": rated, "unparsable": len(own) - rated, "judge_error": noise_of_mean(self.noise, rated)}
+            row |= {"rated": rated, "unparsable": len(own) - rated, "judge_error": noise_of_mean(self.noise, own)}
             rows.append(row)
         table = pd.DataFrame(rows)
         return table.merge(self._to_base(), on="candidate", how="left")
@@ -104,7 +104,11 @@ class Ratings:
         """Return what the ratings show of every candidate beside the untuned base, in sentences."""
         to_base = [(b, each) for (a, b), each in self._compared[0].items() if a == BASE]
         if not to_base:
-            return "No candidate was rated beside the untuned base, so nothing is said of what tuning changed."
+            beside = self.ratings.groupby("candidate")["rating"].count().drop(BASE, errors="ignore").any()
+            lacks = "No candidate was rated beside the untuned base"
+            if beside and BASE in set(self.ratings["candidate"]):
+                lacks = "Fewer than two questions were rated in every run"
+            return f"{lacks}, so nothing is said of what tuning changed."
         adjusted = holm([each.p for _, each in to_base])
         told = [_sentence(name, each.turned(), float(p)) for (name, each), p in zip(to_base, adjusted, strict=True)]
         if len(to_base) > 1:

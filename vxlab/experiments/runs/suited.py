@@ -15,18 +15,19 @@ def suit_kind(spec: RunSpec, kind: Kind) -> RunSpec:
         VxlabError: the method is for another kind of task, the head's rate is lacking, or a field is set that enters
             only where the model writes.
     """
+    what = kind.name.replace("_", " ")
     if not kind.trains_head:
         if isinstance(spec.method, Head | Probe):
             raise VxlabError(
-                f"method={spec.method}: {spec.task} is a task of {kind.name}, whose model has no head to fit; take "
-                "Base() for the floor"
+                f"method={spec.method}: {spec.task} is a task of {what}, whose model has no head to fit; take "
+                "Base() for the floor, as the reports 10 to 12 do"
             )
         if not kind.writes:
             _refuse_writing(spec, kind, OF_DECODING)
         return dataclasses.replace(spec, head_learning_rate=0.0)
     if isinstance(spec.method, Base):
         raise VxlabError(
-            f"method=Base(): {spec.task} is a task of {kind.name}, whose head is new and answers nothing untrained; "
+            f"method=Base(): {spec.task} is a task of {what}, whose head is new and answers nothing untrained; "
             "take Probe() for the floor"
         )
     _refuse_writing(spec, kind, OF_WRITING)
@@ -37,8 +38,9 @@ def suit_kind(spec: RunSpec, kind: Kind) -> RunSpec:
 
 def _refuse_writing(spec: RunSpec, kind: Kind, names: tuple[str, ...]) -> None:
     usual = {each.name: each.default for each in dataclasses.fields(RunSpec)}
+    what = kind.name.replace("_", " ")
     for name in names:
         if (value := getattr(spec, name)) != usual[name]:
             raise VxlabError(
-                f"{name}={value!r}: {spec.task} is a task of {kind.name}, and its model writes nothing; leave it out"
+                f"{name}={value!r}: {spec.task} is a task of {what}, and its model writes nothing; leave it out"
             )
