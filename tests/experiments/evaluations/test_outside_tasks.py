@@ -70,6 +70,13 @@ def test_a_group_without_scores_of_its_own_is_its_tasks(own: Path) -> None:
         load_outside_tasks(["both", "mine"], task_folder=own)
 
 
+def test_examples_that_a_task_does_not_take_are_told(own: Path) -> None:
+    _write(own, "bare", own / "arc.jsonl", "num_fewshot: 0\n")
+    with pytest.warns(match="num_fewshot=3: bare insists on a prompt without examples, and is asked so"):
+        (task,) = load_outside_tasks("bare", task_folder=own, num_fewshot=3)
+    assert task.shots == {"bare": 0}
+
+
 def test_a_misspelt_name_is_told_its_nearest() -> None:
     with pytest.raises(vxlab.VxlabError, match=r"task='arc_eazy' is none of lm-eval's; did you mean 'arc_easy'"):
         load_outside_tasks(["arc_eazy"])

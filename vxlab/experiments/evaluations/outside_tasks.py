@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from vxlab.experiments.evaluations.foreign_code import configs_of, refuse_foreig
 from vxlab.experiments.evaluations.local_task import LocalTask
 from vxlab.experiments.evaluations.task_content import hash_task
 from vxlab.experiments.evaluations.task_index import find_task_entry, is_task_file
+from vxlab.warn import warn_once
 from vxlab.words import first_line
 
 _OF_THE_HUB = re.compile(
@@ -57,7 +58,9 @@ def load_outside_tasks(
         names = [one.name if _is_group(one) else one.task_name for one in found]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise VxlabError(f"tasks: {twice[0]!r} is there more than once; name each once")
-        return [_prepare(name, one, limit, num_fewshot) for name, one in zip(names, found, strict=True)]
+        prepared = [_prepare(name, one, limit, num_fewshot) for name, one in zip(names, found, strict=True)]
+    _tell_without_examples(prepared, num_fewshot)
+    return prepared
 
 
 def _load(task: Any, folder: str | Path | None) -> Iterator[Any]:
@@ -118,6 +121,14 @@ def _prepare(name: str, built: Any, limit: int | None, num_fewshot: int | None) 
         digest.update(json.dumps([group.name, group.child_names, aggregated]).encode())
     loaded = {"tasks": tasks, "groups": {group.name: group for group in groups}}
     return OutsideTask(name, loaded, digest.hexdigest(), shots)
+
+
+def _tell_without_examples(tasks: Sequence[OutsideTask], num_fewshot: int | None) -> None:
+    """Say which tasks take no examples into their prompt though some are asked for: lm-eval's rule, which it logs."""
+    plain = [name for task in tasks for name, shots in task.shots.items() if num_fewshot and shots != num_fewshot]
+    if plain:
+        more = f" (and {len(plain) - 1} more)" if len(plain) > 1 else ""
+        warn_once(f"num_fewshot={num_fewshot}: {plain[0]}{more} insists on a prompt without examples, and is asked so")
 
 
 def _not_loaded(name: str, config: dict[str, Any], error: Exception) -> VxlabError:

@@ -21,7 +21,7 @@ COLUMNS = {
     "task": "string", "metric": "string", "filter": "string", "model": "string", "candidate": "string", "seed": "Int64",
     "run": "string", "score": "float64", "base": "float64", "difference": "float64", "low": "float64",
     "high": "float64", "p": "float64", "p_holm": "float64", "change": "string", "items": "Int64",
-    "better": "string",
+    "better": "string", "precision": "string",
 }  # fmt: skip
 
 
@@ -44,8 +44,8 @@ class Evaluations:
         ``seed, run`` (key), ``score`` (the task's own), ``base`` (the untuned model's), ``difference`` (score less
         base) with its 95 % interval ``low, high`` and ``p`` over the items; ``p_holm``, adjusted for all differences of
         the table; ``change``: ``gained`` or ``lost`` where that is seen after the adjustment, "" where not; ``items``,
-        and ``better``: whether ``higher`` or ``lower`` scores are. NaN where there is no base beside it, or the metric
-        is no mean of items.
+        ``better``: whether ``higher`` or ``lower`` scores are, and the ``precision`` in which all this was computed.
+        NaN where there is no base beside it, or the metric is no mean of items.
         """
         names = self._candidates()
         rows = [
@@ -139,6 +139,7 @@ def _shared(one: Evaluation, metric: str, base: Evaluation | None) -> dict[str, 
         "base": base.scores.get(metric, math.nan) if base else math.nan,
         "items": len(one.documents),
         "better": None if better is None else "higher" if better else "lower",
+        "precision": one.settings.get("precision"),
     }  # fmt: skip
 
 
