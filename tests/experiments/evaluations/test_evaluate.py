@@ -122,6 +122,10 @@ def test_a_model_writes_as_its_own_files_say(templates: Path, tmp_path: Path) ->
     shutil.copytree(outside.STORIES, model)
     settings = json.loads((model / "generation_config.json").read_text())
     (model / "generation_config.json").write_text(json.dumps({**settings, "repetition_penalty": 5.0}))
+    found = []
     for folder in (model, outside.STORIES):
-        (one,) = evaluate(str(folder), tmp_path / folder.name, templates, ["gsm8k"], limit=3).evaluations
+        (one,) = evaluate(str(folder), tmp_path, templates, ["gsm8k"], limit=3).evaluations
         assert one.scores == numbers(lm_eval_alone(folder, "gsm8k", templates, 3)["results"]["gsm8k"])
+        found.append(one)
+    assert found[0].fingerprint == found[1].fingerprint
+    assert found[0].key != found[1].key

@@ -271,6 +271,7 @@ def test_a_config_that_transformers_cannot_use_is_refused_in_one_line(
         ("minilm", -1, "num_labels=-1 is not a number of classes; choose 2 or more, 1 for regression, or 0 for a"),
         ("minilm", "2", "num_labels='2' is a text; it must be a whole number: write num_labels=2, without quotes"),
         (None, 2, "model=None is a NoneType; it must be a text"),
+        ("0a" * 32, 0, "model='(0a){32}' is like a run's key; give the run's record, vxlab.Store"),
     ],
 )
 def test_a_model_is_a_name_and_a_number_of_labels(name: Any, labels: Any, message: str) -> None:

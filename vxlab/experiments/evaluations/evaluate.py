@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import functools
 import hashlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -174,6 +175,7 @@ def _of_subject(
 def _settings(subject: Subject, task: OutsideTask, asked: Asked, tokenizer: Any) -> dict[str, Any]:
     shots = set(task.shots.values())
     template = tokenizer.chat_template if asked.chat_template is not None else None
+    writes = any(each.OUTPUT_TYPE == "generate_until" for each in task.loaded["tasks"].values())
     return {
         "content": task.content,
         "num_fewshot": shots.pop() if len(shots) == 1 else task.shots,
@@ -183,7 +185,15 @@ def _settings(subject: Subject, task: OutsideTask, asked: Asked, tokenizer: Any)
         "batch_size": asked.batch_size,
         "lm_eval": require_harness(),
         "vxlab": __version__,
+        **({"generation": _hash_generation(subject.model)} if writes else {}),
     }
+
+
+def _hash_generation(model: str) -> str:
+    """Return the sha256 of how a model's files say to write, which its fingerprint leaves out."""
+    told = saved_generation(model).to_diff_dict()
+    told.pop("transformers_version", None)
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _tokenizer(model: str, chat_template: str | None) -> Any:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -47,6 +48,7 @@ _OTHER_VOCABULARIES = (
     "tekken.json",
 )
 """Read by some tokenizer where there is no tokenizer.json, and by none where there is."""
+_KEY = re.compile("[0-9a-f]{64}")
 _WHOLE, _INDEX = "model.safetensors", "*.safetensors.index.json"
 """The index of weights in several files is read where they are not in one."""
 
@@ -87,6 +89,8 @@ def find_model(name: str) -> ModelPlace:
         _check_folder(folder)
         refuse_own_code(name, read_config(name, ModelPlace(str(folder))))
         return ModelPlace(str(folder))
+    if _KEY.fullmatch(name):
+        raise VxlabError(f"model={name!r} is like a run's key; give the run's record, vxlab.Store().record(key)")
     config = read_config(name, ModelPlace(name), packaged)
     refuse_own_code(name, config)
     if config._commit_hash is None:
