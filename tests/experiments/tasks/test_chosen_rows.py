@@ -31,6 +31,13 @@ def test_a_template_writes_the_prompt(tmp_path: Path) -> None:
     assert task.splits["train"]["text"][0] == "Q: Which? train 0\nA:"
 
 
+def test_a_template_goes_with_a_label_of_another_name(tmp_path: Path) -> None:
+    folder = write(tmp_path / "t", [{**ROW, "label": 2, "gold": place} for place in (0, 1)])
+    task = vxlab.load_task(folder, prompt_template="Q: {question}\nA:", label_column="gold")
+    assert task.splits["train"]["label"][:] == [0, 1]
+    assert task.splits["train"]["text"][1] == "Q: Which? train 1\nA:"
+
+
 def test_a_split_without_labels_is_left_out_and_told(tmp_path: Path) -> None:
     folder = write(tmp_path / "t", [ROW, ROW | {"label": 0}] * 10)
     lines = [json.dumps(ROW | {"question": f"other {n}", "label": -1}) for n in range(5)]

@@ -158,6 +158,10 @@ def test_a_bad_row_is_named_by_its_file_and_line(tmp_path, row, message):
             "and label_kind='classes' of one with labels; leave",
         ),
         ({"answer_column": "answer", "label_column": "answer"}, "and label_column='answer' of one with labels; leave"),
+        (
+            {"prompt_template": "{question}", "label_column": "answer"},
+            "and label_column='answer' of one with labels; leave",
+        ),
         ({"prompt_template": "{question}"}, "prompt_template= needs answer_column=, one of question, answer"),
         ({"prompt_template": "{question}", "text_columns": "question"}, "the template names its columns; leave text_c"),
         ({"answer_column": "answer", "prompt_template": "{quest}"}, "no column 'quest' among question, answer"),

@@ -48,9 +48,11 @@ def find_prompts(reading: Reading) -> Prompts | None:
     Without a name, Alpaca's columns and chats (``messages``) are known, where no column holds labels.
 
     Raises:
-        VxlabError: an answer without a column known to hold its prompt, or a template without an answer.
+        VxlabError: an answer without a column known to hold its prompt, or a template without an answer, or beside a
+            label.
     """
     named, rows = reading.columns, reading.splits["train"]
+    named.refuse_label_beside_template()
     here = set(rows.frame)
     alpaca = here.issuperset(ALPACA_COLUMNS) and not named.text_columns
     answer = named.answer_column or (ALPACA_COLUMNS[-1] if alpaca else None)

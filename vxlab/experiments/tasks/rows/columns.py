@@ -40,20 +40,29 @@ class Columns:
                 raise VxlabError(f"{field}={name!r} is one of text_columns; a text would give its {field[:-7]}")
         self._refuse_both()
 
+    def refuse_label_beside_template(self) -> None:
+        """Refuse a label beside a prompt's template; where rows offer choices, it says which of them is right."""
+        if self.prompt_template and self.label_column:
+            raise _says_both("prompt_template", self.prompt_template, "label_column", self.label_column)
+
     def _refuse_both(self) -> None:
         """Refuse what says that the model answers with a label and that it writes."""
-        writes = [name for name in ("prompt_template", "answer_column") if getattr(self, name)]
-        labels = [name for name in ("label_column", "label_kind") if getattr(self, name)]
-        if writes and labels:
-            raise VxlabError(
-                f"{writes[0]}={quote(getattr(self, writes[0]))} is of a task whose model writes, and "
-                f"{labels[0]}={quote(getattr(self, labels[0]))} of one with labels; leave one of them out"
-            )
+        for writes, label in (("prompt_template", "label_kind"), ("answer_column", "label_column"),
+                              ("answer_column", "label_kind")):  # fmt: skip
+            if getattr(self, writes) and getattr(self, label):
+                raise _says_both(writes, getattr(self, writes), label, getattr(self, label))
         if self.prompt_template and self.text_columns:
             raise VxlabError(
                 f"text_columns={self.text_columns} and prompt_template={quote(self.prompt_template)}: the template "
                 "names its columns; leave text_columns out"
             )
+
+
+def _says_both(writes: str, one: str, label: str, other: str) -> VxlabError:
+    return VxlabError(
+        f"{writes}={quote(one)} is of a task whose model writes, and {label}={quote(other)} of one with labels; leave "
+        "one of them out"
+    )
 
 
 @dataclass(frozen=True)
