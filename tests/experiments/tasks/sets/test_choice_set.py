@@ -208,3 +208,21 @@ def test_the_real_copies_are_read_whole(name, sizes):
     task = load_task(name, folder=SHARED / "llm_adapters")
     assert tuple(map(len, task.splits.values())) == sizes
     assert task.notes == ()
+
+
+@pytest.mark.filterwarnings("ignore:the data set hellaswag")
+def test_questions_on_one_source_are_one_unit_and_stay_in_one_split(tmp_path: Path) -> None:
+    rows = [
+        {"activity_label": "Diving", "ctx_a": f"A diver {number} jumps.", "ctx_b": "then", "label": str(number % 4),
+         "endings": [f"{ending} {number}" for ending in "abcd"], "source_id": f"video {number // 3}"}
+        for number in range(120)
+    ]  # fmt: skip
+    task = load_task("hellaswag", folder=write(tmp_path / "hellaswag", train=rows))
+    videos = [set(task.splits[split]["group"]) for split in ("train", "validation", "test")]
+    assert not videos[0] & videos[1] | videos[0] & videos[2] | videos[1] & videos[2]
+    assert task.unit == "groups (source_id)"
+    assert len(set(task.units("test").tolist())) == len(task.splits["test"]) // 3
+    for row in rows:
+        row["source_id"] = ""
+    alone = load_task("hellaswag", folder=write(tmp_path / "blank", train=rows))
+    assert alone.units("test") is None

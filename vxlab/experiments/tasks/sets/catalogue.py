@@ -43,10 +43,13 @@ class ChoiceSet(NamedSet):
     Args:
         questions: how a row asks, in each layout that the set's own fields come in.
         words: the words by which LLM-Adapters' copy of the set names its answers.
+        shared: a column that several rows have alike, so that they are no independent questions; "" where there is
+            none.
     """
 
     questions: tuple[Question, ...]
     words: tuple[str, ...]
+    shared: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,7 @@ CHOICE_SETS = {
         hub=("aps/super_glue:boolq",),
         questions=(Question(_BOOLQ, ("no", "yes"), "label"), Question(_BOOLQ, ("no", "yes"), "answer")),
         words=("true", "false"),
+        shared="passage",
         official="validation",
         metrics=_CHOSEN_PLAINLY,
         citation="Clark et al., BoolQ: Exploring the Surprising Difficulty of Natural Yes/No Questions, NAACL 2019 "
@@ -109,6 +113,7 @@ CHOICE_SETS = {
         hub=("lighteval/siqa",),
         questions=(Question("Q: {context} {question}\nA:", ("{answerA}", "{answerB}", "{answerC}"), "label", first=1),),
         words=_words("answer", 3),
+        shared="context",
         official="validation",
         metrics=_CHOSEN_PLAINLY,
         citation="Sap et al., Social IQa: Commonsense Reasoning about Social Interactions, EMNLP 2019 (CC BY 4.0)",
@@ -117,6 +122,7 @@ CHOICE_SETS = {
         hub=("Rowan/hellaswag",),
         questions=(Endings("{activity_label}: {ctx_a} {ctx_b}", "endings", "label"),),
         words=_words("ending", 4),
+        shared="source_id",  # a video, or an article
         official="validation",
         metrics=_CHOSEN,
         citation="Zellers et al., HellaSwag: Can a Machine Really Finish Your Sentence?, ACL 2019 (MIT)",

@@ -1,18 +1,25 @@
 """Read a commonsense set by its name: in its own fields, to choose from, or as LLM-Adapters has it, to be written."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.rows import Columns, Reading, Rows, list_names, require_columns
+from vxlab.experiments.tasks.rows import Columns, Reading, Rows, find_missing, list_names, require_columns
 from vxlab.experiments.tasks.sets.catalogue import ADAPTERS_CITATION, CHOICE_SETS, WORDS, ChoiceSet
 from vxlab.experiments.tasks.sets.questions import is_secret
 from vxlab.experiments.tasks.sets.sources import choose_training, fetch_splits
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 ADAPTERS = ("instruction", "output", "answer")
 """the columns of LLM-Adapters' copies"""
 _FORMAT = "Answer format:"
+_GROUP = "group"
 
 
 def read_choice_set(name: str, folder: Path | None, prompt_template: str | None = None) -> Reading:
@@ -22,6 +29,7 @@ def read_choice_set(name: str, folder: Path | None, prompt_template: str | None 
     LLM-Adapters' JSON (instruction, output, answer) the model writes a sentence that names the answer, such as "the
     correct answer is answer2", after Alpaca's prompt (LLM-Adapters' own code indents its lines by 16 blanks).
 
+    Rows that share BoolQ's passage, SIQA's context or HellaSwag's source are one unit, where the rows say which it is.
     Where the official test has no labels, validation is the test split, and another is left to be carved, as GLUE's.
 
     Args:
@@ -58,13 +66,17 @@ def read_choice_set(name: str, folder: Path | None, prompt_template: str | None 
     asked = {split: question.ask(rows) for split, rows in splits.items()}
     if described.official == "validation" and "test" in asked and is_secret(asked["test"]):
         del asked["test"]
+    shared = _tells_shared(described, [splits[split] for split in asked])
+    if shared:
+        asked = {split: _with_group(rows, splits[split].frame[described.shared]) for split, rows in asked.items()}
     return Reading(
         asked,
-        Columns(("text",), "label"),
+        Columns(("text",), "label", _GROUP if shared else None),
         f"{source}, to choose from",
         citation=described.citation,
         metrics=described.metrics,
         notes=notes,
+        unit=f"groups ({described.shared})" if shared else "",
     )
 
 
@@ -93,6 +105,16 @@ def tell_joined(rows: Rows, column: str) -> tuple[str, ...]:
     return (
         f"{rows.place}: {again} of {len(rows.frame)} rows ask what one before them asks, and are one item with it",
     ) * bool(again)
+
+
+def _tells_shared(described: ChoiceSet, splits: Sequence[Rows]) -> bool:
+    """Say whether every row says what it shares with others: some copies of SIQA have an empty context."""
+    column = described.shared
+    return bool(column) and all(column in rows.frame and not find_missing(rows.frame[column]).any() for rows in splits)
+
+
+def _with_group(asked: Rows, groups: "pd.Series[Any]") -> Rows:
+    return replace(asked, frame=asked.frame.assign(**{_GROUP: groups.astype(str).to_numpy()}))
 
 
 def _written(
