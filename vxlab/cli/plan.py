@@ -23,7 +23,7 @@ def add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser = commands.add_parser("plan", help=about, description=about)
     parser.add_argument("model", metavar="MODEL", help="a packaged model, a hub id, or a folder with config.json")
     parser.add_argument("--labels", type=int, required=True, metavar="N",
-                        help="number of classes; 1: a regression; 0: a model that writes")  # fmt: skip
+                        help="number of classes; 1: a regression; 0: a model that writes or chooses")  # fmt: skip
     parser.add_argument("--method", nargs="+", action="append", metavar=("NAME", "SETTING=VALUE"), dest="methods",
                         help="such as lora rank=8; may be repeated (default: lora, vera, lora_xs, full)")  # fmt: skip
     parser.add_argument("--targets", nargs="+", default=["query-value"], metavar="LAYERS",

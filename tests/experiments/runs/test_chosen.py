@@ -15,7 +15,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord
 from vxlab.experiments.runs import load_trained
 from vxlab.experiments.runs.inputs import Materials
-from vxlab.experiments.scoring import compute
+from vxlab.experiments.scoring import COLUMNS, compute
 from vxlab.experiments.tasks.kinds import MULTIPLE_CHOICE
 
 ANIMALS = ("cat", "horse", "elephant", "ox")
@@ -116,6 +116,20 @@ def test_choices_are_those_of_a_loop_in_float64(task: str, runs: dict[str, RunRe
         chosen.append(choices[int(np.argmax(scores))])
     assert run.texts() == chosen
     assert run.score("acc") == pytest.approx(np.mean(hits))
+
+
+def test_an_answer_is_shown_behind_a_context_of_its_own(tiny_writer: str, tmp_path: Path) -> None:
+    rows = [
+        {"text": f"_ {n} ran", "choices": ["ran", "ran"], "contexts": [f"A cat {n}", f"A dog {n}"], "label": n % 2}
+        for n in range(60)
+    ]
+    (path := tmp_path / "gaps.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    record = vxlab.run(spec(tiny_writer, str(path), method=vxlab.Base()), store=tmp_path, progress=False)
+    split = vxlab.load_task(path).splits["test"]
+    told, hits = record.texts(), record.predictions()[0].numpy()[:, COLUMNS["acc"]][:, 0]
+    assert told is not None
+    for text, hit, contexts, label in zip(told, hits, split["contexts"], split["label"], strict=True):
+        assert (text == f"{contexts[label]} ran") == bool(hit)
 
 
 def test_the_trivial_answer_is_the_most_frequent_place(task: str, runs: dict[str, RunRecord]) -> None:

@@ -38,12 +38,18 @@ def chosen_answers(
 ) -> tuple[Array, Array, list[str]]:
     """Return (items, columns) statistics, (items,) a number for each item, and the answers chosen by ``acc``.
 
+    Where answers have contexts of their own, which may be all that they differ in, these stand before them.
+
     Args:
         model, job, materials, split, done: as :func:`~vxlab.experiments.runs.written.row_likelihoods` takes them.
     """
     statistics, chosen = gather_choices(job, materials, split, row_likelihoods(model, job, materials, split, done))
     rows = materials.task(job.spec).splits[split][:]
-    texts = [choices[place] for choices, place in zip(rows["choices"], chosen.tolist(), strict=True)]
+    places = chosen.tolist()
+    texts = [choices[place] for choices, place in zip(rows["choices"], places, strict=True)]
+    if "contexts" in rows:
+        before = [contexts[place] for contexts, place in zip(rows["contexts"], places, strict=True)]
+        texts = [f"{context} {text}" for context, text in zip(before, texts, strict=True)]
     return statistics, identify_choices(rows), texts
 
 
