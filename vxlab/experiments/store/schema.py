@@ -110,7 +110,7 @@ def create_tables(connection: Connection) -> str:
 
 
 def create_later(connection: Connection, table: Table) -> None:
-    """Make a table that came later where it is lacking."""
+    """Make the tables that came later where one is lacking."""
     if table.name not in _tables(connection):
         _lock(connection)
         _LATER.create_all(connection)  # where nobody made it while we waited
