@@ -6,8 +6,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 import toy_notebooks as toy
@@ -60,8 +62,7 @@ def test_jupyterlab_answers_on_loopback_and_only_with_its_token(tmp_path: Path) 
         server = subprocess.Popen(command, cwd=checkout, env=environment, stderr=written, stdout=written)
     try:
         found = _wait_for(rf"http://127\.0\.0\.1:{port}/\S*\?token=(\w+)", log, server)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents?token={found}", timeout=20) as answer:
-            names = {entry["name"] for entry in json.load(answer)["content"]}
+        names = {entry["name"] for entry in _asked(f"http://127.0.0.1:{port}/api/contents?token={found}")["content"]}
         assert "notebooks" in names
         with pytest.raises(urllib.error.HTTPError, match="403") as refused:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents", timeout=20)
@@ -69,6 +70,19 @@ def test_jupyterlab_answers_on_loopback_and_only_with_its_token(tmp_path: Path) 
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(timeout=30)
+
+
+def _asked(url: str) -> Any:
+    """Ask a server that has told its address: it listens a moment later, on a busy machine many moments."""
+    for _ in range(240):
+        try:
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError:  # it listens, and refuses
+            raise
+        except urllib.error.URLError:
+            time.sleep(0.25)
+    raise AssertionError(f"nothing listens at {url}")
 
 
 def _wait_for(pattern: str, log: Path, server: "subprocess.Popen[bytes]") -> str:
