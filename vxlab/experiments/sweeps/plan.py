@@ -12,7 +12,7 @@ from vxlab.adapters.placement import stored_bases
 from vxlab.errors import VxlabError
 from vxlab.experiments import layers, method_label, rank_of
 from vxlab.experiments.costs import forward_loss, time_call, training_step
-from vxlab.experiments.engines import Engine
+from vxlab.experiments.engines import Engine, Outcome
 from vxlab.experiments.probes import FOLDS, available_poolings, pool, strengths
 from vxlab.experiments.runs import EVAL_BATCH, Job, Materials, answering_of, shared_materials
 from vxlab.experiments.store import ENDED, Store
@@ -200,16 +200,14 @@ def _typical(batch_size: int, materials: Materials, job: Job) -> dict[str, torch
 def _paces(jobs: Sequence[Job], engine: Engine) -> tuple[dict[Any, Pace], dict[str, str]]:
     """Measure each kind of run by its largest rank, on the engine; return also why some could not be."""
     largest = {_kind(job): job for job in sorted(jobs, key=lambda job: rank_of(job.spec.method) or 0)}
-    paces: dict[Any, Pace] = {}
-    unknown: dict[str, str] = {}
-    for kind, job in largest.items():
-        engine.submit("measure", measure, job)
-        while not (outcomes := engine.finished(timeout=60)):
-            pass
-        if outcomes[0].error:
-            unknown[method_label(job.spec.method)] = outcomes[0].error
-        else:
-            paces[kind] = outcomes[0].value
+    for job in largest.values():  # all at once: they are timed beside one another, as the runs will be
+        engine.submit(job.key, measure, job)
+    outcomes: dict[str, Outcome] = {}
+    while len(outcomes) < len(largest):
+        outcomes |= {outcome.key: outcome for outcome in engine.finished(timeout=60)}
+    paces = {kind: outcomes[job.key].value for kind, job in largest.items() if not outcomes[job.key].error}
+    failed = (job for job in largest.values() if outcomes[job.key].error)
+    unknown = {method_label(job.spec.method): outcomes[job.key].error for job in failed}
     return paces, unknown
 
 
