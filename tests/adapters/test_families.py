@@ -20,6 +20,8 @@ RECORDED = "4a84864b1556f0df7f6f25185d88086c18e3cddb6daf24b1c6e4db4f7cee46c7"  #
 FAMILIES = [
     vxlab.LoRA(rank=3, alpha=5),
     vxlab.LoRA(rank=3, rank_stabilised=True),
+    vxlab.LoRA(rank=3, alpha=5, trains="B"),
+    vxlab.LoRA(rank=12, trains="B"),
     vxlab.VeRA(rank=4),
     vxlab.VeRA(rank=12),
     vxlab.VeRA(rank=4, vectors="d"),

@@ -79,6 +79,27 @@ def test_a_language_model_trains_as_with_peft(family: Family, name: str, targets
     assert trained_numbers(pair[0]) == trained_numbers(pair[1])
 
 
+@pytest.mark.parametrize("rank_stabilised", [False, True])
+@pytest.mark.parametrize("name", CAUSAL)
+def test_lora_fa_trains_as_pefts_lora_with_a_frozen(name: str, rank_stabilised: bool) -> None:
+    ours = vxlab.attach(ARCHITECTURES[name](), vxlab.LoRA(rank=4, alpha=6, rank_stabilised=rank_stabilised, trains="B",
+                                                          seed=3), "all-linear")  # fmt: skip
+    theirs = peft.get_peft_model(
+        ARCHITECTURES[name](), lora_config(name, r=4, lora_alpha=6, use_rslora=rank_stabilised)
+    )
+    with torch.no_grad():
+        for path, layer in vxlab.adapted_layers(ours).items():
+            A = theirs.get_parameter(f"base_model.model.{path}.lora_A.default.weight").requires_grad_(False)
+            A.copy_(layer.A)
+    for module in (*ours.modules(), *theirs.modules()):
+        if isinstance(module, nn.Dropout):  # GPT-2's own
+            module.p = 0.0
+    mine, oracle = (losses(model, rate=1e-2) for model in (ours, theirs))
+    torch.testing.assert_close(mine, oracle, rtol=0, atol=1e-4)
+    assert mine[-1] < mine[0] - 0.01
+    assert trained_numbers(ours) == trained_numbers(theirs)
+
+
 def trained_numbers(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 

@@ -8,6 +8,7 @@ from vxlab.experiments.method_names import family_name, method_label, rank_of
 
 NAMED = [
     (vxlab.LoRA(rank=8), "LoRA r=8", "LoRA", 8),
+    (vxlab.LoRA(rank=8, trains="B"), "LoRA-FA r=8", "LoRA-FA", 8),
     (vxlab.VeRA(rank=256), "VeRA r=256", "VeRA", 256),
     (vxlab.LoRAXS(rank=16), "LoRA-XS r=16", "LoRA-XS", 16),
     (vxlab.LiDB(), "LiDB r=1 aux_out=100 aux_in=50", "LiDB", 1),

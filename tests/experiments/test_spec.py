@@ -71,6 +71,16 @@ def test_nearly_equal_values_are_two_keys() -> None:
     assert close.key() != vxlab.RunSpec(**CHOSEN).key()
 
 
+def test_a_method_that_got_settings_keeps_the_keys_of_runs_from_before_them() -> None:
+    lora = vxlab.LoRA(rank=8, alpha=16.0, dropout=0.1)
+    assert list(lora.settings()) == ["rank", "alpha", "rank_stabilised", "dropout"]
+    usual, one, other = (
+        vxlab.RunSpec(**CHOSEN | {"method": each}).key()
+        for each in (lora, *(dataclasses.replace(lora, trains="B", seed=seed) for seed in (0, 1)))
+    )
+    assert len({usual, one, other}) == 3
+
+
 @pytest.mark.parametrize("seed", [2**40, 10**12 + 1, 2**53, 2**63, 2**64 - 2])
 def test_large_integers_are_exact_in_the_key(seed: int) -> None:
     """A seed of 13 digits brought another run's record back."""

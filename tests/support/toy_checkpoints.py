@@ -21,6 +21,7 @@ METHODS = [
     vxlab.LiDB(rank=2, aux_out=12, aux_in=10),
     vxlab.VeRA(rank=8, unique=True),
     vxlab.VeRA(rank=8, vectors="d", matrices="uniform"),
+    vxlab.LoRA(rank=4, alpha=2, trains="B", seed=5),
 ]
 
 

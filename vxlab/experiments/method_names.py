@@ -66,6 +66,8 @@ def method_label(method: Method | Mapping[str, Any]) -> str:
 
     >>> method_label({"name": "lora", "rank": 8, "alpha": 8})
     'LoRA r=8'
+    >>> method_label({"name": "lora", "rank": 8, "trains": "B"})
+    'LoRA-FA r=8'
     >>> method_label({"name": "peft:dora", "r": 8})
     'DoRA r=8 (PEFT)'
     >>> method_label({"name": "peft:fourierft", "n_frequency": 300})
@@ -149,8 +151,11 @@ def _settings(method: Method | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _spelled(method: Method | Mapping[str, Any]) -> str:
-    name = str(_settings(method)["name"])
+    settings = _settings(method)
+    name = str(settings["name"])
     kind = name.removeprefix("peft:")
+    if name == "lora" and settings.get("trains") == "B":
+        return "LoRA-FA"
     return _OURS.get(name, name) if kind == name else _PEFTS.get(kind, kind.upper())
 
 

@@ -23,6 +23,7 @@ pytest.importorskip("peft")
         ("dora", {"use_dora": False}, r"PEFT\('dora'\) has no setting 'use_dora'"),
         ("lora", {"target_modules": ["query"]}, "takes no setting 'target_modules': the run's targets decide"),
         ("lora", {"modules_to_save": ["classifier"]}, "'modules_to_save': the task head trains with every method"),
+        ("lora", {"use_qalora": True}, "takes no setting 'use_qalora': only peft's GPTQ layers heed it"),
         ("adalora", {"total_step": 100}, "takes no setting 'total_step': it is the run's number of steps"),
         ("adalora", {"target_r": 12}, "target_r=12 is not below init_r=12.*choose init_r above it"),
         ("lora", {"init_lora_weights": "pissa"}, "init_lora_weights='pissa' rewrites the base's weights"),

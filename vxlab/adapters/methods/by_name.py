@@ -42,7 +42,7 @@ def register(cls: Own) -> Own:
     ... class Halved(LoRA):
     ...     name = "halved"
     >>> method_from_name("halved", rank=4)
-    Halved(rank=4, alpha=None, rank_stabilised=False, dropout=0.0)
+    Halved(rank=4, alpha=None, rank_stabilised=False, dropout=0.0, trains='both', seed=0)
     >>> del METHODS["halved"]
     """
     if fault := next(_faults(cls), ""):

@@ -41,6 +41,7 @@ _SET_HERE = {
     **dict.fromkeys(("modules_to_save", "trainable_token_indices"), "the task head trains with every method"),
     **dict.fromkeys(("fan_in_fan_out", "feedforward_modules"), "it follows from the layers"),
     "total_step": "it is the run's number of steps",
+    "use_qalora": "only peft's GPTQ layers heed it, and others would train plain LoRA under its name",
     "use_asa": "a run makes no calls to its schedule",
 }
 _INITIAL_WEIGHTS = (True, False, "gaussian", "orthogonal")
