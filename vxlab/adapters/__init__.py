@@ -8,6 +8,7 @@ from vxlab.adapters.methods import method_from_name, register
 from vxlab.adapters.peft import PEFT
 from vxlab.adapters.placement import ParameterCount, adapted_layers, resolve_targets, trainable_parameters
 from vxlab.adapters.saving import save_adapter
+from vxlab.adapters.updates import adapter_updates, layer_update, updated_layers, weight_before
 
 __all__ = [
     "METHODS",
@@ -29,9 +30,11 @@ __all__ = [
     "VeRA",
     "adapted_layers",
     "adapted_linear",
+    "adapter_updates",
     "attach",
     "attach_layers",
     "detach",
+    "layer_update",
     "load_adapter",
     "merge",
     "method_from_name",
@@ -40,4 +43,6 @@ __all__ = [
     "save_adapter",
     "trainable_parameters",
     "unmerge",
+    "updated_layers",
+    "weight_before",
 ]

@@ -13,6 +13,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import vxlab
+from vxlab.adapters.core import linear_weight
+from vxlab.analysis import FullUpdate, Update
 from vxlab.experiments.models.files import model_fingerprint
 from vxlab.experiments.runs.trained import (
     LAYER_COLUMNS,
@@ -160,6 +162,23 @@ def test_trained_updates_are_the_factors_of_every_layer(saved, tmp_path, method)
         torch.testing.assert_close(update.to_matrix().float(), model.get_submodule(name).delta_weight().detach())
 
 
+def test_updates_of_a_method_of_peft_are_what_its_layers_add(saved, tmp_path):
+    pytest.importorskip("peft")
+    for config, kind in (("lora", Update), ("dora", FullUpdate)):
+        record, model = _record(saved, tmp_path / config, vxlab.PEFT(config, r=2))
+        updates = trained_updates(record)
+        assert list(updates) == list(vxlab.resolve_targets(vxlab.load_model(str(saved), 2), "query-value"))
+        table = layer_updates(load_trained(record)).set_index("layer")
+        for name, update in updates.items():
+            wrapped = model.get_submodule(name)
+            before = linear_weight(wrapped.base_layer).double()
+            wrapped.merge()
+            added = linear_weight(wrapped.base_layer).double() - before
+            assert type(update) is kind
+            torch.testing.assert_close(update.to_matrix(), added, rtol=0, atol=1e-6)
+            assert table.loc[name, "relative_norm"] == pytest.approx(float(added.norm() / before.norm()), rel=1e-3)
+
+
 def test_full_updates_are_what_was_added_to_the_weights(saved, tmp_path):
     record, model = _record(saved, tmp_path, vxlab.Full())
     before, updates = base_weights(record), full_updates(record)
@@ -174,8 +193,8 @@ def test_full_updates_are_what_was_added_to_the_weights(saved, tmp_path):
 @pytest.mark.parametrize(
     ("method", "read", "message"),
     [
-        (vxlab.Full(), trained_updates, r"\(full\) has no updates in factors; .* take full_updates"),
-        (vxlab.LoRA(rank=2), full_updates, "is of lora, whose updates are low-rank; .* take trained_updates"),
+        (vxlab.Full(), trained_updates, r"\(full\) trained no adapter on layers; .* take full_updates"),
+        (vxlab.LoRA(rank=2), full_updates, "is of lora; give a run of Full.* take trained_updates"),
     ],
 )
 def test_updates_of_the_other_kind_are_refused(saved, tmp_path, method, read, message):

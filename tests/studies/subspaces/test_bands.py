@@ -101,7 +101,7 @@ def test_what_is_no_trained_run_is_refused_in_words(lora, tiny_model, tmp_path):
     with pytest.raises(vxlab.VxlabError, match=r"LoRA, seed 0 \(run .+\) diverged, so its update says nothing; lower"):
         whereabouts({"x": diverged}, store=tmp_path)
     head = moved_run(tmp_path / "head", tiny_model, vxlab.Head())
-    with pytest.raises(vxlab.VxlabError, match=r"\(head\) has no updates in factors"):
+    with pytest.raises(vxlab.VxlabError, match=r"\(head\) trained no adapter on layers"):
         whereabouts({"x": head}, store=tmp_path)
     with pytest.raises(vxlab.VxlabError, match=r"targets='mlp' names no layer that run .* trained query, value$"):
         whereabouts({"LoRA r=3": lora}, targets="mlp", store=tmp_path)

@@ -14,7 +14,10 @@ from vxlab.studies.updates import table as module
 from vxlab.studies.updates.pairs import pair_table
 from vxlab.studies.updates.table import CELLS, trained_layers, update_tables
 
-METHODS = {"lora": vxlab.LoRA(rank=3), "vera": vxlab.VeRA(rank=5), "xs": vxlab.LoRAXS(rank=30), "full": vxlab.Full()}
+METHODS = {
+    "lora": vxlab.LoRA(rank=3), "vera": vxlab.VeRA(rank=5), "xs": vxlab.LoRAXS(rank=30), "full": vxlab.Full(),
+    "peft:lora": vxlab.PEFT("lora", r=3), "peft:dora": vxlab.PEFT("dora", r=2), "peft:vera": vxlab.PEFT("vera", r=5),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +126,23 @@ def test_beside_full_fine_tuning_an_adapters_own_layers_are_compared(runs, store
         pairs = pair_table(runs[first], runs[second], store=store)
         assert set(pairs["layer"]) == set(trained_updates(runs["lora"]))
         assert pairs["columns"].tolist() == pytest.approx([1.0] * 4)  # a whole matrix reaches every output
+
+
+def test_a_run_of_peft_stands_beside_others(runs, store):
+    for first, second in (("peft:lora", "lora"), ("vera", "peft:dora"), ("peft:vera", "full")):
+        pairs = pair_table(runs[first], runs[second], store=store).set_index("layer")
+        a, b = (trained_updates(runs[n]) if n != "full" else full_updates(runs[n]) for n in (first, second))
+        for layer, row in pairs.iterrows():
+            x, y = (each[layer].to_matrix().numpy() for each in (a, b))
+            assert row["cosine"] == pytest.approx((x * y).sum() / np.linalg.norm(x) / np.linalg.norm(y), abs=1e-10)
+
+
+def test_what_is_no_update_of_a_weight_is_refused_with_its_reason(runs, store, tiny_model, tmp_path):
+    biased = moved_run(tmp_path / "beft", tiny_model, vxlab.PEFT("beft"))
+    with pytest.raises(vxlab.VxlabError, match="the adapter changes the bias of `bert"):
+        update_tables(biased, store=store)
+    with pytest.raises(vxlab.VxlabError, match="the adapter changes the bias of `bert"):
+        pair_table(runs["lora"], biased, store=store)
 
 
 def test_tables_are_read_again_without_a_model(runs, store, monkeypatch):

@@ -8,6 +8,7 @@ import torch
 import toy_records as toy
 
 import vxlab
+from vxlab.adapters.placement import adapter_parameters
 from vxlab.analysis.subspaces import overlap
 from vxlab.experiments.record import ADAPTER_FOLDER
 from vxlab.experiments.runs.layer_inputs import layer_inputs
@@ -26,8 +27,8 @@ def run(tiny_model, tmp_path_factory):
     def write(method, seed=0, values=0, targets="query-value", **changed):
         model = vxlab.attach(vxlab.load_model(tiny_model, 2), method, targets)
         generator = torch.Generator().manual_seed(values)
-        for layer in vxlab.adapted_layers(model).values():
-            for parameter in layer.trained_tensors().values():
+        for own in adapter_parameters(model).values():
+            for parameter in own.values():
                 parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
         spec = {"model": tiny_model, "method": {"name": method.name, **method.settings()}, "seed": seed}
         folder = tmp_path_factory.mktemp("run")
@@ -82,6 +83,24 @@ def test_measures_are_those_of_the_full_matrices(records, table):
                 assert getattr(row, f"{prefix}{name}_chance") == pytest.approx(rank / 32)
         assert row.cosine_chance == pytest.approx(1 / 32)
         assert inputs[row.layer].shape[1] == 32
+
+
+def test_runs_of_peft_are_compared_like_others(run):
+    pytest.importorskip("peft")
+    lora = run(vxlab.LoRA(rank=4), seed=0, values=1)
+    theirs = run(vxlab.PEFT("lora", r=4, lora_alpha=4), seed=1, values=1)  # the same numbers in the same order
+    rows = similarity_table([lora, theirs], TEXTS, draws=1)
+    assert rows.groupby("kind").size().to_dict() == {
+        "LoRA (PEFT) – LoRA, other seed": 4, "LoRA (PEFT) – random LoRA (PEFT)": 4, "LoRA – random LoRA": 4,
+    }  # fmt: skip
+    same = rows[rows["kind"] == "LoRA (PEFT) – LoRA, other seed"]
+    assert same[list(MEASURES)].to_numpy() == pytest.approx(1, abs=1e-6)
+    dora = run(vxlab.PEFT("dora", r=4), values=3)
+    rows = similarity_table([lora, dora], TEXTS, draws=0)
+    expected = [trained_updates(lora)[layer].cosine(trained_updates(dora)[layer]) for layer in rows["layer"]]
+    assert rows["cosine"].tolist() == pytest.approx(expected, abs=1e-12)
+    with pytest.raises(vxlab.VxlabError, match=r"DoRA \(PEFT\), seed 0.*no random updates like it; take draws=0"):
+        similarity_table([lora, dora], TEXTS, draws=1)
 
 
 def test_the_same_run_twice_is_alike_in_full(run):

@@ -1,2 +1,5 @@
+from .layer_update import is_peft_layer as is_peft_layer
+from .layer_update import peft_base as peft_base
+from .layer_update import peft_update as peft_update
 from .method import PEFT as PEFT
 from .settings import rank_setting as rank_setting

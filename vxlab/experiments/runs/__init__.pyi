@@ -19,7 +19,6 @@ from .own_loops import save_adapters_only as save_adapters_only
 from .own_process import run_beside as run_beside
 from .train_or_take import prepare_store as prepare_store
 from .train_or_take import settle_training as settle_training
-from .trained import adapter_updates as adapter_updates
 from .trained import base_weights as base_weights
 from .trained import block_and_role as block_and_role
 from .trained import describe_run as describe_run

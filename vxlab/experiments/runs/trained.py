@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from vxlab.adapters import VeRA, adapted_layers, load_adapter, resolve_targets
+from vxlab.adapters import (
+    AdaptedLinear,
+    VeRA,
+    adapter_updates,
+    layer_update,
+    load_adapter,
+    resolve_targets,
+    updated_layers,
+    weight_before,
+)
 from vxlab.adapters.core import linear_weight, role_of
 from vxlab.analysis import FullUpdate, Update
 from vxlab.errors import VxlabError
@@ -80,7 +89,7 @@ def require_updates(record: object, name: str = "run") -> None:
         what = "a probe" if record.probe else "the untuned base"
         raise VxlabError(
             f"run {record.key[:12]} is of {what}, which trains nothing in the backbone, so there is no update to look "
-            "at; give a run of LoRA, VeRA, LoRA-XS, LiDB, of a family of yours or of full fine-tuning"
+            "at; give a run of an adapter or of full fine-tuning"
         )
 
 
@@ -132,32 +141,20 @@ def updates_of(record: RunRecord, targets: str | Sequence[str] = "all-linear") -
 
 
 def trained_updates(record: RunRecord) -> dict[str, Update]:
-    """Return every adapted layer's update, its factors in float64 on the CPU, in model order.
+    """Return every adapted layer's update, in float64 on the CPU, in model order: in its factors where it has any.
 
     Raises:
-        VxlabError: the run trained no adapter of vxlab's, or its base model is no longer the one it trained on.
+        VxlabError: the run trained no adapter, what it trained is no update of weights (see :func:`adapter_updates`),
+            or its base model is no longer the one it trained on.
     """
     require_updates(record)
     updates = adapter_updates(load_trained(record))
     if not updates:
         raise VxlabError(
-            f"run {record.key[:12]} ({record.spec['method']['name']}) has no updates in factors; "
-            "give a run of LoRA, VeRA, LoRA-XS, LiDB or a family of yours, or take full_updates of a full fine-tuning"
+            f"run {record.key[:12]} ({record.spec['method']['name']}) trained no adapter on layers; give a run of one, "
+            "or take full_updates of a full fine-tuning"
         )
     return updates
-
-
-@torch.no_grad()
-def adapter_updates(model: nn.Module) -> dict[str, Update]:
-    """Return the update of every adapted layer of a model as it stands, in float64 on the CPU, in model order.
-
-    Args:
-        model: with adapters on it; without any there are no updates.
-    """
-    return {
-        name: Update(*(factor.detach().cpu().double() for factor in layer.factors()))
-        for name, layer in adapted_layers(model).items()
-    }
 
 
 @torch.no_grad()
@@ -174,8 +171,8 @@ def full_updates(record: RunRecord, targets: str | Sequence[str] = "all-linear")
     require_updates(record)
     if record.spec["method"]["name"] != "full":
         raise VxlabError(
-            f"run {record.key[:12]} is of {record.spec['method']['name']}, whose updates are low-rank; give a run of "
-            "Full(), or take trained_updates"
+            f"run {record.key[:12]} is of {record.spec['method']['name']}; give a run of Full(), or take "
+            "trained_updates"
         )
     before, after = base_weights(record, targets), layer_weights(load_trained(record), targets)
     return {name: FullUpdate(after[name].double() - weight.double()) for name, weight in before.items()}
@@ -223,11 +220,11 @@ def layer_updates(model: nn.Module) -> "pd.DataFrame":
     import pandas as pd
 
     rows = []
-    for name, layer in adapted_layers(model).items():
-        factors = layer.factors()
-        finite = all(factor.isfinite().all() for factor in factors)  # not so after a run that diverged
-        relative = Update(*factors).relative_norm(layer.base_weight()) if finite else math.nan
-        trained = layer.trained_tensors() if isinstance(layer.family, VeRA) else {}
+    for name, layer in updated_layers(model).items():
+        tensors = layer.factors() if isinstance(layer, AdaptedLinear) else layer.parameters()
+        finite = all(tensor.isfinite().all() for tensor in tensors)  # not so after a run that diverged
+        relative = layer_update(layer, name).relative_norm(weight_before(layer)) if finite else math.nan
+        trained = _vera_vectors(layer)
         d, b = (float(trained[key].detach().norm()) if key in trained else math.nan for key in ("lambda_d", "lambda_b"))
         rows.append((name, *block_and_role(name), relative, d, b))
     return pd.DataFrame(rows, columns=LAYER_COLUMNS)
@@ -239,6 +236,12 @@ def sample_texts(spec: RunSpec, rows: int) -> list[Any]:
     split = split.select(range(min(rows, len(split))))
     columns = [list(split[column]) for column in ("text", "text_pair") if column in split.column_names]
     return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def _vera_vectors(layer: nn.Module) -> dict[str, nn.Parameter]:
+    if not isinstance(layer, AdaptedLinear) or not isinstance(layer.family, VeRA):
+        return {}
+    return layer.trained_tensors()
 
 
 def _base(record: RunRecord) -> nn.Module:

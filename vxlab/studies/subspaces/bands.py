@@ -42,7 +42,7 @@ def whereabouts(
     """Return the spectra of what runs learnt, and how much of it lies in bands of W; kept beside the store's runs.
 
     Args:
-        records: finished runs from one base model, of ``Full()`` or of adapters in factors, by the name to show.
+        records: finished runs from one base model, of ``Full()`` or of adapters, by the name to show.
         targets: the layers, as :func:`vxlab.attach` takes them; None: those that the first run trained, and every
             linear layer where one is a full fine-tuning.
         fractions: of the triplets of W that a band holds, each above 0, at most 1.

@@ -21,7 +21,7 @@ def pair_table(first: RunRecord, second: RunRecord, *, store: Where = None) -> p
     """Return how alike two runs' updates are in every layer that both trained; kept beside the store's runs.
 
     Args:
-        first: a finished run of an adapter in factors, or of ``Full()``.
+        first: a finished run of an adapter, or of ``Full()``.
         second: another one, from the same base model and on the same layers. A full fine-tuning has every layer, so
             beside it an adapter's own are compared.
         store: where to keep the table, as :func:`vxlab.run` takes it.

@@ -5,14 +5,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from vxlab.adapters import AdaptedLinear, LoRAXS, VeRA, adapted_layers
-from vxlab.analysis import Update, effective_rank, intruder_dimensions, stable_rank
+from vxlab.adapters import AdaptedLinear, LoRAXS, VeRA, layer_update, updated_layers, weight_before
+from vxlab.analysis import FullUpdate, Update, effective_rank, intruder_dimensions, stable_rank
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, method_label
 from vxlab.experiments.runs import (
-    adapter_updates,
     base_weights,
     block_and_role,
     full_updates,
@@ -61,7 +60,7 @@ def update_tables(record: RunRecord, *, store: Where = None) -> UpdateTables:
     """Return what a run's update is like in every layer that it trained; kept beside the store's runs.
 
     Args:
-        record: a finished run of an adapter in factors, or of ``Full()``.
+        record: a finished run of an adapter, or of ``Full()``.
         store: where to keep the tables, as :func:`vxlab.run` takes it.
 
     Raises:
@@ -76,34 +75,38 @@ def trained_layers(record: RunRecord) -> dict[str, TrainedLayer]:
     """Return what a run changed in every layer: the weight it started from, the update's factors, and what was trained.
 
     Args:
-        record: a finished run of an adapter in factors, or of ``Full()``, whose updates are (ΔW, identity).
+        record: a finished run of an adapter, or of ``Full()``, whose updates are (ΔW, identity).
 
     Raises:
         VxlabError: the run trained no updates, or its base model is no longer the one it trained on.
     """
     if record.spec["method"]["name"] == "full":
         weights = base_weights(record)
-        # By its two factors like the others, so that pairs of a dense and a thin one are treated alike.
         return {
-            name: TrainedLayer(weights[name], Update(dense.left, dense.right), {})
-            for name, dense in full_updates(record).items()
+            name: TrainedLayer(weights[name], _by_factors(dense), {}) for name, dense in full_updates(record).items()
         }
-    model = load_trained(record)
-    layers, updates = adapted_layers(model), adapter_updates(model)
+    layers = updated_layers(load_trained(record))
     if not layers:
         raise VxlabError(
             f"run {record.key[:12]} ({method_label(record.spec['method'])}) trained no updates of weights that can be "
-            "shown; give a run of LoRA, VeRA, LoRA-XS, LiDB, of a family of yours or of full fine-tuning"
+            "shown; give a run of an adapter on layers or of full fine-tuning"
         )
     return {
-        name: TrainedLayer(layer.base_weight(), updates[name], _shown_tensors(layer)) for name, layer in layers.items()
+        name: TrainedLayer(weight_before(layer), _by_factors(layer_update(layer, name)), _shown_tensors(layer))
+        for name, layer in layers.items()
     }
 
 
-def _shown_tensors(layer: AdaptedLinear) -> dict[str, Tensor]:
+def _by_factors(update: Update) -> Update:
+    """Return an update by its two factors, so that pairs of a dense and a thin one are treated alike."""
+    return Update(update.left, update.right) if isinstance(update, FullUpdate) else update
+
+
+def _shown_tensors(layer: nn.Module) -> dict[str, Tensor]:
     # By their names: a family of a user's own may call anything R.
-    own = layer.trained_tensors() if isinstance(layer.family, VeRA | LoRAXS) else {}
-    return {name: tensor.detach().cpu() for name, tensor in own.items()}
+    if not isinstance(layer, AdaptedLinear) or not isinstance(layer.family, VeRA | LoRAXS):
+        return {}
+    return {name: tensor.detach().cpu() for name, tensor in layer.trained_tensors().items()}
 
 
 def _updates(record: RunRecord) -> UpdateTables:

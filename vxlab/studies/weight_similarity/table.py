@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from vxlab.adapters import adapted_layers, resolve_targets
-from vxlab.analysis import Update, chance_cosine, chance_overlap, linear_cka
+from vxlab.adapters import adapter_updates, resolve_targets
+from vxlab.adapters.placement import adapter_parameters
+from vxlab.analysis import FullUpdate, Update, chance_cosine, chance_overlap, linear_cka
 from vxlab.errors import VxlabError
-from vxlab.experiments import RunRecord, RunSpec, family_name
+from vxlab.experiments import RunRecord, RunSpec, family_name, rank_of
 from vxlab.experiments.models import load_model, usual_labels
 from vxlab.experiments.runs import (
-    adapter_updates,
     block_and_role,
     describe_run,
     layer_inputs,
@@ -47,7 +47,7 @@ def similarity_table(
         records: finished runs of adapters on one base and task, at one rank, on the same layers; those of one family
             differ in their seeds alone. ``Store.record`` gives None for a run that failed, which is refused.
         texts: strings, or pairs of strings, whose tokens are the inputs on which outputs are compared.
-        draws: random updates for each run, from :func:`random_updates`.
+        draws: random updates for each run, from :func:`random_updates`; 0 for runs that have none.
         leading: number of leading singular directions that are compared beside the whole spaces.
         tokens: at most so many tokens of the texts.
 
@@ -88,19 +88,21 @@ def random_updates(record: RunRecord, seeds: Sequence[int]) -> list[dict[str, Up
 
     Returns:
         As :func:`vxlab.experiments.runs.trained.trained_updates`, in the order of ``seeds``.
+
+    Raises:
+        VxlabError: the update is no product of thin factors, so that what it trains need not scatter around 0.
     """
     model = load_trained(record)
-    layers = adapted_layers(model)
-    kept = {
-        name: {key: each.clone() for key, each in layer.trained_tensors().items()} for name, layer in layers.items()
-    }
+    if seeds:
+        _require_thin(record, model)
+    trained = [parameter for own in adapter_parameters(model).values() for parameter in own.values()]
+    kept = [parameter.clone() for parameter in trained]
     drawn = []
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
-        for name, layer in layers.items():
-            for key, parameter in layer.trained_tensors().items():
-                noise = torch.randn(parameter.shape, generator=generator)
-                parameter.copy_(noise * (kept[name][key].norm() / noise.norm()))
+        for parameter, before in zip(trained, kept, strict=True):
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(noise * (before.norm() / noise.norm()))
         drawn.append(adapter_updates(model))
     return drawn
 
@@ -117,6 +119,14 @@ def require_role(spec: RunSpec, role: str) -> None:
         raise VxlabError(
             f"role={role!r} is of none of the layers that targets={spec.targets!r} adapts in model {spec.model!r}, "
             f"which are {', '.join(roles)}; choose one of these, or other targets"
+        )
+
+
+def _require_thin(record: RunRecord, model: nn.Module) -> None:
+    if any(isinstance(update, FullUpdate) for update in adapter_updates(model).values()):
+        raise VxlabError(
+            f"{describe_run(record)} adds a matrix that is no product of thin factors, and what such a method trains "
+            "(a magnitude, a rotation) need not scatter around 0, so there are no random updates like it; take draws=0"
         )
 
 
@@ -242,7 +252,7 @@ def _checked(records: Sequence[RunRecord | None]) -> list[RunRecord]:
         require_finished(record)
         require_same_base(runs[0], record)
         require_same(runs[0], record, "tasks", lambda each: each.spec.get("task"))
-        require_same(runs[0], record, "ranks", lambda each: each.spec["method"].get("rank"))
+        require_same(runs[0], record, "ranks", lambda each: rank_of(each.spec["method"]))
         _own_numbers(record, runs)
         same = next(each for each in runs if each.spec["method"]["name"] == record.spec["method"]["name"])
         require_same(same, record, "settings beside the seed", _settings)
@@ -263,11 +273,12 @@ def _own_numbers(record: RunRecord, runs: Sequence[RunRecord]) -> None:
     """
     method = record.spec["method"]
     others = [each for each in runs if each.spec["method"]["name"] != method["name"]]
-    if method["name"] == "vera" and any(each.spec["seed"] == method["seed"] for each in others):
+    name, usual = {"vera": ("seed", None), "peft:vera": ("projection_prng_key", 0)}.get(method["name"], ("", None))
+    if name and any(each.spec["seed"] == method.get(name, usual) for each in others):
         raise VxlabError(
-            f"{describe_run(record)} draws its frozen pair from seed {method['seed']}, with which "
+            f"{describe_run(record)} draws its frozen pair from seed {method.get(name, usual)}, with which "
             f"{describe_run(others[0])} or another trains: both hold "
-            "the same random numbers; take VeRA(seed=1000), a seed that no run trains with"
+            f"the same random numbers; take {name}=1000, a seed that no run trains with"
         )
 
 

@@ -39,7 +39,7 @@ def explore_subspaces(
     The weights are decomposed once, block by block with a progress bar; the tables are kept beside the store's runs.
 
     Args:
-        run: a finished run of ``Full()``, or of an adapter in factors: LoRA, VeRA, LoRA-XS or LiDB.
+        run: a finished run of ``Full()``, or of an adapter.
         store: where the tables are kept, as :func:`vxlab.run` takes it.
         targets: the layers, as :func:`vxlab.attach` takes them; None: those that the run trained, of a full
             fine-tuning every linear layer.

@@ -34,7 +34,7 @@ def explore_updates(
     once with a progress bar, and kept beside the store's runs.
 
     Args:
-        run: a finished run of LoRA, VeRA, LoRA-XS or LiDB, or of ``Full()``.
+        run: a finished run of an adapter, or of ``Full()``.
         other: another one on the same base model and layers; beside a full fine-tuning the adapter's layers are shown.
         store: where the tables are kept, as :func:`vxlab.run` takes it.
         interactive: widgets (needs a kernel), or a figure with its own menu and slider; None: widgets where there is a
