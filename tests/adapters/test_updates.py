@@ -9,6 +9,8 @@ from vxlab.adapters.core import linear_weight
 from vxlab.adapters.updates import adapter_updates, updated_layers, weight_before
 from vxlab.analysis import FullUpdate
 
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`")  # of transformers, which peft calls
+
 
 def test_a_model_that_peft_made_has_updates_by_the_base_s_names() -> None:
     peft = pytest.importorskip("peft")
