@@ -70,7 +70,11 @@ MAY_NOT_IMPORT = {
     "studies": {"plotly", "papermill", "nbformat", "nbconvert", "ipywidgets", "IPython"},
 }
 # The libraries of one choice each, in the one module that knows them, imported when used.
-OPTIONAL = {"adapters/peft/settings.py": {"peft"}, "progress.py": {"tqdm", "IPython"}}
+OPTIONAL = {
+    "adapters/core/quantisation.py": {"bitsandbytes"},
+    "adapters/peft/settings.py": {"peft"},
+    "progress.py": {"tqdm", "IPython"},
+}
 HEAVY = (
     "transformers",
     "peft",

@@ -22,7 +22,7 @@ OTHERS: dict[str, Any] = {
     "label_column": "mark", "group_column": "film", "label_kind": "numbers", "precision": "bfloat16",
     "schedule": "cosine", "gradient_accumulation": 2, "gradient_checkpointing": True, "answer_column": "answer",
     "prompt_template": "{a}", "chat_template": "tokenizer", "max_new_tokens": 8, "num_beams": 2, "length_penalty": 0.9,
-    "no_repeat_ngram_size": 4, "label_smoothing": 0.1, "packing": True,
+    "no_repeat_ngram_size": 4, "label_smoothing": 0.1, "packing": True, "quantisation": "nf4",
 }  # fmt: skip
 ELSEWHERE = {"device": "cpu", "task_folder": "somewhere"}
 
@@ -60,7 +60,15 @@ def test_equal_values_are_one_key(one: dict[str, Any], same: dict[str, Any]) -> 
 
 def test_a_field_that_is_left_out_leaves_the_key_of_a_run_without_it() -> None:
     usual = vxlab.RunSpec(method=vxlab.Head(), learning_rate=1e-3, head_learning_rate=5e-3)
-    later = {"label_kind", "schedule", "gradient_accumulation", "gradient_checkpointing", "answer_column", "packing"}
+    later = {
+        "quantisation",
+        "label_kind",
+        "schedule",
+        "gradient_accumulation",
+        "gradient_checkpointing",
+        "answer_column",
+        "packing",
+    }
     assert not later & usual.settings().keys()
     assert usual.key() == "dc12d4218fbba9a4328dd5e88d5fce6b055bc37f91aa3b08e9829dd612db5a2c"  # from before the field
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import vxlab
 from vxlab.adapters import Family
-from vxlab.adapters.core.layer import Shape
+from vxlab.adapters.core.frozen_weight import Shape
 
 SPREAD = 0.5
 

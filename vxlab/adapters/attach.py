@@ -6,7 +6,15 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from vxlab.adapters.core import AdaptedLinear, Family, Method, bases_from_gradients, has_values, require_method
+from vxlab.adapters.core import (
+    AdaptedLinear,
+    Family,
+    Method,
+    bases_from_gradients,
+    guard_kernels,
+    has_values,
+    require_method,
+)
 from vxlab.adapters.placement import (
     Attachment,
     adapted_layers,
@@ -94,6 +102,7 @@ def attach_layers(
     ``bases`` are the layers' frozen tensors where they come from gradients.
     """
     require_unattached(model)
+    guard_kernels(model)
     own = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     buffers = {name: buffer_print(buffer) for name, buffer in persistent_buffers(model).items()}
     trained = method.put_on(model, layers, bases) if isinstance(method, Family) else method.put_on(model, layers)

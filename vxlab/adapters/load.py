@@ -23,6 +23,7 @@ from vxlab.adapters.core import (
 )
 from vxlab.adapters.methods import method_from_name
 from vxlab.adapters.placement import (
+    BaseValues,
     adapted_layers,
     adapter_parameters,
     attachment_of,
@@ -37,7 +38,6 @@ from vxlab.adapters.saving import (
     CHECKSUM,
     SETTINGS_FILE,
     TENSORS_FILE,
-    frozen_base,
     group,
     read_settings,
     read_tensors,
@@ -123,7 +123,7 @@ def _check_base(
     model: nn.Module, saved: Mapping[str, Any], other: Collection[str], moved: Collection[str], folder: Path
 ) -> None:
     what = f"the adapter in {folder} was trained on another base: this {type(model).__name__}'s frozen"
-    check_fingerprints(frozen_base(model, other), saved["base"], f"{what} weights")
+    check_fingerprints(BaseValues(model, other), saved["base"], f"{what} weights")
     if "buffers" in saved:
         still = select_unmoved(own_buffers(model), moved)
         check_fingerprints(still, saved["buffers"], f"{what} buffers")

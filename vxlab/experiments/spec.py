@@ -13,6 +13,7 @@ from vxlab.adapters.core import require_method
 from vxlab.checks import quote, require_choice, settle_fields
 from vxlab.errors import VxlabError
 from vxlab.experiments.hardware import DEVICES, PRECISIONS
+from vxlab.experiments.models import QUANTISATIONS
 from vxlab.experiments.tasks import KINDS
 from vxlab.warn import looking_ahead
 
@@ -40,7 +41,7 @@ OF_WRITING = (
     "prompt_template", "answer_column", "chat_template", *OF_DECODING, "label_smoothing", "packing",
 )  # fmt: skip
 """Fields that enter where the model writes or chooses among answers, and nowhere else."""
-_LATER = ("label_kind", "schedule", "gradient_accumulation", "gradient_checkpointing", *OF_WRITING)
+_LATER = ("quantisation", "label_kind", "schedule", "gradient_accumulation", "gradient_checkpointing", *OF_WRITING)
 """Fields that a run's settings have only where they are not the default: runs of before had none."""
 SCHEDULES = ("linear", "cosine", "constant")
 _MOST = 2**31 - 1
@@ -69,6 +70,9 @@ class RunSpec:
     """of the task head, above 0 where there is one; a model that writes has none, nor has ``Probe()``"""
     model: str = "minilm"
     """packaged name, hub id or folder"""
+    quantisation: str | None = None
+    """of the backbone's linear layers when the model is loaded: ``nf4``, ``int8`` or ``torchao-int8``; None leaves the
+    weights as the files have them"""
     task: str = "rotten_tomatoes"
     """packaged name, GLUE's name for a task, hub id, or a file or folder of data"""
     targets: str | tuple[str, ...] = "query-value"
@@ -162,7 +166,7 @@ class RunSpec:
         if not 0 <= self.seed < 2**32:
             raise VxlabError(f"seed={quote(self.seed)} is not a whole number from 0 to 2**32 - 1")
         for name, choices in (("device", DEVICES), ("precision", PRECISIONS), ("label_kind", (None, *KINDS)),
-                              ("schedule", SCHEDULES)):  # fmt: skip
+                              ("schedule", SCHEDULES), ("quantisation", (None, *QUANTISATIONS))):  # fmt: skip
             require_choice(name, getattr(self, name), choices)
         for name in ("model", "task", "label_column", "group_column", "task_folder", "answer_column", "chat_template",
                      "prompt_template"):  # fmt: skip

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from toy_checkpoints import altered
 
 import vxlab
-from vxlab.adapters.core.layer import linear_shape
+from vxlab.adapters.core.frozen_weight import linear_shape
 from vxlab.adapters.placement.attached import attachment_of, stored_bases
 from vxlab.adapters.saving.adapter_files import SETTINGS_FILE, TENSORS_FILE
 from vxlab.spectra.weights import SubspaceWarning

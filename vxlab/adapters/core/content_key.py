@@ -35,7 +35,7 @@ def content_key(tensors: Mapping[str, Tensor]) -> str:
         tensors: any dtype, and any device but meta.
     """
     names, digest = sorted(tensors), hashlib.sha256()
-    for name, sums in zip(names, in_threads(_sums_of, [tensors[name] for name in names]), strict=True):
+    for name, sums in zip(names, in_threads(lambda name: _sums_of(tensors[name]), names), strict=True):
         digest.update(f"{name}{tuple(tensors[name].shape)}{tensors[name].dtype}".encode() + sums)
     return digest.hexdigest()
 

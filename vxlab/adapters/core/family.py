@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters.core.fingerprint import frozen_probe, weights_fingerprint
-from vxlab.adapters.core.layer import AdaptedLinear, Shape, SharedTensors, linear_shape, linear_weight, replace_layer
+from vxlab.adapters.core.frozen_weight import LayerWeights, Shape, linear_shape
+from vxlab.adapters.core.layer import AdaptedLinear, SharedTensors, replace_layer
 from vxlab.adapters.core.own_code import code_version, is_own
 from vxlab.adapters.core.own_home import pack_method
+from vxlab.adapters.core.quantisation import quantisation_of
+from vxlab.adapters.core.quantised_layer import AdaptedQuantisedLinear
 from vxlab.checks import quote, require_count, settle_fields
 from vxlab.errors import VxlabError
 
@@ -159,8 +162,13 @@ class Family(Method):
         # In the widest precision of the layers, as their own tensors are in the layer's.
         dtype = functools.reduce(torch.promote_types, [weight.dtype for weight in weights], torch.float32)
         shared = SharedTensors(self.shared(list(shapes.values()))).to(weights[0].device, dtype)
-        frozen = frozen or self.frozen({name: linear_weight(module) for name, module in layers.items()})
-        adapted = {name: AdaptedLinear(module, self, shared, frozen[name], name) for name, module in layers.items()}
+        frozen = frozen or self.frozen(LayerWeights(layers))
+        adapted = {
+            name: (AdaptedQuantisedLinear if quantisation_of(module) else AdaptedLinear)(
+                module, self, shared, frozen[name], name
+            )
+            for name, module in layers.items()
+        }
         if is_own(type(self)):
             for layer in {layer.shape: layer for layer in adapted.values()}.values():
                 self._check_promises(layer)

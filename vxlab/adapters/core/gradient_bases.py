@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters.core.family import Family, Method
-from vxlab.adapters.core.layer import Shape, linear_weight
+from vxlab.adapters.core.frozen_weight import Shape, linear_weight
 from vxlab.errors import VxlabError
 
 BASIS_NAMES = ("left_basis", "right_basis")

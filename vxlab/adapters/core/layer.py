@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from vxlab.adapters.core.frozen_weight import linear_shape
 from vxlab.adapters.core.operation import Rebuild, adapted_linear, without_autocast
 from vxlab.errors import VxlabError
 
 if TYPE_CHECKING:
     from vxlab.adapters.core.family import Family
-
-Shape = tuple[int, int]
-"""(out_features, in_features), the order of ``torch.nn.Linear.weight``."""
 
 _HOOKS = tuple(name for name in nn.Module().__dict__ if "_hook" in name)
 """The attributes in which torch keeps a module's hooks: forward, backward and those of its state dict."""
@@ -30,22 +28,6 @@ class SharedTensors(nn.Module):
         super().__init__()
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor, persistent=False)
-
-
-def linear_weight(layer: nn.Module) -> Tensor:
-    """Return W ``(out, in)`` of a ``torch.nn.Linear``, or of a ``Conv1D``, which stores Wᵀ."""
-    return orient(layer, layer.get_parameter("weight").detach())
-
-
-def orient(layer: nn.Module, weight: Tensor) -> Tensor:
-    """Return a tensor that is laid out as a linear layer's own weight as ``(out, in)``."""
-    return weight if isinstance(layer, nn.Linear) else weight.T
-
-
-def linear_shape(layer: nn.Module) -> Shape:
-    """Return (out_features, in_features) of a ``torch.nn.Linear``, or of a ``Conv1D``, which stores Wᵀ."""
-    rows, columns = layer.get_parameter("weight").shape
-    return (rows, columns) if isinstance(layer, nn.Linear) else (columns, rows)
 
 
 class AdaptedLinear(nn.Module):
@@ -71,13 +53,8 @@ class AdaptedLinear(nn.Module):
         super().__init__()
         self.family = family
         self.layer = layer
-        self.transposed = not isinstance(base, nn.Linear)
-        # In a tuple, so that the replaced layer is not registered as a submodule: it comes back on detach.
-        self._base = (base,)
-        self.register_parameter("weight", base.get_parameter("weight"))
-        self.register_parameter("bias", getattr(base, "bias", None))
         self.shape = linear_shape(base)
-        self._original_weight: Tensor | None = None
+        self._hold(base)
         self.training = base.training
 
         # Adapters train in float32 at least: half precision cannot add a step of 1e-5 to a value of 0.02.
@@ -90,6 +67,15 @@ class AdaptedLinear(nn.Module):
             # What neither weights nor a seed reproduce belongs to the state that is saved.
             self.register_buffer(name, tensor.to(device, dtype), persistent=family.needs_gradients)
         self.shared = shared
+
+    def _hold(self, base: nn.Module) -> None:
+        """Take over what the replaced layer computes with."""
+        self.transposed = not isinstance(base, nn.Linear)
+        # In a tuple, so that the replaced layer is not registered as a submodule: it comes back on detach.
+        self._base = (base,)
+        self.register_parameter("weight", base.get_parameter("weight"))
+        self.register_parameter("bias", getattr(base, "bias", None))
+        self._original_weight: Tensor | None = None
 
     def orient(self, weight: Tensor) -> Tensor:
         """Return ``weight`` as (out, in), whichever way the layer stores it."""
@@ -137,16 +123,28 @@ class AdaptedLinear(nn.Module):
         if self.merged:
             if self.training and torch.is_grad_enabled():
                 raise VxlabError(f"`{self.layer}` is merged, so its adapter cannot train; call unmerge(model) first")
-            return nn.functional.linear(x, self.orient(self.weight), self.bias)
+            return self._merged_forward(x)
+        return self._adapted_forward(x)
+
+    def _merged_forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.orient(self.weight), self.bias)
+
+    def _adapted_forward(self, x: Tensor) -> Tensor:
         tensors = tuple(self._all_tensors().values())
         return adapted_linear(
             x,
             self.orient(self.weight),
             self.bias,
             *self._factors_of(*tensors),
-            dropout=self.family.dropout_probability if self.training else 0.0,
-            rebuild=Rebuild(self._factors_of, tensors),
+            dropout=self._dropout(),
+            rebuild=self._rebuild(tensors),
         )
+
+    def _dropout(self) -> float:
+        return self.family.dropout_probability if self.training else 0.0
+
+    def _rebuild(self, tensors: tuple[Tensor, ...]) -> Rebuild:
+        return Rebuild(self._factors_of, tensors)
 
     @torch.no_grad()
     def merge(self) -> float:
@@ -157,9 +155,14 @@ class AdaptedLinear(nn.Module):
         self._original_weight = self.weight.detach().clone()
         delta = self.delta_weight()
         self.orient(self.weight).copy_(delta + self.orient(self.weight))  # summed in float32 at least, rounded once
-        if self.weight.dtype.itemsize >= 4 or not delta.any():
+        return self._lost(self.orient(self.weight), self.base_weight(), delta)
+
+    @staticmethod
+    def _lost(merged: Tensor, W: Tensor, delta: Tensor) -> float:
+        """Return ‖(W′ - W) - ΔW‖ / ‖ΔW‖ where W′ is in half precision, else 0."""
+        if merged.dtype.itemsize >= 4 or not delta.any():
             return 0.0
-        lost = self.orient(self.weight).to(delta.dtype) - self.base_weight() - delta
+        lost = merged.to(delta.dtype) - W - delta
         return float(lost.norm() / delta.norm())
 
     @torch.no_grad()

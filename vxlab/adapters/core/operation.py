@@ -24,7 +24,7 @@ class Rebuild(NamedTuple):
 
 def adapted_linear(
     x: Tensor,
-    weight: Tensor,
+    weight: Tensor | None,
     bias: Tensor | None,
     left: Tensor,
     right: Tensor,
@@ -44,7 +44,8 @@ def adapted_linear(
 
     Args:
         x: ``(*, in)``, any number of leading dimensions, none of them needed to be non-zero.
-        weight: W, ``(out, in)``, as in ``torch.nn.Linear``.
+        weight: W, ``(out, in)``, as in ``torch.nn.Linear``. None leaves W's part out (a quantised layer computes its
+            own): y = x·(left·right)ᵀ, without a bias.
         bias: ``(out,)`` or None.
         left: ``(out, r)``.
         right: ``(r, in)``.
@@ -62,11 +63,11 @@ def adapted_linear(
     >>> adapted_linear(x, W, None, left, right)[0]
     tensor([3., 3., 3., 3.])
     """
-    out_features, in_features = weight.shape
+    out_features, in_features = (left.shape[0], right.shape[1]) if weight is None else weight.shape
     if (x.shape[-1], left.shape[0], *right.shape) != (in_features, out_features, left.shape[1], in_features):
         raise VxlabError(
             f"x {tuple(x.shape)}, left {tuple(left.shape)} and right {tuple(right.shape)} do not fit a weight "
-            f"(out, in) = {tuple(weight.shape)}; they must be (*, in), (out, r) and (r, in)"
+            f"(out, in) = {(out_features, in_features)}; they must be (*, in), (out, r) and (r, in)"
         )
     dtype, thin_dtype = _dtypes(x, weight, left)
     x, left, right = x.to(dtype), left.to(thin_dtype), right.to(thin_dtype)
@@ -77,10 +78,13 @@ def adapted_linear(
         out_features,
         in_features,
         left.shape[1],
-        may_fold=dropout == 0 and dtype == thin_dtype and dtype in (torch.float32, torch.float64),
+        may_fold=weight is not None
+        and dropout == 0
+        and dtype == thin_dtype
+        and dtype in (torch.float32, torch.float64),
         left_trains=grad and left.requires_grad,
         right_trains=grad and right.requires_grad,
-        weight_trains=grad and weight.requires_grad,
+        weight_trains=grad and weight is not None and weight.requires_grad,
     )
     if torch._C._are_functorch_transforms_active():
         return _plain(x, mask, weight, bias, left, right * (1 / (1 - dropout)))
@@ -93,20 +97,24 @@ def adapted_linear(
     return y.reshape(*x.shape[:-1], out_features)
 
 
-def _plain(x: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
+def _plain(
+    x: Tensor, mask: Tensor | None, weight: Tensor | None, bias: Tensor | None, left: Tensor, right: Tensor
+) -> Tensor:
     """Compute the same by differentiable operations: torch.func nests and maps these in every order."""
     thin = (x if mask is None else x * mask).to(right.dtype) @ right.mT @ left.mT
+    if weight is None:
+        return thin.to(x.dtype)
     b = None if bias is None else bias.to(x.dtype)
     return (torch.nn.functional.linear(x, weight.to(x.dtype), b) + thin).to(x.dtype)
 
 
-def _dtypes(x: Tensor, weight: Tensor, left: Tensor) -> tuple[torch.dtype, torch.dtype]:
+def _dtypes(x: Tensor, weight: Tensor | None, left: Tensor) -> tuple[torch.dtype, torch.dtype]:
     """Return the dtypes to compute W's part and the update's in."""
     kind = x.device.type
     if _autocasts(kind) and x.is_floating_point() and x.dtype != torch.float64:  # which autocast leaves alone
         dtype = torch.get_autocast_dtype(kind)
         return dtype, dtype
-    if x.dtype != weight.dtype:
+    if weight is not None and x.dtype != weight.dtype:
         raise VxlabError(
             f"x is {x.dtype} and the weight {weight.dtype}; they must be the same outside autocast: "
             f"convert the input with x.to({weight.dtype})"
@@ -140,7 +148,7 @@ class _AdaptedLinear(Function):
         ctx: Any,
         rows: Tensor,
         mask: Tensor | None,
-        weight: Tensor,
+        weight: Tensor | None,
         bias: Tensor | None,
         left: Tensor,
         right: Tensor,
@@ -163,7 +171,7 @@ class _AdaptedLinear(Function):
 def _forward(
     rows: Tensor,
     mask: Tensor | None,
-    weight: Tensor,
+    weight: Tensor | None,
     bias: Tensor | None,
     left: Tensor,
     right: Tensor,
@@ -171,10 +179,12 @@ def _forward(
 ) -> tuple[Tensor, Tensor | None]:
     """Return the output and z = x·rightᵀ, if that was needed."""
     # A weight that autocast rounds is rounded again in the backward pass, and not kept until then.
-    W, b = weight.to(rows.dtype), None if bias is None else bias.to(rows.dtype)
-    z = None
+    W, b = None if weight is None else weight.to(rows.dtype), None if bias is None else bias.to(rows.dtype)
+    z: Any = None
     if settings.plan.keep_z or not settings.plan.fold_forward:
         z = _masked(rows, mask).to(right.dtype) @ _scaled(right, settings).T
+    if W is None:
+        return (z @ left.T).to(rows.dtype), z
     if settings.plan.fold_forward:
         return torch.nn.functional.linear(rows, torch.addmm(W, left, right), b), z
     return _thin_forward(rows, z, W, b, left), z
@@ -190,7 +200,8 @@ def _gradients(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
     thin_gy = gy.to(left.dtype)
     gz_needed = (right_needed and not chosen.whole_gradient) or (x_needed and not chosen.fold_backward)
     gz: Any = thin_gy @ left if gz_needed else None
-    gx = _input_gradient(gy, gz, weight.to(gy.dtype), left, right, mask, chosen) if x_needed else None
+    W = None if weight is None else weight.to(gy.dtype)
+    gx = _input_gradient(gy, gz, W, left, right, mask, chosen) if x_needed else None
     gW: Any = gy.T @ rows if weight_needed else None
     thin_x: Any = None if rows is None else _masked(rows, mask).to(left.dtype)
     if chosen.whole_gradient:
@@ -214,8 +225,10 @@ def _gradients(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _input_gradient(
-    gy: Tensor, gz: Any, W: Tensor, left: Tensor, right: Tensor, mask: Tensor | None, chosen: Plan
+    gy: Tensor, gz: Any, W: Tensor | None, left: Tensor, right: Tensor, mask: Tensor | None, chosen: Plan
 ) -> Tensor:
+    if W is None:
+        return _masked(gz @ right, mask).to(gy.dtype)
     if chosen.fold_backward:
         return gy @ torch.addmm(W, left, right)
     return _add_product(_masked(gz @ right, mask), gy, W)

@@ -1,4 +1,4 @@
-"""Which layers an adapter can take the place of: y = x·Wᵀ + bias with a floating-point W, and nothing else."""
+"""Which layers an adapter can take the place of: y = x·Wᵀ + bias, W in floating point or quantised, and no more."""
 
 from typing import Any
 
@@ -6,19 +6,25 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.utils.parametrize import is_parametrized
 
+from vxlab.adapters.core.quantisation import quantisation_of
+
 
 def is_linear(module: nn.Module) -> bool:
-    """Tell whether an adapter can wrap this layer: y = x·Wᵀ + bias with a floating-point W, and nothing else.
+    """Tell whether an adapter can wrap this layer: y = x·Wᵀ + bias, W in floating point or quantised, and nothing else.
 
-    That is torch.nn.Linear itself, W being (out, in), and transformers' Conv1D, which stores W as (in, out). Subclasses
-    of Linear compute something of their own or are quantised, so they do not count; nor does a layer to which something
-    was added (:func:`why_not_plain`), hooks apart.
+    That is torch.nn.Linear itself, W being (out, in), transformers' Conv1D, which stores W as (in, out), and the
+    quantised layers that :func:`vxlab.adapters.core.quantisation_of` knows. Other subclasses of Linear compute
+    something of their own, so they do not count; nor does a layer to which something was added
+    (:func:`why_not_plain`), hooks apart.
 
     >>> is_linear(nn.Linear(4, 2)), is_linear(nn.Embedding(4, 2))
     (True, False)
     """
-    if (type(module) is not nn.Linear and not is_conv1d(module)) or why_not_plain(module):
+    quantised = quantisation_of(module)
+    if (not quantised and type(module) is not nn.Linear and not is_conv1d(module)) or why_not_plain(module):
         return False
+    if quantised:
+        return True
     weight: Any = module.weight
     # Quantised weights hide in subclasses of Parameter or in one-byte floats; a shape alone is FakeTensor's.
     plain = type(weight) is nn.Parameter or isinstance(weight, FakeTensor)

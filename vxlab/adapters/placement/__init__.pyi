@@ -1,4 +1,5 @@
 from .attached import Attachment as Attachment
+from .attached import BaseValues as BaseValues
 from .attached import ParameterCount as ParameterCount
 from .attached import adapted_layers as adapted_layers
 from .attached import adapter_parameters as adapter_parameters
@@ -9,6 +10,7 @@ from .attached import buffer_print as buffer_print
 from .attached import find_attachment as find_attachment
 from .attached import own_buffers as own_buffers
 from .attached import persistent_buffers as persistent_buffers
+from .attached import quantisations as quantisations
 from .attached import require_unattached as require_unattached
 from .attached import select_unmoved as select_unmoved
 from .attached import stored_bases as stored_bases

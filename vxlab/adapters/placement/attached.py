@@ -1,12 +1,22 @@
 """What is on a model: its method, the adapted layers, and whose its parameters and buffers are."""
 
-from collections.abc import Container, Mapping
+import math
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from vxlab.adapters.core import AdaptedLinear, Method, has_values, weights_fingerprint
+from vxlab.adapters.core import (
+    AdaptedLinear,
+    Method,
+    Quantisation,
+    has_values,
+    linear_shape,
+    linear_weight,
+    quantisation_of,
+    weights_fingerprint,
+)
 from vxlab.adapters.placement.targets import head_parameters
 from vxlab.adapters.placement.wrappers import bare
 from vxlab.errors import VxlabError
@@ -61,7 +71,9 @@ def trainable_parameters(model: nn.Module) -> ParameterCount:
     for name, parameter in bare(model).named_parameters():
         if parameter.requires_grad:
             counts["head" if name in head else "backbone"] += parameter.numel()
-    return ParameterCount(**counts, total=sum(parameter.numel() for parameter in base.values()))
+    packed = {id(layer.get_parameter("weight")): math.prod(linear_shape(layer)) for layer in _quantised(model).values()}
+    total = sum(packed.get(id(parameter), parameter.numel()) for parameter in base.values())
+    return ParameterCount(**counts, total=total)
 
 
 def base_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -75,6 +87,39 @@ def base_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
         for name, parameter in model.named_parameters()
     }
     return {name: parameter for name, parameter in found.items() if name in attachment.own}
+
+
+class BaseValues(Mapping[str, Tensor]):
+    """The bare model's own parameters by name, where quantised as what they stand for, made when asked for.
+
+    Args:
+        model: with adapters or without.
+        without: names to leave out.
+    """
+
+    def __init__(self, model: nn.Module, without: Container[str] = ()) -> None:
+        self._parameters = {name: each for name, each in base_parameters(model).items() if name not in without}
+        self._packed = {id(layer.get_parameter("weight")): layer for layer in _quantised(model).values()}
+
+    def __getitem__(self, name: str) -> Tensor:
+        parameter = self._parameters[name]
+        layer = self._packed.get(id(parameter))
+        return parameter if layer is None else linear_weight(layer)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+
+def quantisations(model: nn.Module) -> list[Quantisation]:
+    """Return in what ways layers of a model are quantised, each once; none where none is."""
+    return sorted({found for layer in _quantised(model).values() if (found := quantisation_of(layer))})
+
+
+def _quantised(model: nn.Module) -> dict[str, nn.Module]:
+    return {name: layer for name, layer in bare(model).named_modules() if quantisation_of(layer)}
 
 
 def adapter_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:

@@ -5,7 +5,6 @@ from .adapter_files import TENSORS_FILE as TENSORS_FILE
 from .adapter_files import read_settings as read_settings
 from .adapter_files import read_tensors as read_tensors
 from .adapter_files import write_adapter as write_adapter
-from .save import frozen_base as frozen_base
 from .save import group as group
 from .save import save_adapter as save_adapter
 from .save import stack as stack

@@ -1,7 +1,7 @@
 """Save adapters: a folder with the trained tensors and the settings, and nothing that can be rebuilt."""
 
 import os
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,12 +11,14 @@ from vxlab._version import __version__
 from vxlab.adapters.core import base_fingerprints, code_version
 from vxlab.adapters.methods import require_registered
 from vxlab.adapters.placement import (
+    BaseValues,
     adapted_layers,
     adapter_parameters,
     attachment_of,
     base_buffers,
     base_parameters,
     persistent_buffers,
+    quantisations,
     stored_bases,
 )
 from vxlab.adapters.saving.adapter_files import FORMAT, write_adapter
@@ -59,7 +61,8 @@ def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
         "method": attachment.method.name,
         "settings": attachment.method.settings(),
         "layers": list(attachment.layers),
-        "base": base_fingerprints(frozen_base(model, other)),
+        "base": base_fingerprints(BaseValues(model, other)),
+        **({"quantisation": [each._asdict() for each in found]} if (found := quantisations(model)) else {}),
         **({"buffers": base_fingerprints(still)} if still else {}),
         **attachment.fingerprints,
         **code_version(type(attachment.method)),
@@ -101,8 +104,3 @@ def stack(layers: Mapping[str, Mapping[str, nn.Parameter]]) -> dict[str, Tensor]
 def group(name: str, tensor: Tensor) -> str:
     """Return the key under which :func:`stack` holds a layer's parameter."""
     return f"{name}.{'x'.join(map(str, tensor.shape))}"
-
-
-def frozen_base(model: nn.Module, other: Container[str]) -> dict[str, nn.Parameter]:
-    """Return the base's parameters but for those that are trained or saved whole."""
-    return {name: parameter for name, parameter in base_parameters(model).items() if name not in other}

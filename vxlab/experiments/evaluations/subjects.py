@@ -22,6 +22,8 @@ class Subject:
     """A run, or the model it started from, in the precision in which it is evaluated."""
 
     model: str
+    quantisation: str | None
+    """of the model when it is loaded"""
     fingerprint: str
     precision: str
     loading: str
@@ -48,7 +50,7 @@ class Subject:
     def load(self, device: str) -> nn.Module:
         """Return the model with what the run trained, unmerged, in evaluation mode."""
         folder = self.record.adapter_folder() if self.record else None  # before the base is loaded, which takes long
-        model = load_model(self.model, 0)
+        model = load_model(self.model, 0, self.quantisation)
         if folder is not None:
             model = load_adapter(model, folder)
         return model.to(hardware.own_device(device)).eval()
@@ -80,21 +82,21 @@ def find_subjects(runs: Any, base: bool, precision: str | None, device: str) -> 
 
 
 def _subject(
-    given: RunRecord | str, found: Callable[[str], tuple[str, str]], precision: str | None, device: str
+    given: RunRecord | str, found: Callable[..., tuple[str, str]], precision: str | None, device: str
 ) -> Subject:
     if isinstance(given, str):
         fingerprint, loading = found(given)
-        return Subject(given, fingerprint, hardware.resolve_precision(precision or "auto", device), loading)
-    name = given.spec["model"]
-    fingerprint, loading = found(name)
+        return Subject(given, None, fingerprint, hardware.resolve_precision(precision or "auto", device), loading)
+    name, quantisation = given.spec["model"], given.spec.get("quantisation")
+    fingerprint, loading = found(name, quantisation)
     require_own_base(given, fingerprint)
     settled = hardware.resolve_precision(precision or given.precision, device)
-    return Subject(name, fingerprint, settled, loading, given if given.trains else None)
+    return Subject(name, quantisation, fingerprint, settled, loading, given if given.trains else None)
 
 
-def _find_model(name: str) -> tuple[str, str]:
+def _find_model(name: str, quantisation: str | None = None) -> tuple[str, str]:
     """Return a model's fingerprint, and how it is loaded."""
-    return model_fingerprint(name), loading_of(name, 0)
+    return model_fingerprint(name, quantisation), loading_of(name, 0)
 
 
 def _require_writer(record: RunRecord) -> None:

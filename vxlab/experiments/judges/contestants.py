@@ -27,6 +27,8 @@ class Contestant:
     seed: int
     model: str
     """the base's name"""
+    quantisation: str | None
+    """of the base when it is loaded"""
     fingerprint: str
     """the base's"""
     record: RunRecord | None = None
@@ -34,7 +36,7 @@ class Contestant:
 
     def load(self) -> nn.Module:
         """Return the model, on the CPU in evaluation mode."""
-        return load_model(self.model, 0) if self.record is None else load_trained(self.record)
+        return load_model(self.model, 0, self.quantisation) if self.record is None else load_trained(self.record)
 
     def identity(self) -> dict[str, Any]:
         """Return what tells its answers from every other's, as JSON values."""
@@ -62,19 +64,24 @@ def contestants_of(runs: Any, base: bool) -> list[Contestant]:
         require_finished(record)
         _require_writing(record)
         require_same(records[0], record, "base models", lambda run: run.identity.get("model", "") or run.spec["model"])
-    names = list(dict.fromkeys([each if isinstance(each, str) else each.spec["model"] for each in given]))
-    prints = {name: model_fingerprint(name) for name in names}
+    bases = list(dict.fromkeys(map(_base_of, given)))
+    prints = {base: model_fingerprint(*base) for base in bases}
     if len(set(prints.values())) > 1:
-        raise VxlabError(f"runs are of several models ({', '.join(names)}); judge each with its own runs")
-    model, fingerprint = next(iter(prints.items()))
+        names = ", ".join(" in ".join(filter(None, base)) for base in bases)
+        raise VxlabError(f"runs are of several models ({names}); judge each with its own runs")
+    base_of_all, fingerprint = next(iter(prints.items()))
     untuned = [each for each in given if isinstance(each, str) or each.spec["method"]["name"] == Base.name]
     trained = list({record.key: record for record in records if record not in untuned}.values())
     wants_base = base or bool(untuned)
-    first = [Contestant(BASE, 0, model, fingerprint)] * wants_base
+    first = [Contestant(BASE, 0, *base_of_all, fingerprint)] * wants_base
     called = name_candidates(trained)
     places = list(dict.fromkeys(called.values()))
     ordered = sorted(trained, key=lambda record: (places.index(called[record.key]), _seed(record)))
-    return first + [Contestant(called[each.key], _seed(each), model, fingerprint, each) for each in ordered]
+    return first + [Contestant(called[each.key], _seed(each), *base_of_all, fingerprint, each) for each in ordered]
+
+
+def _base_of(given: RunRecord | str) -> tuple[str, str | None]:
+    return (given, None) if isinstance(given, str) else (given.spec["model"], given.spec.get("quantisation"))
 
 
 def _seed(record: RunRecord) -> int:

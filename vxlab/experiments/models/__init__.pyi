@@ -12,6 +12,8 @@ from .load import usual_labels as usual_labels
 from .merge_check import check_merge as check_merge
 from .padding import position_limit as position_limit
 from .padding import require_embedding as require_embedding
+from .quantised import QUANTISATIONS as QUANTISATIONS
+from .quantised import quantisation_version as quantisation_version
 from .unloaded import model_from_config as model_from_config
 from .writing import check_packing as check_packing
 from .writing import saved_generation as saved_generation

@@ -63,16 +63,18 @@ class ModelPlace:
     """of a hub id"""
 
 
-def model_fingerprint(name: str) -> str:
+def model_fingerprint(name: str, quantisation: str | None = None) -> str:
     """Return the sha256 over a model's weights, config and tokenizer, or the hub's commit.
 
-    Other content behind a name is another run.
+    Other content behind a name is another run. A model that is quantised when it is loaded is another than the one
+    that the files have, so the scheme stands behind the sha256.
 
     Raises:
         VxlabError: as :func:`vxlab.load_model`.
     """
     place = find_model(name)
-    return place.commit or _content_sha256(Path(place.path))
+    content = place.commit or _content_sha256(Path(place.path))
+    return content if quantisation is None else f"{content} {quantisation}"
 
 
 def find_model(name: str) -> ModelPlace:

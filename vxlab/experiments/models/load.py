@@ -18,12 +18,21 @@ from vxlab.experiments.models.files import (
     read_config,
 )
 from vxlab.experiments.models.padding import check_padding
+from vxlab.experiments.models.quantised import (
+    check_quantisation,
+    check_saved_quantisation,
+    quantisation_config,
+    settle_quantised,
+)
 from vxlab.experiments.models.writing import check_writing
 from vxlab.experiments.tasks.kinds import kind_of
 
 
-def load_model(name: str, num_labels: int) -> nn.Module:
+def load_model(name: str, num_labels: int, quantisation: str | None = None) -> nn.Module:
     """Load a pretrained model for sequence classification, for regression with one label, or to write, in float32.
+
+    Where it is quantised, all linear layers of the backbone are (a language model's output layer and a head are not),
+    and the rest stays in float32.
 
     The head of a classifier is new, with initial values from torch's global generator, unless the model brings one of
     just this shape. So is a pooler that the weights lack; it counts as part of the head. A model that writes is a
@@ -35,14 +44,17 @@ def load_model(name: str, num_labels: int) -> nn.Module:
         name: a packaged model (``minilm``, ``mpnet``, ``smollm2``), a hub id (``org/name``), or a folder with
             config.json, safetensors weights and a tokenizer.
         num_labels: number of classes; 1 means regression, 0 a model that writes.
+        quantisation: ``nf4``, ``int8`` or ``torchao-int8`` (:data:`vxlab.experiments.models.QUANTISATIONS`); None
+            leaves the weights as the files have them, in floating point or saved quantised.
 
     Returns:
         A transformers model on the CPU, in evaluation mode.
 
     Raises:
         VxlabError: the name is neither of these, the folder lacks a file or some of the pretrained weights, an adapter
-            lies beside them, the model cannot read what its tokenizer writes, or is to write and sees the tokens ahead.
-            Pickled weights and code that comes with a model are refused.
+            lies beside them, the model cannot read what its tokenizer writes, is to write and sees the tokens ahead, or
+            is quantised in a way that is not known here or whose library is not installed. Pickled weights and code
+            that comes with a model are refused.
 
     Warns:
         UserWarning: a text's logits depend on how far it is padded.
@@ -53,10 +65,12 @@ def load_model(name: str, num_labels: int) -> nn.Module:
             f"num_labels={num_labels} is not a number of classes; choose 2 or more, 1 for regression, or 0 for a model "
             "that writes"
         )
+    check_quantisation(quantisation)
     place = find_model(name)
     tokenizer = load_tokenizer(name)
-    model, drawn = _from_pretrained(name, place, num_labels)
+    model, drawn = _from_pretrained(name, place, num_labels, quantisation)
     _require_backbone(name, model, drawn, num_labels)
+    settle_quantised(name, model, quantisation)
     model.vxlab_drawn = drawn  # type: ignore[assignment]
     _settle_config(model, tokenizer, num_labels)
     if kind_of(num_labels).trains_head:
@@ -159,11 +173,18 @@ def loading_of(name: str, num_labels: int) -> str:
     return ", ".join(told)
 
 
-def _from_pretrained(name: str, place: ModelPlace, num_labels: int, **more: Any) -> tuple[nn.Module, frozenset[str]]:
+def _from_pretrained(
+    name: str, place: ModelPlace, num_labels: int, quantisation: str | None = None, **more: Any
+) -> tuple[nn.Module, frozenset[str]]:
     """Return a model, and the parameters that its weights lack or have in another shape: these were drawn."""
     import transformers
 
     config, kind = read_config(name, place), kind_of(num_labels)
+    check_saved_quantisation(name, config, quantisation)
+    if quantisation is not None:
+        with torch.random.fork_rng(devices=[]):  # some draw while they are built
+            shapes, _ = _from_pretrained(name, place, num_labels, device_map="meta")
+        more["quantization_config"] = quantisation_config(quantisation, shapes)
     if kind.trains_head:
         config.num_labels, config.problem_type = num_labels, _problem_type(num_labels)
     with quiet_transformers(), explain_load_error(name):

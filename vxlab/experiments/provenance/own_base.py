@@ -16,7 +16,9 @@ def require_own_base(record: RunRecord, fingerprint: str | None = None) -> None:
         VxlabError: it has others now.
     """
     name, trained_on = record.spec["model"], record.identity.get("model")
-    if trained_on is not None and trained_on != (fingerprint or model_fingerprint(name)):
+    if trained_on is None:
+        return
+    if trained_on != (fingerprint or model_fingerprint(name, record.spec.get("quantisation"))):
         raise VxlabError(
             f"run {record.key[:12]} trained on another base: {name!r} has other weights now; put the model back that "
             "it was trained on, or train again"

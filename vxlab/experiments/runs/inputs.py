@@ -26,6 +26,7 @@ from vxlab.experiments.models import (
     model_fingerprint,
     name_labels,
     position_limit,
+    quantisation_version,
     require_embedding,
 )
 from vxlab.experiments.runs.suited import suit_kind
@@ -91,13 +92,15 @@ class Materials:
         spec = suit_kind(spec, task.kind)
         require_registered(spec.method)
         identity = {
-            "model": self._fingerprints.get(spec.model, lambda: model_fingerprint(spec.model)),
+            "model": self._fingerprints.get(_base_of(spec), lambda: model_fingerprint(*_base_of(spec))),
             "task": f"{task.fingerprint} {' '.join(task.metrics)}",
             "precision": precision,
             "vxlab": __version__,
             **code_version(type(spec.method)),
             **spec.method.versions(),
         }
+        if spec.quantisation is not None:
+            identity["quantisation"] = quantisation_version(spec.quantisation)
         if (processes := hardware.processes()) > 1:
             if not spec.method.by_gradient:
                 raise VxlabError(f"{spec.method} is fitted by one process; start it without torchrun's {processes}")
@@ -191,7 +194,7 @@ class Materials:
         with torch.random.fork_rng(
             devices=[]
         ):  # whether a run finds it here or has to load it, its own draws are the same
-            kept = self._models.get((spec.model, self.task(spec).num_labels), lambda: self._to_copy(spec))
+            kept = self._models.get((*_base_of(spec), self.task(spec).num_labels), lambda: self._to_copy(spec))
         self._check_positions(kept, spec)
         return kept
 
@@ -207,7 +210,7 @@ class Materials:
         return model
 
     def _loaded(self, spec: RunSpec) -> nn.Module:
-        model = load_model(spec.model, self.task(spec).num_labels)
+        model = load_model(spec.model, self.task(spec).num_labels, spec.quantisation)
         self._check_positions(model, spec)
         return model
 
@@ -244,6 +247,10 @@ def fresh_materials() -> Materials:
     global _shared
     _shared = Materials()
     return _shared
+
+
+def _base_of(spec: RunSpec) -> tuple[str, str | None]:
+    return spec.model, spec.quantisation
 
 
 def _task_of(spec: RunSpec) -> tuple[Any, ...]:

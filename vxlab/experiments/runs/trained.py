@@ -247,4 +247,6 @@ def _vera_vectors(layer: nn.Module) -> dict[str, nn.Parameter]:
 def _base(record: RunRecord) -> nn.Module:
     """Load the model that a run started from; an adapter's own check sees no base under full fine-tuning."""
     require_own_base(record)
-    return name_labels(load_model(record.spec["model"], record.task["num_labels"]), record.task["label_names"])
+    spec, task = record.spec, record.task
+    base = load_model(spec["model"], task["num_labels"], spec.get("quantisation"))
+    return name_labels(base, task["label_names"])

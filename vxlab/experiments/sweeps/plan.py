@@ -36,6 +36,7 @@ _WORDS = {
     "peft": "another version of peft",
     "chat_template": "another chat template",
     "code": "other code of their method",
+    "quantisation": "another version of what quantises their base",
 }
 """What a difference in a run's identity means."""
 
@@ -54,7 +55,9 @@ def check_fit(jobs: Sequence[Job]) -> None:
     Raises:
         VxlabError: a rank above a layer's limit, or targets that match nothing; every such method is named.
     """
-    different = {(job.spec.model, job.spec.task, job.spec.method, job.spec.targets): job for job in jobs}
+    different = {
+        (job.spec.model, job.spec.quantisation, job.spec.task, job.spec.method, job.spec.targets): job for job in jobs
+    }
     refused = {}
     for job in different.values():
         try:
@@ -213,7 +216,8 @@ def _paces(jobs: Sequence[Job], engine: Engine) -> tuple[dict[Any, Pace], dict[s
 
 def _kind(job: Job) -> Any:
     spec = job.spec
-    return (spec.method.name, spec.targets, spec.model, spec.task, spec.batch_size, spec.max_length, spec.epochs)
+    base = spec.model, spec.quantisation
+    return (spec.method.name, spec.targets, *base, spec.task, spec.batch_size, spec.max_length, spec.epochs)
 
 
 def _fit(job: Job, materials: Materials) -> None:

@@ -70,8 +70,9 @@ def similarity_table(
     pairs = [(late, early) for early, late in combinations(trained, 2)]
     for side in trained:
         pairs += [(side, random) for random in _random_sides(side, draws)]
-    layers, model = list(trained[0].updates), runs[0].spec["model"]
-    inputs = layer_inputs(load_model(model, runs[0].task["num_labels"]), model, layers, texts, tokens=tokens)
+    layers, spec = list(trained[0].updates), runs[0].spec
+    base = load_model(spec["model"], runs[0].task["num_labels"], spec.get("quantisation"))
+    inputs = layer_inputs(base, spec["model"], layers, texts, tokens=tokens)
     return pd.DataFrame([row for layer in layers for row in _rows(layer, pairs, inputs[layer], leading)])
 
 

@@ -1,0 +1,90 @@
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vxlab.adapters.core import LayerWeights, linear_shape, linear_weight, quantisation_of
+from vxlab.adapters.core.quantisation import guard_kernels
+from vxlab.errors import VxlabError
+
+pytest.importorskip("bitsandbytes")
+import toy_quantised as toy
+
+SCHEMES = ("nf4", "int8", "torchao-int8")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_layer_says_how_it_is_quantised_and_has_its_true_shape(scheme: str) -> None:
+    layer = toy.quantised(nn.Linear(128, 64), scheme)
+    found = quantisation_of(layer)
+    assert found is not None
+    assert found.scheme == scheme
+    assert found.block == (64 if scheme == "nf4" else 0)
+    assert linear_shape(layer) == (64, 128)
+    assert quantisation_of(nn.Linear(2, 2)) is None
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("training", [True, False])
+def test_the_dequantised_weight_is_the_one_that_the_layer_computes_with(scheme: str, training: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(toy.quantised(nn.Linear(128, 64), scheme)).train(training)
+    guard_kernels(model.eval())
+    model.train(training)
+    W = linear_weight(model[0])
+    identity = torch.eye(128, requires_grad=True)
+    y = model(identity)
+    y.sum().backward()
+    bias: Tensor = model[0].bias
+    torch.testing.assert_close(y.detach() - bias, W.T, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(identity.grad, torch.ones(128, 64) @ W)
+    with torch.no_grad():
+        torch.testing.assert_close(model(torch.eye(128)) - bias, W.T, rtol=1e-6, atol=1e-6)
+    assert torch.equal(W, linear_weight(model[0]))
+
+
+def test_a_four_bit_weight_survives_evaluation_where_the_processor_would_have_it_repacked() -> None:
+    """Whether the trap is there depends on the processor; the flag and the outcome must hold on every one."""
+    torch.manual_seed(0)
+    model = nn.Sequential(toy.quantised(nn.Linear(128, 64), "nf4"))
+    model[0].support_avx512bf16_for_cpu = True  # as on a processor with these instructions
+    before = linear_weight(model[0])
+    guard_kernels(model)
+    assert model[0].support_avx512bf16_for_cpu is False
+    with torch.no_grad():
+        model.eval()(torch.randn(3, 128))
+    assert torch.equal(before, linear_weight(model[0]))
+
+
+def test_a_repacked_weight_is_refused_and_not_misread() -> None:
+    model = nn.Sequential(toy.quantised(nn.Linear(128, 64), "nf4"))
+    model[0].weight.quant_state.packing_format_for_cpu = True
+    with pytest.raises(VxlabError, match="repacked for this processor"):
+        linear_weight(model[0])
+    with pytest.raises(VxlabError, match="`0` was repacked"):
+        guard_kernels(model)
+
+
+def test_int8_computes_the_same_in_evaluation_as_in_training() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(toy.quantised(nn.Linear(128, 64), "int8"), nn.Dropout(0.5))
+    x = torch.randn(5, 128)
+    ungarded = copy.deepcopy(model)
+    rounded = ungarded.eval()(x)
+    guard_kernels(model)
+    trained, tested = model.train()[0](x), model.eval()(x)
+    assert torch.equal(trained, tested)
+    assert not model[1].training
+    assert not torch.allclose(rounded, tested, rtol=1e-4)  # else the guard has nothing to do any more
+    assert copy.deepcopy(model).train()[0].training
+
+
+def test_weights_are_made_one_at_a_time() -> None:
+    layers = {"a": nn.Linear(3, 2), "b": toy.quantised(nn.Linear(128, 64), "nf4")}
+    weights = LayerWeights(layers)
+    assert list(weights) == ["a", "b"]
+    assert len(weights) == 2
+    assert weights["a"].data_ptr() == layers["a"].weight.data_ptr()
+    assert weights["b"].shape == (64, 128)
+    assert weights["b"].data_ptr() != weights["b"].data_ptr()

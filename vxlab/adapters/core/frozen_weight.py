@@ -1,0 +1,53 @@
+"""W of a linear layer, whichever way the layer holds it: as it is, transposed, or quantised."""
+
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor, nn
+
+from vxlab.adapters.core.quantisation import dequantised, quantisation_of
+
+Shape = tuple[int, int]
+"""(out_features, in_features), the order of ``torch.nn.Linear.weight``."""
+
+
+def linear_weight(layer: nn.Module) -> Tensor:
+    """Return W ``(out, in)`` of a ``torch.nn.Linear``, of a ``Conv1D``, which stores Wᵀ, or dequantised.
+
+    A quantised layer's W is what its numbers stand for, in memory of its own; any other's shares the layer's.
+    """
+    if quantisation_of(layer):
+        return dequantised(layer)
+    return orient(layer, layer.get_parameter("weight").detach())
+
+
+def orient(layer: nn.Module, weight: Tensor) -> Tensor:
+    """Return a tensor that is laid out as a linear layer's own weight as ``(out, in)``."""
+    return weight if isinstance(layer, nn.Linear) else weight.T
+
+
+def linear_shape(layer: nn.Module) -> Shape:
+    """Return (out_features, in_features) of a ``torch.nn.Linear``, quantised or not, or of a ``Conv1D``."""
+    if isinstance(layer, nn.Linear):  # a packed weight has another shape
+        return layer.out_features, layer.in_features
+    rows, columns = layer.get_parameter("weight").shape
+    return columns, rows
+
+
+class LayerWeights(Mapping[str, Tensor]):
+    """W of layers by dotted name, each made when it is asked for: of quantised layers all at once would be a model.
+
+    Args:
+        layers: by dotted name.
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
+        self._layers = layers
+
+    def __getitem__(self, name: str) -> Tensor:
+        return linear_weight(self._layers[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
