@@ -252,11 +252,6 @@ def test_weights_of_another_width_are_refused(folder: Path) -> None:
         ("pad_token_id", 10**6, "AssertionError: Padding_idx must be within"),
         ("hidden_size", "32", "hidden_size"),
         ("auto_map", None, "TypeError: argument of type 'NoneType'"),
-        (
-            "quantization_config",
-            {"quant_method": "gptq", "bits": 4},
-            "was saved quantised by gptq, which is not read here",
-        ),
     ],
 )
 def test_a_config_that_transformers_cannot_use_is_refused_in_one_line(

@@ -1,8 +1,12 @@
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
 import vxlab
-from vxlab.adapters.core import quantisation_of
+from vxlab.adapters.core import LayerWeights, quantisation_of
 from vxlab.experiments.models.files import model_fingerprint
 from vxlab.experiments.models.quantised import QUANTISATIONS
 
@@ -44,3 +48,28 @@ def test_a_quantised_base_is_another_base(tiny_model: str) -> None:
     assert (
         spec.key() != vxlab.RunSpec(method=vxlab.LoRA(), learning_rate=1e-3, model=tiny_model, quantisation="nf4").key()
     )
+
+
+def test_a_model_that_was_saved_in_a_way_not_read_here_is_refused(tiny_model: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "gptq")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "gptq"}}))
+    with pytest.raises(vxlab.VxlabError, match="was saved quantised by gptq, which is not read here"):
+        vxlab.load_model(str(folder), 2)
+
+
+@pytest.mark.parametrize("scheme", ["nf4", "int8"])
+def test_a_model_that_was_saved_quantised_is_loaded_as_it_was(scheme: str, tiny_model: str, tmp_path: Path) -> None:
+    model = vxlab.load_model(tiny_model, 3, scheme)
+    model.save_pretrained(tmp_path)
+    for path in Path(tiny_model).glob("*token*"):
+        shutil.copy(path, tmp_path)
+    again = vxlab.load_model(str(tmp_path), 3)
+    weights, names = (LayerWeights(vxlab.resolve_targets(each, "all-linear")) for each in (model, again)), []
+    first, second = weights
+    for name in first:
+        assert torch.equal(first[name], second[name])
+        names.append(name)
+    assert names
+    with pytest.raises(vxlab.VxlabError, match="was saved quantised already; leave quantisation='int8' out"):
+        vxlab.load_model(str(tmp_path), 3, "int8")
