@@ -33,6 +33,7 @@ LEVELS = (
     ("adapters/families", "adapters/peft"),
     ("adapters/methods",),
     ("adapters/saving",),
+    ("adapters/interop",),
     ("adapters",),
     ("experiments/tasks/kinds", "experiments/tasks/rows"),
     ("experiments/tasks/sets",),
@@ -69,10 +70,11 @@ MAY_NOT_IMPORT = {
     "experiments": {"plotly", "papermill", "nbformat", "nbconvert", "ipywidgets", "IPython"},
     "studies": {"plotly", "papermill", "nbformat", "nbconvert", "ipywidgets", "IPython"},
 }
-# The libraries of one choice each, in the one module that knows them, imported when used.
+# The libraries of one choice each, in the modules that know them, imported when used.
 OPTIONAL = {
     "adapters/core/quantisation.py": {"bitsandbytes"},
     "adapters/peft/settings.py": {"peft"},
+    "adapters/peft/state.py": {"peft"},
     "progress.py": {"tqdm", "IPython"},
 }
 HEAVY = (

@@ -3,6 +3,7 @@
 from vxlab.adapters.attach import attach, attach_layers, detach, merge, unmerge
 from vxlab.adapters.core import METHODS, TARGET_SETS, AdaptedLinear, Family, Method, adapted_linear
 from vxlab.adapters.families import Base, BitFit, ELoRA, Full, Head, LiDB, LoRA, LoRAXS, Probe, VeRA
+from vxlab.adapters.interop import SavedAdapter, read_saved
 from vxlab.adapters.load import load_adapter
 from vxlab.adapters.methods import method_from_name, register
 from vxlab.adapters.peft import PEFT
@@ -27,6 +28,7 @@ __all__ = [
     "Method",
     "ParameterCount",
     "Probe",
+    "SavedAdapter",
     "VeRA",
     "adapted_layers",
     "adapted_linear",
@@ -38,6 +40,7 @@ __all__ = [
     "load_adapter",
     "merge",
     "method_from_name",
+    "read_saved",
     "register",
     "resolve_targets",
     "save_adapter",

@@ -21,6 +21,8 @@ from vxlab.adapters.core import (
     is_linear,
     linear_shape,
 )
+from vxlab.adapters.interop import is_peft_folder, read_saved
+from vxlab.adapters.load_foreign import load_foreign
 from vxlab.adapters.methods import method_from_name
 from vxlab.adapters.placement import (
     BaseValues,
@@ -52,13 +54,17 @@ Model = TypeVar("Model", bound=nn.Module)
 def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
     """Put a saved adapter on the base it was trained on: same logits, bit for bit on the same machine.
 
+    A folder of the peft library's is read too, with all of its tensors: LoRA and VeRA become the methods of these names
+    here, and what they cannot say (DoRA, ranks by layer, trained biases) and peft's other methods become ``PEFT``. Such
+    a folder has no fingerprint of its base, so that only its layers, their sizes and its name tell another one.
+
     Frozen random matrices are drawn again from their seed and LoRA-XS bases computed again from the weights; both
     must match what was saved. Bases from gradients are the saved ones.
 
     Args:
-        model: the base model, either bare or with the same method on the same layers; changed in place. In another
-            precision than at saving it is recognised too, but gives its own logits.
-        folder: what :func:`save_adapter` wrote.
+        model: the base model, either bare or, for a folder of vxlab's, with the same method on the same layers; changed
+            in place. In another precision than at saving it is recognised too, but gives its own logits.
+        folder: what :func:`save_adapter` wrote, or the peft library.
 
     Returns:
         The same model.
@@ -68,6 +74,11 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
             weights are others than at saving, or frozen matrices do not reproduce here. The model is then as it was.
     """
     folder, inside = Path(settle("folder", folder, str)), bare(model)
+    if any(layer.merged for layer in adapted_layers(model).values()):
+        raise VxlabError("the model is merged, so its base weights cannot be compared; call unmerge(model) first")
+    if is_peft_folder(folder):
+        load_foreign(model, read_saved(folder))
+        return model
     saved = read_settings(folder)
     tensors = read_tensors(folder, saved)
     method = _saved_method(saved, folder)
@@ -77,8 +88,6 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
             "vxlab.experiments.runs.load_trained(record) returns the model that answers as the run did"
         )
     _warn_of_other_code(method, saved, folder)
-    if any(layer.merged for layer in adapted_layers(model).values()):
-        raise VxlabError("the model is merged, so its base weights cannot be compared; call unmerge(model) first")
     other = tensors.keys() & base_parameters(inside).keys()
     moved = tensors.keys() & own_buffers(inside).keys()
     _check_base(inside, saved, other, moved, folder)

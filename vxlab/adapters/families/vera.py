@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -41,6 +41,8 @@ class VeRA(Family):
             ``uniform``, from 0 to 0.1.
         unique: give every layer a pair of its own, from the seed and the layer's name, in place of the shared one.
             It is never stored either, but each layer then holds r·(in + out) numbers in memory.
+        dropout: probability, 0 to below 1, of zeroing an entry of the update's input while training; the paper has
+            none, PEFT calls it ``vera_dropout``.
 
     Raises:
         VxlabError: a setting is out of its range.
@@ -59,17 +61,28 @@ class VeRA(Family):
     vectors: str = "both"
     matrices: str = "kaiming-uniform"
     unique: bool = False
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_positive("VeRA d_initial", self.d_initial)
         require_choice("VeRA vectors", self.vectors, VECTORS)
         require_choice("VeRA matrices", self.matrices, MATRICES)
+        if not 0 <= self.dropout < 1:
+            raise VxlabError(f"VeRA dropout={self.dropout!r} is not a probability below 1; choose 0 to 0.99")
         if not -(2**63) <= self.seed < 2**64:
             raise VxlabError(f"VeRA seed={quote(self.seed)} is no seed of torch's; choose 0 to 2**32 - 1")
         if (same := self.seed % 2**32) != self.seed and not self.unique:
             told = f"VeRA seed={self.seed} draws the matrices of seed={same}: torch's generator takes 32 bits of a seed"
             warnings.warn(f"{told}; choose 0 to 2**32 - 1", stacklevel=3)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values; ``dropout`` only where there is one, as earlier runs had none."""
+        return {name: value for name, value in super().settings().items() if name != "dropout" or value}
+
+    @property
+    def dropout_probability(self) -> float:
+        return self.dropout
 
     def shared(self, shapes: Sequence[Shape]) -> dict[str, Tensor]:
         """Return A ``(r, largest in)`` and B ``(largest out, r)``, drawn on the CPU in float32, A first."""

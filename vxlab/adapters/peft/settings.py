@@ -68,7 +68,7 @@ def checked_settings(config: str, settings: Mapping[str, object]) -> dict[str, A
         VxlabError: peft is not installed, the kind or a setting is unknown or cannot be used here, or a value is one
             that peft refuses.
     """
-    kind = _config_class(config)
+    kind = config_class(config)
     if not isinstance(settings, Mapping):
         raise VxlabError(f"PEFT({config!r}) settings={quote(settings)} is not a mapping; write {{'r': 8}}")
     _check_names(config, kind, settings)
@@ -85,7 +85,7 @@ def checked_settings(config: str, settings: Mapping[str, object]) -> dict[str, A
 
 def peft_config(config: str, settings: Mapping[str, Any], layers: Mapping[str, nn.Module]) -> Any:
     """Return peft's config for exactly these layers, with what follows from them."""
-    kind = _config_class(config)
+    kind = config_class(config)
     derived = {**_PRESETS.get(config, ("", {}))[1], "target_modules": _exactly(layers)}
     if _has(kind, "fan_in_fan_out"):
         derived["fan_in_fan_out"] = any(not isinstance(layer, nn.Linear) for layer in layers.values())
@@ -118,7 +118,12 @@ def inject(config: Any, model: nn.Module, layers: Iterable[str]) -> Any:
     return tuner
 
 
-def _config_class(config: str) -> Any:
+def config_class(config: str) -> Any:
+    """Return peft's class of configs for a kind.
+
+    Raises:
+        VxlabError: peft is not installed, or the kind is unknown or goes on no linear layers.
+    """
     try:
         from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
     except ImportError as error:
@@ -134,12 +139,24 @@ def _config_class(config: str) -> Any:
     raise VxlabError(f"PEFT config={quote(config)} is unknown{nearest(str(config), usable)}")
 
 
-def _check_names(config: str, kind: Any, given: Mapping[str, object]) -> None:
+def free_settings(config: str) -> list[str]:
+    """Return the names of a kind's settings: what its config has beside every config, and neither runs nor layers say.
+
+    >>> "lora_alpha" in free_settings("lora"), "target_modules" in free_settings("lora")
+    (True, False)
+    """
+    settled = {*_PRESETS.get(config, ("", {}))[1], *(["r"] if config == "adalora" else [])}
+    return [name for name in _own_fields(config_class(config)) if name not in _SET_HERE and name not in settled]
+
+
+def _own_fields(kind: Any) -> list[str]:
     from peft import PeftConfig
 
-    settled = {*_PRESETS.get(config, ("", {}))[1], *(["r"] if config == "adalora" else [])}
-    known = [field.name for field in dataclasses.fields(kind) if not _has(PeftConfig, field.name)]
-    free = [name for name in known if name not in _SET_HERE and name not in settled]
+    return [field.name for field in dataclasses.fields(kind) if not _has(PeftConfig, field.name)]
+
+
+def _check_names(config: str, kind: Any, given: Mapping[str, object]) -> None:
+    known, free = _own_fields(kind), free_settings(config)
     for setting in given:
         if setting in known and setting in _SET_HERE:
             raise VxlabError(f"PEFT({config!r}) takes no setting {setting!r}: {_SET_HERE[setting]}")

@@ -1,0 +1,185 @@
+"""Put an adapter of another library's on the base that it was trained on."""
+
+import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vxlab.adapters.attach import attach_layers, detach
+from vxlab.adapters.core import Family, Method, Shape, is_conv1d, is_linear, linear_shape
+from vxlab.adapters.interop import SavedAdapter, saved_modules, settle_frozen, targeted
+from vxlab.adapters.peft import load_state
+from vxlab.adapters.placement import (
+    adapted_layers,
+    attachment_of,
+    bare,
+    base_parameters,
+    own_buffers,
+    require_before_sharing_out,
+    require_unattached,
+    shared_parameters,
+)
+from vxlab.errors import VxlabError
+
+_SIDES = {"A": 1, "B": 0, "lambda_b": 0}
+"""Of our families' tensors: which of their sides is the same of a layer's (out, in)."""
+
+
+def load_foreign(model: nn.Module, saved: SavedAdapter) -> None:
+    """Put an adapter on a model as if its method had been attached here, with all of its tensors.
+
+    Raises:
+        VxlabError: the model lacks a layer or has it in another size, a tensor has no place or a place no tensor, the
+            base is another, or another method is attached. The model is then as it was.
+    """
+    inside = bare(model)
+    require_unattached(inside)
+    require_before_sharing_out(model)
+    layers = _checked_layers(inside, saved)
+    _check_others(inside, saved)
+    _warn_of_another_base(inside, saved)
+    saved = settle_frozen(saved, layers)
+    method = saved.make_method()
+    with torch.random.fork_rng(devices=[]):  # the initial values are overwritten: leave the caller's generator be
+        attach_layers(inside, method, layers, saved.frozen or None)
+    try:
+        _copy(inside, method, saved)
+    except VxlabError as error:
+        detach(inside)
+        raise VxlabError(f"{saved.folder}: {error}") from error
+
+
+def _checked_layers(model: nn.Module, saved: SavedAdapter) -> dict[str, nn.Module]:
+    """Return the layers that an adapter is on, in the model's order, if they are those that its config names."""
+    modules, owner = dict(model.named_modules()), type(model).__name__
+    for layer in saved.layers:
+        if layer not in modules or not is_linear(modules[layer]):
+            raise VxlabError(
+                f"{saved.folder} adapts `{layer}`, which this {owner} lacks, or has as no linear layer; load the model "
+                "that it was trained on, in the same class"
+            )
+        _check_sizes(saved, layer, linear_shape(modules[layer]))
+    named = [name for name in targeted(saved.config, model) if _has_a_weight_matrix(modules[name])]
+    if lacking := [name for name in named if name not in saved.layers]:
+        raise VxlabError(
+            f"{saved.folder} lacks the tensors of `{lacking[0]}`, one of {len(named)} layers of this {owner} that its "
+            f"config names, and has those of {len(saved.layers)}: it is not whole, or of another base"
+        )
+    if surplus := [name for name in saved.layers if name not in named]:
+        raise VxlabError(
+            f"{saved.folder} has tensors of `{surplus[0]}`, which its config does not name, so peft would pass over "
+            "them; get the config that belongs to them"
+        )
+    return {name: modules[name] for name in named}
+
+
+def _has_a_weight_matrix(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) or is_conv1d(module) or is_linear(module)
+
+
+def _check_sizes(saved: SavedAdapter, layer: str, shape: Shape) -> None:
+    for name, side in _SIDES.items():
+        tensor = saved.tensors[layer].get(name)
+        if tensor is not None and tensor.shape[side] != shape[side]:
+            raise VxlabError(
+                f"{saved.folder} is of another base: its {name} of `{layer}` is {tuple(tensor.shape)}, and the layer "
+                f"here is (out, in) = {shape}; load the model that it was trained on"
+            )
+
+
+def _check_others(model: nn.Module, saved: SavedAdapter) -> None:
+    """Raise unless what the adapter holds of the base itself is all that its config says, and has its place here."""
+    places = _places(model)
+    wanted = {name for name in places if _is_saved(model, saved, name)}
+    found = set(saved.others)
+    for name in sorted(wanted ^ found):
+        fault = "lacks" if name in wanted else "has" if name in places else "has, and this model has not,"
+        raise VxlabError(
+            f"{saved.folder} {fault} `{name}`, and its config has modules_to_save="
+            f"{saved.config.get('modules_to_save')} and bias={saved.config.get('bias', 'none')!r}; get the folder "
+            "whole, and load the model that it was trained on, in the same class"
+        )
+    shared = shared_parameters(model)
+    for name, tensor in saved.others.items():
+        if tensor.shape != places[name].shape:
+            raise VxlabError(
+                f"{saved.folder} is of another base, or of a head with another number of outputs: its `{name}` is "
+                f"{tuple(tensor.shape)}, and here it is {tuple(places[name].shape)}"
+            )
+        if name in shared:
+            raise VxlabError(
+                f"{saved.folder} trained `{name}` apart from `{shared[name][0]}`, and here the two are one tensor; "
+                "give the model a copy of it first (tie_word_embeddings=False)"
+            )
+
+
+def _places(model: nn.Module) -> dict[str, Tensor]:
+    return {**base_parameters(model), **own_buffers(model)}
+
+
+def _is_saved(model: nn.Module, saved: SavedAdapter, name: str) -> bool:
+    if any(name.startswith(f"{module}.") for module in saved_modules(saved.config, model)):
+        return True
+    bias = saved.config.get("bias", "none")
+    if name.rpartition(".")[2] != "bias" or bias == "none":
+        return False
+    return bias == "all" or name.rpartition(".")[0] in saved.layers
+
+
+def _warn_of_another_base(model: nn.Module, saved: SavedAdapter) -> None:
+    """Warn where both names are known to be names, and differ: peft's folder holds no fingerprint of its base."""
+    here = str(getattr(getattr(model, "config", None), "name_or_path", "") or "")
+    names = [name.rpartition("/")[2].lower() for name in (saved.base or "", here) if _is_name(name)]
+    if len(names) == 2 and names[0] != names[1]:
+        warnings.warn(
+            f"{saved.folder} was trained on {saved.base}, and this model is {here}; unless the two have the same "
+            "weights, load that one",
+            stacklevel=3,
+        )
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and text.count("/") <= 1 and not text.startswith((".", "~", "/")) and not Path(text).exists()
+
+
+def _copy(model: nn.Module, method: Method, saved: SavedAdapter) -> None:
+    """Give all tensors their values, after every check."""
+    if isinstance(method, Family):
+        places = {name: layer.trained_tensors() for name, layer in adapted_layers(model).items()}
+        for layer, tensors in saved.tensors.items():
+            found, wanted = (
+                {key: tuple(each.shape) for key, each in some.items()} for some in (tensors, places[layer])
+            )
+            if found != wanted:
+                raise VxlabError(f"`{layer}` has {found}, and {method} takes {wanted} there")
+        for layer, tensors in saved.tensors.items():
+            _fill(places[layer], tensors)
+    else:
+        _load_theirs(model, method, saved)
+    own = base_parameters(model)
+    _fill(_places(model), saved.others)
+    for name in saved.others:
+        if name in own:
+            own[name].requires_grad_(True)
+
+
+def _load_theirs(model: nn.Module, method: Method, saved: SavedAdapter) -> None:
+    load_state(model, saved.stored)
+    attachment = attachment_of(model)
+    now = method.fingerprints({name: model.get_submodule(name) for name in attachment.layers})
+    before = attachment.fingerprints
+    pairs = zip(before.get("basis_probes", []), now.get("basis_probes", []), strict=True)
+    if not all(math.isclose(one, other, abs_tol=1e-3) for one, other in pairs):
+        raise VxlabError(
+            f"its frozen tensors are others than peft draws or decomposes here for {method}, so it could not be saved "
+            "and loaded again; load it with the peft library itself"
+        )
+
+
+@torch.no_grad()
+def _fill(places: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        places[name].copy_(tensor)
