@@ -1,18 +1,22 @@
 """What the adapters on a model add to its weights, layer by layer: vxlab's and peft's alike."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from vxlab.adapters.core import AdaptedLinear, linear_weight
 from vxlab.adapters.peft import is_peft_layer, peft_base, peft_update
 from vxlab.adapters.placement import bare
-from vxlab.analysis import FullUpdate, Update
+
+if TYPE_CHECKING:
+    from vxlab.analysis import Update
 
 _PEFT_MODEL = "base_model.model."
 """Begins the names of modules in a model that peft itself has wrapped."""
 
 
-def adapter_updates(model: nn.Module) -> dict[str, Update]:
+def adapter_updates(model: nn.Module) -> "dict[str, Update]":
     """Return the update of every adapted layer of a model as it stands, in float64 on the CPU, in model order.
 
     A method of peft's that has no thin factors gives the whole ΔW, a FullUpdate.
@@ -38,13 +42,15 @@ def updated_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 @torch.no_grad()
-def layer_update(layer: nn.Module, name: str) -> Update:
+def layer_update(layer: nn.Module, name: str) -> "Update":
     """Return the update of a layer that carries an adapter, as :func:`adapter_updates` does.
 
     Args:
         layer: of :func:`updated_layers`.
         name: of the layer, for an error.
     """
+    from vxlab.analysis import FullUpdate, Update  # which needs SciPy, and attaching does not
+
     if isinstance(layer, AdaptedLinear):
         return Update(*(factor.detach().cpu().double() for factor in layer.factors()))
     left, right = peft_update(layer, name)

@@ -90,6 +90,16 @@ def test_detaching_gives_the_quantised_layers_back(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
+def test_dropout_follows_the_mode_of_the_model(scheme: str) -> None:
+    packed = _adapted(_pair(scheme)[0].eval(), vxlab.LoRA(rank=4, dropout=0.5))
+    x = torch.randn(5, 128)
+    assert torch.equal(packed(x), packed(x))
+    packed.train()
+    assert not torch.equal(packed(x), packed(x))
+    assert torch.equal(packed.eval()(x), packed(x))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_copy_answers_alike_and_is_another(scheme: str) -> None:
     packed = _adapted(_pair(scheme)[0], vxlab.LoRA(rank=2)).eval()
     copied = copy.deepcopy(packed)

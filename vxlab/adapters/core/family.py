@@ -173,6 +173,9 @@ class Family(Method):
             for layer in {layer.shape: layer for layer in adapted.values()}.values():
                 self._check_promises(layer)
         for name, layer in adapted.items():
+            layer.train(
+                model.get_submodule(name.rpartition(".")[0]).training
+            )  # a quantised layer may not tell its mode
             replace_layer(model, name, layer)
         return {f"{name}.{tensor}" for name, layer in adapted.items() for tensor in layer.trained_tensors()}
 
