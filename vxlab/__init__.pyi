@@ -20,6 +20,7 @@ from .adapters import VeRA as VeRA
 from .adapters import adapted_layers as adapted_layers
 from .adapters import adapted_linear as adapted_linear
 from .adapters import attach as attach
+from .adapters import dequantise as dequantise
 from .adapters import detach as detach
 from .adapters import load_adapter as load_adapter
 from .adapters import merge as merge

@@ -2,6 +2,7 @@
 
 from vxlab.adapters.attach import attach, attach_layers, detach, merge, unmerge
 from vxlab.adapters.core import METHODS, TARGET_SETS, AdaptedLinear, Family, Method, adapted_linear
+from vxlab.adapters.dequantise import dequantise
 from vxlab.adapters.families import Base, BitFit, ELoRA, Full, Head, LiDB, LoRA, LoRAXS, Probe, VeRA
 from vxlab.adapters.interop import SavedAdapter, read_saved
 from vxlab.adapters.load import load_adapter
@@ -35,6 +36,7 @@ __all__ = [
     "adapter_updates",
     "attach",
     "attach_layers",
+    "dequantise",
     "detach",
     "layer_update",
     "load_adapter",
