@@ -184,14 +184,15 @@ HEADS = {
 }
 
 
-def loaded_in_a_new_process(folders: Sequence[Path]) -> list[str]:
-    """Return the logits' bytes, in hexadecimal, of BERT with each folder's adapter, as another process has them."""
+def loaded_in_a_new_process(folders: Sequence[Path], name: str = "bert") -> list[str]:
+    """Return the logits' bytes, in hexadecimal, of a model with each folder's adapter, as another process has them."""
     program = (
         "import sys, torch, vxlab; sys.path.insert(0, sys.argv[1])\n"
         "from architectures import ARCHITECTURES, inputs\n"
-        "for folder in sys.argv[2:]:\n"
-        "    model = vxlab.load_adapter(ARCHITECTURES['bert'](), folder).eval()\n"
-        "    with torch.no_grad(): print(model(**inputs('bert')).logits.numpy().tobytes().hex())\n"
+        "name, *folders = sys.argv[2:]\n"
+        "for folder in folders:\n"
+        "    model = vxlab.load_adapter(ARCHITECTURES[name](), folder).eval()\n"
+        "    with torch.no_grad(): print(model(**inputs(name)).logits.numpy().tobytes().hex())\n"
     )
-    command = [sys.executable, "-c", program, str(SUPPORT), *map(str, folders)]
+    command = [sys.executable, "-c", program, str(SUPPORT), name, *map(str, folders)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

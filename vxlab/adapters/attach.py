@@ -99,7 +99,7 @@ def attach_layers(
 ) -> Model:
     """Put a method on exactly these layers, by dotted name; otherwise like :func:`attach`.
 
-    ``bases`` are the layers' frozen tensors where they come from gradients.
+    ``bases`` are the layers' frozen tensors where the method does not make them of the weights or a seed.
     """
     require_unattached(model)
     guard_kernels(model)

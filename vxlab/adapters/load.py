@@ -59,7 +59,7 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
     a folder has no fingerprint of its base, so that only its layers, their sizes and its name tell another one.
 
     Frozen random matrices are drawn again from their seed and LoRA-XS bases computed again from the weights; both
-    must match what was saved. Bases from gradients are the saved ones.
+    must match what was saved. Bases from gradients, and given ones, are the saved ones.
 
     Args:
         model: the base model, either bare or, for a folder of vxlab's, with the same method on the same layers; changed
@@ -152,7 +152,7 @@ def _attach_saved(
     if CHECKSUM not in saved and layers != [name for name in modules if name in layers]:
         raise VxlabError(f"{folder / SETTINGS_FILE} is damaged: its layers are not in the model's order; save it again")
     bases = None
-    if isinstance(method, Family) and method.needs_gradients:
+    if isinstance(method, Family) and method.stores_bases:
         bases = {name: _bases_of(name, modules[name], method.rank, tensors, folder) for name in layers}
     attach_layers(model, method, {name: modules[name] for name in layers}, bases)
 

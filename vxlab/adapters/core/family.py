@@ -34,10 +34,7 @@ class Method(ABC):
 
     @property
     def needs_gradients(self) -> bool:
-        """Whether it starts from the gradients of the target layers' weights, which ``attach`` must be given.
-
-        What it makes of them is then saved with the adapter: nothing else reproduces it.
-        """
+        """Whether it starts from the gradients of the target layers' weights, which ``attach`` must be given."""
         return False
 
     def __post_init__(self) -> None:
@@ -108,6 +105,11 @@ class Family(Method):
     """
 
     rank: int
+
+    @property
+    def stores_bases(self) -> bool:
+        """Whether the layers' own frozen tensors are saved with the adapter: neither weights nor a seed make them."""
+        return self.needs_gradients
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -188,7 +190,7 @@ class Family(Method):
         return sum(self.parameter_count(shape) for shape in self.checked_shapes(layers).values())
 
     def fingerprints(self, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
-        if self.needs_gradients:
+        if self.stores_bases:
             return {}  # saved whole, so there is nothing to reproduce
         adapted: list[Any] = list(layers.values())
         shared = dict(adapted[0].shared.named_buffers())

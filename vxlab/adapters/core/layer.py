@@ -65,7 +65,7 @@ class AdaptedLinear(nn.Module):
             self.register_parameter(name, nn.Parameter(tensor.to(device, dtype)))
         for name, tensor in frozen.items():
             # What neither weights nor a seed reproduce belongs to the state that is saved.
-            self.register_buffer(name, tensor.to(device, dtype), persistent=family.needs_gradients)
+            self.register_buffer(name, tensor.to(device, dtype), persistent=family.stores_bases)
         self.shared = shared
 
     def _hold(self, base: nn.Module) -> None:

@@ -13,7 +13,7 @@ from vxlab.errors import VxlabError
 from vxlab.spectra import BANDS, Triplets, singular_triplets, singular_values
 
 SIGMA_SIDES = ("input", "output", "split", "none")
-BASES = (*BANDS, "random", "random-svd", "gradient")
+BASES = (*BANDS, "random", "random-svd", "gradient", "given")
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,12 @@ class LoRAXS(Family):
             - ``random-svd``: the top triplets of a Gaussian matrix with W's shape and Frobenius norm.
             - ``gradient``: the top singular vectors of the loss's gradient for W before training, which
               :func:`vxlab.attach` must be given (``vxlab.run`` computes them), with the top band's Σ: the directions
-              that LoRA-SB starts from. Only these bases are stored with an adapter, r·(in + out) numbers a layer, for
-              neither the weights nor a seed reproduce them.
+              that LoRA-SB starts from.
+            - ``given``: the bases that an adapter's folder holds, Σ among them on the input side, such as the released
+              code's; :func:`vxlab.load_adapter` puts them on a model, and nothing else does.
+
+            Those from gradients and given ones are stored with an adapter, r·(in + out) numbers a layer, for neither
+            the weights nor a seed reproduce them.
 
             ``random`` and ``gradient`` keep W's top Σ so as to differ from ``top`` in their directions alone.
         seed: of the bases ``random`` and ``random-svd``.
@@ -73,6 +77,8 @@ class LoRAXS(Family):
         require_positive("LoRAXS alpha", self.alpha)
         require_choice("LoRAXS sigma", self.sigma, SIGMA_SIDES)
         require_choice("LoRAXS basis", self.basis, BASES)
+        if self.basis == "given" and self.sigma != "input":
+            raise VxlabError(f"LoRAXS sigma={self.sigma!r} moves nothing in bases that are given; leave it out")
 
     @property
     def scaling(self) -> float:
@@ -82,6 +88,10 @@ class LoRAXS(Family):
     @property
     def needs_gradients(self) -> bool:
         return self.basis == "gradient"
+
+    @property
+    def stores_bases(self) -> bool:
+        return self.basis in ("gradient", "given")
 
     def check(self, shape: Shape, layer: str) -> None:
         if self.rank > min(shape):
@@ -93,6 +103,11 @@ class LoRAXS(Family):
     def frozen(
         self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor] | None = None
     ) -> dict[str, dict[str, Tensor]]:
+        if self.basis == "given":
+            raise VxlabError(
+                "LoRAXS(basis='given') acts on bases that an adapter's folder holds, and none are here to act on; put "
+                "the adapter on a model with vxlab.load_adapter(model, folder), or choose another basis"
+            )
         left, right = {"input": (0.0, 1.0), "output": (1.0, 0.0), "split": (0.5, 0.5), "none": (0.0, 0.0)}[self.sigma]
         return {
             layer: {"left_basis": U * S**left if left else U, "right_basis": S[:, None] ** right * Vh if right else Vh}

@@ -134,8 +134,8 @@ def adapter_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
 
 
 def stored_bases(model: nn.Module) -> dict[str, Tensor]:
-    """Return the frozen tensors that are saved, by dotted name: those that came from gradients."""
-    own = {name: layer for name, layer in adapted_layers(model).items() if layer.family.needs_gradients}
+    """Return the frozen tensors that are saved, by dotted name: those that nothing else reproduces."""
+    own = {name: layer for name, layer in adapted_layers(model).items() if layer.family.stores_bases}
     return {f"{name}.{key}": basis for name, layer in own.items() for key, basis in layer.frozen_tensors().items()}
 
 
