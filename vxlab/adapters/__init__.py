@@ -4,7 +4,7 @@ from vxlab.adapters.attach import attach, attach_layers, detach, merge, unmerge
 from vxlab.adapters.core import METHODS, TARGET_SETS, AdaptedLinear, Family, Method, adapted_linear
 from vxlab.adapters.dequantise import dequantise
 from vxlab.adapters.families import Base, BitFit, ELoRA, Full, Head, LiDB, LoRA, LoRAXS, Probe, VeRA
-from vxlab.adapters.interop import SavedAdapter, read_saved
+from vxlab.adapters.interop import SavedAdapter, read_saved, write_peft
 from vxlab.adapters.load import load_adapter
 from vxlab.adapters.methods import method_from_name, register
 from vxlab.adapters.peft import PEFT
@@ -50,4 +50,5 @@ __all__ = [
     "unmerge",
     "updated_layers",
     "weight_before",
+    "write_peft",
 ]

@@ -4,3 +4,4 @@ from .peft_targets import targeted as targeted
 from .read import read_saved as read_saved
 from .saved import SavedAdapter as SavedAdapter
 from .settle import settle_frozen as settle_frozen
+from .write_peft import write_peft as write_peft

@@ -63,7 +63,7 @@ def name_exactly(layers: Sequence[str], model: nn.Module, modules_to_save: Seque
     two = sorted({".".join(name.split(".")[-2:]) for name in layers})
     for names in (ends, two, list(layers)):
         found = targeted({"target_modules": names, "modules_to_save": list(modules_to_save)}, model)
-        if set(found) == set(layers):
+        if {name for name in found if not any(name.startswith(f"{layer}.") for layer in layers)} == set(layers):
             return names
     return "|".join(map(re.escape, layers))
 

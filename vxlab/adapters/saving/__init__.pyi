@@ -7,6 +7,7 @@ from .adapter_files import read_tensors as read_tensors
 from .adapter_files import write_adapter as write_adapter
 from .save import group as group
 from .save import save_adapter as save_adapter
+from .save import separate as separate
 from .save import stack as stack
 from .save import trained_state as trained_state
 from .save_pretrained import RESUME_FILE as RESUME_FILE
