@@ -56,7 +56,10 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
 
     A folder of the peft library's is read too, with all of its tensors: LoRA and VeRA become the methods of these names
     here, and what they cannot say (DoRA, ranks by layer, trained biases) and peft's other methods become ``PEFT``. Such
-    a folder has no fingerprint of its base, so that only its layers, their sizes and its name tell another one.
+    a folder has no fingerprint of its base, so that only its layers, their sizes and its name tell another one. That of
+    LoRA-XS's released code holds both bases whole, which do: they become ``LoRAXS`` between W's own singular vectors
+    where they are these to rounding, and else ``LoRAXS(basis="given")`` on those of the folder, with a warning that
+    says how far they are.
 
     Frozen random matrices are drawn again from their seed and LoRA-XS bases computed again from the weights; both
     must match what was saved. Bases from gradients, and given ones, are the saved ones.
@@ -64,7 +67,7 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
     Args:
         model: the base model, either bare or, for a folder of vxlab's, with the same method on the same layers; changed
             in place. In another precision than at saving it is recognised too, but gives its own logits.
-        folder: what :func:`save_adapter` wrote, or the peft library.
+        folder: what :func:`save_adapter` wrote, the peft library, or LoRA-XS's released code.
 
     Returns:
         The same model.

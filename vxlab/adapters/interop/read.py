@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from vxlab.adapters.core import Shape
+from vxlab.adapters.interop.lora_xs_folder import is_lora_xs, read_lora_xs
 from vxlab.adapters.interop.own_folder import read_own
 from vxlab.adapters.interop.peft_config import check_config
 from vxlab.adapters.interop.peft_files import (
@@ -27,16 +28,19 @@ from vxlab.errors import VxlabError
 Config = Mapping[str, Any]
 Tensors = Mapping[str, Tensor]
 
-_READERS: tuple[tuple[Callable[[Config, Tensors], bool], Callable[[Path, Config, Tensors], SavedAdapter]], ...] = (
-    (lambda config, tensors: config["peft_type"] == "LORA", read_lora),
-    (lambda config, tensors: config["peft_type"] == "VERA", read_vera),
-    (lambda config, tensors: True, read_other),
+_READERS: tuple[
+    tuple[Callable[[Path, Config, Tensors], bool], Callable[[Path, Config, Tensors], SavedAdapter]], ...
+] = (
+    (is_lora_xs, read_lora_xs),
+    (lambda folder, config, tensors: config["peft_type"] == "LORA", read_lora),
+    (lambda folder, config, tensors: config["peft_type"] == "VERA", read_vera),
+    (lambda folder, config, tensors: True, read_other),
 )
 """What recognises a folder with a config of peft's, and reads it; the first that does."""
 
 
 def read_saved(folder: str | os.PathLike[str], shapes: Mapping[str, Shape] | None = None) -> SavedAdapter:
-    """Return what an adapter's folder holds: vxlab's own, or the peft library's.
+    """Return what an adapter's folder holds: vxlab's own, the peft library's, or LoRA-XS's as released.
 
     Args:
         folder: with ``adapter.json`` or with ``adapter_config.json`` and the tensors beside it.
@@ -52,7 +56,7 @@ def read_saved(folder: str | os.PathLike[str], shapes: Mapping[str, Shape] | Non
         return read_own(folder, shapes)
     config = check_config(folder, read_peft_config(folder))
     tensors = read_peft_tensors(folder)
-    reader = next(read for recognises, read in _READERS if recognises(config, tensors))
+    reader = next(read for recognises, read in _READERS if recognises(folder, config, tensors))
     saved = reader(folder, config, tensors)
     if not saved.layers:
         raise VxlabError(
