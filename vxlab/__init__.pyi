@@ -54,6 +54,8 @@ from .experiments.sweeps import recipe as recipe
 from .experiments.sweeps import sweep as sweep
 from .experiments.tasks import Task as Task
 from .experiments.tasks import load_task as load_task
+from .studies.updates import WeightComparison as WeightComparison
+from .studies.updates import compare_weights as compare_weights
 from .views.explorers.live import live_run as live_run
 from .views.explorers.rank import explore_rank as explore_rank
 from .views.explorers.subspaces import explore_subspaces as explore_subspaces

@@ -162,3 +162,24 @@ def test_half_precision_is_no_hindrance_and_the_layer_stays_as_it_was() -> None:
     assert torch.equal(left, scale * B)
     assert all(torch.equal(value, layer.state_dict()[key]) for key, value in before.items())
     assert seen == []
+
+
+@pytest.mark.parametrize(("config", "scheme"), [("lora", "nf4"), ("dora", "nf4"), ("lora", "int8")])
+def test_on_a_quantised_base_it_is_what_is_added_to_what_that_stands_for(
+    config: str, scheme: str, tiny_model: str
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    model = vxlab.attach(vxlab.load_model(tiny_model, 2, scheme), vxlab.PEFT(config, r=2), "query")
+    torch.manual_seed(0)
+    for name, layer in layers(model).items():
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn_like(parameter), alpha=0.2)
+        left, right = peft_update(layer, name)
+        x, base = torch.randn(5, 32), peft_base(layer)
+        delta = left if right is None else left @ right
+        with torch.no_grad():
+            W, y = linear_weight(base).double(), layer.eval()(x)
+        bias = base.bias.double()
+        torch.testing.assert_close(y.double(), x.double() @ (W + delta).T + bias, rtol=0, atol=1e-5)

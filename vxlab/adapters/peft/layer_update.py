@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vxlab.adapters.core import linear_weight, orient
+from vxlab.adapters.core import linear_weight, orient, quantisation_of
 from vxlab.errors import VxlabError
 from vxlab.words import first_line
 
@@ -53,13 +53,24 @@ def peft_update(layer: nn.Module, name: str) -> tuple[Tensor, Tensor | None]:
     if getattr(layer, "merged", False):
         raise VxlabError(f"peft has merged its adapter into `{name}`, whose own weight is hidden; call unmerge() on it")
     try:
-        wide: Any = copy.deepcopy(layer).cpu().double().eval()
-        return _found(wide, name)
+        return _found(_widened(layer), name)
     except (RuntimeError, TypeError, NotImplementedError) as error:
         raise VxlabError(
             f"what {type(layer).__module__.split('.')[2]} of peft adds to `{name}` cannot be computed in float64: "
             f"{first_line(error)}"
         ) from error
+
+
+def _widened(layer: nn.Module) -> Any:
+    """Return a copy of a layer in float64 on the CPU, on a plain base where its own is quantised."""
+    base: Any = peft_base(layer)
+    taken: dict[int, Any] = {}
+    if quantisation_of(base):
+        plain = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, device="meta")
+        plain.weight = nn.Parameter(linear_weight(base).cpu().double())
+        plain.bias = None if base.bias is None else nn.Parameter(base.bias.detach().cpu().double())
+        taken[id(base)] = plain
+    return copy.deepcopy(layer, taken).cpu().double().eval()
 
 
 def _found(layer: Any, name: str) -> tuple[Tensor, Tensor | None]:

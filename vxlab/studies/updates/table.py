@@ -1,6 +1,7 @@
 """What a run's update is like in each layer: size, spectrum, what was trained, and how W's directions turned."""
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters import AdaptedLinear, LoRAXS, VeRA, layer_update, updated_layers, weight_before
-from vxlab.analysis import FullUpdate, Update, effective_rank, intruder_dimensions, stable_rank
+from vxlab.analysis import FullUpdate, Update, effective_rank, intruder_dimensions, rank_for_energy, stable_rank
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, method_label
 from vxlab.experiments.runs import (
@@ -27,8 +28,9 @@ CELLS = 25
 """R is kept as a square of at most so many rows: of several entries the one of largest magnitude."""
 _POINTS = 48
 _LAYERS = [
-    "layer", "block", "role", "out", "in", "relative_norm", "norm", "rank", "stable_rank", "effective_rank", "top",
-    "weight_top", "intruders", "leading", "chance", "d_norm", "b_norm", "core_norm", "core_largest", "core_rank",
+    "layer", "block", "role", "out", "in", "relative_norm", "norm", "rank", "rank_50", "rank_90", "stable_rank",
+    "effective_rank", "top", "weight_top", "intruders", "leading", "chance", "d_norm", "b_norm", "core_norm",
+    "core_largest", "core_rank",
 ]  # fmt: skip
 
 
@@ -37,7 +39,8 @@ class UpdateTables(NamedTuple):
 
     layers: pd.DataFrame
     """one row a layer: ``layer, block, role, out, in``; ``relative_norm`` = ‖ΔW‖_F / ‖W‖_F, ``norm`` = ‖ΔW‖_F;
-    ``rank, stable_rank, effective_rank`` of ΔW; ``top`` and ``weight_top``, the largest singular values of ΔW and W;
+    ``rank``, ``rank_50`` and ``rank_90`` (singular values that hold so many per cent of ‖ΔW‖²_F), ``stable_rank`` and
+    ``effective_rank`` of ΔW; ``top`` and ``weight_top``, the largest singular values of ΔW and W;
     ``intruders`` among the ``leading`` first directions of W + ΔW, and the mean similarity of a random direction,
     ``chance``; and where they were trained, else NaN: ``d_norm, b_norm`` (VeRA), ``core_norm, core_largest`` (in
     magnitude) and ``core_rank`` of R (LoRA-XS)"""
@@ -109,23 +112,35 @@ def _shown_tensors(layer: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu() for name, tensor in layer.trained_tensors().items()}
 
 
-def _updates(record: RunRecord) -> UpdateTables:
-    layers = trained_layers(record)
+def describe_layers(layers: Iterable[tuple[str, TrainedLayer]], number: int, what: str) -> UpdateTables:
+    """Return the tables of layers, which are asked for one at a time.
+
+    Args:
+        layers: by name.
+        number: how many there are.
+        what: they are, beside the progress bar.
+    """
     rows, points = [], []
-    with progress_bar(len(layers), f"updates of {method_label(record.spec['method'])}", "layer") as bar:
-        for name, layer in layers.items():
-            row, similarities = _row(name, layer)
+    with progress_bar(number, what, "layer") as bar:
+        for name, layer in layers:
+            S = layer.update.singular_values()
+            row, similarities = _row(name, layer, S)
             rows.append(row)
-            lines = _lines(layer) | {"similarity": list(enumerate(similarities, 1))}
-            points += [(name, what, at, value) for what, line in lines.items() for at, value in line]
+            lines = _lines(layer, S) | {"similarity": list(enumerate(similarities, 1))}
+            points += [(name, kind, at, value) for kind, line in lines.items() for at, value in line]
             bar.update()
     columns = ["layer", "what", "at", "value"]
     return UpdateTables(pd.DataFrame(rows, columns=_LAYERS), pd.DataFrame(points, columns=columns))
 
 
-def _row(name: str, layer: TrainedLayer) -> tuple[dict[str, Any], list[float]]:
+def _updates(record: RunRecord) -> UpdateTables:
+    layers = trained_layers(record)
+    return describe_layers(layers.items(), len(layers), f"updates of {method_label(record.spec['method'])}")
+
+
+def _row(name: str, layer: TrainedLayer, S: Tensor) -> tuple[dict[str, Any], list[float]]:
     """Return a layer's row, and the similarities of W + ΔW's leading directions with W's."""
-    weight, S, (block, role) = layer.weight.double(), layer.update.singular_values(), block_and_role(name)
+    weight, (block, role) = layer.weight.double(), block_and_role(name)
     norm, whole = float(S.norm()), float(torch.linalg.matrix_norm(weight))
     found = intruder_dimensions(weight, layer.update, top=min(LEADING, *weight.shape), threshold=THRESHOLD)
     d, b, R = (layer.trained.get(key) for key in ("lambda_d", "lambda_b", "R"))
@@ -133,7 +148,8 @@ def _row(name: str, layer: TrainedLayer) -> tuple[dict[str, Any], list[float]]:
     return {
         "layer": name, "block": block, "role": role, "out": weight.shape[0], "in": weight.shape[1],
         "relative_norm": norm / whole if whole else math.nan, "norm": norm,
-        "rank": int((layer.update.rounding() < S).sum()), "stable_rank": stable_rank(S),
+        "rank": int((layer.update.rounding() < S).sum()), "rank_50": rank_for_energy(S, 0.5),
+        "rank_90": rank_for_energy(S, 0.9), "stable_rank": stable_rank(S),
         "effective_rank": effective_rank(S), "top": float(S[0]),
         "weight_top": float(torch.linalg.matrix_norm(weight, 2)), "intruders": found.count,
         "leading": len(found.similarities), "chance": found.chance, "d_norm": _norm(d), "b_norm": _norm(b),
@@ -142,9 +158,8 @@ def _row(name: str, layer: TrainedLayer) -> tuple[dict[str, Any], list[float]]:
     }, found.similarities.tolist()  # fmt: skip
 
 
-def _lines(layer: TrainedLayer) -> dict[str, list[tuple[float, float]]]:
+def _lines(layer: TrainedLayer, S: Tensor) -> dict[str, list[tuple[float, float]]]:
     """Return the points of every line of a layer but the similarities, as (at, value)."""
-    S = layer.update.singular_values()
     S = S[layer.update.rounding() < S]
     numbers = _places(len(S))
     lines = {"spectrum": [(float(i + 1), float(S[i])) for i in numbers]}

@@ -3,14 +3,17 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from vxlab.checks import quote
+from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, method_label
 from vxlab.experiments.provenance import identity_columns
 from vxlab.experiments.store import Where
-from vxlab.studies.updates import UpdateTables, pair_table, update_tables
+from vxlab.studies.updates import UpdateTables, WeightComparison, pair_table, update_tables
 from vxlab.views.explorers import Choice, Stop, View, explore, is_live, short, spread
 from vxlab.views.explorers.updates.canvas import own_panel_kind, titles, update_panels
 from vxlab.views.explorers.updates.words import alike_words, own_words
@@ -26,7 +29,11 @@ _VIEWS = 150
 
 
 def explore_updates(
-    run: RunRecord, other: RunRecord | None = None, *, store: Where = None, interactive: bool | None = None
+    run: RunRecord | WeightComparison,
+    other: RunRecord | None = None,
+    *,
+    store: Where = None,
+    interactive: bool | None = None,
 ) -> "go.Figure | ExplorerWidget":
     """Show what a run learnt, one layer at a time: how far W moved, ΔW's spectrum, and the tensors that were trained.
 
@@ -34,7 +41,7 @@ def explore_updates(
     once with a progress bar, and kept beside the store's runs.
 
     Args:
-        run: a finished run of an adapter, or of ``Full()``.
+        run: a finished run of an adapter, or of ``Full()``; or what :func:`vxlab.compare_weights` returned, by itself.
         other: another one on the same base model and layers; beside a full fine-tuning the adapter's layers are shown.
         store: where the tables are kept, as :func:`vxlab.run` takes it.
         interactive: widgets (needs a kernel), or a figure with its own menu and slider; None: widgets where there is a
@@ -45,21 +52,33 @@ def explore_updates(
             layers.
     """
     live = is_live(interactive)
+    if isinstance(run, WeightComparison):
+        if other is not None:
+            raise VxlabError(f"other={quote(other)} cannot stand beside a comparison of weights; give two runs")
+        shown = _UpdateExplorer([Path(run.name).name], [{}], [run.tables], None, live, run.notes)
+        return explore(shown, live)
     records = [run] if other is None else [run, other]
     pairs = None if other is None else pair_table(run, other, store=store)
     tables = [update_tables(record, store=store) for record in records]
-    return explore(_UpdateExplorer(records, tables, pairs, live), live)
+    methods = [dict(record.spec["method"]) for record in records]
+    return explore(_UpdateExplorer(_names(records), methods, tables, pairs, live), live)
 
 
 class _UpdateExplorer:
-    """One or two runs, a layer at a time."""
+    """One or two updates of a whole model, a layer at a time."""
 
     menus, slider = ("role",), "block"
 
     def __init__(
-        self, records: Sequence[RunRecord], tables: Sequence[UpdateTables], pairs: pd.DataFrame | None, live: bool
+        self,
+        names: Sequence[str],
+        methods: Sequence[Mapping[str, Any]],
+        tables: Sequence[UpdateTables],
+        pairs: pd.DataFrame | None,
+        live: bool,
+        notes: Sequence[str] = (),
     ) -> None:
-        self._names, self._methods = _names(records), [dict(record.spec["method"]) for record in records]
+        self._names, self._methods, self._notes = names, methods, escape_all(notes)
         shown = None if pairs is None else set(pairs["layer"])
         layers = [each.layers if shown is None else each.layers[each.layers["layer"].isin(shown)]
                   for each in tables]  # fmt: skip
@@ -116,7 +135,7 @@ class _UpdateExplorer:
         if self._pairs is not None:
             lines += alike_words(self._pairs[layer])
             lines.append(f"Solid lines and filled marks: {names[0]}; dashed and hollow: {names[1]}.")
-        return lines + self._left_out
+        return [*lines, *self._left_out, *self._notes]
 
     @cached_property
     def _left_out(self) -> list[str]:
