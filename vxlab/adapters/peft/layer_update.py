@@ -66,7 +66,7 @@ def _widened(layer: nn.Module) -> Any:
     base: Any = peft_base(layer)
     taken: dict[int, Any] = {}
     if quantisation_of(base):
-        plain = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, device="meta")
+        plain: Any = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, device="meta")
         plain.weight = nn.Parameter(linear_weight(base).cpu().double())
         plain.bias = None if base.bias is None else nn.Parameter(base.bias.detach().cpu().double())
         taken[id(base)] = plain
