@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vxlab.adapters.core import Family, Method, Shape
@@ -81,37 +82,50 @@ class SavedAdapter:
         """Return left ``(out, r)`` and right ``(r, in)`` of every layer, whose product is its update ΔW, in float32.
 
         Args:
-            shapes: (out, in) of the layers, by dotted name; VeRA's shared matrices are cut to them, and no file says
-                what they are. Other methods do without.
+            shapes: (out, in) of the layers, by dotted name; VeRA's shared matrices are cut to them, a frozen A and
+                random bases drawn to them, and no file says what they are. Other methods do without.
 
         Raises:
             VxlabError: the update is no product of two factors that the folder holds: another method, or one whose
                 frozen bases come from the base's weights; or shapes are needed.
         """
-        return {name: self._factors_of(name, shapes) for name in self.layers}
+        # Of the adapted layers alone: VeRA's matrices are as large as the largest of these.
+        own = {name: shapes[name] for name in self.layers if name in shapes} if shapes else {}
+        return {name: self._factors_of(name, own) for name in self.layers}
 
-    def _factors_of(self, layer: str, shapes: Mapping[str, Shape] | None) -> tuple[Tensor, Tensor]:
+    def _factors_of(self, layer: str, shapes: Mapping[str, Shape]) -> tuple[Tensor, Tensor]:
         tensors = {name: each.float() for name, each in self.tensors[layer].items()}
         if self.scalings and tensors.keys() == {"A", "B"}:
             return tensors["B"] * self.scalings[layer], tensors["A"]
         method = self.make_method()
         if not isinstance(method, Family):
             raise VxlabError(f"{self.folder} holds {method}, whose update is no product of two stored factors")
-        if self.method == "vera" and not self.frozen and (shapes is None or layer not in shapes):
+        if self.method == "vera" and not self.frozen and len(shapes) < len(self.layers):
             raise VxlabError(
                 f"{self.folder} holds VeRA, whose matrices are cut to each layer's size, which no file says; give "
-                "shapes={layer: (out, in)}"
+                "shapes={layer: (out, in)} of all that it adapts"
             )
         shared = self.shared or (method.shared(list(shapes.values())) if shapes else {})
-        whole = {**shared, **self.frozen.get(layer, {}), **tensors}
-        shape = shapes[layer] if shapes and layer in shapes else _shape_of(whole)
+        known = layer in shapes
+        frozen = self.frozen.get(layer) or (_drawn_to_size(method, layer, shapes[layer]) if known else {})
+        whole = {**shared, **frozen, **tensors}
+        shape = shapes[layer] if known else _shape_of(whole)
         try:
             left, right = method.factors({name: each.float() for name, each in whole.items()}, shape)
         except KeyError as error:
+            sizes = "" if known else ", or drawn to its layers' sizes, which shapes={layer: (out, in)} says"
             raise VxlabError(
-                f"{self.folder} holds {method}, whose {error} is made of the base's weights; load it onto its base"
+                f"{self.folder} holds {method}, whose {error} is made of the base's weights{sizes}; load it onto its base"
             ) from error
         return left, right
+
+
+def _drawn_to_size(method: Family, layer: str, shape: Shape) -> Mapping[str, Tensor]:
+    """Return a layer's frozen tensors where a seed and its size make them; nothing where it takes its weight."""
+    try:
+        return method.frozen({layer: torch.empty(shape, device="meta")})[layer]
+    except (VxlabError, RuntimeError):  # values are asked for that a shape alone does not have
+        return {}
 
 
 def _rank_of(tensors: Mapping[str, Tensor]) -> int | None:
