@@ -115,7 +115,8 @@ class SavedAdapter:
         except KeyError as error:
             sizes = "" if known else ", or drawn to its layers' sizes, which shapes={layer: (out, in)} says"
             raise VxlabError(
-                f"{self.folder} holds {method}, whose {error} is made of the base's weights{sizes}; load it onto its base"
+                f"{self.folder} holds {method}, whose {error} is made of the base's weights{sizes}; load it onto its "
+                "base"
             ) from error
         return left, right
 
