@@ -1,12 +1,13 @@
 """Files that are written whole or not at all."""
 
+import os
 import re
 import stat
 from pathlib import Path
 
 import pytest
 
-from vxlab.files import write_whole, written_as
+from vxlab.files import write_folder_whole, write_whole, written_as
 
 
 def test_a_file_and_its_folder_are_made_and_nothing_else(tmp_path: Path) -> None:
@@ -42,6 +43,38 @@ def test_a_file_may_be_read_by_whom_the_users_other_files_may(tmp_path: Path) ->
         new.write_text("")
     plain, whole = (stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "whole"))
     assert whole == plain
+
+
+def test_a_folder_takes_the_place_of_another_when_it_is_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "a"
+    for name in ("one", "two"):
+        with write_folder_whole(folder) as new:
+            (new / name).write_text(name)
+            assert not folder.exists() or [path.name for path in folder.iterdir()] == ["one"]
+    assert [path.name for path in folder.iterdir()] == ["two"]
+    assert [path.name for path in folder.parent.iterdir()] == ["a"]
+
+
+def test_a_folder_that_cannot_be_written_whole_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "one").write_text("one")
+    with pytest.raises(FileNotFoundError), write_folder_whole(folder) as new:
+        (new / "none" / "two").write_text("two")
+    replace = os.replace
+
+    def fails_once(source: Path, target: Path) -> None:
+        if target == folder and "old" not in source.name:
+            raise OSError("no space")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", fails_once)
+    with pytest.raises(OSError, match="no space"), write_folder_whole(folder) as new:
+        (new / "two").write_text("two")
+    assert (folder / "one").read_text() == "one"
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_what_a_killed_process_leaves_is_known_by_its_name(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ LEVELS = (
     ("experiments/candidates", "experiments/store"),
     ("experiments/probes", "experiments/evaluations"),
     ("experiments/runs",),
-    ("experiments/judges",),
+    ("experiments/judges", "experiments/exchange"),
     ("experiments/sweeps",),
     ("studies",),
     tuple(f"studies/{name}" for name in (

@@ -36,6 +36,8 @@ from .experiments import RunSpec as RunSpec
 from .experiments.costs import plan_memory as plan_memory
 from .experiments.evaluations import LocalTask as LocalTask
 from .experiments.evaluations import evaluate as evaluate
+from .experiments.exchange import export_adapter as export_adapter
+from .experiments.exchange import inspect_folder as inspect_folder
 from .experiments.judges import Judge as Judge
 from .experiments.judges import judge_runs as judge_runs
 from .experiments.models import load_model as load_model

@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,41 @@ def write_whole(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def write_folder_whole(folder: Path) -> Iterator[Path]:
+    """Yield a new folder's path beside the one given, and put it in its place when what belongs in it is written.
+
+    Where the writing fails, what was there stays and the new folder goes. What was there goes when the new one is
+    complete, whatever it holds: ask first.
+
+    Raises:
+        OSError: the folder cannot be made, or the new one not be put there; what was there is then there again.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    try:
+        new.mkdir()
+        yield new
+        _exchange(folder, new)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _exchange(folder: Path, new: Path) -> None:
+    """Put a folder in the place of another, which goes when that has been done."""
+    old = new.with_name(f"{new.name}.old")
+    there = folder.exists()
+    if there:
+        os.replace(folder, old)
+    try:
+        os.replace(new, folder)
+    except BaseException:
+        if there:
+            os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def written_as(name: str) -> str:

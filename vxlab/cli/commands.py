@@ -1,4 +1,4 @@
-"""The command line: assets, reports, plans, sweeps, stored runs, outside tasks and JupyterLab.
+"""The command line: assets, reports, plans, sweeps, stored runs, outside tasks, exported folders and JupyterLab.
 
 Imports that take time stand inside the commands, so that ``vxlab --help`` answers at once.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 from vxlab._version import __version__
 from vxlab.cli.evaluate import add_evaluate
+from vxlab.cli.exchange import add_convert, add_inspect
 from vxlab.cli.judge import add_judge
 from vxlab.cli.plan import add_plan
 from vxlab.cli.runs import add_runs
@@ -108,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     add_runs(commands)
     add_evaluate(commands)
     add_judge(commands)
+    add_convert(commands)
+    add_inspect(commands)
     _add_lab(commands)
     return parser
 

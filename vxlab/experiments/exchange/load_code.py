@@ -1,0 +1,97 @@
+"""The code that loads an exported folder, as its card shows it."""
+
+from typing import Any
+
+from vxlab.adapters.placement import bare, head_parameters
+from vxlab.experiments.exchange.bases import BaseName
+from vxlab.experiments.exchange.source import Source
+
+
+def write_load_code(source: Source, base: BaseName, format: str, folder: str) -> str:
+    """Return Markdown with a block of Python that loads the folder by transformers and peft alone.
+
+    A base that only vxlab fetches is loaded by vxlab; a base in a folder is named by the folder's last part.
+
+    Args:
+        source, base, format, folder: as :func:`vxlab.experiments.exchange.model_card.write_card` takes them.
+    """
+    import transformers
+
+    model: Any = bare(source.model)
+    name = type(model).__name__
+    if not hasattr(transformers, name):
+        return (
+            f"The base is a `{name}`, which is none of transformers': build it as in your own code, with the base's "
+            f'weights, and call `peft.PeftModel.from_pretrained(model, "{folder}")`.'
+        )
+    if format == "merged":
+        lines = _whole(name, folder)
+    else:
+        lines = _by_vxlab(model, base, folder) if format == "vxlab" else _on_base(model, name, base, folder)
+    return "\n".join(["```python", *lines, "```"]) + _note(base, format)
+
+
+def _whole(name: str, folder: str) -> list[str]:
+    return [
+        f"from transformers import AutoTokenizer, {name}",
+        "",
+        f'model = {name}.from_pretrained("{folder}")',
+        f'tokenizer = AutoTokenizer.from_pretrained("{folder}")',
+    ]
+
+
+def _by_vxlab(model: Any, base: BaseName, folder: str) -> list[str]:
+    return [
+        "import vxlab",
+        "",
+        f'model = vxlab.load_model("{base.name or "the base"}", {_labels(model)})',
+        f'model = vxlab.load_adapter(model, "{folder}").eval()',
+    ]
+
+
+def _labels(model: Any) -> int:
+    return int(model.config.num_labels) if head_parameters(model) else 0
+
+
+def _on_base(model: Any, name: str, base: BaseName, folder: str) -> list[str]:
+    put_on = ["", f'model = PeftModel.from_pretrained(model, "{folder}")']
+    labels = _labels(model)
+    if base.packaged:
+        return [
+            "import vxlab",
+            "from peft import PeftModel",
+            "from vxlab.experiments.models import load_tokenizer",
+            "",
+            f'model, tokenizer = vxlab.load_model("{base.name}", {labels}), load_tokenizer("{base.name}")',
+            *put_on[1:],
+        ]
+    return [
+        "from peft import PeftModel",
+        f"from transformers import AutoTokenizer, {name}",
+        "",
+        f'base = "{base.hub_id or base.name or "the base"}"',
+        f'model = {name}.from_pretrained(base, dtype="float32"{_settings(model, labels)})',
+        "tokenizer = AutoTokenizer.from_pretrained(base)",
+        *put_on[1:],
+    ]
+
+
+def _settings(model: Any, labels: int) -> str:
+    """Return what the base's own config may lack, and a head needs."""
+    told = f", num_labels={labels}" if labels else ""
+    pads = model.config.pad_token_id
+    return told + (f", pad_token_id={pads}" if labels and pads != type(model.config)().pad_token_id else "")
+
+
+def _note(base: BaseName, format: str) -> str:
+    """Say what the block takes for granted."""
+    if format == "merged":
+        return "\n\nThe folder's name stands for its path, or for its name on the hub."
+    own = "" if base.packaged or base.hub_id else " `base` is your copy of the base, named below with its fingerprint."
+    served = (
+        " In transformers alone, `model.load_adapter(folder)` puts it on the base, and so does any server that takes "
+        "LoRAs in PEFT's format."
+        if format == "lora"
+        else ""
+    )
+    return f"\n\nThe folder's name stands for its path, or for its name on the hub.{own}{served}"

@@ -1,0 +1,167 @@
+"""A whole model's folder with every update in its weights, as ``from_pretrained`` loads it."""
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vxlab.adapters import AdaptedLinear, adapted_layers, detach, merge
+from vxlab.adapters.placement import bare
+from vxlab.errors import VxlabError
+from vxlab.experiments.exchange.source import Source
+from vxlab.experiments.models import load_tokenizer, quiet_transformers, saved_generation
+from vxlab.words import first_line
+
+DTYPES = ("float32", "bfloat16", "float16")
+SHARD = "5GB"
+"""the largest file of weights that is written"""
+_TOLERANCE = 1e-3
+"""Of the largest logit: merging in float32 is far below, a wrong product far above."""
+
+
+@dataclass(frozen=True)
+class MergeLoss:
+    """What merging and casting lost, as measured on the weights that were written."""
+
+    dtype: str
+    lost: dict[str, float] = field(default_factory=dict)
+    """‖(W′ - W) - ΔW‖ / ‖ΔW‖ by layer; empty where no update is a product of factors"""
+    logits: float | None = None
+    """the largest difference of a logit from the unmerged model's, on random tokens"""
+    largest: float | None = None
+    """the largest logit of the unmerged model there"""
+
+    @property
+    def worst(self) -> str:
+        """The layer that lost most of its update."""
+        return max(self.lost, key=lambda name: self.lost[name])
+
+
+def write_merged(source: Source, folder: Path, dtype: str) -> MergeLoss:
+    """Write a model with its updates in its weights: config, safetensors, tokenizer, and how it writes.
+
+    Merged in float32, whatever the base's own precision, and cast once, when all is added. The source is left as it is
+    where it is a model in memory.
+
+    Args:
+        source: what to write.
+        folder: a new one.
+        dtype: of the weights that are written, one of :data:`DTYPES`.
+
+    Raises:
+        VxlabError: the model is none of transformers' or has no tokenizer to be found, its method cannot be merged, or
+            merged it answers otherwise.
+    """
+    model = source.model if source.folder is not None else copy.deepcopy(source.model)
+    model = bare(model).eval().float()
+    if not hasattr(type(model), "save_pretrained"):
+        raise VxlabError(
+            f"{type(model).__name__} is no model of transformers, so there is no folder that from_pretrained loads; "
+            "call vxlab.merge and vxlab.detach, and save its state_dict"
+        )
+    tokenizer = _tokenizer(source, model)
+    unmerged = _logits(model)
+    lost = _merge(model, source, getattr(torch, dtype))
+    detach(model)
+    _require_same(_logits(model), unmerged, source)
+    loss = _measure(model.to(getattr(torch, dtype)), lost, unmerged, dtype)
+    _save(model, tokenizer, folder, source.base)
+    return loss
+
+
+def _tokenizer(source: Source, model: nn.Module) -> Any:
+    """Return the base's tokenizer, before the long work; None of a model that reads no tokens."""
+    if _vocabulary(model) is None:
+        return None
+    if not source.base:
+        raise VxlabError(
+            "the model does not say where it comes from, so its tokenizer is not known; name it with base=..."
+        )
+    return load_tokenizer(source.base)
+
+
+@torch.no_grad()
+def _merge(model: nn.Module, source: Source, dtype: torch.dtype) -> dict[str, float]:
+    """Add the updates to the weights, and return by layer what a cast loses of each."""
+    if source.method.name.startswith("peft:"):
+        _merge_by_peft(model, source)
+    elif adapted_layers(model):
+        merge(model)
+    return {name: _lost(layer, dtype) for name, layer in adapted_layers(model).items()}
+
+
+def _lost(layer: AdaptedLinear, dtype: torch.dtype) -> float:
+    """Return ‖(W′ - W) - ΔW‖ / ‖ΔW‖ of a merged layer, W′ as it is written."""
+    delta, stored = layer.delta_weight().double(), layer.orient(layer.weight).to(dtype).double()
+    far, size = float((stored - layer.base_weight().double() - delta).norm()), float(delta.norm())
+    return far / size if size else 0.0
+
+
+def _merge_by_peft(model: nn.Module, source: Source) -> None:
+    for name in source.layers:
+        layer: Any = model.get_submodule(name)
+        try:
+            layer.merge(safe_merge=True)
+        except Exception as error:  # each method of peft's has its own way to say that it cannot
+            raise VxlabError(
+                f"{source.method} cannot be merged: peft says {first_line(error)}; export it as format='peft'"
+            ) from error
+
+
+@torch.no_grad()
+def _logits(model: nn.Module) -> Tensor | None:
+    """Return what a model answers to the same random tokens each time; None of a model that reads none."""
+    vocabulary = _vocabulary(model)
+    if vocabulary is None:
+        return None
+    ids = torch.randint(vocabulary, (2, 12), generator=torch.Generator().manual_seed(0))
+    device = next(model.parameters()).device
+    found = model(input_ids=ids.to(device), attention_mask=torch.ones_like(ids).to(device))
+    logits: Tensor | None = getattr(found, "logits", None)
+    return None if logits is None else logits.float()
+
+
+def _vocabulary(model: Any) -> int | None:
+    reads_tokens = getattr(model, "main_input_name", None) == "input_ids"
+    return int(model.get_input_embeddings().weight.shape[0]) if reads_tokens else None
+
+
+def _require_same(merged: Tensor | None, unmerged: Tensor | None, source: Source) -> None:
+    if merged is None or unmerged is None:
+        return
+    far = float((merged - unmerged).abs().max())
+    if not far <= _TOLERANCE * max(1.0, float(unmerged.abs().max())):
+        raise VxlabError(
+            f"merged, the model answers otherwise by {far:.2g} than unmerged, so {source.method} is not what its "
+            "merging adds to the weights; export it as format='peft'"
+        )
+
+
+def _measure(model: nn.Module, lost: dict[str, float], unmerged: Tensor | None, dtype: str) -> MergeLoss:
+    written = _logits(model)
+    if unmerged is None or written is None:
+        return MergeLoss(dtype, lost)
+    return MergeLoss(dtype, lost, float((written - unmerged).abs().max()), float(unmerged.abs().max()))
+
+
+def _save(model: Any, tokenizer: Any, folder: Path, base: str) -> None:
+    if model.can_generate() and base:
+        model.generation_config = _own_generation(base, model.generation_config)
+    with quiet_transformers():
+        model.save_pretrained(folder, max_shard_size=SHARD)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
+
+
+def _own_generation(base: str, plain: Any) -> Any:
+    """Return how the base's own files say to write, where transformers takes that for valid."""
+    own = saved_generation(base)
+    own.pad_token_id = plain.pad_token_id
+    try:
+        own.validate(strict=True)
+    except ValueError:
+        return plain
+    return own

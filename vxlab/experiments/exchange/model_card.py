@@ -1,0 +1,184 @@
+"""The model card of an exported folder: its base, method, training and scores, and how it is loaded."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import yaml
+
+from vxlab._version import __version__
+from vxlab.experiments import RunRecord, family_name, method_label
+from vxlab.experiments.candidates import score_in_words, score_table
+from vxlab.experiments.exchange.bases import BaseName
+from vxlab.experiments.exchange.load_code import write_load_code
+from vxlab.experiments.exchange.merged_folder import MergeLoss
+from vxlab.experiments.exchange.source import Source
+from vxlab.experiments.provenance import run_facts
+from vxlab.experiments.scoring import in_words
+from vxlab.experiments.tasks.kinds import recorded_kind
+from vxlab.paths import without_folders
+from vxlab.redact import redact
+from vxlab.words import list_in_words, number_of, percent
+
+_NOT_OF_TRAINING = {"runs", "model", "processor", "threads of a run", "memory of the machine", "operating system"}
+"""Facts of a run that stand elsewhere in the card, or are of the machine alone."""
+_WRITTEN_AS = {
+    "peft": "an adapter in PEFT's own format",
+    "lora": "an adapter written as a plain LoRA",
+    "merged": "a whole model with the update in its weights",
+    "vxlab": "an adapter in vxlab's own two files",
+}
+
+
+def write_card(source: Source, base: BaseName, format: str, folder: str, loss: MergeLoss | None) -> str:
+    """Return the card as Markdown with the model hub's front matter.
+
+    No path of this machine, no password and no token is in it.
+
+    Args:
+        source: what was exported.
+        base: its base as it may be published.
+        format: as :func:`vxlab.export_adapter` takes it.
+        folder: the exported folder's name.
+        loss: what merging lost, of a merged model.
+    """
+    method, record = source.method, source.record
+    label = method_label(method)
+    parts = [
+        f"# {label} on {base.name or 'a base model'}",
+        f"This is {_WRITTEN_AS[format]}: **{label}**{_trained_on(record)}, exported by vxlab {__version__}.",
+        "## How to load it",
+        write_load_code(source, base, format, folder),
+        "## Base",
+        _describe_base(base, format),
+        "## Method",
+        _describe_method(source),
+        *([_describe_loss(loss)] if loss else []),
+        *(_describe_run(record) if record else ["## Training", "Not recorded here: it was exported without its run."]),
+    ]
+    return redact(_front_matter(source, base, format) + "\n\n".join(parts) + "\n")
+
+
+def _front_matter(source: Source, base: BaseName, format: str) -> str:
+    """Return the YAML that the hub reads; no licence, which is for whoever publishes to choose."""
+    trained = source.method.name.removeprefix("peft:").replace("_", "-")
+    library = {"merged": "transformers", "vxlab": "vxlab"}.get(format, "peft")
+    fields = {
+        **({"base_model": base.hub_id} if base.hub_id else {}),
+        **({"base_model_relation": "finetune" if format == "merged" else "adapter"} if base.hub_id else {}),
+        "library_name": library,
+        **({"pipeline_tag": _pipeline(source.record)} if source.record else {}),
+        "tags": list(dict.fromkeys(["vxlab", trained, *(["lora"] if format == "lora" else [])])),
+    }
+    return f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---\n\n"
+
+
+def _pipeline(record: RunRecord) -> str:
+    return "text-classification" if recorded_kind(record.task).trains_head else "text-generation"
+
+
+def _trained_on(record: RunRecord | None) -> str:
+    return f" trained on {_plain(record.task['name'])}" if record else ""
+
+
+def _describe_base(base: BaseName, format: str) -> str:
+    if not base.name:
+        return "Not known: it was exported from a model in memory, which did not say where it came from."
+    told = [f"`{base.name}`" + (f", {_origin(base)}" if _origin(base) else "")]
+    if base.fingerprint:
+        what = "commit on the hub" if base.is_commit else "sha256 over its weights, config and tokenizer files"
+        told.append(f"{what}: `{base.fingerprint}`")
+    if base.licence:
+        told.append(f"licence of its weights: {base.licence}")
+    other = "" if format == "merged" else " On other weights the adapter is another model."
+    return "; ".join(told) + f".{other} No licence is set for what is here: that is for whoever publishes it."
+
+
+def _origin(base: BaseName) -> str:
+    return f"as vxlab fetches it, from `{base.hub_id}`" if base.packaged and base.hub_id else ""
+
+
+def _describe_method(source: Source) -> str:
+    method, layers, counts = source.method, source.layers, source.parameters
+    told = [("method", family_name(method)), *((name, _value(value)) for name, value in method.settings().items())]
+    if layers:
+        told.append((number_of(len(layers), "adapted layer"), ", ".join(_patterns(layers))))
+    share = percent(counts.backbone / counts.total) if counts.total else ""
+    told.append(("trained parameters", f"{counts.backbone:,} ({share} of the model's {counts.total:,})"))
+    told += [("trained in the task head", f"{counts.head:,}")] if counts.head else []
+    return _table(("setting", "value"), told)
+
+
+def _patterns(layers: Sequence[str]) -> list[str]:
+    """Return names with their blocks' numbers as ``*``, each with how many there are.
+
+    >>> _patterns(["h.0.q", "h.1.q", "out"])
+    ['`h.*.q` (2)', '`out` (1)']
+    """
+    counts = Counter(re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in layers)
+    return [f"`{name}` ({count})" for name, count in counts.items()]
+
+
+def _describe_loss(loss: MergeLoss) -> str:
+    told = ["Merged in float32" + ("." if loss.dtype == "float32" else f", and cast to {loss.dtype} once.")]
+    if loss.lost:
+        told.append(f"Of its update the layer that lost most, `{loss.worst}`, lost {percent(loss.lost[loss.worst])}.")
+    if loss.logits is not None and loss.largest is not None:
+        told.append(
+            f"On random tokens the logits differ from the unmerged model's by at most {loss.logits:.1e} "
+            f"(the largest is {loss.largest:.3g})."
+        )
+    return " ".join(told)
+
+
+def _describe_run(record: RunRecord) -> list[str]:
+    facts = run_facts([record]).to_dict("records")
+    rows = [(fact["fact"], fact["value"]) for fact in facts if fact["fact"] not in _NOT_OF_TRAINING]
+    return [
+        "## Scores",
+        _scores(record),
+        "## Training",
+        _table(("fact", "value"), [*rows, ("key of the run", f"`{record.key}`")]),
+    ]
+
+
+def _scores(record: RunRecord) -> str:
+    """Return every metric on every test split, with its interval and what needs no model."""
+    rows = []
+    for split in [name for name in record.task["majority"] if name.startswith("test")]:
+        for metric in record.task["metrics"]:
+            trivial, own = score_table({"own": record}, metric, split).to_dict("records")
+            known = math.isfinite(own["low"])
+            between = " to ".join(score_in_words(own[end], metric) for end in ("low", "high")) if known else "–"
+            items = f"{record.task['rows'][split]:,} of {split}"
+            rows.append(
+                (items, in_words(metric), _score(own["score"], metric), between, _score(trivial["score"], metric))
+            )
+    head = ("items", "metric", "score", "95 % interval", "without a model")
+    seed = f"of one training seed ({record.spec.get('seed')})"
+    return f"{_table(head, rows)}\n\nThe intervals are over test items, or the units they come in, {seed}."
+
+
+def _score(value: float, metric: str) -> str:
+    return score_in_words(value, metric) if math.isfinite(value) else "–"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(_cell(text) for text in line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return _plain(str(text)).replace("|", "\\|")
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "default"
+    return list_in_words([str(each) for each in value]) if isinstance(value, list | tuple) else str(value)
+
+
+def _plain(text: str) -> str:
+    """Return a text on one line, without folders of this machine."""
+    return " ".join(str(without_folders(text)).split())
