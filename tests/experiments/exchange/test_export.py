@@ -159,6 +159,8 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(
     target = tmp_path / "out"
     probe = vxlab.run(toy_runs.spec(tiny_model, toy_task, method=vxlab.Probe()), store=runs, progress=False)
     head = exported.attach_stirred(tiny_model, 2, vxlab.Head())
+    xs = exported.attach_stirred(tiny_model, 2, vxlab.LoRAXS(rank=2))
+    oft = exported.attach_stirred(tiny_model, 2, vxlab.PEFT("oft", oft_block_size=8))
     merged = vxlab.merge(exported.attach_stirred(tiny_model, 2, vxlab.LoRA(rank=2)))
     refused: list[tuple[Any, dict[str, Any], str]] = [
         (classifier, {"format": "gguf"}, "format='gguf' is unknown; choose one of peft, lora, merged, vxlab"),
@@ -174,6 +176,9 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(
         (dataclasses.replace(classifier, folder=tmp_path), {}, "its adapter .* is not there"),
         (ARCHITECTURES["bert"](), {}, "has no adapter; call vxlab.attach"),
         (merged, {}, "the model is merged.* call unmerge"),
+        (xs, {"format": "peft"}, r"the peft library has no LoRAXS\(.*; take format='lora'"),
+        (oft, {"format": "lora"}, r"PEFT\('oft'.* is peft's own, so its two factors are not known here"),
+        (head, {"format": "lora"}, r"format='lora': Head\(\) puts no adapter on a layer; take format='merged'"),
         (head, {"format": "peft"}, r"format='peft': Head\(\) puts no adapter on a layer; take format='merged'"),
     ]
     for given, more, message in refused:

@@ -49,7 +49,7 @@ def test_nothing_of_this_machine_is_in_an_export(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "LoRA r=4")  # whatever it is, it is not shown
     for number, run in enumerate((classifier, writer)):
-        for format in ("merged", "vxlab"):
+        for format in ("peft", "lora", "merged", "vxlab"):
             folder = vxlab.export_adapter(run, tmp_path / f"{number}{format}", format=format)
             for path in folder.iterdir():
                 if path.suffix in (".md", ".json") and path.name != "tokenizer.json":  # which is full of words
@@ -60,7 +60,8 @@ def test_nothing_of_this_machine_is_in_an_export(
     assert "LoRA r=4" not in (tmp_path / "0merged" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("format", ["merged", "vxlab"])
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("format", ["peft", "lora", "merged", "vxlab"])
 def test_its_code_loads_what_was_trained(
     format: str, classifier: RunRecord, writer: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vxlab._version import __version__
-from vxlab.adapters import save_adapter
+from vxlab.adapters import Family, LoRA, VeRA, save_adapter, write_peft
+from vxlab.adapters.placement import bare
 from vxlab.checks import require_choice, settle
 from vxlab.errors import VxlabError
-from vxlab.experiments.exchange.bases import name_base
+from vxlab.experiments.exchange.bases import BaseName, name_base
 from vxlab.experiments.exchange.export_folder import new_export, require_free
 from vxlab.experiments.exchange.merged_folder import DTYPES, MergeLoss, write_merged
 from vxlab.experiments.exchange.model_card import write_card
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from vxlab.experiments import RunRecord
 
+_TASK_TYPES = {"SequenceClassification": "SEQ_CLS", "CausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM"}
+"""PEFT's names of tasks, by how transformers ends the names of its classes."""
 FORMATS = ("peft", "lora", "merged", "vxlab")
 
 
@@ -62,8 +65,8 @@ def export_adapter(
         raise VxlabError(f"path={str(path)!r} is what is exported; give another folder")
     _require_fit(source, format)
     with new_export(target) as (folder, mark):
-        loss = _write(source, folder, format, dtype)
         named = name_base(source.base, source.record.identity if source.record else {})
+        loss = _write(source, named, folder, format, dtype)
         (folder / "README.md").write_text(write_card(source, named, format, target.name, loss), encoding="utf-8")
         mark |= {"kind": format, "base": named.name, "base_fingerprint": named.fingerprint, "vxlab": __version__}
         mark |= {"run": source.record.key} if source.record else {}
@@ -72,18 +75,33 @@ def export_adapter(
 
 def _require_fit(source: Source, format: str) -> None:
     """Refuse a format in which a method cannot be said."""
-    if format in ("peft", "lora") and not source.method.on_layers:
+    method = source.method
+    own = isinstance(method, Family) and not isinstance(method, LoRA | VeRA)
+    if format == "peft" and (own or (isinstance(method, VeRA) and method.unique)):
         raise VxlabError(
-            f"format={format!r}: {source.method} puts no adapter on a layer; take format='merged', which writes the "
+            f"format='peft': the peft library has no {method}; take format='lora', which writes the same update as a "
+            "plain LoRA, without loss"
+        )
+    if format in ("peft", "lora") and not method.on_layers:
+        raise VxlabError(
+            f"format={format!r}: {method} puts no adapter on a layer; take format='merged', which writes the "
             "whole model"
         )
 
 
-def _write(source: Source, folder: Path, format: str, dtype: str) -> MergeLoss | None:
+def _write(source: Source, base: BaseName, folder: Path, format: str, dtype: str) -> MergeLoss | None:
     """Write all but the card; return what merging lost."""
     if format == "merged":
         return write_merged(source, folder, dtype)
     if format == "vxlab":
         save_adapter(source.model, folder)
-        return None
-    raise VxlabError(f"format={format!r} is not written yet; take 'merged'")
+    else:
+        write_peft(
+            source.model,
+            folder,
+            as_lora=format == "lora",
+            base_model=base.hub_id or base.name or None,
+            revision=base.fingerprint if base.is_commit else None,
+            task_type=_TASK_TYPES.get(type(bare(source.model)).__name__.rpartition("For")[2]),
+        )
+    return None

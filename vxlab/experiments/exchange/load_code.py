@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from vxlab.adapters import LoRA
 from vxlab.adapters.placement import bare, head_parameters
 from vxlab.experiments.exchange.bases import BaseName
 from vxlab.experiments.exchange.source import Source
@@ -28,7 +29,9 @@ def write_load_code(source: Source, base: BaseName, format: str, folder: str) ->
         lines = _whole(name, folder)
     else:
         lines = _by_vxlab(model, base, folder) if format == "vxlab" else _on_base(model, name, base, folder)
-    return "\n".join(["```python", *lines, "```"]) + _note(base, format)
+    return "\n".join(["```python", *lines, "```"]) + _note(
+        base, format == "merged", serves=format == "lora" or (format == "peft" and isinstance(source.method, LoRA))
+    )
 
 
 def _whole(name: str, folder: str) -> list[str]:
@@ -83,15 +86,15 @@ def _settings(model: Any, labels: int) -> str:
     return told + (f", pad_token_id={pads}" if labels and pads != type(model.config)().pad_token_id else "")
 
 
-def _note(base: BaseName, format: str) -> str:
-    """Say what the block takes for granted."""
-    if format == "merged":
+def _note(base: BaseName, whole: bool, serves: bool) -> str:
+    """Say what the block takes for granted, and whether others serve the folder as it is."""
+    if whole:
         return "\n\nThe folder's name stands for its path, or for its name on the hub."
     own = "" if base.packaged or base.hub_id else " `base` is your copy of the base, named below with its fingerprint."
     served = (
         " In transformers alone, `model.load_adapter(folder)` puts it on the base, and so does any server that takes "
         "LoRAs in PEFT's format."
-        if format == "lora"
+        if serves
         else ""
     )
     return f"\n\nThe folder's name stands for its path, or for its name on the hub.{own}{served}"

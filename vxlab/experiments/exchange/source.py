@@ -19,6 +19,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import ADAPTER_FOLDER, RECORD_FILE, RunRecord, method_label
 from vxlab.experiments.exchange.adapter_head import count_labels
 from vxlab.experiments.exchange.bases import packaged_name
+from vxlab.experiments.exchange.export_folder import read_mark
 from vxlab.experiments.models import load_model
 from vxlab.experiments.runs import load_trained
 
@@ -146,7 +147,9 @@ def _source(model: nn.Module, base: str, record: RunRecord | None, folder: Path 
 
 
 def named_base(folder: Path) -> str:
-    """Return the base that an adapter's folder names, as PEFT's do and vxlab's do not; "" where it names none."""
+    """Return the base that an adapter's folder names, as exported ones and PEFT's do; "" where it names none."""
+    if told := str(read_mark(folder).get("base", "")):
+        return told
     try:
         settings = json.loads((folder / PEFT_SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
