@@ -41,7 +41,7 @@ def assert_served(model: nn.Module, name: str, folder: Path) -> None:
     by_peft = peft.PeftModel.from_pretrained(bare(name), folder)
     torch.testing.assert_close(exported.answers(by_peft), expected, rtol=0, atol=1e-5)
     if "VERA" in (folder / "adapter_config.json").read_text():
-        with pytest.raises(ValueError, match="does not support PeftType.VERA"):  # so the card does not say that it does
+        with pytest.raises(ValueError, match=r"does not support PeftType.VERA"):  # nor does the card say so
             bare(name).load_adapter(str(folder))
         return
     by_transformers = bare(name)

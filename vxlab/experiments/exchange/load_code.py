@@ -29,9 +29,8 @@ def write_load_code(source: Source, base: BaseName, format: str, folder: str) ->
         lines = _whole(name, folder)
     else:
         lines = _by_vxlab(model, base, folder) if format == "vxlab" else _on_base(model, name, base, folder)
-    return "\n".join(["```python", *lines, "```"]) + _note(
-        base, format == "merged", serves=format == "lora" or (format == "peft" and isinstance(source.method, LoRA))
-    )
+    is_lora = format == "lora" or (format == "peft" and isinstance(source.method, LoRA))
+    return "\n".join(["```python", *lines, "```"]) + _note(base, format == "merged", is_lora)
 
 
 def _whole(name: str, folder: str) -> list[str]:
@@ -86,7 +85,7 @@ def _settings(model: Any, labels: int) -> str:
     return told + (f", pad_token_id={pads}" if labels and pads != type(model.config)().pad_token_id else "")
 
 
-def _note(base: BaseName, whole: bool, serves: bool) -> str:
+def _note(base: BaseName, whole: bool, is_lora: bool) -> str:
     """Say what the block takes for granted, and whether others serve the folder as it is."""
     if whole:
         return "\n\nThe folder's name stands for its path, or for its name on the hub."
@@ -94,7 +93,7 @@ def _note(base: BaseName, whole: bool, serves: bool) -> str:
     served = (
         " In transformers alone, `model.load_adapter(folder)` puts it on the base, and so does any server that takes "
         "LoRAs in PEFT's format."
-        if serves
+        if is_lora
         else ""
     )
     return f"\n\nThe folder's name stands for its path, or for its name on the hub.{own}{served}"
