@@ -1,7 +1,8 @@
 """Folders that the peft library wrote, with every trained value moved, and what it makes of them."""
 
+import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import peft
 import torch
 from architectures import ARCHITECTURES, inputs
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 HEADS = {"bert": "classifier", "roberta": "classifier", "vit": "classifier", "gpt2": "score", "llama": "score"}
 
 
@@ -59,3 +62,18 @@ def logits(model: nn.Module, name: str) -> Tensor:
     """Return a model's logits for its inputs, in evaluation."""
     found: Tensor = model.eval()(**inputs(name)).logits
     return found
+
+
+def say(folder: Path, **fields: object) -> Path:
+    """Write other fields into an adapter's config."""
+    path = folder / CONFIG
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    return folder
+
+
+def change(folder: Path, how: Callable[[dict[str, Tensor]], object]) -> Path:
+    """Write an adapter's tensors again as a function changes them, in place."""
+    tensors = load_file(folder / WEIGHTS)
+    how(tensors)
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    return folder

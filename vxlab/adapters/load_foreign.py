@@ -1,16 +1,14 @@
 """Put an adapter of another library's on the base that it was trained on."""
 
 import math
-import warnings
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from vxlab.adapters.attach import attach_layers, detach
 from vxlab.adapters.core import Family, Method, Shape, is_conv1d, is_linear, linear_shape
-from vxlab.adapters.interop import SavedAdapter, saved_modules, settle_frozen, targeted
+from vxlab.adapters.interop import SavedAdapter, check_named_base, saved_modules, settle_frozen, targeted
 from vxlab.adapters.peft import load_state
 from vxlab.adapters.placement import (
     adapted_layers,
@@ -40,7 +38,7 @@ def load_foreign(model: nn.Module, saved: SavedAdapter) -> None:
     require_before_sharing_out(model)
     layers = _checked_layers(inside, saved)
     _check_others(inside, saved)
-    _warn_of_another_base(inside, saved)
+    check_named_base(saved, inside, layers)
     saved = settle_frozen(saved, layers)
     method = saved.make_method()
     with torch.random.fork_rng(devices=[]):  # the initial values are overwritten: leave the caller's generator be
@@ -127,22 +125,6 @@ def _is_saved(model: nn.Module, saved: SavedAdapter, name: str) -> bool:
     if name.rpartition(".")[2] != "bias" or bias == "none":
         return False
     return bias == "all" or name.rpartition(".")[0] in saved.layers
-
-
-def _warn_of_another_base(model: nn.Module, saved: SavedAdapter) -> None:
-    """Warn where both names are known to be names, and differ: peft's folder holds no fingerprint of its base."""
-    here = str(getattr(getattr(model, "config", None), "name_or_path", "") or "")
-    names = [name.rpartition("/")[2].lower() for name in (saved.base or "", here) if _is_name(name)]
-    if len(names) == 2 and names[0] != names[1]:
-        warnings.warn(
-            f"{saved.folder} was trained on {saved.base}, and this model is {here}; unless the two have the same "
-            "weights, load that one",
-            stacklevel=3,
-        )
-
-
-def _is_name(text: str) -> bool:
-    return bool(text) and text.count("/") <= 1 and not text.startswith((".", "~", "/")) and not Path(text).exists()
 
 
 def _copy(model: nn.Module, method: Method, saved: SavedAdapter) -> None:

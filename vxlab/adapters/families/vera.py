@@ -14,7 +14,7 @@ from vxlab.checks import quote, require_choice, require_positive
 from vxlab.errors import VxlabError
 
 VECTORS = ("both", "d", "b")
-MATRICES = ("kaiming-uniform", "kaiming-normal", "uniform")
+MATRICES = ("kaiming-uniform", "kaiming-normal", "uniform", "given")
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,10 @@ class VeRA(Family):
         vectors: what trains: ``both``, ``d`` or ``b`` alone. The paper's ablation does not state how the other is
             fixed; here d stays at ``d_initial`` where b alone trains (out parameters), and where d alone trains
             (r parameters) b is 1 and d starts at 0, so that ΔW = 0 at the start all the same.
-        matrices: how A and B are drawn: ``kaiming-uniform``; ``kaiming-normal``, N(0, 2/in) and N(0, 2/r); or
-            ``uniform``, from 0 to 0.1.
+        matrices: how A and B are drawn: ``kaiming-uniform``; ``kaiming-normal``, N(0, 2/in) and N(0, 2/r);
+            ``uniform``, from 0 to 0.1; or ``given``, those that an adapter's folder holds and no seed draws, which
+            :func:`vxlab.load_adapter` puts on a model, and nothing else does. Given ones alone are stored with an
+            adapter, r·(in + out) numbers a layer.
         unique: give every layer a pair of its own, from the seed and the layer's name, in place of the shared one.
             It is never stored either, but each layer then holds r·(in + out) numbers in memory.
         dropout: probability, 0 to below 1, of zeroing an entry of the update's input while training; the paper has
@@ -70,6 +72,8 @@ class VeRA(Family):
         require_choice("VeRA matrices", self.matrices, MATRICES)
         if not 0 <= self.dropout < 1:
             raise VxlabError(f"VeRA dropout={self.dropout!r} is not a probability below 1; choose 0 to 0.99")
+        if self.matrices == "given" and (self.seed or self.unique):
+            raise VxlabError(f"VeRA seed={quote(self.seed)}, unique={self.unique} draw no matrices that are given")
         if not -(2**63) <= self.seed < 2**64:
             raise VxlabError(f"VeRA seed={quote(self.seed)} is no seed of torch's; choose 0 to 2**32 - 1")
         if (same := self.seed % 2**32) != self.seed and not self.unique:
@@ -81,12 +85,16 @@ class VeRA(Family):
         return {name: value for name, value in super().settings().items() if name != "dropout" or value}
 
     @property
+    def stores_bases(self) -> bool:
+        return self.matrices == "given"
+
+    @property
     def dropout_probability(self) -> float:
         return self.dropout
 
     def shared(self, shapes: Sequence[Shape]) -> dict[str, Tensor]:
         """Return A ``(r, largest in)`` and B ``(largest out, r)``, drawn on the CPU in float32, A first."""
-        if self.unique:
+        if self.unique or self.stores_bases:
             return {}
         largest = max(out_features for out_features, _ in shapes), max(in_features for _, in_features in shapes)
         A, B = self._pair(largest, torch.Generator().manual_seed(self.seed))
@@ -95,6 +103,11 @@ class VeRA(Family):
     def frozen(
         self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor] | None = None
     ) -> dict[str, dict[str, Tensor]]:
+        if self.stores_bases:
+            raise VxlabError(
+                "VeRA(matrices='given') acts through matrices that an adapter's folder holds, and none are here; put "
+                "the adapter on a model with vxlab.load_adapter(model, folder), or choose other matrices"
+            )
         if not self.unique:
             return super().frozen(weights)
         shapes = {layer: (weight.shape[0], weight.shape[1]) for layer, weight in weights.items()}
@@ -109,7 +122,10 @@ class VeRA(Family):
 
     def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
         out_features, in_features = shape
-        A, B = tensors["A"][:, :in_features], tensors["B"][:out_features]
+        if self.stores_bases:
+            A, B = tensors["right_basis"], tensors["left_basis"]
+        else:
+            A, B = tensors["A"][:, :in_features], tensors["B"][:out_features]
         if self.vectors == "d":
             return B * tensors["lambda_d"], A
         if self.vectors == "b":

@@ -1,3 +1,4 @@
+from .named_base import check_named_base as check_named_base
 from .peft_files import is_peft_folder as is_peft_folder
 from .peft_targets import saved_modules as saved_modules
 from .peft_targets import targeted as targeted

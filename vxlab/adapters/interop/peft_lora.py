@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vxlab.adapters.interop.keys import own_names, sort_tensors
 from vxlab.adapters.interop.peft_files import WEIGHTS_FILE
+from vxlab.adapters.interop.peft_other import settings_there
 from vxlab.adapters.interop.peft_targets import matching
 from vxlab.adapters.interop.saved import SavedAdapter
 from vxlab.checks import quote
@@ -52,8 +53,8 @@ def read_lora(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Ten
     if plain and len(set(ranks.values())) == 1 and len(set(scalings.values())) == 1:
         settings = _settings(config, next(iter(ranks.values())), next(iter(ranks)))
         return SavedAdapter(**common, method="lora", settings=settings, tensors=named)
-    method = "peft:dora" if config.get("use_dora") else "peft:lora"
-    return SavedAdapter(**common, method=method, settings={}, tensors=named)
+    method, settings = settings_there(folder, config)
+    return SavedAdapter(**common, method=method, settings=settings, tensors=named)
 
 
 def _refuse_changed_base(folder: Path, config: Mapping[str, Any]) -> None:

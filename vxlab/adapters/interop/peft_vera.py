@@ -1,5 +1,6 @@
 """VeRA as the peft library saves it, with its two shared matrices or with their seed alone."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 from vxlab.adapters.core import Family, Shape
 from vxlab.adapters.interop.keys import own_names, sort_tensors
 from vxlab.adapters.interop.peft_files import WEIGHTS_FILE
+from vxlab.adapters.interop.peft_other import settings_there
 from vxlab.adapters.interop.saved import SavedAdapter
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
@@ -29,11 +31,12 @@ def read_vera(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Ten
         _check(folder, config, name, own)
     _check_shared(folder, config, shared, layers)
     ours = config.get("bias", "none") == "none"
+    method, settings = ("vera", _settings(config)) if ours else settings_there(folder, config)
     return SavedAdapter(
         folder=folder,
         kind="peft",
-        method="vera" if ours else "peft:vera",
-        settings=_settings(config) if ours else {},
+        method=method,
+        settings=settings,
         layers=tuple(layers),
         tensors={name: {_OURS[key]: each for key, each in own.items()} for name, own in layers.items()},
         shared={_SHARED[name]: each for name, each in shared.items()},
@@ -45,19 +48,27 @@ def read_vera(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Ten
 
 
 def settle_projection(saved: SavedAdapter, shapes: Mapping[str, Shape]) -> SavedAdapter:
-    """Return a VeRA with the matrices that its layers of these shapes act through.
+    """Return a VeRA with the matrices that its layers of these shapes act through: drawn from its seed, or given.
 
     Raises:
-        VxlabError: those in the folder are others than its seed draws.
+        VxlabError: those in the folder are smaller than a layer.
     """
     method = saved.make_method()
-    if saved.shared and isinstance(method, Family):
-        drawn = method.shared(list(shapes.values()))
-        if not all(torch.equal(drawn[name], each.float()) for name, each in saved.shared.items()):
-            raise VxlabError(
-                f"{saved.folder} holds matrices vera_A and vera_B that its projection_prng_key does not draw"
-            )
-    return saved
+    if not saved.shared or not isinstance(method, Family):
+        return saved
+    drawn = method.shared(list(shapes.values()))
+    A, B = saved.shared["A"].float(), saved.shared["B"].float()
+    if torch.equal(drawn["A"], A) and torch.equal(drawn["B"], B):
+        return saved
+    small = [layer for layer, (rows, columns) in shapes.items() if rows > B.shape[0] or columns > A.shape[1]]
+    if small:
+        raise VxlabError(
+            f"{saved.folder} is of another base: its vera_A {tuple(A.shape)} and vera_B {tuple(B.shape)} are too small "
+            f"for `{small[0]}` (out, in) = {shapes[small[0]]}"
+        )
+    settings = {name: value for name, value in saved.settings.items() if name != "seed"} | {"matrices": "given"}
+    cut = {layer: {"left_basis": B[:rows], "right_basis": A[:, :columns]} for layer, (rows, columns) in shapes.items()}
+    return dataclasses.replace(saved, settings=settings, shared={}, frozen=cut)
 
 
 def _check(folder: Path, config: Mapping[str, Any], layer: str, own: Mapping[str, Tensor]) -> None:

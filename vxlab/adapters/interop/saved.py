@@ -10,7 +10,6 @@ from torch import Tensor
 
 from vxlab.adapters.core import Family, Method, Shape
 from vxlab.adapters.methods import method_from_name
-from vxlab.adapters.peft import config_settings
 from vxlab.errors import VxlabError
 
 
@@ -28,7 +27,7 @@ class SavedAdapter:
     method: str
     """its name, such as ``vera`` or ``peft:dora``"""
     settings: Mapping[str, Any]
-    """of the method, as :func:`vxlab.method_from_name` takes them; empty where a config of peft's says them"""
+    """of the method, as :func:`vxlab.method_from_name` takes them"""
     layers: tuple[str, ...]
     """the adapted layers, by dotted name in the base model"""
     tensors: Mapping[str, Mapping[str, Tensor]]
@@ -55,9 +54,6 @@ class SavedAdapter:
             VxlabError: a setting is out of its range, or the method is not known here.
         """
         try:
-            if self.kind == "peft" and self.method.startswith("peft:"):
-                name, settings = config_settings(self.config)
-                return method_from_name(f"peft:{name}", **settings)
             return method_from_name(self.method, **self.settings)
         except VxlabError as error:
             raise VxlabError(f"the adapter in {self.folder} cannot be used: {error}") from error

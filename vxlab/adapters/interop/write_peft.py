@@ -152,8 +152,8 @@ def _lora_fields(rank: int, alpha: float, rank_stabilised: bool, dropout: float)
 
 
 def _vera(method: VeRA, layers: Mapping[str, AdaptedLinear]) -> Written:
-    shared = dict(next(iter(layers.values())).shared.named_buffers())
-    tensors = {f"{ROOT}vera_{side}": shared[side] for side in ("A", "B")}
+    A, B = _pair(method, layers)
+    tensors: dict[str, Tensor] = {f"{ROOT}vera_A": A, f"{ROOT}vera_B": B}
     for name, layer in layers.items():
         own = layer.trained_tensors()
         d = own.get("lambda_d", torch.full((method.rank,), method.d_initial))
@@ -169,3 +169,22 @@ def _vera(method: VeRA, layers: Mapping[str, AdaptedLinear]) -> Written:
         "init_weights": True,
     }
     return fields, tensors
+
+
+def _pair(method: VeRA, layers: Mapping[str, AdaptedLinear]) -> tuple[Tensor, Tensor]:
+    """Return the two matrices that all layers share, each cut to its size."""
+    if not method.stores_bases:
+        shared = dict(next(iter(layers.values())).shared.named_buffers())
+        return shared["A"], shared["B"]
+    own = [layer.frozen_tensors() for layer in layers.values()]
+    A = max((each["right_basis"] for each in own), key=lambda basis: basis.shape[1])
+    B = max((each["left_basis"] for each in own), key=len)
+    if not all(
+        torch.equal(A[:, : each["right_basis"].shape[1]], each["right_basis"])
+        and torch.equal(B[: len(each["left_basis"])], each["left_basis"])
+        for each in own
+    ):
+        raise VxlabError(
+            f"the layers of {method} share no pair of matrices; as_lora=True writes its update all the same"
+        )
+    return A, B

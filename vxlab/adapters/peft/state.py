@@ -3,7 +3,7 @@
 import dataclasses
 import enum
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from torch import Tensor, nn
@@ -121,7 +121,14 @@ def _known_class(name: str, config: Mapping[str, Any]) -> Any:
 
 def _told_by(config: Mapping[str, Any]) -> str:
     wrote = config.get("peft_version")
-    return f"peft {wrote or 'of an unknown version'} wrote (here is {version('peft')})"
+    return f"peft {wrote or 'of an unknown version'} wrote (here is {_here()})"
+
+
+def _here() -> str:
+    try:
+        return version("peft")
+    except PackageNotFoundError:
+        return "none"
 
 
 def _default(field: "dataclasses.Field[Any]") -> Any:

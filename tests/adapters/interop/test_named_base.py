@@ -1,0 +1,49 @@
+"""Whether a model is the base that an adapter names: by the weights in a folder, else by its name alone."""
+
+from pathlib import Path
+
+import peft
+import pytest
+import torch
+from architectures import ARCHITECTURES
+from foreign_folders import save_trained, say
+from toy_checkpoints import assert_refused
+
+import vxlab
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_trained(tmp_path / "adapter", "bert", peft.LoraConfig(r=4, target_modules=["query"]))
+    return tmp_path / "adapter"
+
+
+def test_the_weights_in_a_folder_tell_another_base(folder: Path, tmp_path: Path) -> None:
+    base = ARCHITECTURES["bert"]()
+    base.save_pretrained(tmp_path / "base")
+    say(folder, base_model_name_or_path=str(tmp_path / "base"))
+    vxlab.load_adapter(ARCHITECTURES["bert"](), folder)
+    vxlab.load_adapter(ARCHITECTURES["bert"]().bfloat16(), folder)
+    other = ARCHITECTURES["bert"]()
+    with torch.no_grad():
+        other.bert.encoder.layer[0].attention.self.query.weight[0, 0] += 0.01
+    assert_refused(other, folder, r"`bert.encoder.layer.0.attention.self.query` is another than this")
+
+
+def test_a_backbone_alone_is_compared_too(folder: Path, tmp_path: Path) -> None:
+    ARCHITECTURES["bert"]().bert.save_pretrained(tmp_path / "base")
+    say(folder, base_model_name_or_path=str(tmp_path / "base"))
+    other = ARCHITECTURES["bert"]()
+    with torch.no_grad():
+        other.bert.encoder.layer[0].attention.self.query.weight[0, 0] += 0.01
+    assert_refused(other, folder, "load the model from there")
+
+
+def test_another_name_is_a_warning_and_the_same_none(folder: Path) -> None:
+    say(folder, base_model_name_or_path="Someone/A-Model")
+    model = ARCHITECTURES["bert"]()
+    model.config.name_or_path = "mirror/a-model"
+    vxlab.detach(vxlab.load_adapter(model, folder))
+    model.config.name_or_path = "another/model"
+    with pytest.warns(UserWarning, match="was trained on Someone/A-Model, and this model is another/model"):
+        vxlab.load_adapter(model, folder)
