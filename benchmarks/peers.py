@@ -43,6 +43,15 @@ def pefts(build: Callable[[], nn.Module], config: peft.PeftConfig) -> nn.Module:
     return peft.get_peft_model(build(), config).train()
 
 
+def pefts_with_a_frozen(build: Callable[[], nn.Module], config: peft.LoraConfig) -> nn.Module:
+    """Return the model with PEFT's LoRA whose A stays at its start: LoRA-FA, which PEFT has no layer for."""
+    model = pefts(build, config)
+    for name, parameter in model.named_parameters():
+        if ".lora_A." in name:
+            parameter.requires_grad_(False)
+    return model
+
+
 def released_lora_xs(build: Callable[[], nn.Module], rank: int) -> nn.Module:
     """Return the model with the released LoRA-XS on every linear layer, random bases in place of singular vectors."""
     model = build().requires_grad_(False)

@@ -149,12 +149,18 @@ def pairs(setting: Setting) -> list[Pair]:
         lambda: peers.ours(build, vxlab.LoRA(rank=8)),
         lambda: peers.pefts(build, config),
     )
+    frozen_a = Pair(
+        "LoRA-FA r=8 / PEFT, A frozen",
+        lambda: peers.ours(build, vxlab.LoRA(rank=8, trains="B")),
+        lambda: peers.pefts_with_a_frozen(build, config),
+    )
     if setting.kind == "causal":
-        return [vera(256), lora]
+        return [vera(256), lora, frozen_a]
     return [
         vera(256),
         vera(1024),
         lora,
+        frozen_a,
         Pair(
             "LoRA-XS r=16 / released",
             lambda: peers.ours(build, vxlab.LoRAXS(rank=16, basis="random", sigma="none")),
