@@ -5,11 +5,20 @@ The words that vxlab uses are in docs/glossary.md.
 """
 
 import importlib
+import logging
 import os
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+# What these say of kernels that they lack, wherever they are imported, by peft and transformers too.
+for _name, _remark in (
+    ("torchao", "Failed to load"),
+    ("torch.utils._pytree", "is an Enum subclass"),
+    ("bitsandbytes.backends.cpu.ops", "kernels-community"),
+):
+    logging.getLogger(_name).addFilter(lambda record, remark=_remark: remark not in record.getMessage())
 
 if "VXLAB_IMPORT" in os.environ:  # last, for what it imports imports vxlab
     importlib.import_module("vxlab.adapters.methods.imports").import_passed_on()
