@@ -26,6 +26,7 @@ from .adapters import load_adapter as load_adapter
 from .adapters import merge as merge
 from .adapters import method_from_name as method_from_name
 from .adapters import register as register
+from .adapters import requantise as requantise
 from .adapters import resolve_targets as resolve_targets
 from .adapters import save_adapter as save_adapter
 from .adapters import trainable_parameters as trainable_parameters

@@ -9,6 +9,7 @@ from vxlab.adapters.load import load_adapter
 from vxlab.adapters.methods import method_from_name, register
 from vxlab.adapters.peft import PEFT
 from vxlab.adapters.placement import ParameterCount, adapted_layers, resolve_targets, trainable_parameters
+from vxlab.adapters.requantise import Requantisation, requantise
 from vxlab.adapters.saving import save_adapter
 from vxlab.adapters.updates import adapter_updates, layer_update, updated_layers, weight_before
 
@@ -29,6 +30,7 @@ __all__ = [
     "Method",
     "ParameterCount",
     "Probe",
+    "Requantisation",
     "SavedAdapter",
     "VeRA",
     "adapted_layers",
@@ -44,6 +46,7 @@ __all__ = [
     "method_from_name",
     "read_saved",
     "register",
+    "requantise",
     "resolve_targets",
     "save_adapter",
     "trainable_parameters",

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from vxlab.adapters.core import exchange_hooks, linear_shape, linear_weight, quantisation_of
+from vxlab.adapters.core import exchange_hooks, float_linear, quantisation_of
 from vxlab.adapters.placement import bare, require_unattached
 from vxlab.errors import VxlabError
 
@@ -42,7 +42,7 @@ def dequantise(model: Model) -> Model:
         lacking = "is one quantised layer, and no model with such" if packed else "has no quantised layer"
         raise VxlabError(f"this {type(inside).__name__} {lacking}, so that there is nothing in it to dequantise")
     dtype = _rest_dtype(inside)
-    plain = {each: _plain(each, dtype) for each in dict.fromkeys(packed.values())}  # one layer may have two names
+    plain = {each: float_linear(each, dtype) for each in dict.fromkeys(packed.values())}  # one layer may have two names
     for layer, new in plain.items():
         exchange_hooks(new, layer)
     for name, layer in packed.items():
@@ -52,16 +52,6 @@ def dequantise(model: Model) -> Model:
         _forget(module, _ON_MODELS)
         _forget(getattr(module, "config", None), _ON_CONFIGS)
     return model
-
-
-@torch.no_grad()
-def _plain(layer: nn.Module, dtype: torch.dtype) -> nn.Linear:
-    out_features, in_features = linear_shape(layer)
-    bias: Any = layer.bias
-    new = nn.Linear(in_features, out_features, bias=bias is not None, device="meta")
-    new.weight = nn.Parameter(linear_weight(layer).to(dtype))
-    new.bias = bias  # itself, so that whatever else has it keeps it
-    return new
 
 
 def _rest_dtype(model: nn.Module) -> torch.dtype:

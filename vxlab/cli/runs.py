@@ -76,7 +76,7 @@ def _with_store(command: "Callable[[argparse.Namespace, Store], int]", arguments
 
 
 def _list(arguments: argparse.Namespace, store: "Store") -> int:
-    from vxlab.experiments.provenance import describe_mixture, name_weights_and_data
+    from vxlab.experiments.provenance import base_in_words, describe_mixture, name_weights_and_data
     from vxlab.experiments.store import ENDED, runs_table
 
     table = runs_table(store, **{name: getattr(arguments, name) for name in _FILTERS})
@@ -84,7 +84,7 @@ def _list(arguments: argparse.Namespace, store: "Store") -> int:
     rows = [
         {
             "key": row["key"][:12], "status": row["status"], "task": Path(row["task"]).name,
-            "model": ", ".join(filter(None, [Path(row["model"]).name, more])),
+            "model": ", ".join(filter(None, [base_in_words(row), more])),
             "method": row["label"], "layers": row["targets"],
             "rate": _number(row["learning_rate"], "g", "–"), "seed": str(row["seed"]),
             "test": _number(row["test"], ".3f"),

@@ -88,3 +88,30 @@ def test_weights_are_made_one_at_a_time() -> None:
     assert weights["a"].data_ptr() == layers["a"].weight.data_ptr()
     assert weights["b"].shape == (64, 128)
     assert weights["b"].data_ptr() != weights["b"].data_ptr()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_under_autocast_a_layer_computes_as_a_plain_one_does_and_keeps_its_bias(scheme: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(toy.quantised(nn.Linear(128, 64), scheme))
+    plain = nn.Sequential(nn.Linear(128, 64))
+    plain[0].weight.data, plain[0].bias.data = linear_weight(model[0]), model[0].bias.data.clone()
+    guard_kernels(model)
+    x, before = torch.randn(5, 128), model[0].bias.detach().clone()
+    with torch.autocast("cpu", torch.bfloat16):
+        for given in (x, x.bfloat16()):
+            mine, wanted = model(given), plain(given)
+            assert mine.dtype == (given.dtype if scheme == "torchao-int8" else torch.bfloat16)
+            torch.testing.assert_close(mine.bfloat16(), wanted, rtol=0.01, atol=0.01)
+    assert model[0].bias.dtype == torch.float32
+    assert torch.equal(model[0].bias, before)  # int8's own forward pass would have rounded it for good
+    assert model(x).dtype == torch.float32
+
+
+def test_without_the_guard_int8_rounds_its_bias_under_autocast() -> None:
+    """Where this fails, the library has mended it, and the guard has one thing less to do."""
+    layer = toy.quantised(nn.Linear(128, 64), "int8").train()
+    before = layer.bias.detach().clone()
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        layer(torch.randn(5, 128).bfloat16())
+    assert not torch.equal(layer.bias.float(), before)

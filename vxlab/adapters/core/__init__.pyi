@@ -13,6 +13,7 @@ from .fingerprint import values_probe as values_probe
 from .fingerprint import weights_fingerprint as weights_fingerprint
 from .frozen_weight import LayerWeights as LayerWeights
 from .frozen_weight import Shape as Shape
+from .frozen_weight import float_linear as float_linear
 from .frozen_weight import linear_shape as linear_shape
 from .frozen_weight import linear_weight as linear_weight
 from .frozen_weight import orient as orient
@@ -34,6 +35,8 @@ from .plain_linear import why_not_plain as why_not_plain
 from .quantisation import Quantisation as Quantisation
 from .quantisation import guard_kernels as guard_kernels
 from .quantisation import quantisation_of as quantisation_of
+from .quantisation import quantise_alike as quantise_alike
+from .quantised_layer import AdaptedQuantisedLinear as AdaptedQuantisedLinear
 from .random_bases import layer_generator as layer_generator
 from .random_bases import random_basis as random_basis
 from .random_bases import random_weight as random_weight

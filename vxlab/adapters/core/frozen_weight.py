@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from vxlab.adapters.core.quantisation import dequantised, quantisation_of
@@ -31,6 +32,16 @@ def linear_shape(layer: nn.Module) -> Shape:
         return layer.out_features, layer.in_features
     rows, columns = layer.get_parameter("weight").shape
     return columns, rows
+
+
+@torch.no_grad()
+def float_linear(layer: nn.Module, dtype: torch.dtype) -> nn.Linear:
+    """Return a ``torch.nn.Linear`` with W of a layer in a precision of its own, and the layer's own bias."""
+    out_features, in_features = linear_shape(layer)
+    new = nn.Linear(in_features, out_features, bias=False, device="meta")
+    new.weight = nn.Parameter(linear_weight(layer).to(dtype))
+    new.register_parameter("bias", getattr(layer, "bias", None))
+    return new.train(layer.training)
 
 
 class LayerWeights(Mapping[str, Tensor]):

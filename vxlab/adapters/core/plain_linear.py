@@ -6,7 +6,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.utils.parametrize import is_parametrized
 
-from vxlab.adapters.core.quantisation import quantisation_of
+from vxlab.adapters.core.quantisation import has_guard, quantisation_of
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -61,6 +61,6 @@ def why_not_plain(module: nn.Module) -> str:
         return f"it holds {added[0]!r} beside its weight and bias, which an adapter in its place would lose; remove it"
     # What accelerate puts on a layer to move its input is on the block too; what it loads weights by is not.
     hook = vars(module).get("_hf_hook")
-    if "forward" in vars(module) and (hook is None or getattr(hook, "offload", True)):
+    if "forward" in vars(module) and not has_guard(module) and (hook is None or getattr(hook, "offload", True)):
         return "its forward was replaced on this one layer (by offloading, for example); take that off first"
     return ""

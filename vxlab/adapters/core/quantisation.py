@@ -1,7 +1,11 @@
 """Linear layers whose weight is quantised: which they are, what their weight stands for, and a trap they have."""
 
+import copy
+from collections.abc import Callable
+from types import MethodType
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from vxlab.errors import VxlabError
@@ -60,31 +64,86 @@ def dequantised(layer: nn.Module) -> Tensor:
     return whole
 
 
+def quantise_alike(layer: nn.Module, weight: Tensor) -> nn.Module:
+    """Return a layer like a quantised one, bias included, that holds another W ``(out, in)``, quantised in its way."""
+    new: Any = copy.copy(layer)
+    new._parameters = dict(layer._parameters)
+    old: Any = layer.weight
+    if type(layer).__name__ == _FOUR_BITS:
+        whole = weight.to("cpu", old.quant_state.dtype)
+        own = {name: getattr(old, name) for name in ("quant_type", "quant_storage")}
+        state = {"blocksize": old.quant_state.blocksize, "compress_statistics": old.quant_state.nested}
+        new.weight = type(old)(whole, requires_grad=False, module=new, **own, **state).to(old.device)
+        new.quant_state = new.weight.quant_state
+    elif type(layer).__name__ == _EIGHT_BITS:
+        new.state = copy.copy(new.state)
+        new.state.CB = new.state.SCB = None
+        new.weight = type(old)(weight.to("cpu"), requires_grad=False).to(old.device)
+    else:
+        from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+        plain = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+        plain.weight = nn.Parameter(weight.to(old.device, old.dtype), requires_grad=False)
+        quantize_(holder := nn.Sequential(plain), Int8WeightOnlyConfig())
+        new.weight = holder[0].weight
+    return new  # type: ignore[no-any-return]
+
+
 def guard_kernels(model: nn.Module) -> None:
-    """Keep bitsandbytes from computing otherwise in evaluation than in training, as it does on a CPU.
+    """Let bitsandbytes' layers compute as ``torch.nn.Linear`` does, and leave what they hold as it is.
 
     4-bit layers, on processors with bfloat16 instructions, repack their weight in place in the first forward pass in
     evaluation. Of the new order the backward pass and ``dequantize_4bit`` know nothing: gradients and every
     decomposition are then wrong, without an error. 8-bit layers multiply by the dequantised weight in training, and in
-    evaluation round their input to 8 bits as well, which moves logits by percents and makes merging look lossy. Here
-    both compute x·Wᵀ by the dequantised weight, always. (On a GPU 8-bit layers round their input in both modes.)
+    evaluation round their input to 8 bits as well, which moves logits by percents and makes merging look lossy; and
+    under autocast they round their bias for good. 4-bit layers compute in a precision of their own, whatever
+    autocast's is. Here both compute x·Wᵀ + bias by the dequantised weight, always, in autocast's precision or that of
+    x. (On a GPU 8-bit layers round their input in both modes.)
 
     Raises:
         VxlabError: a 4-bit weight has been repacked already.
     """
     for name, module in model.named_modules():
-        if not type(module).__module__.startswith("bitsandbytes."):
-            continue
         layer: Any = module
-        if type(module).__name__ == _FOUR_BITS:
+        kind = type(layer).__name__ if type(layer).__module__.startswith("bitsandbytes.") else ""
+        if kind == _FOUR_BITS:
             _require_unpacked(layer, name)
             layer.support_avx512bf16_for_cpu = False
-        elif type(module).__name__ == _EIGHT_BITS:
-            layer.training, layer.train = True, _stay
+        if kind in _FORWARDS and ("forward" not in vars(layer) or has_guard(layer)):
+            layer.forward = MethodType(_FORWARDS[kind], layer)
 
 
-def _stay(mode: bool = True) -> None:
-    """Take the place of a layer's ``train``, so that it never learns that evaluation has begun."""
+def has_guard(layer: nn.Module) -> bool:
+    """Tell whether the layer's forward is the one that :func:`guard_kernels` put there."""
+    return getattr(vars(layer).get("forward"), "__func__", None) in _FORWARDS.values()
+
+
+def _four_bit_forward(layer: Any, x: Tensor) -> Tensor:
+    from bitsandbytes.autograd import _functions as kernels
+
+    x, bias = _as_computed(x, layer.bias)
+    y: Tensor = kernels.matmul_4bit(x, layer.weight, bias=bias, quant_state=layer.weight.quant_state)
+    return y
+
+
+def _eight_bit_forward(layer: Any, x: Tensor) -> Tensor:
+    from bitsandbytes.autograd import _functions as kernels
+
+    layer.state.is_training = True
+    if layer.weight.CB is not None:
+        layer.init_8bit_state()
+    x, bias = _as_computed(x, layer.bias)
+    y: Tensor = kernels.matmul(x, layer.weight, bias=bias, state=layer.state)
+    return y
+
+
+_FORWARDS: dict[str, Callable[..., Tensor]] = {_FOUR_BITS: _four_bit_forward, _EIGHT_BITS: _eight_bit_forward}
+
+
+def _as_computed(x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return x and a bias in the precision to compute in: autocast's where it is on, else that of x."""
+    dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+    return x.to(dtype), None if bias is None else bias.to(dtype)
 
 
 def _require_unpacked(layer: Any, name: str = "") -> None:

@@ -6,9 +6,10 @@ from typing import ClassVar
 
 from torch import nn
 
-from vxlab.adapters.core import Method
+from vxlab.adapters.core import Method, quantisation_of
 from vxlab.adapters.placement import head_parameters
 from vxlab.errors import VxlabError
+from vxlab.words import number_of
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,19 @@ class BitFit(_Own):
 
 @dataclass(frozen=True)
 class Full(_Own):
-    """Train every parameter of the model. What adapters try to match at a fraction of the parameters."""
+    """Train every parameter of the model. What adapters try to match at a fraction of the parameters.
+
+    A quantised weight is no such parameter: no step of a learning rate moves its packed numbers.
+    """
 
     name: ClassVar[str] = "full"
 
     def put_on(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> set[str]:
+        packed = [name for name, module in model.named_modules() if quantisation_of(module)]
+        if packed:
+            raise VxlabError(
+                f"method=Full() trains every weight, and those of {number_of(len(packed), 'layer')} of this "
+                f"{type(model).__name__} are quantised and cannot train (`{packed[0]}` first); use another method, or "
+                "load the model without quantisation"
+            )
         return {name for name, _ in model.named_parameters()}

@@ -13,7 +13,7 @@ from vxlab.adapters import load_adapter
 from vxlab.checks import settle_list
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, hardware, method_label
-from vxlab.experiments.models import load_model, loading_of, model_fingerprint
+from vxlab.experiments.models import load_model, loading_of, model_fingerprint, quantising_library
 from vxlab.experiments.provenance import name_candidates, require_own_base
 
 
@@ -96,7 +96,8 @@ def _subject(
 
 def _find_model(name: str, quantisation: str | None = None) -> tuple[str, str]:
     """Return a model's fingerprint, and how it is loaded."""
-    return model_fingerprint(name, quantisation), loading_of(name, 0)
+    library = [" ".join(each) for each in quantising_library(name, quantisation).items()]
+    return model_fingerprint(name, quantisation), ", ".join(filter(None, [loading_of(name, 0), *library]))
 
 
 def _require_writer(record: RunRecord) -> None:

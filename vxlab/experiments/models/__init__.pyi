@@ -13,7 +13,7 @@ from .merge_check import check_merge as check_merge
 from .padding import position_limit as position_limit
 from .padding import require_embedding as require_embedding
 from .quantised import QUANTISATIONS as QUANTISATIONS
-from .quantised import quantisation_version as quantisation_version
+from .quantised import quantising_library as quantising_library
 from .unloaded import model_from_config as model_from_config
 from .weights import ModelWeights as ModelWeights
 from .weights import open_weights as open_weights

@@ -15,6 +15,7 @@ from vxlab.adapters.core import guard_kernels, is_linear, quantisation_of
 from vxlab.adapters.placement import head_parameters
 from vxlab.checks import require_choice
 from vxlab.errors import VxlabError
+from vxlab.experiments.models.files import find_model, read_config
 
 _LIBRARIES = {"nf4": "bitsandbytes", "int8": "bitsandbytes", "torchao-int8": "torchao"}
 QUANTISATIONS = tuple(_LIBRARIES)
@@ -75,11 +76,8 @@ def check_saved_quantisation(name: str, saved: Any, asked: str | None) -> None:
     Raises:
         VxlabError: as said, or its library is not installed.
     """
-    stored = getattr(saved, "quantization_config", None)
-    if stored is None:
+    if (method := saved_method(saved)) is None:
         return
-    settings = stored if isinstance(stored, dict) else stored.to_dict()
-    method = str(settings.get("quant_method", "")).rpartition(".")[2].lower()
     if method not in _SAVED_BY:
         raise VxlabError(
             f"model={name!r} was saved quantised by {method or 'an unnamed method'}, which is not read here; name its "
@@ -115,10 +113,32 @@ def settle_quantised(name: str, model: nn.Module, asked: str | None) -> None:
         )
 
 
-def quantisation_version(scheme: str) -> str:
-    """Return the library of a scheme with its version: another may compute other numbers."""
-    library = _LIBRARIES[scheme]
-    return f"{library} {version(library)}"
+def quantising_library(name: str, asked: str | None) -> dict[str, str]:
+    """Return the library that computes a base's quantised layers, with its version: another's numbers may be others.
+
+    Args:
+        name, asked: as :func:`vxlab.load_model` takes them.
+
+    Returns:
+        {} of a base in floating point.
+
+    Raises:
+        VxlabError: as :func:`vxlab.load_model`.
+    """
+    if asked is not None:
+        library: str | None = _LIBRARIES[asked]
+    else:
+        library = _SAVED_BY.get(saved_method(read_config(name, find_model(name))) or "")
+    return {} if library is None else {library: version(library)}
+
+
+def saved_method(saved: Any) -> str | None:
+    """Return what a model's config calls the way in which its files are quantised; None where they are not."""
+    stored = getattr(saved, "quantization_config", None)
+    if stored is None:
+        return None
+    settings = stored if isinstance(stored, dict) else stored.to_dict()
+    return str(settings.get("quant_method", "")).rpartition(".")[2].lower()
 
 
 def _unquantised(whole: nn.Module) -> list[str]:

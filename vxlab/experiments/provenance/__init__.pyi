@@ -1,4 +1,5 @@
 from .candidate_names import name_candidates as name_candidates
+from .identities import base_in_words as base_in_words
 from .identities import identity_columns as identity_columns
 from .identities import list_versions as list_versions
 from .identities import name_weights_and_data as name_weights_and_data
@@ -6,6 +7,7 @@ from .identities import own_identity as own_identity
 from .identities import shared_identity as shared_identity
 from .identities import shared_versions as shared_versions
 from .identities import versions_of as versions_of
+from .identities import weights_of as weights_of
 from .mixed_runs import describe_mixture as describe_mixture
 from .mixed_runs import device_of as device_of
 from .mixed_runs import require_comparable as require_comparable

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord
-from vxlab.experiments.provenance.identities import data_of, own_identity
+from vxlab.experiments.provenance.identities import base_in_words, data_of, own_identity, weights_of
 from vxlab.words import list_in_words, number_of
 
 UNKNOWN = "not recorded"
@@ -66,7 +66,7 @@ def require_comparable(records: Iterable[RunRecord]) -> None:
 _DECIDING: dict[str, Callable[[RunRecord], str]] = {
     "task": lambda run: str(run.task.get("name", "")),
     "metric": lambda run: str(run.task["metrics"][0]),
-    "model": lambda run: str(run.spec.get("model", "")),
+    "model": lambda run: base_in_words(run.spec),
     "model's weights": lambda run: run.identity.get("model", ""),
 }
 
@@ -88,7 +88,7 @@ def _names(runs: Sequence[RunRecord]) -> dict[str, Counter[str]]:
     told = {}
     for name in dict.fromkeys(str(run.spec.get("model")) for run in runs):
         own = [run for run in runs if str(run.spec.get("model")) == name]
-        told[f"weights of {Path(name).name}"] = _values(own, lambda run: run.identity.get("model", UNKNOWN))
+        told[f"weights of {Path(name).name}"] = _values(own, lambda run: weights_of(run.identity) or UNKNOWN)
     for name, examples in dict.fromkeys((str(run.task.get("name")), run.spec.get("train_examples")) for run in runs):
         own = [run for run in runs if (str(run.task.get("name")), run.spec.get("train_examples")) == (name, examples)]
         data = _values(own, lambda run: data_of(run.identity) or UNKNOWN)
@@ -99,6 +99,8 @@ def _names(runs: Sequence[RunRecord]) -> dict[str, Counter[str]]:
 
 def _computed(runs: Sequence[RunRecord]) -> dict[str, Counter[str]]:
     told = {name: _values(runs, partial(_version, name)) for name in ("vxlab", "torch", "transformers")}
+    for library in ("bitsandbytes", "torchao"):
+        told[library] = _values([run for run in runs if library in run.identity], partial(_version, library))
     told |= _of_methods(runs)
     told["precision"] = _values(runs, lambda run: run.identity.get("precision", run.precision))
     told["processes"] = _values(runs, lambda run: run.identity.get("processes", "1"))
@@ -139,4 +141,5 @@ def _counted(values: Counter[str]) -> str:
 
 
 def _shown(value: str) -> str:
-    return value[:_DIGITS] if len(value) == 64 else value  # a fingerprint
+    content, *scheme = value.split(" ")
+    return " in ".join([content[:_DIGITS], *scheme]) if len(content) == 64 else value  # a fingerprint

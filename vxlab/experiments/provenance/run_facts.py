@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vxlab.experiments import RunRecord, RunSpec, method_label
-from vxlab.experiments.provenance.identities import data_of, list_versions, own_identity
+from vxlab.experiments.provenance.identities import base_in_words, data_of, list_versions, own_identity, weights_of
 from vxlab.experiments.provenance.mixed_runs import UNKNOWN, device_of
 from vxlab.experiments.provenance.probe_words import choice_in_words
 from vxlab.experiments.provenance.run_words import MOST, agree, distinct, precision_of
@@ -116,8 +116,9 @@ def _stages(comparison: "Comparison | None") -> dict[str, str]:
 
 
 def _model(run: RunRecord) -> str:
-    weights = run.identity.get("model", "")
-    return f"{Path(str(run.spec.get('model', UNKNOWN))).name}, weights {weights[:_DIGITS] or UNKNOWN}"
+    weights = weights_of(run.identity).partition(" ")[0] or UNKNOWN
+    library = [f"by {name} {run.identity[name]}" for name in ("bitsandbytes", "torchao") if name in run.identity]
+    return f"{' '.join([base_in_words(run.spec), *library])}, weights {weights}"
 
 
 def _data(run: RunRecord) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters import resolve_targets
-from vxlab.adapters.core import orient
+from vxlab.adapters.core import linear_shape, orient, quantisation_of
 from vxlab.checks import require_count
 from vxlab.errors import VxlabError
 from vxlab.experiments.tasks import stratified_order
@@ -43,17 +43,18 @@ def weight_gradients(
         loss: of a batch, such as a kind's ``batch_loss``; None takes what the model returns.
 
     Returns:
-        ``(out, in)`` in float32 on the CPU, by layer; zeros where the loss does not depend on a weight.
+        ``(out, in)`` in float32 on the CPU, by layer; zeros where the loss does not depend on a weight. Of a quantised
+        layer W is what its packed numbers stand for.
 
     Raises:
         VxlabError: there is no batch or no layer, a batch is empty, or the model returns no loss.
     """
-    weights = [layer.get_parameter("weight") for layer in layers.values()]
+    weights = [_differentiable_weight(layer) for layer in layers.values()]
     if not weights:
         raise VxlabError("layers is empty; pass vxlab.resolve_targets(model, targets)")
     sums = [torch.zeros_like(weight, dtype=torch.float32, device="cpu") for weight in weights]
     examples = 0
-    with _evaluated(model, weights), torch.enable_grad():
+    with _evaluated(model, weights), _reached(layers.values(), weights), torch.enable_grad():
         for batch in batches:
             size, found = _gradients(model, batch, weights, loss or _own_loss)
             examples += size
@@ -117,9 +118,31 @@ def _own_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     return loss
 
 
-def _gradients(
-    model: nn.Module, batch: Mapping[str, Tensor], weights: list[nn.Parameter], loss_of: Loss
-) -> tuple[int, Any]:
+def _differentiable_weight(layer: nn.Module) -> Tensor:
+    """Return a layer's weight, or in the place of a packed one, which has no gradient, zeros of W's shape."""
+    weight = layer.get_parameter("weight")
+    return (
+        torch.zeros(linear_shape(layer), device=weight.device, requires_grad=True) if quantisation_of(layer) else weight
+    )
+
+
+@contextmanager
+def _reached(layers: Iterable[nn.Module], weights: list[Tensor]) -> Iterator[None]:
+    """Add the zeros that stand for packed weights to what their layers compute with: ∂loss/∂(W + 0) is ∂loss/∂W."""
+
+    def add(zeros: Tensor) -> Any:
+        return lambda _, given, y: y + nn.functional.linear(given[0], zeros.to(given[0].dtype))
+
+    pairs = zip(layers, weights, strict=True)
+    hooks = [layer.register_forward_hook(add(weight)) for layer, weight in pairs if quantisation_of(layer)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _gradients(model: nn.Module, batch: Mapping[str, Tensor], weights: list[Tensor], loss_of: Loss) -> tuple[int, Any]:
     """Return the number of examples in a batch, and its gradient for each weight."""
     device = weights[0].device
     moved = {name: tensor.to(device) for name, tensor in batch.items()}
@@ -133,7 +156,7 @@ def _gradients(
 
 
 @contextmanager
-def _evaluated(model: nn.Module, weights: list[nn.Parameter]) -> Iterator[None]:
+def _evaluated(model: nn.Module, weights: list[Tensor]) -> Iterator[None]:
     """Put a model in evaluation mode with only these weights trainable, and back again, module by module."""
     modes = {module: module.training for module in model.modules()}
     trained = {parameter: parameter.requires_grad for parameter in model.parameters()}

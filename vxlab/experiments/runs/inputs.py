@@ -26,7 +26,7 @@ from vxlab.experiments.models import (
     model_fingerprint,
     name_labels,
     position_limit,
-    quantisation_version,
+    quantising_library,
     require_embedding,
 )
 from vxlab.experiments.runs.suited import suit_kind
@@ -64,6 +64,7 @@ class Materials:
     def __init__(self, reuse: bool = True) -> None:
         self.reuse = reuse
         self._fingerprints: _Last[str] = _Last(4)
+        self._libraries: _Last[dict[str, str]] = _Last(4)
         self._loading: _Last[str] = _Last(4)
         self._models: _Last[nn.Module] = _Last(1)
         self._tokenizers: _Last[Any] = _Last(4)
@@ -99,8 +100,7 @@ class Materials:
             **code_version(type(spec.method)),
             **spec.method.versions(),
         }
-        if spec.quantisation is not None:
-            identity["quantisation"] = quantisation_version(spec.quantisation)
+        identity |= self._libraries.get(_base_of(spec), lambda: quantising_library(*_base_of(spec)))
         if (processes := hardware.processes()) > 1:
             if not spec.method.by_gradient:
                 raise VxlabError(f"{spec.method} is fitted by one process; start it without torchrun's {processes}")

@@ -24,7 +24,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, RunSpec, family_name
 from vxlab.experiments.models import load_model, name_labels
 from vxlab.experiments.probes import load_probed
-from vxlab.experiments.provenance import require_own_base
+from vxlab.experiments.provenance import base_in_words, require_own_base, weights_of
 from vxlab.experiments.store import Where, open_store
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def require_same(first: RunRecord, second: RunRecord, what: str, of: Callable[[R
 
 def require_same_base(first: RunRecord, second: RunRecord) -> None:
     """Raise unless two runs started from the same weights: updates of others have nothing to be alike in."""
-    require_same(first, second, "base models", lambda run: run.identity.get("model", "")[:12] or run.spec["model"])
+    require_same(first, second, "base models", lambda run: weights_of(run.identity) or base_in_words(run.spec))
 
 
 def describe_run(record: RunRecord) -> str:

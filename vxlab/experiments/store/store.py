@@ -239,11 +239,13 @@ class Store:
     def table(self, keys: Iterable[str] | None = None) -> "pd.DataFrame":
         """Return one row a run, sorted by task, model, method, rank, targets, rates and seed.
 
-        Columns: ``key, status, model, task, method, label, rank, targets, learning_rate, head_learning_rate, seed,
-        epochs, batch_size, train_examples, precision, weights, data, versions, metric, validation, test, backbone,
-        head, bytes_stored, steps, step_seconds, train_seconds, peak_memory, attempts, error, finished_at, folder``.
-        ``weights`` and ``data`` are the first digits of fingerprints of what ``model`` and ``task`` stood for: group by
-        them, too, for a name may stand for several. ``validation`` and ``test`` are of the task's first metric at the
+        Columns: ``key, status, model, quantisation, task, method, label, rank, targets, learning_rate,
+        head_learning_rate, seed, epochs, batch_size, train_examples, precision, weights, data, versions, metric,
+        validation, test, backbone, head, bytes_stored, steps, step_seconds, train_seconds, peak_memory, attempts,
+        error, finished_at, folder``. ``quantisation`` is the scheme by which the model was quantised as it was loaded,
+        missing where it was loaded as it is. ``weights`` and ``data`` are the first digits of fingerprints of what
+        ``model`` and ``task`` stood for: group by these three, too, for a name may stand for several. ``validation``
+        and ``test`` are of the task's first metric at the
         chosen epoch, as fractions. ``status`` is ``finished``, ``diverged``,
         ``failed``, ``running``, or ``stopped``: leased, and given up or left by its driver.
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = {
-    "key": "string", "status": "string", "model": "string", "task": "string", "method": "string", "label": "string",
+    "key": "string", "status": "string", "model": "string", "quantisation": "string", "task": "string",
+    "method": "string", "label": "string",
     "rank": "Int64", "targets": "string", "learning_rate": "float64", "head_learning_rate": "float64", "seed": "Int64",
     "epochs": "Int64", "batch_size": "Int64", "train_examples": "Int64", "precision": "string",
     "weights": "string", "data": "string", "versions": "string", "metric": "string",
@@ -25,7 +26,10 @@ COLUMNS = {
 }  # fmt: skip
 """Every column and its type; scores are fractions, times in seconds, sizes in bytes."""
 
-ORDER = ["task", "model", "method", "rank", "label", "targets", "learning_rate", "head_learning_rate", "seed", "key"]
+ORDER = [
+    "task", "model", "quantisation", "method", "rank", "label", "targets", "learning_rate", "head_learning_rate",
+    "seed", "key",
+]  # fmt: skip
 """How rows are sorted: by what they are, so that a table does not depend on which run ended first."""
 
 _FROM_SPEC = ("model", "task", "learning_rate", "head_learning_rate", "seed", "epochs", "batch_size", "train_examples")
@@ -102,6 +106,7 @@ def _row(run: dict[str, Any]) -> dict[str, Any]:
         "finished_at": at and datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="seconds"),
         "folder": str(run["folder"]),
         **{name: spec[name] for name in _FROM_SPEC},
+        "quantisation": spec.get("quantisation"),
         **({} if record is None else _results(record)),
     }
 

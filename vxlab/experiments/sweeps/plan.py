@@ -36,7 +36,8 @@ _WORDS = {
     "peft": "another version of peft",
     "chat_template": "another chat template",
     "code": "other code of their method",
-    "quantisation": "another version of what quantises their base",
+    "bitsandbytes": "another version of bitsandbytes",
+    "torchao": "another version of torchao",
 }
 """What a difference in a run's identity means."""
 

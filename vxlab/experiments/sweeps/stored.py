@@ -12,7 +12,7 @@ import pandas as pd
 from vxlab.adapters.core import METHODS
 from vxlab.experiments import RunRecord, RunSpec, family_name, layers, method_label, rank_of, tell_apart, usual_settings
 from vxlab.experiments.candidates import HeldOut, Pair, held_out_of
-from vxlab.experiments.provenance import describe_mixture, name_weights_and_data, versions_of
+from vxlab.experiments.provenance import base_in_words, describe_mixture, name_weights_and_data, versions_of
 from vxlab.experiments.store import ENDED, Store, without_repeats
 from vxlab.experiments.sweeps.comparison import Comparison, compare_reports, summary_table
 from vxlab.experiments.sweeps.tuning import with_stages
@@ -50,9 +50,9 @@ def tables_of(result: Comparison) -> SweepTables:
     folders = {} if result.records else dict(zip(runs["key"], runs["folder"], strict=True))
     found = {key: record for key, folder in folders.items() if (record := RunRecord.load(Path(folder)))}
     records = result.records or found
-    task, model = (str(runs[column].iloc[0]) for column in ("task", "model"))
+    task = str(runs["task"].iloc[0])
     return SweepTables(
-        _named(task, model), task, result.metric, result.held_out, runs, result.tuning, result.summary, result.pairs,
+        _named(runs), task, result.metric, result.held_out, runs, result.tuning, result.summary, result.pairs,
         records, (*describe_mixture(records.values()), *filter(None, [result.held_out.doubt])),
     )  # fmt: skip
 
@@ -80,12 +80,12 @@ def stored_sweeps(results: Store) -> list[SweepTables]:
     table["items"] = [records[key].task["rows"].get("test", 0) if key in records else 0 for key in table["key"]]
     table["apart"] = name_weights_and_data(table)
     sweeps = []
-    for (task, model, apart), own in table.groupby(["task", "model", "apart"], sort=False):
+    for (*_, apart), own in table.groupby(["task", "model", "quantisation", "apart"], sort=False, dropna=False):
         sizes = sorted(set(own["items"]) - {0})
         for items in sizes:
             rows = own[own["items"].isin([items, 0] if items == sizes[0] else [items])]
             several = f", {items:,} test items" if len(sizes) > 1 else ""
-            name = _named(str(task), str(model)) + (f", {apart}" if apart else "") + several
+            name = _named(own) + (f", {apart}" if apart else "") + several
             sweeps.append(_sweep(name, rows, records, results))
     return _with_own_names(sorted(sweeps, key=lambda sweep: -len(sweep.runs)))
 
@@ -101,8 +101,9 @@ def _with_own_names(sweeps: list[SweepTables]) -> list[SweepTables]:
     return told
 
 
-def _named(task: str, model: str) -> str:
-    return f"{Path(task).name}, {Path(model).name}"
+def _named(runs: pd.DataFrame) -> str:
+    first = runs.iloc[0]
+    return f"{Path(first['task']).name}, {base_in_words(first.to_dict())}"
 
 
 def _sweep(name: str, rows: pd.DataFrame, records: Mapping[str, RunRecord], results: Store) -> SweepTables:

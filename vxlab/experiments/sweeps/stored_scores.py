@@ -162,12 +162,17 @@ def is_usual(settings: dict[str, Any]) -> bool:
 def _with_apart(table: pd.DataFrame) -> pd.DataFrame:
     """Add to the names of models and methods what they do not tell: weights, data, precision and versions."""
     computed = ["precision", "versions"]
-    several = table.groupby(["model", "task", "family", "targets"])[computed].transform("nunique") > 1
+    bases = table.groupby(["model", "quantisation", "task", "family", "targets"], dropna=False)
+    several = bases[computed].transform("nunique") > 1
     shown = table[computed].where(several, "")
     return table.assign(
         family=_joined(table["family"], *(shown[name] for name in computed)),
-        model=_joined(table["model"], name_weights_and_data(table)),
+        model=_joined(_with_quantisation(table), name_weights_and_data(table)),
     )
+
+
+def _with_quantisation(table: pd.DataFrame) -> "pd.Series[str]":
+    return table["model"].where(table["quantisation"].isna(), table["model"] + " in " + table["quantisation"])
 
 
 def _joined(*columns: Iterable[str]) -> list[str]:
@@ -264,4 +269,5 @@ def _over_items(reports: pd.DataFrame, metric: str, results: Store) -> tuple[flo
 def _in_words(run: "pd.Series[Any]", apart: str) -> str:
     examples = "all" if pd.isna(run["train_examples"]) else f"{run['train_examples']:,}"
     told = f"{examples} training examples, {number_of(run['epochs'], 'epoch')}"
-    return f"{run['task']} ({', '.join([told, *filter(None, [apart])])})"
+    base = "" if pd.isna(run["quantisation"]) else f"base in {run['quantisation']}"
+    return f"{run['task']} ({', '.join([told, *filter(None, [base, apart])])})"

@@ -47,8 +47,8 @@ def parts_sweep(
     chosen = usual["sweep"] | {name: value for name, value in chosen.items() if value is not None}
     compared = _named(variants, names or usual["names"])
     plain = fair_study([each.method for each in compared if each.part == UNCHANGED], scale, **chosen)
-    model = plain.settings["model"]
-    layers = layer_weights(load_model(model, usual_labels(model)), plain.settings["targets"])
+    model, quantisation = plain.settings["model"], plain.settings.get("quantisation")
+    layers = layer_weights(load_model(model, usual_labels(model), quantisation), plain.settings["targets"])
     centres = {each.method.name: each.centre for each in plain.names.values()}
     if "lora_xs" in centres:
         centres["lora_xs"] *= usual["lora_xs_share"]

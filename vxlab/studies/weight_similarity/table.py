@@ -114,7 +114,7 @@ def require_role(spec: RunSpec, role: str) -> None:
     Raises:
         VxlabError: it adapts none; the roles of those it adapts are named.
     """
-    model = load_model(spec.model, usual_labels(spec.model))  # the head matters to no target
+    model = load_model(spec.model, usual_labels(spec.model), spec.quantisation)  # the head matters to no target
     roles = sorted({block_and_role(layer)[1] for layer in resolve_targets(model, spec.targets)})
     if role not in roles:
         raise VxlabError(

@@ -76,6 +76,11 @@ def explore_rank(
         raise VxlabError(
             f"gradients is a run on {gradients.model!r}, and the model is {name!r}; give a run on {name!r}"
         )
+    if isinstance(gradients, RunSpec) and gradients.quantisation is not None and name is not None:
+        raise VxlabError(
+            f"gradients is a run on {name!r} in {gradients.quantisation}, and the model is as its files have it; give "
+            f"vxlab.load_model({name!r}, ..., quantisation={gradients.quantisation!r})"
+        )
     weights = None if name is None else model_fingerprint(name)
     runs = stored_candidates(store, name, task=task, metric=metric, weights=weights)
     bare = model if isinstance(model, nn.Module) else load_model(str(model), usual_labels(str(model)))
