@@ -106,7 +106,7 @@ def test_the_model_is_loaded_once(
     load = materials.load_model
     monkeypatch.setattr(materials, "load_model", lambda *which: loaded.append(which) or load(*which))
     sweep([toy_runs.spec(tiny_model, toy_task, epochs=1, seed=seed) for seed in range(3)], tmp_path)
-    assert loaded == [(tiny_model, 2)]
+    assert loaded == [(tiny_model, 2, None)]
 
 
 def test_a_run_that_fails_is_a_row_and_the_sweep_goes_on(
