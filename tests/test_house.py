@@ -72,7 +72,7 @@ MAY_NOT_IMPORT = {
 }
 # The libraries of one choice each, in the modules that know them, imported when used.
 OPTIONAL = {
-    "adapters/core/quantisation.py": {"bitsandbytes"},
+    "adapters/core/quantisation.py": {"bitsandbytes", "torchao"},
     "adapters/peft/settings.py": {"peft"},
     "adapters/peft/state.py": {"peft"},
     "progress.py": {"tqdm", "IPython"},
