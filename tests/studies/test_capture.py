@@ -15,7 +15,7 @@ from vxlab.studies.capture import CAPTURE_COLUMNS, capture_table
 METHODS = [
     vxlab.LoRA(rank=2), vxlab.LoRA(rank=8, alpha=16), vxlab.VeRA(rank=6), vxlab.VeRA(rank=6, vectors="d"),
     vxlab.VeRA(rank=6, vectors="b", unique=True), vxlab.LoRAXS(rank=3), vxlab.LoRAXS(rank=3, basis="random"),
-    vxlab.LiDB(rank=2, aux_out=7, aux_in=5),
+    vxlab.LiDB(rank=2, aux_out=7, aux_in=5), vxlab.LoRA(rank=4, trains="B"),
 ]  # fmt: skip
 TARGETS = ["query", "intermediate.dense"]
 
@@ -89,7 +89,7 @@ def test_methods_of_one_family_are_named_by_what_sets_them_apart(model, gradient
     assert names[:2] == ["LoRA alpha=None", "LoRA alpha=16"]
     assert "VeRA vectors=d unique=False" in names
     assert "LoRA-XS basis=random" in names
-    assert "LiDB" in names
+    assert {"LiDB", "LoRA-FA"} <= set(names)
 
 
 def test_unrelated_gradients_keep_what_chance_says(model, gradients):

@@ -116,7 +116,7 @@ def _names(methods: Sequence[Family]) -> dict[Family, dict[str, str]]:
     """Return each method's ``family``, with the settings beside the rank in which its family's methods differ."""
     names = {}
     for method in methods:
-        own = tell_apart(each.settings() for each in methods if type(each) is type(method))
+        own = tell_apart(each.settings() for each in methods if family_name(each) == family_name(method))
         apart = [f"{name}={value}" for name, value in method.settings().items() if name in own and name != "rank"]
         family = " ".join([family_name(method), *apart])
         names[method] = {"family": family, "method": f"{family} r={method.rank}"}

@@ -9,6 +9,7 @@ import scipy.linalg
 import torch
 from released_lora_xs import drawn, exact, randomised
 from torch import Tensor, nn
+from toy_quantised import quantised
 
 from vxlab.adapters.interop.lora_xs_bases import BasisMatch, compare_bases
 from vxlab.adapters.interop.saved import SavedAdapter
@@ -90,3 +91,11 @@ def test_another_weight_is_told_from_the_same(part: float) -> None:
 def test_random_bases_are_not_orthonormal() -> None:
     module = layer()
     assert not match(module, *drawn(module.weight, RANK)).orthonormal
+
+
+@pytest.mark.parametrize("scheme", ["nf4", "int8"])
+def test_a_quantised_weight_is_another(scheme: str) -> None:
+    pytest.importorskip("bitsandbytes")
+    A, B = randomised(layer().weight, RANK)
+    found = match(quantised(layer(), scheme), A, B)
+    assert found.residual > found.tolerance
