@@ -52,6 +52,9 @@ def as_peft_warns() -> Iterator[None]:
     """Let pass what peft warns of by itself: attributes of transformers' that will go, and seeds without matrices."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False but the target module is `Conv1D`")
+        warnings.filterwarnings("ignore", message="Setting `save_embedding_layers` to `True`")
+        warnings.filterwarnings("ignore", message=".* changes the base weights of the model")
         warnings.filterwarnings("ignore", message="Adapter 'default'")  # takes a bias on B for a shard
         warnings.filterwarnings("ignore", message="Specified to not (save|load) vera_A and vera_B")
         yield

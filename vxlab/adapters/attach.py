@@ -148,11 +148,12 @@ def merge(model: Model) -> Model:
     result to half precision only where it must be, and compare the two on your own texts.
 
     Raises:
-        VxlabError: the model has no adapters, is merged already, or an adapted weight has since been tied to another,
-            which merging would change too. Every weight is then as it was.
+        VxlabError: the model has no adapters, is merged already, an adapted weight has since been tied to another,
+            which merging would change too, or an update holds NaN or infinite values. Every weight is then as it was.
     """
     layers = _layers_that_are(model, merged=False, otherwise="is merged already; call unmerge(model) first")
     _require_untied(model, layers)
+    _require_finite(layers)
     lost = {layer.layer: layer.merge() for layer in layers}
     worst = max(lost, key=lambda name: lost[name])
     if lost[worst] > LOST_AT_MOST:
@@ -188,6 +189,15 @@ def _require_untied(model: nn.Module, layers: Sequence[AdaptedLinear]) -> None:
             raise VxlabError(
                 f"the weight of `{layer.layer}` has been tied to `{twins[0]}` since the adapter was attached, so "
                 "merging would change both; serve the model unmerged, or give the layer a weight of its own"
+            )
+
+
+def _require_finite(layers: Sequence[AdaptedLinear]) -> None:
+    for layer in layers:
+        if not all(bool(each.isfinite().all()) for each in layer.trained_tensors().values()):
+            raise VxlabError(
+                f"the update of `{layer.layer}` holds NaN or infinite values, as after a run that diverged, and "
+                "merging would spoil the base's weight; train again"
             )
 
 

@@ -1,5 +1,6 @@
 """Put an adapter of another library's on the base that it was trained on."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 
@@ -37,7 +38,7 @@ def load_foreign(model: nn.Module, saved: SavedAdapter) -> None:
     require_unattached(inside)
     require_before_sharing_out(model)
     layers = _checked_layers(inside, saved)
-    _check_others(inside, saved)
+    saved = _without_the_bases_own(inside, saved)
     check_named_base(saved, inside, layers)
     saved = settle_frozen(saved, layers)
     method = saved.make_method()
@@ -88,20 +89,30 @@ def _check_sizes(saved: SavedAdapter, layer: str, shape: Shape) -> None:
             )
 
 
-def _check_others(model: nn.Module, saved: SavedAdapter) -> None:
-    """Raise unless what the adapter holds of the base itself is all that its config says, and has its place here."""
+def _without_the_bases_own(model: nn.Module, saved: SavedAdapter) -> SavedAdapter:
+    """Return an adapter without what it holds of the base, and did not train: peft saves an adapted output layer so.
+
+    Raises:
+        VxlabError: such a tensor is another here, or a trained one is missing, surplus, of another shape or tied.
+    """
     places = _places(model)
     wanted = {name for name in places if _is_saved(model, saved, name)}
-    found = set(saved.others)
-    for name in sorted(wanted ^ found):
+    for name in sorted(wanted ^ saved.others.keys()):
+        if name in places and name not in wanted and _is_same(places[name], saved.others[name]):
+            continue
         fault = "lacks" if name in wanted else "has" if name in places else "has, and this model has not,"
         raise VxlabError(
             f"{saved.folder} {fault} `{name}`, and its config has modules_to_save="
             f"{saved.config.get('modules_to_save')} and bias={saved.config.get('bias', 'none')!r}; get the folder "
             "whole, and load the model that it was trained on, in the same class"
         )
-    shared = shared_parameters(model)
-    for name, tensor in saved.others.items():
+    _check_trained(model, saved, {name: saved.others[name] for name in wanted})
+    return dataclasses.replace(saved, others={name: each for name, each in saved.others.items() if name in wanted})
+
+
+def _check_trained(model: nn.Module, saved: SavedAdapter, trained: Mapping[str, Tensor]) -> None:
+    places, shared = _places(model), shared_parameters(model)
+    for name, tensor in trained.items():
         if tensor.shape != places[name].shape:
             raise VxlabError(
                 f"{saved.folder} is of another base, or of a head with another number of outputs: its `{name}` is "
@@ -112,6 +123,10 @@ def _check_others(model: nn.Module, saved: SavedAdapter) -> None:
                 f"{saved.folder} trained `{name}` apart from `{shared[name][0]}`, and here the two are one tensor; "
                 "give the model a copy of it first (tie_word_embeddings=False)"
             )
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one.detach().to(other.dtype).cpu(), other.cpu())
 
 
 def _places(model: nn.Module) -> dict[str, Tensor]:

@@ -77,6 +77,16 @@ class AdaptedLinear(nn.Module):
         self.register_parameter("bias", getattr(base, "bias", None))
         self._original_weight: Tensor | None = None
 
+    @property
+    def in_features(self) -> int:
+        """As of the layer that it replaces, which other code may ask."""
+        return self.shape[1]
+
+    @property
+    def out_features(self) -> int:
+        """As of the layer that it replaces, which other code may ask."""
+        return self.shape[0]
+
     def orient(self, weight: Tensor) -> Tensor:
         """Return ``weight`` as (out, in), whichever way the layer stores it."""
         return weight.T if self.transposed else weight
