@@ -44,6 +44,7 @@ LEVELS = (
     ("experiments/probes", "experiments/evaluations"),
     ("experiments/runs",),
     ("experiments/judges", "experiments/exchange"),
+    ("experiments/imports",),
     ("experiments/sweeps",),
     ("studies",),
     tuple(f"studies/{name}" for name in (

@@ -39,6 +39,9 @@ from .experiments.evaluations import LocalTask as LocalTask
 from .experiments.evaluations import evaluate as evaluate
 from .experiments.exchange import export_adapter as export_adapter
 from .experiments.exchange import inspect_folder as inspect_folder
+from .experiments.imports import import_adapter as import_adapter
+from .experiments.imports import import_adapters as import_adapters
+from .experiments.imports import updates_from as updates_from
 from .experiments.judges import Judge as Judge
 from .experiments.judges import judge_runs as judge_runs
 from .experiments.models import load_model as load_model

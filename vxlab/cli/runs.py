@@ -20,7 +20,7 @@ _FILTERS = {
     "task": "its name, or the last part of its folder",
     "model": "its name, or the last part of its folder",
     "method": "such as lora or LoRA-XS",
-    "status": "finished, diverged, failed, stopped or running",
+    "status": "finished, diverged, failed, stopped or running; imported for adapters that were trained elsewhere",
 }
 _KINDS = {
     "failed": "runs that failed, with their folders",
@@ -76,9 +76,13 @@ def _with_store(command: "Callable[[argparse.Namespace, Store], int]", arguments
 
 
 def _list(arguments: argparse.Namespace, store: "Store") -> int:
+    from vxlab.experiments import IMPORTED
     from vxlab.experiments.provenance import base_in_words, describe_mixture, name_weights_and_data
     from vxlab.experiments.store import ENDED, runs_table
 
+    if arguments.status == IMPORTED:
+        _list_imports(store)
+        return 0
     table = runs_table(store, **{name: getattr(arguments, name) for name in _FILTERS})
     apart = name_weights_and_data(table)
     rows = [
@@ -96,7 +100,23 @@ def _list(arguments: argparse.Namespace, store: "Store") -> int:
     print(f"{number_of(len(rows), 'run')} in {store.name}; {in_bytes(int(table['size'].sum()))} in {store.folder}")
     for note in describe_mixture(_readable(store, table["key"])):
         print(note)
+    if not any(getattr(arguments, name) for name in _FILTERS) and store.imports.records():
+        print()
+        _list_imports(store)
     return 0
+
+
+def _list_imports(store: "Store") -> None:
+    table = store.imports.table()
+    print_columns([
+        {
+            "key": row["key"][:12], "status": row["status"], "adapter": row["adapter"],
+            "model": Path(row["model"]).name, "method": row["label"], "layers": row["targets"],
+            "size": in_bytes(row["bytes_stored"]),
+        }
+        for row in table.to_dict("records")
+    ])  # fmt: skip
+    print(f"{number_of(len(table), 'imported adapter')} in {store.imports.folder}")
 
 
 def _number(value: float, form: str, missing: str = "") -> str:
@@ -117,6 +137,9 @@ def _show(arguments: argparse.Namespace, store: "Store") -> int:
     from vxlab.experiments.store import full_key, run_folder
 
     key = full_key(store, arguments.key)
+    if (adapter := store.imports.record(key)) is not None:
+        _show_import(adapter)
+        return 0
     (row,) = store.table([key]).to_dict("records")
     record, state = store.record(key), store.status([key])[key]
     told: dict[str, Any] = {str(name): value for name, value in row.items() if not pd.isna(value)}
@@ -139,6 +162,15 @@ def _show(arguments: argparse.Namespace, store: "Store") -> int:
     return 0
 
 
+def _show_import(record: "RunRecord") -> None:
+    known = {name: value for name, value in record.spec.items() if value is not None}
+    told = {"key": record.key, "status": record.status, **known, "identity": record.identity}
+    told |= {"layers": record.layers, "parameters": record.parameters, "imported_at": record.finished_at}
+    for name, value in told.items():
+        print(f"{name}: {value if isinstance(value, str) else json.dumps(value, default=str)}")
+    print(f"folder: {record.folder}, {in_bytes(record.bytes_stored)}")
+
+
 def _verify(arguments: argparse.Namespace, store: "Store") -> int:
     from vxlab.experiments.store import ENDED, problems
 
@@ -157,17 +189,23 @@ def _verify(arguments: argparse.Namespace, store: "Store") -> int:
 def _rm(arguments: argparse.Namespace, store: "Store") -> int:
     from vxlab.experiments.store import full_key, run_folder
 
-    keys = list(dict.fromkeys(full_key(store, start) for start in arguments.keys))
+    found = list(dict.fromkeys(full_key(store, start) for start in arguments.keys))
+    adapters = [record for key in found if (record := store.imports.record(key)) is not None]
+    keys = [key for key in found if key not in {record.key for record in adapters}]
     for key in keys:
         store.require_idle(key)
         run_folder.require_deletable(store.folder_of(key))
     sizes = {key: run_folder.size(store.folder_of(key)) for key in keys}
     for row in store.table(keys).to_dict("records"):
         print(f"{row['key'][:12]}  {row['status']}  {row['label']}, seed {row['seed']}  {in_bytes(sizes[row['key']])}")
+    for record in adapters:
+        print(f"{record.key[:12]}  {record.status}  {record.spec['adapter']}  {in_bytes(record.bytes_stored)}")
     if arguments.yes:
         for key in keys:
             store.remove(key)
-    _end(arguments.yes, len(keys), sum(sizes.values()))
+        for record in adapters:
+            store.imports.remove(record.key)
+    _end(arguments.yes, len(found), sum(sizes.values()) + sum(record.bytes_stored for record in adapters))
     return 0
 
 

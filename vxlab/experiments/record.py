@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TEXTS, TRIVIAL = "texts", "trivial"
 """In a predictions file, by split: what was written, and the statistics of the simplest answer."""
+IMPORTED = "imported"
+"""The status of an adapter that was trained elsewhere: it has no task, no scores and no predictions."""
 RECORD_FILE, PREDICTIONS_FILE, ADAPTER_FOLDER = "record.json", "predictions.safetensors", "adapter"
 
 
@@ -36,7 +38,7 @@ class RunRecord:
     spec: dict[str, Any]
     """the RunSpec's fields"""
     status: str
-    """``finished``, ``diverged``, or ``stopped`` by whoever listened to it"""
+    """``finished``, ``diverged``, or ``stopped`` by whoever listened to it; or ``imported``, which was no run"""
     task: dict[str, Any] = field(repr=False)
     """name, num_labels, label_names, metrics (the first chose the checkpoint), rows by split, source, overlap (rows
     of a split whose texts another has too), notes (what was said when the data was loaded), constant (the trivial
@@ -88,7 +90,16 @@ class RunRecord:
         return not self.probe and self.spec.get("method", {}).get("name") != Base.name
 
     def score(self, metric: str | None = None, split: str = "test") -> float:
-        """Return a metric at the chosen epoch, by default the task's first on test; NaN where there is none."""
+        """Return a metric at the chosen epoch, by default the task's first on test; NaN where there is none.
+
+        Raises:
+            VxlabError: it is no run's record, but an imported adapter's.
+        """
+        if self.status == IMPORTED:
+            raise VxlabError(
+                f"{self.key[:12]} ({method_label(self.spec['method'])}) is an imported adapter, which no run scored; "
+                "put it on its base by vxlab.experiments.runs.load_trained(record), and score that"
+            )
         metric = metric or self.task["metrics"][0]
         rows = [
             row["value"]

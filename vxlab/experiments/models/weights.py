@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from vxlab.adapters import updated_layers, weight_before
-from vxlab.adapters.core import linear_weight, orient, quantisation_of
+from vxlab.adapters.core import is_linear, linear_shape, linear_weight, orient, quantisation_of
 from vxlab.adapters.placement import bare, persistent_buffers
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
@@ -100,6 +100,11 @@ class ModelWeights:
     def module(self, layer: str) -> nn.Module:
         """Return a layer of the backbone, with or without values."""
         return self._backbone().get_submodule(layer)
+
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """Return (out, in) of all linear layers, by their names in a model with a head."""
+        linear = {name: module for name, module in self.skeleton.named_modules() if is_linear(module)}
+        return {self.full_name(self.plain_name(name)): linear_shape(module) for name, module in linear.items()}
 
     def _backbone(self) -> nn.Module:
         own = getattr(self.skeleton, self.prefix.removesuffix("."), None) if self.prefix else None

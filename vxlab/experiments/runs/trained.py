@@ -21,7 +21,7 @@ from vxlab.adapters import (
 from vxlab.adapters.core import linear_weight, role_of
 from vxlab.analysis import FullUpdate, Update
 from vxlab.errors import VxlabError
-from vxlab.experiments import RunRecord, RunSpec, family_name
+from vxlab.experiments import IMPORTED, RunRecord, RunSpec, family_name
 from vxlab.experiments.models import load_model, name_labels
 from vxlab.experiments.probes import load_probed
 from vxlab.experiments.provenance import base_in_words, require_own_base, weights_of
@@ -69,7 +69,7 @@ def finished_run(row: "Mapping[Any, Any] | pd.Series[Any]", store: Where = None)
 
 
 def require_updates(record: object, name: str = "run") -> None:
-    """Raise unless a value is the record of a run that finished and may have trained the backbone.
+    """Raise unless a value is the record of a run that finished and may have trained the backbone, or an imported one.
 
     Args:
         record: what a caller gave.
@@ -84,7 +84,8 @@ def require_updates(record: object, name: str = "run") -> None:
             f"{name} is {'None' if record is None else f'of type {type(record).__name__}'}, not a trained run; give "
             "what vxlab.run(spec) returned, or vxlab.Store().record(key) with a key from its table()"
         )
-    require_finished(record)
+    if record.status != IMPORTED:
+        require_finished(record)
     if not record.trains:
         what = "a probe" if record.probe else "the untuned base"
         raise VxlabError(
@@ -94,7 +95,12 @@ def require_updates(record: object, name: str = "run") -> None:
 
 
 def require_finished(record: RunRecord) -> None:
-    """Raise VxlabError unless a run finished: what the others trained says nothing."""
+    """Raise VxlabError unless a run finished: what the others trained says nothing, and an import is no run."""
+    if record.status == IMPORTED:
+        raise VxlabError(
+            f"{describe_run(record)} is an imported adapter: its updates can be looked at, and nothing else is known "
+            "of it; give a run that trained here"
+        )
     if record.status != "finished":
         raise VxlabError(
             f"{describe_run(record)} {record.status}, so its update says nothing; lower its learning rate and train "
@@ -123,7 +129,10 @@ def require_same_base(first: RunRecord, second: RunRecord) -> None:
 
 def describe_run(record: RunRecord) -> str:
     """Return a run by its method, its seed and the start of its key, for an error."""
-    return f"{family_name(record.spec['method'])}, seed {record.spec.get('seed')} (run {record.key[:12]})"
+    family = family_name(record.spec["method"])
+    if record.status == IMPORTED:
+        return f"{family}, {record.spec['adapter']} ({record.key[:12]})"
+    return f"{family}, seed {record.spec.get('seed')} (run {record.key[:12]})"
 
 
 def updates_of(record: RunRecord, targets: str | Sequence[str] = "all-linear") -> Mapping[str, Update]:

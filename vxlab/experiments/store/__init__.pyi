@@ -9,6 +9,7 @@ from .housekeeping import full_key as full_key
 from .housekeeping import leftovers as leftovers
 from .housekeeping import problems as problems
 from .housekeeping import runs_table as runs_table
+from .imports import ImportedAdapters as ImportedAdapters
 from .replies import KeptReply as KeptReply
 from .replies import reply_key as reply_key
 from .run_folder import CHECKPOINTS as CHECKPOINTS

@@ -64,12 +64,13 @@ def runs_table(store: Store, **wanted: str | None) -> "pd.DataFrame":
 
 
 def full_key(store: Store, start: str) -> str:
-    """Return the key of the one run whose key begins so.
+    """Return the key of the one run, or imported adapter, whose key begins so.
 
     Raises:
         VxlabError: none does, or several do.
     """
-    keys = [key for key in store.table()["key"] if start and key.startswith(start.lower())]
+    known = [*store.table()["key"], *(record.key for record in store.imports.records())]
+    keys = [key for key in known if start and key.startswith(start.lower())]
     if len(keys) != 1:
         told = "is of no run" if not keys else f"begins the keys of {len(keys)} runs ({keys[0][:16]}, {keys[1][:16]}"
         raise VxlabError(f"KEY {start!r} {told}{', …)' if keys else ''} in {store.name}; see vxlab runs list")

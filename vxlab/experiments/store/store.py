@@ -14,6 +14,7 @@ from vxlab.experiments.store import run_folder
 from vxlab.experiments.store.database import Database, storable
 from vxlab.experiments.store.errors import StoreError
 from vxlab.experiments.store.evaluations import KeptEvaluations
+from vxlab.experiments.store.imports import ImportedAdapters
 from vxlab.experiments.store.leases import LEASE_SECONDS, is_dead, new_owner, place_of
 from vxlab.experiments.store.replies import KeptReplies
 from vxlab.experiments.store.schema import clock, runs
@@ -87,6 +88,8 @@ class Store:
         """on outside tasks, of runs and of models as they are"""
         self.replies = KeptReplies(self._database)
         """of models to what they were asked, and of judges on these"""
+        self.imports = ImportedAdapters(self.folder)
+        """adapters that were trained elsewhere, which no table of runs has"""
 
     def folder_of(self, key: str) -> Path:
         """Return the folder of a run's files."""
@@ -189,7 +192,7 @@ class Store:
         return {row.key: row for row in self._database.rows([runs.c.key, *columns], keys)}
 
     def record(self, key: str) -> RunRecord | None:
-        """Return the record of a finished or diverged run, None of any other.
+        """Return the record of a finished or diverged run, or of an imported adapter, None of any other.
 
         Its predictions are the store's own where its folder is gone or elsewhere; its adapter is then told to be lost
         by whatever needs it.
@@ -200,7 +203,7 @@ class Store:
         size = func.length(runs.c.predictions).label("size")
         row = next(iter(self._database.rows([runs.c.record, size], [key])), None)
         if not row or not row.record:
-            return None
+            return self.imports.record(key)
         folder = self.folder_of(key)
         there = row.size is None or run_folder.size(folder / PREDICTIONS_FILE) == row.size
         record = RunRecord.read(row.record, folder, None if there else self.predictions_file(key))
@@ -238,6 +241,8 @@ class Store:
 
     def table(self, keys: Iterable[str] | None = None) -> "pd.DataFrame":
         """Return one row a run, sorted by task, model, method, rank, targets, rates and seed.
+
+        Imported adapters are no runs: ``imports.table()`` has them.
 
         Columns: ``key, status, model, quantisation, task, method, label, rank, targets, learning_rate,
         head_learning_rate, seed, epochs, batch_size, train_examples, precision, weights, data, versions, metric,

@@ -1,7 +1,8 @@
 """Two models' weights beside each other, layer by layer, without a run: what fine-tuning changed."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from vxlab.adapters import adapter_updates, resolve_targets
+from vxlab.adapters import adapter_updates, resolve_targets, updated_layers
+from vxlab.adapters.interop import read_saved
 from vxlab.analysis import FullUpdate, Update
 from vxlab.errors import VxlabError
+from vxlab.experiments.imports import is_adapter_folder, updates_from
 from vxlab.experiments.models import ModelWeights, open_weights
 from vxlab.progress import progress_bar
 from vxlab.studies.updates.table import TrainedLayer, UpdateTables, describe_layers
@@ -67,7 +70,8 @@ def compare_weights(
 
     Args:
         base: a model, or its packaged name, hub id or folder.
-        tuned: another one, or the base with adapters on it, vxlab's or peft's.
+        tuned: another one; or the base with adapters on it, vxlab's or peft's; or an adapter's folder, as
+            :func:`vxlab.updates_from` reads it.
         targets: the layers to compare, as :func:`vxlab.attach` takes them; of an adapter those that it has.
 
     Raises:
@@ -80,11 +84,26 @@ def compare_weights(
     >>> found.layers[["layer", "relative_norm", "rank"]].to_numpy().tolist()
     [['0', 0.0, 0]]
     """
-    before, after = open_weights(base, "base"), open_weights(tuned, "tuned")
-    if isinstance(base, nn.Module) and adapter_updates(base):
+    if isinstance(base, nn.Module) and updated_layers(base):
         raise VxlabError("base carries adapters, so it is not what the other started from; call vxlab.detach(base)")
-    updates = adapter_updates(after.skeleton) if isinstance(tuned, nn.Module) else {}
+    before = open_weights(base, "base")
+    if isinstance(tuned, str | Path) and is_adapter_folder(tuned):
+        after, updates = _with_adapter(before, Path(tuned).expanduser()), updates_from(tuned, base)
+    else:
+        after = open_weights(tuned, "tuned")
+        updates = adapter_updates(after.skeleton) if isinstance(tuned, nn.Module) else {}
     return _compared(before, after, {after.plain_name(layer): each for layer, each in updates.items()}, targets)
+
+
+def _with_adapter(before: ModelWeights, folder: Path) -> ModelWeights:
+    """Return a base with what an adapter's folder holds beside its updates: the head, and other modules."""
+    others = read_saved(folder, before.shapes()).others
+    own = {before.plain_name(name): partial(_given, tensor) for name, tensor in others.items()}
+    return replace(before, name=str(folder), tensors={**before.tensors, **own})
+
+
+def _given(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def _compared(

@@ -14,16 +14,16 @@ from vxlab.adapters import adapter_updates, resolve_targets
 from vxlab.adapters.placement import adapter_parameters
 from vxlab.analysis import FullUpdate, Update, chance_cosine, chance_overlap, linear_cka
 from vxlab.errors import VxlabError
-from vxlab.experiments import RunRecord, RunSpec, family_name, rank_of
+from vxlab.experiments import IMPORTED, RunRecord, RunSpec, family_name, rank_of
 from vxlab.experiments.models import load_model, usual_labels
 from vxlab.experiments.runs import (
     block_and_role,
     describe_run,
     layer_inputs,
     load_trained,
-    require_finished,
     require_same,
     require_same_base,
+    require_updates,
     trained_updates,
 )
 
@@ -45,7 +45,8 @@ def similarity_table(
 
     Args:
         records: finished runs of adapters on one base and task, at one rank, on the same layers; those of one family
-            differ in their seeds alone. ``Store.record`` gives None for a run that failed, which is refused.
+            differ in their seeds alone. ``Store.record`` gives None for a run that failed, which is refused. Imported
+            adapters may be among them, whose tasks and settings of training are not known.
         texts: strings, or pairs of strings, whose tokens are the inputs on which outputs are compared.
         draws: random updates for each run, from :func:`random_updates`; 0 for runs that have none.
         leading: number of leading singular directions that are compared beside the whole spaces.
@@ -139,14 +140,15 @@ class _Side(NamedTuple):
     order: tuple[int, int]
     """of the families as the runs name them, then of the runs; the later family is named first: VeRA – LoRA"""
     settings: dict[str, Any]
-    seed: int
+    seed: int | None
+    """None of an imported adapter"""
     record: RunRecord
     updates: dict[str, Update]
     random: bool = False
 
 
-_MAY_DIFFER = {"seed", "method", "model", "device", "task_folder"}
-"""in one family: the method less its seed and the base are compared by themselves, the last two move no update"""
+_MAY_DIFFER = {"seed", "method", "model", "device", "task_folder", "adapter"}
+"""in one family: the method less its seed and the base are compared by themselves, the others move no update"""
 
 
 class _View(NamedTuple):
@@ -161,10 +163,12 @@ class _View(NamedTuple):
 
 def _run_side(record: RunRecord, records: Sequence[RunRecord]) -> _Side:
     families = list(dict.fromkeys(family_name(each.spec["method"]) for each in records))
-    family, settings, seed = family_name(record.spec["method"]), record.spec["method"], int(record.spec["seed"])
+    family, settings = family_name(record.spec["method"]), record.spec["method"]
+    seed = None if record.status == IMPORTED else int(record.spec["seed"])
     own = f" {settings['seed']}" if "seed" in settings and _several_pairs(record, records) else ""
+    name = f"{family}{own}, {record.spec['adapter'] if seed is None else f'seed {seed}'}"
     order = (families.index(family), records.index(record))
-    return _Side(f"{family}{own}, seed {seed}", family, order, settings, seed, record, trained_updates(record))
+    return _Side(name, family, order, settings, seed, record, trained_updates(record))
 
 
 def _several_pairs(record: RunRecord, records: Sequence[RunRecord]) -> bool:
@@ -239,7 +243,10 @@ def _kind(first: _Side, second: _Side) -> str:
     if second.random:
         return f"{first.family} – random {second.family}"
     seeds = "same seed" if first.seed == second.seed else "other seed"
-    frozen = ", other frozen pair" if first.family == second.family and first.settings != second.settings else ""
+    if first.seed is None or second.seed is None:
+        seeds = "seeds unknown"
+    seeded = [side.settings.get("seed") for side in (first, second)]
+    frozen = ", other frozen pair" if first.family == second.family and seeded[0] != seeded[1] else ""
     return f"{first.family} – {second.family}, {seeds}{frozen}"
 
 
@@ -250,12 +257,15 @@ def _checked(records: Sequence[RunRecord | None]) -> list[RunRecord]:
     if len(runs) < len(records):
         raise VxlabError("records holds None: a run failed or is not in the store; the sweep's table says which")
     for record in runs:
-        require_finished(record)
+        require_updates(record)
         require_same_base(runs[0], record)
-        require_same(runs[0], record, "tasks", lambda each: each.spec.get("task"))
         require_same(runs[0], record, "ranks", lambda each: rank_of(each.spec["method"]))
         _own_numbers(record, runs)
-        same = next(each for each in runs if each.spec["method"]["name"] == record.spec["method"]["name"])
+        trained = [each for each in runs if each.status != IMPORTED]
+        if record.status == IMPORTED:
+            continue  # of what it was trained with, and on, nothing is known
+        require_same(trained[0], record, "tasks", lambda each: each.spec.get("task"))
+        same = next(each for each in trained if each.spec["method"]["name"] == record.spec["method"]["name"])
         require_same(same, record, "settings beside the seed", _settings)
         for name in sorted({*same.spec, *record.spec} - _MAY_DIFFER):
             require_same(same, record, name, partial(_setting, name))
