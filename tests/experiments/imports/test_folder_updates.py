@@ -11,7 +11,7 @@ from torch import nn
 
 import vxlab
 from vxlab.adapters.core import linear_weight
-from vxlab.experiments.imports.folder_updates import count_labels, is_adapter_folder, updates_from
+from vxlab.experiments.imports.folder_updates import is_adapter_folder, labels_for, updates_from
 
 peft = pytest.importorskip("peft")
 foreign: Any = pytest.importorskip("foreign_folders")
@@ -117,7 +117,7 @@ def test_labels_are_those_of_the_head_that_lies_with_it(tiny_model: str, tiny_wr
     for base, labels in ((tiny_model, 5), (tiny_writer, 0), (tiny_writer, 3)):
         folder = tmp_path / f"{labels}"
         vxlab.save_adapter(vxlab.attach(vxlab.load_model(base, labels), vxlab.LoRA(rank=1)), folder)
-        assert count_labels(folder, base) == labels
+        assert labels_for(folder, base) == labels
         assert len(updates_from(folder, base)) == 4
 
 

@@ -71,9 +71,6 @@ def test_a_folder_becomes_a_record_that_holds_what_is_known(base: str, folders: 
     known = {name for name, value in record.spec.items() if value is not None}
     assert known == {"model", "method", "targets", "adapter"}
     assert record.parameters["backbone"] == 4 * 3 * (32 + 32)
-    read = RunRecord.load(record.folder)
-    assert read is not None
-    assert read.digest == record.digest
     assert (record.metrics, record.curve, record.best_epoch, record.training, record.hardware) == ([], [], None, {}, {})
     with Store(tmp_path) as store:
         kept = store.record(record.key)
@@ -188,6 +185,10 @@ def test_what_only_a_run_has_is_refused_in_words(base: str, folders: Path, tmp_p
         record.predictions()
     with pytest.raises(vxlab.VxlabError, match=r"LoRA, lora-1 .* is an imported adapter: its updates can be looked at"):
         require_finished(record)
+    with pytest.raises(vxlab.VxlabError, match="imported, so what it trained is not to be served"):
+        vxlab.export_adapter(record, tmp_path / "out")
+    assert RunRecord.load(record.folder) is None
+    assert vxlab.inspect_folder(record.adapter_folder(), base).kind.startswith("an adapter")
     with pytest.raises(vxlab.VxlabError):
         finished_run({"key": "0" * 64, "label": "LoRA", "status": "imported", "error": None}, tmp_path)
 

@@ -1,3 +1,4 @@
+from .adapter_head import count_labels as count_labels
 from .export import FORMATS as FORMATS
 from .export import export_adapter as export_adapter
 from .folder_contents import FolderContents as FolderContents

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from vxlab.adapters import adapter_updates, load_adapter
@@ -12,7 +11,8 @@ from vxlab.adapters.interop import SavedAdapter, read_saved
 from vxlab.adapters.saving import SETTINGS_FILE
 from vxlab.analysis import Update
 from vxlab.errors import VxlabError
-from vxlab.experiments.models import load_model, model_from_config, open_weights, usual_labels
+from vxlab.experiments.exchange import count_labels
+from vxlab.experiments.models import load_model, open_weights, usual_labels
 
 _SETTINGS = (SETTINGS_FILE, "adapter_config.json")
 """In a folder with an adapter: vxlab's, or the peft library's and LoRA-XS's released code's."""
@@ -69,26 +69,17 @@ def load_onto(folder: str | Path, base: str | Path | nn.Module) -> nn.Module:
     place = Path(folder).expanduser()
     if isinstance(base, nn.Module):
         return load_adapter(copy.deepcopy(base), place).eval()
-    return load_adapter(load_model(str(base), count_labels(place, str(base))), place).eval()
+    return load_adapter(load_model(str(base), labels_for(place, str(base))), place).eval()
 
 
-def count_labels(folder: str | Path, base: str) -> int:
+def labels_for(folder: str | Path, base: str) -> int:
     """Return with how many labels a base is loaded for an adapter: those of its head; 0 for a model that writes.
 
     Args:
         folder: of the adapter.
         base: the model's name or folder.
     """
-    others = read_saved(Path(folder).expanduser(), open_weights(base, "base").shapes()).others
-    try:
-        with torch.device("meta"):
-            two, three = (dict(model_from_config(base, labels).named_parameters()) for labels in (2, 3))
-    except VxlabError:  # it has no classifier
-        return usual_labels(base)
-    rows = {others[name].shape[0] for name, each in two.items() if name in others and each.shape != three[name].shape}
-    if len(rows) > 1:
-        raise VxlabError(f"{folder}: the adapter's head has {sorted(rows)} labels at once; save it again")
-    return rows.pop() if rows else usual_labels(base)
+    return count_labels(Path(folder).expanduser(), base) or usual_labels(base)
 
 
 def _alone(folder: Path) -> dict[str, Update]:

@@ -17,7 +17,7 @@ from vxlab.adapters.saving import trained_state
 from vxlab.checks import quote, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments import ADAPTER_FOLDER, IMPORTED, RunRecord, RunSpec, library_versions
-from vxlab.experiments.imports.folder_updates import count_labels, is_adapter_folder, load_onto
+from vxlab.experiments.imports.folder_updates import is_adapter_folder, labels_for, load_onto
 from vxlab.experiments.models import model_fingerprint, open_weights
 from vxlab.experiments.store import Store, Where, open_store, run_folder
 from vxlab.progress import progress_bar
@@ -107,8 +107,8 @@ def _imported(folder: Path, name: str, base: str, store: Store) -> RunRecord:
     place = store.imports.folder_of(key)
     save_adapter(model, place / ADAPTER_FOLDER)
     known = {"model": base, "targets": _targets(model, base), "adapter": name}
-    record = _record(key, known, {"model": fingerprint}, count_labels(folder, base), model, place)
-    record.save()  # last: without it the folder holds nothing
+    record = _record(key, known, {"model": fingerprint}, labels_for(folder, base), model, place)
+    store.imports.keep(record)  # last: without it the folder holds nothing
     return record
 
 

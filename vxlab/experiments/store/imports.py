@@ -1,5 +1,6 @@
 """The adapters of a store that were trained elsewhere: folders apart from the runs', each with its record."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,9 +8,13 @@ from typing import TYPE_CHECKING
 from vxlab.adapters.saving import SETTINGS_FILE
 from vxlab.experiments import ADAPTER_FOLDER, IMPORTED, RunRecord, layers, method_label, rank_of
 from vxlab.experiments.provenance import identity_columns
+from vxlab.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_RECORD = "imported.json"
+"""Not what a run's record is called, so that nothing takes the folder for a run's."""
 
 _COLUMNS = {
     "key": "string", "status": "string", "adapter": "string", "model": "string", "weights": "string",
@@ -33,6 +38,11 @@ class ImportedAdapters:
     def folder_of(self, key: str) -> Path:
         """Return the folder of an adapter and its record."""
         return self.folder / key[:16]
+
+    def keep(self, record: RunRecord) -> None:
+        """Write the record of an adapter that is in its folder already."""
+        with write_whole(record.folder / _RECORD) as new:
+            new.write_text(json.dumps(record.fields(), indent=1) + "\n", encoding="utf-8")
 
     def record(self, key: str) -> RunRecord | None:
         """Return the record with a key, None where there is none or its adapter is gone."""
@@ -74,7 +84,11 @@ class ImportedAdapters:
 
     @staticmethod
     def _whole(folder: Path, key: str | None = None) -> RunRecord | None:
-        record = RunRecord.load(folder)
+        try:
+            fields = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        record = RunRecord.read(fields, folder)
         if record is None or record.status != IMPORTED or (key is not None and record.key != key):
             return None
         return record if (folder / ADAPTER_FOLDER / SETTINGS_FILE).is_file() else None
