@@ -11,5 +11,6 @@ from .step import kernels as kernels
 from .step import peak_bytes as peak_bytes
 from .step import random_batch as random_batch
 from .step import saved_activation_bytes as saved_activation_bytes
+from .step import step_memory as step_memory
 from .step import time_call as time_call
 from .step import training_step as training_step

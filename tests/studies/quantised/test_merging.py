@@ -1,0 +1,62 @@
+"""What merging and requantising cost, against the same worked out beside it from the layers."""
+
+import numpy as np
+import pytest
+
+import vxlab
+from vxlab.adapters.core import linear_weight
+from vxlab.experiments.runs import load_trained
+from vxlab.studies import first_reports
+from vxlab.studies.quantised import MERGED, REQUANTISED, UNMERGED, MergingCosts, merging_costs
+
+pytest.importorskip("bitsandbytes")
+import bitsandbytes.functional
+
+
+@pytest.fixture(scope="module")
+def merging(trained: dict[str, vxlab.Comparison]) -> MergingCosts:
+    return merging_costs(trained, texts=6)
+
+
+def test_each_layers_errors_are_those_of_its_weights(
+    merging: MergingCosts, trained: dict[str, vxlab.Comparison]
+) -> None:
+    result = trained["nf4"]
+    for name, key in first_reports(result).items():
+        own = merging.layers.query(f"candidate == '{name}' and seed == 0").set_index("layer")
+        layers = vxlab.adapted_layers(load_trained(result.records[key]))
+        assert list(own.index) == list(layers)
+        for layer, adapted in layers.items():
+            W, delta = linear_weight(adapted.base_layer).double(), adapted.delta_weight().detach().double()
+            packed = bitsandbytes.functional.quantize_4bit(
+                (W + delta).float(), blocksize=64, compress_statistics=True, quant_type="nf4"
+            )
+            again = bitsandbytes.functional.dequantize_4bit(*packed).double()
+            assert own.loc[layer, "lost"] == pytest.approx(float((again - W - delta).norm() / delta.norm()), rel=1e-4)
+            kept = float(((again - W) * delta).sum() / delta.norm() ** 2)
+            assert own.loc[layer, "kept"] == pytest.approx(kept, abs=1e-4)
+            assert own.loc[layer, "rounded"] < 1e-3
+
+
+def test_merged_outputs_are_the_unmerged_ones_and_requantised_ones_are_not(merging: MergingCosts) -> None:
+    assert list(merging.outputs["candidate"]) == ["LoRA r=2", "LoRA-XS r=4"]
+    assert (merging.outputs["texts"] == 6).all()
+    assert (merging.outputs[MERGED] < 1e-3).all()
+    assert (merging.outputs[REQUANTISED] > 10 * merging.outputs[MERGED]).all()
+
+
+def test_scores_are_the_reported_ones_and_merging_leaves_them(
+    merging: MergingCosts, trained: dict[str, vxlab.Comparison]
+) -> None:
+    means = trained["nf4"].summary.set_index("candidate")["mean"]
+    for row in merging.scores.to_dict("records"):
+        assert row[UNMERGED] == pytest.approx(means[row["candidate"]])
+        assert row[MERGED] == pytest.approx(row[UNMERGED])
+        assert row["change"] == pytest.approx(row[REQUANTISED] - row[UNMERGED])
+        assert row["low"] <= row["change"] <= row["high"]
+    assert np.isfinite(merging.scores["p_holm"]).all()
+
+
+def test_a_float_base_alone_leaves_nothing_to_merge(trained: dict[str, vxlab.Comparison]) -> None:
+    costs = merging_costs({"float": trained["float"]})
+    assert all(table.empty for table in costs)
