@@ -18,6 +18,13 @@ RECONSTRUCTION = {
     "replacement_module_random_init": False, "r_squared": True, "svd": {"n_iter": 10, "random_state": 42},
 }  # fmt: skip
 
+_OLDER_CONFIG = (
+    "peft_type", "auto_mapping", "base_model_name_or_path", "revision", "task_type", "inference_mode", "r",
+    "target_modules", "lora_alpha", "lora_dropout", "fan_in_fan_out", "bias", "init_lora_weights",
+    "layers_to_transform", "layers_pattern",
+)  # fmt: skip
+"""The fields of peft 0.4's config but for ``modules_to_save``, which it leaves empty also where it saves a head."""
+
 Bases = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """Returns ``lora_A`` (r, in) and ``lora_B`` (out, r) of a stored weight (out, in) and a rank."""
 
@@ -74,6 +81,9 @@ def write_released(model: Any, folder: Path, form: str = "newer", reconstruction
     model.save_pretrained(folder)
     tensors = load_file(folder / "adapter_model.safetensors")
     if form == "older":
+        path = folder / "adapter_config.json"
+        config = json.loads(path.read_text())
+        path.write_text(json.dumps({name: config[name] for name in _OLDER_CONFIG} | {"modules_to_save": None}))
         tensors = {key.replace(".default_lora_latent", "_lora_latent"): each for key, each in tensors.items()}
     rewrite(folder, tensors)
     rank = model.peft_config["default"].r

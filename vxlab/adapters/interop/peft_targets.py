@@ -12,6 +12,8 @@ from vxlab.errors import VxlabError
 ALL_LINEAR = "all-linear"
 _HEADS = ("score", "classifier")
 """The names that peft takes a sequence classifier's head to have, in this order."""
+_HEADS_BY_TASK = {"SEQ_CLS": _HEADS, "TOKEN_CLS": _HEADS, "QUESTION_ANS": ("qa_outputs",)}
+"""What peft saves whole for a task, whether a config names it or not: up to version 0.10 none does."""
 
 
 def targeted(config: Mapping[str, Any], model: nn.Module) -> list[str]:
@@ -43,9 +45,10 @@ def targeted(config: Mapping[str, Any], model: nn.Module) -> list[str]:
 def saved_modules(config: Mapping[str, Any], model: nn.Module) -> list[str]:
     """Return the dotted names of the modules that a config saves whole, in the model's order.
 
-    ``modules_to_save`` holds ends of names, and not in whole components; what lies in such a module is of it.
+    ``modules_to_save`` holds ends of names, and not in whole components; what lies in such a module is of it. A task
+    adds its head.
     """
-    ends = tuple(config.get("modules_to_save") or ())
+    ends = (*(config.get("modules_to_save") or ()), *_HEADS_BY_TASK.get(str(config.get("task_type")), ()))
     found: list[str] = []
     for name, _ in model.named_modules():
         if name and name.endswith(ends) and not any(name.startswith(f"{outer}.") for outer in found):
