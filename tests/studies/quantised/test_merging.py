@@ -1,5 +1,7 @@
 """What merging and requantising cost, against the same worked out beside it from the layers."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,15 @@ import vxlab
 from vxlab.adapters.core import linear_weight
 from vxlab.experiments.runs import load_trained
 from vxlab.studies import first_reports
-from vxlab.studies.quantised import MERGED, REQUANTISED, UNMERGED, MergingCosts, merging_costs
+from vxlab.studies.quantised import (
+    MERGED,
+    REQUANTISED,
+    UNMERGED,
+    MergingCosts,
+    merging_costs,
+    quantised_sweeps,
+    scheme_scores,
+)
 
 pytest.importorskip("bitsandbytes")
 import bitsandbytes.functional
@@ -60,3 +70,14 @@ def test_scores_are_the_reported_ones_and_merging_leaves_them(
 def test_a_float_base_alone_leaves_nothing_to_merge(trained: dict[str, vxlab.Comparison]) -> None:
     costs = merging_costs({"float": trained["float"]})
     assert all(table.empty for table in costs)
+
+
+def test_a_model_that_writes_has_outputs_and_no_scores(tiny_writer: str, toy_prompts: str, tmp_path: Path) -> None:
+    chosen = {"model": tiny_writer, "task": toy_prompts, "answer_column": "answer", "max_new_tokens": 0}
+    sweeps = quantised_sweeps("smoke", ["int8"], {"lora": None}, chosen | {"precision": "float32", "device": "cpu"})
+    results = {name: vxlab.compare(fair, store=tmp_path, progress=False) for name, fair in sweeps.items()}
+    costs = merging_costs(results, texts=3)
+    assert costs.scores.empty
+    (row,) = costs.outputs.to_dict("records")
+    assert row[MERGED] < 1e-3 < row[REQUANTISED] < 1
+    assert scheme_scores(results)["score"].notna().all()

@@ -119,7 +119,7 @@ def test_angles_are_told_beside_chance_and_the_bound() -> None:
 def test_merging_is_told_with_what_is_left_and_what_the_score_loses() -> None:
     told = merging_sentences(merging())
     assert "at most 2e-06 of its norm" in told
-    assert "LoRA r=8 110 % of ‖ΔW‖ (4 % of ΔW is left), 97 % of its effect on logits" in told
+    assert "LoRA r=8 110 % of ‖ΔW‖ (4.0 % of ΔW is left), 97 % of its effect on logits" in told
     assert "the score from 70.0 % to 55.0 % (shown; 95 % −20.0 to −10.0)" in told
     without = merging()._replace(scores=merging().scores.iloc[:0])
     assert "the score" not in merging_sentences(without)
