@@ -1,4 +1,4 @@
-"""The scale ``paper`` without a GPU or a download: its ranks fit its model, and a run on four bits starts and goes on."""
+"""The scale ``paper`` without a GPU or a download: its ranks fit its model, and a run in nf4 gets past its start."""
 
 from pathlib import Path
 
