@@ -78,7 +78,7 @@ def write_peft(
         "revision": revision,
         "task_type": task_type,
         "inference_mode": True,
-        "target_modules": name_exactly(attachment.layers, bare(model), modules),
+        "target_modules": fields.get("target_modules") or name_exactly(attachment.layers, bare(model), modules),
         "modules_to_save": modules or None,
         "auto_mapping": None,
     }
@@ -93,6 +93,8 @@ def _of_peft(model: nn.Module, method: PEFT, as_lora: bool) -> Written:
             "peft.convert_to_lora"
         )
     fields, tensors = state_to_save(model)
+    if method.config in ("lora", "dora"):  # which other programs read, and know by the ends of names
+        fields["target_modules"] = None
     return fields, dict(tensors)
 
 

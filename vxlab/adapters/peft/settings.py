@@ -145,8 +145,13 @@ def free_settings(config: str) -> list[str]:
     >>> "lora_alpha" in free_settings("lora"), "target_modules" in free_settings("lora")
     (True, False)
     """
-    settled = {*_PRESETS.get(config, ("", {}))[1], *(["r"] if config == "adalora" else [])}
+    settled = {*settled_fields(config), *(["r"] if config == "adalora" else [])}
     return [name for name in _own_fields(config_class(config)) if name not in _SET_HERE and name not in settled]
+
+
+def settled_fields(config: str) -> dict[str, Any]:
+    """Return what a kind's name alone says of peft's config."""
+    return dict(_PRESETS.get(config, ("", {}))[1])
 
 
 def _own_fields(kind: Any) -> list[str]:

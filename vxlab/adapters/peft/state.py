@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from vxlab.adapters.peft.settings import ADAPTER, config_class, free_settings
+from vxlab.adapters.peft.settings import ADAPTER, config_class, free_settings, settled_fields
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
 from vxlab.words import first_line, list_in_words
@@ -52,15 +53,16 @@ def config_settings(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         name = "dora"
     kind = _known_class(name, config)
     defaults = {field.name: _default(field) for field in dataclasses.fields(kind)}
+    settled = settled_fields(name)
     said = {
         field: value
         for field, value in config.items()
-        if field not in _BOOKKEEPING and value != defaults.get(field) and value not in (None, False, [], {})
+        if field not in _BOOKKEEPING
+        and (value != defaults[field] if field in defaults else value not in (None, False, [], {}))
+        and settled.get(field) != value
     }
-    said |= {field: value for field, value in config.items() if value is False and defaults.get(field) is True}
-    settled = {"use_dora"} if name == "dora" else set()
     free = free_settings(name)
-    unknown = sorted(field for field in said if field not in (*free, *_ONLY_STARTS, *settled))
+    unknown = sorted(field for field in said if field not in (*free, *_ONLY_STARTS))
     if unknown:
         raise VxlabError(
             f"the config of {name!r} says {', '.join(f'{field}={quote(said[field])}' for field in unknown[:3])}, which "
@@ -73,7 +75,8 @@ def load_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Give the tensors of a method of peft's the values that its file has, by the names there; none of the base's own.
 
     Raises:
-        VxlabError: a tensor is missing, surplus or of another shape. Some may then hold the new values.
+        VxlabError: a tensor is missing, surplus or of another shape, or one here with another. Some may then hold the
+            new values.
     """
     from peft import set_peft_model_state_dict
 
@@ -92,6 +95,13 @@ def load_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         raise VxlabError(f"peft cannot load the tensors: {first_line(error)}") from error
     if result.unexpected_keys:
         raise VxlabError(f"peft has no place for {list_in_words(result.unexpected_keys[:3])}")
+    after = _tensors(holder)
+    for name, tensor in tensors.items():
+        held = after[_as_saved(name, shapes)]
+        if not torch.equal(held.cpu(), tensor.to(held.dtype).cpu()):  # Lily shares by how its targets are written
+            raise VxlabError(
+                f"peft holds {name} in one with another layer's here, and the file has two values for them"
+            )
 
 
 def state_to_save(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
