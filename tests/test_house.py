@@ -35,6 +35,7 @@ LEVELS = (
     ("adapters/saving",),
     ("adapters/interop",),
     ("adapters",),
+    ("adapters/stacked",),
     ("experiments/tasks/kinds", "experiments/tasks/rows"),
     ("experiments/tasks/sets",),
     ("experiments/tasks", "experiments/models", "experiments/scoring"),

@@ -1,4 +1,6 @@
 from . import operation as operation
+from .chain import Chain as Chain
+from .chain import chain_of as chain_of
 from .cost_model import Plan as Plan
 from .cost_model import choose_route as choose_route
 from .family import Family as Family

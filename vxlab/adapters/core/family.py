@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from vxlab.adapters.core.chain import Chain
 from vxlab.adapters.core.fingerprint import frozen_probe, weights_fingerprint
 from vxlab.adapters.core.frozen_weight import LayerWeights, Shape, linear_shape
 from vxlab.adapters.core.layer import AdaptedLinear, SharedTensors, replace_layer
@@ -142,6 +143,13 @@ class Family(Method):
     @abstractmethod
     def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
         """Return left ``(out, r)`` and right ``(r, in)`` from the layer's trained, frozen and shared tensors."""
+
+    def chain(self) -> Chain | None:
+        """Return the update as maps that x goes through one after another; None where the two factors are all there is.
+
+        Many adapters at once go through it, where what they share is multiplied once and what is their own is small.
+        """
+        return None
 
     @property
     def dropout_probability(self) -> float:

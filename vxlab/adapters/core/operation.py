@@ -69,7 +69,7 @@ def adapted_linear(
             f"x {tuple(x.shape)}, left {tuple(left.shape)} and right {tuple(right.shape)} do not fit a weight "
             f"(out, in) = {(out_features, in_features)}; they must be (*, in), (out, r) and (r, in)"
         )
-    dtype, thin_dtype = _dtypes(x, weight, left)
+    dtype, thin_dtype = compute_dtypes(x, weight, left)
     x, left, right = x.to(dtype), left.to(thin_dtype), right.to(thin_dtype)
     mask = torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - dropout) if dropout else None
     grad = torch.is_grad_enabled()
@@ -108,7 +108,7 @@ def _plain(
     return (torch.nn.functional.linear(x, weight.to(x.dtype), b) + thin).to(x.dtype)
 
 
-def _dtypes(x: Tensor, weight: Tensor | None, left: Tensor) -> tuple[torch.dtype, torch.dtype]:
+def compute_dtypes(x: Tensor, weight: Tensor | None, left: Tensor) -> tuple[torch.dtype, torch.dtype]:
     """Return the dtypes to compute W's part and the update's in."""
     kind = x.device.type
     if _autocasts(kind) and x.is_floating_point() and x.dtype != torch.float64:  # which autocast leaves alone

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core import Family, Shape, random_basis
+from vxlab.adapters.core import Chain, Family, Shape, random_basis
 from vxlab.checks import require_count
 from vxlab.errors import VxlabError
 
@@ -77,6 +77,9 @@ class LiDB(Family):
 
     def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
         return tensors["left_basis"] @ tensors["A"], tensors["B"] @ tensors["right_basis"]
+
+    def chain(self) -> Chain:
+        return Chain(("right_basis", "B", "A", "left_basis"))
 
     def parameter_count(self, shape: Shape) -> int:
         return self.rank * (self.aux_out + self.aux_in)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core import Family, Shape, layer_generator
+from vxlab.adapters.core import Chain, Family, Shape, layer_generator
 from vxlab.checks import quote, require_choice, require_positive
 from vxlab.errors import VxlabError
 
@@ -100,6 +100,9 @@ class LoRA(Family):
     def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
         B = tensors["B"]
         return B if self.scaling == 1 else self.scaling * B, tensors["A"]
+
+    def chain(self) -> Chain:
+        return Chain(("A", "B"), self.scaling)
 
     @property
     def dropout_probability(self) -> float:

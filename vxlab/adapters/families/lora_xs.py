@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core import Family, Shape, random_basis, random_weight
+from vxlab.adapters.core import Chain, Family, Shape, random_basis, random_weight
 from vxlab.checks import require_choice, require_positive
 from vxlab.errors import VxlabError
 from vxlab.spectra import BANDS, Triplets, singular_triplets, singular_values
@@ -139,6 +139,9 @@ class LoRAXS(Family):
     def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
         R = tensors["R"] if self.scaling == 1 else self.scaling * tensors["R"]
         return tensors["left_basis"] @ R, tensors["right_basis"]
+
+    def chain(self) -> Chain:
+        return Chain(("right_basis", "R", "left_basis"), self.scaling)
 
     def parameter_count(self, shape: Shape) -> int:
         return self.rank**2

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core import Family, Shape, layer_generator
+from vxlab.adapters.core import Chain, Family, Shape, layer_generator
 from vxlab.checks import quote, require_choice, require_positive
 from vxlab.errors import VxlabError
 
@@ -132,6 +132,11 @@ class VeRA(Family):
             return B * (self.d_initial * tensors["lambda_b"])[:, None], A
         # One product b·dᵀ, whose gradients are two matrix-vector products and which makes autograd keep b and d alone.
         return B * (tensors["lambda_b"][:, None] @ tensors["lambda_d"][None, :]), A
+
+    def chain(self) -> Chain:
+        if self.vectors == "both":
+            return Chain(("A", "lambda_d", "B", "lambda_b"))
+        return Chain(("A", "lambda_d", "B")) if self.vectors == "d" else Chain(("A", "B", "lambda_b"), self.d_initial)
 
     def parameter_count(self, shape: Shape) -> int:
         return {"both": shape[0] + self.rank, "d": self.rank, "b": shape[0]}[self.vectors]
