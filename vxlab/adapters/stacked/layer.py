@@ -49,6 +49,7 @@ class StackedLinear(nn.Module):
         self.layer, self.shape = singles[0].layer, linear_shape(base)
         self.families = tuple(each.family for each in singles)
         self.training = base.training
+        self._quantised = quantisation_of(base) is not None
         chains = {chain_of(family) for family in self.families}
         names = {None if chain is None else chain.tensors for chain in chains}
         self._chain = names.pop() if len(names) == 1 else None
@@ -98,7 +99,7 @@ class StackedLinear(nn.Module):
             links = [Link(self.slots.gather(link.tensor), link.diagonal) if link.of_groups else link for link in links]
         grouped = x.reshape(groups, -1, x.shape[-1])
         mask = self._draw_mask(grouped) if self._drops and self.training else None
-        if quantisation_of(self.base_layer):
+        if self._quantised:
             y: Tensor = self.base_layer(x)
             update = stacked_linear(grouped, None, None, links, mask=mask)
             return y + update.reshape(y.shape).to(y.dtype)

@@ -173,10 +173,9 @@ def _inputs_again(
     inputs: list[Any] = [None if each is None else each.to(settings.thin_dtype) for each in kept]
     if kept[0] is not None:
         inputs[0] = _seen(kept[0], mask, settings)
-    last = max((number for number, each in enumerate(needed) if each), default=-1)
-    for number in range(last):
-        if inputs[number] is not None and inputs[number + 1] is None:
-            inputs[number + 1] = _through(inputs[number], links[number])
+    for number, link in enumerate(links[:-1]):
+        if inputs[number] is not None and inputs[number + 1] is None and any(needed[number + 1 :]):
+            inputs[number + 1] = _through(inputs[number], link)
     return inputs
 
 
