@@ -1,21 +1,21 @@
 import pytest
 import torch
 
-from vxlab.adapters.stacked.padding import leading_block, pad_together, padding_mask, share
+from vxlab.adapters.stacked.padding import keep_once, leading_block, pad_together, padding_mask
 from vxlab.errors import VxlabError
 
 
 def test_blocks_of_one_matrix_are_kept_once_and_others_padded():
     whole = torch.randn(4, 6)
-    alike = share([whole[:2], whole, whole[:3, :5]], "A")
+    alike = keep_once([whole[:2], whole, whole[:3, :5]], "A")
     assert alike.tensor is whole
     other = whole[:2].clone()
     other[0, 0] += 1
-    apart = share([other, whole], "A")
+    apart = keep_once([other, whole], "A")
     assert apart.tensor.shape == (2, 4, 6)
     assert torch.equal(leading_block(apart.tensor[0], apart.sizes[0]), other)
     assert not apart.tensor[0, 2:].any()
-    crossed = share([whole[:2], whole[:, :3]], "A")  # neither holds the other
+    crossed = keep_once([whole[:2], whole[:, :3]], "A")  # neither holds the other
     assert crossed.tensor.shape == (2, 4, 6)
 
 

@@ -16,7 +16,7 @@ from vxlab.adapters.core import (
     quantisation_of,
 )
 from vxlab.adapters.stacked.operation import Link, stacked_linear
-from vxlab.adapters.stacked.padding import leading_block, pad_together, padding_mask, share
+from vxlab.adapters.stacked.padding import keep_once, leading_block, pad_together, padding_mask
 from vxlab.adapters.stacked.slots import Slots
 
 
@@ -180,7 +180,7 @@ class SharedTogether(nn.Module):
         super().__init__()
         self.sizes: dict[str, tuple[torch.Size, ...]] = {}
         for name in tensors[0]:
-            together = share([each[name] for each in tensors], name)
+            together = keep_once([each[name] for each in tensors], name)
             self.register_buffer(name, together.tensor, persistent=False)
             self.sizes[name] = together.sizes
 

@@ -32,7 +32,7 @@ def pad_together(tensors: Sequence[Tensor], what: str) -> Tensor:
     return padded
 
 
-def share(tensors: Sequence[Tensor], what: str) -> Together:
+def keep_once(tensors: Sequence[Tensor], what: str) -> Together:
     """Return frozen tensors once, where each is the largest one's leading block, bit for bit, else all padded."""
     sizes = tuple(each.shape for each in tensors)
     largest = _largest(sizes, what)
