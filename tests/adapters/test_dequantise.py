@@ -50,13 +50,19 @@ def test_outputs_stay_and_the_model_is_as_one_that_never_was_quantised(
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_merged_model_becomes_one_in_floating_point(scheme: str, tiny_model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("targets", ["query-value", r".*\.dense|.*\.(query|key|value)"], ids=["some", "all"])
+def test_a_merged_model_becomes_one_in_floating_point(
+    scheme: str, targets: str, tiny_model: str, tmp_path: Path
+) -> None:
     model: Any = vxlab.load_model(tiny_model, 3, scheme)
-    vxlab.attach(model, vxlab.LoRA(rank=4), "query-value")
+    vxlab.attach(model, vxlab.LoRA(rank=4), targets)
     for layer in vxlab.adapted_layers(model).values():
         nn.init.normal_(layer.trained_tensors()["B"])
     unmerged = _logits(model)
-    vxlab.dequantise(vxlab.detach(vxlab.merge(model)))
+    vxlab.detach(vxlab.merge(model))
+    assert any(quantisation_of(module) for module in model.modules()) == (targets == "query-value")
+    vxlab.dequantise(model)
+    assert not hasattr(model.config, "quantization_config")
     assert not any(quantisation_of(module) for module in model.modules())
     _assert_close(_logits(model), unmerged)
     model.save_pretrained(tmp_path)

@@ -111,6 +111,7 @@ def attach_layers(
     adapted = {name: model.get_submodule(name) for name in layers}
     tensors = (tensor for layer in adapted.values() for tensor in (*layer.parameters(), *layer.buffers()))
     prints = method.fingerprints(adapted) if all(map(has_values, tensors)) else {}  # shapes are not saved
+    _let_trainers_train(model, attached=True)
     attachment = Attachment(method, tuple(layers), own, buffers, prints)
     model.vxlab_attachment = attachment  # type: ignore[assignment]
     if layers:
@@ -132,6 +133,7 @@ def detach(model: Model) -> Model:
     lift_guards(inside)
     give_checkpoints_back(inside)
     attachment.method.take_off(inside, attachment.layers)
+    _let_trainers_train(inside, attached=False)
     del inside.vxlab_attachment
     _train_only(inside, {name for name, trained in attachment.own.items() if trained})
     return model
@@ -175,6 +177,16 @@ def unmerge(model: Model) -> Model:
     for layer in _layers_that_are(model, merged=True, otherwise="is not merged; call merge(model) first"):
         layer.unmerge()
     return model
+
+
+def _let_trainers_train(model: nn.Module, *, attached: bool) -> None:
+    """Tell transformers' Trainer that there is something to train on a quantised model: it knows peft's adapters only.
+
+    The flag stands for nothing else but whether ``half()`` and ``float()`` are refused.
+    """
+    for module in model.modules():
+        if getattr(module, "hf_quantizer", None) is not None:
+            module.is_quantized = not attached  # type: ignore[assignment]
 
 
 def _train_only(model: nn.Module, names: Container[str]) -> None:

@@ -38,7 +38,8 @@ def dequantise(model: Model) -> Model:
     inside = bare(model)
     require_unattached(inside)
     packed = {name: each for name, each in inside.named_modules(remove_duplicate=False) if quantisation_of(each)}
-    if not packed or "" in packed:
+    known = any(name in vars(module) for module in inside.modules() for name in _ON_MODELS)  # all may be merged by now
+    if "" in packed or not (packed or known):
         lacking = "is one quantised layer, and no model with such" if packed else "has no quantised layer"
         raise VxlabError(f"this {type(inside).__name__} {lacking}, so that there is nothing in it to dequantise")
     dtype = _rest_dtype(inside)

@@ -115,3 +115,15 @@ def test_without_the_guard_int8_rounds_its_bias_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         layer(torch.randn(5, 128).bfloat16())
     assert not torch.equal(layer.bias.float(), before)
+
+
+def test_an_int8_layer_that_moves_after_a_forward_pass_keeps_its_scales() -> None:
+    """The library's own layer fails here: the moved weight brings no scales, and takes the layer's away."""
+    torch.manual_seed(0)
+    model = nn.Sequential(toy.quantised(nn.Linear(128, 64), "int8"))
+    guard_kernels(model)
+    x = torch.randn(3, 128)
+    before, W = model(x).detach(), linear_weight(model[0])
+    model[0].weight = model[0].weight.to("cpu", non_blocking=False)
+    assert torch.equal(model(x).detach(), before)
+    assert torch.equal(linear_weight(model[0]), W)

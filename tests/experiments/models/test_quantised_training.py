@@ -1,5 +1,6 @@
 """Training on quantised bases: gradients of the dequantised weights at every step, whatever was evaluated between."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -185,8 +186,12 @@ def test_real_models_train_and_merge_exactly(name: str, scheme: str, tmp_path: P
         pytest.skip("stories260k is not beside this checkout")
     model, labels = (str(STORIES), 0) if name == "stories260k" else (name, 2 if name == "minilm" else 0)
     packed, plain = _pair(model, labels, scheme, LORA)
-    # Float32's rounding grows with depth: of 30 blocks it is 1e-6 to 1e-5 between two orders of summation.
-    assert max(_steps(packed, plain, labels, _evaluate, autocast=False)) < (2e-5 if name == "smollm2" else 1e-5)
+    # Rounding grows with depth: over 30 blocks the plain model itself is further than 1e-5 from its own in float64.
+    mine, exact = _gradients(plain.train(), labels, autocast=False), copy.deepcopy(plain).double()
+    wanted = _gradients(exact, labels, autocast=False)
+    rounding = float((mine - wanted).norm() / wanted.norm())
+    del exact, wanted
+    assert max(_steps(packed, plain, labels, _evaluate, autocast=False)) < max(1e-5, 3 * rounding)
     unmerged = _evaluate(packed.eval())
     served = vxlab.dequantise(vxlab.detach(vxlab.merge(packed)))
     merged = _evaluate(served)

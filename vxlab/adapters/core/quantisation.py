@@ -131,7 +131,11 @@ def _eight_bit_forward(layer: Any, x: Tensor) -> Tensor:
 
     layer.state.is_training = True
     if layer.weight.CB is not None:
+        scales: Any = _scales(
+            layer
+        )  # a weight that was moved after a forward pass has none, and would erase the layer's
         layer.init_8bit_state()
+        layer.state.SCB = scales.to(layer.weight.device)
     x, bias = _as_computed(x, layer.bias)
     y: Tensor = kernels.matmul(x, layer.weight, bias=bias, state=layer.state)
     return y

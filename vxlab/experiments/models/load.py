@@ -22,6 +22,7 @@ from vxlab.experiments.models.quantised import (
     check_quantisation,
     check_saved_quantisation,
     quantisation_config,
+    saved_method,
     settle_quantised,
 )
 from vxlab.experiments.models.writing import check_writing
@@ -185,6 +186,8 @@ def _from_pretrained(
         with torch.random.fork_rng(devices=[]):  # some draw while they are built
             shapes, _ = _from_pretrained(name, place, num_labels, device_map="meta")
         more["quantization_config"] = quantisation_config(quantisation, shapes)
+    if saved_method(config) is not None or quantisation is not None:
+        more.setdefault("device_map", {"": "cpu"})  # else a GPU's, where there is one, and its kernels would quantise
     if kind.trains_head:
         config.num_labels, config.problem_type = num_labels, _problem_type(num_labels)
     with quiet_transformers(), explain_load_error(name):

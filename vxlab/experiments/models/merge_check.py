@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters import AdaptedLinear, adapted_layers, merge, unmerge
+from vxlab.adapters.core import float_linear, quantisation_of, replace_layer
 from vxlab.errors import VxlabError
 from vxlab.experiments.models.load import encode_texts, load_tokenizer
 
@@ -115,10 +116,20 @@ def _merged(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
 def _redefined(model: nn.Module, layers: dict[str, AdaptedLinear], *, double: bool, update: bool = True) -> nn.Module:
     """Return a copy whose adapted layers compute W's part and the update's thin one here, from their factors."""
     copied = copy.deepcopy(model)
-    copied = copied.double() if double else copied
     for name, layer in layers.items():
-        copied.get_submodule(name).forward = _linear(layer, double, update)
-    return copied.eval()
+        replace_layer(copied, name, _Defined(_linear(layer, double, update)))
+    if double:
+        for name, packed in [each for each in copied.named_modules() if quantisation_of(each[1])]:
+            replace_layer(copied, name, float_linear(packed, torch.float64))
+    return (copied.double() if double else copied).eval()
+
+
+class _Defined(nn.Module):
+    """Compute by a function."""
+
+    def __init__(self, compute: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.forward = compute
 
 
 def _linear(layer: AdaptedLinear, double: bool, update: bool) -> Callable[[Tensor], Tensor]:
