@@ -106,7 +106,8 @@ def test_a_lora_of_pefts_tells_its_updates(settings: dict[str, Any], tmp_path: P
     model: Any = peft.get_peft_model(ARCHITECTURES["llama-lm"](), config)
     model.save_pretrained(tmp_path)
     found = vxlab.inspect_folder(tmp_path)
-    assert found.kind == "an adapter in PEFT's format: LORA"
+    assert found.kind == "an adapter in PEFT's format"
+    assert found.facts["method"].startswith("LoRA r=4")
     assert len(found.layers) == 4
     for row in found.layers.to_dict("records"):
         layer = model.base_model.model.get_submodule(row["layer"])
@@ -121,12 +122,12 @@ def test_what_a_magnitude_or_a_seed_decides_is_not_told(tmp_path: Path) -> None:
 
     for name, config in {
         "DoRA": peft.LoraConfig(r=4, use_dora=True, target_modules=["q_proj"]),
-        "VERA": peft.VeraConfig(r=4, target_modules=["q_proj"], projection_prng_key=1),
-        "LOHA": peft.LoHaConfig(r=4, target_modules=["q_proj"]),
+        "VeRA": peft.VeraConfig(r=4, target_modules=["q_proj"], projection_prng_key=1),
+        "LoHa": peft.LoHaConfig(r=4, target_modules=["q_proj"]),
     }.items():
         peft.get_peft_model(ARCHITECTURES["llama-lm"](), config).save_pretrained(tmp_path / name)
         found = vxlab.inspect_folder(tmp_path / name)
-        assert found.kind == f"an adapter in PEFT's format: {name}"
+        assert found.facts["method"].startswith(f"{name} r=4")
         assert list(found.layers["layer"]) == [f"model.layers.{block}.self_attn.q_proj" for block in (0, 1)]
         assert found.layers["norm"].isna().all()
         assert (found.layers["trained"] > 0).all()
@@ -139,7 +140,8 @@ def test_a_released_lora_xs_folder_is_told_by_its_keys(key: str, tmp_path: Path)
     layer = "base_model.model.model.layers.0.self_attn.k_proj"
     tensors = {f"{layer}.lora_A.weight": A, f"{layer}.lora_B.weight": B, key.format(layer): R}
     save_file(tensors, tmp_path / "adapter_model.safetensors")
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": 16}))
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 16, "target_modules": ["k_proj"]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     found = vxlab.inspect_folder(tmp_path)
     assert found.kind == "a LoRA-XS adapter as its released code writes it"
     (row,) = found.layers.to_dict("records")
@@ -170,16 +172,16 @@ def test_what_is_none_of_these_is_refused(classifier: RunRecord, tmp_path: Path)
     (folder("several/one") / "adapter_config.json").write_text("{}")
     damaged = shutil.copytree(classifier.folder, tmp_path / "run")
     (damaged / "record.json").write_text("{}")
-    lora = '{"peft_type": "LORA"}'
+    lora = '{"peft_type": "LORA", "target_modules": ["q"]}'
     refused: list[tuple[Any, str]] = [
         (tmp_path / "none", "is no folder"),
         (folder("empty"), "holds neither a run's record.json, adapter.json"),
-        (several, r"holds several adapters, each in a folder of its own \(one\)"),
+        (several, "holds 1 adapters in folders of their own: one"),
         (damaged, "record.json is damaged, or of another version"),
         (folder("a", adapter_config__json="{"), "adapter_config.json is damaged"),
-        (folder("b", adapter_config__json="[]"), "adapter_config.json is damaged"),
-        (folder("c", adapter_config__json=lora), "lacks adapter_model.safetensors; save"),
-        (folder("d", adapter_config__json=lora, adapter_model__bin=""), "pickled weights, which are not read"),
+        (folder("b", adapter_config__json="[]"), "names no method"),
+        (folder("c", adapter_config__json=lora), "adapter_model.safetensors"),
+        (folder("d", adapter_config__json=lora, adapter_model__bin=""), "adapter_model.bin"),
         (folder("e", adapter_config__json=lora, adapter_model__safetensors="x"), "cannot be read"),
         (folder("f", config__json="{}"), "holds config.json and no safetensors"),
         (folder("g", config__json="{", model__safetensors=""), "config.json is damaged"),

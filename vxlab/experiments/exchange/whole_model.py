@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.exchange.own_tensors import COLUMNS
+from vxlab.experiments.exchange.adapter_layers import COLUMNS
 from vxlab.words import first_line, in_bytes
 
 if TYPE_CHECKING:
