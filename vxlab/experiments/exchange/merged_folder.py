@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vxlab.adapters import AdaptedLinear, adapted_layers, detach, merge
+from vxlab.adapters import AdaptedLinear, adapted_layers, dequantise, detach, merge
 from vxlab.adapters.placement import bare
 from vxlab.errors import VxlabError
 from vxlab.experiments.exchange.source import Source
@@ -43,7 +43,8 @@ class MergeLoss:
 def write_merged(source: Source, folder: Path, dtype: str) -> MergeLoss:
     """Write a model with its updates in its weights: config, safetensors, tokenizer, and how it writes.
 
-    Merged in float32, whatever the base's own precision, and cast once, when all is added. The source is left as it is
+    Merged in float32, whatever the base's own precision, and cast once, when all is added; a quantised base is
+    dequantised, and the update added to what its packed numbers stand for. The source is left as it is
     where it is a model in memory.
 
     Args:
@@ -56,7 +57,9 @@ def write_merged(source: Source, folder: Path, dtype: str) -> MergeLoss:
             merged it answers otherwise.
     """
     model = source.model if source.folder is not None else copy.deepcopy(source.model)
-    model = bare(model).eval().float()
+    model = bare(model).eval()
+    if not source.quantised:
+        model.float()
     if not hasattr(type(model), "save_pretrained"):
         raise VxlabError(
             f"{type(model).__name__} is no model of transformers, so there is no folder that from_pretrained loads; "
@@ -66,6 +69,8 @@ def write_merged(source: Source, folder: Path, dtype: str) -> MergeLoss:
     unmerged = _logits(model)
     lost = _merge(model, source, getattr(torch, dtype))
     detach(model)
+    if source.quantised:
+        dequantise(model).float()
     _require_same(_logits(model), unmerged, source)
     loss = _measure(model.to(getattr(torch, dtype)), lost, unmerged, dtype)
     _save(model, tokenizer, folder, source.base)
@@ -95,7 +100,9 @@ def _merge(model: nn.Module, source: Source, dtype: torch.dtype) -> dict[str, fl
 
 def _lost(layer: AdaptedLinear, dtype: torch.dtype) -> float:
     """Return ‖(W′ - W) - ΔW‖ / ‖ΔW‖ of a merged layer, W′ as it is written."""
-    delta, stored = layer.delta_weight().double(), layer.orient(layer.weight).to(dtype).double()
+    merged = getattr(layer, "merged_weight", None)  # of a quantised one, whose own weight stays packed
+    stored = (layer.orient(layer.weight) if merged is None else merged).to(dtype).double()
+    delta = layer.delta_weight().double()
     far, size = float((stored - layer.base_weight().double() - delta).norm()), float(delta.norm())
     return far / size if size else 0.0
 

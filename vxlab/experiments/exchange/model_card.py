@@ -51,7 +51,7 @@ def write_card(source: Source, base: BaseName, format: str, folder: str, loss: M
         "## How to load it",
         write_load_code(source, base, format, folder),
         "## Base",
-        _describe_base(base, format),
+        _describe_base(base, format) + _describe_quantisation(source, format),
         "## Method",
         _describe_method(source),
         *([_describe_loss(loss)] if loss else []),
@@ -93,6 +93,18 @@ def _describe_base(base: BaseName, format: str) -> str:
         told.append(f"licence of its weights: {base.licence}")
     other = "" if format == "merged" else " On other weights the adapter is another model."
     return "; ".join(told) + f".{other} No licence is set for what is here: that is for whoever publishes it."
+
+
+def _describe_quantisation(source: Source, format: str) -> str:
+    if not source.quantised:
+        return ""
+    schemes = list_in_words(source.quantised)
+    if format == "merged":
+        return f"\n\nThe base was quantised ({schemes}): what its packed weights stand for is in these in full."
+    return (
+        f"\n\nIt was trained on this base quantised ({schemes}): load the base so. On the unquantised weights its "
+        "answers differ, by as much as the base's own do."
+    )
 
 
 def _origin(base: BaseName) -> str:

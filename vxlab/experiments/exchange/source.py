@@ -12,8 +12,8 @@ from torch import nn
 
 from vxlab.adapters import Method, ParameterCount, adapted_layers, load_adapter, trainable_parameters
 from vxlab.adapters.core import has_values
-from vxlab.adapters.placement import attachment_of, bare
-from vxlab.adapters.saving import SETTINGS_FILE
+from vxlab.adapters.placement import attachment_of, bare, quantisations
+from vxlab.adapters.saving import SETTINGS_FILE, read_settings
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
 from vxlab.experiments import ADAPTER_FOLDER, RECORD_FILE, RunRecord, method_label
@@ -40,6 +40,8 @@ class Source:
     layers: tuple[str, ...]
     """the adapted ones, by dotted name"""
     parameters: ParameterCount
+    quantised: tuple[str, ...]
+    """the schemes by which weights of its base are quantised; mostly none"""
 
 
 def open_source(given: Any, base: str | None = None) -> Source:
@@ -136,23 +138,37 @@ def _of_adapter(folder: Path, base: str | None) -> Source:
     if not base:
         raise VxlabError(f"{folder} does not say on which base it was trained; name it with base=...")
     with torch.random.fork_rng(devices=[]):  # the values of the head that is loaded are overwritten
-        model = load_adapter(load_model(base, count_labels(folder, base)), folder)
+        model = load_adapter(load_model(base, count_labels(folder, base), _quantisation(folder, base)), folder)
     return _source(model.eval(), base, None, folder)
 
 
 def _source(model: nn.Module, base: str, record: RunRecord | None, folder: Path | None) -> Source:
     attachment = attachment_of(model)
     _require_finite(model)
-    return Source(model, base, record, folder, attachment.method, attachment.layers, trainable_parameters(model))
+    schemes = tuple(each.scheme for each in quantisations(model))
+    counts = trainable_parameters(model)
+    return Source(model, base, record, folder, attachment.method, attachment.layers, counts, schemes)
+
+
+def _quantisation(folder: Path, base: str) -> str | None:
+    """Return the scheme by which an adapter's base is quantised when it is loaded; None of one whose files are so."""
+    told = read_settings(folder).get("quantisation") if (folder / SETTINGS_FILE).is_file() else None
+    saved_so = "quantization_config" in _json(Path(base).expanduser() / "config.json")
+    return str(told[0]["scheme"]) if told and not saved_so else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Return what a file of settings holds, nothing where it cannot be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def named_base(folder: Path) -> str:
     """Return the base that an adapter's folder names, as exported ones and PEFT's do; "" where it names none."""
     if told := str(read_mark(folder).get("base", "")):
         return told
-    try:
-        settings = json.loads((folder / PEFT_SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return ""
-    named = settings.get("base_model_name_or_path") if isinstance(settings, dict) else None
+    named = _json(folder / PEFT_SETTINGS).get("base_model_name_or_path")
     return named if isinstance(named, str) else ""
