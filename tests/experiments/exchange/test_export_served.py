@@ -1,6 +1,9 @@
 """Exported adapters in the hands of other programs: peft, transformers' own loader, and llama.cpp's converter."""
 
 import copy
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +89,35 @@ def test_what_was_exported_is_exported_again(format: str, stories: str, tmp_path
     one = vxlab.export_adapter(model, tmp_path / "one", format=format)
     other = vxlab.export_adapter(one, tmp_path / "other", format="merged", base=stories)
     torch.testing.assert_close(exported.answers(bare(str(other))), exported.answers(model), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ANY, ids=str)
+def test_llama_cpps_converter_takes_a_plain_lora(method: Any, stories: str, tmp_path: Path) -> None:
+    converter = Path(os.environ.get("LLAMA_CPP", "")) / "convert_lora_to_gguf.py"
+    if "LLAMA_CPP" not in os.environ or not converter.is_file():
+        pytest.skip("llama.cpp's sources, with convert_lora_to_gguf.py, are not in the folder that LLAMA_CPP names")
+    import gguf
+
+    model = exported.attach_stirred(stories, 0, method)
+    folder = vxlab.export_adapter(model, tmp_path / "out", format="lora")
+    command = [sys.executable, str(converter), str(folder), "--base", stories, "--outtype", "f32"]
+    subprocess.run([*command, "--outfile", str(tmp_path / "out.gguf")], check=True, capture_output=True, timeout=120)
+    read = gguf.GGUFReader(tmp_path / "out.gguf")
+    tensors = {each.name: torch.tensor(each.data) for each in read.tensors}
+    layers = vxlab.adapted_layers(model)
+    assert len(tensors) == 2 * len(layers)
+    (alpha,) = (float(field.parts[-1][0]) for name, field in read.fields.items() if name == "adapter.lora.alpha")
+    for theirs, ours in {
+        "attn_v": "self_attn.v_proj",
+        "ffn_down": "mlp.down_proj",
+        "attn_q": "self_attn.q_proj",
+    }.items():
+        A, B = (tensors[f"blk.0.{theirs}.weight.lora_{side}"] for side in "ab")
+        delta = layers[f"model.layers.0.{ours}"].delta_weight().detach()
+        found = alpha / A.shape[0] * B @ A
+        if theirs == "attn_q":  # llama.cpp has the rows of query and key in another order
+            found, delta = found.norm(dim=1).sort().values, delta.norm(dim=1).sort().values
+        torch.testing.assert_close(found, delta, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

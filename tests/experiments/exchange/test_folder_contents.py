@@ -172,7 +172,7 @@ def test_what_is_none_of_these_is_refused(classifier: RunRecord, tmp_path: Path)
     (folder("several/one") / "adapter_config.json").write_text("{}")
     damaged = shutil.copytree(classifier.folder, tmp_path / "run")
     (damaged / "record.json").write_text("{}")
-    lora = '{"peft_type": "LORA", "target_modules": ["q"]}'
+    lora = '{"peft_type": "LORA", "r": 4, "lora_alpha": 4, "target_modules": ["q"]}'
     refused: list[tuple[Any, str]] = [
         (tmp_path / "none", "is no folder"),
         (folder("empty"), "holds neither a run's record.json, adapter.json"),

@@ -12,7 +12,8 @@ from vxlab.adapters import AdaptedLinear, adapted_layers, dequantise, detach, me
 from vxlab.adapters.placement import bare
 from vxlab.errors import VxlabError
 from vxlab.experiments.exchange.source import Source
-from vxlab.experiments.models import load_tokenizer, quiet_transformers, saved_generation
+from vxlab.experiments.exchange.text_settings import served_generation, served_tokenizer
+from vxlab.experiments.models import quiet_transformers
 from vxlab.words import first_line
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -65,7 +66,7 @@ def write_merged(source: Source, folder: Path, dtype: str) -> MergeLoss:
             f"{type(model).__name__} is no model of transformers, so there is no folder that from_pretrained loads; "
             "call vxlab.merge and vxlab.detach, and save its state_dict"
         )
-    tokenizer = _tokenizer(source, model)
+    tokenizer = served_tokenizer(source) if _vocabulary(model) is not None else None  # before the long work
     unmerged = _logits(model)
     lost = _merge(model, source, getattr(torch, dtype))
     detach(model)
@@ -75,17 +76,6 @@ def write_merged(source: Source, folder: Path, dtype: str) -> MergeLoss:
     loss = _measure(model.to(getattr(torch, dtype)), lost, unmerged, dtype)
     _save(model, tokenizer, folder, source.base)
     return loss
-
-
-def _tokenizer(source: Source, model: nn.Module) -> Any:
-    """Return the base's tokenizer, before the long work; None of a model that reads no tokens."""
-    if _vocabulary(model) is None:
-        return None
-    if not source.base:
-        raise VxlabError(
-            "the model does not say where it comes from, so its tokenizer is not known; name it with base=..."
-        )
-    return load_tokenizer(source.base)
 
 
 @torch.no_grad()
@@ -156,19 +146,8 @@ def _measure(model: nn.Module, lost: dict[str, float], unmerged: Tensor | None, 
 
 def _save(model: Any, tokenizer: Any, folder: Path, base: str) -> None:
     if model.can_generate() and base:
-        model.generation_config = _own_generation(base, model.generation_config)
+        model.generation_config = served_generation(base, model.generation_config)
     with quiet_transformers():
         model.save_pretrained(folder, max_shard_size=SHARD)
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
-
-
-def _own_generation(base: str, plain: Any) -> Any:
-    """Return how the base's own files say to write, where transformers takes that for valid."""
-    own = saved_generation(base)
-    own.pad_token_id = plain.pad_token_id
-    try:
-        own.validate(strict=True)
-    except ValueError:
-        return plain
-    return own

@@ -1,5 +1,6 @@
 """The model card of an exported folder: its base, method, training and scores, and how it is loaded."""
 
+import json
 import math
 import re
 from collections import Counter
@@ -151,8 +152,14 @@ def _describe_run(record: RunRecord) -> list[str]:
         "## Scores",
         _scores(record),
         "## Training",
-        _table(("fact", "value"), [*rows, ("key of the run", f"`{record.key}`")]),
+        _table(("fact", "value"), [*rows, *_prompt(record), ("key of the run", f"`{record.key}`")]),
     ]
+
+
+def _prompt(record: RunRecord) -> list[tuple[str, str]]:
+    """Return how a model that writes was asked, with its line ends as JSON has them."""
+    template = record.spec.get("prompt_template")
+    return [("prompt", f"`{json.dumps(template, ensure_ascii=False)}`")] if template else []
 
 
 def _scores(record: RunRecord) -> str:
