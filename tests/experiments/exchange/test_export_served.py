@@ -107,11 +107,8 @@ def test_llama_cpps_converter_takes_a_plain_lora(method: Any, stories: str, tmp_
     layers = vxlab.adapted_layers(model)
     assert len(tensors) == 2 * len(layers)
     (alpha,) = (float(field.parts[-1][0]) for name, field in read.fields.items() if name == "adapter.lora.alpha")
-    for theirs, ours in {
-        "attn_v": "self_attn.v_proj",
-        "ffn_down": "mlp.down_proj",
-        "attn_q": "self_attn.q_proj",
-    }.items():
+    names = {"attn_v": "self_attn.v_proj", "ffn_down": "mlp.down_proj", "attn_q": "self_attn.q_proj"}
+    for theirs, ours in names.items():
         A, B = (tensors[f"blk.0.{theirs}.weight.lora_{side}"] for side in "ab")
         delta = layers[f"model.layers.0.{ours}"].delta_weight().detach()
         found = alpha / A.shape[0] * B @ A

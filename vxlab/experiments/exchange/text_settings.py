@@ -1,4 +1,4 @@
-"""What a merged model reads and writes texts by: its base's tokenizer and generation settings, and its run's template."""
+"""What a merged model reads and writes by: its base's tokenizer and generation settings, and its run's template."""
 
 from hashlib import sha256
 from typing import Any
