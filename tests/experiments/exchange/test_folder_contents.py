@@ -182,7 +182,7 @@ def test_what_is_none_of_these_is_refused(classifier: RunRecord, tmp_path: Path)
         (folder("b", adapter_config__json="[]"), "names no method"),
         (folder("c", adapter_config__json=lora), "adapter_model.safetensors"),
         (folder("d", adapter_config__json=lora, adapter_model__bin=""), "adapter_model.bin"),
-        (folder("e", adapter_config__json=lora, adapter_model__safetensors="x"), "cannot be read"),
+        (folder("e", adapter_config__json=lora, adapter_model__safetensors="x"), "is cut short or damaged"),
         (folder("f", config__json="{}"), "holds config.json and no safetensors"),
         (folder("g", config__json="{", model__safetensors=""), "config.json is damaged"),
         (folder("h", config__json="{}", model__safetensors="x"), "model.safetensors cannot be read"),
