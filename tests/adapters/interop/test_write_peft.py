@@ -1,13 +1,15 @@
 """Adapters written as folders of the peft library's: the same logits there, with every tensor used."""
 
 import json
+import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import peft
 import pytest
 import torch
 from architectures import ARCHITECTURES
-from foreign_folders import loaded_by_peft, logits, save_trained
+from foreign_folders import as_peft_warns, loaded_by_peft, logits, save_trained
 from safetensors.torch import load_file
 from torch import nn
 from toy_checkpoints import trained
@@ -79,20 +81,48 @@ def test_a_method_of_peft_is_written_as_peft_would(case: str, tmp_path: Path) ->
     assert torch.equal(logits(again, "bert"), logits(model, "bert"))
 
 
+SAYABLE: dict[str, tuple[type[peft.PeftConfig], dict[str, object]]] = {
+    "plain": (peft.LoraConfig, {"lora_alpha": 8}),
+    "rank-stabilised": (peft.LoraConfig, {"lora_alpha": 8, "use_rslora": True, "lora_dropout": 0.25}),
+    "one alpha by a pattern": (peft.LoraConfig, {"alpha_pattern": {".*": 6}}),
+    "ranks": (peft.LoraConfig, {"rank_pattern": {".*1.*": 2}, "use_rslora": True}),
+    "alphas": (peft.LoraConfig, {"alpha_pattern": {".*1.*": 3}, "lora_dropout": 0.1}),
+    "dora": (peft.LoraConfig, {"use_dora": True}),
+    "biases": (peft.LoraConfig, {"bias": "all"}),
+    "vera": (peft.VeraConfig, {"vera_dropout": 0.1, "d_initial": 0.2, "projection_prng_key": 11}),
+    "vera's biases": (peft.VeraConfig, {"bias": "vera_only"}),
+    "tinylora": (peft.TinyLoraConfig, {}),
+}
+"""what a config of peft's says that this library holds, as its own method or as peft's"""
+
+
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("settings", [{}, {"use_rslora": True, "lora_dropout": 0.25}], ids=["plain", "rslora"])
-def test_what_peft_wrote_comes_back_as_it_was(name: str, settings: dict[str, object], tmp_path: Path) -> None:
-    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", **settings)  # type: ignore[arg-type]
-    save_trained(tmp_path / "theirs", name, config)
+@pytest.mark.parametrize("case", SAYABLE)
+def test_what_peft_wrote_comes_back_as_it_was(name: str, case: str, tmp_path: Path) -> None:
+    kind, settings = SAYABLE[case]
+    config = kind(r=4, target_modules="all-linear", **settings)  # type: ignore[call-arg]
+    theirs = save_trained(tmp_path / "theirs", name, config)
     model = vxlab.load_adapter(ARCHITECTURES[name](), tmp_path / "theirs")
-    write_peft(model, tmp_path / "back")
-    before, after = (load_file(tmp_path / each / "adapter_model.safetensors") for each in ("theirs", "back"))
+    torch.testing.assert_close(logits(model, name), logits(theirs, name), rtol=0, atol=1e-5)
+    with as_peft_warns():
+        write_peft(model, tmp_path / "back")
+    assert_same_tensors(tmp_path / "theirs", tmp_path / "back")
+    back = loaded_by_peft(name, tmp_path / "back")
+    torch.testing.assert_close(logits(back, name), logits(theirs, name), rtol=0, atol=1e-5)
+    one, other = (json.loads((tmp_path / each / "adapter_config.json").read_text()) for each in ("theirs", "back"))
+    written_otherwise = ("target_modules", "auto_mapping", "alpha_pattern", "lora_alpha")
+    assert {key: one[key] for key in other if key not in written_otherwise} == {
+        key: value for key, value in other.items() if key not in written_otherwise
+    }
+
+
+def assert_same_tensors(theirs: Path, back: Path) -> None:
+    """Hold two folders to the same tensors, but for what peft writes twice with trained biases."""
+    before, after = (load_file(each / "adapter_model.safetensors") for each in (theirs, back))
+    before = {key: each for key, each in before.items() if ".original_module." not in key}
+    before = {key: each for key, each in before.items() if ".modules_to_save." not in key}
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
-    one, other = (json.loads((tmp_path / each / "adapter_config.json").read_text()) for each in ("theirs", "back"))
-    assert {key: one[key] for key in other if key not in ("target_modules", "auto_mapping")} == {
-        key: value for key, value in other.items() if key not in ("target_modules", "auto_mapping")
-    }
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -102,3 +132,97 @@ def test_what_vxlab_wrote_comes_back_as_it_was(name: str, method: Family, tmp_pa
     back = vxlab.load_adapter(ARCHITECTURES[name](), write_peft(model, tmp_path))
     assert torch.equal(logits(back, name), logits(model, name))
     assert vxlab.trainable_parameters(back) == vxlab.trainable_parameters(model)
+
+
+def test_what_has_no_folder_of_peft_is_refused(tmp_path: Path) -> None:
+    for method, message in (
+        (vxlab.LoRAXS(rank=4), r"peft has no LoRAXS.*; as_lora=True writes its update"),
+        (vxlab.VeRA(rank=4, unique=True), r"peft has no VeRA.*; as_lora=True"),
+        (vxlab.LiDB(rank=2, aux_out=12, aux_in=10), r"peft has no LiDB.*; as_lora=True"),
+        (vxlab.Head(), r"Head\(\) puts no adapter on layers"),
+        (vxlab.BitFit(), r"BitFit\(\) puts no adapter on layers"),
+    ):
+        with pytest.raises(vxlab.VxlabError, match=message):
+            write_peft(trained("bert", method), tmp_path / "new")
+    with pytest.raises(vxlab.VxlabError, match=r"peft's own, so its two factors are not known here"):
+        write_peft(trained("bert", vxlab.PEFT("loha", r=2)), tmp_path / "new", as_lora=True)
+    model = trained("bert", vxlab.LoRA(rank=4))
+    with pytest.raises(vxlab.VxlabError, match="task_type='CHAT' is unknown; choose one of SEQ_CLS"):
+        write_peft(model, tmp_path / "new", task_type="CHAT")
+    with pytest.raises(vxlab.VxlabError, match="the model is merged"):
+        write_peft(vxlab.merge(model), tmp_path / "new")
+    with pytest.raises(vxlab.VxlabError, match="has no adapter"):
+        write_peft(ARCHITECTURES["bert"](), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = trained("bert", vxlab.LoRA(rank=4))
+    own = vxlab.save_adapter(model, tmp_path / "own")
+    with pytest.raises(vxlab.VxlabError, match="holds an adapter of vxlab's own; give another folder"):
+        write_peft(model, own)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(vxlab.VxlabError, match="is a file; give a folder"):
+        write_peft(model, tmp_path / "file")
+    folder = write_peft(model, tmp_path / "peft")
+    (folder / "README.md").write_text("a card")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("vxlab.adapters.interop.peft_files.save_file", fail)
+    with pytest.raises(vxlab.VxlabError, match="cannot be written: no space left"):
+        write_peft(trained("bert", vxlab.LoRA(rank=2)), folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_folder_whose_writing_was_cut_short_between_its_files_lacks_its_tensors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_peft(trained("bert", vxlab.LoRA(rank=4)), tmp_path)
+    replace = os.replace
+
+    def stop(source: Path, target: Path) -> None:
+        if Path(target).name == "adapter_model.safetensors":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_peft(trained("bert", vxlab.LoRA(rank=4, alpha=32)), folder)
+    with pytest.raises(vxlab.VxlabError, match=r"lacks adapter_model\.safetensors, perhaps because"):
+        vxlab.load_adapter(ARCHITECTURES["bert"](), folder)
+
+
+def test_base_revision_and_task_are_the_callers(tmp_path: Path) -> None:
+    model = trained("bert", vxlab.LoRA(rank=4))
+    write_peft(model, tmp_path, base_model="someone/model", revision="v2", task_type="SEQ_CLS")
+    config = peft.PeftConfig.from_pretrained(str(tmp_path))
+    assert (config.base_model_name_or_path, config.revision, config.task_type) == ("someone/model", "v2", "SEQ_CLS")
+    theirs = loaded_by_peft("bert", tmp_path)
+    assert isinstance(theirs, peft.PeftModelForSequenceClassification)
+    torch.testing.assert_close(logits(theirs, "bert"), logits(model, "bert"), rtol=0, atol=1e-5)
+
+
+def test_layers_of_several_ranks_are_written_with_patterns_of_their_own(tmp_path: Path, frozen_a: None) -> None:
+    @vxlab.register
+    @dataclass(frozen=True)
+    class Narrow(vxlab.LoRA):
+        """LoRA whose rank is an eighth of a layer's outputs."""
+
+        name = "narrow"
+
+        def trained(self, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
+            rank = shape[0] // 8
+            return {"A": torch.randn(rank, shape[1]), "B": torch.zeros(shape[0], rank)}
+
+        def parameter_count(self, shape: tuple[int, int]) -> int:
+            return shape[0] // 8 * sum(shape)
+
+    model = trained("llama", Narrow(rank=1))
+    assert_same_in_peft(model, "llama", write_peft(model, tmp_path, as_lora=True))
+    ranks = set(vxlab.adapters.read_saved(tmp_path).ranks.values())
+    assert ranks == {2, 4, 6}
+    back = vxlab.load_adapter(ARCHITECTURES["llama"](), tmp_path)
+    torch.testing.assert_close(logits(back, "llama"), logits(model, "llama"), rtol=0, atol=1e-5)

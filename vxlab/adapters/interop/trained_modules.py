@@ -34,8 +34,8 @@ def trained_modules(model: nn.Module, but: Collection[str] = ()) -> list[str]:
     head = head_parameters(inside)
     moved, _ = base_buffers(model)
     names = {name for name, each in own.items() if each.requires_grad or name in head} | moved.keys()
-    names -= set(but)
-    found = _outermost({_module_of(inside, name, names | own_buffers(model).keys()) for name in names}, inside)
+    whole = names | own_buffers(model).keys()
+    found = _outermost({_module_of(inside, name, whole) for name in names - set(but)}, inside)
     tensors = tensors_of(model, found)
     _refuse_unsayable(model, found, tensors)
     return found
