@@ -97,8 +97,8 @@ class RunRecord:
         """
         if self.status == IMPORTED:
             raise VxlabError(
-                f"{self.key[:12]} ({method_label(self.spec['method'])}) is an imported adapter, which no run scored; "
-                "put it on its base by vxlab.experiments.runs.load_trained(record), and score that"
+                f"{self.key[:12]} ({method_label(self.spec['method'])}) is an imported adapter, which no run scored: "
+                "it has no task here; train one with vxlab.run(spec) for a score"
             )
         metric = metric or self.task["metrics"][0]
         rows = [

@@ -104,6 +104,8 @@ def test_its_updates_and_its_answers_are_those_of_the_folder(
 def test_one_adapter_on_one_base_is_there_once(base: str, folders: Path, tmp_path: Path) -> None:
     first = import_adapter(folders / "people" / "lora-1", base, store=tmp_path)
     assert import_adapter(folders / "people" / "lora-1", base, store=tmp_path).digest == first.digest
+    headless = [import_adapter(folders / "vera", base, store=tmp_path / name).key for name in ("a", "b")]
+    assert headless[0] == headless[1]
     converted = import_adapter(first.adapter_folder(), base, store=tmp_path)
     assert converted.key == first.key
     other = import_adapter(folders / "people" / "lora-2", base, store=tmp_path)
@@ -218,6 +220,24 @@ def test_targets_are_told_shortly_where_that_says_it_all(base: str, tmp_path: Pa
         exclude = {"exclude_modules": r".*pooler.*"} if "dense" in targets else {}
         peft_folder(folder, base, lora(target_modules=targets, **exclude))
         assert import_adapter(folder, base, store=tmp_path / "store").spec["targets"] == said
+
+
+def test_a_folder_of_the_released_lora_xs_is_imported(base: str, tmp_path: Path) -> None:
+    released: Any = pytest.importorskip("released_lora_xs")
+    with foreign.as_peft_warns():
+        model = released.released_model(vxlab.load_model(base, 2), ["query"], rank=3, bases=released.exact)
+        folder = released.write_released(model, tmp_path / "released")
+    alone = vxlab.updates_from(folder)
+    layers = {name: layer for name, layer in model.base_model.model.named_modules() if hasattr(layer, "lora_A")}
+    assert list(alone) == list(layers)
+    record = import_adapter(folder, base, store=tmp_path)
+    assert record.spec["method"]["name"] == "lora_xs"
+    for name, layer in layers.items():
+        A, B, R = (each.weight.detach().double() for each in (
+            layer.lora_A["default"], layer.lora_B["default"], layer.default_lora_latent_mapping))  # fmt: skip
+        expected = layer.scaling["default"] * B @ R @ A
+        for updates in (alone, trained_updates(record), vxlab.updates_from(folder, base)):
+            torch.testing.assert_close(updates[name].to_matrix(), expected, rtol=0, atol=1e-5)
 
 
 def test_a_writer_s_adapter_is_imported_too(tiny_writer: str, tmp_path: Path) -> None:

@@ -116,13 +116,17 @@ def test_a_base_without_a_head_and_a_larger_vocabulary_are_told(tmp_path: Path) 
 
 
 def test_rounding_to_another_precision_is_told(tmp_path: Path) -> None:
-    before = ARCHITECTURES["llama"]()
-    told = compare_weights(before, saved(ARCHITECTURES["llama"]().bfloat16(), tmp_path / "half"))
+    before, half = ARCHITECTURES["llama"](), saved(ARCHITECTURES["llama"]().bfloat16(), tmp_path / "half")
+    told = compare_weights(before, half)
     assert told.notes[0] == (
-        "The base is in float32 and the other in bfloat16: ΔW holds the rounding to the coarser, up to 0.0039 of each "
-        "entry of W, which is no fine-tuning."
+        "The base is in float32 and the other in bfloat16: ΔW holds the rounding to that, up to 0.0039 of each entry "
+        "of W, which is no fine-tuning."
     )
     assert told.layers["relative_norm"].between(1e-4, 0.0039).all()
+    assert compare_weights(half, before).notes[0] == (
+        "The base is in bfloat16 and the other in float32: if that was tuned from finer weights than these, ΔW holds "
+        "their rounding, up to 0.0039 of each entry of W, which is no fine-tuning."
+    )
 
 
 @pytest.mark.parametrize("method", [vxlab.LoRA(rank=2), vxlab.VeRA(rank=3), vxlab.PEFT("dora", r=2)], ids=str)

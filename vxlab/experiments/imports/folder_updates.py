@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from vxlab.adapters import adapter_updates, load_adapter
@@ -69,7 +70,10 @@ def load_onto(folder: str | Path, base: str | Path | nn.Module) -> nn.Module:
     place = Path(folder).expanduser()
     if isinstance(base, nn.Module):
         return load_adapter(copy.deepcopy(base), place).eval()
-    return load_adapter(load_model(str(base), labels_for(place, str(base))), place).eval()
+    labels = labels_for(place, str(base))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # a head that does not lie with the adapter is drawn: the same one every time
+        return load_adapter(load_model(str(base), labels), place).eval()
 
 
 def labels_for(folder: str | Path, base: str) -> int:

@@ -50,7 +50,7 @@ def import_adapter(folder: str | Path, base: str | Path, *, store: Where = None)
     with open_store(store) as results:
         # A folder that is called what every run's is says less than the one that it lies in.
         told = f"{place.parent.name}/{place.name}" if place.name == ADAPTER_FOLDER else place.name
-        return _imported(place, told, name, results)
+        return _imported(place, told, name, model_fingerprint(name), results)
 
 
 def import_adapters(folder: str | Path, base: str | Path, *, store: Where = None) -> dict[str, RunRecord]:
@@ -71,11 +71,11 @@ def import_adapters(folder: str | Path, base: str | Path, *, store: Where = None
     found = list(_below(place))
     if not found:
         raise VxlabError(f"folder={str(place)!r} has no adapter in its subfolders; import_adapter takes one folder")
-    records = {}
+    records, fingerprint = {}, model_fingerprint(name)
     with open_store(store) as results, progress_bar(len(found), "importing adapters", "adapter") as bar:
         for path in found:
             told = path.relative_to(place).as_posix()
-            records[told] = _imported(path, told, name, results)
+            records[told] = _imported(path, told, name, fingerprint, results)
             bar.update()
     return records
 
@@ -98,8 +98,7 @@ def _below(folder: Path) -> Iterator[Path]:
             yield from _below(path)
 
 
-def _imported(folder: Path, name: str, base: str, store: Store) -> RunRecord:
-    fingerprint = model_fingerprint(base)
+def _imported(folder: Path, name: str, base: str, fingerprint: str, store: Store) -> RunRecord:
     model = load_onto(folder, base)
     key = _key(model, fingerprint)
     if (there := store.imports.record(key)) is not None:

@@ -228,12 +228,19 @@ def _both(before: ModelWeights, after: ModelWeights, name: str) -> tuple[Tensor,
 
 def _on_precision(types: set[tuple[torch.dtype, torch.dtype]]) -> Iterator[str]:
     for one, other in sorted(types, key=str):
-        if one != other:
-            names = [str(each).removeprefix("torch.") for each in (one, other)]
-            eps = max(torch.finfo(each).eps for each in (one, other)) / 2
+        if one == other:
+            continue
+        before, after = (str(each).removeprefix("torch.") for each in (one, other))
+        eps = max(torch.finfo(each).eps for each in (one, other)) / 2
+        if torch.finfo(other).eps > torch.finfo(one).eps:
             yield (
-                f"The base is in {names[0]} and the other in {names[1]}: ΔW holds the rounding to the coarser, up to "
-                f"{eps:.2g} of each entry of W, which is no fine-tuning."
+                f"The base is in {before} and the other in {after}: ΔW holds the rounding to that, up to {eps:.2g} of "
+                "each entry of W, which is no fine-tuning."
+            )
+        else:
+            yield (
+                f"The base is in {before} and the other in {after}: if that was tuned from finer weights than these, "
+                f"ΔW holds their rounding, up to {eps:.2g} of each entry of W, which is no fine-tuning."
             )
 
 
