@@ -202,12 +202,12 @@ def _how_far(saved: SavedAdapter, matches: Mapping[str, BasisMatch]) -> str:
     if skewed or drew_bases(saved.folder):
         why = f"no SVD's (random, or half so), so which base they belong to cannot be told{_named_base(saved)}"
     else:
-        why = "those of a randomised SVD, which misses directions where singular values lie close"
+        why = "those of a randomised SVD, which stops short of the exact, the further the closer singular values lie"
     return (
         f"the bases in {saved.folder} are not the exact singular vectors of this base's weights in {len(apart)} of "
         f"{len(matches)} layers: the largest principal angle is {_degrees(matches[worst].angle)} in `{worst}` "
-        f"(median over the layers: {_degrees(middle)}). They are {why}; they are kept as "
-        "given, and saved with the adapter"
+        f"(median over the layers: {_degrees(middle)}). They are {why}; they are kept as given, and saved with the "
+        "adapter"
     )
 
 
