@@ -55,6 +55,9 @@ def test_changes_are_scores_less_those_on_the_float_base() -> None:
     np.testing.assert_allclose(table["score"], [0.8, 0.6, 0.7, 0.6])
     np.testing.assert_allclose(table["change"], [np.nan, np.nan, -0.1, 0.0], atol=1e-12)
     assert table["seen"].tolist() == [False, False, True, False]
+    np.testing.assert_allclose(table["gain"], [0.55, 0.35, 0.45, 0.35])  # a constant answer is right on a quarter
+    assert (table["gain_low"] < table["gain"]).all()
+    assert (table["gain"] < table["gain_high"]).all()
     below = table.iloc[2]
     assert below["low"] < -0.1 < below["high"] < 0
     assert below["p_holm"] <= 0.05

@@ -5,8 +5,6 @@ import math
 import shutil
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +33,11 @@ DIVERGED_FACTOR = 10.0
 """A loss this many times the first one logged, or 1 where that is larger, counts as diverged."""
 
 
-@contextmanager
-def _admitted(model: Any) -> Iterator[None]:
-    """Let a Trainer begin on a quantised base: of adapters it knows but the peft library's, and refuses others."""
-    model._hf_peft_config_loaded = True
-    try:
-        yield
-    finally:
-        del model._hf_peft_config_loaded
-
-
 class AdapterTrainer(Trainer):  # type: ignore[misc]
     """A Trainer whose checkpoints hold what no start reproduces, and whose head has its own learning rate."""
 
     def __init__(self, *args: Any, head_learning_rate: float, **kwargs: Any) -> None:
-        with _admitted(kwargs["model"]):
-            super().__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs)
         self.head_learning_rate = head_learning_rate
         self.schedule = attachment_of(self.model).method.schedule(self.model)
         self.remove_callback(PrinterCallback)

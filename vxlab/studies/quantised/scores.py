@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.scoring import LEVEL, Difference, compare_all, from_error, holm
+from vxlab.experiments.scoring import LEVEL, Array, Difference, against_trivial, compare_all, from_error, holm
 from vxlab.experiments.sweeps import Comparison
 from vxlab.studies import ReportedRuns, reported_runs
 from vxlab.studies.quantised.sweeps import FLOAT
@@ -21,10 +22,11 @@ def scheme_scores(results: Mapping[str, Comparison]) -> pd.DataFrame:
     """Return one row a base and candidate: its score, and how far that is from the score on the base in floating point.
 
     Columns: ``scheme`` (``float``, ``nf4``, ...), ``candidate``; ``score``, the mean of its ``n`` reported runs, and
-    ``scores``, theirs; ``diverged``, ``learning_rate``, ``edge`` and ``above`` of the sweep's summary; ``change``, the
-    score less that on ``float``, with its 95 % interval ``low`` to ``high`` over test items, paired, and training
-    seeds, ``p_holm``, adjusted for all changes of the table, ``seen``, whether it is told from 0, and ``covers_seeds``.
-    NaN on ``float`` itself, and where a candidate has no finished run on one of the two.
+    ``scores``, theirs; ``diverged``, ``learning_rate``, ``edge`` and ``above`` of the sweep's summary; ``gain``, the
+    score less the simplest answer's, with its 95 % interval ``gain_low`` to ``gain_high``; ``change``, the score less
+    that on ``float``, with its 95 % interval ``low`` to ``high``, over test items, paired, and training seeds;
+    ``p_holm``, adjusted for all changes of the table, ``seen``, whether a change is told from 0, and ``covers_seeds``.
+    Changes are NaN on ``float`` itself, and where a candidate has no finished run on one of the two.
 
     Args:
         results: of :func:`quantised_sweeps`, by scheme.
@@ -32,7 +34,8 @@ def scheme_scores(results: Mapping[str, Comparison]) -> pd.DataFrame:
     Raises:
         VxlabError: two bases were tested on different items, or by different metrics.
     """
-    compared = _compared(results)
+    runs = _runs_of(results)
+    compared, gains = _compared(runs), _over_trivial(runs, results)
     changes = {
         (scheme, name): compared.get((_key(FLOAT, name), _key(scheme, name)), _NOTHING).turned()
         for scheme, result in results.items()
@@ -45,9 +48,11 @@ def scheme_scores(results: Mapping[str, Comparison]) -> pd.DataFrame:
         for row in result.summary.to_dict("records"):
             key = scheme, row["candidate"]
             change, p = changes.get(key, _NOTHING), adjusted.get(key, float("nan"))
+            gain = gains.get(_key(*key), (float("nan"),) * 3)
             told = {name: row[name] for name in ("scores", "n", "diverged", "learning_rate", "edge", "above")}
             rows.append({
                 "scheme": scheme, "candidate": row["candidate"], "score": row["mean"], **told,
+                **dict(zip(("gain", "gain_low", "gain_high"), gain, strict=True)),
                 "change": change.difference, "low": change.low, "high": change.high, "p_holm": p, "seen": p <= LEVEL,
                 "covers_seeds": change.covers_seeds,
             })  # fmt: skip
@@ -72,7 +77,7 @@ def order_changes(results: Mapping[str, Comparison]) -> pd.DataFrame:
     Raises:
         VxlabError: as :func:`scheme_scores`.
     """
-    compared = _compared(results)
+    compared = _compared(_runs_of(results))
     told = {scheme: _pairs(result) for scheme, result in results.items()}
     rows = []
     for scheme in (each for each in results if each != FLOAT):
@@ -100,8 +105,17 @@ def _key(scheme: str, candidate: str) -> str:
     return f"{candidate} on {scheme}"
 
 
-def _compared(results: Mapping[str, Comparison]) -> dict[tuple[str, str], Difference]:
-    """Compare all candidates of all bases at once, so that how much seeds matter is learnt from all of them."""
+class _Runs(NamedTuple):
+    """The reported runs of all bases, to be compared at once: how much seeds matter is learnt from all of them."""
+
+    predictions: dict[str, dict[int, Array]]
+    labels: Array
+    metric: str
+    units: Array | None
+    fixed: list[str]
+
+
+def _runs_of(results: Mapping[str, Comparison]) -> _Runs:
     if len(metrics := {result.metric for result in results.values()}) > 1:
         raise VxlabError(f"the bases were scored by different metrics ({', '.join(sorted(metrics))}); use one")
     runs = {scheme: reported_runs(result) for scheme, result in results.items()}
@@ -109,7 +123,20 @@ def _compared(results: Mapping[str, Comparison]) -> dict[tuple[str, str], Differ
     _require_same_items(runs, first)
     predictions = {_key(scheme, name): own for scheme, each in runs.items() for name, own in each.predictions.items()}
     fixed = [_key(scheme, each.base) for scheme, each in runs.items() if each.base]
-    return compare_all(predictions, first.labels, metrics.pop(), units=first.units, fixed=fixed)
+    return _Runs(predictions, first.labels, metrics.pop(), first.units, fixed)
+
+
+def _compared(runs: _Runs) -> dict[tuple[str, str], Difference]:
+    return compare_all(runs.predictions, runs.labels, runs.metric, units=runs.units, fixed=runs.fixed)
+
+
+def _over_trivial(runs: _Runs, results: Mapping[str, Comparison]) -> dict[str, tuple[float, float, float]]:
+    """Return each candidate's score less the simplest answer's, with its interval."""
+    constant = next(iter(results[FLOAT].records.values())).constant()
+    found = against_trivial(
+        runs.predictions, runs.labels, runs.metric, constant=constant, units=runs.units, fixed=runs.fixed
+    )
+    return {name: (each.difference, each.low, each.high) for name, each in found.items()}
 
 
 def _require_same_items(runs: Mapping[str, ReportedRuns], first: ReportedRuns) -> None:
