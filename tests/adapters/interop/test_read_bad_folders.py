@@ -43,6 +43,7 @@ def refused(folder: Path, message: str, name: str = "bert") -> None:
         ({"peft_type": "TELEPATHY", "peft_version": "9.1"}, r"'TELEPATHY', which peft 9\.1 wrote \(here is"),
         ({"peft_type": "PREFIX_TUNING"}, "changes the model's input"),
         ({"peft_type": 5}, "names no method"),
+        ({"peft_type": "lora"}, "peft_type='lora' is not a method's name in capitals"),
         ({"r": 3}, "the config says rank 3 .* and its tensors have 4"),
         ({"r": "4"}, "r='4' is not a whole number"),
         ({"r": True}, "r=True is not a whole number"),
@@ -186,10 +187,28 @@ def test_a_vera_whose_tensors_do_not_belong_together(tmp_path: Path) -> None:
     refused(say(folder, projection_prng_key=-1), "projection_prng_key=-1 is not a whole number")
 
 
-def test_a_method_whose_frozen_tensors_do_not_reproduce_is_refused(tmp_path: Path) -> None:
-    save_trained(tmp_path, "bert", peft.TinyLoraConfig(r=2, target_modules=["query"]))
-    change(tmp_path, lambda t: t[f"{QUERY}.tinylora_P"].mul_(-1))
-    refused(tmp_path, "its frozen tensors are others than peft draws or decomposes here")
+@pytest.mark.parametrize(
+    ("config", "frozen"),
+    [
+        (peft.TinyLoraConfig(r=2, target_modules=["query"]), "tinylora_P"),
+        (peft.TinyLoraConfig(r=2, target_modules=["query"]), "tinylora_A"),
+        (peft.VeraConfig(r=4, bias="vera_only", target_modules=["query"]), "vera_A"),
+        (peft.PveraConfig(r=4, target_modules=["query"]), "pvera_B"),
+        (peft.RandLoraConfig(r=4, save_projection=True, target_modules=["query"]), "randlora_A"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else each.peft_type.value,
+)
+def test_a_method_whose_frozen_tensors_do_not_reproduce_is_refused(
+    config: peft.PeftConfig, frozen: str, tmp_path: Path
+) -> None:
+    save_trained(tmp_path, "bert", config)
+
+    def spoil(tensors: dict[str, torch.Tensor]) -> None:
+        for name in tensors:
+            if name.endswith(frozen):
+                tensors[name].view(-1)[0] += 1
+
+    refused(change(tmp_path, spoil), "its frozen tensors are others than peft draws or decomposes here")
 
 
 def test_a_model_with_an_adapter_or_of_peft_takes_none(folder: Path) -> None:

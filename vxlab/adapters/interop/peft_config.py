@@ -84,7 +84,7 @@ def _is_flag(value: object) -> bool:
 _Fields = dict[str, tuple[Callable[[object], bool], str]]
 
 _PLACES: _Fields = {
-    "peft_type": (lambda value: isinstance(value, str), "a method's name"),
+    "peft_type": (lambda value: str(value).isupper(), "a method's name in capitals"),
     "target_modules": (_is_names_or_text, "a list of names or a regular expression"),
     "exclude_modules": (_is_names_or_text, "a list of names or a regular expression"),
     "modules_to_save": (lambda value: value is None or _is_names(value), "a list of names"),

@@ -24,11 +24,11 @@ _BOOKKEEPING = frozenset(
 """Fields of a config that say nothing beside its folder's layers, or nothing of the method."""
 _ONLY_STARTS = frozenset(
     (
-        *("init_lora_weights", "init_weights", "loftq_config", "eva_config", "corda_config", "lora_ga_config"),
+        *("init_lora_weights", "loftq_config", "eva_config", "corda_config", "lora_ga_config"),
         *("megatron_config", "megatron_core", "qalora_group_size"),
     )
 )
-"""Fields that decided how training began, or mean something with others alone."""
+"""Fields that decided how LoRA's training began, or mean something with others alone; MiSS has forms of it there."""
 
 
 class _AsPeftModel(nn.Module):
