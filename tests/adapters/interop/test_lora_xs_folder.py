@@ -187,7 +187,10 @@ def of_rank(rank: int) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
             without("latent_mapping.weight"),
             r"`bert.*0.*query` lacks R \(lora_latent_mapping.weight\); loading that is not strict loses it silently",
         ),
-        (lambda tensors: {key: each for key, each in tensors.items() if "latent" not in key}, "lacks R"),
+        (
+            lambda tensors: {key: each for key, each in tensors.items() if "latent" not in key},
+            r"lacks R .* in every layer, and reconstr_config.json there or around it says .*if this is a plain LoRA",
+        ),
         (without("lora_A.weight"), r"`bert.*0.*query` lacks lora_A.weight; get the whole folder"),
         (without("lora_B.weight"), r"`bert.*0.*query` lacks lora_B.weight; get the whole folder"),
         (without("lora_A.weight", "lora_B.weight"), "lacks lora_A.weight and lora_B.weight"),

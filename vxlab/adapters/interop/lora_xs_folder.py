@@ -127,6 +127,12 @@ def _apart(folder: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tenso
 def _refuse_partial(folder: Path, layers: Mapping[str, Mapping[str, Tensor]], latent: Mapping[str, Tensor]) -> None:
     """Refuse a layer that lacks A, B or R or has more, and a file without any."""
     path = folder / WEIGHTS_FILE
+    if layers and not latent:
+        raise VxlabError(
+            f"{path} lacks R (lora_latent_mapping.weight) in every layer, and {RECONSTRUCTION_FILE} there or around it "
+            "says that one was trained: loading that is not strict loses it silently, and without it the update is not "
+            f"known; get the whole folder, or, if this is a plain LoRA, move it away from {RECONSTRUCTION_FILE}"
+        )
     for layer in sorted(layers.keys() | latent.keys()):
         own = layers.get(layer, {})
         lacking = [*({*_BASES.values()} - own.keys()), *([] if layer in latent else ["R (lora_latent_mapping.weight)"])]
