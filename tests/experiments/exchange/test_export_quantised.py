@@ -6,10 +6,12 @@ from typing import Any
 import exported
 import pytest
 import torch
+import toy_runs
 import transformers
 
 import vxlab
 from vxlab.adapters.core import quantisation_of
+from vxlab.experiments.runs.trained import load_trained
 
 pytest.importorskip("bitsandbytes")
 SCHEMES = ["nf4", "int8", "torchao-int8"]
@@ -45,3 +47,13 @@ def test_an_adapter_of_a_quantised_base_is_put_on_it_and_says_so(tiny_model: str
     assert "It was trained on this base quantised (nf4): load the base so." in (lora / "README.md").read_text()
     onto = vxlab.load_adapter(vxlab.load_model(tiny_model, 2, "nf4"), lora)
     torch.testing.assert_close(exported.answers(onto), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_run_on_a_quantised_base_is_merged_onto_what_it_was_trained_on(
+    tiny_model: str, toy_task: str, tmp_path: Path
+) -> None:
+    spec = toy_runs.spec(tiny_model, toy_task, epochs=1, quantisation="nf4")
+    run = vxlab.run(spec, store=tmp_path / "runs", progress=False)
+    folder = vxlab.export_adapter(run, tmp_path / "merged", format="merged")
+    again: Any = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    torch.testing.assert_close(exported.answers(again), exported.answers(load_trained(run)), rtol=1e-5, atol=1e-5)

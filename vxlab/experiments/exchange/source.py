@@ -16,7 +16,7 @@ from vxlab.adapters.placement import attachment_of, bare, quantisations
 from vxlab.adapters.saving import SETTINGS_FILE, read_settings
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
-from vxlab.experiments import ADAPTER_FOLDER, RECORD_FILE, RunRecord, method_label
+from vxlab.experiments import ADAPTER_FOLDER, IMPORTED, RECORD_FILE, RunRecord, method_label
 from vxlab.experiments.exchange.adapter_head import count_labels
 from vxlab.experiments.exchange.bases import packaged_name
 from vxlab.experiments.exchange.export_folder import read_mark
@@ -34,6 +34,7 @@ class Source:
     base: str
     """the name under which its base is loaded; "" where that is not known"""
     record: RunRecord | None
+    """of the run that trained it here"""
     folder: Path | None
     """that it was read from; None of a model in memory, which is its owner's and must not be changed"""
     method: Method
@@ -108,7 +109,7 @@ def _of_model(model: nn.Module, base: str | None) -> Source:
 
 def _of_run(record: RunRecord, base: str | None) -> Source:
     what = f"run {record.key[:12]} ({method_label(record.spec['method'])})"
-    if record.status != "finished":
+    if record.status not in ("finished", IMPORTED):
         raise VxlabError(f"{what} {record.status}, so what it trained is not to be served; give a run that finished")
     if not record.trains:
         kind = "fits a probe beside the frozen model" if record.probe else "is the base as it is"
@@ -117,7 +118,8 @@ def _of_run(record: RunRecord, base: str | None) -> Source:
         record = dataclasses.replace(record, spec={**record.spec, "model": base})  # whose weights are compared below
     with torch.random.fork_rng(devices=[]):
         model = load_trained(record)
-    return _source(model, record.spec["model"], record, record.folder)
+    told = None if record.status == IMPORTED else record  # of an import nothing but its adapter is known
+    return _source(model, record.spec["model"], told, record.folder)
 
 
 def _require_finite(model: nn.Module) -> None:
