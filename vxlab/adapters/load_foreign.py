@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping
 
 import torch
@@ -40,6 +41,7 @@ def load_foreign(model: nn.Module, saved: SavedAdapter) -> None:
     layers = _checked_layers(inside, saved)
     saved = _without_the_bases_own(inside, saved)
     check_named_base(saved, inside, layers)
+    _warn_of_a_drawn_head(inside, saved)
     saved = settle_frozen(saved, layers)
     method = saved.make_method()
     with torch.random.fork_rng(devices=[]):  # the initial values are overwritten: leave the caller's generator be
@@ -127,6 +129,16 @@ def _check_trained(model: nn.Module, saved: SavedAdapter, trained: Mapping[str, 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.equal(one.detach().to(other.dtype).cpu(), other.cpu())
+
+
+def _warn_of_a_drawn_head(model: nn.Module, saved: SavedAdapter) -> None:
+    drawn = [name for name in getattr(model, "vxlab_drawn", ()) if name not in saved.others]
+    if drawn:
+        warnings.warn(
+            f"{saved.folder} holds no `{min(drawn)}`, and this {type(model).__name__}'s was drawn at random when the "
+            "model was loaded, so its answers are too; train it, or load a model that has it",
+            stacklevel=3,
+        )
 
 
 def _places(model: nn.Module) -> dict[str, Tensor]:

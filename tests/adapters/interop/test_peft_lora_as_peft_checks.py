@@ -356,6 +356,19 @@ def test_a_head_without_saved_modules_stays_the_bases(tmp_path: Path) -> None:
     torch.testing.assert_close(logits(ours, "bert"), logits(theirs, "bert"), rtol=0, atol=1e-5)
 
 
+def test_a_head_that_was_drawn_and_is_not_in_the_folder_is_warned_of(tmp_path: Path) -> None:
+    save_trained(tmp_path / "without", "bert", peft.LoraConfig(r=4, target_modules=["query"]), head=False)
+    save_trained(tmp_path / "with", "bert", peft.LoraConfig(r=4, target_modules=["query"]))
+    for folder in ("without", "with"):
+        model = ARCHITECTURES["bert"]()
+        model.vxlab_drawn = frozenset({"classifier.weight", "classifier.bias"})
+        if folder == "with":
+            vxlab.load_adapter(model, tmp_path / folder)
+            continue
+        with pytest.warns(UserWarning, match=r"holds no `classifier.bias`, and this BertForSequence.* drawn at random"):
+            vxlab.load_adapter(model, tmp_path / folder)
+
+
 def test_transformers_reads_and_writes_the_same_folder(tmp_path: Path) -> None:
     model = trained("llama-lm", vxlab.LoRA(rank=4, alpha=2))
     write_peft(model, tmp_path / "ours", task_type="CAUSAL_LM")

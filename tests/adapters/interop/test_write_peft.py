@@ -149,6 +149,8 @@ def test_what_has_no_folder_of_peft_is_refused(tmp_path: Path) -> None:
     model = trained("bert", vxlab.LoRA(rank=4))
     with pytest.raises(vxlab.VxlabError, match="task_type='CHAT' is unknown; choose one of SEQ_CLS"):
         write_peft(model, tmp_path / "new", task_type="CHAT")
+    with pytest.raises(vxlab.VxlabError, match="revision=2 is"):
+        write_peft(model, tmp_path / "new", revision=2)  # type: ignore[arg-type]
     with pytest.raises(vxlab.VxlabError, match="the model is merged"):
         write_peft(vxlab.merge(model), tmp_path / "new")
     with pytest.raises(vxlab.VxlabError, match="has no adapter"):

@@ -57,7 +57,8 @@ def write_peft(
             folder cannot hold, or the folder cannot be written.
     """
     attachment, folder = attachment_of(model), Path(settle("folder", folder, str))
-    method = attachment.method
+    method, named = attachment.method, {"base_model": base_model, "revision": revision}
+    base_model, revision = (settle(name, value, str | None) for name, value in named.items())
     if task_type is not None:
         require_choice("task_type", task_type, TASK_TYPES)
     if any(layer.merged for layer in adapted_layers(model).values()):
