@@ -14,7 +14,7 @@ from torch import nn
 
 import vxlab
 from vxlab.adapters.core import linear_weight
-from vxlab.experiments.models import weights as weights_module
+from vxlab.experiments.models import weight_files
 from vxlab.studies.updates import compare_weights
 from vxlab.views.explorers.updates import explore_updates
 
@@ -76,8 +76,8 @@ def test_rows_are_those_of_whole_matrices_whether_read_from_files_or_from_memory
 
 
 def test_no_model_is_built_where_its_files_name_its_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights_module, "_whole", None)
-    monkeypatch.setattr(weights_module, "load_model", None)
+    monkeypatch.setattr(weight_files, "_whole", None)
+    monkeypatch.setattr(weight_files, "load_model", None)
     for name in ("bert", "gpt2", "llama-lm"):
         folder = saved(ARCHITECTURES[name](), tmp_path / name)
         assert (compare_weights(folder, folder).layers["norm"] == 0).all()

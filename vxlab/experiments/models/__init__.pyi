@@ -15,7 +15,7 @@ from .padding import require_embedding as require_embedding
 from .quantised import QUANTISATIONS as QUANTISATIONS
 from .quantised import quantising_library as quantising_library
 from .unloaded import model_from_config as model_from_config
+from .weight_files import open_weights as open_weights
 from .weights import ModelWeights as ModelWeights
-from .weights import open_weights as open_weights
 from .writing import check_packing as check_packing
 from .writing import saved_generation as saved_generation

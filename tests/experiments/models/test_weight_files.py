@@ -8,7 +8,9 @@ from architectures import ARCHITECTURES
 
 import vxlab
 from vxlab.adapters.core import linear_weight
-from vxlab.experiments.models.weights import open_weights
+from vxlab.experiments.models import weight_files
+from vxlab.experiments.models.files import ModelPlace
+from vxlab.experiments.models.weight_files import open_weights
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "llama-lm", "vit"])
@@ -65,3 +67,25 @@ def test_a_model_that_peft_made_has_the_base_s_names() -> None:
     with torch.no_grad():
         model.classifier.weight.fill_(3)
     assert open_weights(model).tensor("classifier.weight").unique().tolist() == [3]
+
+
+def test_a_model_of_the_hub_is_read_from_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ARCHITECTURES["llama-lm"]().save_pretrained(tmp_path)
+    asked = []
+
+    def download(name: str, **settings: object) -> str:
+        asked.append((name, settings["revision"]))
+        return str(tmp_path)
+
+    monkeypatch.setattr(weight_files, "find_model", lambda name: ModelPlace(name, "0a1b"))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    weights = open_weights("someone/llama")
+    assert weights.tensor("embed_tokens.weight").shape == (64, 32)
+    assert asked == [("someone/llama", "0a1b")]
+
+
+def test_weights_by_another_name_are_not_taken_for_the_model_s(tmp_path: Path) -> None:
+    ARCHITECTURES["bert"]().save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "other.safetensors")
+    with pytest.raises(vxlab.VxlabError, match="its weights cannot be read"):
+        open_weights(tmp_path)
