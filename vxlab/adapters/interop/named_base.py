@@ -45,17 +45,10 @@ def check_named_base(saved: SavedAdapter, model: nn.Module, layers: Mapping[str,
 
 def _others(folder: Path, layers: Mapping[str, nn.Module]) -> Iterator[str]:
     """Yield the layers whose weight in a model's folder is another, but for those that it has under other names."""
-    compared = 0
-    for name, layer in layers.items():
+    for name, layer in list(layers.items())[:_ENOUGH]:
         there = None if quantisation_of(layer) else _find(folder, f"{name}.weight")
-        if there is None:
-            continue
-        here = layer.get_parameter("weight")
-        if there.shape != here.shape or not _is_same(here.detach().cpu(), there):
+        if there is not None and not _is_same(layer.get_parameter("weight").detach().cpu(), there):
             yield name
-        compared += 1
-        if compared == _ENOUGH:
-            return
 
 
 def _find(folder: Path, name: str) -> Tensor | None:
@@ -74,6 +67,8 @@ def _find(folder: Path, name: str) -> Tensor | None:
 
 def _is_same(one: Tensor, other: Tensor) -> bool:
     """Tell whether two tensors are the same numbers, as far as the coarser of their precisions holds them."""
+    if one.shape != other.shape:
+        return False
     dtype = min(one.dtype, other.dtype, key=lambda each: torch.finfo(each).bits)
     if {one.dtype, other.dtype} == {torch.float16, torch.bfloat16}:
         return torch.allclose(one.float(), other.float(), rtol=1e-2)

@@ -35,8 +35,8 @@ def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
     seed of frozen random matrices), the layers, sha256 fingerprints of the tensors file, the frozen base weights and
     buffers and the shared random matrices, one probe for each layer's own frozen tensors (LoRA-XS's basis, what PEFT
     draws or decomposes), and a checksum of all this. The bases of
-    ``LoRAXS(basis="gradient")``, and of ``"given"``, which nothing here reproduces, are stored themselves, by layer:
-    r·(in + out) numbers each, many times what trains.
+    ``LoRAXS(basis="gradient")``, and of ``"given"``, and VeRA's given matrices, which nothing here reproduces, are
+    stored themselves, by layer: r·(in + out) numbers each, many times what trains.
 
     Args:
         model: a model with a method attached, not merged.
