@@ -57,8 +57,6 @@ def stack_adapters(
     require_before_sharing_out(model)
     inside, methods = bare(model), _checked_methods(methods)
     require_unattached(inside)
-    if isinstance(getattr(inside, "vxlab_stack", None), Stack):
-        raise VxlabError("the model has stacked adapters on it already; call remove() of their stack first")
     _require_rows_apart(inside)
     layers = resolve_targets(inside, targets) if methods[0].on_layers else {}
     return Stack(inside, methods, layers)
@@ -267,6 +265,8 @@ def _checked_methods(methods: Sequence[Method]) -> list[Method]:
         raise VxlabError(f"methods of several classes ({', '.join(sorted(kinds))}) do not stack; stack each by itself")
     if not isinstance(found[0], Family | Head):
         raise VxlabError(f"{found[0]} does not stack: only families of adapters and Head do; train it alone")
+    if basis := next((method for method in found if isinstance(method, Family) and method.stores_bases), None):
+        raise VxlabError(f"{basis} does not stack: its bases are those of one adapter's folder; train it alone")
     return found
 
 
