@@ -3,7 +3,8 @@
 import math
 import os
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ from vxlab.adapters.placement import (
     bare,
     base_parameters,
     own_buffers,
+    quantisations,
     require_before_sharing_out,
     select_unmoved,
     stored_bases,
@@ -45,13 +47,15 @@ from vxlab.adapters.saving import (
     read_tensors,
     stack,
 )
-from vxlab.checks import settle
+from vxlab.checks import require_choice, settle
 from vxlab.errors import VxlabError
 
 Model = TypeVar("Model", bound=nn.Module)
 
+_BASES = ("same", "any")
 
-def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
+
+def load_adapter(model: Model, folder: str | os.PathLike[str], base: str = "same") -> Model:
     """Put a saved adapter on the base it was trained on: same logits, bit for bit on the same machine.
 
     A folder of the peft library's is read too, with all of its tensors: LoRA and VeRA become the methods of these names
@@ -68,6 +72,10 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
         model: the base model, either bare or, for a folder of vxlab's, with the same method on the same layers; changed
             in place. In another precision than at saving it is recognised too, but gives its own logits.
         folder: what :func:`save_adapter` wrote, the peft library, or LoRA-XS's released code.
+        base: ``same`` refuses a base of other weights than the adapter was trained on. ``any`` takes it, such as the
+            float model for an adapter that was trained on it in four bits, with a warning; the adapter bears the mark
+            of it, also when it is saved again. Bases that come from the weights (LoRA-XS) would be others there, and
+            are refused all the same. To a folder of others', which knows no fingerprint, it makes no difference.
 
     Returns:
         The same model.
@@ -76,6 +84,7 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
         VxlabError: the folder holds no adapter or a damaged one, the model has another method attached, its base
             weights are others than at saving, or frozen matrices do not reproduce here. The model is then as it was.
     """
+    require_choice("base", base, _BASES)
     folder, inside = Path(settle("folder", folder, str)), bare(model)
     if any(layer.merged for layer in adapted_layers(model).values()):
         raise VxlabError("the model is merged, so its base weights cannot be compared; call unmerge(model) first")
@@ -93,7 +102,7 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
     _warn_of_other_code(method, saved, folder)
     other = tensors.keys() & base_parameters(inside).keys()
     moved = tensors.keys() & own_buffers(inside).keys()
-    _check_base(inside, saved, other, moved, folder)
+    trained_on = _trained_on(inside, saved, other, moved, folder, anywhere=base == "any")
     already = getattr(inside, "vxlab_attachment", None)
     if already is None:
         require_before_sharing_out(model)
@@ -110,6 +119,7 @@ def load_adapter(model: Model, folder: str | os.PathLike[str]) -> Model:
         if already is None:
             detach(inside)
         raise
+    inside.vxlab_attachment = replace(attachment_of(inside), trained_on=trained_on)  # type: ignore[assignment]
     return model
 
 
@@ -129,6 +139,37 @@ def _warn_of_other_code(method: Method, saved: Mapping[str, Any], folder: Path) 
             "Python), so its update may be another; compare its outputs, or train again",
             stacklevel=3,
         )
+
+
+def _trained_on(
+    model: nn.Module,
+    saved: Mapping[str, Any],
+    other: Collection[str],
+    moved: Collection[str],
+    folder: Path,
+    *,
+    anywhere: bool,
+) -> Mapping[str, Any] | None:
+    """Return what tells the base that an adapter was trained on where this is another; None where it is this one."""
+    there, here = _in_words(saved.get("quantisation", [])), _in_words([each._asdict() for each in quantisations(model)])
+    beside = f"trained {there}, and this base is {here}" if there != here else ""
+    try:
+        _check_base(model, saved, other, moved, folder)
+    except VxlabError as error:
+        if not anywhere:
+            raise VxlabError(f"{error}; it was {beside}" if beside else str(error)) from error
+    else:
+        return saved.get("trained_on")
+    warnings.warn(
+        f"the adapter in {folder} was trained on another base{f' ({beside})' if beside else ''}, so that it answers "
+        "otherwise than it was trained to: score it before you use it",
+        stacklevel=3,
+    )
+    return saved.get("trained_on") or {"base": saved["base"], "quantisation": saved.get("quantisation", [])}
+
+
+def _in_words(schemes: Sequence[Mapping[str, Any]]) -> str:
+    return f"in {' and '.join(str(each['scheme']) for each in schemes)}" if schemes else "in floating point"
 
 
 def _check_base(
@@ -190,7 +231,8 @@ def _check_frozen(model: nn.Module, saved: Mapping[str, Any], folder: Path) -> N
         first = layers[same.index(False)] if False in same else layers[0]
         raise VxlabError(
             f"the frozen basis of `{first}` does not reproduce here, so {folder} would act on other directions; "
-            f"load the base in the precision that it had when the method was attached, and cast it afterwards"
+            "load the base that it was trained on, in the precision that it had when the method was attached, and cast "
+            "it afterwards"
         )
 
 

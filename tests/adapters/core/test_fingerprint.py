@@ -74,7 +74,7 @@ def test_a_file_without_a_float16_fingerprint_says_how_to_load(tmp_path: Path) -
 
 def test_a_basis_of_a_rounded_weight_is_refused_and_the_reason_is_said(tmp_path: Path) -> None:
     folder = vxlab.save_adapter(trained("bert", vxlab.LoRAXS(rank=4)).bfloat16(), tmp_path / "a")
-    message = "load the base in the precision that it had when the method was attached, and cast it afterwards"
+    message = "in the precision that it had when the method was attached, and cast it afterwards"
     assert_refused(ARCHITECTURES["bert"]().bfloat16(), folder, message)
 
 

@@ -58,7 +58,7 @@ def _gradients(model: Any, labels: int, autocast: bool) -> Tensor:
 def _steps(packed: Any, plain: Any, labels: int, between: Callable[[Any], object], autocast: bool) -> Iterator[float]:
     """Train, and yield ‖g - g'‖ / ‖g'‖ of both models' gradients at every step, from one and the same point."""
     trained = [p for p in packed.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-3)
+    optimizer = torch.optim.AdamW(trained, lr=1e-4)
     for _ in range(STEPS):
         packed.train(), plain.train()
         mine, wanted = (_gradients(each, labels, autocast) for each in (packed, plain))

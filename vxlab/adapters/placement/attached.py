@@ -34,6 +34,8 @@ class Attachment:
     """a fingerprint of each persistent buffer of the bare model, as it was"""
     fingerprints: Mapping[str, Any]
     """of the frozen tensors of the adapted layers, taken before any cast of the model"""
+    trained_on: Mapping[str, Any] | None = None
+    """fingerprints and quantisation of the base that it was trained on, where it was loaded onto another"""
 
 
 class ParameterCount(NamedTuple):

@@ -152,6 +152,18 @@ def _are_numbers(value: object) -> bool:
     return isinstance(value, list) and all(type(each) in (int, float) and math.isfinite(each) for each in value)
 
 
+def _are_quantisations(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) and _is_text(each.get("scheme")) for each in value)
+
+
+def _is_base(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and _are_fingerprints(value.get("base"))
+        and _are_quantisations(value.get("quantisation"))
+    )
+
+
 _FIELDS: dict[str, tuple[Callable[[object], bool], str]] = {
     "method": (_is_text, "a name"),
     "settings": (lambda value: isinstance(value, dict), "a mapping of settings"),
@@ -159,6 +171,8 @@ _FIELDS: dict[str, tuple[Callable[[object], bool], str]] = {
     "tensors_sha256": (_is_text, "a sha256"),
     "base": (_are_fingerprints, "a mapping of fingerprints"),
     "buffers": (_are_fingerprints, "a mapping of fingerprints"),
+    "quantisation": (_are_quantisations, "a list of schemes"),
+    "trained_on": (_is_base, "what told another base"),
     "shared_sha256": (_is_text, "a sha256"),
     "basis_probes": (_are_numbers, "a list of finite numbers"),
 }

@@ -63,6 +63,7 @@ def save_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> Path:
         "layers": list(attachment.layers),
         "base": base_fingerprints(BaseValues(model, other)),
         **({"quantisation": [each._asdict() for each in found]} if (found := quantisations(model)) else {}),
+        **({"trained_on": dict(attachment.trained_on)} if attachment.trained_on else {}),
         **({"buffers": base_fingerprints(still)} if still else {}),
         **attachment.fingerprints,
         **code_version(type(attachment.method)),
