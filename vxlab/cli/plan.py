@@ -31,6 +31,7 @@ def add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts at a time (default: 32)")
     parser.add_argument("--tokens", type=int, default=128, metavar="N", help="of each text (default: 128)")
     parser.add_argument("--precision", default="float32", help="float32, bfloat16 or float16 (default: float32)")
+    parser.add_argument("--quantisation", metavar="SCHEME", help="of the base: nf4, int8 or torchao-int8")
     parser.add_argument("--gradient-checkpointing", action="store_true",
                         help="compute activations again in the backward pass")  # fmt: skip
     parser.add_argument("--device", default="auto", help="cuda or cpu (default: a GPU where one is there)")
@@ -55,6 +56,7 @@ def _plan(arguments: argparse.Namespace) -> int:
         batch_size=arguments.batch_size,
         tokens=arguments.tokens,
         precision=arguments.precision,
+        quantisation=arguments.quantisation,
         gradient_checkpointing=arguments.gradient_checkpointing,
         device=arguments.device,
         memory=arguments.memory,

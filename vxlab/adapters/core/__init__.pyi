@@ -36,6 +36,7 @@ from .plain_linear import is_linear as is_linear
 from .plain_linear import why_not_plain as why_not_plain
 from .quantisation import Quantisation as Quantisation
 from .quantisation import guard_kernels as guard_kernels
+from .quantisation import packed_tensors as packed_tensors
 from .quantisation import quantisation_of as quantisation_of
 from .quantisation import quantise_alike as quantise_alike
 from .quantised_layer import AdaptedQuantisedLinear as AdaptedQuantisedLinear

@@ -64,6 +64,20 @@ def dequantised(layer: nn.Module) -> Tensor:
     return whole
 
 
+def packed_tensors(layer: nn.Module) -> list[Tensor]:
+    """Return what a quantised layer holds in the place of W: the packed numbers first, then scales and their tables."""
+    module: Any = layer
+    if type(layer).__name__ == _FOUR_BITS:
+        state = module.weight.quant_state
+        parts = [*vars(state).values(), *(vars(state.state2).values() if state.nested else ())]
+        return [module.weight.data, *(each for each in parts if isinstance(each, Tensor))]
+    if type(layer).__name__ == _EIGHT_BITS:
+        scales: Any = _scales(layer)
+        return [module.weight.data, scales]
+    names, _ = module.weight.__tensor_flatten__()
+    return [getattr(module.weight, name) for name in names]
+
+
 def quantise_alike(layer: nn.Module, weight: Tensor) -> nn.Module:
     """Return a layer like a quantised one, bias included, that holds another W ``(out, in)``, quantised in its way."""
     new: Any = copy.copy(layer)

@@ -14,3 +14,5 @@ from .step import saved_activation_bytes as saved_activation_bytes
 from .step import step_memory as step_memory
 from .step import time_call as time_call
 from .step import training_step as training_step
+from .weights import WeightMemory as WeightMemory
+from .weights import weight_memory as weight_memory

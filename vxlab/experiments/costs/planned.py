@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from vxlab.adapters import PEFT, LoRAXS, Method, attach_layers, detach, resolve_targets, trainable_parameters
+from vxlab.adapters import PEFT, Full, LoRAXS, Method, attach_layers, detach, resolve_targets, trainable_parameters
 from vxlab.adapters.core import BASIS_NAMES, require_method
 from vxlab.adapters.placement import stored_bases
 from vxlab.checks import require_choice, require_count
 from vxlab.errors import VxlabError
 from vxlab.experiments.costs.counts import BYTES
+from vxlab.experiments.costs.packed_shapes import pack_shapes
 from vxlab.experiments.costs.step import random_batch, saved_activation_bytes, step_memory
-from vxlab.experiments.models import model_from_config, position_limit
+from vxlab.experiments.models import QUANTISATIONS, model_from_config, position_limit
 from vxlab.experiments.tasks.kinds import keeps_some
 from vxlab.words import first_line
 
@@ -42,6 +43,7 @@ def plan_memory(
     batch_size: int = 32,
     tokens: int = 128,
     precision: str = "float32",
+    quantisation: str | None = None,
     gradient_checkpointing: bool = False,
     device: str = "auto",
     memory: int | None = None,
@@ -71,6 +73,8 @@ def plan_memory(
         batch_size: texts at a time: of a step, or of each of its parts where gradients are accumulated.
         tokens: of each text.
         precision: ``float32``, ``bfloat16`` or ``float16``.
+        quantisation: of the backbone's linear layers, as :func:`vxlab.load_model` takes it. Their packed weights and
+            scales are counted, one dequantised weight at a time, and for ``int8`` the inputs, which its layers keep.
         gradient_checkpointing: whether activations are computed again in the backward pass.
         device: ``cuda`` or ``cpu``, whose optimizers differ in what they need; ``auto`` takes a GPU where one is there.
         memory: bytes that there are; None takes what is free on this machine's GPU, if it has one.
@@ -83,6 +87,8 @@ def plan_memory(
 
     for name, value, choices in (("precision", precision, _PRECISIONS), ("device", device, _DEVICES)):
         require_choice(name, value, choices)
+    if quantisation is not None:
+        require_choice("quantisation", quantisation, QUANTISATIONS)
     for method in methods.values():
         require_method(method)
     memory = free_memory() if memory is None else memory
@@ -95,7 +101,8 @@ def plan_memory(
         resolve_targets(built, targets)
         if gradient_checkpointing:
             _recompute(built)
-        drawing = _Drawing(built, batch, num_labels == 0, targets, precision, on_gpu)
+        saved = 0 if quantisation is None else pack_shapes(built, quantisation)
+        drawing = _Drawing(built, batch, num_labels == 0, targets, precision, on_gpu, saved)
         rows = [{"method": name, **drawing.row(method)} for name, method in methods.items()]
     table = pd.DataFrame(rows, columns=["method", *_NUMBERS, "error"]).astype(dict.fromkeys(_NUMBERS, "Int64"))
     fits = table["peak"] <= memory if memory is not None else pd.NA
@@ -129,11 +136,15 @@ class _Drawing:
     targets: str | Sequence[str]
     precision: str
     on_gpu: bool
+    saved: int = 0
+    """bytes by which packed weights are smaller than those of the shapes"""
 
     def row(self, method: Method) -> dict[str, Any]:
         """Return what a method needs, or why it cannot be had."""
         if isinstance(method, PEFT):
             return {"error": f"{method} is put on by peft, which needs a model with values: measure it on a loaded one"}
+        if self.saved and isinstance(method, Full):
+            return {"error": "Full() trains every weight, and quantised ones cannot train"}
         try:
             with self._attached(method):
                 return {**self._count(), **self._weigh(), "error": ""}
@@ -169,7 +180,8 @@ class _Drawing:
         loss = _answers_loss if self.writes else None
         step = step_memory(self.model, self.batch, optimizer, self.precision, loss)
         before = saved_activation_bytes(self.model, self._read) if self.writes else step.activations
-        return {**step._asdict(), "logits": step.activations - before}
+        packed = {"weights": step.weights - self.saved, "peak": step.peak - self.saved}
+        return {**step._asdict(), **packed, "logits": step.activations - before}
 
     def _read(self) -> object:
         """Read the batch without the output layer, and return what comes of it."""

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -12,18 +12,18 @@ from torch._C._autograd import DeviceType
 from torch._guards import detect_fake_mode
 from torch.profiler import ProfilerActivity, profile
 
-from vxlab.adapters import adapted_layers
 from vxlab.adapters.placement import head_parameters
 from vxlab.checks import require_count
 from vxlab.errors import VxlabError
 from vxlab.experiments.costs.allocations import Allocations, storage_id
+from vxlab.experiments.costs.weights import adapter_tensors, bytes_of, held_tensors
 
 
 class StepMemory(NamedTuple):
     """Bytes that a training step holds at once, by what holds them."""
 
     weights: int
-    """the model's own parameters and buffers, its head among them"""
+    """the model's own parameters and buffers, its head among them; quantised ones packed, with their scales"""
     adapter: int
     """the adapters' trained and frozen tensors; what layers share counts once"""
     gradients: int
@@ -138,7 +138,7 @@ def saved_activation_bytes(model: nn.Module, forward: Callable[[], object]) -> i
     Every tensor that autograd saves is seen by a hook and counted by its storage, once, however many views of it are
     saved. The model's own parameters and buffers do not count: they are in memory anyway.
     """
-    own = {storage_id(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    own = {storage_id(tensor) for tensor in held_tensors(model)}
     kept: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -176,11 +176,11 @@ def step_memory(
     activations = saved_activation_bytes(model, lambda: forward_loss(model, batch, precision, loss))
     model.zero_grad(set_to_none=True)
     peak = peak_bytes(step, next(model.parameters()).device)
-    adapter = _bytes(_adapter_tensors(model))
-    weights = _bytes((*model.parameters(), *model.buffers())) - adapter
-    gradients = _bytes(p.grad for p in model.parameters() if p.grad is not None)
+    adapter = bytes_of(adapter_tensors(model))
+    weights = bytes_of(held_tensors(model)) - adapter
+    gradients = bytes_of(p.grad for p in model.parameters() if p.grad is not None)
     states = optimizer.state.values() if optimizer else ()
-    state = _bytes(value for each in states for value in each.values() if isinstance(value, Tensor))
+    state = bytes_of(value for each in states for value in each.values() if isinstance(value, Tensor))
     temporary = max(0, peak - activations - gradients)
     return StepMemory(weights, adapter, gradients, state, activations, temporary, weights + adapter + state + peak)
 
@@ -216,13 +216,3 @@ def _profiler_events(step: Step, activity: ProfilerActivity, memory: bool = Fals
         if torch.cuda.is_available():
             torch.cuda.synchronize()
     return list(profiled.profiler.kineto_results.events())
-
-
-def _adapter_tensors(model: nn.Module) -> list[Tensor]:
-    layers = adapted_layers(model).values()
-    own = [t for layer in layers for t in (*layer.trained_tensors().values(), *layer.frozen_tensors().values())]
-    return own + [t for layer in layers for t in layer.shared.buffers()]
-
-
-def _bytes(tensors: Iterable[Tensor]) -> int:
-    return sum({storage_id(tensor): tensor.untyped_storage().nbytes() for tensor in tensors}.values())

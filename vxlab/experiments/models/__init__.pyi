@@ -13,6 +13,8 @@ from .merge_check import check_merge as check_merge
 from .padding import position_limit as position_limit
 from .padding import require_embedding as require_embedding
 from .quantised import QUANTISATIONS as QUANTISATIONS
+from .quantised import check_quantisation as check_quantisation
+from .quantised import quantised_layers as quantised_layers
 from .quantised import quantising_library as quantising_library
 from .unloaded import model_from_config as model_from_config
 from .weight_files import open_weights as open_weights

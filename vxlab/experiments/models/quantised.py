@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vxlab.adapters.core import guard_kernels, is_linear, quantisation_of
+from vxlab.adapters.core import guard_kernels, is_conv1d, is_linear, quantisation_of
 from vxlab.adapters.placement import head_parameters
 from vxlab.checks import require_choice
 from vxlab.errors import VxlabError
@@ -139,6 +139,21 @@ def saved_method(saved: Any) -> str | None:
         return None
     settings = stored if isinstance(stored, dict) else stored.to_dict()
     return str(settings.get("quant_method", "")).rpartition(".")[2].lower()
+
+
+def quantised_layers(whole: nn.Module, scheme: str) -> dict[str, nn.Module]:
+    """Return by name the linear layers that are quantised when a model is loaded by a scheme.
+
+    Args:
+        whole: the model, in floating point or as shapes alone.
+        scheme: one of :data:`QUANTISATIONS`.
+    """
+    stay, transposed = set(_unquantised(whole)), _LIBRARIES[scheme] == "bitsandbytes"
+    return {
+        name: module
+        for name, module in whole.named_modules()
+        if name not in stay and (isinstance(module, nn.Linear) or (transposed and is_conv1d(module)))
+    }
 
 
 def _unquantised(whole: nn.Module) -> list[str]:
