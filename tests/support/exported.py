@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
+from transformers import PreTrainedTokenizerFast
 
 import vxlab
 from vxlab.adapters.core.family import Method
@@ -35,6 +37,13 @@ def answers(model: nn.Module, vocabulary: int = 300) -> torch.Tensor:
     ids = torch.randint(3, vocabulary, (2, 9), generator=torch.Generator().manual_seed(5))
     found: torch.Tensor = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float()
     return found
+
+
+def write_letters(folder: Path) -> None:
+    """Write a tokenizer of eight letters."""
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate("abcdefgh", start=3)} | {"?": 0}, "?"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="?", unk_token="?").save_pretrained(folder)
 
 
 def code_in(card: Path) -> str:

@@ -1,6 +1,7 @@
 """Exported adapters in the hands of other programs: peft, transformers' own loader, and llama.cpp's converter."""
 
 import copy
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import exported
 import pytest
 import torch
+from architectures import ARCHITECTURES
 from places import ROOT
 from torch import nn
 
@@ -81,6 +83,29 @@ def test_a_real_model_is_served_alike(
     method: Any, format: str, stories: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert_any_served(stories, method, format, tmp_path, monkeypatch)
+
+
+def test_a_head_comes_with_the_adapter(tiny_model: str, tmp_path: Path) -> None:
+    import peft
+    import transformers
+
+    model = exported.attach_stirred(tiny_model, 3, vxlab.LoRAXS(rank=4))
+    folder = vxlab.export_adapter(model, tmp_path / "out", format="lora")
+
+    def base() -> Any:
+        return transformers.AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=3)
+
+    by_transformers = base()
+    by_transformers.load_adapter(str(folder))
+    for each in (by_transformers, peft.PeftModel.from_pretrained(base(), folder)):
+        torch.testing.assert_close(exported.answers(each), exported.answers(model), rtol=0, atol=1e-5)
+
+
+def test_the_task_is_named_as_peft_names_it(tmp_path: Path) -> None:
+    for name, task in {"gpt2-lm": "CAUSAL_LM", "llama-lm": "CAUSAL_LM", "bert": "SEQ_CLS", "vit": None}.items():
+        model = vxlab.attach(ARCHITECTURES[name](), vxlab.LoRA(rank=2))
+        folder = vxlab.export_adapter(model, tmp_path / name, format="lora")
+        assert json.loads((folder / "adapter_config.json").read_text())["task_type"] == task
 
 
 @pytest.mark.parametrize("format", ["peft", "lora", "vxlab"])

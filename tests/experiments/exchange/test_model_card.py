@@ -2,8 +2,10 @@
 
 import dataclasses
 import getpass
+import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import exported
@@ -121,3 +123,28 @@ def test_the_code_names_what_a_base_is(classifier: RunRecord, writer: RunRecord)
     folder = write_load_code(open_source(writer), BaseName("w", "", "0", False, ""), "lora", "out")
     assert 'base = "w"\nmodel = LlamaForCausalLM.from_pretrained(base, dtype="float32")' in folder
     assert "`base` is your copy of the base" in folder
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_its_code_pads_as_the_model_did(tiny_writer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = shutil.copytree(tiny_writer, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"pad_token_id": None}))  # as most models that write have it
+    model = exported.attach_stirred(str(base), 3, vxlab.LoRA(rank=2))
+    card = vxlab.export_adapter(model, tmp_path / "out", format="lora") / "README.md"
+    monkeypatch.chdir(tmp_path)
+    loaded = exported.run_code(card)["model"].eval()
+    ids = torch.tensor([[5, 6, 7, 8], [5, 6, 0, 0]])
+    with torch.no_grad():
+        theirs, ours = (each(input_ids=ids, attention_mask=(ids > 0).long()).logits for each in (loaded, model))
+    torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-5)
+
+
+def test_scores_are_told_without_intervals_where_the_predictions_are_gone(
+    classifier: RunRecord, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(classifier.folder, tmp_path / "run")
+    (moved / "predictions.safetensors").unlink()
+    card = (vxlab.export_adapter(moved, tmp_path / "out", format="merged") / "README.md").read_text()
+    score = f"{100 * classifier.score('accuracy'):.1f} %"
+    assert f"| 40 of test | accuracy | {score} | – | 60.0 % |" in card

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vxlab.experiments import RunRecord
 
-_TASK_TYPES = {"SequenceClassification": "SEQ_CLS", "CausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM"}
+_TASK_TYPES = {"ForSequenceClassification": "SEQ_CLS", "ForCausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM"}
 """PEFT's names of tasks, by how transformers ends the names of its classes."""
 FORMATS = ("peft", "lora", "merged", "vxlab")
 
@@ -102,6 +102,11 @@ def _write(source: Source, base: BaseName, folder: Path, format: str, dtype: str
             as_lora=format == "lora",
             base_model=base.hub_id or base.name or None,
             revision=base.fingerprint if base.is_commit else None,
-            task_type=_TASK_TYPES.get(type(bare(source.model)).__name__.rpartition("For")[2]),
+            task_type=_task_type(source),
         )
     return None
+
+
+def _task_type(source: Source) -> str | None:
+    name = type(bare(source.model)).__name__
+    return next((task for end, task in _TASK_TYPES.items() if name.endswith(end)), None)

@@ -83,7 +83,7 @@ def _run(record: RunRecord, folder: Path, base: str | None) -> FolderContents:
     )
 
 
-def _adapter(folder: Path, base: str | None, labels: int = 2) -> FolderContents:
+def _adapter(folder: Path, base: str | None, labels: int | None = None) -> FolderContents:
     saved, layers, note = read_layers(folder, shapes_of_base(base, labels) if base else {})
     facts = {
         **(_of_settings(read_settings(folder)) if (folder / SETTINGS_FILE).is_file() else _of_config(saved)),

@@ -5,7 +5,7 @@ from typing import Any
 from vxlab.adapters import LoRA
 from vxlab.adapters.placement import bare, head_parameters
 from vxlab.experiments.exchange.bases import BaseName
-from vxlab.experiments.exchange.source import Source
+from vxlab.experiments.exchange.source import Source, reads_tokens
 
 
 def write_load_code(source: Source, base: BaseName, format: str, folder: str) -> str:
@@ -26,20 +26,23 @@ def write_load_code(source: Source, base: BaseName, format: str, folder: str) ->
             f'weights, and call `peft.PeftModel.from_pretrained(model, "{folder}")`.'
         )
     if format == "merged":
-        lines = _whole(name, folder)
+        lines = _whole(model, name, folder)
     else:
         lines = _by_vxlab(model, base, folder) if format == "vxlab" else _on_base(model, name, base, folder)
     is_lora = format == "lora" or (format == "peft" and isinstance(source.method, LoRA))
     return "\n".join(["```python", *lines, "```"]) + _note(base, format == "merged", is_lora)
 
 
-def _whole(name: str, folder: str) -> list[str]:
-    return [
-        f"from transformers import AutoTokenizer, {name}",
-        "",
-        f'model = {name}.from_pretrained("{folder}")',
-        f'tokenizer = AutoTokenizer.from_pretrained("{folder}")',
-    ]
+def _whole(model: Any, name: str, folder: str) -> list[str]:
+    return [_imports(model, name), "", f'model = {name}.from_pretrained("{folder}")', *_tokenizer(model, f'"{folder}"')]
+
+
+def _imports(model: Any, name: str) -> str:
+    return f"from transformers import {'AutoTokenizer, ' if reads_tokens(model) else ''}{name}"
+
+
+def _tokenizer(model: Any, place: str) -> list[str]:
+    return [f"tokenizer = AutoTokenizer.from_pretrained({place})"] if reads_tokens(model) else []
 
 
 def _by_vxlab(model: Any, base: BaseName, folder: str) -> list[str]:
@@ -69,11 +72,11 @@ def _on_base(model: Any, name: str, base: BaseName, folder: str) -> list[str]:
         ]
     return [
         "from peft import PeftModel",
-        f"from transformers import AutoTokenizer, {name}",
+        _imports(model, name),
         "",
         f'base = "{base.hub_id or base.name or "the base"}"',
         f'model = {name}.from_pretrained(base, dtype="float32"{_settings(model, labels)})',
-        "tokenizer = AutoTokenizer.from_pretrained(base)",
+        *_tokenizer(model, "base"),
         *put_on[1:],
     ]
 
@@ -81,8 +84,8 @@ def _on_base(model: Any, name: str, base: BaseName, folder: str) -> list[str]:
 def _settings(model: Any, labels: int) -> str:
     """Return what the base's own config may lack, and a head needs."""
     told = f", num_labels={labels}" if labels else ""
-    pads = model.config.pad_token_id
-    return told + (f", pad_token_id={pads}" if labels and pads != type(model.config)().pad_token_id else "")
+    pads, usual = (getattr(config, "pad_token_id", None) for config in (model.config, type(model.config)()))
+    return told + (f", pad_token_id={pads}" if labels and pads != usual else "")
 
 
 def _note(base: BaseName, whole: bool, is_lora: bool) -> str:

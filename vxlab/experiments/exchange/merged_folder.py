@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vxlab.adapters import AdaptedLinear, adapted_layers, dequantise, detach, merge
 from vxlab.adapters.placement import bare
 from vxlab.errors import VxlabError
-from vxlab.experiments.exchange.source import Source
+from vxlab.experiments.exchange.source import Source, reads_tokens
 from vxlab.experiments.exchange.text_settings import served_generation, served_tokenizer
 from vxlab.experiments.models import quiet_transformers
 from vxlab.words import first_line
@@ -66,7 +66,7 @@ def write_merged(source: Source, folder: Path, dtype: str) -> MergeLoss:
             f"{type(model).__name__} is no model of transformers, so there is no folder that from_pretrained loads; "
             "call vxlab.merge and vxlab.detach, and save its state_dict"
         )
-    tokenizer = served_tokenizer(source) if _vocabulary(model) is not None else None  # before the long work
+    tokenizer = served_tokenizer(source) if reads_tokens(model) else None  # before the long work
     unmerged = _logits(model)
     lost = _merge(model, source, getattr(torch, dtype))
     detach(model)
@@ -122,8 +122,7 @@ def _logits(model: nn.Module) -> Tensor | None:
 
 
 def _vocabulary(model: Any) -> int | None:
-    reads_tokens = getattr(model, "main_input_name", None) == "input_ids"
-    return int(model.get_input_embeddings().weight.shape[0]) if reads_tokens else None
+    return int(model.get_input_embeddings().weight.shape[0]) if reads_tokens(model) else None
 
 
 def _require_same(merged: Tensor | None, unmerged: Tensor | None, source: Source) -> None:

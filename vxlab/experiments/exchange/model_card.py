@@ -5,10 +5,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import yaml
 
 from vxlab._version import __version__
+from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, family_name, method_label
 from vxlab.experiments.candidates import score_in_words, score_table
 from vxlab.experiments.exchange.bases import BaseName
@@ -167,7 +169,7 @@ def _scores(record: RunRecord) -> str:
     rows = []
     for split in [name for name in record.task["majority"] if name.startswith("test")]:
         for metric in record.task["metrics"]:
-            trivial, own = score_table({"own": record}, metric, split).to_dict("records")
+            trivial, own = _scored(record, metric, split)
             known = math.isfinite(own["low"])
             between = " to ".join(score_in_words(own[end], metric) for end in ("low", "high")) if known else "–"
             items = f"{record.task['rows'][split]:,} of {split}"
@@ -175,8 +177,20 @@ def _scores(record: RunRecord) -> str:
                 (items, in_words(metric), _score(own["score"], metric), between, _score(trivial["score"], metric))
             )
     head = ("items", "metric", "score", "95 % interval", "without a model")
-    seed = f"of one training seed ({record.spec.get('seed')})"
-    return f"{_table(head, rows)}\n\nThe intervals are over test items, or the units they come in, {seed}."
+    told = (
+        f"They are the run's own, scored unmerged, of one training seed ({record.spec.get('seed')}). The intervals are "
+        "over test items, or the units they come in."
+    )
+    return f"{_table(head, rows)}\n\n{told}"
+
+
+def _scored(record: RunRecord, metric: str, split: str) -> list[dict[Any, Any]]:
+    """Return the rows of the trivial answer and of the run; without an interval where its predictions are gone."""
+    try:
+        return score_table({"own": record}, metric, split).to_dict("records")
+    except VxlabError:
+        known = record.task["majority"][split][metric], record.score(metric, split)
+        return [{"score": score, "low": math.nan, "high": math.nan} for score in known]
 
 
 def _score(value: float, metric: str) -> str:

@@ -168,6 +168,11 @@ def _json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def reads_tokens(model: nn.Module) -> bool:
+    """Say whether a model of transformers reads texts, and not images."""
+    return getattr(model, "main_input_name", None) == "input_ids"
+
+
 def named_base(folder: Path) -> str:
     """Return the base that an adapter's folder names, as exported ones and PEFT's do; "" where it names none."""
     if told := str(read_mark(folder).get("base", "")):

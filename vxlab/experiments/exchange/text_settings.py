@@ -3,9 +3,10 @@
 from hashlib import sha256
 from typing import Any
 
+from vxlab.adapters.placement import bare
 from vxlab.errors import VxlabError
 from vxlab.experiments.exchange.source import Source
-from vxlab.experiments.models import load_tokenizer, saved_generation
+from vxlab.experiments.models import load_tokenizer, require_embedding, saved_generation
 from vxlab.experiments.tasks.kinds import OWN_TEMPLATE, read_template
 
 
@@ -13,13 +14,16 @@ def served_tokenizer(source: Source) -> Any:
     """Return the base's tokenizer, with the chat template that the run's prompts were written by.
 
     Raises:
-        VxlabError: the base is not known, or the template's file is gone or altered since.
+        VxlabError: the base is not known, its tokenizer knows more tokens than the model, or the template's file is
+            gone or altered since.
     """
     if not source.base:
         raise VxlabError(
             "the model does not say where it comes from, so its tokenizer is not known; name it with base=..."
         )
     tokenizer = load_tokenizer(source.base)
+    if source.folder is None:  # a model in memory, of which somebody said what its base is
+        require_embedding(source.base, bare(source.model), tokenizer, len(tokenizer) - 1)
     record = source.record
     name = record.spec.get("chat_template") if record else None
     if record is None or name is None or name == OWN_TEMPLATE:
