@@ -25,6 +25,7 @@ from vxlab.studies.weight_similarity import rotation_table, similarity_table
 
 peft = pytest.importorskip("peft")
 foreign: Any = pytest.importorskip("foreign_folders")
+pytestmark = pytest.mark.filterwarnings("ignore:.* was drawn at random when the model was loaded")
 TEXTS = ["a lovely film about people in town", "the story was boring", "great summer", "an awful, long, average film"]
 
 
@@ -187,8 +188,6 @@ def test_what_only_a_run_has_is_refused_in_words(base: str, folders: Path, tmp_p
         record.predictions()
     with pytest.raises(vxlab.VxlabError, match=r"LoRA, lora-1 .* is an imported adapter: its updates can be looked at"):
         require_finished(record)
-    with pytest.raises(vxlab.VxlabError, match="imported, so what it trained is not to be served"):
-        vxlab.export_adapter(record, tmp_path / "out")
     assert RunRecord.load(record.folder) is None
     assert vxlab.inspect_folder(record.adapter_folder(), base).kind.startswith("an adapter")
     with pytest.raises(vxlab.VxlabError):
@@ -208,6 +207,14 @@ def test_folders_that_cannot_be_imported_leave_nothing(base: str, folders: Path,
     with Store(tmp_path) as store:
         assert store.imports.records() == []
         assert not store.imports.folder.exists()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_head_that_does_not_lie_with_it_is_told_of(base: str, folders: Path, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="holds no `classifier.bias`, and .* was drawn at random"):
+        import_adapter(folders / "vera", base, store=tmp_path)
+    assert len(vxlab.updates_from(folders / "vera", base)) == 4
+    assert import_adapter(folders / "people" / "lora-1", base, store=tmp_path).parameters["head"] == 66
 
 
 def test_targets_are_told_shortly_where_that_says_it_all(base: str, tmp_path: Path) -> None:

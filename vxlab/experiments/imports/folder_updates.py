@@ -1,6 +1,7 @@
 """The updates that an adapter's folder holds, whoever wrote it."""
 
 import copy
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def updates_from(folder: str | Path, base: str | Path | nn.Module | None = None)
     shapes = open_weights(base, "base").shapes()
     saved = read_saved(place, shapes)
     if saved.kind == "vxlab" or saved.method.startswith("peft:") or not _is_told(saved):
-        return adapter_updates(load_onto(place, base))
+        with warnings.catch_warnings():  # no update depends on a head that was drawn, and an import says it
+            warnings.filterwarnings("ignore", message=".* was drawn at random when the model was loaded")
+            return adapter_updates(load_onto(place, base))
     updates = _as_updates(saved.factors(shapes))
     for layer, update in updates.items():
         if shapes.get(layer) != update.shape:
