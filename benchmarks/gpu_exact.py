@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -48,7 +49,9 @@ MODES = {
 
 def cases(device: str, tiny: bool) -> dict[str, Callable[[], dict[str, Any]]]:
     places = list(product(*(TINY if tiny else (SHAPES, TOKENS))))
-    return {f"{name}, {mode}": partial(compare, name, mode, device, places) for name in FAMILIES for mode in MODES}
+    plain = {f"{name}, {mode}": partial(compare, name, mode, device, places) for name in FAMILIES for mode in MODES}
+    packed = FAMILIES if find_spec("bitsandbytes") else ()
+    return plain | {f"{name}, nf4 base": partial(compare_packed, name, device, places) for name in packed}
 
 
 def compare(name: str, mode: str, device: str, places: Sequence[tuple[tuple[int, int], int]]) -> dict[str, Any]:
@@ -60,6 +63,44 @@ def compare(name: str, mode: str, device: str, places: Sequence[tuple[tuple[int,
     bounds = MODES[mode]
     ok = output <= bounds.output and gradients <= bounds.gradients
     return {"ok": ok, "output": output, "gradients": gradients, "bounds": [bounds.output, bounds.gradients]}
+
+
+def compare_packed(name: str, device: str, places: Sequence[tuple[tuple[int, int], int]]) -> dict[str, Any]:
+    """Return as :func:`compare` does what becomes of a 4-bit base, held against its dequantised weight in float64."""
+    import bitsandbytes.nn
+
+    output = gradients = 0.0
+    for (out_features, in_features), tokens in places:
+        plain, x, gy = _given(name, (out_features, in_features), tokens, torch.float32)
+        packed: Any = bitsandbytes.nn.Linear4bit(in_features, out_features, quant_type="nf4")
+        packed.load_state_dict(vxlab.detach(copy.deepcopy(plain))[0].state_dict())
+        layer = vxlab.attach(nn.Sequential(packed.to(device)), FAMILIES[name], "all-linear")
+        for own, other in zip(_trained(layer), _trained(plain), strict=True):
+            own.data.copy_(other)
+        with torch.no_grad():
+            layer.eval()(x.to(device))  # where a processor would repack the weight
+        found = _results(layer.train(), x.to(device), gy.to(device), nullcontext())
+        exact = _results(_dequantised(layer, plain), x.double(), gy.double(), nullcontext())
+        errors = [float((a.cpu().double() - b).norm() / b.norm()) for a, b in zip(found, exact, strict=True)]
+        output, gradients = max(output, errors[0]), max(gradients, *errors[1:])
+    bounds = MODES["float32"]
+    ok = output <= bounds.output and gradients <= bounds.gradients
+    return {"ok": ok, "output": output, "gradients": gradients, "bounds": [bounds.output, bounds.gradients]}
+
+
+def _dequantised(layer: nn.Module, plain: nn.Module) -> nn.Module:
+    """Return the adapter on the dequantised weight, in float64 on the CPU."""
+    (adapted,) = vxlab.adapted_layers(layer).values()
+    exact = nn.Sequential(nn.Linear(*reversed(adapted.shape)))
+    exact[0].weight.data, exact[0].bias.data = adapted.base_weight().cpu(), adapted.bias.detach().cpu()
+    vxlab.attach(exact, adapted.family, "all-linear")
+    for own, other in zip(_trained(exact), _trained(plain), strict=True):
+        own.data.copy_(other)
+    return exact.double()
+
+
+def _trained(layer: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in layer.parameters() if parameter.requires_grad]
 
 
 def relative_errors(name: str, shape: tuple[int, int], tokens: int, mode: Mode, device: str) -> list[float]:

@@ -413,3 +413,34 @@ def test_compiled_for_the_gpu_it_is_one_graph_with_the_same_gradients() -> None:
         found = gradients(model)
     for key, gradient in found.items():
         assert (gradient - expected[key]).norm() <= 1e-3 * expected[key].norm() + 1e-6, key
+
+
+@pytest.mark.parametrize("scheme", ["nf4", "int8", "torchao-int8"])
+@pytest.mark.parametrize("family", [vxlab.LoRA(rank=4), vxlab.VeRA(rank=12), vxlab.LoRAXS(rank=4)], ids=str)
+def test_on_a_quantised_base_gradients_are_those_of_its_dequantised_weights(
+    family: Family, scheme: str, materials: dict[str, Any]
+) -> None:
+    """On a GPU int8's kernels round their input to 8 bits, too: there it is held to percents."""
+    pytest.importorskip("torchao" if scheme == "torchao-int8" else "bitsandbytes")
+    models = []
+    for plain in (False, True):
+        torch.manual_seed(0)
+        model = vxlab.load_model(materials["model"], 2, scheme)
+        model = vxlab.attach((vxlab.dequantise(model) if plain else model).to(DEVICE), family, "all-linear").eval()
+        generator = torch.Generator().manual_seed(1)
+        for layer in vxlab.adapted_layers(model).values():
+            for tensor in layer.trained_tensors().values():
+                tensor.data.copy_(0.05 * torch.randn(tensor.shape, generator=generator))
+        models.append(model)
+    batch = {"input_ids": torch.arange(5, 21, device=DEVICE).view(2, 8)}
+    found = []
+    for model in models:
+        with torch.no_grad():
+            model(**batch)  # evaluation comes before training, too
+        model(**batch).logits.square().sum().backward()
+        found.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    off = 0.2 if scheme == "int8" and DEVICE == "cuda" else 1e-3 if DEVICE == "cuda" else 1e-5
+    assert float((found[0] - found[1]).norm() / found[1].norm()) < off
+    if not (scheme == "int8" and DEVICE == "cuda"):
+        before = models[0](**batch).logits.detach()
+        torch.testing.assert_close(vxlab.merge(models[0])(**batch).logits, before, rtol=1e-3, atol=1e-4)
