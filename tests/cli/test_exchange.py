@@ -23,7 +23,10 @@ def test_a_run_is_converted_by_its_key_and_inspected(
     assert printed[0].startswith(f"{target}, ")
     assert [line.split()[0] for line in printed[1:]] == sorted(path.name for path in target.iterdir())
     assert cli.main(["inspect", str(target)]) == 0
-    assert f"exported by: vxlab {vxlab.__version__}, as merged, from run {record.key}" in capsys.readouterr().out
+    assert (
+        f"exported by: vxlab {vxlab.__version__}, as merged, of LoRA r=4, from run {record.key}"
+        in capsys.readouterr().out
+    )
     assert cli.main(["inspect", str(record.folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{record.folder}: a run of vxlab's"
@@ -41,7 +44,7 @@ def test_an_adapter_is_converted_from_its_folder(
     command = ["convert", str(source), str(tmp_path / "out"), "--to", "merged"]
     assert cli.main(command) == 2
     assert "does not say on which base it was trained; name it with base=" in capsys.readouterr().err
-    assert cli.main([*command, "--base", tiny_model, "--dtype", "bfloat16"]) == 0
+    assert cli.main([*command, "--base", tiny_model, "--dtype", "float16"]) == 0
     again = vxlab.load_model(str(tmp_path / "out"), 3)
     assert torch.allclose(exported.answers(again), exported.answers(model), atol=0.05)
     (tmp_path / "out" / "mine").write_text("")

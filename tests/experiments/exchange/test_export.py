@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import vxlab
+from vxlab.errors import VxlabWarning
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.runs.trained import load_trained
 
@@ -105,6 +106,13 @@ def test_weights_are_merged_in_float32_and_cast_once(dtype: str, tiny_model: str
     assert torch.equal(written[name], model.state_dict()[name].to(getattr(torch, dtype)))
     assert {each.dtype for each in written.values()} == {getattr(torch, dtype)}
     assert f"cast to {dtype} once. Of its update the layer that lost most" in (folder / "README.md").read_text()
+
+
+def test_a_cast_that_loses_much_of_an_update_is_warned_of(tiny_model: str, tmp_path: Path) -> None:
+    model = exported.stir(vxlab.attach(vxlab.load_model(tiny_model, 2), vxlab.LoRA(rank=4)), scale=1e-3)
+    with pytest.warns(VxlabWarning, match=r"dtype='bfloat16' loses \d+% of the update of `bert"):
+        vxlab.export_adapter(model, tmp_path / "whole", format="merged", dtype="bfloat16")
+    vxlab.export_adapter(model, tmp_path / "exact", format="merged")
 
 
 def test_a_base_in_half_precision_is_merged_in_float32(tiny_model: str, tmp_path: Path) -> None:

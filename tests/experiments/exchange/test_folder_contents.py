@@ -154,7 +154,7 @@ def test_a_whole_model_is_told_by_its_headers(classifier: RunRecord, tiny_model:
     assert found.kind == "a whole model"
     assert found.facts["labels"] == "bad, good"
     assert found.facts["precision"] == "BF16"
-    assert found.facts["exported by"] == f"vxlab {vxlab.__version__}, as merged, from run {classifier.key}"
+    assert found.facts["exported by"] == f"vxlab {vxlab.__version__}, as merged, of LoRA r=4, from run {classifier.key}"
     rows = {row["layer"]: (row["out"], row["in"]) for row in found.layers.to_dict("records")}
     assert rows["bert.encoder.layer.*.intermediate.dense (2)"] == (48, 32)
     held = sum(each.numel() for each in load_file(Path(tiny_model) / "model.safetensors").values())

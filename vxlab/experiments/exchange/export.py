@@ -9,6 +9,7 @@ from vxlab.adapters import Family, LoRA, VeRA, save_adapter, write_peft
 from vxlab.adapters.placement import bare
 from vxlab.checks import require_choice, settle
 from vxlab.errors import VxlabError
+from vxlab.experiments import method_label
 from vxlab.experiments.exchange.bases import BaseName, name_base
 from vxlab.experiments.exchange.export_folder import new_export, require_free
 from vxlab.experiments.exchange.merged_folder import DTYPES, MergeLoss, write_merged
@@ -68,7 +69,13 @@ def export_adapter(
         named = name_base(source.base, source.record.identity if source.record else {})
         loss = _write(source, named, folder, format, dtype)
         (folder / "README.md").write_text(write_card(source, named, format, target.name, loss), encoding="utf-8")
-        mark |= {"kind": format, "base": named.name, "base_fingerprint": named.fingerprint, "vxlab": __version__}
+        mark |= {
+            "kind": format,
+            "method": method_label(source.method),
+            "base": named.name,
+            "base_fingerprint": named.fingerprint,
+            "vxlab": __version__,
+        }
         mark |= {"run": source.record.key} if source.record else {}
     return target
 

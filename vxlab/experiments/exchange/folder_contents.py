@@ -140,5 +140,5 @@ def _exported(folder: Path) -> dict[str, str]:
     mark = read_mark(folder)
     if not mark:
         return {}
-    told = f"vxlab {mark.get('vxlab')}, as {mark.get('kind')}"
+    told = f"vxlab {mark.get('vxlab')}, as {mark.get('kind')}, of {mark.get('method')}"
     return {"exported by": told + (f", from run {mark['run']}" if "run" in mark else "")}

@@ -14,11 +14,14 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.exchange.source import Source, reads_tokens
 from vxlab.experiments.exchange.text_settings import served_generation, served_tokenizer
 from vxlab.experiments.models import quiet_transformers
+from vxlab.warn import warn_once
 from vxlab.words import first_line
 
 DTYPES = ("float32", "bfloat16", "float16")
 SHARD = "5GB"
 """the largest file of weights that is written"""
+_MUCH = 0.1
+"""The share of an update that a cast may lose without a word, as in :func:`vxlab.merge`."""
 _TOLERANCE = 1e-3
 """Of the largest logit: merging in float32 is far below, a wrong product far above."""
 
@@ -56,6 +59,9 @@ def write_merged(source: Source, folder: Path, dtype: str) -> MergeLoss:
     Raises:
         VxlabError: the model is none of transformers' or has no tokenizer to be found, its method cannot be merged, or
             merged it answers otherwise.
+
+    Warns:
+        VxlabWarning: the cast loses more than a tenth of a layer's update.
     """
     model = source.model if source.folder is not None else copy.deepcopy(source.model)
     model = bare(model).eval()
@@ -74,6 +80,11 @@ def write_merged(source: Source, folder: Path, dtype: str) -> MergeLoss:
         dequantise(model).float()
     _require_same(_logits(model), unmerged, source)
     loss = _measure(model.to(getattr(torch, dtype)), lost, unmerged, dtype)
+    if lost and lost[loss.worst] > _MUCH:
+        warn_once(
+            f"dtype={dtype!r} loses {lost[loss.worst]:.0%} of the update of `{loss.worst}` to rounding: the answers "
+            "are not those that were trained; write float32, or serve the adapter unmerged"
+        )
     _save(model, tokenizer, folder, source.base)
     return loss
 
