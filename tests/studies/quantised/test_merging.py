@@ -8,6 +8,7 @@ import pytest
 import vxlab
 from vxlab.adapters.core import linear_weight
 from vxlab.experiments.runs import load_trained
+from vxlab.experiments.scoring import compare_two
 from vxlab.studies import first_reports
 from vxlab.studies.quantised import (
     MERGED,
@@ -18,6 +19,7 @@ from vxlab.studies.quantised import (
     quantised_sweeps,
     scheme_scores,
 )
+from vxlab.studies.quantised.merging import _change
 
 pytest.importorskip("bitsandbytes")
 import bitsandbytes.functional
@@ -81,3 +83,15 @@ def test_a_model_that_writes_has_outputs_and_no_scores(tiny_writer: str, toy_pro
     (row,) = costs.outputs.to_dict("records")
     assert row[MERGED] < 1e-3 < row[REQUANTISED] < 1
     assert scheme_scores(results)["score"].notna().all()
+
+
+def test_every_run_is_compared_with_itself_so_that_luck_of_training_is_in_no_interval() -> None:
+    labels = np.arange(200) % 2
+    good, poor = (np.where(np.arange(200) % 20 < wrong, 1 - labels, labels) for wrong in (2, 8))
+    worse = np.where(np.arange(200) % 50 == 19, 1 - good, good)
+    alone = compare_two({0: worse}, {0: good}, labels)
+    found = _change({0: good, 1: poor}, {0: worse, 1: poor}, labels, "accuracy", None)
+    assert found.difference == pytest.approx(alone.difference / 2)
+    assert not found.covers_seeds
+    assert found.high - found.low < 0.06  # the two runs themselves lie 30 points apart
+    assert _change({0: good}, {0: worse}, labels, "accuracy", None)[:4] == pytest.approx(alone[:4])

@@ -1,4 +1,4 @@
-"""What merging costs on a quantised base: into a weight in floating point next to nothing, into a packed one a lot."""
+"""What merging costs on a quantised base: into a weight in floating point, and into one that is packed again."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from vxlab.adapters.core import AdaptedQuantisedLinear, linear_weight, quantise_
 from vxlab.experiments import RunRecord
 from vxlab.experiments.models import encode_texts, load_tokenizer
 from vxlab.experiments.runs import EVAL_BATCH, block_and_role, load_trained
-from vxlab.experiments.scoring import LEVEL, Array, compare_all, compute, holm
+from vxlab.experiments.scoring import LEVEL, Array, Difference, compare_two, compute, from_error, holm
 from vxlab.experiments.sweeps import Comparison
 from vxlab.progress import progress_bar
 from vxlab.studies import find_test_rows
@@ -38,7 +38,8 @@ class MergingCosts(NamedTuple):
     share of ``effect``, how far the update itself moves them; Euclidean norms over some test texts, in float32"""
     scores: pd.DataFrame
     """a row a scheme and candidate: the ``metric`` unmerged, merged and requantised, means over its ``n`` runs; and the
-    requantised score less the unmerged one with its interval, ``p_holm`` and ``seen``; empty where the model writes"""
+    ``change``, the requantised score less the unmerged one, with its 95 % interval over test items, of these runs,
+    ``p_holm`` and ``seen``; empty where the model writes"""
 
 
 def merging_costs(results: Mapping[str, Comparison], texts: int = 64) -> MergingCosts:
@@ -185,22 +186,28 @@ def _scores(
         return pd.DataFrame(columns=columns)
     record = next(iter(result.records.values()))
     labels, units = record.predictions()[1].numpy(), record.units()
-    named = {
-        f"{candidate} on {scheme}, {state}": runs
-        for state in (UNMERGED, REQUANTISED)
-        for (scheme, candidate), runs in predictions[state].items()
-    }
-    compared = compare_all(named, labels, result.metric, units=units)
+    states = [predictions[state] for state in (UNMERGED, MERGED, REQUANTISED)]
+    changes = {key: _change(runs, states[2][key], labels, result.metric, units) for key, runs in states[0].items()}
+    adjusted = holm([each.p for each in changes.values()])
     rows = []
-    for scheme, candidate in predictions[UNMERGED]:
-        means = [_mean(result.metric, predictions[state][scheme, candidate], labels) for state in predictions]
-        pair = (f"{candidate} on {scheme}, {UNMERGED}", f"{candidate} on {scheme}, {REQUANTISED}")
-        change = compared[pair].turned()
-        count = len(predictions[UNMERGED][scheme, candidate])
-        rows.append((scheme, candidate, result.metric, count, *means, *change[:4]))
-    table = pd.DataFrame(rows, columns=[*columns[:-2], "p"][: len(rows[0])])
-    adjusted = holm(table.pop(table.columns[-1]).to_numpy(dtype=float))
-    return table.assign(p_holm=adjusted, seen=adjusted <= LEVEL)[columns]
+    for (key, change), p in zip(changes.items(), adjusted.tolist(), strict=True):
+        means = [_mean(result.metric, runs[key], labels) for runs in states]
+        rows.append((*key, result.metric, len(states[0][key]), *means, *change[:3], p, p <= LEVEL))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _change(
+    before: Mapping[int, Array], after: Mapping[int, Array], labels: Array, metric: str, units: Array | None
+) -> Difference:
+    """Return the mean change of runs that were quantised again, over other test items, of these very runs.
+
+    Each run is paired with itself, so that no luck of training is between the two. How the items' errors of several
+    runs hang together is not estimated: their mean is right where they are alike, and else too wide.
+    """
+    found = [compare_two({0: after[seed]}, {0: runs}, labels, metric, units) for seed, runs in before.items()]
+    error = float(np.mean([each.error for each in found]))
+    mean = from_error(float(np.mean([each.difference for each in found])), error, min(each.freedom for each in found))
+    return Difference(mean.value, mean.low, mean.high, min(1.0, 2 * min(mean.tails(0))), False, error)
 
 
 def _mean(metric: str, runs: Mapping[int, Array], labels: Array) -> float:
