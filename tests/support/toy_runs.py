@@ -111,6 +111,8 @@ def _before(owner: type, name: str, condition: Callable[..., bool]) -> None:
 
 
 if __name__ == "__main__":
-    moment, model, task, store = sys.argv[1:]
+    moment, model, task, store, *quantisation = sys.argv[1:]
     globals()[moment]()
-    vxlab.run(spec(model, task), store=store, progress=False)
+    vxlab.run(
+        spec(model, task, **({"quantisation": quantisation[0]} if quantisation else {})), store=store, progress=False
+    )

@@ -22,9 +22,9 @@ def uninterrupted(tiny_model: str, toy_task: str, tmp_path_factory: pytest.TempP
     return vxlab.run(spec, store=tmp_path_factory.mktemp("whole"), progress=False)
 
 
-def _killed(moment: str, model: str, task: str, store: Path) -> Path:
+def _killed(moment: str, model: str, task: str, store: Path, *quantisation: str) -> Path:
     """Run the toy spec in a process that SIGKILLs itself at a moment; return its folder of checkpoints."""
-    command = [sys.executable, str(Path(toy_runs.__file__)), moment, model, task, str(store)]
+    command = [sys.executable, str(Path(toy_runs.__file__)), moment, model, task, str(store), *quantisation]
     path = os.pathsep.join((str(Path(vxlab.__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
     ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=300)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
@@ -106,3 +106,16 @@ def test_a_checkpoint_whose_best_is_elsewhere_is_dropped(tmp_path: Path) -> None
     best = _checkpoint(tmp_path / "moved", 15, json.dumps({"best_model_checkpoint": None}))
     _checkpoint(tmp_path / "here", 30, json.dumps({"best_model_checkpoint": str(best)}))
     assert training.usable_checkpoint(tmp_path / "here") is None
+
+
+@pytest.mark.parametrize("scheme", ["nf4", "int8"])
+def test_on_a_quantised_base_a_killed_run_ends_as_an_uninterrupted_one(
+    scheme: str, tiny_model: str, toy_task: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    spec = toy_runs.spec(tiny_model, toy_task, quantisation=scheme)
+    _killed("die_in_second_epoch", tiny_model, toy_task, tmp_path / "killed", scheme)
+    resumed, whole = (vxlab.run(spec, store=tmp_path / name, progress=False) for name in ("killed", "whole"))
+    assert resumed.metrics == whole.metrics
+    assert resumed.curve == whole.curve
+    assert all(map(torch.equal, resumed.predictions(), whole.predictions()))
