@@ -118,3 +118,16 @@ def test_a_run_is_evaluated_when_it_ends(
     with Store(tmp_path) as store:
         assert [one.run for one in store.evaluations.find(task="arc_challenge")] == ["", record.key]
         assert store.evaluations.find(run=record.key)[0].documents == store.evaluations.find(run="")[0].documents
+
+
+def test_a_run_on_a_quantised_base_is_asked_beside_that_base(
+    tiny_writer: str, toy_prompts: str, templates: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    schemes = (None, "nf4")
+    specs = [toy_writers.spec(tiny_writer, toy_prompts, epochs=1, quantisation=scheme) for scheme in schemes]
+    runs = [vxlab.run(spec, store=tmp_path / "runs", progress=False) for spec in specs]
+    found = [evaluate(run, tmp_path / "kept", templates, ["arc_easy"]) for run in runs]
+    asked = [(one.run, one.key) for each in found for one in each.evaluations]
+    assert [run for run, _ in asked] == ["", runs[0].key, "", runs[1].key]
+    assert len({key for _, key in asked}) == 4  # the float base's answers are not the quantised one's
