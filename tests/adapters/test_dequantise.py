@@ -102,3 +102,25 @@ def test_what_cannot_be_dequantised_is_refused_and_stays(tiny_model: str) -> Non
     with pytest.raises(vxlab.VxlabError, match="already has LoRA"):
         vxlab.dequantise(model)
     assert quantisation_of(vxlab.detach(model).get_submodule("bert.encoder.layer.0.output.dense"))
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_layers_that_hold_their_weight_transposed_are_so_again(merged: bool, tmp_path: Path) -> None:
+    """GPT-2's files have Wᵀ; a square weight written as W would be read as another model, without an error."""
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(n_embd=64, n_layer=1, n_head=2, vocab_size=40, n_positions=16)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "float")
+    scheme = transformers.BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
+    model: Any = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "float", quantization_config=scheme)
+    guard_kernels(model.eval())
+    if merged:
+        vxlab.attach(model, vxlab.LoRA(rank=2), "all-linear")
+        for layer in vxlab.adapted_layers(model).values():
+            nn.init.normal_(layer.trained_tensors()["B"])
+    before = _logits(model)
+    if merged:
+        vxlab.detach(vxlab.merge(model))
+    vxlab.dequantise(model).save_pretrained(tmp_path / "again")
+    _assert_close(_logits(model), before)
+    again = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "again")
+    _assert_close(_logits(again), before)

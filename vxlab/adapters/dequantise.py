@@ -17,7 +17,7 @@ _ON_CONFIGS = ("quantization_config", "_is_quantized")
 
 
 def dequantise(model: Model) -> Model:
-    """Make every quantised layer a ``torch.nn.Linear`` that holds W as its packed numbers stand for it.
+    """Make every quantised layer one in floating point that holds W as its packed numbers stand for it.
 
     The outputs stay what they were, and the memory becomes that of a model in floating point: that is for serving a
     merged model, and for reading weights, by programs that know no quantisation. What transformers remembers of the

@@ -1,6 +1,7 @@
 """W of a linear layer, whichever way the layer holds it: as it is, transposed, or quantised."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +36,26 @@ def linear_shape(layer: nn.Module) -> Shape:
 
 
 @torch.no_grad()
-def float_linear(layer: nn.Module, dtype: torch.dtype) -> nn.Linear:
-    """Return a ``torch.nn.Linear`` with W of a layer in a precision of its own, and the layer's own bias."""
+def float_linear(layer: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return a linear layer with W of a layer in a precision of its own: see :func:`with_weight`."""
+    return with_weight(layer, linear_weight(layer).to(dtype))
+
+
+def with_weight(layer: nn.Module, weight: Tensor) -> nn.Module:
+    """Return a layer in floating point with a W ``(out, in)`` and another layer's bias and mode.
+
+    It is a ``torch.nn.Linear``, or a ``Conv1D`` where transformers put a quantised layer in the place of one: the
+    model's own files have Wᵀ then.
+    """
     out_features, in_features = linear_shape(layer)
-    new = nn.Linear(in_features, out_features, bias=False, device="meta")
-    new.weight = nn.Parameter(linear_weight(layer).to(dtype))
+    source: Any = getattr(layer, "source_cls", nn.Linear)
+    with torch.device("meta"):
+        new: nn.Module = (
+            source(out_features, in_features)
+            if source.__name__ == "Conv1D"
+            else nn.Linear(in_features, out_features, bias=False)
+        )
+    new.register_parameter("weight", nn.Parameter(orient(new, weight).contiguous()))
     new.register_parameter("bias", getattr(layer, "bias", None))
     return new.train(layer.training)
 

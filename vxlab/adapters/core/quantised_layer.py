@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vxlab.adapters.core.frozen_weight import linear_weight
+from vxlab.adapters.core.frozen_weight import linear_weight, with_weight
 from vxlab.adapters.core.layer import AdaptedLinear
 from vxlab.adapters.core.operation import adapted_linear
 
@@ -71,12 +71,8 @@ class AdaptedQuantisedLinear(AdaptedLinear):
         self.merged_weight = None
 
     def restored_base(self) -> nn.Module:
-        """Return the quantised layer, or where the update is merged a ``torch.nn.Linear`` with W + ΔW."""
+        """Return the quantised layer, or where the update is merged one in floating point with W + ΔW."""
         if self.merged_weight is None:
             self.base_layer.train(self.training)
             return self.base_layer
-        out_features, in_features = self.shape
-        plain = nn.Linear(in_features, out_features, bias=False, device="meta")
-        plain.weight = nn.Parameter(self.merged_weight)
-        plain.register_parameter("bias", self.bias)
-        return plain.train(self.training)
+        return with_weight(self.base_layer, self.merged_weight).train(self.training)
