@@ -5,7 +5,7 @@
 MiniLM with adapters on query and value, float32, in training mode, on a CPU or the GPU that is there. Training: one
 step (forward, backward, AdamW) of K slots with the same number of texts each, against K steps of a single adapter one
 after the other; above 1 stacking is the faster. Serving: 64 texts, each with an adapter of its own, against the same
-texts with one adapter; 1 would be no cost at all. Writes benchmarks/results/stacked_<device>.json; about 10 minutes on
+texts with one adapter; 1 would be no cost at all. Writes benchmarks/results/stacked_<device>.json; about 20 minutes on
 two idle cores.
 """
 
