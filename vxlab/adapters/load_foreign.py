@@ -97,7 +97,8 @@ def _without_the_bases_own(model: nn.Module, saved: SavedAdapter) -> SavedAdapte
     Raises:
         VxlabError: such a tensor is another here, or a trained one is missing, surplus, of another shape or tied.
     """
-    places = _places(model)
+    own = _places(model)
+    places = {**own, **dict(model.named_parameters(remove_duplicate=False))}  # peft saves tied ones under every name
     wanted = {name for name in places if _is_saved(model, saved, name)}
     for name in sorted(wanted ^ saved.others.keys()):
         if name in places and name not in wanted and _is_same(places[name], saved.others[name]):
@@ -108,23 +109,32 @@ def _without_the_bases_own(model: nn.Module, saved: SavedAdapter) -> SavedAdapte
             f"{saved.config.get('modules_to_save')} and bias={saved.config.get('bias', 'none')!r}; get the folder "
             "whole, and load the model that it was trained on, in the same class"
         )
-    _check_trained(model, saved, {name: saved.others[name] for name in wanted})
-    return dataclasses.replace(saved, others={name: each for name, each in saved.others.items() if name in wanted})
+    trained = {name: each for name, each in saved.others.items() if name in wanted}
+    _check_trained(model, saved, trained, places)
+    return dataclasses.replace(saved, others={name: each for name, each in trained.items() if name in own})
 
 
-def _check_trained(model: nn.Module, saved: SavedAdapter, trained: Mapping[str, Tensor]) -> None:
-    places, shared = _places(model), shared_parameters(model)
+def _check_trained(
+    model: nn.Module, saved: SavedAdapter, trained: Mapping[str, Tensor], places: Mapping[str, Tensor]
+) -> None:
+    shared = shared_parameters(model)
     for name, tensor in trained.items():
         if tensor.shape != places[name].shape:
             raise VxlabError(
                 f"{saved.folder} is of another base, or of a head with another number of outputs: its `{name}` is "
                 f"{tuple(tensor.shape)}, and here it is {tuple(places[name].shape)}"
             )
-        if name in shared:
+        if apart := [other for other in shared.get(name, ()) if not _is_equal(trained.get(other), tensor)]:
             raise VxlabError(
-                f"{saved.folder} trained `{name}` apart from `{shared[name][0]}`, and here the two are one tensor; "
-                "give the model a copy of it first (tie_word_embeddings=False)"
+                f"{saved.folder} trained `{name}` apart from `{apart[0]}`, and here the two are one tensor; part them "
+                "first: set model.config.tie_word_embeddings = False, and in the place of one put "
+                "torch.nn.Parameter(it.detach().clone()) (from_pretrained(..., tie_word_embeddings=False) would draw "
+                "it at random where the files hold it once)"
             )
+
+
+def _is_equal(one: Tensor | None, other: Tensor) -> bool:
+    return one is not None and torch.equal(one, other)
 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:

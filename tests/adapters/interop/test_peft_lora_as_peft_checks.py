@@ -350,6 +350,29 @@ def test_an_adapter_on_an_untied_output_layer_is_read(tmp_path: Path) -> None:
     assert_refused(other, tmp_path, "has `lm_head.weight`, and its config")
 
 
+@pytest.mark.filterwarnings("ignore:Model has .tie_word_embeddings=True")
+def test_an_adapter_on_a_tied_output_layer_is_read_and_changes_no_embedding(tmp_path: Path) -> None:
+    theirs = save_trained(tmp_path, "llama-lm", peft.LoraConfig(r=2, target_modules=["lm_head", "q_proj"]))
+    assert "base_model.model.lm_head.base_layer.weight" in load_file(tmp_path / WEIGHTS)
+    ours = vxlab.load_adapter(ARCHITECTURES["llama-lm"](), tmp_path)
+    torch.testing.assert_close(logits(ours, "llama-lm"), logits(theirs, "llama-lm"), rtol=0, atol=1e-5)
+    with pytest.raises(vxlab.VxlabError, match="merging would change both"):
+        vxlab.merge(ours)
+
+
+@pytest.mark.filterwarnings("ignore:Model has .tie_word_embeddings=True")
+@pytest.mark.parametrize("saved", [["embed_tokens"], ["lm_head"], ["embed_tokens", "lm_head"]], ids=str)
+def test_embeddings_trained_apart_are_read_once_they_are_parted(saved: list[str], tmp_path: Path) -> None:
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=saved)
+    theirs = save_trained(tmp_path, "llama-lm", config)
+    parted = ARCHITECTURES["llama-lm"]()
+    assert_refused(parted, tmp_path, r"trained `.+` apart from `.+`, and here the two are one tensor; part them first")
+    parted.config.tie_word_embeddings = False
+    parted.lm_head.weight = nn.Parameter(parted.lm_head.weight.detach().clone())
+    ours = vxlab.load_adapter(parted, tmp_path)
+    torch.testing.assert_close(logits(ours, "llama-lm"), logits(theirs, "llama-lm"), rtol=0, atol=1e-5)
+
+
 def test_a_head_without_saved_modules_stays_the_bases(tmp_path: Path) -> None:
     theirs = save_trained(tmp_path, "bert", peft.LoraConfig(r=4, target_modules=["query"]), head=False)
     ours = vxlab.load_adapter(ARCHITECTURES["bert"](), tmp_path)
