@@ -1,5 +1,6 @@
 """Two models' weights beside each other, from their files or in memory, held against whole matrices."""
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -159,8 +160,24 @@ def test_a_run_and_its_merged_folder_have_the_same_rows(tmp_path: Path) -> None:
     thin = compare_weights(before, after)
     whole = compare_weights(before, saved(vxlab.detach(vxlab.merge(after)), tmp_path / "merged"))
     assert (thin.layers["rank"] == 2).all()
-    columns = ["norm", "relative_norm", "stable_rank", "top", "rank_90"]
+    columns = ["rank", "norm", "relative_norm", "stable_rank", "top", "rank_90"]
     np.testing.assert_allclose(whole.layers[columns], thin.layers[columns], rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_rounding_to_the_stored_precision_is_no_rank(dtype: torch.dtype, tmp_path: Path) -> None:
+    before = ARCHITECTURES["llama"]().to(dtype)
+    after = vxlab.attach(copy.deepcopy(before).float(), vxlab.LoRA(rank=2), "query-value")
+    for layer in vxlab.adapted_layers(after).values():
+        layer.trained_tensors()["B"].data.normal_()
+    merged = saved(vxlab.detach(vxlab.merge(after)).to(dtype), tmp_path / "merged")
+    told = compare_weights(before, merged)
+    adapted = told.layers["role"].isin(["query", "value"])
+    assert list(told.layers["rank"][adapted]) == [2] * 4
+    assert not told.layers["rank"][~adapted].any()
+    half = f"Both are in {str(dtype).removeprefix('torch.')}: if the other was computed finer"
+    assert told.notes[0].startswith(half) == (dtype != torch.float32)
+    assert not any("Both are in" in note for note in compare_weights(before, before).notes)
 
 
 def test_the_explorer_opens_on_it(tmp_path: Path) -> None:

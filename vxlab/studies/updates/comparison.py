@@ -1,5 +1,6 @@
 """Two models' weights beside each other, layer by layer, without a run: what fine-tuning changed."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -37,9 +38,10 @@ class WeightComparison:
     """of the model that it is held against"""
     layers: pd.DataFrame = field(repr=False)
     """one row a layer: ``layer, block, role, out, in``; ``relative_norm`` = ‖ΔW‖_F / ‖W‖_F, ``norm`` = ‖ΔW‖_F; of ΔW
-    the ``rank``, ``rank_50`` and ``rank_90`` (singular values that hold so many per cent of ‖ΔW‖²_F), ``stable_rank``,
-    ``effective_rank`` and largest singular value ``top``; W's, ``weight_top``; and ``intruders`` among the ``leading``
-    first directions of W + ΔW, with the mean similarity of a random direction, ``chance``"""
+    the ``rank`` (singular values above those that storing W′ makes by its rounding), ``rank_50`` and ``rank_90``
+    (singular values that hold so many per cent of ‖ΔW‖²_F), ``stable_rank``, ``effective_rank`` and largest singular
+    value ``top``; W's, ``weight_top``; and ``intruders`` among the ``leading`` first directions of W + ΔW, with the
+    mean similarity of a random direction, ``chance``"""
     outside: pd.DataFrame = field(repr=False)
     """what differs in the tensors that are in no row of ``layers``: ``tensor``, ``what`` in words, and
     ``relative_norm`` where both have it in one shape, else NaN"""
@@ -118,7 +120,8 @@ def _compared(
     rows = _layers(before, after, layers, updates, types)
     tables = describe_layers(rows, len(layers), f"{after.name} beside {before.name}")
     outside = _outside(before, after, layers, updates)
-    notes = [*_on_precision(types), *_on_layers(tables.layers), _on_outside(outside)]
+    changed = bool((tables.layers["norm"] > 0).any())
+    notes = [*(_on_precision(types) if changed else ()), *_on_layers(tables.layers), _on_outside(outside)]
     return WeightComparison(after.name, before.name, tables.layers[_SHOWN], outside, tables, tuple(notes))
 
 
@@ -171,15 +174,31 @@ def _layers(
                 "model with the one that it was fine-tuned from"
             )
         types.add((W.dtype, moved.dtype))
+        eps = max(torch.finfo(each.dtype).eps for each in (W, moved))
         W, moved = W.to("cpu", torch.float64), moved.to("cpu", torch.float64)
-        yield before.prefix + layer, TrainedLayer(W, _update(W, moved, updates.get(layer)), {})
+        yield before.prefix + layer, TrainedLayer(W, _update(W, moved, updates.get(layer), eps), {})
 
 
-def _update(W: Tensor, moved: Tensor, own: Update | None) -> Update:
+def _update(W: Tensor, moved: Tensor, own: Update | None, eps: float) -> Update:
     """Return ΔW by the adapter's own factors where the weight under it is the base's, else as a matrix."""
     if own is not None and torch.equal(W, moved):
         return own
-    return FullUpdate(moved - W if own is None else moved - W + own.to_matrix())
+    return _StoredUpdate(moved - W if own is None else moved - W + own.to_matrix(), moved, eps)
+
+
+class _StoredUpdate(FullUpdate):
+    """ΔW = W′ - W of stored weights: a rank-r update that was added and stored is of full rank by its rounding alone.
+
+    Rounding moves each entry of W′ by up to eps/2 of it, by chance, so that the largest singular value of what it adds
+    is about eps/√12·‖W′‖_F·(1/√out + 1/√in); up to 1.5/2 of what is taken here, on trained weights in three precisions.
+    """
+
+    def __init__(self, matrix: Tensor, stored: Tensor, eps: float) -> None:
+        super().__init__(matrix)
+        self._of_storing = eps * float(stored.norm()) * sum(1 / math.sqrt(side) for side in stored.shape)
+
+    def rounding(self) -> float:
+        return max(super().rounding(), self._of_storing)
 
 
 def _outside(
@@ -228,11 +247,15 @@ def _both(before: ModelWeights, after: ModelWeights, name: str) -> tuple[Tensor,
 
 def _on_precision(types: set[tuple[torch.dtype, torch.dtype]]) -> Iterator[str]:
     for one, other in sorted(types, key=str):
-        if one == other:
-            continue
         before, after = (str(each).removeprefix("torch.") for each in (one, other))
         eps = max(torch.finfo(each).eps for each in (one, other)) / 2
-        if torch.finfo(other).eps > torch.finfo(one).eps:
+        if one == other:
+            if eps > torch.finfo(torch.float32).eps:
+                yield (
+                    f"Both are in {before}: if the other was computed finer and cast to it, as a merged adapter is, ΔW "
+                    f"holds that rounding, up to {eps:.2g} of each entry of W, which is no fine-tuning."
+                )
+        elif torch.finfo(other).eps > torch.finfo(one).eps:
             yield (
                 f"The base is in {before} and the other in {after}: ΔW holds the rounding to that, up to {eps:.2g} of "
                 "each entry of W, which is no fine-tuning."
@@ -260,4 +283,6 @@ def _on_outside(outside: pd.DataFrame) -> str:
 
 
 def _share(relative_norm: Any) -> str:
-    return "" if relative_norm != relative_norm else f", ‖Δ‖ is {relative_norm:.2%} of its norm"
+    if math.isinf(relative_norm):
+        return ", and was 0"
+    return "" if math.isnan(relative_norm) else f", ‖Δ‖ is {relative_norm:.2%} of its norm"
