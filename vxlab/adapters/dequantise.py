@@ -52,6 +52,7 @@ def dequantise(model: Model) -> Model:
     for module in inside.modules():
         _forget(module, _ON_MODELS)
         _forget(getattr(module, "config", None), _ON_CONFIGS)
+        _forget_unpacking(module)
     return model
 
 
@@ -66,3 +67,17 @@ def _forget(thing: Any, names: tuple[str, ...]) -> None:
     for name in names:
         if name in getattr(thing, "__dict__", {}):
             delattr(thing, name)
+
+
+def _forget_unpacking(module: Any) -> None:
+    """Leave out of what transformers undoes on saving how it unpacked weights on loading, which it cannot undo."""
+    if (steps := getattr(module, "_weight_conversions", None)) is not None:
+        module._weight_conversions = [step for step in steps if _can_be_undone(step)]
+
+
+def _can_be_undone(step: Any) -> bool:
+    try:
+        step.reverse_transform()
+    except NotImplementedError:
+        return False
+    return True

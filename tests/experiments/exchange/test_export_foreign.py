@@ -66,3 +66,17 @@ def test_an_imported_adapter_is_exported_without_scores(tiny_writer: str, tmp_pa
     card = (merged / "README.md").read_text()
     assert "Not recorded here: it was exported without its run." in card
     assert record.key not in card
+
+
+def test_an_adapter_without_a_head_is_exported_of_a_model_alone(tiny_model: str, tmp_path: Path) -> None:
+    import peft
+
+    config = peft.LoraConfig(r=2, target_modules=["query"])
+    base = transformers.AutoModelForSequenceClassification.from_pretrained(tiny_model)
+    with as_peft_warns():
+        peft.get_peft_model(base, config).save_pretrained(tmp_path / "theirs")
+    with pytest.raises(vxlab.VxlabError, match=r"holds no head, and .+ is no model that writes, so with which head"):
+        vxlab.export_adapter(tmp_path / "theirs", tmp_path / "lora", format="lora", base=tiny_model)
+    (tmp_path / "nowhere").mkdir()
+    with pytest.raises(vxlab.VxlabError, match=r"model='.*nowhere' is a folder without config"):
+        vxlab.export_adapter(tmp_path / "theirs", tmp_path / "lora", format="lora", base=str(tmp_path / "nowhere"))

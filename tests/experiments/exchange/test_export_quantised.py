@@ -49,6 +49,22 @@ def test_an_adapter_of_a_quantised_base_is_put_on_it_and_says_so(tiny_model: str
     torch.testing.assert_close(exported.answers(onto), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_an_adapter_of_a_base_that_was_saved_quantised_is_put_on_it(
+    scheme: str, tiny_model: str, tmp_path: Path
+) -> None:
+    base = tmp_path / "packed"
+    packed: Any = vxlab.load_model(tiny_model, 3, scheme)
+    packed.save_pretrained(base)
+    transformers.AutoTokenizer.from_pretrained(tiny_model).save_pretrained(base)
+    model = exported.attach_stirred(str(base), 3, vxlab.LoRA(rank=2))
+    folder = vxlab.export_adapter(model, tmp_path / "peft", base=str(base))
+    for source in (folder, vxlab.save_adapter(model, tmp_path / "own")):
+        merged = vxlab.export_adapter(source, tmp_path / "merged", format="merged", base=str(base))
+        again: Any = transformers.AutoModelForSequenceClassification.from_pretrained(merged)
+        torch.testing.assert_close(exported.answers(again), exported.answers(model), rtol=1e-5, atol=1e-5)
+
+
 def test_a_run_on_a_quantised_base_is_merged_onto_what_it_was_trained_on(
     tiny_model: str, toy_task: str, tmp_path: Path
 ) -> None:

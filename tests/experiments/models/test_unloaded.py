@@ -8,7 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import vxlab
 from vxlab.adapters.placement import head_parameters
-from vxlab.experiments.models import model_from_config
+from vxlab.experiments.models import label_weights, model_from_config
 
 
 def _shapes(model):
@@ -66,3 +66,20 @@ def test_a_model_that_cannot_write_is_refused(tmp_path):
     ARCHITECTURES["vit"]().config.save_pretrained(tmp_path)
     with pytest.raises(vxlab.VxlabError, match="cannot be loaded"), FakeTensorMode():
         model_from_config(str(tmp_path), 0)
+
+
+@pytest.mark.parametrize(("name", "head"), [("bert", ["classifier.weight"]), ("llama-lm", ["score.weight"])])
+def test_a_classifiers_weights_by_label_are_those_of_its_config_quantised_or_not(name, head, tmp_path):
+    config = ARCHITECTURES[name]().config
+    config.save_pretrained(tmp_path)
+    assert label_weights(str(tmp_path)) == head
+    config.quantization_config = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    config.save_pretrained(tmp_path)
+    assert label_weights(str(tmp_path)) == head
+
+
+def test_a_kind_without_a_classifier_has_none_and_what_is_no_model_is_refused(tmp_path):
+    with pytest.raises(vxlab.VxlabError, match="is a folder without config"):
+        label_weights(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "dinov2"}))
+    assert label_weights(str(tmp_path)) == []

@@ -19,28 +19,34 @@ _ENOUGH = 3
 def check_named_base(saved: SavedAdapter, model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
     """Raise or warn where a model is another than an adapter's config names: peft's folder has no fingerprint of it.
 
-    Where the name is a folder here, its weights tell. Where it is a hub's name, and the model has one too, another name
-    may be the same weights' or not: that is a warning.
+    Where the name is a folder here, its weights tell, if they are not quantised. Where they are, or it is a hub's name,
+    another name of the model may be the same weights' or not: that is a warning.
 
     Raises:
         VxlabError: the weights are others.
     """
     if not saved.base:
         return
-    if Path(saved.base).is_dir():
-        if other := next(_others(Path(saved.base), layers), None):
-            raise VxlabError(
-                f"{saved.folder} was trained on {saved.base}, whose `{other}` is another than this "
-                f"{type(model).__name__}'s; load the model from there"
-            )
-        return
+    if Path(saved.base).is_dir() and (other := next(_others(Path(saved.base), layers), None)):
+        raise VxlabError(
+            f"{saved.folder} was trained on {saved.base}, whose `{other}` is another than this "
+            f"{type(model).__name__}'s, or is quantised there; load the model from there"
+        )
     here = str(getattr(getattr(model, "config", None), "name_or_path", "") or "")
-    if _is_name(saved.base) and _is_name(here) and _last(saved.base) != _last(here):
+    if _is_elsewhere(saved.base, here, layers):
         warnings.warn(
             f"{saved.folder} was trained on {saved.base}, and this model is {here}; unless the two have the same "
             "weights, load that one",
             stacklevel=4,
         )
+
+
+def _is_elsewhere(named: str, here: str, layers: Mapping[str, nn.Module]) -> bool:
+    """Tell whether the two names are of other models, where no weights were compared."""
+    if not Path(named).is_dir():
+        return _is_name(named) and _is_name(here) and _last(named) != _last(here)
+    quantised = any(quantisation_of(layer) for layer in layers.values())
+    return quantised and bool(here) and Path(named).resolve() != Path(here).resolve()
 
 
 def _others(folder: Path, layers: Mapping[str, nn.Module]) -> Iterator[str]:
@@ -68,6 +74,8 @@ def _find(folder: Path, name: str) -> Tensor | None:
 def _is_same(one: Tensor, other: Tensor) -> bool:
     """Tell whether two tensors are the same numbers, as far as the coarser of their precisions holds them."""
     if one.shape != other.shape:
+        return False
+    if not other.is_floating_point():  # packed: what it stands for takes the whole layer to tell
         return False
     dtype = min(one.dtype, other.dtype, key=lambda each: torch.finfo(each).bits)
     if {one.dtype, other.dtype} == {torch.float16, torch.bfloat16}:

@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from vxlab.adapters.saving import TENSORS_FILE
 from vxlab.errors import VxlabError
-from vxlab.experiments.models import model_from_config
+from vxlab.experiments.models import label_weights
 from vxlab.words import first_line
 
 PEFT_TENSORS = "adapter_model.safetensors"
@@ -22,16 +21,17 @@ def count_labels(folder: Path, base: str) -> int:
         base: the model's name, whose config says what its head is called.
 
     Raises:
-        VxlabError: the tensors cannot be read, or PEFT's settings say that there is a head.
+        VxlabError: the tensors cannot be read, PEFT's settings say that there is a head, or there is no such model.
     """
     shapes = read_shapes(folder)
-    for name in _label_weights(base):
+    heads = label_weights(base)
+    for name in heads:
         for key, shape in shapes.items():
             if (key == name or key.endswith(f".{name}")) and len(shape) == 2:
                 return shape[0]
     if _says_that_it_classifies(folder):
         raise VxlabError(
-            f"{folder} is for classification and holds no head ({', '.join(_label_weights(base)) or 'none known'}); "
+            f"{folder} is for classification and holds no head ({', '.join(heads) or 'none known'}); "
             "save it with its head, by modules_to_save, or load it in your own code onto the model that has one"
         )
     return 0
@@ -51,16 +51,6 @@ def read_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
             return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise VxlabError(f"{folder / names[0]} cannot be read ({first_line(error)}); save the adapter again") from error
-
-
-def _label_weights(base: str) -> list[str]:
-    """Return which of a classifier's weights have a row for each label; none of a model that has no classifier."""
-    try:
-        with torch.device("meta"):
-            two, three = (dict(model_from_config(base, labels).named_parameters()) for labels in (2, 3))
-    except VxlabError:
-        return []
-    return [name for name, parameter in two.items() if parameter.shape != three[name].shape and parameter.dim() == 2]
 
 
 def _says_that_it_classifies(folder: Path) -> bool:

@@ -20,7 +20,7 @@ from vxlab.experiments import ADAPTER_FOLDER, IMPORTED, RECORD_FILE, RunRecord, 
 from vxlab.experiments.exchange.adapter_head import count_labels
 from vxlab.experiments.exchange.bases import packaged_name
 from vxlab.experiments.exchange.export_folder import read_mark
-from vxlab.experiments.models import load_model
+from vxlab.experiments.models import load_model, usual_labels
 from vxlab.experiments.runs import load_trained
 
 PEFT_SETTINGS = "adapter_config.json"
@@ -139,8 +139,14 @@ def _of_adapter(folder: Path, base: str | None) -> Source:
     base = base or named_base(folder)
     if not base:
         raise VxlabError(f"{folder} does not say on which base it was trained; name it with base=...")
+    labels = count_labels(folder, base)
+    if labels == 0 and usual_labels(base):
+        raise VxlabError(
+            f"{folder} holds no head, and {base} is no model that writes, so with which head it answers is not known; "
+            "load it in your own code, and export that: export_adapter(vxlab.load_adapter(model, folder), path)"
+        )
     with torch.random.fork_rng(devices=[]):  # the values of the head that is loaded are overwritten
-        model = load_adapter(load_model(base, count_labels(folder, base), _quantisation(folder, base)), folder)
+        model = load_adapter(load_model(base, labels, _quantisation(folder, base)), folder)
     return _source(model.eval(), base, None, folder)
 
 

@@ -33,12 +33,37 @@ def model_from_config(name: str, num_labels: int) -> nn.Module:
         VxlabError: there is no such config, transformers has no such model for this kind of task, it brings code of its
             own, or is quantised.
     """
-    import transformers
-
     name, num_labels = settle("model", name, str), settle("num_labels", num_labels, int)
     if num_labels < 0:
         raise VxlabError(f"num_labels={num_labels} is not a number of classes; choose 1 or more, or 0 to write")
-    config, kind = _config(name), kind_of(num_labels)
+    config = _config(name)
+    if getattr(config, "quantization_config", None) is not None:
+        raise VxlabError(f"model={name!r} is quantised, and its config tells no tensor's size; name its float32 base")
+    return _build(name, config, num_labels)
+
+
+def label_weights(name: str) -> list[str]:
+    """Return which of a classifier's weights have a row for each label, by dotted name; none where there is none.
+
+    Args:
+        name: of a model, as :func:`model_from_config` takes it; it may be quantised.
+
+    Raises:
+        VxlabError: there is no such config, or the model brings code of its own.
+    """
+    config = _config(name)
+    try:
+        with torch.device("meta"):
+            two, three = (dict(_build(name, config, labels).named_parameters()) for labels in (2, 3))
+    except VxlabError:  # transformers has no classifier of this kind
+        return []
+    return [key for key, parameter in two.items() if parameter.shape != three[key].shape and parameter.dim() == 2]
+
+
+def _build(name: str, config: Any, num_labels: int) -> nn.Module:
+    import transformers
+
+    kind = kind_of(num_labels)
     if kind.trains_head:
         config.num_labels = num_labels
     with quiet_transformers(), explain_load_error(name):
@@ -60,6 +85,4 @@ def _config(name: str) -> Any:
         place = ModelPlace(name)
     config = read_config(name, place, packaged)
     refuse_own_code(name, config)
-    if getattr(config, "quantization_config", None) is not None:
-        raise VxlabError(f"model={name!r} is quantised, and its config tells no tensor's size; name its float32 base")
     return config
