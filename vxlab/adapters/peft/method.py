@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vxlab.adapters.core import Method, Schedule, exchange_hooks, replace_layer, values_probe
 from vxlab.adapters.peft import adalora
+from vxlab.adapters.peft.on_quantised import check_on_quantised
 from vxlab.adapters.peft.settings import ADAPTER, checked_settings, inject, peft_config, rank_setting
 from vxlab.errors import VxlabError
 from vxlab.words import first_line
@@ -76,10 +77,10 @@ class PEFT(Method):
         return {"peft": version("peft")}  # settings that are not given follow its defaults
 
     def put_on(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> set[str]:
-        config = peft_config(self.config, self.settings(), layers)
+        check_on_quantised(self, self._inject, model, layers)
         trains = {parameter: parameter.requires_grad for parameter in model.parameters()}
         try:
-            tuner = inject(config, model, layers)
+            tuner = self._inject(model, layers)
             trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         except Exception as error:  # whatever it was, the model has to be as before
             _hooks_outwards(model, layers)
@@ -93,6 +94,9 @@ class PEFT(Method):
         # In a tuple, so that the tuner, which holds the model, is not registered as a part of it.
         model.vxlab_peft = (tuner, hooks)  # type: ignore[assignment]
         return trained
+
+    def _inject(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Any:
+        return inject(peft_config(self.config, self.settings(), layers), model, layers)
 
     def take_off(self, model: nn.Module, layers: Sequence[str]) -> None:
         for name in layers:
