@@ -39,7 +39,7 @@ def check_on_quantised(method: object, inject: Inject, model: nn.Module, layers:
     Raises:
         VxlabError: what it adds is another, or it computes nothing.
     """
-    kinds = {}
+    kinds: dict[str, str] = {}
     for name, layer in layers.items():
         if (kind := quantisation_of(layer)) is not None and has_values(layer.get_parameter("weight")):
             kinds.setdefault(kind.scheme, name)
@@ -99,8 +99,9 @@ def _added(inject: Inject, model: nn.Module, name: str) -> Tensor:
             if parameter.requires_grad:
                 parameter.add_(_STIR * torch.randn(parameter.shape, generator=generator).to(parameter))
     y: Tensor = model.eval().get_submodule(name)(x)
-    y.sum().backward()
-    return y.detach() - without
+    torch.autograd.backward(y.sum())
+    added: Tensor = y.detach() - without
+    return added
 
 
 def _inputs(layer: Any) -> Tensor:
