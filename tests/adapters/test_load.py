@@ -1,5 +1,6 @@
 """Saved adapters: small, exact, and refused wherever they would compute something else."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,11 @@ def test_a_truncated_file_is_refused(saved: Path) -> None:
 
 def test_a_damaged_or_missing_settings_file_is_refused(saved: Path, tmp_path: Path) -> None:
     assert_refused(ARCHITECTURES["bert"](), tmp_path / "nowhere", "holds no adapter: adapter.json cannot be read")
+    run = tmp_path / "run"
+    shutil.copytree(saved, run / "adapter")
+    assert_refused(ARCHITECTURES["bert"](), run, "holds no adapter: .*; it lies in .*run/adapter")
+    shutil.copytree(saved, run / "last")
+    assert_refused(ARCHITECTURES["bert"](), run, "those in it do: adapter, last")
     settings = saved / "adapter.json"
     whole = settings.read_text()
     settings.write_text(whole[:50])

@@ -56,7 +56,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise VxlabError(f"{folder} holds no adapter: {SETTINGS_FILE} cannot be read ({error.strerror})") from error
+        why = f"{SETTINGS_FILE} cannot be read ({error.strerror}){_hint_at_those_in(folder)}"
+        raise VxlabError(f"{folder} holds no adapter: {why}") from error
     except (ValueError, RecursionError) as error:
         raise VxlabError(f"{path} is damaged: not JSON ({error}); save the adapter again") from error
     if not _looks_like_ours(saved):
@@ -72,6 +73,13 @@ def read_settings(folder: Path) -> dict[str, Any]:
                 f"{path} is damaged: {field}={quote(saved[field])} is not {wanted}; save the adapter again"
             )
     return dict(saved)
+
+
+def _hint_at_those_in(folder: Path) -> str:
+    below = sorted(path.parent.name for path in folder.glob(f"*/{SETTINGS_FILE}"))
+    if len(below) == 1:
+        return f"; it lies in {folder / below[0]}"
+    return f"; those in it do: {', '.join(below[:8])}" if below else ""
 
 
 def read_tensors(folder: Path, saved: Mapping[str, Any]) -> dict[str, Tensor]:
