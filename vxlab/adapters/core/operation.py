@@ -31,6 +31,7 @@ def adapted_linear(
     *,
     dropout: float = 0.0,
     rebuild: Rebuild | None = None,
+    unpack: Callable[[], Tensor] | None = None,
 ) -> Tensor:
     """Return ``y = x·(W + left·right)ᵀ + bias``.
 
@@ -44,14 +45,16 @@ def adapted_linear(
 
     Args:
         x: ``(*, in)``, any number of leading dimensions, none of them needed to be non-zero.
-        weight: W, ``(out, in)``, as in ``torch.nn.Linear``. None leaves W's part out (a quantised layer computes its
-            own): y = x·(left·right)ᵀ, without a bias.
+        weight: W, ``(out, in)``, as in ``torch.nn.Linear``. None takes what ``unpack`` makes, or leaves W's
+            part out: y = x·(left·right)ᵀ, without a bias.
         bias: ``(out,)`` or None.
         left: ``(out, r)``.
         right: ``(r, in)``.
         dropout: probability, 0 to below 1, of zeroing an entry of the update's x (the others grow by 1/(1 - p)); drawn
             from torch's global generator. 0 outside training.
         rebuild: makes ``left`` and ``right`` again in the backward pass; None keeps these two.
+        unpack: makes a frozen W that is not held as such, in memory of its own, once in each pass: nothing of it is
+            kept until the backward pass.
 
     Returns:
         ``(*, out)``, in the dtype of ``x``, or in autocast's.
@@ -78,7 +81,7 @@ def adapted_linear(
         out_features,
         in_features,
         left.shape[1],
-        may_fold=weight is not None
+        may_fold=(weight is not None or unpack is not None)
         and dropout == 0
         and dtype == thin_dtype
         and dtype in (torch.float32, torch.float64),
@@ -87,8 +90,9 @@ def adapted_linear(
         weight_trains=grad and weight is not None and weight.requires_grad,
     )
     if torch._C._are_functorch_transforms_active():
-        return _plain(x, mask, weight, bias, left, right * (1 / (1 - dropout)))
-    settings = _Settings(chosen, 1 / (1 - dropout), None if rebuild is None else rebuild.factors)
+        whole = weight if unpack is None else unpack()
+        return _plain(x, mask, whole, bias, left, right * (1 / (1 - dropout)))
+    settings = _Settings(chosen, 1 / (1 - dropout), None if rebuild is None else rebuild.factors, unpack)
     if not grad:
         return _forward(_rows(x), mask, weight, bias, left, right, settings)[0].reshape(*x.shape[:-1], out_features)
     # Detached: the factors' gradients flow through left and right alone.
@@ -138,6 +142,7 @@ class _Settings(NamedTuple):
     scale: float
     """1/(1 - dropout)"""
     factors: Callable[..., tuple[Tensor, Tensor]] | None
+    unpack: Callable[[], Tensor] | None
 
 
 class _AdaptedLinear(Function):
@@ -179,7 +184,7 @@ def _forward(
 ) -> tuple[Tensor, Tensor | None]:
     """Return the output and z = x·rightᵀ, if that was needed."""
     # A weight that autocast rounds is rounded again in the backward pass, and not kept until then.
-    W, b = None if weight is None else weight.to(rows.dtype), None if bias is None else bias.to(rows.dtype)
+    W, b = _whole(weight, settings, rows.dtype), None if bias is None else bias.to(rows.dtype)
     z: Any = None
     if settings.plan.keep_z or not settings.plan.fold_forward:
         z = _masked(rows, mask).to(right.dtype) @ _scaled(right, settings).T
@@ -200,7 +205,7 @@ def _gradients(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
     thin_gy = gy.to(left.dtype)
     gz_needed = (right_needed and not chosen.whole_gradient) or (x_needed and not chosen.fold_backward)
     gz: Any = thin_gy @ left if gz_needed else None
-    W = None if weight is None else weight.to(gy.dtype)
+    W = _whole(weight, settings, gy.dtype) if x_needed else None
     gx = _input_gradient(gy, gz, W, left, right, mask, chosen) if x_needed else None
     gW: Any = gy.T @ rows if weight_needed else None
     thin_x: Any = None if rows is None else _masked(rows, mask).to(left.dtype)
@@ -222,6 +227,12 @@ def _gradients(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
         None,
         *(None for _ in kept),
     )
+
+
+def _whole(weight: Tensor | None, settings: _Settings, dtype: torch.dtype) -> Tensor | None:
+    """Return W in a dtype, unpacked where it is not held as such; None where W's part is left out."""
+    W = settings.unpack() if weight is None and settings.unpack is not None else weight
+    return None if W is None else W.to(dtype)
 
 
 def _input_gradient(

@@ -103,6 +103,11 @@ def quantise_alike(layer: nn.Module, weight: Tensor) -> nn.Module:
     return new  # type: ignore[no-any-return]
 
 
+def computes_exactly(layer: nn.Module) -> bool:
+    """Tell whether a quantised layer's own kernels leave the input as it is, where those of int8 round it on a GPU."""
+    return type(layer).__name__ != _EIGHT_BITS
+
+
 def guard_kernels(model: nn.Module) -> None:
     """Let bitsandbytes' layers compute as ``torch.nn.Linear`` does, and leave what they hold as it is.
 

@@ -8,15 +8,17 @@ from torch import Tensor, nn
 from vxlab.adapters.core.frozen_weight import linear_weight, with_weight
 from vxlab.adapters.core.layer import AdaptedLinear
 from vxlab.adapters.core.operation import adapted_linear
+from vxlab.adapters.core.quantisation import computes_exactly
 
 
 class AdaptedQuantisedLinear(AdaptedLinear):
-    """Compute ``y = base(x) + x·ΔWᵀ``, where ``base`` is a quantised layer that computes its own part.
+    """Compute ``y = x·(W + ΔW)ᵀ + bias``, where W is what a quantised layer's numbers stand for.
 
-    The weight's part and its gradient are the quantisation library's kernels', and the update goes through its thin
-    factors beside it: nothing of W is unpacked here, nor kept for the backward pass. W, wherever one is asked for, is
-    the dequantised one. The base layer stays a submodule, ``base_layer``, for what it keeps beside its weight has to
-    move and to change mode with it.
+    While gradients are taken W is dequantised in each pass and kept in none. The quantisation libraries' own layers
+    would keep their input for it (bitsandbytes' int8) or W itself (torchao's), and could not fold the update into it.
+    Without gradients a 4-bit layer computes its own part, by kernels that on a GPU never unpack it; those of int8
+    would round the input as well. The base layer stays a submodule, ``base_layer``, for what it keeps beside its weight
+    has to move and to change mode with it.
     """
 
     base_layer: nn.Module
@@ -50,12 +52,16 @@ class AdaptedQuantisedLinear(AdaptedLinear):
         return nn.functional.linear(x, self.merged_weight.to(x.dtype), bias)
 
     def _adapted_forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.base_layer(x)
         tensors = tuple(self._all_tensors().values())
-        update = adapted_linear(
-            x, None, None, *self._factors_of(*tensors), dropout=self._dropout(), rebuild=self._rebuild(tensors)
-        )
-        return y + update.to(y.dtype)
+        factors, dropout = self._factors_of(*tensors), self._dropout()
+        if torch.is_grad_enabled() or not computes_exactly(self.base_layer):
+            rebuild = self._rebuild(tensors)
+            return adapted_linear(x, None, self.bias, *factors, dropout=dropout, rebuild=rebuild, unpack=self._unpack)
+        y: Tensor = self.base_layer(x)
+        return y + adapted_linear(x, None, None, *factors, dropout=dropout).to(y.dtype)
+
+    def _unpack(self) -> Tensor:
+        return linear_weight(self.base_layer)
 
     @torch.no_grad()
     def merge(self) -> float:
