@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from vxlab.adapters.core import linear_shape
+from vxlab.adapters.core import AdaptedLinear, linear_shape
 from vxlab.experiments.models import quantised_layers
 
 
 def pack_shapes(model: nn.Module, scheme: str) -> int:
     """Let a model of shapes hold in a step what it would if it were quantised; return what its weights take less.
 
-    Each layer makes its dequantised weight in either pass, and lets it go. Those of ``int8`` keep their inputs.
+    Each layer makes its dequantised weight in either pass, and lets it go. Those of ``int8`` keep their inputs, but for
+    those under an adapter.
 
     Args:
         model: of shapes; its layers get hooks.
@@ -42,8 +43,9 @@ def packed_bytes(scheme: str, out_features: int, in_features: int) -> int:
 
 
 def _step_of(weight: Tensor, *, keeps: bool) -> Any:
-    return lambda _, given, y: _Dequantised.apply(  # type: ignore[no-untyped-call]
-        y, given[0] if keeps else None, weight
+    # A layer's hooks are its adapted layer's while there is one.
+    return lambda layer, given, y: _Dequantised.apply(  # type: ignore[no-untyped-call]
+        y, given[0] if keeps and not isinstance(layer, AdaptedLinear) else None, weight
     )
 
 
