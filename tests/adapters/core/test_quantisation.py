@@ -1,11 +1,13 @@
 import copy
+import weakref
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import vxlab
 from vxlab.adapters.core import LayerWeights, linear_shape, linear_weight, quantisation_of
-from vxlab.adapters.core.quantisation import guard_kernels
+from vxlab.adapters.core.quantisation import guard_kernels, packed_tensors
 from vxlab.errors import VxlabError
 
 pytest.importorskip("bitsandbytes")
@@ -101,7 +103,7 @@ def test_under_autocast_a_layer_computes_as_a_plain_one_does_and_keeps_its_bias(
     with torch.autocast("cpu", torch.bfloat16):
         for given in (x, x.bfloat16()):
             mine, wanted = model(given), plain(given)
-            assert mine.dtype == (given.dtype if scheme == "torchao-int8" else torch.bfloat16)
+            assert mine.dtype == torch.bfloat16
             torch.testing.assert_close(mine.bfloat16(), wanted, rtol=0.01, atol=0.01)
     assert model[0].bias.dtype == torch.float32
     assert torch.equal(model[0].bias, before)  # int8's own forward pass would have rounded it for good
@@ -127,3 +129,24 @@ def test_an_int8_layer_that_moves_after_a_forward_pass_keeps_its_scales() -> Non
     model[0].weight = model[0].weight.to("cpu", non_blocking=False)
     assert torch.equal(model(x).detach(), before)
     assert torch.equal(linear_weight(model[0]), W)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("adapted", [False, True])
+def test_neither_the_weight_nor_the_input_is_kept_for_the_backward_pass(scheme: str, adapted: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(toy.quantised(nn.Linear(256, 128), scheme))
+    guard_kernels(model)
+    if adapted:
+        vxlab.attach(model, vxlab.LoRAXS(rank=4, basis="random", sigma="none"), "0")
+    packed = {tensor.data_ptr() for tensor in packed_tensors(getattr(model[0], "base_layer", model[0]))}
+    kept: list[Tensor] = []
+    x = torch.randn(64, 256, requires_grad=True) * 2
+    alive = weakref.ref(x)
+    with torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each) or each, lambda each: each):
+        y = model(x)
+    del x
+    large = [each.shape for each in kept if each.data_ptr() not in packed and each.numel() >= 64 * 128]
+    assert not large
+    assert alive() is None
+    y.sum().backward()

@@ -1,12 +1,13 @@
 """Linear layers whose weight is quantised: which they are, what their weight stands for, and a trap they have."""
 
 import copy
-from collections.abc import Callable
 from types import MethodType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from vxlab.errors import VxlabError
 
@@ -57,8 +58,8 @@ def dequantised(layer: nn.Module) -> Tensor:
         return unpacked
     if type(layer).__name__ == _EIGHT_BITS:
         # In the layer's own order of operations, so that the numbers are its own to the last bit.
-        scales: Any = _scales(layer)
-        scaled: Tensor = module.weight.data.float().mul_(scales.unsqueeze(1).mul(1.0 / 127.0))
+        scales: Any = _scales(layer)  # which stay behind where a whole model is moved
+        scaled: Tensor = module.weight.data.float().mul_(scales.to(module.weight.device)[:, None].mul(1.0 / 127.0))
         return scaled
     whole: Tensor = module.weight.dequantize()
     return whole
@@ -103,38 +104,35 @@ def quantise_alike(layer: nn.Module, weight: Tensor) -> nn.Module:
     return new  # type: ignore[no-any-return]
 
 
-def computes_exactly(layer: nn.Module) -> bool:
-    """Tell whether a quantised layer's own kernels leave the input as it is, where those of int8 round it on a GPU."""
-    return type(layer).__name__ != _EIGHT_BITS
-
-
 def guard_kernels(model: nn.Module) -> None:
-    """Let bitsandbytes' layers compute as ``torch.nn.Linear`` does, and leave what they hold as it is.
+    """Let quantised layers compute as ``torch.nn.Linear`` does, keep no W, and leave what they hold as it is.
 
     4-bit layers, on processors with bfloat16 instructions, repack their weight in place in the first forward pass in
     evaluation. Of the new order the backward pass and ``dequantize_4bit`` know nothing: gradients and every
-    decomposition are then wrong, without an error. 8-bit layers multiply by the dequantised weight in training, and in
-    evaluation round their input to 8 bits as well, which moves logits by percents and makes merging look lossy; and
-    under autocast they round their bias for good. 4-bit layers compute in a precision of their own, whatever
-    autocast's is. Here both compute x·Wᵀ + bias by the dequantised weight, always, in autocast's precision or that of
-    x. (On a GPU 8-bit layers round their input in both modes.)
+    decomposition are then wrong, without an error. They compute in a precision of their own, whatever autocast's is.
+    bitsandbytes' 8-bit layers multiply by the dequantised weight in training on a CPU, keeping their input for it, and
+    round the input to 8 bits as well elsewhere, which moves logits by percents and makes merging look lossy; under
+    autocast they round their bias for good. torchao's keep the dequantised weight until the backward pass. Here all
+    compute x·Wᵀ + bias by the dequantised weight, always, in autocast's precision or that of x.
 
     Raises:
         VxlabError: a 4-bit weight has been repacked already.
     """
     for name, module in model.named_modules():
         layer: Any = module
-        kind = type(layer).__name__ if type(layer).__module__.startswith("bitsandbytes.") else ""
-        if kind == _FOUR_BITS:
+        if quantisation_of(layer) is None:
+            continue
+        four_bits = type(layer).__name__ == _FOUR_BITS
+        if four_bits:
             _require_unpacked(layer, name)
             layer.support_avx512bf16_for_cpu = False
-        if kind in _FORWARDS and ("forward" not in vars(layer) or has_guard(layer)):
-            layer.forward = MethodType(_FORWARDS[kind], layer)
+        if "forward" not in vars(layer) or has_guard(layer):
+            layer.forward = MethodType(_four_bit_forward if four_bits else _eight_bit_forward, layer)
 
 
 def has_guard(layer: nn.Module) -> bool:
     """Tell whether the layer's forward is the one that :func:`guard_kernels` put there."""
-    return getattr(vars(layer).get("forward"), "__func__", None) in _FORWARDS.values()
+    return getattr(vars(layer).get("forward"), "__func__", None) in (_four_bit_forward, _eight_bit_forward)
 
 
 def _four_bit_forward(layer: Any, x: Tensor) -> Tensor:
@@ -146,21 +144,26 @@ def _four_bit_forward(layer: Any, x: Tensor) -> Tensor:
 
 
 def _eight_bit_forward(layer: Any, x: Tensor) -> Tensor:
-    from bitsandbytes.autograd import _functions as kernels
-
-    layer.state.is_training = True
-    if layer.weight.CB is not None:
-        scales: Any = _scales(
-            layer
-        )  # a weight that was moved after a forward pass has none, and would erase the layer's
-        layer.init_8bit_state()
-        layer.state.SCB = scales.to(layer.weight.device)
     x, bias = _as_computed(x, layer.bias)
-    y: Tensor = kernels.matmul(x, layer.weight, bias=bias, state=layer.state)
+    y: Tensor = _Dequantised.apply(x, bias, layer)  # type: ignore[no-untyped-call]
     return y
 
 
-_FORWARDS: dict[str, Callable[..., Tensor]] = {_FOUR_BITS: _four_bit_forward, _EIGHT_BITS: _eight_bit_forward}
+class _Dequantised(Function):
+    """x·Wᵀ + bias, with W made of the packed numbers in each pass and kept in none."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor | None, layer: nn.Module) -> Tensor:
+        ctx.layer = layer
+        return nn.functional.linear(x, dequantised(layer).to(x.dtype), bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (gy,) = grads
+        x_needed, bias_needed, _ = ctx.needs_input_grad
+        gx = gy @ dequantised(ctx.layer).to(gy.dtype) if x_needed else None
+        return gx, gy.flatten(0, -2).sum(0) if bias_needed else None, None
 
 
 def _as_computed(x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:

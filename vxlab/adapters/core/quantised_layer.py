@@ -8,16 +8,14 @@ from torch import Tensor, nn
 from vxlab.adapters.core.frozen_weight import linear_weight, with_weight
 from vxlab.adapters.core.layer import AdaptedLinear
 from vxlab.adapters.core.operation import adapted_linear
-from vxlab.adapters.core.quantisation import computes_exactly
 
 
 class AdaptedQuantisedLinear(AdaptedLinear):
     """Compute ``y = x·(W + ΔW)ᵀ + bias``, where W is what a quantised layer's numbers stand for.
 
-    While gradients are taken W is dequantised in each pass and kept in none. The quantisation libraries' own layers
-    would keep their input for it (bitsandbytes' int8) or W itself (torchao's), and could not fold the update into it.
-    Without gradients a 4-bit layer computes its own part, by kernels that on a GPU never unpack it; those of int8
-    would round the input as well. The base layer stays a submodule, ``base_layer``, for what it keeps beside its weight
+    While gradients are taken W is dequantised in each pass, the update folded into it where that is cheaper, and kept
+    in none. Without gradients the layer computes its own part: in 4 bits by kernels that on a GPU never unpack it. The
+    base layer stays a submodule, ``base_layer``, for what it keeps beside its weight
     has to move and to change mode with it.
     """
 
@@ -54,7 +52,7 @@ class AdaptedQuantisedLinear(AdaptedLinear):
     def _adapted_forward(self, x: Tensor) -> Tensor:
         tensors = tuple(self._all_tensors().values())
         factors, dropout = self._factors_of(*tensors), self._dropout()
-        if torch.is_grad_enabled() or not computes_exactly(self.base_layer):
+        if torch.is_grad_enabled():
             rebuild = self._rebuild(tensors)
             return adapted_linear(x, None, self.bias, *factors, dropout=dropout, rebuild=rebuild, unpack=self._unpack)
         y: Tensor = self.base_layer(x)

@@ -6,15 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from vxlab.adapters.core import AdaptedLinear, linear_shape
+from vxlab.adapters.core import linear_shape
 from vxlab.experiments.models import quantised_layers
 
 
 def pack_shapes(model: nn.Module, scheme: str) -> int:
     """Let a model of shapes hold in a step what it would if it were quantised; return what its weights take less.
 
-    Each layer makes its dequantised weight in either pass, and lets it go. Those of ``int8`` keep their inputs, but for
-    those under an adapter.
+    Each layer makes its dequantised weight in either pass, and lets it go.
 
     Args:
         model: of shapes; its layers get hooks.
@@ -22,7 +21,7 @@ def pack_shapes(model: nn.Module, scheme: str) -> int:
     """
     saved = 0
     for layer in quantised_layers(model, scheme).values():
-        layer.register_forward_hook(_step_of(layer.get_parameter("weight"), keeps=scheme == "int8"))
+        layer.register_forward_hook(_step_of(layer.get_parameter("weight")))
         weight = layer.get_parameter("weight")
         saved += weight.numel() * weight.element_size() - packed_bytes(scheme, *linear_shape(layer))
     return saved
@@ -42,24 +41,20 @@ def packed_bytes(scheme: str, out_features: int, in_features: int) -> int:
     return numbers + (4 if scheme == "int8" else 5) * out_features  # torchao has a zero point beside the scale
 
 
-def _step_of(weight: Tensor, *, keeps: bool) -> Any:
-    # A layer's hooks are its adapted layer's while there is one.
-    return lambda layer, given, y: _Dequantised.apply(  # type: ignore[no-untyped-call]
-        y, given[0] if keeps and not isinstance(layer, AdaptedLinear) else None, weight
-    )
+def _step_of(weight: Tensor) -> Any:
+    return lambda _layer, _given, y: _Dequantised.apply(y, weight)  # type: ignore[no-untyped-call]
 
 
 class _Dequantised(Function):
-    """Allocate a weight in each pass, and keep an input between them."""
+    """Allocate a weight in each pass."""
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor, x: Tensor | None, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, y: Tensor, weight: Tensor) -> Tensor:
         torch.empty_like(weight)
-        ctx.save_for_backward(x)
         ctx.weight = weight
         return y.view_as(y)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         torch.empty_like(ctx.weight)
-        return grads[0], None, None
+        return grads[0], None
