@@ -96,7 +96,7 @@ def test_the_notebook_of_parts_has_its_variants_for_the_true_shape(
     # Its bases' rates ask for every layer's singular values: of two small blocks here.
     small = stand_ins.build(RobertaForSequenceClassification, stand_ins.roberta(LARGE, tiny=True, hidden_size=64))
     monkeypatch.setattr(start_and_parts, "usual_labels", lambda name: 2)
-    monkeypatch.setattr(start_and_parts, "load_model", lambda name, num_labels: small)
+    monkeypatch.setattr(start_and_parts, "load_model", lambda name, num_labels, quantisation: small)
     fair, variants = start_and_parts.parts_sweep(notebook_variants(256, 25), "paper")
     assert (fair.settings["model"], fair.settings["task"]) == (LARGE, "rte")
     assert len(variants) == len(fair.names) > 10

@@ -66,7 +66,7 @@ def require_comparable(records: Iterable[RunRecord]) -> None:
 _DECIDING: dict[str, Callable[[RunRecord], str]] = {
     "task": lambda run: str(run.task.get("name", "")),
     "metric": lambda run: str(run.task["metrics"][0]),
-    "model": lambda run: base_in_words(run.spec),
+    "model": lambda run: base_in_words(run.spec) if run.spec.get("model") else "",
     "model's weights": lambda run: run.identity.get("model", ""),
 }
 

@@ -121,7 +121,7 @@ def describe_layers(layers: Iterable[tuple[str, TrainedLayer]], number: int, wha
         what: they are, beside the progress bar.
     """
     rows, points = [], []
-    with progress_bar(number, what, "layer") as bar:
+    with progress_bar(number, what, "layer", delay=0.5) as bar:
         for name, layer in layers:
             S = layer.update.singular_values()
             row, similarities = _row(name, layer, S)
