@@ -36,6 +36,7 @@ LEVELS = (
     ("adapters/interop",),
     ("adapters",),
     ("adapters/stacked",),
+    ("adapters/bank",),
     ("experiments/tasks/kinds", "experiments/tasks/rows"),
     ("experiments/tasks/sets",),
     ("experiments/tasks", "experiments/models", "experiments/scoring"),

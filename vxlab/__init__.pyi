@@ -31,6 +31,7 @@ from .adapters import resolve_targets as resolve_targets
 from .adapters import save_adapter as save_adapter
 from .adapters import trainable_parameters as trainable_parameters
 from .adapters import unmerge as unmerge
+from .adapters.bank import AdapterBank as AdapterBank
 from .errors import VxlabError as VxlabError
 from .experiments import RunRecord as RunRecord
 from .experiments import RunSpec as RunSpec

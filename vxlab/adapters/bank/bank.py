@@ -1,0 +1,363 @@
+"""A bank of adapters: made on a base, filled, read and tidied."""
+
+import contextlib
+import os
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from torch import Tensor, nn
+
+from vxlab.adapters import Method
+from vxlab.adapters.bank.adding import ready_chunks
+from vxlab.adapters.bank.base import check_base
+from vxlab.adapters.bank.compaction import rewrite
+from vxlab.adapters.bank.description import BANK_FILE, describe_bank, read_description, write_description
+from vxlab.adapters.bank.index import BankIndex, IndexEntry, make_index
+from vxlab.adapters.bank.layout import RowLayout
+from vxlab.adapters.bank.lock import lock_for_writing
+from vxlab.adapters.bank.putting import put_on_model
+from vxlab.adapters.bank.reading import damaged_in, digests, fetch_rows
+from vxlab.adapters.bank.shards import ShardFiles, ShardWriter, sync_folder
+from vxlab.adapters.bank.sources import Adapter, read_row
+from vxlab.adapters.core import Shape
+from vxlab.checks import quote, settle, settle_list
+from vxlab.errors import VxlabError
+from vxlab.files import write_folder_whole
+from vxlab.words import first_line, nearest
+
+Model = TypeVar("Model", bound=nn.Module)
+
+_LISTED = 6
+"""names on either side of an unknown one that an error lists"""
+_SEARCHED = 10_000
+"""names among which an error looks for the one most like it"""
+_ATTEMPTS = 5
+"""of reading rows that another process moves meanwhile"""
+
+
+class AdapterBank:
+    """A folder that holds very many adapters of one method on one base, each a row of numbers under a name.
+
+    Rows lie in safetensors files of one tensor ``(rows, P)`` each; an SQLite file says which row is whose, with the
+    sha256 of its bytes. What is frozen is not stored: a seed or the base's weights make it, and fingerprints tell
+    whether these are the bank's. One process at a time writes, and any number read meanwhile. What was added is on the
+    disk when the call returns. Make one by :meth:`create` or :meth:`open`; :meth:`close` it, or use it as a context.
+    """
+
+    def __init__(self, folder: Path, writable: bool, base: nn.Module | None) -> None:
+        self.folder, self._base = folder, base
+        self._description = read_description(folder)
+        with contextlib.ExitStack() as opened:
+            if writable:
+                opened.enter_context(contextlib.closing(lock_for_writing(folder)))
+            self._index = opened.enter_context(contextlib.closing(BankIndex(folder, writable)))
+            self._files = ShardFiles(folder, self.layout, self._description.key)
+            self._check_files()
+            if writable:
+                counts, last = self._index.counts(), self._index.last_shard()
+                self._writer = opened.enter_context(contextlib.closing(ShardWriter(self._files, counts, last)))
+            if base is not None:
+                self.require_base(base)
+            self._close = weakref.finalize(self, opened.pop_all().close)
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | os.PathLike[str],
+        model: nn.Module,
+        method: Method,
+        targets: str | Sequence[str] = "query-value",
+        dtype: str = "float32",
+    ) -> Self:
+        """Make an empty bank in a new folder, and return it open for writing.
+
+        Args:
+            folder: one that is not there, or empty.
+            model: the base, bare, with the task head that the adapters have; it is left as it is.
+            method: of all adapters, in all its settings. ``Head()`` makes a bank of heads alone.
+            targets: as for :func:`vxlab.attach`.
+            dtype: ``float32`` keeps every bit of adapters that trained in it; ``bfloat16`` rounds them, to half the
+                bytes.
+
+        Raises:
+            VxlabError: the folder has something in it or cannot be written; the method cannot be attached, or stores
+                bases of its own with every adapter.
+        """
+        folder = Path(settle("folder", folder, str))
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            there = "holds a bank already; open it" if (folder / BANK_FILE).exists() else "is there, and not empty"
+            raise VxlabError(f"a bank cannot be made in {folder}: it {there}, or give another folder")
+        description = describe_bank(model, method, targets, dtype)
+        try:
+            with write_folder_whole(folder) as new:
+                write_description(new, description)
+                make_index(new)
+                sync_folder(new)
+            sync_folder(folder.parent)
+        except OSError as error:
+            raise VxlabError(f"a bank cannot be made in {folder}: {first_line(error)}; give another folder") from error
+        return cls(folder, True, model)
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str], writable: bool = False, model: nn.Module | None = None) -> Self:
+        """Open a bank.
+
+        Args:
+            folder: that :meth:`create` made.
+            writable: to add and remove adapters; one at a time has it open so.
+            model: its base, which adapters from other libraries' folders take to be read. Without it, what is used
+                with the bank is compared then.
+
+        Raises:
+            VxlabError: there is no bank, a file of it is missing, damaged or truncated, another writes to it, or the
+                model is another base.
+        """
+        return cls(Path(settle("folder", folder, str)), bool(writable), model)
+
+    @property
+    def method(self) -> Method:
+        """The method of all its adapters."""
+        return self._description.method
+
+    @property
+    def layers(self) -> dict[str, Shape]:
+        """(out, in) of the adapted layers by dotted name, in the model's order."""
+        return dict(self._description.layers)
+
+    @property
+    def layout(self) -> RowLayout:
+        """Which numbers of a row are which tensor's."""
+        return self._description.layout
+
+    def require_base(self, model: nn.Module) -> None:
+        """Raise unless a model, bare or with adapters, is the bank's base."""
+        check_base(self._description, model, f"the bank in {self.folder}")
+
+    def add(self, name: str, adapter: Adapter) -> None:
+        """Add an adapter; it is on the disk when this returns.
+
+        Args:
+            name: new to the bank.
+            adapter: a model with it on; a folder, of this project, of the peft library or of LoRA-XS's released code;
+                or tensors by the names that they have on a model. Folders of others take the bank's base
+                (:meth:`open`).
+
+        Raises:
+            VxlabError: the name is taken or no text of one line; the adapter is of another base, method, setting or
+                layers, or holds NaN or infinite values; or the disk is full. The bank is then as it was.
+        """
+        self.add_many([name], [adapter])
+
+    def add_many(self, names: Iterable[str], adapters: Tensor | Iterable[Adapter]) -> None:
+        """Add many adapters, all of them or none; they are on the disk when this returns.
+
+        Args:
+            names: one for each.
+            adapters: rows ``(n, P)`` as :attr:`layout` has them, or adapters as :meth:`add` takes them, which are read
+                one after another.
+
+        Raises:
+            VxlabError: as :meth:`add`, or there are not as many names as adapters.
+        """
+        self._require_writable()
+        names = settle_list("names", names, str, "a list of names, one for each adapter")
+        self._require_new(names)
+
+        def read(name: str, adapter: Adapter) -> Tensor:
+            return read_row(adapter, self._description, self._base, name, f"the bank in {self.folder}")
+
+        with self._writing():
+            for part, rows in ready_chunks(names, adapters, self.layout, read):
+                places = self._writer.append(rows)
+                self._index.put(
+                    (name, *place, digest) for name, place, digest in zip(part, places, digests(rows), strict=True)
+                )
+
+    def get(self, name: str) -> dict[str, Tensor]:
+        """Return an adapter's tensors, by the names that they have on a model, in the bank's precision.
+
+        Raises:
+            VxlabError: there is none of this name, or its bytes are not those that were added.
+        """
+        return self.layout.unpack(self._row(name))
+
+    def rows_of(self, names: Sequence[str]) -> Tensor:
+        """Return rows ``(n, P)``, one for each name, in their order, on the CPU, without asking after their sha256.
+
+        Raises:
+            VxlabError: there is none of a name; the nearest is named.
+        """
+        names = settle_list("names", names, str, "a list of names")
+        return self._read(names)[1]
+
+    def load(self, model: Model, name: str) -> Model:
+        """Put an adapter on the bank's base as :func:`vxlab.attach` would: to evaluate, merge, save or export it.
+
+        Args:
+            model: the base, bare or with the bank's method on the same layers; changed in place.
+            name: of the adapter.
+
+        Raises:
+            VxlabError: there is none of this name, its bytes are not those that were added, or the model is another
+                base. The model is then as it was.
+        """
+        tensors = self.get(name)
+        self.require_base(model)
+        put_on_model(model, self._description, tensors, f"the bank in {self.folder}")
+        return model
+
+    def remove(self, name: str) -> None:
+        """Remove an adapter. Its row stays on the disk until :meth:`compact`; its name is free at once.
+
+        Raises:
+            VxlabError: there is none of this name.
+        """
+        self._require_writable()
+        (entry,) = self._find([name])
+        with self._writing():
+            self._index.remove(entry)
+
+    def compact(self) -> int:
+        """Rewrite the shards that hold removed adapters without them, and return how many rows went.
+
+        The disk needs room for what stays of these shards. Cut short at any moment, the bank is as it was before.
+
+        Raises:
+            VxlabError: the disk is full.
+        """
+        self._require_writable()
+        with_removed = self._index.with_removed()
+        before = self._index.counts()
+        with self._writing():
+            kept = rewrite(with_removed, self._index, self._files, self._writer)
+        self._writer.cut_back(self._index.counts(), self._index.last_shard())
+        return sum(before[number] for number in with_removed) - kept
+
+    def verify(self) -> int:
+        """Compare every row with the sha256 of what was added, and return how many there are.
+
+        Raises:
+            VxlabError: rows are others, which it names, or a file is damaged, missing or truncated.
+        """
+        self._require_open()
+        self._index.check()
+        self._check_files()
+        damaged = [name for number in self._index.counts() for name in damaged_in(number, self._index, self._files)]
+        if damaged:
+            raise VxlabError(
+                f"{len(damaged):,} of {len(self):,} adapters of the bank in {self.folder} are not what was added: "
+                f"{', '.join(damaged[:_LISTED])}{', ...' if len(damaged) > _LISTED else ''}; take the bank from a "
+                "copy, or remove them and add them again"
+            )
+        return len(self)
+
+    def close(self) -> None:
+        """Let go of the files; a bank that is no longer used does so by itself."""
+        self._files.forget()
+        self._close()
+
+    def __len__(self) -> int:
+        self._require_open()
+        return len(self._index)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield all names in their order."""
+        self._require_open()
+        return self._index.names()
+
+    def __contains__(self, name: object) -> bool:
+        self._require_open()
+        return isinstance(name, str) and bool(self._index.find([name]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"AdapterBank({str(self.folder)!r}, {self.method})"
+
+    def _row(self, name: str) -> Tensor:
+        (entry,), rows = self._read([settle("name", name, str)])
+        if digests(rows) != [entry.sha256]:
+            raise VxlabError(
+                f"the adapter {name!r} of the bank in {self.folder} is not what was added: its bytes have another "
+                "sha256; take the bank from a copy, or remove it and add it again"
+            )
+        return rows[0]
+
+    def _read(self, names: Sequence[str]) -> tuple[list[IndexEntry], Tensor]:
+        """Return where adapters lie, and their rows; found anew where a shard was compacted meanwhile."""
+        for _ in range(_ATTEMPTS):
+            entries = self._find(names)
+            with contextlib.suppress(FileNotFoundError):
+                return entries, fetch_rows(entries, self._files)
+        raise VxlabError(f"shards of the bank in {self.folder} are missing; take it from a copy")
+
+    def _find(self, names: Sequence[str]) -> list[IndexEntry]:
+        self._require_open()
+        found = self._index.find(names)
+        for name in names:
+            if name not in found:
+                raise VxlabError(f"the bank in {self.folder} has no adapter {name!r}{self._nearest(name)}")
+        return [found[name] for name in names]
+
+    def _nearest(self, name: str) -> str:
+        few = len(self) <= _SEARCHED
+        close = get_close_matches(name, self, n=1) if few else []
+        return nearest(name, dict.fromkeys([*close, *self._index.around(name, _LISTED)]), f"of its {len(self):,}")
+
+    def _check_files(self) -> None:
+        """Check the shards that count; a writer may change which these are meanwhile."""
+        for _ in range(_ATTEMPTS):
+            counts = self._index.counts()
+            try:
+                return self._files.check(counts)
+            except VxlabError:
+                if counts == self._index.counts():
+                    raise
+        return None
+
+    def _require_new(self, names: Sequence[str]) -> None:
+        for name in names:
+            if not name.isprintable() or not 0 < len(name) <= 255:
+                raise VxlabError(f"name={quote(name)} names no adapter; give a text of one line, 1 to 255 characters")
+        if len(set(names)) < len(names):
+            raise VxlabError(f"names has {max(names, key=names.count)!r} twice; give every adapter a name of its own")
+        if taken := self._index.find(names):
+            raise VxlabError(f"the bank in {self.folder} has an adapter {min(taken)!r} already; remove it first")
+
+    def _require_open(self) -> None:
+        if not self._close.alive:
+            raise VxlabError(f"the bank in {self.folder} is closed; open it again: vxlab.AdapterBank.open(folder)")
+
+    def _require_writable(self) -> None:
+        self._require_open()
+        if not self._index.writable:
+            raise VxlabError(
+                f"the bank in {self.folder} is open for reading; open it by vxlab.AdapterBank.open(folder, "
+                "writable=True), and in the process that writes"
+            )
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Make what is written within count at the end, on the disk, or nothing of it after any error."""
+        try:
+            with self._index.writing():
+                yield
+                self._index.grow(self._writer.sync())
+        except BaseException as error:
+            self._writer.cut_back(self._index.counts(), self._index.last_shard())
+            if isinstance(error, OSError):
+                raise VxlabError(
+                    f"the bank in {self.folder} could not be written: {first_line(error)}; it is as it was, so make "
+                    "room on the disk and try again"
+                ) from error
+            raise
