@@ -21,6 +21,7 @@ from vxlab.adapters.bank.layout import RowLayout
 from vxlab.adapters.bank.lock import lock_for_writing
 from vxlab.adapters.bank.putting import put_on_model
 from vxlab.adapters.bank.reading import damaged_in, digests, fetch_rows
+from vxlab.adapters.bank.serving import Serving
 from vxlab.adapters.bank.shards import ShardFiles, ShardWriter, sync_folder
 from vxlab.adapters.bank.sources import Adapter, read_row
 from vxlab.adapters.core import Shape
@@ -50,6 +51,7 @@ class AdapterBank:
 
     def __init__(self, folder: Path, writable: bool, base: nn.Module | None) -> None:
         self.folder, self._base = folder, base
+        self._serving: Serving | None = None
         self._description = read_description(folder)
         with contextlib.ExitStack() as opened:
             if writable:
@@ -210,6 +212,57 @@ class AdapterBank:
         put_on_model(model, self._description, tensors, f"the bank in {self.folder}")
         return model
 
+    def attach(self, model: Model, slots: int | None = None) -> Model:
+        """Serve the bank's adapters on its base, all at once: :meth:`rows` says whose each row of a batch is.
+
+        For inference: all of the model is frozen until :meth:`detach`, and dropout of adapters has no part. Nothing is
+        merged, and a batch of any adapters costs what one of a single adapter does that is not.
+
+        Args:
+            model: the base, bare; changed in place.
+            slots: how many adapters to keep on the model's device, those asked for last. By default as many as half of
+                its free memory holds, at most as many as there are; on a CPU none, for the files are memory there.
+
+        Raises:
+            VxlabError: the bank is attached already, the model has an adapter or is another base, its frozen tensors do
+                not reproduce here, or its task head is more than linear layers. The model is then as it was.
+        """
+        self._require_open()
+        if self._serving is not None:
+            raise VxlabError(f"the bank in {self.folder} is attached to a model already; call detach() first")
+        if slots is not None and (isinstance(slots, bool) or not isinstance(slots, int) or slots < 0):
+            raise VxlabError(f"slots={quote(slots)} is no number of adapters; give 0 or more, or None")
+        whose = f"the bank in {self.folder}"
+        self._serving = Serving(model, self._description, self._find, self._read, slots, len(self), whose)
+        return model
+
+    @contextlib.contextmanager
+    def rows(self, names: Sequence[str | None]) -> Iterator[nn.Module]:
+        """Say of every row of the batches in this context, in this thread, whose adapter it meets; yield the model.
+
+        Within the model's ``generate`` a row's beams and answers meet the row's adapter.
+
+        Args:
+            names: one for each row of the batch, as often as it comes; None for a row without an adapter, which has the
+                model's own head.
+
+        Raises:
+            VxlabError: the bank is not attached, or has no adapter of a name (the nearest is named); in the model's
+                forward pass, a batch has more rows or fewer.
+        """
+        with self._require_serving().rows(names) as model:
+            yield model
+
+    def detach(self) -> nn.Module:
+        """Put the model that :meth:`attach` was given back as it was, and return it.
+
+        Raises:
+            VxlabError: the bank is not attached.
+        """
+        model = self._require_serving().remove()
+        self._serving = None
+        return model
+
     def remove(self, name: str) -> None:
         """Remove an adapter. Its row stays on the disk until :meth:`compact`; its name is free at once.
 
@@ -337,6 +390,11 @@ class AdapterBank:
     def _require_open(self) -> None:
         if not self._close.alive:
             raise VxlabError(f"the bank in {self.folder} is closed; open it again: vxlab.AdapterBank.open(folder)")
+
+    def _require_serving(self) -> Serving:
+        if self._serving is None:
+            raise VxlabError(f"the bank in {self.folder} is on no model; call bank.attach(model) first")
+        return self._serving
 
     def _require_writable(self) -> None:
         self._require_open()

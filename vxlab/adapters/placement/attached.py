@@ -181,12 +181,14 @@ def find_attachment(model: nn.Module) -> Attachment | None:
 
 
 def require_unattached(model: nn.Module) -> None:
-    """Raise where a model has a method attached, stacked adapters, or an adapter of peft's."""
+    """Raise where a model has a method attached, stacked adapters, a bank's, or an adapter of peft's."""
     attachment = find_attachment(model)
     if attachment is not None:
         raise VxlabError(f"the model already has {attachment.method} attached; call vxlab.detach(model) first")
     if hasattr(model, "vxlab_stack"):
         raise VxlabError("the model has stacked adapters on it already; call remove() of their stack first")
+    if hasattr(model, "vxlab_bank"):
+        raise VxlabError("the model has the adapters of a bank on it; call detach() of their bank first")
     theirs = [type(module).__name__ for module in model.modules() if type(module).__module__.startswith("peft.")]
     if theirs:
         raise VxlabError(

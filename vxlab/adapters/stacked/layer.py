@@ -15,7 +15,7 @@ from vxlab.adapters.core import (
     orient,
     quantisation_of,
 )
-from vxlab.adapters.stacked.operation import Link, stacked_linear
+from vxlab.adapters.stacked.operation import Link, chain_links, stacked_linear
 from vxlab.adapters.stacked.padding import keep_once, leading_block, pad_together, padding_mask
 from vxlab.adapters.stacked.slots import Slots
 
@@ -117,14 +117,7 @@ class StackedLinear(nn.Module):
         tensors = {**self.shared.tensors(), **self.frozen.tensors(), **self._trained()}
         last = [name for name in names if name in self.sizes][-1]
         tensors[last] = self._scale(tensors[last])
-        diagonal = [len(self._size(name)) == 1 for name in names]
-        matrices = [number for number, each in enumerate(diagonal) if not each]
-        links = [Link(tensors[name], each) for name, each in zip(names, diagonal, strict=True)]
-        if matrices:
-            (first, *_), (*_, end) = matrices, matrices
-            links[first] = Link(links[first].tensor[..., : self.shape[1]])
-            links[end] = Link(links[end].tensor[..., : self.shape[0], :])
-        return links
+        return chain_links(names, tensors, {name: len(self._size(name)) for name in names}, self.shape)
 
     def _factors(self) -> list[Link]:
         """Return right and left of every slot, by its own family."""

@@ -1,6 +1,6 @@
 """The operation under stacked adapters: groups of rows, one frozen weight, and each group's own update."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +9,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from vxlab.adapters.core import operation
+from vxlab.adapters.stacked.shared_product import SharedProduct
 from vxlab.errors import VxlabError
 
 
@@ -26,7 +27,13 @@ class Link(NamedTuple):
 
 
 def stacked_linear(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, links: Sequence[Link], *, mask: Tensor | None = None
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    links: Sequence[Link],
+    *,
+    mask: Tensor | None = None,
+    product: SharedProduct | None = None,
 ) -> Tensor:
     """Return ``y = x·Wᵀ + bias + x·T₁ᵀ·T₂ᵀ···``, where the rows of every group meet that group's own links.
 
@@ -40,6 +47,8 @@ def stacked_linear(
         bias: ``(out,)``, frozen, or None.
         links: the update, from x on; one that trains must be of groups.
         mask: ``(G, N, in)``, true where the update sees x, and elsewhere 0 in its place.
+        product: remembers x·T₁ᵀ for other layers with the same x and T₁, where the groups share T₁ and nothing needs
+            a gradient.
 
     Returns:
         ``(G, N, out)``, in the dtypes of :func:`vxlab.adapters.adapted_linear`.
@@ -52,7 +61,8 @@ def stacked_linear(
     tensor([3., 6.])
     """
     _require_fitting(x, weight, links)
-    grad = torch.is_grad_enabled()
+    given = (x, weight, bias, *(link.tensor for link in links))
+    grad = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in given)
     trains = [grad and link.tensor.requires_grad for link in links]
     shared = [link for link, each in zip(links, trains, strict=True) if each and not link.of_groups]
     if shared or (grad and any(each is not None and each.requires_grad for each in (weight, bias))):
@@ -63,9 +73,33 @@ def stacked_linear(
     )
     tensors = [link.tensor for link in links]
     if not grad:
-        return _forward(x.to(dtype), mask, weight, bias, settings, tensors)[0]
+        first = None
+        if product is not None and mask is None and len(links) > 1 and not (links[0].of_groups or links[0].diagonal):
+            first = product.of(x, tensors[0], thin_dtype)
+        return _forward(x.to(dtype), mask, weight, bias, settings, tensors, first)[0]
     y: Tensor = _StackedLinear.apply(x.to(dtype), mask, weight, bias, settings, *tensors)  # type: ignore[no-untyped-call]
     return y
+
+
+def chain_links(
+    names: Sequence[str], tensors: Mapping[str, Tensor], dimensions: Mapping[str, int], shape: tuple[int, int]
+) -> list[Link]:
+    """Return the links of a family's chain.
+
+    Args:
+        names: of the tensors, from x on; the first and the last matrix may be larger than the layer, which takes the
+            leading columns, or rows.
+        tensors: by name, of one adapter or of groups.
+        dimensions: of one adapter's tensors: 2 of matrices, 1 of diagonals.
+        shape: (out, in) of the layer.
+    """
+    links = [Link(tensors[name], dimensions[name] == 1) for name in names]
+    matrices = [number for number, link in enumerate(links) if not link.diagonal]
+    if matrices:
+        first, end = matrices[0], matrices[-1]
+        links[first] = Link(links[first].tensor[..., : shape[1]])
+        links[end] = Link(links[end].tensor[..., : shape[0], :])
+    return links
 
 
 def choose_kept(widths: Sequence[int], trains: Sequence[bool]) -> tuple[bool, ...]:
@@ -129,12 +163,13 @@ def _forward(
     bias: Tensor | None,
     settings: _Settings,
     tensors: Sequence[Tensor],
+    first: Tensor | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
-    """Return the output and every link's input."""
+    """Return the output and every link's input; ``first`` is what the first link gives, where that is known."""
     links = _links(settings, tensors)
     inputs = [_seen(x, mask, settings)]
     for link in links[:-1]:
-        inputs.append(_through(inputs[-1], link))
+        inputs.append(_through(inputs[-1], link) if first is None or len(inputs) > 1 else first)
     if weight is None:
         return _through(inputs[-1], links[-1]).to(x.dtype), inputs
     W = weight.to(x.dtype)
