@@ -1,6 +1,6 @@
 """Adapters on their way into a bank: a few at a time, as rows of its precision, each of them finite."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -56,7 +56,7 @@ def _cut(rows: Tensor, layout: RowLayout, size: int) -> Iterator[Tensor]:
 def _read(
     names: Sequence[str], adapters: Iterable[Source], read: Callable[[str, Source], Tensor], size: int
 ) -> Iterator[Tensor]:
-    if isinstance(adapters, str | bytes) or not isinstance(adapters, Iterable):
+    if isinstance(adapters, str | bytes | Mapping) or not isinstance(adapters, Iterable):
         raise VxlabError(f"adapters={quote(adapters)} is no list; give rows (n, P), or one adapter for each name")
     waiting: list[Tensor] = []
     sources = iter(adapters)

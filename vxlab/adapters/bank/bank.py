@@ -3,6 +3,7 @@
 import contextlib
 import os
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -118,7 +119,7 @@ class AdapterBank:
             VxlabError: there is no bank, a file of it is missing, damaged or truncated, another writes to it, or the
                 model is another base.
         """
-        return cls(Path(settle("folder", folder, str)), bool(writable), model)
+        return cls(Path(settle("folder", folder, str)), settle("writable", writable, bool), model)
 
     @property
     def method(self) -> Method:
@@ -383,7 +384,8 @@ class AdapterBank:
             if not name.isprintable() or not 0 < len(name) <= 255:
                 raise VxlabError(f"name={quote(name)} names no adapter; give a text of one line, 1 to 255 characters")
         if len(set(names)) < len(names):
-            raise VxlabError(f"names has {max(names, key=names.count)!r} twice; give every adapter a name of its own")
+            twice = Counter(names).most_common(1)[0][0]
+            raise VxlabError(f"names has {twice!r} twice; give every adapter a name of its own")
         if taken := self._index.find(names):
             raise VxlabError(f"the bank in {self.folder} has an adapter {min(taken)!r} already; remove it first")
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def describe_bank(model: nn.Module, method: Method, targets: str | Sequence[str]
         VxlabError: the method is no family whose frozen tensors a seed or the base makes, nor Head; it cannot be
             attached; or nothing of the model would train.
     """
-    require_choice("dtype", dtype, ROW_DTYPES)
+    require_choice("dtype", dtype, tuple(ROW_DTYPES))
     require_before_sharing_out(model)
     require_method(method)
     _require_small(method)
@@ -136,7 +137,10 @@ def write_description(folder: Path, description: BankDescription) -> None:
     }
     whole = json.loads(json.dumps(fields))  # as it will be read
     text = json.dumps({**whole, CHECKSUM: _checksum(whole)}, indent=1) + "\n"
-    (folder / BANK_FILE).write_text(text, encoding="utf-8")
+    with (folder / BANK_FILE).open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_description(folder: Path) -> BankDescription:

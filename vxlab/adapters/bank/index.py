@@ -50,12 +50,18 @@ class BankIndex:
     """
 
     def __init__(self, folder: Path, writable: bool) -> None:
-        self.path, self.writable = folder / INDEX_FILE, writable
+        self.path, self._writer = folder / INDEX_FILE, os.getpid() if writable else 0
         self._lock = threading.RLock()
+        self._seen: tuple[int, ...] | None = None
         self._connection, self._process = self._connect(), os.getpid()
         if self.one("PRAGMA user_version") != _FORMAT:
             self.close()
             raise VxlabError(f"{self.path} is no index of this vxlab's format {_FORMAT}; take it from a copy")
+
+    @property
+    def writable(self) -> bool:
+        """Whether this process may write: one forked from such may not."""
+        return self._writer == os.getpid()
 
     def find(self, names: Sequence[str]) -> dict[str, IndexEntry]:
         """Return where those of these names lie that are there, by name."""
@@ -151,6 +157,9 @@ class BankIndex:
         with self._lock, _telling(self.path):
             if os.getpid() != self._process:
                 self._begin_anew()
+            elif self._seen is not None and self._seen != self._see():
+                self._connection.close()
+                self._connection = self._connect()
             return self._connection.execute(query, values).fetchall()
 
     def close(self) -> None:
@@ -160,7 +169,7 @@ class BankIndex:
 
     def _begin_anew(self) -> None:
         """Open the file again in a forked process, for reading: there the parent's connection is not to be touched."""
-        self._inherited, self.writable = self._connection, False
+        self._inherited = self._connection  # never closed
         self._connection, self._process = self._connect(), os.getpid()
 
     def _many(self, query: str, values: Iterable[Sequence[object]]) -> None:
@@ -168,7 +177,9 @@ class BankIndex:
 
     def _connect(self) -> sqlite3.Connection:
         with _telling(self.path):
-            mode = "rw" if self.writable else _mode_for_reading(self.path)
+            alone = not self.writable and self._is_unwritable()
+            self._seen = self._see() if alone else None
+            mode = "rw" if self.writable else "ro&immutable=1" if alone else "ro"
             connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode={mode}",
                 uri=True,
@@ -180,25 +191,29 @@ class BankIndex:
             connection.execute("PRAGMA synchronous = FULL")
             return connection
 
+    def _is_unwritable(self) -> bool:
+        """Tell whether SQLite can have no files of its own beside the index, and has to be told that nobody writes."""
+        log, memory = (self.path.with_name(f"{self.path.name}-{end}") for end in ("wal", "shm"))
+        if os.access(self.path.parent, os.W_OK) or (log.exists() and memory.exists()):
+            return False
+        if log.exists() and log.stat().st_size:
+            raise VxlabError(
+                f"{self.path.parent} cannot be written, and its index has changes beside it ({log.name}) that were not "
+                "yet taken in; open the bank once where it can be written"
+            )
+        return True
+
+    def _see(self) -> tuple[int, ...]:
+        """Return what shows that somebody writes after all."""
+        found = self.path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns, self.path.with_name(f"{self.path.name}-wal").exists()
+
 
 def make_index(folder: Path) -> None:
     """Write an empty index into a new folder."""
     with contextlib.closing(sqlite3.connect(folder / INDEX_FILE, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_FORMAT}; COMMIT;")
-
-
-def _mode_for_reading(path: Path) -> str:
-    """Return how to open an index to read it: where its folder cannot be written, SQLite must be told so."""
-    if os.access(path.parent, os.W_OK):
-        return "ro"
-    log = path.with_name(f"{path.name}-wal")
-    if log.exists() and log.stat().st_size:
-        raise VxlabError(
-            f"{path.parent} cannot be written, and its index has changes beside it ({log.name}) that were not yet "
-            "taken in; open the bank once where it can be written"
-        )
-    return "ro&immutable=1"
 
 
 @contextlib.contextmanager

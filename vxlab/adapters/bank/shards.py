@@ -18,6 +18,7 @@ from torch import Tensor
 from vxlab.adapters.bank.layout import RowLayout
 from vxlab.errors import VxlabError
 from vxlab.spectra import memory_of
+from vxlab.words import first_line
 
 SHARD_BYTES = 2**30
 """A shard takes no further row beyond this, so that compacting needs little room beside it."""
@@ -72,9 +73,10 @@ class ShardFiles:
                 raise VxlabError(f"{told}; take it from a copy") from error
 
     def is_ours(self, path: Path) -> bool:
-        """Tell whether a file is a shard of this bank, in the index or not."""
+        """Tell whether a file is a shard of this bank, in the index or not, or the beginning of one's header."""
         with path.open("rb") as file:
-            return f'"bank":"{self.key}"'.encode() in file.read(_HEADER_BYTES)
+            found = file.read(_HEADER_BYTES)
+        return f'"bank":"{self.key}"'.encode() in found or self.header(0).startswith(found)
 
     def header(self, rows: int) -> bytes:
         """Return a shard's header: another count of rows changes nothing but digits."""
@@ -94,14 +96,18 @@ class ShardFiles:
         self._maps.clear()
 
     def _map(self, number: int, rows: int) -> Tensor:
-        known = self._maps.get(number)
+        known, path = self._maps.get(number), shard_file(self.folder, number)
         if known is not None and len(known) >= rows:
+            self._count(path, rows)  # a map of what was cut off meanwhile would end the process
             return known
-        path = shard_file(self.folder, number)
         found = self._check_file(path, rows)
         # One whole and private map: pages are read when they are touched, and nothing reaches the file.
         size = self.offset(found) // self.layout.dtype.itemsize
-        whole = torch.from_file(str(path), shared=False, size=size, dtype=self.layout.dtype)
+        try:
+            whole = torch.from_file(str(path), shared=False, size=size, dtype=self.layout.dtype)
+        except RuntimeError as error:
+            path.stat()  # which says so if it went meanwhile
+            raise VxlabError(f"{path} cannot be read: {first_line(error)}") from error
         mapped = whole[_HEADER_BYTES // self.layout.dtype.itemsize :].view(found, self.layout.width)
         for gone in [each for each in self._maps if not shard_file(self.folder, each).exists()]:
             del self._maps[gone]
@@ -110,11 +116,15 @@ class ShardFiles:
 
     def _check_file(self, path: Path, rows: int) -> int:
         """Return how many rows a file has, if these are enough and this bank's."""
-        found = (path.stat().st_size - _HEADER_BYTES) // self.layout.row_bytes
-        if found < rows:
-            raise VxlabError(f"{path} is truncated: it has {max(found, 0):,} of {rows:,} rows; take it from a copy")
+        found = self._count(path, rows)
         if not self.is_ours(path):
             raise VxlabError(f"{path} is no shard of this bank: its header has another mark; take it from a copy")
+        return found
+
+    def _count(self, path: Path, rows: int) -> int:
+        found = max(0, (path.stat().st_size - _HEADER_BYTES) // self.layout.row_bytes)
+        if found < rows:
+            raise VxlabError(f"{path} is truncated: it has {found:,} of {rows:,} rows; take it from a copy")
         return found
 
 
