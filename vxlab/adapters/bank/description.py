@@ -65,7 +65,7 @@ def describe_bank(model: nn.Module, method: Method, targets: str | Sequence[str]
 
     Raises:
         VxlabError: the method is no family whose frozen tensors a seed or the base makes, nor Head; it cannot be
-            attached; or nothing of the model would train.
+            attached.
     """
     require_choice("dtype", dtype, tuple(ROW_DTYPES))
     require_before_sharing_out(model)
@@ -93,10 +93,6 @@ def _describe_attached(
         for name, layer in adapted_layers(model).items()
         for key, tensor in layer.trained_tensors().items()
     }
-    if not trained and not head:
-        raise VxlabError(
-            f"{method} on this {type(model).__name__} trains nothing: it has no task head; choose a family"
-        )
     _, still = base_buffers(model)
     prints = {
         "base": base_fingerprints(BaseValues(model, head)),
