@@ -67,7 +67,7 @@ def test_after_generate_a_batch_has_as_many_rows_as_names_again(tmp_path):
         with pytest.raises(VxlabError, match="4 named rows, 2 rows each"):
             written(model, doubled, num_beams=2)
         assert torch.equal(model(**given).logits, before)
-    with pytest.raises(VxlabError, match="nobody said whose"):
+    with pytest.raises(VxlabError, match="nobody said"):
         written(model, given)
 
 

@@ -239,7 +239,9 @@ class AdapterBank:
 
     @contextlib.contextmanager
     def rows(self, names: Sequence[str | None]) -> Iterator[nn.Module]:
-        """Say of every row of the batches in this context, in this thread, whose adapter it meets; yield the model.
+        """Say of every row of the batches in this context whose adapter it meets; yield the model.
+
+        It holds in this thread, or asynchronous task, alone: others may have other rows on the same model meanwhile.
 
         Within the model's ``generate`` a row's beams and answers meet the row's adapter.
 

@@ -1,9 +1,10 @@
 """The adapters of a batch: which one every row meets, and how the rows' own tensors reach the layers."""
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -49,31 +50,29 @@ class Spread:
         return torch.cat([first[None], tensor]).index_select(0, self._index)
 
 
+_AT_HAND: ContextVar[Mapping["NamedRows", Batch]] = ContextVar("batches at hand", default=MappingProxyType({}))
+"""Every thread's and every asynchronous task's own: a server may have several that use one model."""
+
+
 class NamedRows:
-    """What all layers under a bank ask: which batch is at hand. Every thread has its own."""
+    """What all layers under a bank ask: which batch is at hand. A copy of a model has none until it is named."""
 
     def __init__(self) -> None:
-        self._by_thread: dict[int, Batch] = {}
         self.product = SharedProduct()
 
     @contextmanager
     def assign(self, batch: Batch) -> Iterator[None]:
-        """Say of every row of the batches to come in this thread whose it is."""
-        here = threading.get_ident()
-        before = self._by_thread.get(here)
-        self._by_thread[here] = batch
+        """Say of every row of the batches to come in this thread or task whose it is."""
+        before = _AT_HAND.set({**_AT_HAND.get(), self: batch})
         try:
             yield
         finally:
+            _AT_HAND.reset(before)
             self.product.forget()
-            if before is None:
-                del self._by_thread[here]
-            else:
-                self._by_thread[here] = before
 
     def repeat(self, each: int) -> None:
         """Say that every name stands for so many rows in a row."""
-        if batch := self._by_thread.get(threading.get_ident()):
+        if batch := _AT_HAND.get().get(self):
             batch.each = each
 
     def groups(self, x: Tensor, layer: str) -> tuple[Tensor, Any]:
@@ -82,11 +81,11 @@ class NamedRows:
         Raises:
             VxlabError: no rows are named, or others than the input has.
         """
-        batch = self._by_thread.get(threading.get_ident())
+        batch = _AT_HAND.get().get(self)
         if batch is None:
             raise VxlabError(
-                "a bank's adapters are on this model, and nobody said whose the rows of this batch are; say so in this "
-                'thread: with bank.rows(["ann", None]): model(**batch)'
+                "a bank's adapters are on this model, and nobody said in this thread whose the rows of the batch are; "
+                'say so: with bank.rows(["ann", None]): model(**batch)'
             )
         count, length = len(batch.names), x.shape[0] if x.dim() > 1 else 0
         if length != count * batch.each:

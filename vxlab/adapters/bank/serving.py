@@ -78,7 +78,7 @@ class Serving:
 
     @contextmanager
     def rows(self, names: Sequence[str | None]) -> Iterator[nn.Module]:
-        """Say of every row of the batches in this context, and in this thread, whose it is; yield the model."""
+        """Say of every row of the batches in this context whose it is; yield the model."""
         if not hasattr(self.model, "vxlab_bank"):
             raise VxlabError("the bank was taken off this model; attach it again: bank.attach(model)")
         with self._rows.assign(self._prepare(_checked(names))):
