@@ -20,16 +20,12 @@ def fetch_rows(entries: Sequence[IndexEntry], files: ShardFiles) -> Tensor:
     Raises:
         FileNotFoundError: a shard went meanwhile.
     """
-    shards: dict[int, list[int]] = {}
-    for position, entry in enumerate(entries):
-        shards.setdefault(entry.shard, []).append(position)
-    rows = torch.tensor([entry.row for entry in entries])
-    if len(shards) == 1:
-        return files.rows(entries[0].shard, rows)
     found = torch.empty(len(entries), files.layout.width, dtype=files.layout.dtype)
-    for number, positions in shards.items():
-        chosen = torch.tensor(positions)
-        found[chosen] = files.rows(number, rows[chosen])
+    shards: dict[int, dict[int, int]] = {}
+    for place, entry in enumerate(entries):
+        shards.setdefault(entry.shard, {})[place] = entry.row
+    for number, rows in shards.items():
+        files.copy(number, rows, found)
     return found
 
 

@@ -5,6 +5,7 @@ count is what the index says: a file that a killed process left longer than that
 writing, and until then what is beyond is not read.
 """
 
+import ctypes
 import io
 import json
 import os
@@ -53,14 +54,23 @@ class ShardFiles:
         self.capacity = max(1, SHARD_BYTES // layout.row_bytes)
         self._maps: dict[int, Tensor] = {}
 
-    def rows(self, number: int, rows: Tensor) -> Tensor:
-        """Return copies of rows ``(n, P)`` of one shard.
+    def copy(self, number: int, rows: Mapping[int, int], into: Tensor) -> None:
+        """Copy rows of one shard.
+
+        Args:
+            number: the shard's.
+            rows: which row goes where, by its place in ``into``.
+            into: ``(n, P)``, contiguous and on the CPU.
 
         Raises:
             FileNotFoundError: the shard went, as after compacting.
             VxlabError: it is shorter than its rows, or no shard of this bank.
         """
-        return self._map(number, int(rows.max()) + 1).index_select(0, rows)
+        mapped, size = self._map(number, max(rows.values()) + 1), self.layout.row_bytes
+        source, target = mapped.data_ptr(), into.data_ptr()
+        # Not by torch's index_select: on a busy machine its threads wait for one another, 16 ms for 64 rows.
+        for place, row in rows.items():
+            ctypes.memmove(target + place * size, source + row * size, size)
 
     def check(self, counts: Mapping[int, int]) -> None:
         """Raise unless every shard is there, is this bank's, and has as many rows as counted."""
