@@ -21,9 +21,9 @@ def kept_rows(bank, slots: int) -> tuple[DeviceRows, list[str]]:
 
     def telling(names):
         read.extend(names)
-        return bank._read(names)
+        return bank._store.read(names)
 
-    return DeviceRows(bank._find, telling, slots, torch.empty(0, bank.layout.width)), read
+    return DeviceRows(bank._store.find, telling, slots, torch.empty(0, bank.layout.width)), read
 
 
 @pytest.mark.parametrize("slots", [0, 1, 2, 3, 6, 9])
@@ -74,6 +74,6 @@ def test_on_a_gpu_the_whole_bank_lies_there_if_it_fits(bank):
     device = torch.device("cuda")
     assert default_slots(device, 6, bank.layout.row_bytes) == 6
     assert default_slots(device, 10**12, 1024) < 10**12
-    rows = DeviceRows(bank._find, bank._read, 3, torch.empty(0, bank.layout.width, device=device))
+    rows = DeviceRows(bank._store.find, bank._store.read, 3, torch.empty(0, bank.layout.width, device=device))
     for names in (["n00001", "n00004"], ["n00004", "n00000", "n00001"]):
         assert torch.equal(rows.take(names).cpu(), bank.rows_of(names))

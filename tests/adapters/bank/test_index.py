@@ -1,5 +1,6 @@
 """The index: as many threads and read-only places as there are."""
 
+import contextlib
 import os
 import threading
 
@@ -46,6 +47,41 @@ def test_threads_share_a_bank(tmp_path):
         for thread in threads:
             thread.join()
         assert not wrong
+
+
+def test_threads_write_in_turn_and_are_not_seen_before_the_end(tmp_path):
+    with make_bank(tmp_path / "bank", rows=5) as bank:
+        tensors, seen = bank.get("n00003"), []
+
+        def some(first: int):
+            for number in range(5):
+                seen.append(f"t{first}-0" in bank)
+                yield tensors if number < 4 or first % 2 else {}
+
+        def add(first: int) -> None:
+            with contextlib.suppress(VxlabError):
+                bank.add_many([f"t{first}-{number}" for number in range(5)], some(first))
+
+        threads = [threading.Thread(target=add, args=(first,)) for first in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not any(seen)
+        assert bank.verify() == len(bank) == 5 + 3 * 5
+
+
+def test_what_adapters_come_from_does_not_write_itself(tmp_path):
+    with make_bank(tmp_path / "bank", rows=2) as bank:
+
+        def some():
+            yield bank.get("n00001")
+            bank.remove("n00001")
+
+        with pytest.raises(VxlabError, match="make the list of them first"):
+            bank.add_many(["a", "b"], some())
+        assert [*bank] == ["n00000", "n00001"]
+        assert bank.verify() == 2
 
 
 def test_a_folder_that_cannot_be_written_is_read(tmp_path, monkeypatch):

@@ -2,10 +2,7 @@
 
 import contextlib
 import os
-import weakref
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -15,30 +12,21 @@ from torch import Tensor, nn
 from vxlab.adapters import Method
 from vxlab.adapters.bank.adding import ready_chunks
 from vxlab.adapters.bank.base import check_base
-from vxlab.adapters.bank.compaction import rewrite
 from vxlab.adapters.bank.description import BANK_FILE, describe_bank, read_description, write_description
-from vxlab.adapters.bank.index import BankIndex, IndexEntry, make_index
+from vxlab.adapters.bank.index import make_index
 from vxlab.adapters.bank.layout import RowLayout
-from vxlab.adapters.bank.lock import lock_for_writing
 from vxlab.adapters.bank.putting import put_on_model
-from vxlab.adapters.bank.reading import damaged_in, digests, fetch_rows
 from vxlab.adapters.bank.serving import Serving
-from vxlab.adapters.bank.shards import ShardFiles, ShardWriter, sync_folder
+from vxlab.adapters.bank.shards import sync_folder
 from vxlab.adapters.bank.sources import Adapter, read_row
+from vxlab.adapters.bank.storage import RowStore
 from vxlab.adapters.core import Shape
 from vxlab.checks import quote, settle, settle_list
 from vxlab.errors import VxlabError
 from vxlab.files import write_folder_whole
-from vxlab.words import first_line, nearest
+from vxlab.words import first_line
 
 Model = TypeVar("Model", bound=nn.Module)
-
-_LISTED = 6
-"""names on either side of an unknown one that an error lists"""
-_SEARCHED = 10_000
-"""names among which an error looks for the one most like it"""
-_ATTEMPTS = 5
-"""of reading rows that another process moves meanwhile"""
 
 
 class AdapterBank:
@@ -54,18 +42,9 @@ class AdapterBank:
         self.folder, self._base = folder, base
         self._serving: Serving | None = None
         self._description = read_description(folder)
-        with contextlib.ExitStack() as opened:
-            if writable:
-                opened.enter_context(contextlib.closing(lock_for_writing(folder)))
-            self._index = opened.enter_context(contextlib.closing(BankIndex(folder, writable)))
-            self._files = ShardFiles(folder, self.layout, self._description.key)
-            self._check_files()
-            if writable:
-                counts, last = self._index.counts(), self._index.last_shard()
-                self._writer = opened.enter_context(contextlib.closing(ShardWriter(self._files, counts, last)))
-            if base is not None:
-                self.require_base(base)
-            self._close = weakref.finalize(self, opened.pop_all().close)
+        if base is not None:
+            self.require_base(base)
+        self._store = RowStore(folder, self.layout, self._description.key, writable)
 
     @classmethod
     def create(
@@ -166,19 +145,13 @@ class AdapterBank:
         Raises:
             VxlabError: as :meth:`add`, or there are not as many names as adapters.
         """
-        self._require_writable()
+        self._store.require_writable()
         names = settle_list("names", names, str, "a list of names, one for each adapter")
-        self._require_new(names)
 
         def read(name: str, adapter: Adapter) -> Tensor:
             return read_row(adapter, self._description, self._base, name, f"the bank in {self.folder}")
 
-        with self._writing():
-            for part, rows in ready_chunks(names, adapters, self.layout, read):
-                places = self._writer.append(rows)
-                self._index.put(
-                    (name, *place, digest) for name, place, digest in zip(part, places, digests(rows), strict=True)
-                )
+        self._store.append(names, ready_chunks(names, adapters, self.layout, read))
 
     def get(self, name: str) -> dict[str, Tensor]:
         """Return an adapter's tensors, by the names that they have on a model, in the bank's precision.
@@ -186,7 +159,7 @@ class AdapterBank:
         Raises:
             VxlabError: there is none of this name, or its bytes are not those that were added.
         """
-        return self.layout.unpack(self._row(name))
+        return self.layout.unpack(self._store.read_checked(settle("name", name, str)))
 
     def rows_of(self, names: Sequence[str]) -> Tensor:
         """Return rows ``(n, P)``, one for each name, in their order, on the CPU, without asking after their sha256.
@@ -195,7 +168,7 @@ class AdapterBank:
             VxlabError: there is none of a name; the nearest is named.
         """
         names = settle_list("names", names, str, "a list of names")
-        return self._read(names)[1]
+        return self._store.read(names)[1]
 
     def load(self, model: Model, name: str) -> Model:
         """Put an adapter on the bank's base as :func:`vxlab.attach` would: to evaluate, merge, save or export it.
@@ -228,13 +201,13 @@ class AdapterBank:
             VxlabError: the bank is attached already, the model has an adapter or is another base, its frozen tensors do
                 not reproduce here, or its task head is more than linear layers. The model is then as it was.
         """
-        self._require_open()
+        self._store.require_open()
         if self._serving is not None:
             raise VxlabError(f"the bank in {self.folder} is attached to a model already; call detach() first")
         if slots is not None and (isinstance(slots, bool) or not isinstance(slots, int) or slots < 0):
             raise VxlabError(f"slots={quote(slots)} is no number of adapters; give 0 or more, or None")
         whose = f"the bank in {self.folder}"
-        self._serving = Serving(model, self._description, self._find, self._read, slots, len(self), whose)
+        self._serving = Serving(model, self._description, self._store.find, self._store.read, slots, len(self), whose)
         return model
 
     @contextlib.contextmanager
@@ -272,26 +245,17 @@ class AdapterBank:
         Raises:
             VxlabError: there is none of this name.
         """
-        self._require_writable()
-        (entry,) = self._find([name])
-        with self._writing():
-            self._index.remove(entry)
+        self._store.remove(settle("name", name, str))
 
     def compact(self) -> int:
         """Rewrite the shards that hold removed adapters without them, and return how many rows went.
 
-        The disk needs room for what stays of these shards. Cut short at any moment, the bank is as it was before.
+        The disk needs room for what stays of these shards. Cut short at any moment, the bank holds the same.
 
         Raises:
             VxlabError: the disk is full.
         """
-        self._require_writable()
-        with_removed = self._index.with_removed()
-        before = self._index.counts()
-        with self._writing():
-            kept = rewrite(with_removed, self._index, self._files, self._writer)
-        self._writer.cut_back(self._index.counts(), self._index.last_shard())
-        return sum(before[number] for number in with_removed) - kept
+        return self._store.compact()
 
     def verify(self) -> int:
         """Compare every row with the sha256 of what was added, and return how many there are.
@@ -299,35 +263,21 @@ class AdapterBank:
         Raises:
             VxlabError: rows are others, which it names, or a file is damaged, missing or truncated.
         """
-        self._require_open()
-        self._index.check()
-        self._check_files()
-        damaged = [name for number in self._index.counts() for name in damaged_in(number, self._index, self._files)]
-        if damaged:
-            raise VxlabError(
-                f"{len(damaged):,} of {len(self):,} adapters of the bank in {self.folder} are not what was added: "
-                f"{', '.join(damaged[:_LISTED])}{', ...' if len(damaged) > _LISTED else ''}; take the bank from a "
-                "copy, or remove them and add them again"
-            )
-        return len(self)
+        return self._store.verify()
 
     def close(self) -> None:
         """Let go of the files; a bank that is no longer used does so by itself."""
-        self._files.forget()
-        self._close()
+        self._store.close()
 
     def __len__(self) -> int:
-        self._require_open()
-        return len(self._index)
+        return len(self._store)
 
     def __iter__(self) -> Iterator[str]:
         """Yield all names in their order."""
-        self._require_open()
-        return self._index.names()
+        return self._store.names()
 
     def __contains__(self, name: object) -> bool:
-        self._require_open()
-        return isinstance(name, str) and bool(self._index.find([name]))
+        return isinstance(name, str) and self._store.holds(name)
 
     def __enter__(self) -> Self:
         return self
@@ -340,86 +290,7 @@ class AdapterBank:
     def __repr__(self) -> str:
         return f"AdapterBank({str(self.folder)!r}, {self.method})"
 
-    def _row(self, name: str) -> Tensor:
-        (entry,), rows = self._read([settle("name", name, str)])
-        if digests(rows) != [entry.sha256]:
-            raise VxlabError(
-                f"the adapter {name!r} of the bank in {self.folder} is not what was added: its bytes have another "
-                "sha256; take the bank from a copy, or remove it and add it again"
-            )
-        return rows[0]
-
-    def _read(self, names: Sequence[str]) -> tuple[list[IndexEntry], Tensor]:
-        """Return where adapters lie, and their rows; found anew where a shard was compacted meanwhile."""
-        for _ in range(_ATTEMPTS):
-            entries = self._find(names)
-            with contextlib.suppress(FileNotFoundError):
-                return entries, fetch_rows(entries, self._files)
-        raise VxlabError(f"shards of the bank in {self.folder} are missing; take it from a copy")
-
-    def _find(self, names: Sequence[str]) -> list[IndexEntry]:
-        self._require_open()
-        found = self._index.find(names)
-        for name in names:
-            if name not in found:
-                raise VxlabError(f"the bank in {self.folder} has no adapter {name!r}{self._nearest(name)}")
-        return [found[name] for name in names]
-
-    def _nearest(self, name: str) -> str:
-        few = len(self) <= _SEARCHED
-        close = get_close_matches(name, self, n=1) if few else []
-        return nearest(name, dict.fromkeys([*close, *self._index.around(name, _LISTED)]), f"of its {len(self):,}")
-
-    def _check_files(self) -> None:
-        """Check the shards that count; a writer may change which these are meanwhile."""
-        for _ in range(_ATTEMPTS):
-            counts = self._index.counts()
-            try:
-                return self._files.check(counts)
-            except VxlabError:
-                if counts == self._index.counts():
-                    raise
-        return None
-
-    def _require_new(self, names: Sequence[str]) -> None:
-        for name in names:
-            if not name.isprintable() or not 0 < len(name) <= 255:
-                raise VxlabError(f"name={quote(name)} names no adapter; give a text of one line, 1 to 255 characters")
-        if len(set(names)) < len(names):
-            twice = Counter(names).most_common(1)[0][0]
-            raise VxlabError(f"names has {twice!r} twice; give every adapter a name of its own")
-        if taken := self._index.find(names):
-            raise VxlabError(f"the bank in {self.folder} has an adapter {min(taken)!r} already; remove it first")
-
-    def _require_open(self) -> None:
-        if not self._close.alive:
-            raise VxlabError(f"the bank in {self.folder} is closed; open it again: vxlab.AdapterBank.open(folder)")
-
     def _require_serving(self) -> Serving:
         if self._serving is None:
             raise VxlabError(f"the bank in {self.folder} is on no model; call bank.attach(model) first")
         return self._serving
-
-    def _require_writable(self) -> None:
-        self._require_open()
-        if not self._index.writable:
-            raise VxlabError(
-                f"the bank in {self.folder} is open for reading; open it by vxlab.AdapterBank.open(folder, "
-                "writable=True), and in the process that writes"
-            )
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Make what is written within count at the end, on the disk, or nothing of it after any error."""
-        try:
-            with self._index.writing():
-                yield
-                self._index.grow(self._writer.sync())
-        except BaseException as error:
-            self._writer.cut_back(self._index.counts(), self._index.last_shard())
-            if isinstance(error, OSError):
-                raise VxlabError(
-                    f"the bank in {self.folder} could not be written: {first_line(error)}; it is as it was, so make "
-                    "room on the disk and try again"
-                ) from error
-            raise

@@ -50,10 +50,11 @@ class BankIndex:
     """
 
     def __init__(self, folder: Path, writable: bool) -> None:
-        self.path, self._writer = folder / INDEX_FILE, os.getpid() if writable else 0
-        self._lock = threading.RLock()
+        self.path, self._may_write = folder / INDEX_FILE, writable
+        self._lock, self._writers = threading.RLock(), threading.RLock()
         self._seen: tuple[int, ...] | None = None
-        self._connection, self._process = self._connect(), os.getpid()
+        self._connection, self._process, self._opened_by = self._connect(), os.getpid(), os.getpid()
+        self._writer = self._connect() if writable else None  # of its own, beside which other threads read
         if self.one("PRAGMA user_version") != _FORMAT:
             self.close()
             raise VxlabError(f"{self.path} is no index of this vxlab's format {_FORMAT}; take it from a copy")
@@ -61,7 +62,7 @@ class BankIndex:
     @property
     def writable(self) -> bool:
         """Whether this process may write: one forked from such may not."""
-        return self._writer == os.getpid()
+        return self._writer is not None and self._opened_by == os.getpid()
 
     def find(self, names: Sequence[str]) -> dict[str, IndexEntry]:
         """Return where those of these names lie that are there, by name."""
@@ -109,16 +110,27 @@ class BankIndex:
             raise VxlabError(f"{self.path} is damaged: {told}; take it from a copy")
 
     @contextlib.contextmanager
+    def one_writer(self) -> Iterator[None]:
+        """Let one thread write at a time, and no call within another."""
+        with self._writers:
+            if self._open_writer.in_transaction:
+                raise VxlabError(
+                    f"{self.path.parent} was to be written while adapters are being added, by what they come from; "
+                    "make the list of them first, and add it then"
+                )
+            yield
+
+    @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Make all changes within this context count at its end, or, after any error, none."""
-        with self._lock, _telling(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
+        with _telling(self.path):
+            self._open_writer.execute("BEGIN IMMEDIATE")
             try:
                 yield
-                self._connection.execute("COMMIT")
+                self._open_writer.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                if self._open_writer.in_transaction:
+                    self._open_writer.execute("ROLLBACK")
                 raise
 
     def put(self, entries: Iterable[tuple[str, int, int, bytes]]) -> None:
@@ -164,8 +176,10 @@ class BankIndex:
 
     def close(self) -> None:
         """Close the file; the last to do so leaves nothing beside it."""
-        with self._lock:
-            self._connection.close()
+        with self._lock, self._writers:
+            for connection in (self._connection, self._writer):
+                if connection is not None:
+                    connection.close()
 
     def _begin_anew(self) -> None:
         """Open the file again in a forked process, for reading: there the parent's connection is not to be touched."""
@@ -173,13 +187,18 @@ class BankIndex:
         self._connection, self._process = self._connect(), os.getpid()
 
     def _many(self, query: str, values: Iterable[Sequence[object]]) -> None:
-        self._connection.executemany(query, values)
+        self._open_writer.executemany(query, values)
+
+    @property
+    def _open_writer(self) -> sqlite3.Connection:
+        assert self._writer is not None
+        return self._writer
 
     def _connect(self) -> sqlite3.Connection:
         with _telling(self.path):
-            alone = not self.writable and self._is_unwritable()
+            alone = not self._may_write and self._is_unwritable()
             self._seen = self._see() if alone else None
-            mode = "rw" if self.writable else "ro&immutable=1" if alone else "ro"
+            mode = "rw" if self._may_write else "ro&immutable=1" if alone else "ro"
             connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode={mode}",
                 uri=True,
