@@ -10,7 +10,15 @@ import os
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+from vxlab.collector import pause_collector as _pause_collector
+
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    with _pause_collector():  # torch and transformers take a quarter less time so
+        return _load(name)
+
 
 # What these say of kernels that they lack, wherever they are imported, by peft and transformers too.
 for _name, _remark in (

@@ -1,9 +1,11 @@
 """The engine of one process: each job runs here, when its outcome is asked for."""
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Self
 
+from vxlab.collector import pass_over_what_is_there
 from vxlab.errors import VxlabError
 from vxlab.experiments.engines.base import Outcome, attempt, require_workers
 
@@ -34,12 +36,15 @@ class InlineEngine:
         if require_workers(workers) not in (None, 1):
             raise VxlabError(f"workers={workers!r}: engine='inline' runs one job at a time; choose engine='processes'")
         self._waiting: deque[tuple[str, Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        self._open.enter_context(pass_over_what_is_there())  # once for all jobs, and not for each
         return self
 
     def __exit__(self, *_: object) -> None:
         self._waiting.clear()
+        self._open.close()
 
     def submit(self, key: str, function: Callable[..., Any], *args: Any) -> None:
         """Queue a job."""

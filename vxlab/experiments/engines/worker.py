@@ -8,6 +8,7 @@ import threading
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 
+from vxlab.collector import pass_over_for_good, pause_collector
 from vxlab.experiments.engines.base import fail, perform
 
 READY = b""
@@ -37,9 +38,11 @@ def packed_job(key: str, function: object, args: tuple[object, ...]) -> bytes:
 def _outcome(job: bytes, workers: int) -> bytes:
     key, packed = pickle.loads(job)
     try:
-        function, args = pickle.loads(packed)
+        with pause_collector():
+            function, args = pickle.loads(packed)
     except Exception as error:
         return pickle.dumps(fail(key, TypeError(f"the job cannot be rebuilt in a worker: {error}")))
+    pass_over_for_good()  # what the first job's code has imported
     return perform(key, function, args, workers)
 
 

@@ -12,6 +12,7 @@ from filelock import FileLock
 from transformers import set_seed
 
 from vxlab import checks
+from vxlab.collector import pass_over_what_is_there
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, RunSpec, commit, hardware
 from vxlab.experiments.evaluations import Asked, Tasks, evaluate_on, plan_evaluation
@@ -120,6 +121,7 @@ def settle_job(job: Job, results: Store, train: Callable[[], RunRecord], listene
 
 
 @hardware.by_the_spec_alone()
+@pass_over_what_is_there()
 def train_job(
     job: Job, folder: Path, materials: Materials, progress: bool = False, listener: Listener | None = None
 ) -> RunRecord:
