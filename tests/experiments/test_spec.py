@@ -23,6 +23,7 @@ OTHERS: dict[str, Any] = {
     "schedule": "cosine", "gradient_accumulation": 2, "gradient_checkpointing": True, "answer_column": "answer",
     "prompt_template": "{a}", "chat_template": "tokenizer", "max_new_tokens": 8, "num_beams": 2, "length_penalty": 0.9,
     "no_repeat_ngram_size": 4, "label_smoothing": 0.1, "packing": True, "quantisation": "nf4",
+    "ends_after": 0.5,
 }  # fmt: skip
 ELSEWHERE = {"device": "cpu", "task_folder": "somewhere"}
 

@@ -130,7 +130,7 @@ def _tuned(method, rank, expected):
         median = expected - 0.03 * abs(i - best) if lost < 2 else np.nan
         yield {
             "candidate": label(method, rank), "method": method, "rank": rank, "learning_rate": rate,
-            "head_learning_rate": HEAD_RATE, "median": median, "low": median - 0.006, "high": median + 0.006,
-            "n": 2 - lost, "diverged": lost, "failed": 0, "chosen": i == best,
+            "head_learning_rate": HEAD_RATE, "ends_after": 1.0, "median": median, "low": median - 0.006,
+            "high": median + 0.006, "n": 2 - lost, "diverged": lost, "failed": 0, "chosen": i == best,
             "edge": ("high" if i == len(rates) - 1 else "low" if i == 0 else "") if i == best else "",
         }  # fmt: skip

@@ -16,6 +16,7 @@ from .method_names import tell_apart as tell_apart
 from .method_names import usual_settings as usual_settings
 from .older_records import knows_units as knows_units
 from .record import ADAPTER_FOLDER as ADAPTER_FOLDER
+from .record import ENDED_EARLY as ENDED_EARLY
 from .record import IMPORTED as IMPORTED
 from .record import PREDICTIONS_FILE as PREDICTIONS_FILE
 from .record import RECORD_FILE as RECORD_FILE

@@ -26,19 +26,22 @@ TEXTS, TRIVIAL = "texts", "trivial"
 """In a predictions file, by split: what was written, and the statistics of the simplest answer."""
 IMPORTED = "imported"
 """The status of an adapter that was trained elsewhere: it has no task, no scores and no predictions."""
+ENDED_EARLY = "ended early"
+"""The status of a run that took a share of its steps, as its spec asked: validated where it ended, and not tested."""
 RECORD_FILE, PREDICTIONS_FILE, ADAPTER_FOLDER = "record.json", "predictions.safetensors", "adapter"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """The result of one run. Times are in seconds, sizes in bytes; a diverged or stopped run has no test score."""
+    """The result of one run. Times are in seconds, sizes in bytes; only a finished run has a test score."""
 
     key: str
     """sha256 of all that decided the numbers"""
     spec: dict[str, Any]
     """the RunSpec's fields"""
     status: str
-    """``finished``, ``diverged``, or ``stopped`` by whoever listened to it; or ``imported``, which was no run"""
+    """``finished``, ``ended early`` as its spec asked, ``diverged``, or ``stopped`` by whoever listened to it; or
+    ``imported``, which was no run"""
     task: dict[str, Any] = field(repr=False)
     """name, num_labels, label_names, metrics (the first chose the checkpoint), rows by split, source, overlap (rows
     of a split whose texts another has too), notes (what was said when the data was loaded), constant (the trivial

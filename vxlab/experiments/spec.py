@@ -32,7 +32,7 @@ TASK_FIELDS = (
 """Fields that say which rows a run sees."""
 _OF_TRAINING = (
     "learning_rate", "head_learning_rate", "targets", "epochs", "batch_size", "warmup", "weight_decay", "seed",
-    "schedule", "gradient_accumulation", "gradient_checkpointing", "label_smoothing", "packing",
+    "schedule", "gradient_accumulation", "gradient_checkpointing", "label_smoothing", "packing", "ends_after",
 )  # fmt: skip
 """Fields that enter where there are gradient steps, and nowhere else."""
 OF_DECODING = ("max_new_tokens", "num_beams", "length_penalty", "no_repeat_ngram_size")
@@ -41,7 +41,10 @@ OF_WRITING = (
     "prompt_template", "answer_column", "chat_template", *OF_DECODING, "label_smoothing", "packing",
 )  # fmt: skip
 """Fields that enter where the model writes or chooses among answers, and nowhere else."""
-_LATER = ("quantisation", "label_kind", "schedule", "gradient_accumulation", "gradient_checkpointing", *OF_WRITING)
+_LATER = (
+    "quantisation", "label_kind", "schedule", "gradient_accumulation", "gradient_checkpointing", *OF_WRITING,
+    "ends_after",
+)  # fmt: skip
 """Fields that a run's settings have only where they are not the default: runs of before had none."""
 SCHEDULES = ("linear", "cosine", "constant")
 _MOST = 2**31 - 1
@@ -90,6 +93,9 @@ class RunSpec:
     """AdamW's, on matrices only"""
     schedule: str = "linear"
     """of the learning rate after warming up: ``linear`` or ``cosine``, down to 0, or ``constant``"""
+    ends_after: float = 1.0
+    """share of the steps after which the run ends, as it would stand there: its schedule is that of all the steps.
+    Below 1 it is validated where it ends and never tested: such a run helps to choose a learning rate, and no more"""
     gradient_accumulation: int = 1
     """parts of equal size that a step's batch is worked through in, to save memory; divides ``batch_size``. Which texts
     share a batch, of those of similar lengths, depends on the parts' size"""
@@ -161,6 +167,8 @@ class RunSpec:
             raise VxlabError(f"label_smoothing={self.label_smoothing!r} is not a share; choose 0 to below 1")
         if not 0 <= self.warmup < 1:
             raise VxlabError(f"warmup={self.warmup!r} is not a share of the steps; choose 0 to below 1")
+        if not 0 < self.ends_after <= 1:
+            raise VxlabError(f"ends_after={self.ends_after!r} is not a share of the steps; choose above 0, to 1")
         if self.weight_decay < 0:
             raise VxlabError(f"weight_decay={self.weight_decay!r} is not a number of 0 or more; try 0 or 0.01")
         if not 0 <= self.seed < 2**32:

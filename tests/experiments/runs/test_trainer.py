@@ -19,7 +19,7 @@ from vxlab.experiments.runs.trained import layer_updates, load_trained
 
 def trainer_of(spec: vxlab.RunSpec, folder: Path) -> training.AdapterTrainer:
     materials = Materials(reuse=False)
-    return _trainer(materials.job(spec), folder, materials, training.Watch("", show=False))
+    return _trainer(materials.job(spec), folder, materials, training.Watch("", show=False, ends_after=1))
 
 
 def test_the_curve_has_a_row_at_every_epochs_end(
@@ -39,7 +39,7 @@ def test_the_curve_has_a_row_at_every_epochs_end(
 
 def _trainer_of(spec: vxlab.RunSpec, folder: Path) -> training.AdapterTrainer:
     materials = Materials(reuse=False)
-    return _trainer(materials.job(spec), folder, materials, training.Watch("", show=False))
+    return _trainer(materials.job(spec), folder, materials, training.Watch("", show=False, ends_after=1))
 
 
 def test_a_step_in_parts_has_the_loss_of_a_whole_one(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ class _Control:
 )
 @pytest.mark.parametrize("resumed", [False, True])
 def test_divergence_is_a_loss_ten_times_the_start(losses: list[float], diverged: bool, resumed: bool) -> None:
-    watch, control = training.Watch("", show=False), _Control()
+    watch, control = training.Watch("", show=False, ends_after=1), _Control()
     before = losses[:-1] if resumed else []
     watch.on_train_begin(None, _State(*before), control)
     for loss in losses[len(before) :]:

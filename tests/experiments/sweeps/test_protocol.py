@@ -1,5 +1,6 @@
 """The fair protocol: the same budget for every candidate, and clear words for what no sweep could be."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -179,3 +180,24 @@ def test_a_method_that_goes_on_no_layers_shows_no_targets() -> None:
     ]  # fmt: skip
     with pytest.raises(vxlab.VxlabError, match="holds BitFit twice"):
         fair(other, vxlab.BitFit())
+
+
+def test_runs_that_choose_may_end_early_and_those_reported_never_do() -> None:
+    early = fair(LoRA(rank=8), tuning_share=0.25)
+    (candidate,) = early.names.values()
+    assert early.spec(candidate, 1e-3, 5e-3, 0, tuning=True).ends_after == 0.25
+    assert early.spec(candidate, 1e-3, 5e-3, 1).ends_after == 1
+    usual = fair(LoRA(rank=8))
+    assert usual.spec(candidate, 1e-3, 5e-3, 0, tuning=True) == usual.spec(candidate, 1e-3, 5e-3, 0)
+    assert early.runs() == usual.runs()
+
+
+@pytest.mark.parametrize("share", [0, -1, 1.01, math.nan])
+def test_what_is_no_share_of_the_steps_is_refused(share: float) -> None:
+    with pytest.raises(vxlab.VxlabError, match="tuning_share="):
+        fair(tuning_share=share)
+
+
+def test_a_share_is_not_a_setting_of_all_runs() -> None:
+    with pytest.raises(vxlab.VxlabError, match="settings has 'ends_after', which the protocol decides"):
+        fair(settings={"ends_after": 0.5})

@@ -16,7 +16,8 @@ def runs(scores: dict[tuple[float, int], float], candidate: str = "LoRA r=8", **
     rows = [
         {
             "candidate": candidate, "method": "LoRA", "rank": 8, "learning_rate": rate, "head_learning_rate": 5e-3,
-            "seed": seed, "validation": score, "status": "diverged" if math.isnan(score) else "finished", **fixed,
+            "seed": seed, "validation": score, "status": "diverged" if math.isnan(score) else "finished",
+            "validation_loss": NAN, "ends_after": 1.0, **fixed,
         }
         for (rate, seed), score in scores.items()
     ]  # fmt: skip

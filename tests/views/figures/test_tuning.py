@@ -141,3 +141,16 @@ def test_one_candidates_panel_of_lost_runs_alone_or_of_none_is_empty_but_for_cro
     line, _, ring, crosses = tuning_of(lost, "#123456")
     assert (line["x"], ring["x"], crosses["x"]) == ([], [], list(toy.RATES["LoRA"]))
     assert all(change["x"] == [] for change in tuning_of(rows.iloc[:0], "#123456"))
+
+
+def test_of_runs_that_ended_early_it_is_the_loss_with_the_lowest_at_the_top():
+    table = toy.tuning().assign(ends_after=0.25)
+    figure = tuning_curves(table, metric="accuracy")
+    axis = next(figure.select_yaxes())
+    assert axis.title.text == "validation loss after 0.25 of the steps"
+    assert (axis.type, axis.autorange) == ("log", "reversed")
+    (lost,) = _drawn(figure, LOST)
+    assert min(lost.y) > table["high"].max()  # the worst end
+    line = next(trace for trace in figure.data if trace.name == "r=1")
+    assert "after 0.25 of the steps, median loss" in line.customdata[0]
+    assert min(tuning_of(table, "red")[-1]["y"]) > table["high"].max()

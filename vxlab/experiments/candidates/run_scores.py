@@ -44,7 +44,7 @@ def score_table(records: Mapping[str, RunRecord], metric: str | None = None, spl
     truth: Any = None
     for name, record in records.items():
         if record.status != "finished":
-            rows.append((f"{name} (diverged)", *(float("nan"),) * 3))
+            rows.append((f"{name} ({record.status})", *(float("nan"),) * 3))
             continue
         logits, labels = (tensor.numpy() for tensor in record.predictions(split))
         truth = labels if truth is None else truth

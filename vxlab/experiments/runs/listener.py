@@ -34,7 +34,7 @@ class Listener(Protocol):
 
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong
-    """A listener asked the run to stop."""
+    """The run is to end before its next step: a listener asked for it, or its spec did."""
 
 
 def require_listener(listener: Any) -> None:

@@ -44,7 +44,8 @@ def run(
 
     After each epoch the model is evaluated on the validation split, and the checkpoint with the best first metric of
     the task is evaluated on the test split once. A run that was killed goes on from its last epoch. A run whose loss
-    is no longer finite, or 10 times its start, ends early with the status ``diverged``.
+    is no longer finite, or 10 times its start, ends early with the status ``diverged``. A run whose spec has
+    ``ends_after`` below 1 ends there with the status ``ended early``, validated and without a test score.
 
     A run that its listener stops is validated once more, where steps were taken since the last time, and returned with
     the status ``stopped``: its folder holds the best checkpoint's adapter, it has no test score, and the store does not
@@ -150,7 +151,8 @@ def _prepared(
         model = materials.model(job.spec).to(hardware.own_device(job.device)).eval()
         untrained = fit_probe if materials.task(job.spec).kind.trains_head else score_base
         return lambda: untrained(job, folder, materials, model, held, progress)
-    watch = Watch(f"{job.spec.method.name} on {materials.task(job.spec).name}", progress, listener)
+    name = f"{job.spec.method.name} on {materials.task(job.spec).name}"
+    watch = Watch(name, progress, listener, ends_after=job.spec.ends_after)
     trainer = _trainer(job, folder, materials, watch)
     return lambda: _train(job, folder, materials, trainer, watch, held)
 
@@ -212,6 +214,10 @@ def _plan_evaluation(spec: RunSpec, materials: Materials, tasks: Tasks) -> Asked
     """Load the outside tasks before anything is trained, and refuse a model that cannot be asked."""
     if not tasks:
         return None
+    if spec.ends_after < 1:
+        raise VxlabError(
+            f"a run that ends after {spec.ends_after:g} of its steps is evaluated on nothing but validation"
+        )
     if materials.task(spec).kind.trains_head:
         raise VxlabError(
             f"evaluate={checks.quote(tasks)}: the task {spec.task} trains a head that classifies, and lm-eval asks how "

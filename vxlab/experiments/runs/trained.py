@@ -21,7 +21,7 @@ from vxlab.adapters import (
 from vxlab.adapters.core import linear_weight, role_of
 from vxlab.analysis import FullUpdate, Update
 from vxlab.errors import VxlabError
-from vxlab.experiments import IMPORTED, RunRecord, RunSpec, family_name
+from vxlab.experiments import ENDED_EARLY, IMPORTED, RunRecord, RunSpec, family_name
 from vxlab.experiments.models import load_model, name_labels
 from vxlab.experiments.probes import load_probed
 from vxlab.experiments.provenance import base_in_words, require_own_base, weights_of
@@ -100,6 +100,11 @@ def require_finished(record: RunRecord) -> None:
         raise VxlabError(
             f"{describe_run(record)} is an imported adapter: its updates can be looked at, and nothing else is known "
             "of it; give a run that trained here"
+        )
+    if record.status == ENDED_EARLY:
+        raise VxlabError(
+            f"{describe_run(record)} ended after {record.spec['ends_after']:g} of its steps, to help to choose a "
+            "learning rate; give a run of all its steps"
         )
     if record.status != "finished":
         raise VxlabError(

@@ -19,7 +19,7 @@ from vxlab.adapters.core import Schedule
 from vxlab.adapters.placement import attachment_of, head_parameters
 from vxlab.adapters.saving import RESUME_FILE, trained_state
 from vxlab.errors import VxlabError
-from vxlab.experiments import RunSpec, processes
+from vxlab.experiments import ENDED_EARLY, RunSpec, processes
 from vxlab.experiments.runs.listener import Listener, Stopped, tell
 from vxlab.progress import progress_bar
 
@@ -109,20 +109,30 @@ class AfterStep(TrainerCallback):  # type: ignore[misc]
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]
-    """Show progress, time the steps, tell a listener, and end a run whose loss diverged or that is to stop."""
+    """Show progress, time the steps, tell a listener, and end a run that diverged, is to stop, or has gone its share.
 
-    def __init__(self, description: str, show: bool, listener: Listener | None = None) -> None:
-        self.description, self.show, self.listener = description, show, listener
+    Args:
+        description: of the run.
+        show: whether to show a bar.
+        listener: told of all that comes.
+        ends_after: the share of the steps after which the run ends.
+    """
+
+    def __init__(self, description: str, show: bool, listener: Listener | None = None, *, ends_after: float) -> None:
+        self.description, self.show, self.listener, self.ends_after = description, show, listener, ends_after
         self.diverged = self.stopped = False
         self.step_times: list[float] = []
         self._first_loss: float | None = None
+        self._last = 0
         self._bar = progress_bar(0, description, "step", shown=False)
         self._started = 0.0
 
     @property
     def status(self) -> str:
         """How the run ended."""
-        return "diverged" if self.diverged else "stopped" if self.stopped else "finished"
+        if self.diverged or self.stopped:
+            return "diverged" if self.diverged else "stopped"
+        return "finished" if self.ends_after == 1 else ENDED_EARLY
 
     @property
     def step_seconds(self) -> float:
@@ -133,10 +143,11 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         losses = [row["loss"] for row in state.log_history if "loss" in row]
         self._first_loss = losses[0] if losses else None  # a run taken up again is measured by its own start
         shown = self.show and state.is_world_process_zero
-        self._bar = progress_bar(state.max_steps, self.description, "step", shown=shown)
+        self._last = max(1, round(self.ends_after * state.max_steps))
+        self._bar = progress_bar(self._last, self.description, "step", shown=shown)
         self._bar.update(state.global_step)
         if self.listener is not None:
-            self.listener.on_begin(state.global_step, state.max_steps)
+            self.listener.on_begin(state.global_step, self._last)
             for row in state.log_history:
                 tell(self.listener, row)
 
@@ -144,6 +155,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         if state.global_step and self.listener is not None and self.listener.stop_asked():
             self.stopped = True
             raise Stopped  # Trainer's own way to stop drops all checkpoints but the best, and we go on from the last
+        if state.global_step >= self._last:
+            raise Stopped
         self._started = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Row, and_, case, delete, func, literal, no
 
 from vxlab.checks import settle
 from vxlab.errors import VxlabError
-from vxlab.experiments import PREDICTIONS_FILE, RunRecord, predictions_in, settings_key
+from vxlab.experiments import ENDED_EARLY, PREDICTIONS_FILE, RunRecord, predictions_in, settings_key
 from vxlab.experiments.store import run_folder
 from vxlab.experiments.store.database import Database, storable
 from vxlab.experiments.store.errors import StoreError
@@ -28,7 +28,7 @@ __all__ = ["Store", "StoreError", "Where", "new_owner", "open_store"]
 
 Where: TypeAlias = "str | Path | Store | None"
 
-ENDED = ("finished", "diverged")
+ENDED = ("finished", "diverged", ENDED_EARLY)
 
 
 @contextlib.contextmanager
@@ -245,14 +245,15 @@ class Store:
         Imported adapters are no runs: ``imports.table()`` has them.
 
         Columns: ``key, status, model, quantisation, task, method, label, rank, targets, learning_rate,
-        head_learning_rate, seed, epochs, batch_size, train_examples, precision, weights, data, versions, metric,
-        validation, test, backbone, head, bytes_stored, steps, step_seconds, train_seconds, peak_memory, attempts,
-        error, finished_at, folder``. ``quantisation`` is the scheme by which the model was quantised as it was loaded,
-        missing where it was loaded as it is. ``weights`` and ``data`` are the first digits of fingerprints of what
-        ``model`` and ``task`` stood for: group by these three, too, for a name may stand for several. ``validation``
-        and ``test`` are of the task's first metric at the
-        chosen epoch, as fractions. ``status`` is ``finished``, ``diverged``,
-        ``failed``, ``running``, or ``stopped``: leased, and given up or left by its driver.
+        head_learning_rate, seed, epochs, ends_after, batch_size, train_examples, precision, weights, data, versions,
+        metric, validation, validation_loss, test, backbone, head, bytes_stored, steps, step_seconds, train_seconds,
+        peak_memory, attempts, error, finished_at, folder``. ``quantisation`` is the scheme by which the model was
+        quantised as it was loaded, missing where it was loaded as it is. ``weights`` and ``data`` are the first digits
+        of fingerprints of what ``model`` and ``task`` stood for: group by these three, too, for a name may stand for
+        several. ``validation`` and ``test`` are of the task's first metric at the chosen epoch, as fractions;
+        ``validation_loss`` is of the same epoch. ``status`` is ``finished``, ``ended early`` (after ``ends_after`` of
+        its steps, as it was asked to), ``diverged``, ``failed``, ``running``, or ``stopped``: leased, and given up or
+        left by its driver.
 
         Args:
             keys: of the runs wanted; None takes all.

@@ -18,9 +18,10 @@ COLUMNS = {
     "key": "string", "status": "string", "model": "string", "quantisation": "string", "task": "string",
     "method": "string", "label": "string",
     "rank": "Int64", "targets": "string", "learning_rate": "float64", "head_learning_rate": "float64", "seed": "Int64",
-    "epochs": "Int64", "batch_size": "Int64", "train_examples": "Int64", "precision": "string",
+    "epochs": "Int64", "ends_after": "float64", "batch_size": "Int64", "train_examples": "Int64", "precision": "string",
     "weights": "string", "data": "string", "versions": "string", "metric": "string",
-    "validation": "float64", "test": "float64", "backbone": "Int64", "head": "Int64", "bytes_stored": "Int64",
+    "validation": "float64", "validation_loss": "float64", "test": "float64",
+    "backbone": "Int64", "head": "Int64", "bytes_stored": "Int64",
     "steps": "Int64", "step_seconds": "float64", "train_seconds": "float64", "peak_memory": "Int64",
     "attempts": "Int64", "error": "string", "finished_at": "string", "folder": "string",
 }  # fmt: skip
@@ -107,6 +108,7 @@ def _row(run: dict[str, Any]) -> dict[str, Any]:
         "folder": str(run["folder"]),
         **{name: spec[name] for name in _FROM_SPEC},
         "quantisation": spec.get("quantisation"),
+        "ends_after": spec.get("ends_after", 1.0),
         **({} if record is None else _results(record)),
     }
 
@@ -115,6 +117,7 @@ def _results(record: RunRecord) -> dict[str, Any]:
     return {
         "metric": record.task["metrics"][0],
         "validation": record.score(split="validation"),
+        "validation_loss": record.score("loss", split="validation"),
         "test": record.score(),
         "backbone": record.parameters["backbone"],
         "head": record.parameters["head"],

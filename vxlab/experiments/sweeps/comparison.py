@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vxlab.errors import VxlabError
-from vxlab.experiments import RunRecord, family_name
+from vxlab.experiments import ENDED_EARLY, RunRecord, family_name
 from vxlab.experiments.candidates import (
     MARGIN,
     HeldOut,
@@ -68,7 +68,7 @@ class Comparison:
         told = verdict(self.pairs, self.summary, metric=self.metric, held_out=self.held_out, tuned=tuned, margin=margin)
         seeds = f"{self.fair.tuning_seeds} seeds" if self.fair.tuning_seeds > 1 else "one seed"
         luck = f"Validation on {seeds} chose the learning rates: the luck of that choice is in no interval or test."
-        notes = [luck] if tuned else []
+        notes = [luck, *_early(self.runs)] if tuned else []
         return "\n".join([told, *(f"- {note}" for note in [*notes, *describe_mixture(self.records.values())])])
 
 
@@ -84,14 +84,14 @@ def gather(fair: FairSweep, runs: pd.DataFrame, tuning: pd.DataFrame, results: S
     Raises:
         VxlabError: not one report run finished, or the runs differ in the model's weights, the data or the metric.
     """
-    finished = runs[runs["status"] == "finished"]
+    finished, some = runs[runs["status"] == "finished"], runs["status"].isin(["finished", ENDED_EARLY]).any()
     if finished.empty or "report" not in set(finished["stage"]):
         told = runs["error"].dropna()
         reason = (
             f"the first failed with {told.iloc[0]}" if len(told) else "all of them diverged: try lower learning rates"
         )
-        stage = "runs" if finished.empty else "report runs"
-        total = len(runs) if finished.empty else int((runs["stage"] == "report").sum())
+        stage = "report runs" if some else "runs"
+        total = int((runs["stage"] == "report").sum()) if some else len(runs)
         raise VxlabError(f"not one of {total} {stage} finished; {reason}")
     names = {name: family_name(candidate.method) for name, candidate in fair.names.items()}
     shown = runs.assign(method=runs["candidate"].map(names))
@@ -192,6 +192,19 @@ def summary_table(runs: pd.DataFrame, tuning: pd.DataFrame, fixed: Collection[st
         for name, own in runs.groupby("candidate", sort=False)
     ]
     return pd.DataFrame(rows).astype({"rank": "Int64", "backbone": "Int64", "head": "Int64"})
+
+
+def _early(runs: pd.DataFrame) -> list[str]:
+    """Say what it saved that the runs that chose the rates ended early."""
+    short = runs[(runs["stage"] == "tuning") & (runs["ends_after"] < 1)].dropna(subset=["steps"])
+    if short.empty:
+        return []
+    taken, whole = int(short["steps"].sum()), float((short["steps"] / short["ends_after"]).sum())
+    return [
+        f"The runs that chose took {taken:,} steps instead of about {whole:,.0f}: each ended after "
+        f"{short['ends_after'].iloc[0]:.3g} of its steps, and the lowest validation loss there chose, which may be "
+        "another rate than the best score of whole runs."
+    ]
 
 
 def _summary_row(name: str, own: pd.DataFrame, chosen: pd.DataFrame) -> dict[str, Any]:

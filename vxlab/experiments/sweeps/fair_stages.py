@@ -122,7 +122,8 @@ class _Stages:
             return ""
         ahead = _Stages(self.fair, self.results, self.engine, foresees=True)
         expected = ahead.foresee()
-        return plan_runs(list(ahead.placed.values()), self.results, self.engine, expected)
+        later = [] if any(stage == "report" for _, stage, _ in ahead.placed) else self._like_reports()
+        return plan_runs(list(ahead.placed.values()), self.results, self.engine, expected, later)
 
     def foresee(self) -> dict[str, int]:
         """Go through the stages as far as the store's runs decide them, and return how many runs each has.
@@ -158,7 +159,7 @@ class _Stages:
             best = finalists(self._of_stage("tuning"), self.fair.finalists)
             others = range(1, self.fair.tuning_seeds)
             specs = (
-                (name, self.fair.spec(self.fair.names[name], *rates, seed))
+                (name, self.fair.spec(self.fair.names[name], *rates, seed, tuning=True))
                 for name, pairs in best.items()
                 for rates in pairs
                 for seed in others
@@ -184,11 +185,22 @@ class _Stages:
 
     def _grid(self, wider: dict[str, tuple[int, int]]) -> list[tuple[str, RunSpec]]:
         return [
-            (name, self.fair.spec(candidate, rate, head, 0))
+            (name, self.fair.spec(candidate, rate, head, 0, tuning=True))
             for name, candidate in self.fair.names.items()
             for rate in self.fair.rates(candidate, *wider.get(name, (0, 0)))
             for head in self.fair.head_learning_rates
         ]
+
+    def _like_reports(self) -> list[Job]:
+        """Return runs as long as those that will be reported, where those that choose are shorter."""
+        if self.fair.tuning_share == 1:
+            return []
+        names, head = self.fair.names, self.fair.head_learning_rates[0]
+        seeds = range(self.fair.tuning_seeds, self.fair.tuning_seeds + self.fair.report_seeds)
+        tuned = [
+            self.fair.spec(names[name], names[name].centre, head, seed) for name in self.fair.tuned for seed in seeds
+        ]
+        return jobs_of([*tuned, *self.fair.fixed().values()], self.engine)
 
     def _train(self, stage: str, specs: Iterable[tuple[str, RunSpec]], description: str) -> None:
         """Train the runs that this comparison does not have yet."""

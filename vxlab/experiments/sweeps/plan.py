@@ -1,7 +1,9 @@
 """Before a sweep starts: whether every method fits its layers, how many runs, how long, and how many bytes."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
@@ -70,7 +72,13 @@ def check_fit(jobs: Sequence[Job]) -> None:
         raise VxlabError(f"{len(refused)} of {len(different)} methods do not fit, and nothing has run:\n{told}")
 
 
-def plan_runs(jobs: Sequence[Job], results: Store, engine: Engine, more: Mapping[str, int] | None = None) -> str:
+def plan_runs(
+    jobs: Sequence[Job],
+    results: Store,
+    engine: Engine,
+    more: Mapping[str, int] | None = None,
+    later: Sequence[Job] = (),
+) -> str:
     """Say how many runs there are, how many are done, and what the others take: time and bytes.
 
     One training step and one evaluation batch of each method, at its largest rank, are timed where the runs will be.
@@ -80,6 +88,7 @@ def plan_runs(jobs: Sequence[Job], results: Store, engine: Engine, more: Mapping
         results: the store.
         engine: which will train them.
         more: how many there are by stage, these and those that follow from them; None where these are all.
+        later: runs that take as long as those that follow; () where these do.
     """
     unique = {job.key: job for job in jobs}
     states = {key: state.status for key, state in results.status(unique).items()}
@@ -91,14 +100,18 @@ def plan_runs(jobs: Sequence[Job], results: Store, engine: Engine, more: Mapping
     told += _changed(list(unique.values()), results)
     if not ahead:
         return " ".join(told)
-    paces, unknown = _paces(ahead, engine)
+    paces, unknown = _paces([*ahead, *later], engine)
     told += [f"{name} could not be tried out: {error}." for name, error in unknown.items()]
     per_run = [paces[_kind(job)] for job in ahead if _kind(job) in paces]
     if not per_run:
         return " ".join(told)
     left = total - done
-    seconds = left * sum(pace.seconds for pace in per_run) / len(per_run) / max(1, engine.slots)
-    stored = left * sum(pace.stored for pace in per_run) / len(per_run)
+    following = [paces[_kind(job)] for job in later if _kind(job) in paces] or per_run
+    seconds, stored = (
+        len(ahead) * fmean(here) + (left - len(ahead)) * fmean(then)
+        for here, then in zip(zip(*per_run, strict=True), zip(*following, strict=True), strict=True)
+    )
+    seconds /= max(1, engine.slots)
     most = "At most a" if more and done and left > len(ahead) else "A"
     told.append(f"{most}bout {time_left(seconds)} to go, and {in_bytes(stored)} to be kept in {results.folder}.")
     return " ".join(told)
@@ -118,7 +131,7 @@ def measure(job: Job) -> Pace:
     """Time a step and an evaluation batch of a run, on texts of median length, and count what it will store."""
     materials = shared_materials()
     rows = {name: len(split) for name, split in materials.splits(job.spec).items()}
-    tests = sum(rows[name] for name in rows if name.startswith("test"))
+    tests = sum(rows[name] for name in rows if name.startswith("test")) if job.spec.ends_after == 1 else 0
     time_parts = _time_training if job.spec.method.by_gradient else _time_probe
     time_parts = _time_base if isinstance(job.spec.method, Base) else time_parts
     seconds, numbers = time_parts(job, materials, rows, tests)
@@ -136,8 +149,9 @@ def _time_training(job: Job, materials: Materials, rows: Mapping[str, int], test
     step = training_step(model, batch, optimizer, job.precision, materials.task(spec).kind.batch_loss)
     step()
     step_seconds = time_call(step)
-    steps = spec.epochs * -(-rows["train"] // spec.batch_size)
-    scored = _time_scoring(model.eval(), job, materials, spec.epochs * rows["validation"] + tests, batch)
+    steps = spec.ends_after * spec.epochs * -(-rows["train"] // spec.batch_size)
+    validations = math.ceil(spec.ends_after * spec.epochs)
+    scored = _time_scoring(model.eval(), job, materials, validations * rows["validation"] + tests, batch)
     counts = trainable_parameters(model)
     kept = sum(basis.numel() for basis in stored_bases(model).values())
     return steps * step_seconds + scored, counts.backbone + counts.head + kept
@@ -177,6 +191,8 @@ def _time_probe(job: Job, materials: Materials, rows: Mapping[str, int], tests: 
 
 def _tested(materials: Materials, job: Job) -> int:
     """Return how many items are tested; where an item has several references, it has as many rows."""
+    if job.spec.ends_after < 1:
+        return 0
     return sum(len(rows) for name, rows in materials.task(job.spec).splits.items() if name.startswith("test"))
 
 
@@ -218,7 +234,8 @@ def _paces(jobs: Sequence[Job], engine: Engine) -> tuple[dict[Any, Pace], dict[s
 def _kind(job: Job) -> Any:
     spec = job.spec
     base = spec.model, spec.quantisation
-    return (spec.method.name, spec.targets, *base, spec.task, spec.batch_size, spec.max_length, spec.epochs)
+    length = spec.epochs, spec.ends_after
+    return (spec.method.name, spec.targets, *base, spec.task, spec.batch_size, spec.max_length, *length)
 
 
 def _fit(job: Job, materials: Materials) -> None:

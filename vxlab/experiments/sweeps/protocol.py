@@ -12,7 +12,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import RunSpec, layers, method_label, tell_apart, usual_settings
 from vxlab.experiments.sweeps.rates import CENTRES
 
-DECIDED = ("method", "learning_rate", "head_learning_rate", "seed")
+DECIDED = ("method", "learning_rate", "head_learning_rate", "seed", "ends_after")
 """Fields of a run in which those of one sweep differ."""
 SHARED = tuple(each.name for each in fields(RunSpec) if each.name not in DECIDED)
 """Fields of a run that all runs of a sweep share; but for ``targets``, which a candidate may name."""
@@ -74,6 +74,10 @@ class FairSweep:
     tried, every candidate gets one more rate on the side where its own best lies, ``widen`` times at most; an edge
     that stays is flagged. A run that diverges or fails costs its budget.
 
+    With a ``tuning_share`` below 1 no rate is tried to its end: every tuning run, of every candidate, ends after that
+    share of its steps, as a whole run would stand there, and the lowest median of the validation loss chooses. The runs
+    that are reported are always whole.
+
     A method that has no rates and no seeds (``Probe``) is not tuned here, and runs once.
 
     Tuning has two stages where there are several tuning seeds: all rates, the wider ones included, on the first seed,
@@ -97,6 +101,8 @@ class FairSweep:
     """factor between neighbouring rates, 1.01 or more"""
     head_learning_rates: tuple[float, ...] = (5e-3,)
     """tried with each of them"""
+    tuning_share: float = 1.0
+    """share of its steps after which a run that chooses ends, above 0, to 1; below 1 the validation loss chooses"""
     tuning_seeds: int = 1
     """seeds 0, 1, ... of the runs that choose; 0 runs none, where one rate leaves nothing to choose"""
     finalists: int = 2
@@ -118,6 +124,8 @@ class FairSweep:
             raise VxlabError(
                 f"spacing={self.spacing!r} is the factor between learning rates; choose 1.01 or more, such as 3"
             )
+        if not 0 < self.tuning_share <= 1:
+            raise VxlabError(f"tuning_share={self.tuning_share!r} is not a share of the steps; choose above 0, to 1")
         self._check_head_rates()
         object.__setattr__(self, "settings", _checked_settings(self.settings))
         usual = self.settings.get("targets", "query-value")
@@ -154,8 +162,13 @@ class FairSweep:
         steps = range(-below, self.learning_rates + above)
         return tuple(float(f"{candidate.centre * self.spacing ** (step - middle):.3g}") for step in steps)
 
-    def spec(self, candidate: Candidate, learning_rate: float, head_learning_rate: float, seed: int) -> RunSpec:
-        """Return one run of a candidate. The head alone has one rate, which is tuned as the others' adapter rate is."""
+    def spec(
+        self, candidate: Candidate, learning_rate: float, head_learning_rate: float, seed: int, tuning: bool = False
+    ) -> RunSpec:
+        """Return one run of a candidate, of those that choose or of those that are reported.
+
+        The head alone has one rate, which is tuned as the others' adapter rate is.
+        """
         if isinstance(candidate.method, Head):
             head_learning_rate = learning_rate
         return RunSpec(
@@ -164,6 +177,7 @@ class FairSweep:
             learning_rate=learning_rate,
             head_learning_rate=head_learning_rate,
             seed=seed,
+            ends_after=self.tuning_share if tuning else 1.0,
         )
 
     def fixed(self) -> dict[str, RunSpec]:

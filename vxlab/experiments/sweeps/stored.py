@@ -18,7 +18,9 @@ from vxlab.experiments.sweeps.comparison import Comparison, compare_reports, sum
 from vxlab.experiments.sweeps.tuning import with_stages
 from vxlab.words import list_in_words
 
-_NO_SETTING = ("learning_rate", "head_learning_rate", "seed", "device", "model", "task", "task_folder", "method")
+_NO_SETTING = (
+    "learning_rate", "head_learning_rate", "seed", "ends_after", "device", "model", "task", "task_folder", "method",
+)  # fmt: skip
 _SHARED = ("epochs", "batch_size", "train_examples")
 _SHARED_WRITING = ("chat_template", "max_new_tokens", "num_beams", "length_penalty", "no_repeat_ngram_size")
 """Fields that decide the scores of all runs in which a model writes."""

@@ -35,6 +35,7 @@ _FREE = {"rank", "alpha", "seed"}
 """Settings of a method that make no other method of it: the size, the step's scale, and what is drawn."""
 _OWN = {
     "method", "targets", "learning_rate", "head_learning_rate", "seed", "model", "device", "precision", "task_folder",
+    "ends_after",
 }  # fmt: skip
 """Fields of a spec in which runs under one protocol may differ."""
 
@@ -67,7 +68,8 @@ def stored_candidates(
 
     A protocol is a task with its data, the model's weights, the precision, the versions of vxlab, torch and
     transformers and the kind of device, beside what the runs were told: what differs in one of them is never one
-    candidate's, though the names are the same.
+    candidate's, though the names are the same. Runs that took a share of their steps choose rates, and are no result: a
+    candidate that has no others is left out.
 
     A candidate is a method at its usual settings (α and seeds may be any), a rank and targets. Seeds that ran at
     several learning rates choose the rate, by the median of validation; the test scores of the other seeds at that
@@ -99,6 +101,7 @@ def stored_candidates(
             runs = runs[runs["model_weights"] == weights]
         if task is not None:
             runs = runs[runs["task"] == task]
+        runs = runs if runs.empty else _with_whole(runs)
         if runs.empty:
             return Measured(nothing, metric or "", "", len(ours), strange)
         runs, apart = _largest_study(runs)
@@ -202,6 +205,12 @@ def _plain_runs(table: pd.DataFrame, results: Store) -> pd.DataFrame:
         computed_by=[list_versions(_computed_by(record)) for record in records],
         model_weights=[record.identity.get("model", "") for record in records],
     )
+
+
+def _with_whole(runs: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the candidates of which no run took all its steps."""
+    whole = (runs["ends_after"] == 1).groupby([runs["protocol"], runs["candidate"]])
+    return runs[whole.transform("any")]
 
 
 def _label(settings: dict[str, Any]) -> str:

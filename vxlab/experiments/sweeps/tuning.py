@@ -9,8 +9,8 @@ import pandas as pd
 from vxlab.experiments import RunSpec, rank_of
 
 COLUMNS = [
-    "candidate", "method", "rank", "learning_rate", "head_learning_rate", "median", "low", "high", "n", "diverged",
-    "failed", "chosen", "edge", "head_edge",
+    "candidate", "method", "rank", "learning_rate", "head_learning_rate", "ends_after", "median", "low", "high", "n",
+    "diverged", "failed", "chosen", "edge", "head_edge",
 ]  # fmt: skip
 
 _RATES = ["learning_rate", "head_learning_rate"]
@@ -26,8 +26,12 @@ def tuning_table(runs: pd.DataFrame, tuning_seeds: int) -> pd.DataFrame:
     is ``low`` or ``high`` where the chosen rate is the lowest or highest tried for its candidate, "" elsewhere and
     where one rate alone was tried; ``head_edge`` says the same of the head's rate.
 
+    Of runs that took a share of their steps (``ends_after`` below 1) it is the validation loss that stands there, and
+    its lowest median chooses: so early a classifier often gives one answer to all texts still, whatever its rate.
+
     Args:
-        runs: the tuning runs, with the columns ``candidate`` and ``method`` (as shown) and the store's.
+        runs: the tuning runs, with the columns ``candidate`` and ``method`` (as shown) and the store's; of a candidate
+            all after the same share of their steps.
         tuning_seeds: how many seeds a rate needs to be chosen.
     """
     groups = runs.groupby(_OF_RATES, sort=True, dropna=False)
@@ -58,7 +62,7 @@ def untuned_table(specs: Sequence[tuple[str, str, RunSpec]]) -> pd.DataFrame:
         )
         for name, method, spec in specs
     ]
-    none = {"median": np.nan, "low": np.nan, "high": np.nan, "n": 0, "diverged": 0, "failed": 0}
+    none = {"ends_after": 1.0, "median": np.nan, "low": np.nan, "high": np.nan, "n": 0, "diverged": 0, "failed": 0}
     return pd.DataFrame(rows).assign(**none, chosen=True, edge="", head_edge="")[COLUMNS]
 
 
@@ -67,7 +71,8 @@ def with_stages(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Seeds of a candidate that ran at several rates are tuning runs, and validation chooses; the other seeds at the
     chosen rate are reported, or all there where there are no others. Where nothing finished, or there is no rate to
-    choose, all are reported.
+    choose, all are reported. Runs that took a share of their steps are tuning runs, and never reported; those of the
+    largest share at which several rates ran choose.
 
     Args:
         runs: those that ended, as :func:`tuning_table` takes them.
@@ -84,15 +89,14 @@ def with_stages(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _stages_of_one(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     if runs["learning_rate"].isna().all():
         return runs.assign(stage="report"), pd.DataFrame(columns=COLUMNS)
-    rates = runs[_RATES].apply(tuple, axis="columns")
-    several = rates.groupby(runs["seed"]).transform("nunique") > 1
+    rates, whole = runs[_RATES].apply(tuple, axis="columns"), runs["ends_after"] == 1
+    several = rates.groupby([runs["seed"], runs["ends_after"]]).transform("nunique") > 1
     tried = runs[several] if several.any() else runs
+    tried = tried[tried["ends_after"] == tried["ends_after"].max()]
     tuning = tuning_table(tried, int(tried.groupby(_RATES, dropna=False).size().max()))
     chosen = tuning[tuning["chosen"]]
-    if chosen.empty:
-        return runs.assign(stage="report"), tuning
-    there = rates == tuple(chosen[_RATES].iloc[0])
-    reported = there & ~several if (there & ~several).any() else there
+    there = whole if chosen.empty else whole & (rates == tuple(chosen[_RATES].iloc[0]))
+    reported = there if chosen.empty or not (there & ~several).any() else there & ~several
     return runs.assign(stage=pd.Series(np.where(reported, "report", "tuning"), index=runs.index)), tuning
 
 
@@ -104,7 +108,7 @@ def finalists(runs: pd.DataFrame, most: int) -> "dict[str, list[tuple[float, flo
         most: so many a candidate.
     """
     table = tuning_table(runs[runs["seed"] == 0], 1)
-    ranked = table.sort_values("median", ascending=False, kind="stable", na_position="last")
+    ranked = table.assign(merit=_merit(table)).sort_values("merit", ascending=False, kind="stable", na_position="last")
     best = ranked.groupby("candidate").head(most)
     groups = best.groupby("candidate", sort=False)[_RATES]
     return {str(name): list(own.itertuples(index=False, name=None)) for name, own in groups}
@@ -117,8 +121,8 @@ def sides(table: pd.DataFrame) -> dict[str, str]:
     lower rates are to be tried.
     """
     told = {}
-    for name, own in table.groupby("candidate"):
-        by_rate = own.groupby("learning_rate")["median"].max().fillna(-np.inf)
+    for name, own in table.assign(merit=_merit(table)).groupby("candidate"):
+        by_rate = own.groupby("learning_rate")["merit"].max().fillna(-np.inf)
         edge, rate = next(own.loc[own["chosen"], ["edge", "learning_rate"]].itertuples(index=False), ("low", np.nan))
         told[str(name)] = edge or ("high" if _rises(by_rate, rate) else "low")
     return told
@@ -132,24 +136,32 @@ def _rises(by_rate: "pd.Series[float]", chosen: float) -> bool:
     return bool(beside[0] < beside[1])
 
 
+def _merit(table: pd.DataFrame) -> "pd.Series[float]":
+    """Return by what the rows of a tuning table are ranked; the highest is the best."""
+    return table["median"].where(table["ends_after"] == 1, -table["median"])
+
+
 def _of_group(group: pd.DataFrame) -> dict[str, Any]:
-    scores = group["validation"].to_numpy(dtype=float)
+    ends_after = float(group["ends_after"].iloc[0])
+    column, sign = ("validation", 1) if ends_after == 1 else ("validation_loss", -1)
+    scores = group[column].to_numpy(dtype=float)
     finished = scores[np.isfinite(scores)]
     spread = (np.median(finished), finished.min(), finished.max()) if len(finished) else (np.nan,) * 3
     return {
+        "ends_after": ends_after,
         **dict(zip(("median", "low", "high"), spread, strict=True)),
         "n": len(finished),
         "diverged": int((group["status"] == "diverged").sum()),
         "failed": int((group["status"] == "failed").sum()),
         "ran": len(group),
-        "choice": float(np.median(np.where(np.isfinite(scores), scores, -np.inf))),
+        "choice": float(np.median(np.where(np.isfinite(scores), sign * scores, -np.inf))),
     }
 
 
 def _best(complete: pd.DataFrame, tried: pd.DataFrame) -> Any:
     """Return the index of the row to choose among those complete; None where every run was lost."""
-    for column in ("choice", "median"):
-        scores = complete[column].fillna(-np.inf)
+    for ranked in (complete["choice"], _merit(complete)):
+        scores = ranked.fillna(-np.inf)
         if len(scores) and np.isfinite(scores.max()):
             ties = list(scores.index[scores == scores.max()])
             ties = [each for each in ties if not _edge(tried["learning_rate"], each)] or ties

@@ -30,6 +30,8 @@ from .sweep import published_name as published_name
 from .sweep import score_against_parameters as score_against_parameters
 from .sweep import series_names as series_names
 from .tuning import add_tuning as add_tuning
+from .tuning import ended_early as ended_early
+from .tuning import name_tuned as name_tuned
 from .tuning import tuning_curves as tuning_curves
 from .tuning import tuning_of as tuning_of
 from .verdict import difference_unit as difference_unit

@@ -132,10 +132,10 @@ def join_curves(records: Sequence[RunRecord], metric: str, colour: str) -> list[
     Args:
         records: of the runs.
         metric: of the validation score.
-        colour: of the lines of runs that finished.
+        colour: of the lines of runs that did not diverge.
     """
-    done = [each for each in records if each.status == "finished"]
-    lost = [each for each in records if each.status != "finished"]
+    done = [each for each in records if each.status != "diverged"]
+    lost = [each for each in records if each.status == "diverged"]
     scores = [_scores(each, metric) for each in records]
     kept = [point for each, points in zip(records, scores, strict=True) for point in _kept(each, points)]
     return [

@@ -43,7 +43,8 @@ def tuning_curves(tuning: pd.DataFrame, *, metric: str) -> go.Figure:
 
     A ring is round the chosen rate, or a triangle that points out of the range where its end was chosen. Crosses at
     the bottom are rates at which a seed diverged. Lines are drawn at the chosen learning rate of the head; faint dots
-    are the other ones that were tried.
+    are the other ones that were tried. Where tuning runs took a share of their steps, it is the validation loss that is
+    drawn, with the lowest at the top.
 
     Args:
         tuning: one row a candidate and pair of learning rates.
@@ -59,14 +60,34 @@ def tuning_curves(tuning: pd.DataFrame, *, metric: str) -> go.Figure:
         own = table[table["method"] == method]
         for _, candidate in own.groupby("candidate", sort=False):
             _add_candidate(figure, candidate.sort_values("rate"), looks, place)
-        _add_marks(figure, own, _floor(table), place)
+        _add_marks(figure, own, _worst(table), place)
         rates = sorted(own["rate"].unique())
         ticks = {"tickvals": rates, "ticktext": tick_labels(rates), "tickfont_size": 12}
         figure.update_xaxes(type="log", title=f"{method}<br>learning rate", **ticks, **place)
-    figure.update_yaxes(title=f"validation {in_words(metric)}", col=1, **SCORES)
-    figure.update_yaxes(autorangeoptions=possible(tuning["low"], metric))
+    figure.update_yaxes(title=name_tuned(tuning, metric), col=1, **SCORES)
+    if ended_early(tuning):
+        figure.update_yaxes(type="log", autorange="reversed")
+    else:
+        figure.update_yaxes(autorangeoptions=possible(tuning["low"], metric))
     name_once(figure)
     return apply_style(figure, height=150 + 290 * grid["rows"])
+
+
+def ended_early(tuning: pd.DataFrame) -> bool:
+    """Say whether tuning runs took a share of their steps, so that their loss chose."""
+    return bool((tuning["ends_after"] < 1).any())
+
+
+def name_tuned(tuning: pd.DataFrame, metric: str) -> str:
+    """Return what the numbers of a tuning table are, of whose candidates all ran as long.
+
+    Args:
+        tuning: the table.
+        metric: of the task, by which whole runs choose.
+    """
+    if not ended_early(tuning):
+        return f"validation {in_words(metric)}"
+    return f"validation loss after {tuning['ends_after'].min():.3g} of the steps"
 
 
 def add_tuning(figure: go.Figure, **place: Any) -> None:
@@ -106,12 +127,12 @@ def tuning_of(tuning: pd.DataFrame, colour: str) -> list[dict[str, Any]]:
     lost = [row for row in rows if row.diverged + row.failed]
     marks = [_CHOSEN[row.edge] for row in chosen]
     ring = {"marker.symbol": [symbol for _, symbol, _ in marks], "marker.color": [colour for *_, colour in marks]}
-    floor = round(_floor(tuning), 4)
+    worst = round(_worst(tuning), 4)
     return [
         {**_points(line), **bars, "line.color": colour, "marker.color": colour},
         _points(others),
         {**_points(chosen), **ring},
-        {**_points(lost), "y": [floor] * len(lost)},
+        {**_points(lost), "y": [worst] * len(lost)},
     ]
 
 
@@ -169,12 +190,13 @@ def _told(row: Any) -> str:
     rates = f"learning rate {row.learning_rate:g}"
     if row.head_learning_rate:  # a model that writes has no head
         rates += f", head {row.head_learning_rate:g}"
-    score = with_minus(f"median {row.median:.3f} ({row.low:.3f} to {row.high:.3f})")
+    what = "median" if row.ends_after == 1 else f"after {row.ends_after:.3g} of the steps, median loss"
+    score = with_minus(f"{what} {row.median:.3f} ({row.low:.3f} to {row.high:.3f})")
     return f"<b>{row.candidate}</b><br>{rates}<br>{score}; {row.n} runs finished, {lost} did not"
 
 
-def _add_marks(figure: go.Figure, rows: pd.DataFrame, floor: float, place: dict[str, int]) -> None:
-    """Ring the chosen rates, and put a cross at the bottom where runs diverged."""
+def _add_marks(figure: go.Figure, rows: pd.DataFrame, worst: float, place: dict[str, int]) -> None:
+    """Ring the chosen rates, and put a cross at the worst end where runs diverged."""
     chosen = rows[rows["chosen"]]
     for edge, (name, symbol, colour) in _CHOSEN.items():
         own = chosen[chosen["edge"] == edge]
@@ -186,12 +208,15 @@ def _add_marks(figure: go.Figure, rows: pd.DataFrame, floor: float, place: dict[
     lost = rows[rows["diverged"] > 0]
     told = [_told(row) for row in lost.itertuples()]
     figure.add_scatter(
-        x=lost["rate"], y=[floor] * len(lost), mode="markers", name="a seed diverged", legendrank=10**7,
+        x=lost["rate"], y=[worst] * len(lost), mode="markers", name="a seed diverged", legendrank=10**7,
         marker=_LOST, customdata=told, hovertemplate="%{customdata}<extra></extra>", **place,
     )  # fmt: skip
 
 
-def _floor(table: pd.DataFrame) -> float:
-    """Return a height a little below every score."""
+def _worst(table: pd.DataFrame) -> float:
+    """Return a number a little worse than every one there: a lower score, or a higher loss."""
     low, high = table["low"].min(), table["high"].max()
-    return float(low - 0.08 * max(high - low, 0.01)) if pd.notna(low) else 0.0
+    if pd.isna(low):
+        return 0.0
+    beyond = 0.08 * max(high - low, 0.01)
+    return float(high + beyond if ended_early(table) else low - beyond)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from vxlab.experiments import ENDED_EARLY
 from vxlab.experiments.scoring import in_words
 from vxlab.views.figures import RUNNING
 from vxlab.views.style import escape
@@ -100,7 +101,7 @@ def describe_end(record: "RunRecord") -> str:
     """Say how a run ended, and what is kept of it.
 
     Args:
-        record: finished, diverged or stopped.
+        record: of a run that trained here.
     """
     took = f"{record.steps:,} steps"
     if record.status == "diverged":
@@ -113,6 +114,8 @@ def describe_end(record: "RunRecord") -> str:
     if record.status == "stopped":
         folder = f"<code style='overflow-wrap:anywhere'>{escape(str(record.folder / 'adapter'))}</code>"
         return f"stopped after {took}; the best checkpoint ({chosen}) is kept in<br>{folder}<br>{_GOES_ON}"
+    if record.status == ENDED_EARLY:
+        return f"ended after {took}, as it was asked to: {chosen}; it is not tested"
     return f"finished after {took}: test {in_words(metric)} <b>{write_number(record.score(), '.3f')}</b> ({chosen})"
 
 

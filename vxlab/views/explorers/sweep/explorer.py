@@ -19,7 +19,9 @@ from vxlab.views.figures import (
     COSTS,
     add_joined_curves,
     add_tuning,
+    ended_early,
     join_curves,
+    name_tuned,
     published_caption,
     series_names,
     tuning_of,
@@ -141,9 +143,9 @@ class SweepExplorer:
         layout = _ticks(tuning) | {
             _path(_CURVES): f"<b>{escape(short)}</b>, {_counted(records, runs)}",
             _path(_SCORES): f"{score} (○ epoch kept)",
-            _path(_TUNING): "not tuned" if untried else f"{score} (○ chosen, × lost)",
+            _path(_TUNING): "not tuned" if untried else f"{name_tuned(tuning, metric)} (○ chosen, × lost)",
             "yaxis3.range": span(curves[2]["y"]),
-            "yaxis4.range": span(tried),
+            "yaxis4.range": span(tried)[:: -1 if ended_early(tuning) else 1],
         }
         return [*curves, *tuned], layout
 
@@ -206,6 +208,6 @@ def _counted(records: Sequence[RunRecord], runs: int) -> str:
         return "fitted without steps"
     if not any(record.trains for record in records):
         return "scored without training"
-    lost = sum(record.status != "finished" for record in records)
+    lost = sum(record.status == "diverged" for record in records)
     said = f"training loss, {number_of(len(records), 'run')}"
     return said + (f", {lost} diverged (dotted)" if lost else "")

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from vxlab.experiments import ENDED_EARLY
 from vxlab.experiments.sweeps import SweepTables
 
-_STATUSES = ("finished", "diverged", "failed", "running", "stopped")
+_STATUSES = ("finished", ENDED_EARLY, "diverged", "failed", "running", "stopped")
 
 
 class Filter(NamedTuple):
