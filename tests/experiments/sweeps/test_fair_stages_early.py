@@ -9,6 +9,7 @@ import pytest
 
 import vxlab
 from vxlab import FairSweep, LoRA, VeRA
+from vxlab.experiments.provenance.run_facts import run_facts
 from vxlab.experiments.store.store import Store
 from vxlab.experiments.sweeps import worker as worker_module
 from vxlab.experiments.sweeps.fair_stages import announce
@@ -134,3 +135,11 @@ def test_the_budget_counts_every_run(result: vxlab.Comparison) -> None:
     own = result.runs[result.runs["candidate"] == "LoRA r=2"]
     assert row["budget_seconds"] == pytest.approx(own["train_seconds"].sum())
     assert (row["tuning_runs"], row["n"], math.isnan(row["mean"])) == (3, 2, False)
+
+
+def test_what_made_the_numbers_names_the_loss(result: vxlab.Comparison) -> None:
+    told = dict(run_facts(result.records.values(), result).itertuples(index=False, name=None))
+    assert (
+        "each candidate's learning rates, by the loss after 0.4 of the steps at one tuning seed"
+        in told["chosen on validation"]
+    )

@@ -85,8 +85,10 @@ def _chosen(runs: Sequence[RunRecord], comparison: "Comparison | None") -> list[
     given = [run for run in trained if run.key not in tuned]
     on_validation = [f"the epoch whose checkpoint is scored, by {metrics}"] if trained else []
     if comparison is not None and tuned:
-        seeds = comparison.fair.tuning_seeds
-        over = f"the median over {seeds} tuning seeds" if seeds > 1 else "the score at one tuning seed"
+        seeds, share = comparison.fair.tuning_seeds, comparison.fair.tuning_share
+        short = f"loss after {share:.3g} of the steps"
+        several = f"the median over {seeds} tuning seeds" + ("" if share == 1 else f" of the {short}")
+        over = several if seeds > 1 else f"the {'score' if share == 1 else short} at one tuning seed"
         on_validation.append(f"each candidate's learning rates, by {over}")
     probes = [run for run in runs if run.probe]
     folds = {bool(run.probe.get("folds")) for run in probes}
@@ -125,6 +127,11 @@ def _data(run: RunRecord) -> str:
     rows = ", ".join(f"{count:,} {split}" for split, count in run.task.get("rows", {}).items())
     told = f"{Path(str(run.task.get('name'))).name}, rows {data_of(run.identity)[:_DIGITS] or UNKNOWN}"
     return f"{told} ({rows})" if rows else told
+
+
+def _length(run: RunRecord) -> str:
+    epochs, steps = number_of(run.spec["epochs"], "epoch"), f"{run.steps:,} steps"
+    return f"{epochs}, {steps}" if run.spec.get("ends_after", 1) == 1 else f"the first {steps} of {epochs}"
 
 
 def _told(read: Callable[[dict[str, Any], RunRecord], str]) -> Callable[[RunRecord], str]:
@@ -224,7 +231,7 @@ _OF_TRAINING: dict[str, Callable[[RunRecord], str]] = {
     "dropout of the adapters": _told(lambda told, run: ", ".join(f"{value:g}" for value in told["dropout"]["adapter"])),
     "batches": _told(_batches),
     "label smoothing": lambda run: f"{run.spec['label_smoothing']:g}" if "label_smoothing" in run.spec else "",
-    "training": lambda run: f"{number_of(run.spec['epochs'], 'epoch')}, {run.steps:,} steps",
+    "training": _length,
     "processes of a run": lambda run: run.identity.get("processes", "1"),
 }
 _OF_MACHINE: dict[str, Callable[[RunRecord], str]] = {
