@@ -36,6 +36,15 @@ class AdapterBank:
     sha256 of its bytes. What is frozen is not stored: a seed or the base's weights make it, and fingerprints tell
     whether these are the bank's. One process at a time writes, and any number read meanwhile. What was added is on the
     disk when the call returns. Make one by :meth:`create` or :meth:`open`; :meth:`close` it, or use it as a context.
+
+    >>> import tempfile, torch
+    >>> from vxlab import LoRA
+    >>> folder, base = tempfile.TemporaryDirectory(), torch.nn.Sequential(torch.nn.Linear(4, 3))
+    >>> with AdapterBank.create(f"{folder.name}/bank", base, LoRA(rank=1), targets="0") as bank:
+    ...     bank.add_many(["ann", "ben"], torch.ones(2, bank.layout.width))
+    ...     list(bank), {name: tuple(each.shape) for name, each in bank.get("ben").items()}
+    (['ann', 'ben'], {'0.A': (1, 4), '0.B': (3, 1)})
+    >>> folder.cleanup()
     """
 
     def __init__(self, folder: Path, writable: bool, base: nn.Module | None) -> None:

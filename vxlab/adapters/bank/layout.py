@@ -98,6 +98,6 @@ class RowLayout:
     def unpack(self, rows: Tensor) -> dict[str, Tensor]:
         """Return the tensors of a row ``(P,)``, or of many ``(n, P)`` as ``(n, *shape)`` each, by name, as views."""
         return {
-            place.name: rows[..., place.offset : place.end].view(*rows.shape[:-1], *place.shape)
+            place.name: rows[..., place.offset : place.end].view((*rows.shape[:-1], *place.shape))
             for place in self.places
         }
