@@ -32,22 +32,21 @@ class Spread:
 
     Args:
         names: every row's adapter, or None.
-        device: of the tensors.
     """
 
-    def __init__(self, names: Sequence[str | None], device: torch.device) -> None:
+    def __init__(self, names: Sequence[str | None]) -> None:
         self.different = list(dict.fromkeys(name for name in names if name is not None))
         place = {name: number for number, name in enumerate(self.different, 1)}
         index = [0 if name is None else place[name] for name in names]
         in_order = index == list(range(1, len(names) + 1))
-        self._index = None if in_order else torch.tensor(index, device=device)
+        self._index = None if in_order else torch.tensor(index)
 
     def __call__(self, tensor: Tensor, without: Tensor | None = None) -> Tensor:
         """Return ``(rows, ...)`` of ``(different adapters, ...)``; for a row without one ``without``, or 0."""
         if self._index is None:
             return tensor
         first = torch.zeros_like(tensor[0]) if without is None else without
-        return torch.cat([first[None], tensor]).index_select(0, self._index)
+        return torch.cat([first[None], tensor]).index_select(0, self._index.to(tensor.device))
 
 
 _AT_HAND: ContextVar[Mapping["NamedRows", Batch]] = ContextVar("batches at hand", default=MappingProxyType({}))

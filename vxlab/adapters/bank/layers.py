@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vxlab.adapters.bank.batch import NamedRows, Spread
 from vxlab.adapters.core import AdaptedLinear, chain_of, orient, quantisation_of
-from vxlab.adapters.stacked import Link, chain_links, stacked_linear
+from vxlab.adapters.stacked import Link, SharedProduct, chain_links, stacked_linear
 
 
 class BankLinear(nn.Module):
@@ -52,7 +52,8 @@ class BankLinear(nn.Module):
             tensors: what the different adapters of the batch trained here, ``(adapters, ...)`` each, by name.
             spread: from these to rows.
         """
-        tensors = {name: each.to(self.dtype) for name, each in tensors.items()}
+        device = next(self.parameters()).device
+        tensors = {name: each.to(device, self.dtype) for name, each in tensors.items()}
         shared = {name: each.to(self.dtype) for name, each in self.shared.named_buffers()}
         frozen = {**shared, **{name: getattr(self, name) for name in self._frozen_names}}
         if self._chain is None:
@@ -62,6 +63,12 @@ class BankLinear(nn.Module):
         own = {name: spread(each * scale if name == last and scale != 1 else each) for name, each in tensors.items()}
         dimensions = {name: each.dim() for name, each in frozen.items()} | self._dimensions
         return chain_links(names, frozen | own, dimensions, self.shape)
+
+    @property
+    def _product(self) -> SharedProduct | None:
+        """What remembers the chain's first product, where other layers have the same first matrix."""
+        shared = dict(self.shared.named_buffers())
+        return self.rows.product if self._chain is not None and self._chain.tensors[0] in shared else None
 
     def _factors(self, frozen: Mapping[str, Tensor], tensors: Mapping[str, Tensor], spread: Spread) -> list[Link]:
         found = [
@@ -77,12 +84,12 @@ class BankLinear(nn.Module):
             y: Tensor = self.base_layer(x)
             if not links:
                 return y
-            update = stacked_linear(grouped, None, None, links, product=self.rows.product)
+            update = stacked_linear(grouped, None, None, links, product=self._product)
             return y + update.reshape(y.shape).to(y.dtype)
         W = orient(self._base[0], self.weight)
         if not links:
             return nn.functional.linear(x, W, self.bias)
-        y = stacked_linear(grouped, W, self.bias, links, product=self.rows.product)
+        y = stacked_linear(grouped, W, self.bias, links, product=self._product)
         return y.reshape(*x.shape[:-1], y.shape[-1])
 
     def restored_base(self) -> nn.Module:
@@ -114,7 +121,7 @@ class BankHead(nn.Module):
     def prepare(self, tensors: Mapping[str, Tensor], spread: Spread) -> dict[str, Tensor]:
         """Return the weight and the bias of every row; arguments as of :meth:`BankLinear.prepare`."""
         own = dict(self.named_parameters())
-        return {name: spread(each.to(own[name].dtype), own[name].detach()) for name, each in tensors.items()}
+        return {name: spread(each.to(own[name]), own[name].detach()) for name, each in tensors.items()}
 
     def forward(self, x: Tensor) -> Tensor:
         grouped, own = self.rows.groups(x, self.layer)

@@ -69,10 +69,10 @@ class Serving:
             **_bank_layers(self.model, description, self._rows, bank),
             **{name: BankHead(head, name, self._rows) for name, head in heads.items()},
         }
-        self._device = next(self.model.parameters()).device
+        device = next(self.model.parameters()).device
         if slots is None:
-            slots = default_slots(self._device, count, description.layout.row_bytes)
-        like = torch.empty(0, description.layout.width, dtype=description.layout.dtype, device=self._device)
+            slots = default_slots(device, count, description.layout.row_bytes)
+        like = torch.empty(0, description.layout.width, dtype=description.layout.dtype, device=device)
         self._on_device = DeviceRows(find, read, slots, like)
         self._install()
 
@@ -112,14 +112,14 @@ class Serving:
     @torch.no_grad()
     def _prepare(self, names: Sequence[str | None]) -> Batch:
         """Read the batch's adapters, each once, and make of them what the layers need."""
-        spread = Spread(names, self._device)
+        spread = Spread(names)
         if not spread.different:
             return Batch(tuple(names), dict.fromkeys(self._layers))
         tensors: dict[str, dict[str, Tensor]] = {}
         for name, tensor in self._description.layout.unpack(self._on_device.take(spread.different)).items():
             layer, _, key = name.rpartition(".")
             tensors.setdefault(layer, {})[key] = tensor
-        with operation.without_autocast(self._device):
+        with operation.without_autocast(next(self.model.parameters()).device):
             prepared = {name: layer.prepare(tensors[name], spread) for name, layer in self._layers.items()}
         return Batch(tuple(names), prepared)
 

@@ -17,6 +17,7 @@ from vxlab.adapters.core import (
 )
 from vxlab.adapters.stacked.operation import Link, chain_links, stacked_linear
 from vxlab.adapters.stacked.padding import keep_once, leading_block, pad_together, padding_mask
+from vxlab.adapters.stacked.shared_product import SharedProduct
 from vxlab.adapters.stacked.slots import Slots
 
 
@@ -101,12 +102,17 @@ class StackedLinear(nn.Module):
         mask = self._draw_mask(grouped) if self._drops and self.training else None
         if self._quantised:
             y: Tensor = self.base_layer(x)
-            update = stacked_linear(grouped, None, None, links, mask=mask)
+            update = stacked_linear(grouped, None, None, links, mask=mask, product=self._product)
             return y + update.reshape(y.shape).to(y.dtype)
         W = orient(self.base_layer, self.base_layer.get_parameter("weight"))
         bias: Any = self.base_layer.bias
-        y = stacked_linear(grouped, W, bias, links, mask=mask)
+        y = stacked_linear(grouped, W, bias, links, mask=mask, product=self._product)
         return y.reshape(*x.shape[:-1], y.shape[-1])
+
+    @property
+    def _product(self) -> SharedProduct | None:
+        """What remembers the chain's first product, where other layers have the same first matrix."""
+        return self.slots.product if self._chain is not None and self._chain[0] in self.shared.sizes else None
 
     def _links(self) -> list[Link]:
         with operation.without_autocast(self.scales.device):

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vxlab.adapters.stacked.shared_product import SharedProduct
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
 
@@ -24,6 +25,7 @@ class Slots:
         """every row's slot ``(batch,)``, 0 to K; None where the batch is K equal parts, one a slot, in their order"""
         self.batch: int | None = None
         """the number of rows that the model was given, where it is known"""
+        self.product = SharedProduct()
 
     @contextmanager
     def assign(self, rows: Sequence[int] | Tensor, device: torch.device) -> Iterator[None]:
@@ -75,6 +77,7 @@ class Slots:
         """Forget it, in a hook after the forward pass."""
         if not torch.compiler.is_compiling():
             self.batch = None
+            self.product.forget()
 
     def _checked(self, rows: Sequence[int] | Tensor) -> Tensor:
         try:
