@@ -5,7 +5,7 @@ import torch
 from safetensors import safe_open
 from toy_banks import make_bank, random_rows
 
-from vxlab import AdapterBank
+from vxlab import AdapterBank, VxlabError
 from vxlab.adapters.bank import shards
 
 
@@ -82,3 +82,13 @@ def test_what_a_killed_writer_left_behind_the_last_row_is_cut_off(tmp_path):
     with AdapterBank.open(tmp_path / "bank", writable=True) as bank:
         assert bank.verify() == 2
         assert path.read_bytes() == before
+
+
+def test_shards_that_changed_places_are_told_apart(small, tmp_path):
+    make_bank(tmp_path / "bank", rows=6).close()
+    one, two = (tmp_path / "bank" / f"rows-00000{number}.safetensors" for number in (1, 2))
+    one.rename(tmp_path / "aside")
+    two.rename(one)
+    (tmp_path / "aside").rename(two)
+    with pytest.raises(VxlabError, match=r"rows-000001\.safetensors is no shard of this bank"):
+        AdapterBank.open(tmp_path / "bank")

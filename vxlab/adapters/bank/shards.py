@@ -83,16 +83,18 @@ class ShardFiles:
                 raise VxlabError(f"{told}; take it from a copy") from error
 
     def is_ours(self, path: Path) -> bool:
-        """Tell whether a file is a shard of this bank, in the index or not, or the beginning of one's header."""
+        """Tell whether a file is the shard of this bank that its name says, or the beginning of its header."""
+        match = _PATTERN.fullmatch(path.name)
+        number = int(match[1]) if match else 0
         with path.open("rb") as file:
             found = file.read(_HEADER_BYTES)
-        return f'"bank":"{self.key}"'.encode() in found or self.header(0).startswith(found)
+        return self._mark(number).encode() in found or self.header(number, 0).startswith(found)
 
-    def header(self, rows: int) -> bytes:
+    def header(self, number: int, rows: int) -> bytes:
         """Return a shard's header: another count of rows changes nothing but digits."""
         width, end = self.layout.width, rows * self.layout.row_bytes
         text = (
-            f'{{"__metadata__":{{"bank":{json.dumps(self.key)}}},"rows":{{"dtype":"{_DTYPES[self.layout.dtype]}",'
+            f'{{"__metadata__":{self._mark(number)},"rows":{{"dtype":"{_DTYPES[self.layout.dtype]}",'
             f'"shape":[{rows:20d},{width:20d}],"data_offsets":[0,{end:20d}]}}}}'
         )
         return (_HEADER_BYTES - 8).to_bytes(8, "little") + text.encode().ljust(_HEADER_BYTES - 8)
@@ -104,6 +106,9 @@ class ShardFiles:
     def forget(self) -> None:
         """Let go of the memory maps; rows that were returned are copies."""
         self._maps.clear()
+
+    def _mark(self, number: int) -> str:
+        return json.dumps({"bank": self.key, "shard": str(number)}, separators=(",", ":"))
 
     def _map(self, number: int, rows: int) -> Tensor:
         known, path = self._maps.get(number), shard_file(self.folder, number)
@@ -119,8 +124,8 @@ class ShardFiles:
             path.stat()  # which says so if it went meanwhile
             raise VxlabError(f"{path} cannot be read: {first_line(error)}") from error
         mapped = whole[_HEADER_BYTES // self.layout.dtype.itemsize :].view(found, self.layout.width)
-        for gone in [each for each in self._maps if not shard_file(self.folder, each).exists()]:
-            del self._maps[gone]
+        for gone in [each for each in list(self._maps) if not shard_file(self.folder, each).exists()]:
+            self._maps.pop(gone, None)
         self._maps[number] = mapped
         return mapped
 
@@ -175,7 +180,7 @@ class ShardWriter:
         self._number = max(self._last, *shards_in(self.files.folder), 0) + 1
         self._rows = 0
         self._file = io.FileIO(shard_file(self.files.folder, self._number), "x+")  # never one that is there
-        _write(self._file, memoryview(self.files.header(0)), 0)
+        _write(self._file, memoryview(self.files.header(self._number, 0)), 0)
         self._grown[self._number] = 0
 
     def sync(self) -> dict[int, int]:
@@ -193,7 +198,7 @@ class ShardWriter:
             if number not in counts and self.files.is_ours(path):
                 path.unlink()
         for number, rows in counts.items():
-            self._cut(shard_file(self.files.folder, number), rows)
+            self._cut(number, rows)
         self._number = max(counts, default=0)
         self._rows = counts.get(self._number, 0)
         if counts and self._rows < self.files.capacity:
@@ -213,12 +218,12 @@ class ShardWriter:
     def _settle(self) -> None:
         """Let the header of the shard that grew say how many rows it has, and write both to the disk."""
         if self._number in self._grown:
-            _write(self._opened, memoryview(self.files.header(self._rows)), 0)
+            _write(self._opened, memoryview(self.files.header(self._number, self._rows)), 0)
             os.fsync(self._opened.fileno())
 
-    def _cut(self, path: Path, rows: int) -> None:
-        with io.FileIO(path, "r+") as file:
-            header, end = self.files.header(rows), self.files.offset(rows)
+    def _cut(self, number: int, rows: int) -> None:
+        with io.FileIO(shard_file(self.files.folder, number), "r+") as file:
+            header, end = self.files.header(number, rows), self.files.offset(rows)
             if os.fstat(file.fileno()).st_size > end:
                 file.truncate(end)
             if file.read(len(header)) != header:
