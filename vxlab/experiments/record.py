@@ -51,7 +51,8 @@ class RunRecord:
     curve: list[dict[str, Any]] = field(repr=False)
     """rows of step, epoch, loss (mean over the steps since the row before), learning_rate"""
     best_epoch: float | None
-    """the epoch whose checkpoint had the best first metric on validation; of a stopped run perhaps no whole number"""
+    """the epoch whose checkpoint had the best first metric on validation; of a stopped run perhaps no whole number, of
+    one that ended early where it ended"""
     parameters: dict[str, int]
     """trained in the backbone and in the head, and the base model's total"""
     layers: int

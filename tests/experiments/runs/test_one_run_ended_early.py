@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import toy_runs
 
 import vxlab
 from vxlab.experiments.candidates.run_scores import paired_difference, score_table
 from vxlab.experiments.exchange.source import open_source
-from vxlab.experiments.runs.trained import require_finished, trained_updates
+from vxlab.experiments.runs.trained import load_trained, require_finished, trained_updates
+from vxlab.experiments.runs.trainer import AdapterTrainer
 from vxlab.experiments.store.housekeeping import leftovers, problems
 from vxlab.experiments.store.store import Store
 from vxlab.experiments.sweeps.stored_scores import best_runs, stored_candidates
@@ -61,6 +63,27 @@ def test_it_is_validated_where_it_ends_and_never_tested(early: vxlab.RunRecord, 
         assert math.isnan(row["test"])
         assert not list(problems(results))
         assert not leftovers(results)
+
+
+def test_it_counts_as_it_stands_where_it_ends_though_it_scored_higher_before(
+    tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted = iter([0.9, 0.3])
+    monkeypatch.setattr(
+        "vxlab.experiments.runs.one_run.compute", lambda names, *_: dict.fromkeys(names, next(scripted))
+    )
+    heads: list[torch.Tensor] = []
+    validates = AdapterTrainer.evaluate
+
+    def noting(trainer: AdapterTrainer, *given: Any, **named: Any) -> Any:
+        heads.append(trainer.model.classifier.weight.detach().clone())
+        return validates(trainer, *given, **named)
+
+    monkeypatch.setattr(AdapterTrainer, "evaluate", noting)
+    early = _run(tiny_model, toy_task, tmp_path, ends_after=0.75)
+    assert early.best_epoch == pytest.approx(22 / 15, abs=1e-3)
+    assert early.score(split="validation") == 0.3
+    assert torch.equal(load_trained(early).classifier.weight, heads[-1])
 
 
 def test_it_is_trained_once(

@@ -47,6 +47,17 @@ def test_a_fair_sweep_is_read(tmp_path: Path) -> None:
     assert fair.settings == {"model": "minilm", "task": "rotten_tomatoes", "epochs": 1}
 
 
+def test_tuning_runs_may_end_early(tmp_path: Path) -> None:
+    fair = read(FAIR + "tuning_share: 0.33\n", tmp_path)
+    assert isinstance(fair, vxlab.FairSweep)
+    assert fair.tuning_share == 0.33
+    for protocol in (FAIR, GRID):
+        with pytest.raises(vxlab.VxlabError, match="unknown key 'ends_after'"):
+            read(protocol + "ends_after: 0.33\n", tmp_path)
+    with pytest.raises(vxlab.VxlabError, match="unknown key 'tuning_share'"):
+        read(GRID + "tuning_share: 0.33\n", tmp_path)
+
+
 def test_a_grid_is_every_combination(tmp_path: Path) -> None:
     specs = read(GRID, tmp_path)
     assert isinstance(specs, list)

@@ -164,7 +164,7 @@ def _train(job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer
         try:
             trainer.train(resume_from_checkpoint=usable_checkpoint(folder / CHECKPOINTS))
         except Stopped:
-            trainer.keep_the_best()
+            trainer.keep_the_best() if watch.stopped else trainer.keep_the_last()
     train_seconds = time.perf_counter() - started
     metrics = validation_rows(trainer, task.kind.scored_unwritten(task.metrics))
     if watch.status == "finished":

@@ -91,6 +91,12 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         if self.state.best_model_checkpoint is not None:
             self._load_best_model()
 
+    def keep_the_last(self) -> None:
+        """Where a run ends as its spec asks: validate what it is now, and count that for the best of all."""
+        if self.state.global_step not in [row["step"] for row in self.state.log_history if "eval_loss" in row]:
+            self.evaluate()
+        self.state.best_global_step = self.state.global_step
+
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         trained = {name for name, p in self.model.named_parameters() if p.requires_grad}
         lost = trained.intersection(load_result.missing_keys) | set(load_result.unexpected_keys)
@@ -143,7 +149,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         losses = [row["loss"] for row in state.log_history if "loss" in row]
         self._first_loss = losses[0] if losses else None  # a run taken up again is measured by its own start
         shown = self.show and state.is_world_process_zero
-        self._last = max(1, round(self.ends_after * state.max_steps))
+        early = max(1, min(round(self.ends_after * state.max_steps), state.max_steps - 1))
+        self._last = state.max_steps if self.ends_after == 1 else early
         self._bar = progress_bar(self._last, self.description, "step", shown=shown)
         self._bar.update(state.global_step)
         if self.listener is not None:

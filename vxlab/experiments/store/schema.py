@@ -37,7 +37,7 @@ runs = Table(
     Column("identity", _json, nullable=False, comment="what the names in the spec stood for"),
     Column("record", _json, comment="the RunRecord's fields, of a finished or diverged run"),
     Column("predictions", LargeBinary, comment="a safetensors file"),
-    Column("status", String(16), nullable=False, comment="running, finished, diverged or failed"),
+    Column("status", String(16), nullable=False, comment="running, finished, ended early, diverged or failed"),
     Column("owner", Text, comment="who leased it last"),
     Column("lease", Double, comment="epoch seconds: a running row may be leased by others from then on"),
     Column("attempts", Integer, nullable=False),

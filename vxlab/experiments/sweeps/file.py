@@ -29,6 +29,7 @@ def read_sweep(path: str | Path) -> FairSweep | list[RunSpec]:
         task: rotten_tomatoes
         epochs: 1
         learning_rates: 3
+        tuning_share: 0.33
         report_seeds: 5
         imports: my_methods.py
         candidates:

@@ -73,13 +73,19 @@ class SoFar:
         """Say where the run is."""
         if not self.steps:
             return _WAITS if self._waits else "loading the model and the texts"
-        done = f"step {self.step:,} of {self.steps:,}"
+        done, share = f"step {self.step:,} of {self.steps:,}", self.spec.get("ends_after", 1.0)
         if self.step == self.steps:
-            return f"{done} · validating, and testing the best checkpoint"
+            tests = ", and testing the best checkpoint" if share == 1 else ""
+            return f"{done} · validating{tests}"
         if self.stop_asked():
             return f"{done} · stopping: what was trained since the last validation is validated"
         epochs = self.spec["epochs"]
-        parts = [done, f"epoch {epochs * self.step / self.steps:.1f} of {epochs}", self._time_left(), self._scores()]
+        parts = [
+            done,
+            f"epoch {epochs * share * self.step / self.steps:.1f} of {epochs}",
+            self._time_left(),
+            self._scores(),
+        ]
         return " · ".join(part for part in parts if part)
 
     def _time_left(self) -> str:
