@@ -17,6 +17,7 @@ from .attached import stored_bases as stored_bases
 from .attached import trainable_parameters as trainable_parameters
 from .bypass import guard_calls as guard_calls
 from .bypass import lift_guards as lift_guards
+from .rounded_weights import hold_weights_rounded as hold_weights_rounded
 from .shared_memory import shared_parameters as shared_parameters
 from .targets import backbones as backbones
 from .targets import head_parameters as head_parameters

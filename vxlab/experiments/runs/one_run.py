@@ -160,15 +160,16 @@ def _prepared(
 def _train(job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer, watch: Watch, held: int) -> RunRecord:
     task = materials.task(job.spec)
     started = time.perf_counter()
-    with quiet_transformers(), contextlib.closing(watch):
-        try:
-            trainer.train(resume_from_checkpoint=usable_checkpoint(folder / CHECKPOINTS))
-        except Stopped:
-            trainer.keep_the_best() if watch.stopped else trainer.keep_the_last()
-    train_seconds = time.perf_counter() - started
-    metrics = validation_rows(trainer, task.kind.scored_unwritten(task.metrics))
-    if watch.status == "finished":
-        metrics += _test_rows(trainer, job, materials, folder)
+    with trainer.hold_weights_rounded():
+        with quiet_transformers(), contextlib.closing(watch):
+            try:
+                trainer.train(resume_from_checkpoint=usable_checkpoint(folder / CHECKPOINTS))
+            except Stopped:
+                trainer.keep_the_best() if watch.stopped else trainer.keep_the_last()
+        train_seconds = time.perf_counter() - started
+        metrics = validation_rows(trainer, task.kind.scored_unwritten(task.metrics))
+        if watch.status == "finished":
+            metrics += _test_rows(trainer, job, materials, folder)
     peak = hardware.peak_memory(job.device) - held
     record = record_run(
         job, folder, materials, trainer, watch, metrics=metrics, train_seconds=train_seconds, peak_memory=peak

@@ -1,5 +1,6 @@
 """transformers' Trainer, made to fit adapters: two learning rates, small checkpoints, an early end on divergence."""
 
+import contextlib
 import json
 import math
 import shutil
@@ -16,7 +17,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers.trainer_utils import get_last_checkpoint
 
 from vxlab.adapters.core import Schedule
-from vxlab.adapters.placement import attachment_of, head_parameters
+from vxlab.adapters.placement import attachment_of, head_parameters, hold_weights_rounded
 from vxlab.adapters.saving import RESUME_FILE, trained_state
 from vxlab.errors import VxlabError
 from vxlab.experiments import ENDED_EARLY, RunSpec, processes
@@ -29,6 +30,7 @@ EVAL_BATCH = 32
 """Texts evaluated at a time, at the least: without gradients a small batch saves no memory worth its time."""
 SCHEDULE_FILE = "schedule.safetensors"
 """In a checkpoint: what a method that acts between steps remembers."""
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 DIVERGED_FACTOR = 10.0
 """A loss this many times the first one logged, or 1 where that is larger, counts as diverged."""
 
@@ -96,6 +98,15 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         if self.state.global_step not in [row["step"] for row in self.state.log_history if "eval_loss" in row]:
             self.evaluate()
         self.state.best_global_step = self.state.global_step
+
+    def hold_weights_rounded(self) -> contextlib.AbstractContextManager[None]:
+        """Spare autocast the rounding of frozen weights in every pass, where that takes no more memory."""
+        dtype = _AUTOCAST.get(self.accelerator.mixed_precision)
+        if dtype is None or self.args.activation_checkpointing or self.args.world_size > 1:
+            return contextlib.nullcontext()
+        rows = self.eval_dataset.remove_columns(["length", "row"])
+        batch = self.data_collator([rows[i] for i in range(min(2, len(rows)))])
+        return hold_weights_rounded(self.model, dtype, batch)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         trained = {name for name, p in self.model.named_parameters() if p.requires_grad}
