@@ -267,6 +267,23 @@ def test_contexts_nest_and_an_error_ends_them(tmp_path):
         model(**given)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("slots", [None, 2, 0])
+@every_method
+def test_on_a_gpu_rows_meet_their_adapters_too(method, slots, tmp_path):
+    given, bank = toy.batch(5), make_bank(tmp_path / "bank", method, 4)
+    expected = served(bank, NAMES, given, ARCHITECTURES["bert"]())
+    there = {name: each.cuda() for name, each in given.items()}
+    model = bank.attach(ARCHITECTURES["bert"]().cuda(), slots)
+    with torch.no_grad(), bank.rows(NAMES):
+        for _ in range(2):
+            assert_close(model(**there).logits.cpu(), expected, 1e-4)
+    bank.detach()
+    model = bank.attach(ARCHITECTURES["bert"](), slots).cuda()  # moved afterwards
+    with torch.no_grad(), bank.rows(NAMES):
+        assert_close(model(**there).logits.cpu(), expected, 1e-4)
+
+
 def test_a_copy_of_the_model_has_no_rows(tmp_path):
     given, bank = toy.batch(2), make_bank(tmp_path / "bank", METHODS["lora"], 2)
     model = bank.attach(ARCHITECTURES["bert"]())

@@ -81,6 +81,22 @@ def stacked() -> nn.Module:
     return stack_adapters(ARCHITECTURES["bert"](), [METHODS["lora"]]).model
 
 
+def test_what_wants_one_adapter_does_not_take_a_banks_model_for_it(bank, tmp_path):
+    model = bank.attach(ARCHITECTURES["bert"]())
+    with pytest.raises(VxlabError, match="adapters of a bank"):
+        bank.load(model, "n00000")
+    for use in (
+        lambda: bank.add("ann", model), lambda: vxlab.merge(model), lambda: vxlab.detach(model),
+        lambda: vxlab.save_adapter(model, tmp_path / "adapter"),
+    ):  # fmt: skip
+        with pytest.raises(VxlabError, match="has no adapt"):
+            use()
+    bank.detach()
+    bank.close()
+    with pytest.raises(VxlabError, match="closed"):
+        bank.attach(model)
+
+
 def test_what_is_not_attached(bank):
     with pytest.raises(VxlabError, match="on no model"), bank.rows([None]):
         pass
