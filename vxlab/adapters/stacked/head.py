@@ -47,4 +47,6 @@ class StackedHead(nn.Module):
 
     def _of_rows(self, name: str) -> Tensor:
         stacked: Tensor = getattr(self, name)
-        return stacked if self.slots.rows is None else self.slots.gather(stacked, self.base_layer.get_parameter(name))
+        if self.slots.rows is None:
+            return self.slots.of_groups(stacked)
+        return self.slots.gather(stacked, self.base_layer.get_parameter(name))

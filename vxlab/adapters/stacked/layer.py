@@ -96,8 +96,9 @@ class StackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         groups = self.slots.groups(x, self.layer)
         links = self._links()
-        if self.slots.rows is not None:
-            links = [Link(self.slots.gather(link.tensor), link.diagonal) if link.of_groups else link for link in links]
+        if self.slots.rows is not None or self.slots.chosen is not None:
+            meet = self.slots.of_groups if self.slots.rows is None else self.slots.gather
+            links = [Link(meet(link.tensor), link.diagonal) if link.of_groups else link for link in links]
         grouped = x.reshape(groups, -1, x.shape[-1])
         mask = self._draw_mask(grouped) if self._drops and self.training else None
         if self._quantised:
@@ -158,7 +159,9 @@ class StackedLinear(nn.Module):
         return tensor * scales.to(tensor.dtype).reshape(-1, *(1,) * (tensor.dim() - 1))
 
     def _draw_mask(self, grouped: Tensor) -> Tensor:
-        keep = self.keep if self.slots.rows is None else self.slots.gather(self.keep, 1.0)
+        keep = self.slots.of_groups(self.keep) if self.slots.rows is None else self.slots.gather(self.keep, 1.0)
+        if self.slots.draw_mask is not None:
+            return self.slots.draw_mask(grouped, keep)
         return torch.rand_like(grouped, dtype=torch.float32) < keep[:, None, None]
 
     def extra_repr(self) -> str:

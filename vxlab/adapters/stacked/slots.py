@@ -1,6 +1,6 @@
 """Which slot each row of a batch belongs to: slots are numbered from 1, and 0 means no adapter."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from vxlab.adapters.stacked.shared_product import SharedProduct
 from vxlab.checks import quote
 from vxlab.errors import VxlabError
+
+DrawMask = Callable[[Tensor, Tensor], Tensor]
+"""Of x ``(G, N, in)`` and the share ``(G,)`` that is left of it: the mask ``(G, N, in)``, true where x is left."""
 
 
 class Slots:
@@ -22,7 +25,11 @@ class Slots:
     def __init__(self, count: int) -> None:
         self.count = count
         self.rows: Tensor | None = None
-        """every row's slot ``(batch,)``, 0 to K; None where the batch is K equal parts, one a slot, in their order"""
+        """every row's slot ``(batch,)``, 0 to K; None where the batch is equal parts, one a slot, in their order"""
+        self.chosen: Tensor | None = None
+        """places from 0 of the slots that a batch of equal parts is of; None where it is of all"""
+        self.draw_mask: DrawMask | None = None
+        """draws what dropout leaves of the update's input; None takes torch's global generator"""
         self.batch: int | None = None
         """the number of rows that the model was given, where it is known"""
         self.product = SharedProduct()
@@ -35,6 +42,22 @@ class Slots:
             yield
         finally:
             self.rows = before
+
+    @contextmanager
+    def only(self, slots: Sequence[int], device: torch.device) -> Iterator[None]:
+        """Say that the batches to come are equal parts of these slots alone, in this order."""
+        numbers = self._checked(slots).to(device)
+        if int(numbers.min()) < 1 or len(numbers.unique()) < len(numbers):
+            raise VxlabError(f"slots={quote(slots)} are to train, each once; give some of 1 to {self.count}")
+        before, self.chosen = self.chosen, None if len(numbers) == self.count else numbers - 1
+        try:
+            yield
+        finally:
+            self.chosen = before
+
+    def of_groups(self, tensor: Tensor) -> Tensor:
+        """Return a tensor ``(K, ...)`` as the parts of a batch meet it."""
+        return tensor if self.chosen is None else tensor.index_select(0, self.chosen)
 
     def groups(self, x: Tensor, layer: str) -> int:
         """Return how many groups the first dimension of a layer's input falls into: the slots, or its rows.
@@ -52,12 +75,13 @@ class Slots:
                 "where the rows of the batch come first, one for each slot's number; choose other targets, or give as "
                 "many slots as there are rows"
             )
-        if self.rows is None and (not length or length % self.count):
+        parts = self.count if self.chosen is None else len(self.chosen)
+        if self.rows is None and (not length or length % parts):
             raise VxlabError(
-                f"`{layer}` was given {tuple(x.shape)}: {length} rows are no {self.count} equal parts, one for each "
+                f"`{layer}` was given {tuple(x.shape)}: {length} rows are no {parts} equal parts, one for each "
                 "slot; give as many rows of each, or say whose each is: with stack.rows([1, 2, 0]): model(...)"
             )
-        return self.count if self.rows is None else length
+        return parts if self.rows is None else length
 
     def gather(self, tensor: Tensor, without: Tensor | float = 0.0) -> Tensor:
         """Return every row's own of a tensor ``(K, ...)``, and of a row without an adapter ``without``."""

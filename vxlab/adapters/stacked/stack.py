@@ -24,6 +24,7 @@ from vxlab.adapters.placement import (
 from vxlab.adapters.saving import give_checkpoints_back, take_checkpoints
 from vxlab.adapters.stacked.head import StackedHead
 from vxlab.adapters.stacked.layer import SharedTogether, StackedLinear
+from vxlab.adapters.stacked.padding import leading_block
 from vxlab.adapters.stacked.slots import Slots
 from vxlab.checks import quote, settle_list
 from vxlab.errors import VxlabError
@@ -80,6 +81,7 @@ class Stack:
         starts = self._attach_each()
         self.layers = self._stack_layers()
         self.heads = {name: StackedHead(head, name, self.slots) for name, head in self._heads.items()}
+        self._sizes = {slot: self._sizes_of(slot) for slot in self._numbers}
         for slot, start in enumerate(starts, 1):
             self.put(slot, start)
         self._own_heads = {name: copy.deepcopy(head) for name, head in self._heads.items()}
@@ -100,14 +102,24 @@ class Stack:
         with self.slots.assign(slots, next(self.model.parameters()).device):
             yield self.model
 
+    @contextmanager
+    def only(self, slots: Sequence[int]) -> Iterator[nn.Module]:
+        """Say that the batches in this context are equal parts of these slots alone, in this order; yield the model."""
+        with self.slots.only(slots, next(self.model.parameters()).device):
+            yield self.model
+
     def take(self, slot: int) -> dict[str, Tensor]:
         """Return copies of one slot's trained tensors, by the names that they have in a model with it alone."""
-        self._require_slot(slot)
-        return {
-            f"{place}.{name}": tensor.clone()
-            for place, module in self._places()
-            for name, tensor in module.take(slot).items()
-        }
+        return {name: tensor.clone() for name, tensor in self.values(slot).items()}
+
+    def values(self, slot: int) -> dict[str, Tensor]:
+        """Return one slot's trained tensors in the stack's own memory, by the names of :meth:`take`."""
+        return self._of_slot(slot, {name: parameter.detach() for name, parameter in self.parameters().items()})
+
+    def gradients(self, slot: int) -> dict[str, Tensor]:
+        """Return one slot's gradients in the stack's own memory, where there are any, as :meth:`take` names them."""
+        found = {name: parameter.grad for name, parameter in self.parameters().items()}
+        return self._of_slot(slot, {name: gradient for name, gradient in found.items() if gradient is not None})
 
     def put(self, slot: int, tensors: Mapping[str, Tensor]) -> None:
         """Give one slot trained tensors, by the names and in the sizes that :meth:`take` returns.
@@ -185,6 +197,17 @@ class Stack:
             _require_alike(each)
         shared = SharedTogether([dict(each.shared.named_buffers()) for each in next(iter(alone.values()))])
         return {name: StackedLinear(base, alone[name], shared, self.slots) for name, base in self._bases.items()}
+
+    def _of_slot(self, slot: int, stacked: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        self._require_slot(slot)
+        return {name: leading_block(tensor[slot - 1], self._sizes[slot][name]) for name, tensor in stacked.items()}
+
+    def _sizes_of(self, slot: int) -> dict[str, torch.Size]:
+        return {
+            f"{place}.{name}": tensor.shape
+            for place, module in self._places()
+            for name, tensor in module.take(slot).items()
+        }
 
     def _places(self) -> list[tuple[str, StackedLinear | StackedHead]]:
         return [*self.layers.items(), *self.heads.items()]

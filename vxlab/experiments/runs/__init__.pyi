@@ -12,8 +12,12 @@ from .inputs import shared_materials as shared_materials
 from .layer_inputs import layer_inputs as layer_inputs
 from .leasing import POLL_SECONDS as POLL_SECONDS
 from .leasing import hold_leases as hold_leases
+from .listener import Listener as Listener
+from .one_run import Prepare as Prepare
+from .one_run import describe_training_of as describe_training_of
 from .one_run import run as run
 from .one_run import train_job as train_job
+from .one_run import trainer_settings as trainer_settings
 from .own_loops import AdapterCallback as AdapterCallback
 from .own_loops import save_adapters_only as save_adapters_only
 from .own_process import run_beside as run_beside
@@ -35,4 +39,6 @@ from .trained import sample_texts as sample_texts
 from .trained import trained_updates as trained_updates
 from .trained import updates_of as updates_of
 from .trainer import EVAL_BATCH as EVAL_BATCH
+from .trainer import AdapterTrainer as AdapterTrainer
+from .trainer import Watch as Watch
 from .trainer import parameter_groups as parameter_groups

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -121,21 +120,38 @@ def settle_job(job: Job, results: Store, train: Callable[[], RunRecord], listene
     return kept
 
 
+Prepare = Callable[[Job, Path, Materials, bool, Listener | None], tuple[AdapterTrainer, Watch]]
+"""Of what :func:`train_job` is given: a trainer that is ready to train, and its watch."""
+
+
 @hardware.by_the_spec_alone()
 @pass_over_what_is_there()
 def train_job(
-    job: Job, folder: Path, materials: Materials, progress: bool = False, listener: Listener | None = None
+    job: Job,
+    folder: Path,
+    materials: Materials,
+    progress: bool = False,
+    listener: Listener | None = None,
+    prepare: Prepare | None = None,
 ) -> RunRecord:
     """Train a job in its folder and return its record, or the record of an earlier training that is there.
 
     What is needed to go on after a kill or a stop stays in the folder; no store is touched.
+
+    Args:
+        job: the run.
+        folder: its own.
+        materials: what it needs.
+        progress: show a bar.
+        listener: as :func:`run` takes it.
+        prepare: makes the trainer of a run by gradient steps; None trains it alone.
     """
     if (found := RunRecord.whole(folder, job.key)) is not None:
         return found
     commit()  # now: the files may change while the run trains
     held = hardware.reset_peak_memory(job.device)
     set_seed(job.spec.seed)
-    train = _prepared(job, folder, materials, progress, listener, held)
+    train = _prepared(job, folder, materials, progress, listener, held, prepare or _alone)
     folder.mkdir(parents=True, exist_ok=True)  # only now: what the model or the targets refuse leaves nothing
     with _alone_in(folder):
         if (found := RunRecord.whole(folder, job.key)) is not None:
@@ -144,36 +160,42 @@ def train_job(
 
 
 def _prepared(
-    job: Job, folder: Path, materials: Materials, progress: bool, listener: Listener | None, held: int
+    job: Job,
+    folder: Path,
+    materials: Materials,
+    progress: bool,
+    listener: Listener | None,
+    held: int,
+    prepare: Prepare,
 ) -> Callable[[], RunRecord]:
     """Load what a job needs, and return what trains it."""
     if not job.spec.method.by_gradient:
         model = materials.model(job.spec).to(hardware.own_device(job.device)).eval()
         untrained = fit_probe if materials.task(job.spec).kind.trains_head else score_base
         return lambda: untrained(job, folder, materials, model, held, progress)
-    name = f"{job.spec.method.name} on {materials.task(job.spec).name}"
-    watch = Watch(name, progress, listener, ends_after=job.spec.ends_after)
-    trainer = _trainer(job, folder, materials, watch)
+    trainer, watch = prepare(job, folder, materials, progress, listener)
     return lambda: _train(job, folder, materials, trainer, watch, held)
 
 
 def _train(job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer, watch: Watch, held: int) -> RunRecord:
     task = materials.task(job.spec)
-    started = time.perf_counter()
+    started = watch.clock()
     with trainer.hold_weights_rounded():
         with quiet_transformers(), contextlib.closing(watch):
             try:
                 trainer.train(resume_from_checkpoint=usable_checkpoint(folder / CHECKPOINTS))
             except Stopped:
                 trainer.keep_the_best() if watch.stopped else trainer.keep_the_last()
-        train_seconds = time.perf_counter() - started
+        train_seconds = watch.clock() - started
         metrics = validation_rows(trainer, task.kind.scored_unwritten(task.metrics))
         if watch.status == "finished":
-            metrics += _test_rows(trainer, job, materials, folder)
-    peak = hardware.peak_memory(job.device) - held
-    record = record_run(
-        job, folder, materials, trainer, watch, metrics=metrics, train_seconds=train_seconds, peak_memory=peak
-    )
+            with trainer.finishing():
+                metrics += _test_rows(trainer, job, materials, folder)
+    with trainer.finishing():
+        peak = hardware.peak_memory(job.device) - held
+        record = record_run(
+            job, folder, materials, trainer, watch, metrics=metrics, train_seconds=train_seconds, peak_memory=peak
+        )
     if trainer.is_world_process_zero() and watch.status != "stopped":
         record.save()
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
@@ -227,20 +249,33 @@ def _plan_evaluation(spec: RunSpec, materials: Materials, tasks: Tasks) -> Asked
     return plan_evaluation(tasks)
 
 
-def _trainer(job: Job, folder: Path, materials: Materials, watch: Watch) -> AdapterTrainer:
+def _alone(
+    job: Job, folder: Path, materials: Materials, progress: bool, listener: Listener | None
+) -> tuple[AdapterTrainer, Watch]:
+    watch = Watch(describe_training_of(job, materials), progress, listener)
+    make = answering_of(materials.task(job.spec).kind).trainer(job, materials)
+    return make(model=materials.adapted(job), **trainer_settings(job, folder, materials, watch)), watch
+
+
+def describe_training_of(job: Job, materials: Materials) -> str:
+    """Return what a job trains, in words for a progress bar."""
+    return f"{job.spec.method.name} on {materials.task(job.spec).name}"
+
+
+def trainer_settings(job: Job, folder: Path, materials: Materials, watch: Watch) -> dict[str, Any]:
+    """Return what every trainer of a job is made of, beside its model."""
     spec, task = job.spec, materials.task(job.spec)
     splits, metrics = materials.splits(spec), task.kind.scored_unwritten(task.metrics)
     rows = len(splits["train"])
-    return answering_of(task.kind).trainer(job, materials)(
-        model=materials.adapted(job),
-        args=training_arguments(spec, folder / CHECKPOINTS, job.device, job.precision, metrics[0], rows),
-        train_dataset=splits["train"],
-        eval_dataset=splits["validation"],
-        data_collator=materials.collate(spec),
-        compute_metrics=lambda output: compute(metrics, output.predictions, output.label_ids),
-        callbacks=[watch],
-        head_learning_rate=spec.head_learning_rate,
-    )
+    return {
+        "args": training_arguments(spec, folder / CHECKPOINTS, job.device, job.precision, metrics[0], rows),
+        "train_dataset": splits["train"],
+        "eval_dataset": splits["validation"],
+        "data_collator": materials.collate(spec),
+        "compute_metrics": lambda output: compute(metrics, output.predictions, output.label_ids),
+        "callbacks": [watch],
+        "head_learning_rate": spec.head_learning_rate,
+    }
 
 
 def _test_rows(trainer: AdapterTrainer, job: Job, materials: Materials, folder: Path) -> list[dict[str, Any]]:

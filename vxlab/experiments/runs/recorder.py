@@ -95,7 +95,7 @@ def record_run(
         layers=len(attachment_of(model).layers),
         steps=trainer.state.global_step,
         step_seconds=watch.step_seconds,
-        training=describe_training(trainer) | {"timed_steps": len(watch.step_times)},
+        training=describe_training(trainer) | trainer.facts() | {"timed_steps": len(watch.step_times)},
         **measured,
     )
 

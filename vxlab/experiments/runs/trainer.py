@@ -6,6 +6,8 @@ import math
 import shutil
 import statistics
 import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
     def __init__(self, *args: Any, head_learning_rate: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.head_learning_rate = head_learning_rate
-        self.schedule = attachment_of(self.model).method.schedule(self.model)
+        self.schedule = self.method_schedule()
         self.remove_callback(PrinterCallback)
         if self.args.gradient_accumulation_steps > 1:
             # It takes a model whose forward has **kwargs for one that divides its loss by all rows of a step, as BERT
@@ -50,11 +52,26 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         if self.schedule is not None:
             self.add_callback(AfterStep(self.schedule))
 
+    def method_schedule(self) -> Schedule | None:
+        """Return what the model's method does between steps."""
+        return attachment_of(self.model).method.schedule(self.model)
+
+    def head(self) -> Iterable[str]:
+        """Return the names of the task head's parameters."""
+        return head_parameters(self.model)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a record keeps of how this trainer trained, beside what every trainer shows."""
+        return {}
+
+    def finishing(self) -> AbstractContextManager[object]:
+        """Have the trained model in ``self.model`` as a run of its own leaves it."""
+        return nullcontext()
+
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:  # type: ignore[has-type]
-            groups = parameter_groups(
-                self.model, self.args.learning_rate, self.head_learning_rate, self.args.weight_decay
-            )
+            rates = self.args.learning_rate, self.head_learning_rate
+            groups = parameter_groups(self.model, *rates, self.args.weight_decay, self.head())
             self.optimizer = torch.optim.AdamW(groups, lr=self.args.learning_rate)
         return self.optimizer
 
@@ -133,9 +150,19 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         show: whether to show a bar.
         listener: told of all that comes.
         ends_after: the share of the steps after which the run ends.
+        clock: the seconds that the run has had.
     """
 
-    def __init__(self, description: str, show: bool, listener: Listener | None = None, *, ends_after: float) -> None:
+    def __init__(
+        self,
+        description: str,
+        show: bool,
+        listener: Listener | None = None,
+        *,
+        ends_after: float,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.clock = clock
         self.description, self.show, self.listener, self.ends_after = description, show, listener, ends_after
         self.diverged = self.stopped = False
         self.step_times: list[float] = []
@@ -175,10 +202,10 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             raise Stopped  # Trainer's own way to stop drops all checkpoints but the best, and we go on from the last
         if state.global_step >= self._last:
             raise Stopped
-        self._started = time.perf_counter()
+        self._started = self.clock()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.step_times.append(time.perf_counter() - self._started)
+        self.step_times.append(self.clock() - self._started)
         self._bar.update()
         if self.listener is not None:
             self.listener.on_step(state.global_step)
@@ -205,10 +232,14 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
 
 def parameter_groups(
-    model: nn.Module, learning_rate: float, head_learning_rate: float, weight_decay: float
+    model: nn.Module,
+    learning_rate: float,
+    head_learning_rate: float,
+    weight_decay: float,
+    head: Iterable[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Return AdamW's groups: backbone and head with their own rates, decay on matrices only."""
-    head = set(head_parameters(model))
+    head = set(head_parameters(model) if head is None else head)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

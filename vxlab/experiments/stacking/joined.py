@@ -1,0 +1,69 @@
+"""Batches of several runs as one: equal parts, filled up with padding that no row sees."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vxlab.errors import VxlabError
+
+
+class Joined(NamedTuple):
+    """Batches of several runs in one, a part a run."""
+
+    inputs: dict[str, Tensor]
+    """without labels; a part's missing rows repeat its first"""
+    labels: list[Tensor]
+    """of each part's own rows"""
+    rows: int
+    """of each part"""
+    tokens: int
+    """of every row"""
+    own_tokens: list[int]
+    """of each part, in its own longest text"""
+
+
+def join_batches(batches: Sequence[Mapping[str, Tensor]], tokenizer: Any) -> Joined:
+    """Return batches as one of equal parts.
+
+    Args:
+        batches: of one task each, ``(rows, tokens)`` by name, and ``labels``.
+        tokenizer: tells on which side, and with what, to fill up.
+
+    Raises:
+        VxlabError: they differ in what they hold, or hold what is not ``(rows, tokens)``.
+
+    >>> class Tokenizer: padding_side, pad_token_id, pad_token_type_id = "right", 9, 0
+    >>> one, other = {"input_ids": torch.ones(2, 1)}, {"input_ids": torch.ones(1, 3)}
+    >>> joined = join_batches([{**each, "labels": torch.zeros(len(each["input_ids"]))} for each in (one, other)], Tokenizer)
+    >>> joined.inputs["input_ids"].tolist()
+    [[1.0, 9.0, 9.0], [1.0, 9.0, 9.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    """
+    names = set(batches[0]) - {"labels"}
+    for batch in batches:
+        shapes = {batch[name].shape for name in set(batch) - {"labels"}}
+        if set(batch) - {"labels"} != names or len(shapes) != 1 or len(next(iter(shapes))) != 2:
+            told = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in batch.items())
+            raise VxlabError(
+                f"a batch of {told} does not stack with others: each must hold the same tensors of (rows, tokens), and "
+                "labels; train these runs one after the other"
+            )
+    rows = max(len(batch["labels"]) for batch in batches)
+    own_tokens = [batch["input_ids"].shape[1] for batch in batches]
+    tokens = max(own_tokens)
+    filling = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+    inputs = {
+        name: torch.cat([_filled(batch[name], rows, tokens, filling.get(name, 0) or 0, tokenizer) for batch in batches])
+        for name in batches[0]
+        if name in names
+    }
+    return Joined(inputs, [batch["labels"] for batch in batches], rows, tokens, own_tokens)
+
+
+def _filled(tensor: Tensor, rows: int, tokens: int, value: int, tokenizer: Any) -> Tensor:
+    missing = tokens - tensor.shape[1]
+    sides = (missing, 0) if tokenizer.padding_side == "left" else (0, missing)
+    wide = functional.pad(tensor, sides, value=value) if missing else tensor
+    return torch.cat([wide, wide[:1].expand(rows - len(wide), -1)]) if rows > len(wide) else wide
