@@ -47,7 +47,7 @@ class Slots:
     def only(self, slots: Sequence[int], device: torch.device) -> Iterator[None]:
         """Say that the batches to come are equal parts of these slots alone, in this order."""
         numbers = self._checked(slots).to(device)
-        if int(numbers.min()) < 1 or len(numbers.unique()) < len(numbers):
+        if int(numbers.min()) < 1 or len(set(numbers.tolist())) < len(numbers):
             raise VxlabError(f"slots={quote(slots)} are to train, each once; give some of 1 to {self.count}")
         before, self.chosen = self.chosen, None if len(numbers) == self.count else numbers - 1
         try:

@@ -4,6 +4,9 @@ from .base import attempt as attempt
 from .by_name import ENGINES as ENGINES
 from .by_name import make_engine as make_engine
 from .failures import death as death
+from .failures import describe_failure as describe_failure
+from .failures import format_traceback as format_traceback
 from .failures import one_line as one_line
+from .failures import out_of_memory as out_of_memory
 from .processes import born_with as born_with
 from .worker import begin as begin

@@ -36,8 +36,9 @@ def join_batches(batches: Sequence[Mapping[str, Tensor]], tokenizer: Any) -> Joi
         VxlabError: they differ in what they hold, or hold what is not ``(rows, tokens)``.
 
     >>> class Tokenizer: padding_side, pad_token_id, pad_token_type_id = "right", 9, 0
-    >>> one, other = {"input_ids": torch.ones(2, 1)}, {"input_ids": torch.ones(1, 3)}
-    >>> joined = join_batches([{**each, "labels": torch.zeros(len(each["input_ids"]))} for each in (one, other)], Tokenizer)
+    >>> one = {"input_ids": torch.ones(2, 1), "labels": torch.zeros(2)}
+    >>> other = {"input_ids": torch.ones(1, 3), "labels": torch.zeros(1)}
+    >>> joined = join_batches([one, other], Tokenizer)
     >>> joined.inputs["input_ids"].tolist()
     [[1.0, 9.0, 9.0], [1.0, 9.0, 9.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """

@@ -35,7 +35,7 @@ class SlotNoise(TorchFunctionMode):
         left: whether the filling stands before the tokens.
 
     Raises:
-        VxlabError: on entering nothing; inside, where the model draws random numbers in another way, or masks what has
+        VxlabError: inside, where the model draws random numbers in another way, or masks what has
             no place for the batch's rows: a slot would then meet other slots' draws.
     """
 
@@ -51,13 +51,13 @@ class SlotNoise(TorchFunctionMode):
             return self._attention(*args, **kwargs)
         if func in _DRAWS and kwargs.get("generator") is None:
             raise VxlabError(
-                f"the model draws random numbers by torch's {getattr(func, '__name__', func)} while it trains, of which "
+                f"the model draws random numbers by torch's {getattr(func, '__name__', func)} while it trains, and "
                 "every slot would need its own; train its runs one after the other"
             )
         return func(*args, **kwargs)
 
     def draw_mask(self, x: Tensor, keep: Tensor) -> Tensor:
-        """Return what an adapter's own dropout leaves of its input ``(G, rows·tokens, in)``; see ``Slots.draw_mask``."""
+        """Return what an adapter's own dropout leaves of its input ``(G, rows·tokens, in)``, for ``Slots``."""
         mask = torch.ones(x.shape, dtype=torch.bool, device=x.device)
         own = mask.view(len(self.parts), self.rows, -1, x.shape[-1])
         for place, (part, share) in enumerate(zip(self.parts, keep.tolist(), strict=True)):

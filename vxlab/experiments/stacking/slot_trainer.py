@@ -14,7 +14,7 @@ from vxlab.experiments.stacking.slot import Slot, SlotModel
 class SlotTrainer(AdapterTrainer):
     """An AdapterTrainer whose steps wait for those of other runs, and are computed with them in one pass.
 
-    Batches, learning rates, clipping, optimizer, schedule, validation, checkpoints and the log are those of a run alone.
+    Batches, rates, clipping, optimizer, schedule, validation, checkpoints and the log are those of a run alone.
 
     Args:
         slot: the run's.
@@ -45,7 +45,7 @@ class SlotTrainer(AdapterTrainer):
     @contextmanager
     def finishing(self) -> Iterator[object]:
         """Have the model with this run's adapter alone in ``self.model``."""
-        before = self.model
+        before: nn.Module = self.model  # type: ignore[has-type]
         with self.slot.single() as model:
             self.model = model
             try:
@@ -70,6 +70,5 @@ class SlotTrainer(AdapterTrainer):
             super()._load_best_model()
 
     def _set_signature_columns_if_needed(self) -> None:
-        if self._signature_columns is None:
-            taken = inspect.signature(self.slot.stack.model.forward).parameters
-            self._signature_columns = [*taken, "label", "label_ids", "labels"]
+        taken = inspect.signature(self.slot.stack.model.forward).parameters
+        self._signature_columns = [*taken, "label", "label_ids", "labels"]

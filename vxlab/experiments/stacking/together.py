@@ -3,17 +3,15 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from vxlab.adapters.stacked import Stack, stack_adapters
-from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, hardware
+from vxlab.experiments.engines import out_of_memory
 from vxlab.experiments.models import quiet_transformers
 from vxlab.experiments.runs import (
     AdapterTrainer,
@@ -25,8 +23,7 @@ from vxlab.experiments.runs import (
     train_job,
     trainer_settings,
 )
-from vxlab.experiments.stacking.joined import Joined, join_batches
-from vxlab.experiments.stacking.noise import Part, SlotNoise
+from vxlab.experiments.stacking.forward import StackedPass, UnstackableError, stacked_model
 from vxlab.experiments.stacking.slot import Slot
 from vxlab.experiments.stacking.slot_trainer import SlotTrainer
 
@@ -35,10 +32,6 @@ TOLERANCE = {"float32": 1e-4, "bfloat16": 0.05}
 
 Done = Callable[[Job, RunRecord | Exception], None]
 """Told of every run as it ends: its record, or what was raised."""
-
-
-class UnstackableError(VxlabError):
-    """These runs cannot train together; one after the other they can."""
 
 
 class Place(NamedTuple):
@@ -83,9 +76,8 @@ class _Together:
         self.waiting, self.materials, self.done = waiting, materials, done
         first = [waiting[place] for place in range(width)]
         self.job = first[0].job
-        self.tokenizer = materials.tokenizer(self.job.spec)
-        device = hardware.own_device(self.job.device)
-        self.stack = _stacked(materials.model(self.job.spec).to(device), [each.job for each in first])
+        self.stack = stacked_model([each.job for each in first], materials)
+        self.together = StackedPass(self.stack, self.job, materials)
         self.slots = [Slot(self.stack, number) for number in range(1, width + 1)]
         self.inside: dict[int, Place] = {}
         self.checked: set[str] = set()
@@ -120,8 +112,9 @@ class _Together:
         try:
             came = act(*given)
         except Exception as error:
-            came = error
-            slot.inputs = None
+            if out_of_memory(error):
+                raise
+            came, slot.inputs = error, None
         if not slot.running:
             self.done(place.job, came)
 
@@ -139,83 +132,34 @@ class _Together:
     def _step(self, active: Sequence[Slot]) -> None:
         """Take one step of all runs that wait for theirs."""
         started = time.perf_counter()
-        for slot in active:
-            if slot.steps == 0:
-                self._check(slot)
-        losses = self._losses(active)
-        torch.stack(losses).sum().backward()
+        alone = {slot.number: self._loss_alone(slot) for slot in active if slot.steps == 0}
+        generators, batches = [slot.generator() for slot in active], [slot.inputs or {} for slot in active]
+        losses = self.together.losses([slot.number for slot in active], batches, generators)
+        torch.autograd.backward(losses)
         share = (time.perf_counter() - started) / len(active)
-        for slot, loss in zip(active, losses, strict=True):
+        for slot, generator, loss in zip(active, generators, losses, strict=True):
+            self._require_same(slot, float(loss.detach()), alone.get(slot.number, math.nan))
+            slot.drawn(generator)
             slot.charge(share)
+        for slot, loss in zip(active, losses, strict=True):
             self._turn(slot, slot.go_on, loss.detach())
 
-    def _losses(self, active: Sequence[Slot]) -> list[Tensor]:
-        """Return every slot's loss of its batch, all from one forward pass, whose masks are each slot's own."""
-        for parameter in self.stack.parameters().values():
-            parameter.grad = None
-        joined = join_batches([slot.inputs for slot in active if slot.inputs is not None], self.tokenizer)
-        generators = [slot.generator() for slot in active]
-        logits = self._logits(active, joined, generators)
-        for slot, generator in zip(active, generators, strict=True):
-            slot.drawn(generator)
-        return [
-            mean_loss(logits[place * joined.rows : place * joined.rows + len(labels)], labels)
-            for place, labels in enumerate(joined.labels)
-        ]
-
-    def _logits(self, active: Sequence[Slot], joined: Joined, generators: Sequence[torch.Generator]) -> Tensor:
-        own = zip(generators, joined.labels, joined.own_tokens, strict=True)
-        parts = [Part(generator, len(labels), tokens) for generator, labels, tokens in own]
-        left = self.tokenizer.padding_side == "left"
-        noise = SlotNoise(parts, joined.rows, joined.tokens, left)
-        self.stack.slots.draw_mask = noise.draw_mask
-        self.stack.model.train()
-        with self.stack.only([slot.number for slot in active]) as model, self._precision(), noise:
-            logits: Tensor = model(**joined.inputs).logits
-        return logits
-
-    def _check(self, slot: Slot) -> None:
-        """See that a run's first loss in the stack is the one that it has alone."""
+    def _loss_alone(self, slot: Slot) -> float:
+        """Return the loss that a run's batch has where nothing is stacked, without moving its random numbers."""
         assert slot.inputs is not None
-        with torch.no_grad():
-            (together,) = self._losses_unmoved([slot])
-            torch.set_rng_state(slot.generator().get_state())
-            with slot.single() as model, self._precision():
-                alone = model.train()(**slot.inputs).loss
-        allowed = TOLERANCE[self.job.precision] * max(1.0, abs(float(alone)))
-        if math.isfinite(float(alone)) and not abs(float(together) - float(alone)) <= allowed:
+        torch.set_rng_state(slot.generator().get_state())
+        with torch.no_grad(), slot.single() as model, self.together.precision():
+            return float(model.train()(**slot.inputs).loss)
+
+    def _require_same(self, slot: Slot, together: float, alone: float) -> None:
+        """Refuse a model that gives a run another loss in the stack than alone."""
+        allowed = TOLERANCE[self.job.precision] * max(1.0, abs(alone))
+        if math.isfinite(alone) and not abs(together - alone) <= allowed:
             raise UnstackableError(
-                f"the first loss of {self.inside[slot.number].job.key[:12]} is {float(alone):.6f} alone and "
-                f"{float(together):.6f} in a stack: this model does not compute a row by itself, or draws random "
-                "numbers in a way that cannot be told apart by run"
+                f"the first loss of {self.inside[slot.number].job.key[:12]} is {alone:.6f} alone and {together:.6f} in "
+                "a stack: this model does not compute a row by itself, or draws random numbers in a way that cannot be "
+                "told apart by run"
             )
-
-    def _losses_unmoved(self, active: Sequence[Slot]) -> list[Tensor]:
-        states = [slot.generator() for slot in active]
-        losses = self._losses(active)
-        for slot, state in zip(active, states, strict=True):
-            slot.drawn(state)
-        return losses
-
-    def _precision(self) -> torch.autocast:
-        dtype = torch.bfloat16 if self.job.precision == "bfloat16" else torch.float32
-        device = torch.device(self.job.device).type
-        return torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
-
-
-def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the loss that transformers' sequence classifiers have: cross-entropy, or of one number the squared error."""
-    if logits.shape[-1] == 1:
-        return functional.mse_loss(logits.squeeze(-1), labels.squeeze())
-    return functional.cross_entropy(logits, labels)
-
-
-def _stacked(model: nn.Module, jobs: Iterable[Job]) -> Stack:
-    specs = [job.spec for job in jobs]
-    try:
-        return stack_adapters(model, [spec.method for spec in specs], specs[0].targets)
-    except VxlabError as error:
-        raise UnstackableError(str(error)) from error
 
 
 def _start(job: Job, materials: Materials, names: Sequence[str]) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from vxlab.experiments import RunRecord
 from vxlab.experiments.engines import Engine, Outcome
 from vxlab.experiments.runs import POLL_SECONDS, Job
 from vxlab.experiments.store import ENDED, Store
+from vxlab.experiments.sweeps.bundles import Bundles
 from vxlab.experiments.sweeps.progress import RESUME, SweepProgress
 from vxlab.experiments.sweeps.worker import receive_files, train_in_worker
 
@@ -21,7 +22,14 @@ _DEATHS = 3
 _DISK_IS_FULL = ("No space left on device", "Disk quota exceeded")
 
 
-def drive(jobs: Sequence[Job], results: Store, engine: Engine, show: SweepProgress, owner: str) -> None:
+def drive(
+    jobs: Sequence[Job],
+    results: Store,
+    engine: Engine,
+    show: SweepProgress,
+    owner: str,
+    bundles: Bundles | None = None,
+) -> None:
     """Have the engine train the jobs that nobody has trained, and write each as it ends.
 
     Args:
@@ -30,12 +38,13 @@ def drive(jobs: Sequence[Job], results: Store, engine: Engine, show: SweepProgre
         engine: entered.
         show: entered.
         owner: of the leases, from :func:`hold_leases`.
+        bundles: says which runs train together; None trains each alone.
 
     Raises:
         VxlabError: the store fails for longer than its patience, or a disk is full; what has finished is kept.
     """
     results.release_dead()
-    _Drive(jobs, results, engine, show, owner).until_done()
+    _Drive(jobs, results, engine, show, owner, bundles or Bundles(1)).until_done()
 
 
 @contextlib.contextmanager
@@ -57,36 +66,58 @@ def hold_interrupts() -> Iterator[None]:
 class _Drive:
     """One driver at work on a list of jobs, perhaps beside others."""
 
-    def __init__(self, jobs: Sequence[Job], results: Store, engine: Engine, show: SweepProgress, owner: str) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], results: Store, engine: Engine, show: SweepProgress, owner: str, bundles: Bundles
+    ) -> None:
         self.waiting = {job.key: job for job in jobs}
-        self.running: dict[str, Job] = {}
+        self.running: dict[str, list[Job]] = {}
+        """bundles by the key of their first run, of which those are taken out that are written down"""
         self.deaths: dict[str, int] = {}
-        self.results, self.engine, self.show, self.owner = results, engine, show, owner
+        self.results, self.engine, self.show, self.owner, self.bundles = results, engine, show, owner, bundles
         self.started = results.now()
 
     def until_done(self) -> None:
         """Submit, settle and wait until no job is left, by whomever it was trained."""
+        self._leave_done()
+        self.bundles.decide(list(self.waiting.values()), self.engine)
         while self.waiting or self.running:
             self._submit()
-            self.show.running(len(self.running), elsewhere=len(self.waiting) if not self.running else 0)
+            here = sum(len(jobs) for jobs in self.running.values())
+            self.show.running(here, elsewhere=len(self.waiting) if not self.running else 0)
             if self.running:
                 self._settle_all(self.engine.finished(timeout=POLL_SECONDS))
+                self._keep_early()
             elif self.waiting:
                 time.sleep(POLL_SECONDS)
 
     def _submit(self) -> None:
         """Lease waiting jobs while the engine has room; those done, here before or elsewhere, leave the list."""
-        states = self.results.status(list(self.waiting))
+        self._leave_done()
         room = self.engine.slots - len(self.running)
-        for key, job in list(self.waiting.items()):
+        for bundle in self._bundles() if room > 0 else []:
+            if room > 0 and (leased := [job for job in bundle if self._lease(job)]):
+                room -= 1
+                self._start(leased)
+
+    def _leave_done(self) -> None:
+        states = self.results.status(list(self.waiting))
+        for key in list(self.waiting):
             state = states.get(key)
             if state is not None and (state.status in ENDED or (state.status == "failed" and state.at >= self.started)):
                 self._leave(key, state.status, state.error or "")
-            elif room > 0 and self._lease(job):
-                room -= 1
-                self.running[key] = self.waiting.pop(key)
-                folder = str(self.results.folder_of(key)) if self.engine.shared_files else None
-                self.engine.submit(key, train_in_worker, job.spec, key, job.device, folder)
+
+    def _bundles(self) -> list[list[Job]]:
+        """Return the waiting jobs in bundles; what a worker died at is tried alone."""
+        fresh = [job for job in self.waiting.values() if job.key not in self.deaths]
+        again = [[job] for job in self.waiting.values() if job.key in self.deaths]
+        return self.bundles.arrange(fresh, self.engine.slots) + again
+
+    def _start(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            del self.waiting[job.key]
+        self.running[jobs[0].key] = jobs
+        folders = [str(self.results.folder_of(job.key)) for job in jobs] if self.engine.shared_files else None
+        self.engine.submit(jobs[0].key, train_in_worker, [(job.spec, job.key) for job in jobs], jobs[0].device, folders)
 
     def _lease(self, job: Job) -> bool:
         found = RunRecord.whole(self.results.folder_of(job.key), job.key)
@@ -105,10 +136,22 @@ class _Drive:
         """Write what workers sent back to the disk first: a store that fails at one run loses none of the others."""
         with hold_interrupts():
             for outcome in outcomes:
-                if not outcome.error:
-                    receive_files(self.results.folder_of(outcome.key), outcome.value)
+                for key, files in outcome.value.files.items() if not outcome.error else ():
+                    receive_files(self.results.folder_of(key), files)
         for outcome in outcomes:
-            self._settle(self.running.pop(outcome.key), outcome)
+            jobs = self.running.pop(outcome.key)
+            self.show.note(() if outcome.error else outcome.value.notes)
+            for job in jobs:
+                self._settle(job, _of_job(outcome, job))
+
+    def _keep_early(self) -> None:
+        """Write down runs of a bundle that are done while others of it go on."""
+        for jobs in self.running.values() if self.engine.shared_files else ():
+            for job in jobs[:] if len(jobs) > 1 else ():
+                if (found := RunRecord.whole(self.results.folder_of(job.key), job.key)) is not None:
+                    jobs.remove(job)
+                    self._keep(found)
+                    self.show.done(job, found.status, lambda found=found: found)  # type: ignore[misc]
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
         if any(words in outcome.error for words in _DISK_IS_FULL):
@@ -134,3 +177,11 @@ class _Drive:
     def _may_try_again(self, key: str) -> bool:
         self.deaths[key] = self.deaths.get(key, 0) + 1
         return self.deaths[key] < _DEATHS and not self.engine.retries
+
+
+def _of_job(outcome: Outcome, job: Job) -> Outcome:
+    """Return how one run of a bundle ended."""
+    error, traceback = (
+        (outcome.error, outcome.traceback) if outcome.error else outcome.value.errors.get(job.key, ("", ""))
+    )
+    return Outcome(job.key, outcome.value, error, traceback, outcome.lost)

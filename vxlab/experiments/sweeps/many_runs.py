@@ -11,6 +11,7 @@ from vxlab.experiments import RunSpec, hardware
 from vxlab.experiments.engines import Engine, make_engine
 from vxlab.experiments.runs import Job, fresh_materials, hold_leases, prepare_store, settle_training, shared_materials
 from vxlab.experiments.store import Store, Where, open_store
+from vxlab.experiments.sweeps.bundles import Bundles
 from vxlab.experiments.sweeps.driver import drive
 from vxlab.experiments.sweeps.plan import check_fit, plan_runs
 from vxlab.experiments.sweeps.progress import SweepProgress
@@ -22,6 +23,7 @@ def sweep(
     store: Where = None,
     engine: "str | Engine" = "inline",
     workers: int | None = None,
+    stack: int | None = None,
     progress: bool = True,
     fresh: bool = False,
     train: bool = True,
@@ -37,6 +39,8 @@ def sweep(
         store: as :func:`vxlab.run` takes it.
         engine: ``inline`` (this process), ``processes`` (several on this machine) or ``ray`` (GPUs and clusters).
         workers: runs at a time, where the engine runs several; None takes what the machine has.
+        stack: runs of one family that train together in one pass, at most: 1 trains each alone, 8 stacks up to 8, and
+            None times a few steps both ways and takes the faster. A run's numbers are the same but for rounding.
         progress: say what is to be done, and show a bar with the time left and the highest validation score so far.
         fresh: train again what the store has, and replace it.
         train: False takes what the store has, and raises where it lacks a run.
@@ -45,12 +49,13 @@ def sweep(
         One row a run, in the order of ``specs``; :meth:`Store.table` has the columns.
 
     Raises:
-        VxlabError: a spec's model, task, device or precision cannot be had, or a rank does not fit its layers: then
-            nothing has run. Or the store lacks a run that is not to be trained, or has one trained now that is to be
+        VxlabError: a spec's model, task, device or precision cannot be had, a rank does not fit its layers, or runs are
+            to be stacked of which no two can: then nothing has run. Or the store lacks a run that is not to be trained, or has one trained now that is to be
             trained again. Or the store fails: then what has finished is kept.
     """
     specs = all_specs(specs)
     progress, (fresh, train) = settle("progress", progress, bool), settle_training(fresh, train)
+    bundles = Bundles(stack)
     # The leases are released last, when no worker trains any more.
     with open_store(store) as results, hold_leases(results) as owner, make_engine(engine, workers=workers) as pool:
         fresh_materials()
@@ -58,9 +63,9 @@ def sweep(
         check_fit(jobs)
         prepare_store(jobs, results, fresh, train)
         if progress and train:
-            print(plan_runs(jobs, results, pool))
+            print(plan_runs(jobs, results, pool, bundles=bundles))
         with SweepProgress(len({job.key for job in jobs}), progress) as show:
-            drive(jobs, results, pool, show, owner)
+            drive(jobs, results, pool, show, owner, bundles)
         return rows_of([job.key for job in jobs], results)
 
 

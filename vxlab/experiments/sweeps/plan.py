@@ -16,8 +16,9 @@ from vxlab.experiments import layers, method_label, rank_of
 from vxlab.experiments.costs import forward_loss, time_call, training_step
 from vxlab.experiments.engines import Engine, Outcome
 from vxlab.experiments.probes import FOLDS, available_poolings, pool, strengths
-from vxlab.experiments.runs import EVAL_BATCH, Job, Materials, answering_of, shared_materials
+from vxlab.experiments.runs import EVAL_BATCH, Job, Materials, answering_of, shared_materials, typical_batch
 from vxlab.experiments.store import ENDED, Store
+from vxlab.experiments.sweeps.bundles import Bundles
 from vxlab.words import in_bytes, number_of, time_left
 
 _START_SECONDS = 0.5
@@ -50,6 +51,12 @@ class Pace(NamedTuple):
     seconds: float
     stored: int
     """bytes, in the run's folder and in the store"""
+    steps: float = 0.0
+    """seconds of its training steps"""
+
+    def sped_up(self, times: float) -> "Pace":
+        """Return the pace of a run whose steps are so many times as fast."""
+        return self._replace(seconds=self.seconds - self.steps + self.steps / times, steps=self.steps / times)
 
 
 def check_fit(jobs: Sequence[Job]) -> None:
@@ -78,6 +85,7 @@ def plan_runs(
     engine: Engine,
     more: Mapping[str, int] | None = None,
     later: Sequence[Job] = (),
+    bundles: Bundles | None = None,
 ) -> str:
     """Say how many runs there are, how many are done, and what the others take: time and bytes.
 
@@ -89,6 +97,7 @@ def plan_runs(
         engine: which will train them.
         more: how many there are by stage, these and those that follow from them; None where these are all.
         later: runs that take as long as those that follow; () where these do.
+        bundles: says which will train together; None trains each alone.
     """
     unique = {job.key: job for job in jobs}
     states = {key: state.status for key, state in results.status(unique).items()}
@@ -102,19 +111,21 @@ def plan_runs(
         return " ".join(told)
     paces, unknown = _paces([*ahead, *later], engine)
     told += [f"{name} could not be tried out: {error}." for name, error in unknown.items()]
-    per_run = [paces[_kind(job)] for job in ahead if _kind(job) in paces]
+    bundles = bundles or Bundles(1)
+    bundles.decide(ahead, engine)
+    per_run = [paces[_kind(job)].sped_up(bundles.speed(job)) for job in ahead if _kind(job) in paces]
     if not per_run:
         return " ".join(told)
     left = total - done
-    following = [paces[_kind(job)] for job in later if _kind(job) in paces] or per_run
-    seconds, stored = (
+    following = [paces[_kind(job)].sped_up(bundles.speed(job)) for job in later if _kind(job) in paces] or per_run
+    seconds, stored, _ = (
         len(ahead) * fmean(here) + (left - len(ahead)) * fmean(then)
         for here, then in zip(zip(*per_run, strict=True), zip(*following, strict=True), strict=True)
     )
     seconds /= max(1, engine.slots)
     most = "At most a" if more and done and left > len(ahead) else "A"
     told.append(f"{most}bout {time_left(seconds)} to go, and {in_bytes(stored)} to be kept in {results.folder}.")
-    return " ".join(told)
+    return " ".join([*told, *bundles.in_words()])
 
 
 def _so_far(done: int, total: int, failed: int, results: Store) -> str:
@@ -134,17 +145,17 @@ def measure(job: Job) -> Pace:
     tests = sum(rows[name] for name in rows if name.startswith("test")) if job.spec.ends_after == 1 else 0
     time_parts = _time_training if job.spec.method.by_gradient else _time_probe
     time_parts = _time_base if isinstance(job.spec.method, Base) else time_parts
-    seconds, numbers = time_parts(job, materials, rows, tests)
+    steps, seconds, numbers = time_parts(job, materials, rows, tests)
     kept = 2 * _tested(materials, job) * answering_of(materials.task(job.spec).kind).kept_bytes(job, materials)
-    return Pace(seconds + _START_SECONDS, 4 * numbers + kept + _SETTINGS_BYTES)
+    return Pace(seconds + steps + _START_SECONDS, 4 * numbers + kept + _SETTINGS_BYTES, steps)
 
 
-def _time_training(job: Job, materials: Materials, rows: Mapping[str, int], tests: int) -> tuple[float, int]:
-    """Return the seconds of a run's steps and evaluations, and how many numbers its adapter and head have."""
+def _time_training(job: Job, materials: Materials, rows: Mapping[str, int], tests: int) -> tuple[float, float, int]:
+    """Return the seconds of a run's steps, those of its evaluations, and how many numbers its adapter and head have."""
     spec = job.spec
     with torch.random.fork_rng(devices=[]):
         model = materials.adapted(job).to(job.device).train()
-    batch = _typical(spec.batch_size, materials, job)
+    batch = typical_batch(job, materials)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-12)
     step = training_step(model, batch, optimizer, job.precision, materials.task(spec).kind.batch_loss)
     step()
@@ -154,14 +165,14 @@ def _time_training(job: Job, materials: Materials, rows: Mapping[str, int], test
     scored = _time_scoring(model.eval(), job, materials, validations * rows["validation"] + tests, batch)
     counts = trainable_parameters(model)
     kept = sum(basis.numel() for basis in stored_bases(model).values())
-    return steps * step_seconds + scored, counts.backbone + counts.head + kept
+    return steps * step_seconds, scored, counts.backbone + counts.head + kept
 
 
-def _time_base(job: Job, materials: Materials, rows: Mapping[str, int], tests: int) -> tuple[float, int]:
+def _time_base(job: Job, materials: Materials, rows: Mapping[str, int], tests: int) -> tuple[float, float, int]:
     """Return the seconds of an untuned base, which is scored as it is, and that it keeps no number."""
     model = materials.model(job.spec).to(job.device).eval()
-    batch = _typical(job.spec.batch_size, materials, job)
-    return _time_scoring(model, job, materials, rows["validation"] + tests, batch), 0
+    batch = typical_batch(job, materials)
+    return 0.0, _time_scoring(model, job, materials, rows["validation"] + tests, batch), 0
 
 
 def _time_scoring(
@@ -175,18 +186,18 @@ def _time_scoring(
     return scored / job.spec.batch_size * forward + written
 
 
-def _time_probe(job: Job, materials: Materials, rows: Mapping[str, int], tests: int) -> tuple[float, int]:
+def _time_probe(job: Job, materials: Materials, rows: Mapping[str, int], tests: int) -> tuple[float, float, int]:
     """Return the seconds of a probe, which reads every text once, with its fits reckoned, and its head's numbers."""
     labels = materials.task(job.spec).num_labels
     with torch.random.fork_rng(devices=[]):
         model = materials.model(job.spec).to(job.device).eval()
-    batch = _typical(EVAL_BATCH, materials, job)
+    batch = typical_batch(job, materials, EVAL_BATCH)
     poolings = available_poolings(model, materials.splits(job.spec)["train"])
     with torch.inference_mode():
         forward = time_call(lambda: forward_loss(model, batch, job.precision))
         width = pool(model, batch, ["mean"])["mean"].shape[1]
     fit = _FIT_SECONDS * rows["train"] * width * len(strengths(labels)) * FOLDS * len(poolings)
-    return sum(rows.values()) / EVAL_BATCH * forward + fit, labels * (width + 1)
+    return 0.0, sum(rows.values()) / EVAL_BATCH * forward + fit, labels * (width + 1)
 
 
 def _tested(materials: Materials, job: Job) -> int:
@@ -205,16 +216,6 @@ def _changed(jobs: Sequence[Job], results: Store) -> list[str]:
             differing = [name for name in parts if before.get(name) != job.identity.get(name)]
             reasons[" and ".join(_WORDS.get(name, f"another {name}") for name in differing)] += 1
     return [f"{count} were trained before with {reason}, and are new runs." for reason, count in reasons.items()]
-
-
-def _typical(batch_size: int, materials: Materials, job: Job) -> dict[str, torch.Tensor]:
-    """Return a batch of the training texts in the middle of the order of length, on the run's device."""
-    rows = materials.splits(job.spec)["train"]
-    order = sorted(range(len(rows)), key=rows["length"].__getitem__)
-    middle = max(0, (len(order) - batch_size) // 2)
-    wanted = rows.select(order[middle : middle + batch_size]).remove_columns(["length", "row"])
-    batch = materials.collate(job.spec)(wanted.to_list())
-    return {name: tensor.to(job.device) for name, tensor in batch.items()}
 
 
 def _paces(jobs: Sequence[Job], engine: Engine) -> tuple[dict[Any, Pace], dict[str, str]]:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from vxlab.experiments import RunRecord, method_label
@@ -27,6 +27,7 @@ class SweepProgress:
         self.counts: Counter[str] = Counter()
         self.highest: tuple[float, str] | None = None
         self.errors: dict[str, str] = {}
+        self.notes: list[str] = []
         self._running = self._elsewhere = 0
         self._bar: Any = None
 
@@ -70,6 +71,13 @@ class SweepProgress:
         if self._bar is not None:
             self._bar.initial += 0 if here else 1  # what took no time here says nothing of the time left
             self._bar.update()
+
+    def note(self, sentences: Iterable[str]) -> None:
+        """Say what the user should know, each sentence once."""
+        for sentence in sentences:
+            if self.show and sentence not in self.notes:
+                self.notes.append(sentence)
+                print(sentence)
 
     def _compare(self, record: RunRecord) -> None:
         score = record.score(split="validation")

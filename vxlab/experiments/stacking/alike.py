@@ -1,0 +1,56 @@
+"""Which runs may train together, and why others train alone."""
+
+import dataclasses
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from vxlab.adapters import Family, Head
+from vxlab.experiments.runs import Job, Materials
+
+_OWN = ("method", "learning_rate", "head_learning_rate", "seed")
+"""Fields of a spec in which runs that train together may differ."""
+
+
+def reason_alone(job: Job, materials: Materials) -> str | None:
+    """Return why a run cannot train together with others; None where it can.
+
+    Args:
+        job: the run.
+        materials: where its task is.
+    """
+    spec, method = job.spec, job.spec.method
+    if not materials.task(spec).kind.trains_head:
+        return "its model answers in words"
+    if not isinstance(method, Family | Head):
+        return f"{method.name} is no family of adapters on linear layers"
+    if isinstance(method, Family) and (method.needs_gradients or method.stores_bases):
+        return "its bases follow from the run's own gradients"
+    if spec.gradient_accumulation > 1 or spec.gradient_checkpointing:
+        return "gradient_accumulation or gradient_checkpointing is on"
+    if job.precision == "float16":
+        return "precision='float16' scales its losses"
+    if job.device != "cpu":
+        return "masks of dropout are drawn in another order on a GPU"
+    return None
+
+
+def kind_of(job: Job) -> Hashable:
+    """Return what runs that train together have in common.
+
+    Where what all layers share follows from the rank, as VeRA's pair does, that is the method too: each slot would hold
+    a pair of its own.
+    """
+    spec = job.spec
+    rest = [(each.name, getattr(spec, each.name)) for each in dataclasses.fields(spec) if each.name not in _OWN]
+    shares = isinstance(spec.method, Family) and type(spec.method).shared is not Family.shared
+    identity = tuple(sorted(job.identity.items()))
+    return (repr(rest), identity, job.device, job.precision, type(spec.method), spec.method if shares else None)
+
+
+def group_alike(jobs: Sequence[Job], materials: Materials) -> list[list[Job]]:
+    """Return runs in groups that may train together, runs of one method next to each other; others in groups of one."""
+    groups: dict[Any, list[Job]] = {}
+    for job in jobs:
+        kind = job.key if reason_alone(job, materials) else kind_of(job)
+        groups.setdefault(kind, []).append(job)
+    return [sorted(group, key=lambda job: repr(job.spec.method)) for group in groups.values()]

@@ -1,0 +1,127 @@
+"""Which runs of a sweep train together in one pass: as the user says, or as timed steps say."""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from vxlab.checks import quote
+from vxlab.errors import VxlabError
+from vxlab.experiments import family_name
+from vxlab.experiments.engines import Engine, Outcome
+from vxlab.experiments.runs import Job, shared_materials
+from vxlab.experiments.stacking import StackPace, group_alike, kind_of, reason_alone
+from vxlab.experiments.sweeps.worker import time_in_worker
+
+WIDTH = 8
+"""Runs in one pass where nothing else is asked for; more gained little on two cores."""
+_WORTH_STEPS = 400
+"""Steps of a group of runs below which timing them both ways costs more than a stack saves."""
+
+
+class Bundles:
+    """Part a sweep's runs into bundles that are trained one after the other, each together in one pass.
+
+    Args:
+        stack: runs in one pass at most; 1 trains every run alone, None times a few steps both ways and takes the
+            faster.
+
+    Raises:
+        VxlabError: it is no such number.
+    """
+
+    def __init__(self, stack: int | None = None) -> None:
+        if stack is not None and (isinstance(stack, bool) or not isinstance(stack, int) or stack < 1):
+            raise VxlabError(
+                f"stack={quote(stack)} is not a number of runs in one pass; choose 1 (each alone), 8, or None"
+            )
+        self.stack = stack
+        self.paces: dict[Hashable, StackPace | str] = {}
+        """of each kind of runs both ways, or why it cannot be stacked"""
+        self._names: dict[Hashable, str] = {}
+
+    def decide(self, jobs: Sequence[Job], engine: Engine) -> None:
+        """Time steps of runs that may train together, where that may pay, on an engine that has no other job.
+
+        Raises:
+            VxlabError: runs are to be stacked, and none of them can.
+        """
+        groups = [group for group in group_alike(jobs, shared_materials()) if len(group) > 1]
+        if self.stack is not None:
+            self._require_some(jobs, groups)
+            return
+        timed = {group[0].key: group for group in groups if self._is_open(group)}
+        for key, group in timed.items():
+            specs = [(job.spec, job.key) for job in group[:WIDTH]]
+            engine.submit(key, time_in_worker, specs, group[0].device)
+        outcomes: dict[str, Outcome] = {}
+        while len(outcomes) < len(timed):
+            outcomes |= {outcome.key: outcome for outcome in engine.finished(timeout=60)}
+        for key, group in timed.items():
+            self._names[kind_of(group[0])] = family_name(group[0].spec.method)
+            self.paces[kind_of(group[0])] = outcomes[key].error or outcomes[key].value
+
+    def arrange(self, jobs: Sequence[Job], slots: int) -> list[list[Job]]:
+        """Return the runs in bundles, about as many as there are workers at the least.
+
+        Args:
+            jobs: that wait.
+            slots: workers.
+        """
+        most = max(1, math.ceil(len(jobs) / max(1, slots)))
+        found = []
+        for group in group_alike(jobs, shared_materials()):
+            width = min(most, self._width(group))
+            parts = math.ceil(len(group) / width)
+            found += [group[len(group) * part // parts : len(group) * (part + 1) // parts] for part in range(parts)]
+        return found
+
+    def speed(self, job: Job) -> float:
+        """Return how many times as fast a run's steps are for being taken with others'; 1 where that is not known."""
+        pace = self.paces.get(kind_of(job))
+        return pace.times_faster if isinstance(pace, StackPace) and pace.pays else 1.0
+
+    def in_words(self) -> list[str]:
+        """Return what timed steps said, in sentences; none where nothing was timed."""
+        timed = {self._names[kind]: pace for kind, pace in self.paces.items() if isinstance(pace, StackPace)}
+        together = [f"{name} {pace.times_faster:.2f}" for name, pace in timed.items() if pace.pays]
+        alone = [f"{name} {pace.times_faster:.2f}" for name, pace in timed.items() if not pace.pays]
+        told = []
+        if together:
+            told.append(
+                f"Up to {WIDTH} runs train in one pass where timed steps are faster so (times as fast as one after the "
+                f"other: {', '.join(together)})."
+            )
+        if alone:
+            told.append(f"Alone, since one pass for several is not faster: {', '.join(alone)}.")
+        return told
+
+    def _width(self, group: Sequence[Job]) -> int:
+        if reason_alone(group[0], shared_materials()):
+            return 1
+        if self.stack is not None:
+            return self.stack
+        pace = self.paces.get(kind_of(group[0]))
+        return WIDTH if isinstance(pace, StackPace) and pace.pays else 1
+
+    def _is_open(self, group: Sequence[Job]) -> bool:
+        """Say whether these are to be timed, and have not been."""
+        spec = group[0].spec
+        rows = len(shared_materials().splits(spec)["train"])
+        steps = len(group) * spec.epochs * math.ceil(rows / spec.batch_size)
+        return kind_of(group[0]) not in self.paces and steps >= _WORTH_STEPS
+
+    def _require_some(self, jobs: Sequence[Job], groups: Sequence[Sequence[Job]]) -> None:
+        if self.stack == 1 or groups or len(jobs) < 2:
+            return
+        reasons: dict[Any, str | None] = {job.spec.method.name: reason_alone(job, shared_materials()) for job in jobs}
+        told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
+        raise VxlabError(
+            f"stack={self.stack}, and none of {len(jobs)} runs can train together with another "
+            f"({told or 'no two of them share model, data, family and layers'}); leave stack out"
+        )
+
+
+def _paced(job: Job) -> Hashable:
+    """Return what runs have in common whose steps take as long."""
+    return common_to(replace(job, spec=replace(job.spec, ends_after=1.0)))
