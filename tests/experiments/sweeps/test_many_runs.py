@@ -394,4 +394,4 @@ def test_two_runs_never_work_in_one_folder(tiny_model: str, toy_task: str, tmp_p
 def test_a_worker_with_other_data_is_refused(tiny_model: str, toy_task: str) -> None:
     spec = toy_runs.spec(tiny_model, toy_task)
     with pytest.raises(vxlab.VxlabError, match="another model, task or version of vxlab than the driver"):
-        worker_module.train_in_worker(spec, "0" * 64, "cpu", None)
+        worker_module.train_in_worker([(spec, "0" * 64)], "cpu", None)

@@ -49,7 +49,7 @@ def time_stack(jobs: Sequence[Job], materials: Materials) -> StackPace:
         for step in (alone, together):
             step()
         seconds = [(time_call(alone), time_call(together) / len(jobs)) for _ in range(2)]
-    return StackPace(*(min(each) for each in zip(*seconds, strict=True)), len(jobs))
+    return StackPace(min(one for one, _ in seconds), min(share for _, share in seconds), len(jobs))
 
 
 def _step_alone(job: Job, materials: Materials) -> Step:

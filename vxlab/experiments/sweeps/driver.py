@@ -181,7 +181,6 @@ class _Drive:
 
 def _of_job(outcome: Outcome, job: Job) -> Outcome:
     """Return how one run of a bundle ended."""
-    error, traceback = (
-        (outcome.error, outcome.traceback) if outcome.error else outcome.value.errors.get(job.key, ("", ""))
-    )
-    return Outcome(job.key, outcome.value, error, traceback, outcome.lost)
+    if outcome.error:
+        return Outcome(job.key, None, outcome.error, outcome.traceback, outcome.lost)
+    return Outcome(job.key, outcome.value, *outcome.value.errors.get(job.key, ("", "")))

@@ -12,6 +12,7 @@ from vxlab.experiments import RunSpec, family_name
 from vxlab.experiments.engines import Engine, make_engine
 from vxlab.experiments.runs import Job, fresh_materials, hold_leases, prepare_store, settle_training
 from vxlab.experiments.store import Store, Where, open_store
+from vxlab.experiments.sweeps.bundles import Bundles
 from vxlab.experiments.sweeps.comparison import Comparison, gather
 from vxlab.experiments.sweeps.driver import drive
 from vxlab.experiments.sweeps.many_runs import all_specs, jobs_of, rows_of
@@ -27,6 +28,7 @@ def compare(
     store: Where = None,
     engine: "str | Engine" = "inline",
     workers: int | None = None,
+    stack: int | None = None,
     progress: bool = True,
     fresh: bool = False,
     train: bool = True,
@@ -41,6 +43,7 @@ def compare(
         store: as :func:`vxlab.run` takes it.
         engine: ``inline``, ``processes`` or ``ray``, as :func:`vxlab.sweep` takes it.
         workers: runs at a time, where the engine runs several.
+        stack: as :func:`vxlab.sweep` takes it.
         progress: say what is to be done and how long it takes, and show how far it is.
         fresh: train again what the store has, and replace it; killed, it goes on without this.
         train: False takes what the store has, and raises where it lacks a run.
@@ -51,9 +54,10 @@ def compare(
     if not isinstance(fair, FairSweep):
         raise VxlabError(f"fair={quote(fair)} is no vxlab.FairSweep; for a list of runs call vxlab.sweep")
     progress, (fresh, train) = settle("progress", progress, bool), settle_training(fresh, train)
+    bundles = Bundles(stack)
     with open_store(store) as results, hold_leases(results) as owner, make_engine(engine, workers=workers) as pool:
         fresh_materials()
-        stages = _Stages(fair, results, pool, progress, owner, fresh, train)
+        stages = _Stages(fair, results, pool, progress, owner, fresh, train, bundles=bundles)
         told = stages.announce()
         if progress and train:
             print(told)
@@ -68,6 +72,7 @@ def announce(
     store: Where = None,
     engine: str | Engine = "inline",
     workers: int | None = None,
+    stack: int | None = None,
 ) -> str:
     """Return how many runs a sweep has, how many are done, and what the others take, and train none.
 
@@ -76,17 +81,19 @@ def announce(
         store: as :func:`vxlab.run` takes it.
         engine: as :func:`vxlab.sweep` takes it.
         workers: runs at a time.
+        stack: as :func:`vxlab.sweep` takes it.
 
     Raises:
         VxlabError: as :func:`vxlab.sweep` before it trains.
     """
+    bundles = Bundles(stack)
     with open_store(store) as results, make_engine(engine, workers=workers) as pool:
         fresh_materials()
         if isinstance(wanted, FairSweep):
-            return _Stages(wanted, results, pool, progress=True).announce()
+            return _Stages(wanted, results, pool, progress=True, bundles=bundles).announce()
         jobs = jobs_of(all_specs(wanted), pool)
         check_fit(jobs)
-        return plan_runs(jobs, results, pool)
+        return plan_runs(jobs, results, pool, bundles=bundles)
 
 
 class _UndecidedError(Exception):
@@ -107,6 +114,7 @@ class _Stages:
     owner: str = ""
     fresh: bool = False
     may_train: bool = True
+    bundles: Bundles = field(default_factory=Bundles)
     foresees: bool = False
     """whether it trains nothing, and goes only as far as the store's runs decide"""
     prepared: set[str] = field(default_factory=set)
@@ -123,7 +131,7 @@ class _Stages:
         ahead = _Stages(self.fair, self.results, self.engine, foresees=True)
         expected = ahead.foresee()
         later = [] if any(stage == "report" for _, stage, _ in ahead.placed) else self._like_reports()
-        return plan_runs(list(ahead.placed.values()), self.results, self.engine, expected, later)
+        return plan_runs(list(ahead.placed.values()), self.results, self.engine, expected, later, self.bundles)
 
     def foresee(self) -> dict[str, int]:
         """Go through the stages as far as the store's runs decide them, and return how many runs each has.
@@ -216,7 +224,7 @@ class _Stages:
         lacking = [job for place, job in new.items() if place not in self.placed]
         self._prepare(lacking)
         with SweepProgress(len({job.key for job in lacking}), self.progress and bool(lacking), description) as show:
-            drive(lacking, self.results, self.engine, show, self.owner)
+            drive(lacking, self.results, self.engine, show, self.owner, self.bundles)
         self.placed |= new
 
     def _prepare(self, jobs: Sequence[Job]) -> None:

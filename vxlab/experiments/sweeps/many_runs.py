@@ -50,8 +50,8 @@ def sweep(
 
     Raises:
         VxlabError: a spec's model, task, device or precision cannot be had, a rank does not fit its layers, or runs are
-            to be stacked of which no two can: then nothing has run. Or the store lacks a run that is not to be trained, or has one trained now that is to be
-            trained again. Or the store fails: then what has finished is kept.
+            to be stacked of which no two can: then nothing has run. Or the store lacks a run that is not to be trained,
+            or has one trained now that is to be trained again. Or the store fails: then what has finished is kept.
     """
     specs = all_specs(specs)
     progress, (fresh, train) = settle("progress", progress, bool), settle_training(fresh, train)
