@@ -45,7 +45,7 @@ LEVELS = (
     ("experiments/candidates", "experiments/store"),
     ("experiments/probes", "experiments/evaluations"),
     ("experiments/runs",),
-    ("experiments/judges", "experiments/exchange"),
+    ("experiments/judges", "experiments/exchange", "experiments/stacking"),
     ("experiments/imports",),
     ("experiments/sweeps",),
     ("studies",),
