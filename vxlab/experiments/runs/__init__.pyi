@@ -42,4 +42,3 @@ from .trainer import EVAL_BATCH as EVAL_BATCH
 from .trainer import AdapterTrainer as AdapterTrainer
 from .trainer import Watch as Watch
 from .trainer import parameter_groups as parameter_groups
-from .typical import typical_batch as typical_batch

@@ -253,8 +253,12 @@ def _alone(
     job: Job, folder: Path, materials: Materials, progress: bool, listener: Listener | None
 ) -> tuple[AdapterTrainer, Watch]:
     watch = Watch(describe_training_of(job, materials), progress, listener)
+    return _trainer(job, folder, materials, watch), watch
+
+
+def _trainer(job: Job, folder: Path, materials: Materials, watch: Watch) -> AdapterTrainer:
     make = answering_of(materials.task(job.spec).kind).trainer(job, materials)
-    return make(model=materials.adapted(job), **trainer_settings(job, folder, materials, watch)), watch
+    return make(model=materials.adapted(job), **trainer_settings(job, folder, materials, watch))
 
 
 def describe_training_of(job: Job, materials: Materials) -> str:

@@ -1,5 +1,5 @@
+from .alike import common_to as common_to
 from .alike import group_alike as group_alike
-from .alike import kind_of as kind_of
 from .alike import reason_alone as reason_alone
 from .bundle import Trained as Trained
 from .bundle import train_bundle as train_bundle
@@ -8,3 +8,4 @@ from .pace import StackPace as StackPace
 from .pace import time_stack as time_stack
 from .together import Place as Place
 from .together import train_together as train_together
+from .typical import typical_batch as typical_batch

@@ -34,7 +34,7 @@ def reason_alone(job: Job, materials: Materials) -> str | None:
     return None
 
 
-def kind_of(job: Job) -> Hashable:
+def common_to(job: Job) -> Hashable:
     """Return what runs that train together have in common.
 
     Where what all layers share follows from the rank, as VeRA's pair does, that is the method too: each slot would hold
@@ -51,6 +51,6 @@ def group_alike(jobs: Sequence[Job], materials: Materials) -> list[list[Job]]:
     """Return runs in groups that may train together, runs of one method next to each other; others in groups of one."""
     groups: dict[Any, list[Job]] = {}
     for job in jobs:
-        kind = job.key if reason_alone(job, materials) else kind_of(job)
+        kind = job.key if reason_alone(job, materials) else common_to(job)
         groups.setdefault(kind, []).append(job)
     return [sorted(group, key=lambda job: repr(job.spec.method)) for group in groups.values()]

@@ -11,7 +11,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.runs import Job, Materials
 from vxlab.experiments.stacking.joined import Joined, join_batches
-from vxlab.experiments.stacking.noise import Part, SlotNoise
+from vxlab.experiments.stacking.noise import SlotNoise, SlotRows
 
 
 class UnstackableError(VxlabError):
@@ -63,7 +63,7 @@ class StackedPass:
         logits = self._logits(slots, joined, generators)
         starts = range(0, len(logits), joined.rows)
         return [
-            mean_loss(logits[start : start + len(labels)], labels)
+            classifier_loss(logits[start : start + len(labels)], labels)
             for start, labels in zip(starts, joined.labels, strict=True)
         ]
 
@@ -74,7 +74,7 @@ class StackedPass:
 
     def _logits(self, slots: Sequence[int], joined: Joined, generators: Sequence[torch.Generator]) -> Tensor:
         own = zip(generators, joined.labels, joined.own_tokens, strict=True)
-        parts = [Part(generator, len(labels), tokens) for generator, labels, tokens in own]
+        parts = [SlotRows(generator, len(labels), tokens) for generator, labels, tokens in own]
         noise = SlotNoise(parts, joined.rows, joined.tokens, self.tokenizer.padding_side == "left")
         self.stack.slots.draw_mask = noise.draw_mask
         self.stack.model.train()
@@ -83,7 +83,7 @@ class StackedPass:
         return logits
 
 
-def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def classifier_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the loss of transformers' sequence classifiers: cross-entropy, or of one number the squared error."""
     if logits.shape[-1] == 1:
         return functional.mse_loss(logits.squeeze(-1), labels.squeeze())

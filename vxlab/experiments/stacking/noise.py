@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from vxlab.errors import VxlabError
 
 
-class Part(NamedTuple):
+class SlotRows(NamedTuple):
     """The rows of one slot in a batch of equal parts."""
 
     generator: torch.Generator
@@ -39,7 +39,7 @@ class SlotNoise(TorchFunctionMode):
             no place for the batch's rows: a slot would then meet other slots' draws.
     """
 
-    def __init__(self, parts: Sequence[Part], rows: int, tokens: int, left: bool = False) -> None:
+    def __init__(self, parts: Sequence[SlotRows], rows: int, tokens: int, left: bool = False) -> None:
         super().__init__()
         self.parts, self.rows, self.tokens, self.left = parts, rows, tokens, left
 
@@ -90,7 +90,7 @@ class SlotNoise(TorchFunctionMode):
             own.copy_(drawn.bernoulli_(1 - p, generator=part.generator).div_(1 - p))
         return noise
 
-    def _own_tokens(self, tensor: Tensor, dimension: int, part: Part) -> Tensor:
+    def _own_tokens(self, tensor: Tensor, dimension: int, part: SlotRows) -> Tensor:
         return tensor.narrow(dimension, self.tokens - part.tokens if self.left else 0, part.tokens)
 
     def _attention(

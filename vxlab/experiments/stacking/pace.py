@@ -7,9 +7,10 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from vxlab.experiments.costs import Step, time_call, training_step
-from vxlab.experiments.runs import Job, Materials, parameter_groups, typical_batch
+from vxlab.experiments.runs import Job, Materials, parameter_groups
 from vxlab.experiments.stacking.forward import StackedPass, stacked_model
 from vxlab.experiments.stacking.slot import Slot, SlotModel
+from vxlab.experiments.stacking.typical import typical_batch
 
 PAYS = 1.05
 """So many times as fast must a stack be, that its own beginning and end cost no more than it saves."""

@@ -16,7 +16,8 @@ from vxlab.experiments import layers, method_label, rank_of
 from vxlab.experiments.costs import forward_loss, time_call, training_step
 from vxlab.experiments.engines import Engine, Outcome
 from vxlab.experiments.probes import FOLDS, available_poolings, pool, strengths
-from vxlab.experiments.runs import EVAL_BATCH, Job, Materials, answering_of, shared_materials, typical_batch
+from vxlab.experiments.runs import EVAL_BATCH, Job, Materials, answering_of, shared_materials
+from vxlab.experiments.stacking import typical_batch
 from vxlab.experiments.store import ENDED, Store
 from vxlab.experiments.sweeps.bundles import Bundles
 from vxlab.words import in_bytes, number_of, time_left

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from vxlab.experiments.runs.inputs import Job, Materials
+from vxlab.experiments.runs import Job, Materials
 
 
 def typical_batch(job: Job, materials: Materials, size: int | None = None) -> dict[str, Tensor]:
