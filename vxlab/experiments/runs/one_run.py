@@ -252,7 +252,7 @@ def _plan_evaluation(spec: RunSpec, materials: Materials, tasks: Tasks) -> Asked
 def _alone(
     job: Job, folder: Path, materials: Materials, progress: bool, listener: Listener | None
 ) -> tuple[AdapterTrainer, Watch]:
-    watch = Watch(describe_training_of(job, materials), progress, listener)
+    watch = Watch(describe_training_of(job, materials), progress, listener, ends_after=job.spec.ends_after)
     return _trainer(job, folder, materials, watch), watch
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from vxlab.collector import pass_over_what_is_there
 from vxlab.experiments import RunRecord, hardware
 from vxlab.experiments.engines import out_of_memory
 from vxlab.experiments.models import quiet_transformers
@@ -42,6 +43,7 @@ class Place(NamedTuple):
 
 
 @hardware.by_the_spec_alone()
+@pass_over_what_is_there()
 def train_together(runs: Sequence[Place], materials: Materials, done: Done, width: int) -> None:
     """Train runs of one family, at most ``width`` at a time, and tell of each as it ends.
 
@@ -123,7 +125,8 @@ class _Together:
             job: Job, folder: Path, materials: Materials, progress: bool, listener: Listener | None
         ) -> tuple[AdapterTrainer, Watch]:
             self.stack.put(slot.number, _start(job, materials, slot.names))
-            watch = Watch(describe_training_of(job, materials), progress, listener, clock=slot.seconds)
+            name, share = describe_training_of(job, materials), job.spec.ends_after
+            watch = Watch(name, progress, listener, ends_after=share, clock=slot.seconds)
             settings = trainer_settings(job, folder, materials, watch)
             return SlotTrainer(slot=slot, together=len(self.slots), **settings), watch
 

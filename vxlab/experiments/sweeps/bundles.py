@@ -58,8 +58,8 @@ class Bundles:
         while len(outcomes) < len(timed):
             outcomes |= {outcome.key: outcome for outcome in engine.finished(timeout=60)}
         for key, group in timed.items():
-            self._names[common_to(group[0])] = family_name(group[0].spec.method)
-            self.paces[common_to(group[0])] = outcomes[key].error or outcomes[key].value
+            self._names[_paced(group[0])] = family_name(group[0].spec.method)
+            self.paces[_paced(group[0])] = outcomes[key].error or outcomes[key].value
 
     def arrange(self, jobs: Sequence[Job], slots: int) -> list[list[Job]]:
         """Return the runs in bundles, about as many as there are workers at the least.
@@ -78,7 +78,7 @@ class Bundles:
 
     def speed(self, job: Job) -> float:
         """Return how many times as fast a run's steps are for being taken with others'; 1 where that is not known."""
-        pace = self.paces.get(common_to(job))
+        pace = self.paces.get(_paced(job))
         return pace.times_faster if isinstance(pace, StackPace) and pace.pays else 1.0
 
     def in_words(self) -> list[str]:
@@ -101,7 +101,7 @@ class Bundles:
             return 1
         if self.stack is not None:
             return self.stack
-        pace = self.paces.get(common_to(group[0]))
+        pace = self.paces.get(_paced(group[0]))
         return WIDTH if isinstance(pace, StackPace) and pace.pays else 1
 
     def _is_open(self, group: Sequence[Job]) -> bool:
@@ -109,7 +109,7 @@ class Bundles:
         spec = group[0].spec
         rows = len(shared_materials().splits(spec)["train"])
         steps = len(group) * spec.epochs * math.ceil(rows / spec.batch_size)
-        return common_to(group[0]) not in self.paces and steps >= _WORTH_STEPS
+        return _paced(group[0]) not in self.paces and steps >= _WORTH_STEPS
 
     def _require_some(self, jobs: Sequence[Job], groups: Sequence[Sequence[Job]]) -> None:
         if self.stack == 1 or groups or len(jobs) < 2:
