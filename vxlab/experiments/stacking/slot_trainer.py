@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
@@ -34,6 +34,10 @@ class SlotTrainer(AdapterTrainer):
 
     def facts(self) -> dict[str, Any]:
         return {"stacked": self.together}
+
+    def hold_weights_rounded(self) -> AbstractContextManager[None]:
+        """Leave the weights: they are those of other runs, too, which begin and end at other times."""
+        return nullcontext()
 
     def training_step(self, model: nn.Module, inputs: Mapping[str, Tensor], num_items_in_batch: Any = None) -> Tensor:
         """Have the stack compute the step's loss and gradients."""
