@@ -27,7 +27,7 @@ def batch_of(name: str, model: nn.Module) -> dict[str, Tensor]:
 def numbers(model: nn.Module, batch: dict[str, Tensor]) -> list[Tensor]:
     """Return what a step in training mode under autocast computes."""
     torch.manual_seed(1)
-    with torch.autocast("cpu", HALF):
+    with torch.autocast(model.device.type, HALF):
         outputs = model.train()(**batch)
     outputs.loss.backward()
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
@@ -53,6 +53,17 @@ def test_no_number_of_a_step_changes_by_a_bit(name):
     assert all(map(torch.equal, before, during))
     assert dtypes(model) == {torch.float32}
     assert all(map(torch.equal, weights.values(), model.state_dict().values()))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["bert", "llama"])
+def test_nor_on_a_gpu(name):
+    model = adapted(name).to("cuda")
+    batch = {key: tensor.to("cuda") for key, tensor in batch_of(name, model).items()}
+    before = numbers(model, batch)
+    with hold_weights_rounded(model, HALF, batch):
+        assert HALF in dtypes(model)
+        assert all(map(torch.equal, before, numbers(model, batch)))
 
 
 @pytest.mark.parametrize(

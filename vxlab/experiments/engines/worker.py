@@ -50,7 +50,8 @@ def begin(threads: int) -> None:
     """Tie this process to the one that started it, whose Ctrl-C is its to answer; give torch so many threads."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_driver, daemon=True).start()
-    import torch  # now: it takes long
+    with pause_collector():
+        import torch  # now: it takes long
 
     torch.set_num_threads(threads)
 
