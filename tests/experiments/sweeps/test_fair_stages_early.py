@@ -10,13 +10,16 @@ import pytest
 import vxlab
 from vxlab import FairSweep, LoRA, VeRA
 from vxlab.experiments.provenance.run_facts import run_facts
+from vxlab.experiments.runs.inputs import fresh_materials
 from vxlab.experiments.store.store import Store
+from vxlab.experiments.sweeps import plan
 from vxlab.experiments.sweeps import worker as worker_module
 from vxlab.experiments.sweeps.fair_stages import announce
 from vxlab.experiments.sweeps.stored import stored_sweeps
 from vxlab.experiments.sweeps.stored_scores import best_runs, stored_candidates
 from vxlab.views.explorers.sweep.faces import explore_sweep
 from vxlab.views.figures.tuning import tuning_curves
+from vxlab.words import time_left
 
 SETTINGS = {"batch_size": 8, "max_length": 16, "epochs": 1, "device": "cpu"}
 STEPS = 15
@@ -143,3 +146,23 @@ def test_what_made_the_numbers_names_the_loss(result: vxlab.Comparison) -> None:
         "each candidate's learning rates, by the loss after 0.4 of the steps at one tuning seed"
         in told["chosen on validation"]
     )
+
+
+def test_reports_are_reckoned_at_their_own_length(
+    wanted: FairSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def paces(jobs, engine):  # type: ignore[no-untyped-def]
+        return {plan._kind(job): plan.Pace(10.0 if job.spec.ends_after < 1 else 1000.0, 0) for job in jobs}, {}
+
+    monkeypatch.setattr(plan, "_paces", paces)
+    told = announce(wanted, store=tmp_path)  # 4 that choose and 5 that are reported
+    assert f"About {time_left(4 * 10 + 5 * 1000)} to go" in told
+
+
+def test_a_run_that_ends_early_is_reckoned_without_a_test(wanted: FairSweep) -> None:
+    (candidate, *_) = wanted.names.values()
+    early, whole = (wanted.spec(candidate, 1e-3, 2e-2, 0, tuning=tuning) for tuning in (True, False))
+    materials = fresh_materials()
+    times = [plan.measure(materials.job(spec)) for spec in (early, whole)]
+    assert times[0].stored < times[1].stored
+    assert plan._tested(materials, materials.job(early)) == 0 < plan._tested(materials, materials.job(whole))

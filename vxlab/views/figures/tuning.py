@@ -54,21 +54,23 @@ def tuning_curves(tuning: pd.DataFrame, *, metric: str) -> go.Figure:
     table["rank"] = table["rank"].fillna(_NO_RANK).astype(int)
     methods, looks = list(table["method"].unique()), _looks(sorted(table["rank"].unique()))
     grid, places = lay_panels(len(methods))
-    spacing = {"horizontal_spacing": 0.04, "vertical_spacing": 0.3 / grid["rows"]}
+    by_loss = ended_early(table)
+    spacing = {"horizontal_spacing": 0.09 if by_loss else 0.04, "vertical_spacing": 0.3 / grid["rows"]}
     figure = make_subplots(**grid, shared_yaxes="all", **spacing)
     for method, place in zip(methods, places, strict=True):
         own = table[table["method"] == method]
         for _, candidate in own.groupby("candidate", sort=False):
             _add_candidate(figure, candidate.sort_values("rate"), looks, place)
-        _add_marks(figure, own, _worst(table), place)
+        _add_marks(figure, own, _worst(own if by_loss else table), place)
         rates = sorted(own["rate"].unique())
         ticks = {"tickvals": rates, "ticktext": tick_labels(rates), "tickfont_size": 12}
         figure.update_xaxes(type="log", title=f"{method}<br>learning rate", **ticks, **place)
-    figure.update_yaxes(title=name_tuned(tuning, metric), col=1, **SCORES)
-    if ended_early(tuning):
-        figure.update_yaxes(type="log", autorange="reversed")
+    figure.update_yaxes(title=name_tuned(tuning, metric), col=1)
+    if by_loss:  # each panel by itself: of one method the losses differ by thousandths, of another by factors
+        own_axes = {"matches": None, "showticklabels": True, "tickformat": ".4~r", "nticks": 6}
+        figure.update_yaxes(type="log", autorange="reversed", **own_axes)
     else:
-        figure.update_yaxes(autorangeoptions=possible(tuning["low"], metric))
+        figure.update_yaxes(**SCORES, autorangeoptions=possible(tuning["low"], metric))
     name_once(figure)
     return apply_style(figure, height=150 + 290 * grid["rows"])
 
