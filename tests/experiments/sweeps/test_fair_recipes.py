@@ -80,3 +80,10 @@ def test_a_studied_run_without_published_settings_is_refused():
 def test_what_is_chosen_for_a_studied_run_holds():
     spec = study_run(vxlab.LoRA(rank=8), targets="key", train_examples=100, learning_rate=1e-4)
     assert (spec.targets, spec.train_examples, spec.learning_rate) == ("key", 100, 1e-4)
+
+
+def test_published_protocols_choose_by_whole_runs_and_the_small_scale_by_a_third_of_them() -> None:
+    shares = {scale: fair_recipe(scale).tuning_share for scale in ("smoke", "small", "paper")}
+    assert shares == {"smoke": 1.0, "small": 0.33, "paper": 1.0}
+    assert fair_recipe("paper", paper="lora_xs").tuning_share == 1
+    assert fair_recipe("small", tuning_share=1).tuning_share == 1
