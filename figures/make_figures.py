@@ -27,6 +27,7 @@ FIGURES = {
     "05_expressivity": ("mean squared error of the best fit by parameters",),
     "06_start_and_parts": ("changed parts",),
     "07_cost": ("step time",),
+    "08_many_adapters": ("bank bytes", "mixed batches", "stacked training"),
     "10_generation": ("scores by parameters", "gains by metric"),
     "11_instructions": ("gain against loss", "gains by metric"),
     "12_reasoning": ("scores by set", "likelihoods by set"),

@@ -21,6 +21,7 @@ _VARIANTS = {
     "04_weight_similarity": [{"engine": "inline", **_OWN}],
     "05_expressivity": [_OWN],
     "06_start_and_parts": [{"engine": "inline", **_OWN}],
+    "08_many_adapters": [{"engine": "inline", **_OWN}],
     "14_quantised": [{"engine": "inline", **_OWN}],
 }
 _SLOW = ("lora", "lora_xs")  # they show what VeRA's report shows

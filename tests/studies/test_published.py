@@ -167,4 +167,4 @@ def test_fractions_are_hundredths_of_the_percentages_and_of_nothing_else(name):
 
 def test_every_table_with_certainties_is_tested_here():
     names = {path.stem.removeprefix("published_") for path in shipped_path("data").glob("published_*.csv")}
-    assert names == {*SCORES, "costs", "recipes"}
+    assert names == {*SCORES, "costs", "recipes", "storage"}

@@ -21,8 +21,8 @@ def published_table(name: str) -> pd.DataFrame:
 
     Args:
         name: of scores, ``glue`` (``task`` is ``average`` for the mean of six), ``e2e``, ``mt_bench``, ``vit``,
-            ``vera_ablations`` or ``reasoning``; or ``costs`` (training time, memory and SVD time; ``to`` where it is
-            a range).
+            ``vera_ablations`` or ``reasoning``; ``costs`` (training time, memory and SVD time; ``to`` where it is a
+            range); or ``storage`` (bytes of so many adapters).
 
     Raises:
         VxlabError: there is no such table, or it has no column ``certainty``.

@@ -1,0 +1,17 @@
+from .claims import beside_claims as beside_claims
+from .pace import stacking_pace as stacking_pace
+from .runs import many_methods as many_methods
+from .runs import many_specs as many_specs
+from .sentences import growth_sentences as growth_sentences
+from .sentences import many_conclusion as many_conclusion
+from .sentences import pace_sentences as pace_sentences
+from .sentences import same_scores_sentence as same_scores_sentence
+from .sentences import throughput_sentences as throughput_sentences
+from .storage import bank_growth as bank_growth
+from .tables import pace_table as pace_table
+from .tables import throughput_table as throughput_table
+from .throughput import DECODE as DECODE
+from .throughput import PASS as PASS
+from .throughput import PREFILL as PREFILL
+from .throughput import mixed_throughput as mixed_throughput
+from .trained import scores_from_bank as scores_from_bank
