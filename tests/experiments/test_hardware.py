@@ -99,6 +99,7 @@ def test_versions_leave_out_what_is_not_installed(monkeypatch: pytest.MonkeyPatc
         return there(name)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
+    hardware._version.cache_clear()
     assert set(hardware.library_versions()) - {"commit"} == {
         "vxlab",
         "python",
@@ -108,6 +109,14 @@ def test_versions_leave_out_what_is_not_installed(monkeypatch: pytest.MonkeyPatc
         "scikit-learn",
         "numpy",
     }
+    monkeypatch.undo()
+    assert "datasets" in hardware.library_versions()  # that it was missing is not kept
+
+
+def test_a_version_is_that_of_what_was_imported_whatever_is_installed_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = hardware.library_versions()
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "9.9")
+    assert hardware.library_versions() == before
 
 
 def test_the_peak_of_memory_sees_what_was_used_and_let_go() -> None:

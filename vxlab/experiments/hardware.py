@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import gc
 import importlib.metadata
 import os
@@ -190,8 +191,14 @@ def library_versions(libraries: Sequence[str] = _LIBRARIES) -> dict[str, str]:
         found["commit"] = commit()
     for library in libraries:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[library] = importlib.metadata.version(library)
+            found[library] = _version(library)
     return found
+
+
+@functools.cache
+def _version(library: str) -> str:
+    # Asked once: what was imported stays, whatever is installed later. That a library is missing is not kept.
+    return importlib.metadata.version(library)
 
 
 def reset_peak_memory(device: str) -> int:
