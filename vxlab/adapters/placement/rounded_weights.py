@@ -16,9 +16,11 @@ def hold_weights_rounded(model: nn.Module, dtype: torch.dtype, batch: Mapping[st
     """Hold W and bias of frozen linear layers in autocast's dtype meanwhile; afterwards they are as they were.
 
     Autocast rounds what a linear layer computes with in every pass, and keeps for the next only what trains: of
-    MiniLM's step on 8 short texts that is a twelfth. A step's peak of memory stays about the same, for the backward pass
-    needs the rounded weights in any case; what is evaluated in between has them beside it too. No result changes by a bit, and where one would (a model's code may ask a weight
-    for its dtype), what :func:`torch.autocast` gives on the batch tells, and nothing is held rounded.
+    MiniLM's step on 8 short texts that is a twelfth. A step's peak of memory stays about the same, for its backward
+    pass needs the rounded weights in any case; what is evaluated in between has them beside it.
+
+    No result changes by a bit. Where one would (a model's code may ask a weight for its dtype), its outputs for the
+    batch tell, and nothing is held rounded.
 
     Args:
         model: with a family of vxlab's on it, in float32; with anything else, nothing happens.
