@@ -215,7 +215,7 @@ def chosen_by_both(sweep: Sweep, places: Sequence[int]) -> tuple[int, int]:
 
 
 def disputed(sweep: Sweep) -> list[int]:
-    """Return the places of rates that whole runs choose in some grid where the rule's scores otherwise, and of the rule's."""
+    """Return the places of both rates of every grid in which whole runs' choice and the rule's score otherwise."""
     pairs = [chosen_by_both(sweep, places) for places in grids().values()]
     return sorted(
         {place for grid, own in pairs if sweep.score[grid, -1] != sweep.score[own, -1] for place in (grid, own)}
