@@ -1,6 +1,7 @@
 """The runs of this page: every method on every task with every seed, and what is chosen wins."""
 
 import pytest
+from notebook_cells import run_cell
 
 import vxlab
 from vxlab.experiments.sweeps.scales import SCALES
@@ -59,3 +60,20 @@ def test_every_scale_says_all_that_the_page_measures(scale: str) -> None:
     assert usual["rounds"] > 0
     assert usual["pace_rounds"] > 0
     assert usual["most_bytes"] > 0
+
+
+def test_what_is_chosen_in_the_notebook_wins_and_what_is_not_stays() -> None:
+    given = dict.fromkeys(
+        ("model", "writer", "task_folder", "targets", "lora_rank", "lora_xs_rank", "epochs", "batch_size",
+         "eval_examples", "max_length", "rows")
+    )  # fmt: skip
+    chosen = {
+        "methods": ["vera", "lora"], "vera_rank": 32, "seeds": 2, "tasks": [], "train_examples": 64, "rounds": 3,
+        "sizes": [10], "tokens": [], "widths": [], "most_gigabytes": 0.5, "device": "cpu",
+    }  # fmt: skip
+    made = run_cell("08_many_adapters", "each = many_methods", scale="small", **given, **chosen)
+    small = study_settings("many", "small")
+    assert made["usual"] == small | {"rounds": 3, "sizes": [10], "most_bytes": 5e8}
+    assert made["each"] == [vxlab.VeRA(rank=32), vxlab.LoRA(rank=8)]
+    assert len(made["specs"]) == 4
+    assert {spec.train_examples for spec in made["specs"]} == {64}
