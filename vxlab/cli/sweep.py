@@ -17,6 +17,9 @@ def add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     add_store(parser)
     parser.add_argument("--engine", default="inline", help="inline, processes or ray (default: %(default)s)")
     parser.add_argument("--workers", type=int, metavar="N", help="runs at a time, where the engine runs several")
+    parser.add_argument("--stack", type=int, metavar="N",
+                        help="runs of one family that train together in one pass, at most: 1 trains each alone "
+                             "(default: as timed steps say)")  # fmt: skip
     parser.add_argument("-o", type=split_pair, action="append", default=[], metavar="KEY VALUE", dest="pairs",
                         help="set an option of the engine, such as gpus_per_run 0.5; may be repeated")  # fmt: skip
     add_import(parser)
@@ -45,7 +48,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     chosen = {name: read_value(text) for name, text in read_pairs(arguments.pairs).items()}
     engine = make_engine(arguments.engine, arguments.workers, **chosen)
     with open_store(arguments.store) as store:
-        options: dict[str, Any] = {"store": store, "engine": engine}
+        options: dict[str, Any] = {"store": store, "engine": engine, "stack": arguments.stack}
         if arguments.plan:
             print(announce(wanted, **options))
             return 0

@@ -62,11 +62,13 @@ class RunRecord:
     steps: int
     """optimizer steps taken"""
     step_seconds: float
-    """median time of a training step; NaN where a run was taken up after its last step"""
+    """median time of a training step, of one together with other runs its share; NaN where a run was taken up after its
+    last step"""
     train_seconds: float
     """from the first step to the last, evaluations included; of a run taken up after a kill, since then only"""
     peak_memory: int
-    """bytes: allocated on the GPU, or resident in the process on the CPU beyond what was there before the run"""
+    """bytes: allocated on the GPU, or resident in the process on the CPU beyond what was there before the run; of a run
+    that trained together with others, of all of them"""
     precision: str
     """in force"""
     hardware: dict[str, Any] = field(repr=False)
@@ -80,7 +82,8 @@ class RunRecord:
     in a record from before there were sweeps"""
     training: dict[str, Any] = field(default_factory=dict, repr=False)
     """how it was trained, from :func:`vxlab.experiments.runs.training_facts.describe_training`, and ``timed_steps``, of
-    which the times are (fewer than ``steps`` in a run that was taken up again); empty in older records"""
+    which the times are (fewer than ``steps`` in a run that was taken up again), and ``stacked``, how many runs trained
+    together at most, where several did; empty in older records"""
     probe: dict[str, Any] = field(default_factory=dict, repr=False)
     """of a probe: the pooling and the strength (C, or α of a ridge) that were chosen, the folds of the cross-validation
     (0: validation chose the strength, too), whether the strength is on the edge of those tried, and by pooling the

@@ -47,6 +47,8 @@ def training_sentence(record: RunRecord) -> str:
     threads = record.hardware.get("threads")
     cpu = f", threads: {threads}" if device == "CPU" and threads else ""
     kind = "resident beyond what the process held before" if device == "CPU" else "allocated on the GPU"
+    if together := record.training.get("stacked"):
+        kind += f", by {together} runs that trained together"
     told = [
         f"**{record.spec['method']['name']}**: {record.steps:,} steps{_times(record)}, {precision_of(record)}, on "
         f"{place}{cpu}",
