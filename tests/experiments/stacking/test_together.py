@@ -79,7 +79,10 @@ def test_half_precision_and_numbers_for_labels_go_along(tiny_model: str, tmp_pat
     runs = specs(tiny_model, task, [vxlab.LoRA(rank=2)] * 2, precision="bfloat16", epochs=1, label_kind="numbers")
     found = together(runs, tmp_path)
     for run in runs:
-        torch.testing.assert_close(losses(found[run]), losses(alone(run, tmp_path)), rtol=0.02, atol=0.01)
+        single, predictions = alone(run, tmp_path), found[run].predictions()[0]
+        torch.testing.assert_close(losses(found[run]), losses(single), rtol=0.02, atol=0.01)
+        torch.testing.assert_close(predictions, single.predictions()[0], rtol=0.05, atol=0.05)
+        assert torch.equal(predictions, predictions.bfloat16().float())  # scored in the precision of the run
 
 
 def test_a_runs_bits_do_not_depend_on_what_becomes_of_others(tiny_model: str, toy_task: str, tmp_path: Path) -> None:

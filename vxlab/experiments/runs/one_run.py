@@ -189,8 +189,7 @@ def _train(job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer
         train_seconds = watch.clock() - started
         metrics = validation_rows(trainer, task.kind.scored_unwritten(task.metrics))
         if watch.status == "finished":
-            with trainer.finishing():
-                metrics += _test_rows(trainer, job, materials, folder)
+            metrics += _test_rows(trainer, job, materials, folder)
     with trainer.finishing():
         peak = hardware.peak_memory(job.device) - held
         record = record_run(

@@ -65,7 +65,7 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         return {}
 
     def finishing(self) -> AbstractContextManager[object]:
-        """Have the trained model in ``self.model`` as a run of its own leaves it."""
+        """Have the trained model in ``self.model`` as a run of its own leaves it, for the record."""
         return nullcontext()
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:

@@ -48,7 +48,10 @@ class SlotTrainer(AdapterTrainer):
 
     @contextmanager
     def finishing(self) -> Iterator[object]:
-        """Have the model with this run's adapter alone in ``self.model``."""
+        """Have the model with this run's adapter alone in ``self.model``, to be saved or described.
+
+        Not to be evaluated: accelerate has put the run's precision round the forward pass of the slot's own model.
+        """
         before: nn.Module = self.model  # type: ignore[has-type]
         with self.slot.single() as model:
             self.model = model
