@@ -366,6 +366,15 @@ def test_a_run_takes_the_gpu_and_bfloat16_by_itself(method: Method, materials: d
     assert record.peak_memory > 0 or DEVICE == "cpu"
 
 
+def test_runs_train_together_on_the_gpu_under_keys_of_their_own(materials: dict[str, Any], tmp_path: Path) -> None:
+    specs = [spec_of(materials, vxlab.LoRA(rank=4), device="auto", seed=seed) for seed in range(3)]
+    together = vxlab.sweep(specs, store=tmp_path, stack=3, progress=False)
+    alone = vxlab.sweep(specs, store=tmp_path, stack=1, progress=False)
+    assert (together["status"] == "finished").all()
+    assert (together["key"] == alone["key"]).all() == (DEVICE == "cpu")  # dropout is on in the model
+    assert (together["validation"] - alone["validation"]).abs().max() < 0.3
+
+
 @cuda_alone
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_a_run_in_another_precision_finishes(precision: str, materials: dict[str, Any], tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ def test_where_memory_runs_out_half_as_many_go_at_a_time(
 ) -> None:
     losses, most = forward.StackedPass.losses, []
 
-    def short_of_memory(self: Any, slots: Any, *given: Any) -> Any:
+    def short_of_memory(self: Any, slots: Any, *given: Any, **more: Any) -> Any:
         if len(slots) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
         most.append(len(slots))
-        return losses(self, slots, *given)
+        return losses(self, slots, *given, **more)
 
     monkeypatch.setattr(forward.StackedPass, "losses", short_of_memory)
     trained = bundle(tiny_model, toy_task, tmp_path, 4)

@@ -4,6 +4,9 @@ from .alike import reason_alone as reason_alone
 from .bundle import Trained as Trained
 from .bundle import train_bundle as train_bundle
 from .forward import UnstackableError as UnstackableError
+from .masks import has_own_masks as has_own_masks
+from .masks import masks_differ as masks_differ
+from .masks import with_own_masks as with_own_masks
 from .pace import StackPace as StackPace
 from .pace import time_stack as time_stack
 from .together import Place as Place

@@ -6,6 +6,7 @@ from typing import Any
 
 from vxlab.adapters import Family, Head
 from vxlab.experiments.runs import Job, Materials
+from vxlab.experiments.stacking.masks import has_own_masks, masks_differ
 
 _OWN = ("method", "learning_rate", "head_learning_rate", "seed")
 """Fields of a spec in which runs that train together may differ."""
@@ -29,8 +30,8 @@ def reason_alone(job: Job, materials: Materials) -> str | None:
         return "gradient_accumulation or gradient_checkpointing is on"
     if job.precision == "float16":
         return "precision='float16' scales its losses"
-    if job.device != "cpu":
-        return "masks of dropout are drawn in another order on a GPU"
+    if masks_differ(job, materials) and not has_own_masks(job):
+        return "its masks of dropout would be others than alone on a GPU: say stack=N, and its key says so"
     return None
 
 

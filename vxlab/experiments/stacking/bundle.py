@@ -7,6 +7,7 @@ from vxlab.experiments import RunRecord
 from vxlab.experiments.engines import out_of_memory
 from vxlab.experiments.runs import Job, Materials, train_job
 from vxlab.experiments.stacking.forward import UnstackableError
+from vxlab.experiments.stacking.masks import has_own_masks
 from vxlab.experiments.stacking.together import Place, train_together
 
 
@@ -32,23 +33,27 @@ class Trained:
 def train_bundle(runs: Sequence[Place], materials: Materials) -> Trained:
     """Train runs in one pass; where memory runs out half as many at a time, where they cannot stack each alone.
 
+    Runs whose key says that their masks are those of a stack are trained in one always, if it be of one.
+
     Args:
         runs: that may train together, or one.
         materials: what they need.
     """
     trained, width = Trained(), len(runs)
     while left := [run for run in runs if run.job.key not in {*trained.errors, *trained.finished}]:
-        if min(width, len(left)) < 2:
+        if min(width, len(left)) < 2 and not has_own_masks(left[0].job):
             for run in left:
                 _train_alone(run, materials, trained)
             break
         try:
             train_together(left, materials, trained.take, width)
         except UnstackableError as error:
+            if has_own_masks(left[0].job):
+                raise
             width = 1
             trained.notes.append(f"{len(left)} runs are trained one after the other: {error}")
         except Exception as error:
-            if not out_of_memory(error):
+            if width < 2 or not out_of_memory(error):
                 raise
             width //= 2
             trained.notes.append(f"Memory ran out with {2 * width} runs in one pass; {width} at a time now.")

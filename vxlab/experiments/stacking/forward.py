@@ -45,14 +45,20 @@ class StackedPass:
         self.stack, self.job, self.tokenizer = stack, job, materials.tokenizer(job.spec)
 
     def losses(
-        self, slots: Sequence[int], batches: Sequence[Mapping[str, Tensor]], generators: Sequence[torch.Generator]
+        self,
+        slots: Sequence[int],
+        batches: Sequence[Mapping[str, Tensor]],
+        generators: Sequence[torch.Generator],
+        *,
+        drop: bool = True,
     ) -> list[Tensor]:
-        """Return every slot's mean loss of its batch, in training mode; the stack's gradients are forgotten.
+        """Return every slot's mean loss of its batch; the stack's gradients are forgotten.
 
         Args:
             slots: of the stack, from 1.
             batches: one of each, with labels.
             generators: of each, for what it drops out; they move on as in a run alone.
+            drop: whether to drop out, as in training.
 
         Raises:
             VxlabError: the batches do not go together, or the model draws random numbers in another way.
@@ -60,7 +66,7 @@ class StackedPass:
         for parameter in self.stack.parameters().values():
             parameter.grad = None
         joined = join_batches(batches, self.tokenizer)
-        logits = self._logits(slots, joined, generators)
+        logits = self._logits(slots, joined, generators, drop)
         starts = range(0, len(logits), joined.rows)
         return [
             classifier_loss(logits[start : start + len(labels)], labels)
@@ -72,12 +78,14 @@ class StackedPass:
         half = self.job.precision == "bfloat16"
         return torch.autocast(torch.device(self.job.device).type, dtype=torch.bfloat16, enabled=half)
 
-    def _logits(self, slots: Sequence[int], joined: Joined, generators: Sequence[torch.Generator]) -> Tensor:
+    def _logits(
+        self, slots: Sequence[int], joined: Joined, generators: Sequence[torch.Generator], drop: bool
+    ) -> Tensor:
         own = zip(generators, joined.labels, joined.own_tokens, strict=True)
         parts = [SlotRows(generator, len(labels), tokens) for generator, labels, tokens in own]
         noise = SlotNoise(parts, joined.rows, joined.tokens, self.tokenizer.padding_side == "left")
         self.stack.slots.draw_mask = noise.draw_mask
-        self.stack.model.train()
+        self.stack.model.train(drop)
         with self.stack.only(slots) as model, self.precision(), noise:
             logits: Tensor = model(**joined.inputs).logits
         return logits

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from greenlet import GreenletExit, getcurrent, greenlet  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from vxlab.adapters.placement import head_parameters
 from vxlab.adapters.stacked import Stack
+from vxlab.experiments.stacking.random_state import RandomState
 
 
 class Slot:
@@ -32,7 +32,9 @@ class Slot:
         """taken in this slot by the run that is in it"""
         self._greenlet: greenlet | None = None
         self._seconds, self._since = 0.0, 0.0
-        self._random = torch.get_rng_state()
+        self.device = next(stack.model.parameters()).device
+        self.random = RandomState.now(self.device)
+        """in which the run's numbers are"""
         self._alone = False
 
     @property
@@ -70,16 +72,6 @@ class Slot:
         """Add a share of a pass to the run's time."""
         self._seconds += seconds
 
-    def generator(self) -> torch.Generator:
-        """Return a generator in the state that the run's random numbers are in."""
-        generator = torch.Generator()
-        generator.set_state(self._random)
-        return generator
-
-    def drawn(self, generator: torch.Generator) -> None:
-        """Take over the state of a generator that has drawn for the run."""
-        self._random = generator.get_state()
-
     @contextmanager
     def single(self) -> Iterator[nn.Module]:
         """Yield the model with this run's adapter and head alone on it; within itself it does nothing more."""
@@ -95,13 +87,13 @@ class Slot:
 
     def _switch(self, *given: Tensor) -> Any:
         assert self._greenlet is not None
-        torch.set_rng_state(self._random)
+        self.random.restore(self.device)
         self._since = time.perf_counter()
         try:
             came = self._greenlet.switch(*given)
         finally:
             self._seconds += time.perf_counter() - self._since
-            self._random = torch.get_rng_state()
+            self.random = RandomState.now(self.device)
         self.inputs = None if self._greenlet.dead else came
         return came if self._greenlet.dead else None
 

@@ -25,6 +25,7 @@ from vxlab.experiments.runs import (
     trainer_settings,
 )
 from vxlab.experiments.stacking.forward import StackedPass, UnstackableError, stacked_model
+from vxlab.experiments.stacking.masks import has_own_masks
 from vxlab.experiments.stacking.slot import Slot
 from vxlab.experiments.stacking.slot_trainer import SlotTrainer
 
@@ -135,27 +136,44 @@ class _Together:
     def _step(self, active: Sequence[Slot]) -> None:
         """Take one step of all runs that wait for theirs."""
         started = time.perf_counter()
-        alone = {slot.number: self._loss_alone(slot) for slot in active if slot.steps == 0}
-        generators, batches = [slot.generator() for slot in active], [slot.inputs or {} for slot in active]
-        losses = self.together.losses([slot.number for slot in active], batches, generators)
+        if new := [slot for slot in active if slot.steps == 0]:
+            self._require_same_losses(new)
+        losses = self._losses(active)
         torch.autograd.backward(losses)
         share = (time.perf_counter() - started) / len(active)
-        for slot, generator, loss in zip(active, generators, losses, strict=True):
-            self._require_same(slot, float(loss.detach()), alone.get(slot.number, math.nan))
-            slot.drawn(generator)
+        for slot in active:
             slot.charge(share)
         for slot, loss in zip(active, losses, strict=True):
             self._turn(slot, slot.go_on, loss.detach())
 
-    def _loss_alone(self, slot: Slot) -> float:
+    def _losses(self, slots: Sequence[Slot], *, drop: bool = True) -> list[Tensor]:
+        """Return the losses of slots' batches in one pass; what is dropped out moves the slots' random numbers on."""
+        generators = [slot.random.generator(slot.device) for slot in slots]
+        numbers, batches = [slot.number for slot in slots], [slot.inputs or {} for slot in slots]
+        losses = self.together.losses(numbers, batches, generators, drop=drop)
+        for slot, generator in zip(slots, generators, strict=True):
+            slot.random = slot.random.moved(generator)
+        return losses
+
+    def _require_same_losses(self, new: Sequence[Slot]) -> None:
+        """Refuse a model that gives runs another first loss in the stack than alone.
+
+        With masks where they are to be the same, without where they cannot be.
+        """
+        drop, before = not has_own_masks(self.job), [slot.random for slot in new]
+        with torch.no_grad():
+            together = [float(loss) for loss in self._losses(new, drop=drop)]
+        for slot, random, loss in zip(new, before, together, strict=True):
+            slot.random = random
+            self._require_same(slot, loss, self._loss_alone(slot, drop))
+
+    def _loss_alone(self, slot: Slot, drop: bool) -> float:
         """Return the loss that a run's batch has where nothing is stacked, without moving its random numbers."""
-        assert slot.inputs is not None
-        torch.set_rng_state(slot.generator().get_state())
+        slot.random.restore(slot.device)
         with torch.no_grad(), slot.single() as model, self.together.precision():
-            return float(model.train()(**slot.inputs).loss)
+            return float(model.train(drop)(**slot.inputs or {}).loss)
 
     def _require_same(self, slot: Slot, together: float, alone: float) -> None:
-        """Refuse a model that gives a run another loss in the stack than alone."""
         allowed = TOLERANCE[self.job.precision] * max(1.0, abs(alone))
         if math.isfinite(alone) and not abs(together - alone) <= allowed:
             raise UnstackableError(

@@ -10,7 +10,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import family_name
 from vxlab.experiments.engines import Engine, Outcome
 from vxlab.experiments.runs import Job, shared_materials
-from vxlab.experiments.stacking import StackPace, common_to, group_alike, reason_alone
+from vxlab.experiments.stacking import StackPace, common_to, group_alike, masks_differ, reason_alone, with_own_masks
 from vxlab.experiments.sweeps.worker import time_in_worker
 
 WIDTH = 8
@@ -39,6 +39,14 @@ class Bundles:
         self.paces: dict[Hashable, StackPace | str] = {}
         """of each kind of runs both ways, or why it cannot be stacked"""
         self._names: dict[Hashable, str] = {}
+
+    def keyed(self, jobs: Sequence[Job]) -> list[Job]:
+        """Return runs under the keys that they have in a stack, if asked for: others on a GPU, as their masks are."""
+        if self.stack is None or self.stack < 2:
+            return list(jobs)
+        materials = shared_materials()
+        owned = [with_own_masks(job) if masks_differ(job, materials) else job for job in jobs]
+        return [job if reason_alone(own, materials) else own for job, own in zip(jobs, owned, strict=True)]
 
     def decide(self, jobs: Sequence[Job], engine: Engine) -> None:
         """Time steps of runs that may train together, where that may pay, on an engine that has no other job.

@@ -91,7 +91,7 @@ def announce(
         fresh_materials()
         if isinstance(wanted, FairSweep):
             return _Stages(wanted, results, pool, progress=True, bundles=bundles).announce()
-        jobs = jobs_of(all_specs(wanted), pool)
+        jobs = bundles.keyed(jobs_of(all_specs(wanted), pool))
         check_fit(jobs)
         return plan_runs(jobs, results, pool, bundles=bundles)
 
@@ -123,12 +123,12 @@ class _Stages:
 
     def announce(self) -> str:
         """Refuse what does not fit, and return what is to come."""
-        jobs = jobs_of([spec for _, spec in [*self._grid({}), *self.fair.fixed().items()]], self.engine)
+        jobs = self._jobs([spec for _, spec in [*self._grid({}), *self.fair.fixed().items()]])
         check_fit(jobs)
         self._prepare(jobs)
         if not self.progress:
             return ""
-        ahead = _Stages(self.fair, self.results, self.engine, foresees=True)
+        ahead = _Stages(self.fair, self.results, self.engine, bundles=self.bundles, foresees=True)
         expected = ahead.foresee()
         later = [] if any(stage == "report" for _, stage, _ in ahead.placed) else self._like_reports()
         return plan_runs(list(ahead.placed.values()), self.results, self.engine, expected, later, self.bundles)
@@ -208,12 +208,12 @@ class _Stages:
         tuned = [
             self.fair.spec(names[name], names[name].centre, head, seed) for name in self.fair.tuned for seed in seeds
         ]
-        return jobs_of([*tuned, *self.fair.fixed().values()], self.engine)
+        return self._jobs([*tuned, *self.fair.fixed().values()])
 
     def _train(self, stage: str, specs: Iterable[tuple[str, RunSpec]], description: str) -> None:
         """Train the runs that this comparison does not have yet."""
         named = list(specs)
-        jobs = jobs_of([spec for _, spec in named], self.engine)
+        jobs = self._jobs([spec for _, spec in named])
         new = {(name, stage, job.key): job for (name, _), job in zip(named, jobs, strict=True)}
         if self.foresees:
             self.placed |= new
@@ -226,6 +226,9 @@ class _Stages:
         with SweepProgress(len({job.key for job in lacking}), self.progress and bool(lacking), description) as show:
             drive(lacking, self.results, self.engine, show, self.owner, self.bundles)
         self.placed |= new
+
+    def _jobs(self, specs: Sequence[RunSpec]) -> list[Job]:
+        return self.bundles.keyed(jobs_of(specs, self.engine))
 
     def _prepare(self, jobs: Sequence[Job]) -> None:
         """See once that the store has a run, or does not have it, as is wanted."""

@@ -59,7 +59,7 @@ def sweep(
     # The leases are released last, when no worker trains any more.
     with open_store(store) as results, hold_leases(results) as owner, make_engine(engine, workers=workers) as pool:
         fresh_materials()
-        jobs = jobs_of(specs, pool)
+        jobs = bundles.keyed(jobs_of(specs, pool))
         check_fit(jobs)
         prepare_store(jobs, results, fresh, train)
         if progress and train:

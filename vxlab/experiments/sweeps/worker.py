@@ -9,7 +9,15 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import RECORD_FILE, RunSpec
 from vxlab.experiments.engines import describe_failure, format_traceback
 from vxlab.experiments.runs import Job, fresh_materials, shared_materials, train_job
-from vxlab.experiments.stacking import Place, StackPace, Trained, time_stack, train_bundle
+from vxlab.experiments.stacking import (
+    Place,
+    StackPace,
+    Trained,
+    has_own_masks,
+    time_stack,
+    train_bundle,
+    with_own_masks,
+)
 from vxlab.files import write_whole
 
 
@@ -56,7 +64,7 @@ def receive_files(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _train(places: Sequence[Place]) -> Trained:
-    if len(places) > 1:
+    if len(places) > 1 or has_own_masks(places[0].job):
         return train_bundle(places, shared_materials())
     train_job(places[0].job, places[0].folder, shared_materials())  # what it raises, the engine describes
     return Trained(finished=[places[0].job.key])
@@ -77,9 +85,9 @@ def _sent(trained: Trained, files: dict[str, dict[str, bytes]] | None = None) ->
 
 
 def _same_job(spec: RunSpec, key: str, device: str) -> Job:
-    job = shared_materials().job(spec, device)
+    job = _of_key(shared_materials().job(spec, device), key)
     if job.key != key:  # what this worker keeps may be from before a change of the data
-        job = fresh_materials().job(spec, device)
+        job = _of_key(fresh_materials().job(spec, device), key)
     if job.key != key:
         here = ", ".join(f"{name} {value[:12]}" for name, value in job.identity.items())
         raise VxlabError(
@@ -87,3 +95,8 @@ def _same_job(spec: RunSpec, key: str, device: str) -> Job:
             f"give both the same files (here {here})"
         )
     return job
+
+
+def _of_key(job: Job, key: str) -> Job:
+    """Return a run as its key has it: perhaps with masks of its own."""
+    return own if (own := with_own_masks(job)).key == key else job
