@@ -98,10 +98,10 @@ def test_without_peft_nothing_is_said_of_it() -> None:
         ((1.4, 1.1, 0.9), "which stops paying between 512 and 1,536 tokens of a run's step"),
         ((1.4, 1.3, 1.2), "which pays at all of these"),
         ((1.0, 0.9, 0.8), "which pays at none of these"),
-        ((1.4, 0.9, 1.1), "which stops paying between 192 and 512 tokens"),
+        ((1.4, 0.9, 1.1), "which pays at 2 of these 3, and at no point stops for good"),
     ],
 )
-def test_where_stacking_stops_is_where_the_ratio_first_falls_to_one(faster: tuple[float, ...], where: str) -> None:
+def test_where_stacking_stops_is_where_the_ratio_falls_to_one_for_good(faster: tuple[float, ...], where: str) -> None:
     (told,) = pace_sentences(pace(*faster))
     assert where in told
 

@@ -18,9 +18,10 @@ LABELS = {"lora": "LoRA", "vera": "VeRA", "lora_xs": "LoRA-XS"}
 def beside_claims() -> pd.DataFrame:
     """Return the papers' claims with the bytes that their parameters come to.
 
-    Columns: ``model``, ``candidate``, ``adapters``, ``claimed`` (the value with its unit), ``bytes`` (counted from the
-    parameters of square layers and the bytes of a number), ``agrees`` (the value is within 2 % of that, in thousands
-    or in steps of 1,024), ``source`` and ``certainty``.
+    Columns: ``model``, ``candidate``, ``adapters``, ``number_bytes``, ``claimed`` (the value with its unit), ``bytes``
+    (counted from the parameters of square layers and the bytes of a number) and ``counted`` (the same in the claim's
+    unit), ``agrees`` (the value is within 2 % of that, in thousands or in steps of 1,024), ``source`` and
+    ``certainty``.
     """
     rows = []
     for row in published_table("storage").to_dict("records"):
@@ -29,6 +30,7 @@ def beside_claims() -> pd.DataFrame:
             "model": row["model"], "candidate": f"{LABELS[row['method']]} r={row['rank']}",
             "adapters": row["adapters"], "number_bytes": row["number_bytes"],
             "claimed": f"{row['value']:,.0f} {row['unit']}", "bytes": counted,
+            "counted": f"{counted / _UNITS[row['unit']][0]:,.0f} {row['unit']}",
             "agrees": any(math.isclose(row["value"] * size, counted, rel_tol=_CLOSE) for size in _UNITS[row["unit"]]),
             "source": row["source"], "certainty": row["mark"] or "as printed",
         })  # fmt: skip

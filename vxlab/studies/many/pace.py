@@ -13,7 +13,7 @@ import pandas as pd
 
 from vxlab.experiments import RunSpec, method_label
 from vxlab.experiments.runs import Materials
-from vxlab.experiments.stacking import UnstackableError, reason_alone, time_stack
+from vxlab.experiments.stacking import UnstackableError, masks_differ, reason_alone, time_stack, with_own_masks
 from vxlab.progress import progress_bar
 
 _WORDS = ("the", "film", "was", "a", "story", "about", "people", "in", "town", "and", "their", "long", "summer")
@@ -78,6 +78,7 @@ _WHOLE: dict[str, Any] = {
 def _pace(spec: RunSpec, width: int, materials: Materials) -> tuple[float, float] | str:
     """Return the seconds of a run's step alone and stacked, or why these runs do not train together."""
     jobs = [materials.job(replace(spec, seed=seed)) for seed in range(width)]
+    jobs = [with_own_masks(job) if masks_differ(job, materials) else job for job in jobs]
     if reason := reason_alone(jobs[0], materials):
         return reason
     try:

@@ -84,21 +84,24 @@ def pace_sentences(pace: pd.DataFrame) -> list[str]:
     return told
 
 
-def falls_to_one(rows: pd.DataFrame) -> tuple[float | None, float | None]:
-    """Return between which numbers of tokens of a run's step stacking stops to pay: the last that pays, the next.
+def falls_to_one(rows: pd.DataFrame) -> tuple[int, int] | None:
+    """Return between which tokens of a run's step stacking stops to pay: the most at which it does, and the next.
 
-    None stands where no smaller, or no larger, step was timed.
+    None where it pays at all of them, at none, or at larger ones but not at all smaller.
 
     Args:
         rows: of one method and width, from :func:`pace_table`.
 
     >>> rows = pd.DataFrame({"texts": [8, 16, 32], "tokens": [24, 32, 48], "times_faster": [1.4, 1.2, 0.9]})
-    >>> falls_to_one(rows)
-    (512.0, 1536.0)
+    >>> falls_to_one(rows), falls_to_one(rows[:2])
+    ((512, 1536), None)
     """
-    steps = sorted((float(row["texts"] * row["tokens"]), row["times_faster"]) for row in rows.to_dict("records"))
-    first = next((at for at, (_, faster) in enumerate(steps) if faster <= 1), len(steps))
-    return (steps[first - 1][0] if first else None), (steps[first][0] if first < len(steps) else None)
+    steps = sorted((int(row["texts"] * row["tokens"]), row["times_faster"] > 1) for row in rows.to_dict("records"))
+    pays = [faster for _, faster in steps]
+    last = sum(pays)
+    if last in (0, len(pays)) or not all(pays[:last]):
+        return None
+    return steps[last - 1][0], steps[last][0]
 
 
 def _grown(name: object, rows: pd.DataFrame) -> str:
@@ -170,13 +173,13 @@ def _pays(width: object, rows: pd.DataFrame) -> str:
 def _pays_for(name: object, rows: pd.DataFrame) -> str:
     own = rows.assign(step=rows["texts"] * rows["tokens"]).sort_values("step").to_dict("records")
     parts = [f"{_between(row, 'times_faster', '.2f')} at {row['texts']} × {row['tokens']}" for row in own]
-    below, above = falls_to_one(rows)
-    if above is None:
-        where = "which pays at all of these"
-    elif below is None:
-        where = "which pays at none of these"
+    count, point = sum(row["times_faster"] > 1 for row in own), falls_to_one(rows)
+    if point is not None:
+        where = f"which stops paying between {point[0]:,} and {point[1]:,} tokens of a run's step"
+    elif count in (0, len(own)):
+        where = f"which pays at {'all' if count else 'none'} of these"
     else:
-        where = f"which stops paying between {below:,.0f} and {above:,.0f} tokens of a run's step"
+        where = f"which pays at {count} of these {len(own)}, and at no point stops for good"
     return f"{name} {list_in_words(parts)} texts × tokens, {where}"
 
 

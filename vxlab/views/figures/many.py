@@ -112,7 +112,7 @@ def mixed_speed(throughput: pd.DataFrame) -> go.Figure:
         x=[None], y=[None], mode="lines", line={"color": INK, "width": 1.2}, name="one adapter for all rows"
     )
     figure.update_xaxes(title="speed, that of one adapter's batch being 1", rangemode="tozero")
-    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
+    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], range=[-0.7, len(names) - 0.3])
     return apply_style(figure, height=190 + 30 * max(2, len(names)), name="mixed batches")
 
 
