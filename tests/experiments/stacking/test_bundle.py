@@ -42,7 +42,7 @@ def test_what_cannot_stack_is_trained_alone_and_says_why(
     trained = bundle(tiny_model, toy_task, tmp_path, 2)
     assert len(trained.finished) == 2
     (note,) = trained.notes
-    assert note.startswith("2 runs are trained one after the other: the first loss of ")
+    assert note.startswith("2 runs are trained one after the other: a loss of ")
 
 
 def test_a_run_alone_that_fails_leaves_the_others(

@@ -70,6 +70,24 @@ def test_attention_is_torchs_own() -> None:
         torch.testing.assert_close(found[number * ROWS : number * ROWS + rows, :, :tokens], wanted)
 
 
+@pytest.mark.parametrize("additive", [False, True])
+def test_what_may_look_at_nothing_gets_nothing_and_spoils_no_gradient(additive: bool) -> None:
+    # In a causal model padding before a text sees neither itself nor what follows.
+    torch.manual_seed(9)
+    query, key, value = (torch.randn(2, 2, TOKENS, 4, requires_grad=True) for _ in range(3))
+    seen = torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril() & (torch.arange(TOKENS) > 1)
+    mask = torch.zeros(TOKENS, TOKENS).masked_fill(~seen, -torch.inf) if additive else seen
+    with SlotNoise([SlotRows(torch.Generator().manual_seed(3), 2, TOKENS)], 2, TOKENS):
+        found = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=0.4)
+    torch.manual_seed(3)
+    wanted = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=0.4)
+    torch.testing.assert_close(found, wanted)
+    for one, other in zip(
+        *(torch.autograd.grad(each.sum(), (query, key, value)) for each in (found, wanted)), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.parametrize("grouped", [False, True])
 def test_causal_and_grouped_attention_too(grouped: bool) -> None:
     torch.manual_seed(9)

@@ -144,6 +144,35 @@ def test_an_interrupted_stack_goes_on_from_whole_epochs(
         assert found[run].training["timed_steps"] == toy_runs.STEPS
 
 
+@pytest.mark.parametrize("began_together", [True, False])
+def test_a_run_goes_on_alone_where_a_stack_began_it_and_in_a_stack_where_it_began_alone(
+    began_together: bool, tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = specs(tiny_model, toy_task, [vxlab.LoRA(rank=2), vxlab.LoRA(rank=4)], weight_decay=0.1, schedule="cosine")
+    materials, begins = Materials(), trainer.Watch.on_step_begin
+    folders = {run: tmp_path / "broken" / materials.job(run).key[:16] for run in runs}
+
+    def each_alone() -> dict[vxlab.RunSpec, vxlab.RunRecord]:
+        return {run: train_job(materials.job(run), folders[run], materials) for run in runs}
+
+    def interrupt(watch: Any, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if state.global_step == toy_runs.STEPS + 3:
+            raise KeyboardInterrupt
+        begins(watch, args, state, control, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Watch, "on_step_begin", interrupt)
+        for part in [runs] if began_together else [[run] for run in runs]:
+            with pytest.raises(KeyboardInterrupt):
+                together(part, tmp_path / "broken") if began_together else train_job(
+                    materials.job(part[0]), folders[part[0]], materials
+                )
+    found = each_alone() if began_together else together(runs, tmp_path / "broken")
+    for run in runs:
+        assert found[run].training["timed_steps"] == toy_runs.STEPS
+        torch.testing.assert_close(losses(found[run]), losses(alone(run, tmp_path)), rtol=1e-4, atol=0)
+
+
 def test_a_run_that_fails_leaves_the_others_alone(
     tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Which runs of a sweep train together: as asked for, or as timed steps say; the numbers are the same."""
 
+import contextlib
 import dataclasses
 import re
 from pathlib import Path
@@ -11,9 +12,10 @@ import toy_runs
 
 import vxlab
 from vxlab.experiments.engines import make_engine
-from vxlab.experiments.runs import fresh_materials
+from vxlab.experiments.runs import fresh_materials, shared_materials, train_job
 from vxlab.experiments.stacking import StackPace
 from vxlab.experiments.sweeps import bundles as bundling
+from vxlab.experiments.sweeps import worker
 from vxlab.experiments.sweeps.bundles import Bundles
 
 
@@ -89,3 +91,23 @@ def test_runs_too_short_to_be_timed_go_alone(specs: list[vxlab.RunSpec]) -> None
         decided.decide(jobs_of(specs), engine)
     assert decided.paces == {}
     assert decided.in_words() == []
+
+
+def test_what_is_left_of_a_stacked_sweep_need_not_stack(specs: list[vxlab.RunSpec], tmp_path: Path) -> None:
+    vxlab.sweep(specs[:2], store=tmp_path, stack=1, progress=False)
+    found = vxlab.sweep([*specs[:3], specs[3]], store=tmp_path, stack=3, progress=False)
+    assert (found["status"] == "finished").all()
+
+
+@pytest.mark.parametrize(("error", "other"), [(RuntimeError("gone"), "failed"), (KeyboardInterrupt(), "stopped")])
+def test_what_was_done_when_its_bundle_broke_is_in_the_store(
+    error: BaseException, other: str, specs: list[vxlab.RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaking(places: Any) -> Any:
+        train_job(places[0].job, places[0].folder, shared_materials())
+        raise error
+
+    monkeypatch.setattr(worker, "_train", breaking)
+    with contextlib.suppress(KeyboardInterrupt):
+        vxlab.sweep(specs[:2], store=tmp_path, stack=2, progress=False)
+    assert sorted(vxlab.Store(tmp_path).table()["status"]) == sorted(["finished", other])

@@ -1,6 +1,7 @@
 """The forward pass of a step that several runs take together, with every run's own loss."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -9,9 +10,12 @@ from torch.nn import functional
 from vxlab.adapters.stacked import Stack, stack_adapters
 from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
+from vxlab.experiments.engines import out_of_memory
 from vxlab.experiments.runs import Job, Materials
-from vxlab.experiments.stacking.joined import Joined, join_batches
+from vxlab.experiments.stacking.joined import Joined, fill_up, join_batches
 from vxlab.experiments.stacking.noise import SlotNoise, SlotRows
+from vxlab.experiments.stacking.random_state import RandomState
+from vxlab.words import first_line
 
 
 class UnstackableError(VxlabError):
@@ -61,17 +65,38 @@ class StackedPass:
             drop: whether to drop out, as in training.
 
         Raises:
-            VxlabError: the batches do not go together, or the model draws random numbers in another way.
+            UnstackableError: the batches do not go together, the model draws random numbers in another way, or it fails
+                on a stack.
         """
         for parameter in self.stack.parameters().values():
             parameter.grad = None
-        joined = join_batches(batches, self.tokenizer)
-        logits = self._logits(slots, joined, generators, drop)
+        with _as_unstackable():
+            joined = join_batches(batches, self.tokenizer)
+            logits = self._logits(slots, joined, generators, drop)
         starts = range(0, len(logits), joined.rows)
         return [
             classifier_loss(logits[start : start + len(labels)], labels)
             for start, labels in zip(starts, joined.labels, strict=True)
         ]
+
+    @torch.no_grad()
+    def moved_by_filling(self, model: torch.nn.Module, batch: Mapping[str, Tensor], rows: int, tokens: int) -> float:
+        """Return how far a batch's logits move where it is filled up, of their largest or of 1, in evaluation mode.
+
+        Args:
+            model: with one adapter alone.
+            batch: as :meth:`losses` takes them.
+            rows: of the filled batch.
+            tokens: of the filled batch.
+
+        Raises:
+            UnstackableError: the model fails on one of them.
+        """
+        own_rows, own_tokens = batch["input_ids"].shape
+        with _as_unstackable():
+            plain = model.eval()(**fill_up(batch, own_rows, own_tokens, self.tokenizer)).logits
+            filled = model(**fill_up(batch, rows, tokens, self.tokenizer)).logits
+        return float((filled[:own_rows] - plain).abs().max() / plain.abs().max().clamp(min=1))
 
     def precision(self) -> torch.autocast:
         """Return the context in which the runs' models compute."""
@@ -86,13 +111,32 @@ class StackedPass:
         noise = SlotNoise(parts, joined.rows, joined.tokens, self.tokenizer.padding_side == "left")
         self.stack.slots.draw_mask = noise.draw_mask
         self.stack.model.train(drop)
+        before = RandomState.now(torch.device(self.job.device))
         with self.stack.only(slots) as model, self.precision(), noise:
             logits: Tensor = model(**joined.inputs).logits
+        if not before.holds(torch.device(self.job.device)):
+            raise UnstackableError(
+                "the model draws random numbers from torch's global generator, and every slot would need its own"
+            )
         return logits
+
+
+@contextmanager
+def _as_unstackable() -> Iterator[None]:
+    """Say of whatever a model's code raises on a stack that its runs cannot train together."""
+    try:
+        yield
+    except UnstackableError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        told = str(error) if isinstance(error, VxlabError) else f"{type(error).__name__}: {first_line(error)}"
+        raise UnstackableError(told) from error
 
 
 def classifier_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the loss of transformers' sequence classifiers: cross-entropy, or of one number the squared error."""
     if logits.shape[-1] == 1:
-        return functional.mse_loss(logits.squeeze(-1), labels.squeeze())
+        return functional.mse_loss(logits.squeeze(-1), labels.reshape(-1))
     return functional.cross_entropy(logits, labels)

@@ -54,13 +54,26 @@ def join_batches(batches: Sequence[Mapping[str, Tensor]], tokenizer: Any) -> Joi
     rows = max(len(batch["labels"]) for batch in batches)
     own_tokens = [batch["input_ids"].shape[1] for batch in batches]
     tokens = max(own_tokens)
-    filling = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
-    inputs = {
-        name: torch.cat([_filled(batch[name], rows, tokens, filling.get(name, 0) or 0, tokenizer) for batch in batches])
-        for name in batches[0]
-        if name in names
-    }
+    parts = [fill_up(batch, rows, tokens, tokenizer) for batch in batches]
+    inputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return Joined(inputs, [batch["labels"] for batch in batches], rows, tokens, own_tokens)
+
+
+def fill_up(batch: Mapping[str, Tensor], rows: int, tokens: int, tokenizer: Any) -> dict[str, Tensor]:
+    """Return a batch without its labels in the size of a larger one: its first row again, and padding.
+
+    Args:
+        batch: ``(rows, tokens)`` by name.
+        rows: at least its own.
+        tokens: at least its own.
+        tokenizer: as :func:`join_batches` takes it.
+    """
+    filling = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+    return {
+        name: _filled(tensor, rows, tokens, filling.get(name, 0) or 0, tokenizer)
+        for name, tensor in batch.items()
+        if name != "labels"
+    }
 
 
 def _filled(tensor: Tensor, rows: int, tokens: int, value: int, tokenizer: Any) -> Tensor:

@@ -118,7 +118,8 @@ class SlotNoise(TorchFunctionMode):
             if attn_mask is not None:
                 is_bool = attn_mask.dtype == torch.bool
                 scores = scores.masked_fill(~attn_mask, -math.inf) if is_bool else scores + attn_mask
-            weights = scores.softmax(-1)
+            blind = scores.isneginf().all(-1, keepdim=True)  # such as padding before a text, in a causal model
+            weights = scores.masked_fill(blind, 0).softmax(-1).masked_fill(blind, 0)
             return (weights * self._noise(weights, dropout_p) @ value.to(wide)).to(query.dtype)
 
 

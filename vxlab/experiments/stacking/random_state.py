@@ -18,6 +18,13 @@ class RandomState(NamedTuple):
         gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         return cls(torch.get_rng_state(), gpu)
 
+    def holds(self, device: torch.device) -> bool:
+        """Tell whether nobody has drawn from the global generators since."""
+        now = RandomState.now(device)
+        return all(
+            torch.equal(one, two) for one, two in zip(self, now, strict=True) if one is not None and two is not None
+        )
+
     def restore(self, device: torch.device) -> None:
         """Make the global generators go on from here."""
         torch.set_rng_state(self.processor)

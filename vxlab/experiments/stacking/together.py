@@ -4,6 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ from vxlab.experiments.stacking.slot import Slot
 from vxlab.experiments.stacking.slot_trainer import SlotTrainer
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.05}
-"""By how much, of its size or of 1, a run's first loss in a stack may differ from its loss alone."""
+"""By how much, of its size or of 1, a run's loss in a stack may differ from its loss alone."""
 
 Done = Callable[[Job, RunRecord | Exception], None]
 """Told of every run as it ends: its record, or what was raised."""
@@ -58,9 +59,9 @@ def train_together(runs: Sequence[Place], materials: Materials, done: Done, widt
         width: slots, 2 or more.
 
     Raises:
-        UnstackableError: the model mixes a batch's rows, draws random numbers of its own, or gives a run another first
-            loss in the stack than alone; the runs that were not told of are as if never begun, but for what their
-            folders hold.
+        UnstackableError: the model mixes a batch's rows, reads padding, draws random numbers of its own, fails on a
+            stack, or gives a run another loss there than alone, at its first step or where batches are first filled up;
+            the runs that were not told of are as if never begun, but for what their folders hold.
     """
     before = torch.get_rng_state()
     waiting = deque(runs)
@@ -83,7 +84,8 @@ class _Together:
         self.together = StackedPass(self.stack, self.job, materials)
         self.slots = [Slot(self.stack, number) for number in range(1, width + 1)]
         self.inside: dict[int, Place] = {}
-        self.checked: set[str] = set()
+        self.filled: set[tuple[bool, bool]] = set()
+        """whether rows and tokens were filled up, as far as that was compared with a run alone"""
 
     def until_done(self) -> None:
         """Train all runs that find a slot; in the end no more is waiting that would fit one."""
@@ -136,8 +138,7 @@ class _Together:
     def _step(self, active: Sequence[Slot]) -> None:
         """Take one step of all runs that wait for theirs."""
         started = time.perf_counter()
-        if new := [slot for slot in active if slot.steps == 0]:
-            self._require_same_losses(new)
+        self._require_same_losses(active)
         losses = self._losses(active)
         torch.autograd.backward(losses)
         share = (time.perf_counter() - started) / len(active)
@@ -155,17 +156,41 @@ class _Together:
             slot.random = slot.random.moved(generator)
         return losses
 
-    def _require_same_losses(self, new: Sequence[Slot]) -> None:
-        """Refuse a model that gives runs another first loss in the stack than alone.
+    def _require_same_losses(self, active: Sequence[Slot]) -> None:
+        """Refuse a model that gives runs other losses in the stack than alone.
 
-        With masks where they are to be the same, without where they cannot be.
+        At every run's first step, and where batches are filled up as none was before: first batches hold the longest
+        texts, in all runs. With masks where they are to be the same, without where they cannot be.
         """
-        drop, before = not has_own_masks(self.job), [slot.random for slot in new]
+        sizes = [(slot.inputs or {})["input_ids"].shape for slot in active]
+        rows, tokens = (max(each) for each in zip(*sizes, strict=True))
+        filled = [(own[0] < rows, own[1] < tokens) for own in sizes]
+        new = [slot.steps == 0 or how not in self.filled for slot, how in zip(active, filled, strict=True)]
+        if not any(new):
+            return
+        drop, before = not has_own_masks(self.job), [slot.random for slot in active]
         with torch.no_grad():
-            together = [float(loss) for loss in self._losses(new, drop=drop)]
-        for slot, random, loss in zip(new, before, together, strict=True):
+            together = [float(loss) for loss in self._losses(active, drop=drop)]
+        for slot, random in zip(active, before, strict=True):
             slot.random = random
-            self._require_same(slot, loss, self._loss_alone(slot, drop))
+        for slot, how, loss in compress(zip(active, filled, together, strict=True), new):
+            alone = self._loss_alone(slot, drop)
+            if math.isfinite(alone):
+                if how[1]:
+                    self._require_unread(slot, rows, tokens)
+                self._require_same(slot, loss, alone)
+                self.filled.add(how)
+
+    def _require_unread(self, slot: Slot, rows: int, tokens: int) -> None:
+        """Refuse a model that reads the padding beyond a run's own: in its loss half precision might hide that."""
+        assert slot.inputs is not None
+        with slot.single() as model:
+            moved = self.together.moved_by_filling(model, slot.inputs, rows, tokens)
+        if not moved <= TOLERANCE["bfloat16" if self.job.spec.quantisation else "float32"]:
+            raise UnstackableError(
+                f"the padding that other runs' longer texts ask for moves a text's logits by {moved:.1e} of their "
+                "size: this model does not leave padding alone"
+            )
 
     def _loss_alone(self, slot: Slot, drop: bool) -> float:
         """Return the loss that a run's batch has where nothing is stacked, without moving its random numbers."""
@@ -175,9 +200,9 @@ class _Together:
 
     def _require_same(self, slot: Slot, together: float, alone: float) -> None:
         allowed = TOLERANCE[self.job.precision] * max(1.0, abs(alone))
-        if math.isfinite(alone) and not abs(together - alone) <= allowed:
+        if not abs(together - alone) <= allowed:
             raise UnstackableError(
-                f"the first loss of {self.inside[slot.number].job.key[:12]} is {alone:.6f} alone and {together:.6f} in "
+                f"a loss of {self.inside[slot.number].job.key[:12]} is {alone:.6f} alone and {together:.6f} in "
                 "a stack: this model does not compute a row by itself, or draws random numbers in a way that cannot be "
                 "told apart by run"
             )

@@ -48,16 +48,28 @@ class Bundles:
         owned = [with_own_masks(job) if masks_differ(job, materials) else job for job in jobs]
         return [job if reason_alone(own, materials) else own for job, own in zip(jobs, owned, strict=True)]
 
-    def decide(self, jobs: Sequence[Job], engine: Engine) -> None:
-        """Time steps of runs that may train together, where that may pay, on an engine that has no other job.
+    def require_some(self, jobs: Sequence[Job]) -> None:
+        """Refuse to stack where no two of all runs of a sweep can train together; of what is left of it, they need not.
 
         Raises:
-            VxlabError: runs are to be stacked, and none of them can.
+            VxlabError: it says why.
         """
-        groups = [group for group in group_alike(jobs, shared_materials()) if len(group) > 1]
-        if self.stack is not None:
-            self._require_some(jobs, groups)
+        if self.stack in (None, 1) or len(jobs) < 2:
             return
+        if any(len(group) > 1 for group in group_alike(jobs, shared_materials())):
+            return
+        reasons: dict[Any, str | None] = {job.spec.method.name: reason_alone(job, shared_materials()) for job in jobs}
+        told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
+        raise VxlabError(
+            f"stack={self.stack}, and none of {len(jobs)} runs can train together with another "
+            f"({told or 'no two of them share model, data, family and layers'}); leave stack out"
+        )
+
+    def decide(self, jobs: Sequence[Job], engine: Engine) -> None:
+        """Time steps of runs that may train together, where that may pay, on an engine that has no other job."""
+        if self.stack is not None:
+            return
+        groups = [group for group in group_alike(jobs, shared_materials()) if len(group) > 1]
         timed = {group[0].key: group for group in groups if self._is_open(group)}
         for key, group in timed.items():
             specs = [(job.spec, job.key) for job in group[:WIDTH]]
@@ -118,16 +130,6 @@ class Bundles:
         rows = len(shared_materials().splits(spec)["train"])
         steps = len(group) * spec.epochs * math.ceil(rows / spec.batch_size)
         return _paced(group[0]) not in self.paces and steps >= _WORTH_STEPS
-
-    def _require_some(self, jobs: Sequence[Job], groups: Sequence[Sequence[Job]]) -> None:
-        if self.stack == 1 or groups or len(jobs) < 2:
-            return
-        reasons: dict[Any, str | None] = {job.spec.method.name: reason_alone(job, shared_materials()) for job in jobs}
-        told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
-        raise VxlabError(
-            f"stack={self.stack}, and none of {len(jobs)} runs can train together with another "
-            f"({told or 'no two of them share model, data, family and layers'}); leave stack out"
-        )
 
 
 def _paced(job: Job) -> Hashable:

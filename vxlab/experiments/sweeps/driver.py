@@ -85,7 +85,11 @@ class _Drive:
             here = sum(len(jobs) for jobs in self.running.values())
             self.show.running(here, elsewhere=len(self.waiting) if not self.running else 0)
             if self.running:
-                self._settle_all(self.engine.finished(timeout=POLL_SECONDS))
+                try:
+                    self._settle_all(self.engine.finished(timeout=POLL_SECONDS))
+                except KeyboardInterrupt:  # inline, a whole bundle ran in there
+                    self._keep_early()
+                    raise
                 self._keep_early()
             elif self.waiting:
                 time.sleep(POLL_SECONDS)
@@ -160,9 +164,11 @@ class _Drive:
             self.results.release(self.owner, job.key)
             self.waiting[job.key] = job
             return
-        record = None if outcome.error else RunRecord.load(self.results.folder_of(job.key))
+        folder = self.results.folder_of(job.key)
+        # What failed may be others of its bundle, or the bundle when this run was done.
+        record = RunRecord.whole(folder, job.key) if outcome.error else RunRecord.load(folder)
         if record is None:
-            error = outcome.error or f"its worker wrote no record into {self.results.folder_of(job.key)}; is it shared?"
+            error = outcome.error or f"its worker wrote no record into {folder}; is it shared?"
             with hold_interrupts():
                 self.results.fail(job.key, self.owner, error, outcome.traceback)
             self.show.done(job, "failed", lambda: None, error)

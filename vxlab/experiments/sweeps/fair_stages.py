@@ -93,6 +93,7 @@ def announce(
             return _Stages(wanted, results, pool, progress=True, bundles=bundles).announce()
         jobs = bundles.keyed(jobs_of(all_specs(wanted), pool))
         check_fit(jobs)
+        bundles.require_some(jobs)
         return plan_runs(jobs, results, pool, bundles=bundles)
 
 
@@ -125,12 +126,14 @@ class _Stages:
         """Refuse what does not fit, and return what is to come."""
         jobs = self._jobs([spec for _, spec in [*self._grid({}), *self.fair.fixed().items()]])
         check_fit(jobs)
+        self.bundles.require_some([*jobs, *self._like_reports()])
         self._prepare(jobs)
         if not self.progress:
             return ""
         ahead = _Stages(self.fair, self.results, self.engine, bundles=self.bundles, foresees=True)
         expected = ahead.foresee()
-        later = [] if any(stage == "report" for _, stage, _ in ahead.placed) else self._like_reports()
+        alike = self.fair.tuning_share == 1 or any(stage == "report" for _, stage, _ in ahead.placed)
+        later = [] if alike else self._like_reports()
         return plan_runs(list(ahead.placed.values()), self.results, self.engine, expected, later, self.bundles)
 
     def foresee(self) -> dict[str, int]:
@@ -200,9 +203,7 @@ class _Stages:
         ]
 
     def _like_reports(self) -> list[Job]:
-        """Return runs as long as those that will be reported, where those that choose are shorter."""
-        if self.fair.tuning_share == 1:
-            return []
+        """Return runs such as will be reported, whichever rates are chosen."""
         names, head = self.fair.names, self.fair.head_learning_rates[0]
         seeds = range(self.fair.tuning_seeds, self.fair.tuning_seeds + self.fair.report_seeds)
         tuned = [

@@ -61,6 +61,7 @@ def sweep(
         fresh_materials()
         jobs = bundles.keyed(jobs_of(specs, pool))
         check_fit(jobs)
+        bundles.require_some(jobs)
         prepare_store(jobs, results, fresh, train)
         if progress and train:
             print(plan_runs(jobs, results, pool, bundles=bundles))
