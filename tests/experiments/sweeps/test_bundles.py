@@ -85,6 +85,21 @@ def test_timed_steps_decide_and_it_is_said(
     assert max(sizes) == min(width, 3)
 
 
+def test_it_is_said_why_runs_that_were_tried_do_not_stack(
+    specs: list[vxlab.RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(runs: Any, device: str) -> StackPace:
+        raise vxlab.VxlabError("this model mixes rows")
+
+    monkeypatch.setattr(bundling, "_WORTH_STEPS", 30)
+    monkeypatch.setattr(bundling, "time_in_worker", refuse)
+    decided = Bundles()
+    with make_engine("inline") as engine:
+        decided.decide(jobs_of(specs), engine)
+    (sentence,) = decided.in_words()
+    assert re.fullmatch(r"Runs of LoRA train alone: .*this model mixes rows\.", sentence)
+
+
 def test_runs_too_short_to_be_timed_go_alone(specs: list[vxlab.RunSpec]) -> None:
     decided = Bundles()
     with make_engine("inline") as engine:

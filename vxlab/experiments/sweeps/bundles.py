@@ -114,7 +114,8 @@ class Bundles:
             )
         if alone:
             told.append(f"Alone, since one pass for several is not faster: {', '.join(alone)}.")
-        return told
+        refused = {self._names[kind]: pace for kind, pace in self.paces.items() if isinstance(pace, str)}
+        return told + [f"Runs of {name} train alone: {error.rstrip('.')}." for name, error in refused.items()]
 
     def _width(self, group: Sequence[Job]) -> int:
         if reason_alone(group[0], shared_materials()):
