@@ -65,7 +65,7 @@ def test_every_scale_says_all_that_the_page_measures(scale: str) -> None:
 def test_what_is_chosen_in_the_notebook_wins_and_what_is_not_stays() -> None:
     given = dict.fromkeys(
         ("model", "writer", "task_folder", "targets", "lora_rank", "lora_xs_rank", "epochs", "batch_size",
-         "eval_examples", "max_length", "rows")
+         "eval_examples", "max_length", "rows", "pace_rounds")
     )  # fmt: skip
     chosen = {
         "methods": ["vera", "lora"], "vera_rank": 32, "seeds": 2, "tasks": [], "train_examples": 64, "rounds": 3,
