@@ -211,3 +211,15 @@ def test_times_are_a_runs_own_and_its_share(tiny_model: str, toy_task: str, tmp_
     for record in found.values():
         assert 0 < record.step_seconds * record.steps < record.train_seconds * 1.5
         assert record.training["stacked"] == 3
+
+
+def test_a_folder_that_another_process_holds_is_not_waited_for(tiny_model: str, toy_task: str, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    runs, materials, ended = specs(tiny_model, toy_task, [vxlab.LoRA(rank=4)] * 2, epochs=1), Materials(), {}
+    places = [Place(job, tmp_path / job.key[:16]) for job in map(materials.job, runs)]
+    places[0].folder.mkdir()
+    with FileLock(places[0].folder / ".lock"):
+        train_together(places, materials, lambda job, came: ended.update({job.spec.seed: came}), 2)
+    assert "is held by another process" in str(ended[0])
+    assert ended[1].status == "finished"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from transformers import set_seed
 
 from vxlab import checks
@@ -153,7 +153,7 @@ def train_job(
     set_seed(job.spec.seed)
     train = _prepared(job, folder, materials, progress, listener, held, prepare or _alone)
     folder.mkdir(parents=True, exist_ok=True)  # only now: what the model or the targets refuse leaves nothing
-    with _alone_in(folder):
+    with _alone_in(folder, waits=prepare is None):
         if (found := RunRecord.whole(folder, job.key)) is not None:
             return found
         return train()
@@ -202,15 +202,22 @@ def _train(job: Job, folder: Path, materials: Materials, trainer: AdapterTrainer
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def _alone_in(folder: Path, waits: bool = True) -> Iterator[None]:
     """Hold a run's folder: a lease may run out while its holder still trains, and two would spoil each other's files.
 
-    The processes of torchrun share one folder by intent.
+    The processes of torchrun share one folder by intent. A run that trains together with others does not wait for its
+    folder: two processes that each hold one and want the other's would do so for good.
     """
     if hardware.processes() > 1:
         yield
         return
-    with FileLock(folder / LOCK):
+    try:
+        held = FileLock(folder / LOCK).acquire(timeout=-1 if waits else 0)
+    except Timeout as error:
+        raise VxlabError(
+            f"{folder} is held by another process that trains this run; call again when it is done"
+        ) from error
+    with held:
         yield
     (folder / LOCK).unlink(missing_ok=True)
 
