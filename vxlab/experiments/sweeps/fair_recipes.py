@@ -40,7 +40,7 @@ def fair_recipe(
         VxlabError: the scale, the paper, a method or a field is unknown.
 
     >>> fair_recipe("small", ranks={"lora": [8], "vera": [256]}).runs()
-    {'tuning': 6, 'report': 6, 'widening': 0}
+    {'tuning': 6, 'report': 16, 'widening': 0}
     """
     usual = usual_ranks(scale, paper)
     if ranks is not None and not isinstance(ranks, Mapping):
