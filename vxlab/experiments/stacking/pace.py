@@ -1,11 +1,13 @@
 """How long a step takes in a stack, against the same steps one after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch.nn.utils import clip_grad_norm_
 
+from vxlab.adapters.placement import hold_weights_rounded
 from vxlab.experiments.costs import Step, time_call, training_step
 from vxlab.experiments.runs import Job, Materials, parameter_groups
 from vxlab.experiments.stacking.forward import StackedPass, stacked_model
@@ -46,18 +48,23 @@ def time_stack(jobs: Sequence[Job], materials: Materials) -> StackPace:
         UnstackableError: they cannot.
     """
     with torch.random.fork_rng(devices=[]):
-        alone, together = _step_alone(jobs[0], materials), _step_together(jobs, materials)
-        for step in (alone, together):
-            step()
-        seconds = [(time_call(alone), time_call(together) / len(jobs)) for _ in range(2)]
+        together = _step_together(jobs, materials)
+        with _step_alone(jobs[0], materials) as alone:
+            for step in (alone, together):
+                step()
+            seconds = [(time_call(alone), time_call(together) / len(jobs)) for _ in range(2)]
     return StackPace(min(one for one, _ in seconds), min(share for _, share in seconds), len(jobs))
 
 
-def _step_alone(job: Job, materials: Materials) -> Step:
+@contextmanager
+def _step_alone(job: Job, materials: Materials) -> Iterator[Step]:
+    """Yield a step of a run alone, whose frozen weights are held rounded as they are there."""
     model = materials.adapted(job).to(job.device).train()
     batch = typical_batch(job, materials)
     optimizer = torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], lr=1e-12)
-    return training_step(model, batch, optimizer, job.precision, materials.task(job.spec).kind.batch_loss)
+    step = training_step(model, batch, optimizer, job.precision, materials.task(job.spec).kind.batch_loss)
+    with hold_weights_rounded(model, getattr(torch, job.precision), batch):
+        yield step
 
 
 def _step_together(jobs: Sequence[Job], materials: Materials) -> Step:
@@ -69,7 +76,7 @@ def _step_together(jobs: Sequence[Job], materials: Materials) -> Step:
         torch.optim.AdamW(parameter_groups(model, 1e-12, 1e-12, 0.0, slot.head))
         for slot, model in zip(slots, models, strict=True)
     ]
-    generators = [torch.Generator() for _ in jobs]
+    generators = [slot.random.generator(slot.device) for slot in slots]
 
     def step() -> None:
         torch.autograd.backward(together.losses(numbers, [batch] * len(jobs), generators))

@@ -103,9 +103,9 @@ class Bundles:
 
     def in_words(self) -> list[str]:
         """Return what timed steps said, in sentences; none where nothing was timed."""
-        timed = {self._names[kind]: pace for kind, pace in self.paces.items() if isinstance(pace, StackPace)}
-        together = [f"{name} {pace.times_faster:.2f}" for name, pace in timed.items() if pace.pays]
-        alone = [f"{name} {pace.times_faster:.2f}" for name, pace in timed.items() if not pace.pays]
+        timed = [(self._names[kind], pace) for kind, pace in self.paces.items() if isinstance(pace, StackPace)]
+        together = [f"{name} {pace.times_faster:.2f}" for name, pace in timed if pace.pays]
+        alone = [f"{name} {pace.times_faster:.2f}" for name, pace in timed if not pace.pays]
         told = []
         if together:
             told.append(
@@ -114,8 +114,8 @@ class Bundles:
             )
         if alone:
             told.append(f"Alone, since one pass for several is not faster: {', '.join(alone)}.")
-        refused = {self._names[kind]: pace for kind, pace in self.paces.items() if isinstance(pace, str)}
-        return told + [f"Runs of {name} train alone: {error.rstrip('.')}." for name, error in refused.items()]
+        refused = [(self._names[kind], pace) for kind, pace in self.paces.items() if isinstance(pace, str)]
+        return told + [f"Runs of {name} train alone: {error.rstrip('.')}." for name, error in refused]
 
     def _width(self, group: Sequence[Job]) -> int:
         if reason_alone(group[0], shared_materials()):
