@@ -64,6 +64,7 @@ def test_bundles_keep_all_workers_at_work(specs: list[vxlab.RunSpec]) -> None:
     asked = Bundles(8)
     assert [len(each) for each in asked.arrange(jobs, slots=1)] == [4, 5]
     assert [len(each) for each in asked.arrange(jobs, slots=3)] == [3, 3, 3]
+    assert [len(each) for each in Bundles(4).arrange(jobs, slots=2)] == [2, 2, 2, 3]  # not three for two workers
     assert sorted(job.spec.seed for each in asked.arrange(jobs, 2) for job in each) == list(range(9))
     assert [len(each) for each in Bundles(1).arrange(jobs, 1)] == [1] * 9
     assert [len(each) for each in Bundles().arrange(jobs, 1)] == [1] * 9  # nothing was timed

@@ -89,12 +89,14 @@ class Bundles:
             slots: workers.
         """
         most = max(1, math.ceil(len(jobs) / max(1, slots)))
-        found = []
-        for group in group_alike(jobs, shared_materials()):
-            width = min(most, self._width(group))
-            parts = math.ceil(len(group) / width)
-            found += [group[len(group) * part // parts : len(group) * (part + 1) // parts] for part in range(parts)]
-        return found
+        groups = group_alike(jobs, shared_materials())
+        parts = [math.ceil(len(group) / min(most, self._width(group))) for group in groups]
+        _even_out(parts, [len(group) for group in groups], slots)
+        return [
+            group[len(group) * part // count : len(group) * (part + 1) // count]
+            for group, count in zip(groups, parts, strict=True)
+            for part in range(count)
+        ]
 
     def speed(self, job: Job) -> float:
         """Return how many times as fast a run's steps are for being taken with others'; 1 where that is not known."""
@@ -136,3 +138,10 @@ class Bundles:
 def _paced(job: Job) -> Hashable:
     """Return what runs have in common whose steps take as long."""
     return common_to(replace(job, spec=replace(job.spec, ends_after=1.0)))
+
+
+def _even_out(parts: list[int], sizes: Sequence[int], slots: int) -> None:
+    """Part the groups with the largest bundles further, until all workers have as many bundles where that can be."""
+    while sum(parts) % max(1, slots) and any(size > part for size, part in zip(sizes, parts, strict=True)):
+        largest = max(range(len(parts)), key=lambda place: sizes[place] / parts[place])
+        parts[largest] += 1
