@@ -70,24 +70,26 @@ class SlotNoise(TorchFunctionMode):
     def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         if not training or p == 0:
             return input
-        masked = input * self._noise(input, p)
+        masked = input * self._noise(input, p) if p < 1 else torch.zeros_like(input)
         return input.copy_(masked) if inplace else masked
 
     def _noise(self, like: Tensor, p: float) -> Tensor:
         """Return 0 or 1/(1 - p) in the place of every number of the parts' own, and 1 elsewhere."""
-        noise = torch.ones_like(like)
         if like.dim() < 2 or like.shape[0] != len(self.parts) * self.rows:
             raise VxlabError(
                 f"dropout on {tuple(like.shape)}, whose first dimension is not the batch's {len(self.parts)} × "
                 f"{self.rows} rows: no row can be told whose it is; train these runs one after the other"
             )
+        noise = torch.ones_like(like)
         for place, part in enumerate(self.parts):
             own = noise[place * self.rows : place * self.rows + part.rows]
             for dimension in _token_dimensions(like.dim()):
                 if like.shape[dimension] == self.tokens:
                     own = self._own_tokens(own, dimension, part)
-            drawn = torch.empty(own.shape, dtype=like.dtype, device=like.device)
-            own.copy_(drawn.bernoulli_(1 - p, generator=part.generator).div_(1 - p))
+            drawn = own if own.is_contiguous() else torch.empty(own.shape, dtype=like.dtype, device=like.device)
+            drawn.bernoulli_(1 - p, generator=part.generator).div_(1 - p)
+            if drawn is not own:
+                own.copy_(drawn)
         return noise
 
     def _own_tokens(self, tensor: Tensor, dimension: int, part: SlotRows) -> Tensor:
