@@ -9,7 +9,7 @@ import toy_runs
 
 import vxlab
 from vxlab.experiments.runs import Materials
-from vxlab.experiments.stacking import Place, Trained, forward, train_bundle
+from vxlab.experiments.stacking import Place, Trained, forward, together, train_bundle
 
 
 def bundle(model: str, task: str, folder: Path, count: int) -> Trained:
@@ -61,3 +61,15 @@ def test_a_run_alone_that_fails_leaves_the_others(
     trained = bundle(tiny_model, toy_task, tmp_path, 2)
     assert len(trained.finished) == 1
     assert [str(error) for error in trained.errors.values()] == ["gone"]
+
+
+def test_a_start_that_does_not_fit_the_stack_is_no_fault_of_the_run(
+    tiny_model: str, toy_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unfit(*given: Any) -> Any:
+        raise forward.UnstackableError("it trains other tensors alone")
+
+    monkeypatch.setattr(together, "_start", unfit)
+    trained = bundle(tiny_model, toy_task, tmp_path, 2)
+    assert (len(trained.finished), trained.errors) == (2, {})
+    assert "it trains other tensors alone" in trained.notes[0]

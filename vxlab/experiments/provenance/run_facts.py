@@ -233,6 +233,7 @@ _OF_TRAINING: dict[str, Callable[[RunRecord], str]] = {
     "label smoothing": lambda run: f"{run.spec['label_smoothing']:g}" if "label_smoothing" in run.spec else "",
     "training": _length,
     "processes of a run": lambda run: run.identity.get("processes", "1"),
+    "runs in one pass": lambda run: f"up to {run.training['stacked']}" if "stacked" in run.training else "",
 }
 _OF_MACHINE: dict[str, Callable[[RunRecord], str]] = {
     "device": device_of,

@@ -117,8 +117,8 @@ class _Together:
         try:
             came = act(*given)
         except Exception as error:
-            if out_of_memory(error):
-                raise
+            if isinstance(error, UnstackableError) or out_of_memory(error):
+                raise  # of the stack, and no fault of this run's
             came, slot.inputs = error, None
         if not slot.running:
             self.done(place.job, came)
