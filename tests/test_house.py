@@ -27,7 +27,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 # of one level know nothing of each other. "vxlab" here is what lies beside the packages: errors, paths, words, ...
 LEVELS = (
     ("vxlab",),
-    ("spectra", "experiments/assets", "experiments/engines"),
+    ("spectra", "experiments/assets", "experiments/engines", "experiments/images"),
     ("adapters/core", "analysis"),
     ("adapters/placement",),
     ("adapters/families", "adapters/peft"),

@@ -27,7 +27,7 @@ _WHERE = ("device", "task_folder")
 """Fields that say where a run happens and not what it computes: not in the key."""
 TASK_FIELDS = (
     "task", "task_folder", "text_columns", "label_column", "group_column", "label_kind", "train_examples",
-    "eval_examples", "prompt_template", "answer_column",
+    "eval_examples", "prompt_template", "answer_column", "shots", "draw", "image_column", "skip_unreadable",
 )  # fmt: skip
 """Fields that say which rows a run sees."""
 _OF_TRAINING = (
@@ -41,12 +41,15 @@ OF_WRITING = (
     "prompt_template", "answer_column", "chat_template", *OF_DECODING, "label_smoothing", "packing",
 )  # fmt: skip
 """Fields that enter where the model writes or chooses among answers, and nowhere else."""
+OF_IMAGES = ("resolution", "augmentation", "image_column", "skip_unreadable")
+"""Fields that enter where the model reads images, and nowhere else."""
 _LATER = (
     "quantisation", "label_kind", "schedule", "gradient_accumulation", "gradient_checkpointing", *OF_WRITING,
-    "ends_after",
+    "ends_after", "shots", "draw", *OF_IMAGES,
 )  # fmt: skip
 """Fields that a run's settings have only where they are not the default: runs of before had none."""
 SCHEDULES = ("linear", "cosine", "constant")
+AUGMENTATIONS = ("none", "flip-crop")
 _MOST = 2**31 - 1
 """Of examples, tokens and epochs: what the libraries below count in."""
 
@@ -105,6 +108,11 @@ class RunSpec:
     """a seeded, stratified sample of the training split; None takes all"""
     eval_examples: int | None = None
     """a seeded, stratified sample of the validation and of each test split; None, or more than there are, takes all"""
+    shots: int | None = None
+    """training examples of each class, drawn by ``draw``, instead of ``train_examples``; None takes all"""
+    draw: int = 0
+    """the seed by which the ``shots`` are drawn, and nothing else: which examples a few-shot run learns from is its
+    largest luck. Fewer shots of one draw are part of more"""
     seed: int = 0
     """of the head's and the adapter's start, the order of batches and dropout; not of the splits"""
     text_columns: tuple[str, ...] = ()
@@ -133,6 +141,14 @@ class RunSpec:
     """of the loss on answers; 0 to below 1"""
     packing: bool = False
     """whether a batch's rows stand one after the other in one row, instead of being padded: the same loss"""
+    resolution: int | None = None
+    """pixels of a side of the square that a model of images reads; None takes the model's own"""
+    augmentation: str = "none"
+    """of training images: ``none``, or ``flip-crop``, which moves them by up to an eighth and mirrors half of them"""
+    image_column: str | None = None
+    """of a task of your own in Parquet or on the hub: the column with the images; None finds it"""
+    skip_unreadable: bool = False
+    """whether images that cannot be read are left out, and told of, instead of refused"""
     task_folder: str | None = None
     """where a GLUE task's files are (None: ``VXLAB_GLUE``, else the hub), or data of your own that ``task`` names"""
     device: str = "auto"
@@ -148,7 +164,7 @@ class RunSpec:
                 object.__setattr__(self, each.name, each.default)
         settle_fields(self)
         for name in ("epochs", "batch_size", "max_length", "train_examples", "eval_examples", "gradient_accumulation",
-                     "num_beams"):  # fmt: skip
+                     "num_beams", "shots", "resolution"):  # fmt: skip
             if (value := getattr(self, name)) is not None and not 1 <= value <= _MOST:
                 few = "not a positive whole number; choose 1 or more" if value < 1 else f"above {_MOST:,}"
                 raise VxlabError(f"{name}={quote(value)} is {few}")
@@ -171,13 +187,22 @@ class RunSpec:
             raise VxlabError(f"ends_after={self.ends_after!r} is not a share of the steps; choose above 0, to 1")
         if self.weight_decay < 0:
             raise VxlabError(f"weight_decay={self.weight_decay!r} is not a number of 0 or more; try 0 or 0.01")
-        if not 0 <= self.seed < 2**32:
-            raise VxlabError(f"seed={quote(self.seed)} is not a whole number from 0 to 2**32 - 1")
+        for name in ("seed", "draw"):
+            if not 0 <= (value := getattr(self, name)) < 2**32:
+                raise VxlabError(f"{name}={quote(value)} is not a whole number from 0 to 2**32 - 1")
+        if self.draw and self.shots is None:
+            raise VxlabError(f"draw={self.draw} is the seed by which shots are drawn, and shots is None; name shots")
+        if self.shots is not None and self.train_examples is not None:
+            raise VxlabError(
+                f"shots={self.shots} and train_examples={self.train_examples} both say how many rows are trained on; "
+                "leave one out"
+            )
         for name, choices in (("device", DEVICES), ("precision", PRECISIONS), ("label_kind", (None, *KINDS)),
-                              ("schedule", SCHEDULES), ("quantisation", (None, *QUANTISATIONS))):  # fmt: skip
+                              ("schedule", SCHEDULES), ("quantisation", (None, *QUANTISATIONS)),
+                              ("augmentation", AUGMENTATIONS)):  # fmt: skip
             require_choice(name, getattr(self, name), choices)
         for name in ("model", "task", "label_column", "group_column", "task_folder", "answer_column", "chat_template",
-                     "prompt_template"):  # fmt: skip
+                     "prompt_template", "image_column"):  # fmt: skip
             if (text := getattr(self, name)) is not None and (not text.strip() or "\0" in text):
                 raise VxlabError(f"{name}={text!r} names nothing; leave it out, or write a name")
         if not self.targets:
@@ -211,6 +236,10 @@ class RunSpec:
             prompt_template=self.prompt_template,
             answer_column=self.answer_column,
             train_examples=self.train_examples,
+            shots=self.shots,
+            draw=self.draw,
+            image_column=self.image_column,
+            skip_unreadable=self.skip_unreadable,
         )
         if not self.max_new_tokens:
             task = dataclasses.replace(task, metrics=task.kind.scored_unwritten(task.metrics))
@@ -227,7 +256,7 @@ class RunSpec:
         """How its rows are written for a model."""
         from vxlab.experiments.tasks.kinds import Form
 
-        return Form(self.max_length, self.chat_template, self.packing)
+        return Form(self.max_length, self.chat_template, self.packing, self.resolution, self.augmentation)
 
     def key(self, **resolved: str) -> str:
         """Return the sha256 of all that decides the numbers.

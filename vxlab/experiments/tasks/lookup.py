@@ -4,7 +4,15 @@ import re
 from pathlib import Path
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.tasks.rows import SUFFIXES, Columns, Reading, read_hub, read_splits
+from vxlab.experiments.tasks.rows import (
+    SUFFIXES,
+    Columns,
+    Reading,
+    holds_image_folders,
+    read_hub,
+    read_image_folders,
+    read_splits,
+)
 from vxlab.experiments.tasks.sets import (
     CHOICE_SETS,
     GLUE_TASKS,
@@ -53,7 +61,8 @@ def read_task(name: str, given: str | None, columns: Columns) -> Reading:
             raise VxlabError(f"{error}\n{told[0]}") from error
     path = folder or _expand("task", name)
     if _exists(path) and (folder or name):  # the empty name is no task, though Path('') is this folder
-        return Reading(read_splits(path), columns, f"local files, {path.name}")
+        read = read_image_folders if holds_image_folders(path) else read_splits
+        return Reading(read(path), columns, f"local files, {path.name}")
     if folder is not None:
         raise VxlabError(f"folder={folder}: no such file or folder{nearest(name.lower(), _NAMES)}")
     if _HUB_ID.fullmatch(name) and path.suffix not in SUFFIXES:
@@ -79,7 +88,15 @@ def tell_hidden(asked: str, given: str | None) -> tuple[str, ...]:
 def _read_known(name: str, folder: Path | None, columns: Columns) -> Reading:
     free = Columns(prompt_template=columns.prompt_template) if name == "e2e" or name in SETS else Columns()
     if columns != free:
-        fields = ("text_columns", "label_column", "group_column", "label_kind", "prompt_template", "answer_column")
+        fields = (
+            "text_columns",
+            "label_column",
+            "group_column",
+            "label_kind",
+            "prompt_template",
+            "answer_column",
+            "image_column",
+        )
         named = [field for field in fields if getattr(columns, field) != getattr(free, field)]
         raise VxlabError(f"{name} has its own columns: leave out {', '.join(named)}")
     if name == "e2e":

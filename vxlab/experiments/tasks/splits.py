@@ -86,6 +86,25 @@ def sample(labels: NDArray[Any], size: int, seed: int) -> Indices:
     return np.sort(stratified_order(labels, seed)[:size])
 
 
+def draw_shots(labels: NDArray[Any], shots: int, seed: int) -> Indices:
+    """Draw ``shots`` rows of each class; fewer shots of the same seed are part of more.
+
+    Args:
+        labels: (rows,) class ids; every class has ``shots`` rows or more.
+        shots: rows of each class, 1 or more.
+        seed: of the draw.
+
+    Returns:
+        Ascending indices of the drawn rows.
+
+    >>> draw_shots(np.array([0, 0, 0, 1, 1, 1]), 2, seed=0).shape
+    (4,)
+    """
+    order = np.random.RandomState(seed).permutation(len(labels))
+    placed = pd.Series(labels[order]).groupby(labels[order]).cumcount().to_numpy()
+    return np.sort(order[placed < shots]).astype(np.int64)
+
+
 def stratified_order(labels: NDArray[Any], seed: int) -> Indices:
     """Order rows so that every prefix holds each stratum in proportion: sort by (rank in stratum + ½) / its size.
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from vxlab.checks import settle
 from vxlab.errors import DataWarning, VxlabError
+from vxlab.experiments.images import ImageSource
 from vxlab.experiments.tasks.chosen_rows import CHOICES, CONTEXTS, choice_rows, offers_choices
 from vxlab.experiments.tasks.copies import Ids, Texts, count_conflicts, count_overlap, number_texts
+from vxlab.experiments.tasks.few_shots import few_shots
+from vxlab.experiments.tasks.image_rows import holds_images, image_rows
 from vxlab.experiments.tasks.kinds import Kind, kind_of
 from vxlab.experiments.tasks.labelled_rows import label_rows
 from vxlab.experiments.tasks.lookup import known_name, read_task, tell_hidden
@@ -44,19 +47,22 @@ class Task:
     Args:
         name: as it was asked for; GLUE's tasks by their short name.
         splits: train, validation and test (MNLI also test_mismatched), with the columns text, text_pair (for
-            pairs), label (class id, or float for a regression) and group (where there are groups). Where the model
+            pairs), label (class id, or float for a regression) and group (where there are groups). Of images, image
+            (the sha256 of each, under which :attr:`images` has it) instead of text. Where the model
             writes, text is the prompt; train has the column answer, a row for each, and the others references, a list
             of one or more answers, with one row for each prompt. Chats also have messages, the turns before the answer
             as JSON.
         num_labels: number of classes; 1 for a regression, 0 where the model writes or chooses among answers.
         label_names: class names in the order of their ids; () for all others.
         metrics: what is reported; the first chooses the checkpoint on validation.
-        fingerprint: sha256 over the content of every split: other rows are another task.
+        fingerprint: sha256 over the content of every split: other rows are another task. Of a few-shot task the whole
+            training split counts, of which the shots are drawn, so that all draws are of one task.
         source: where the rows came from.
         citation: what to cite, or "".
         notes: what was said when a data set of your own was loaded: rows left out, texts in two splits, labels that
             disagree, prompts that hold their answer.
         unit: what :meth:`units` numbers, in words for many of them.
+        images: where the images are, by the sha256 of their files.
     """
 
     name: str
@@ -69,6 +75,7 @@ class Task:
     citation: str
     notes: tuple[str, ...] = ()
     unit: str = SHARED_TEXTS
+    images: Mapping[str, ImageSource] = field(default_factory=dict, compare=False, repr=False)
 
     def units(self, split: str = "test") -> Ids | None:
         """Return the number of each row's unit ``(rows,)``, None where every row of the split stands for itself.
@@ -81,7 +88,8 @@ class Task:
     @property
     def kind(self) -> Kind:
         """What the model is asked for."""
-        return kind_of(self.num_labels, CHOICES in self.splits["test"].column_names)
+        columns = self.splits["test"].column_names
+        return kind_of(self.num_labels, CHOICES in columns, "image" in columns)
 
     @cached_property
     def constant(self) -> float:
@@ -130,6 +138,10 @@ def load_task(
     seed: int = 0,
     prompt_template: str | None = None,
     answer_column: str | None = None,
+    shots: int | None = None,
+    draw: int = 0,
+    image_column: str | None = None,
+    skip_unreadable: bool = False,
 ) -> Task:
     r"""Load a task in three splits: train to learn from, validation to choose by, test to report.
 
@@ -172,6 +184,10 @@ def load_task(
         prompt_template: how a prompt is written from a row's columns, such as ``"{context}\n{question}\n"``; ``{{`` and
             ``}}`` are braces.
         answer_column: of a task of your own whose model writes, the column of the answers.
+        shots: train on so many rows of each class, drawn by ``draw``, rather than on ``train_examples``.
+        draw: the seed of the shots alone. Fewer shots of one draw are part of more.
+        image_column: of a task of your own, the column of the images.
+        skip_unreadable: leave out images that cannot be read, and tell of them, instead of raising.
 
     Returns:
         The task.
@@ -187,39 +203,59 @@ def load_task(
     size, seed = settle("train_examples", train_examples, int | None), settle("seed", seed, int)
     if not 0 <= seed < 2**32:
         raise VxlabError(f"seed={seed} is not a whole number from 0 to 2**32 - 1")
-    columns = Columns(text_columns, label_column, group_column, label_kind, prompt_template, answer_column)  # type: ignore[arg-type]  # settles them
+    shots, draw = settle("shots", shots, int | None), settle("draw", draw, int)
+    skip_unreadable = settle("skip_unreadable", skip_unreadable, bool)
+    columns = Columns(  # settles them
+        text_columns,
+        label_column,
+        group_column,
+        label_kind,
+        prompt_template,
+        answer_column,
+        image_column,  # type: ignore[arg-type]
+    )
     known = known_name(asked)
     reading = read_task(known, given, columns)
-    labels, classes, choices = Labels(), 0, offers_choices(reading)
-    prompts = None if choices else find_prompts(reading)
-    if choices:
+    labels, classes, sources = Labels(), 0, {}
+    images = holds_images(reading)
+    choices = not images and offers_choices(reading)
+    prompts = None if choices or images else find_prompts(reading)
+    if images:
+        frames, labels, notes, sources = image_rows(reading, skip_unreadable)
+        classes = len(labels.names)
+    elif choices:
         frames, notes = choice_rows(reading)
     elif prompts:
         frames, notes = prompt_rows(reading, prompts)
     else:
         frames, labels, notes = label_rows(reading)
         classes = len(labels.names) or 1
-    kind, train = kind_of(classes, choices), frames["train"]
+    kind, train = kind_of(classes, choices, images), frames["train"]
     splits = complete_splits(known, frames, kind.strata(_content(train)), seed, _together(train))
     if size is not None:
         splits["train"] = _sampled(known, splits["train"], kind, size, seed)
+    fingerprint = None if shots is None else _fingerprint(splits, labels)
+    if shots is not None:
+        splits["train"], told = few_shots(known, splits["train"], labels, shots, draw)
+        notes += told
     if kind.trains_head:
         _check_labels(known, splits["train"], labels, train if len(frames) == 1 else None)
     elif kind.writes:
         notes += tell_given_answers(splits) + tell_one_answer(splits["train"])
         splits = {split: rows if split == "train" else join_inputs(rows) for split, rows in splits.items()}
-    alone = "inputs" if kind.writes else SHARED_TEXTS
+    alone = "inputs" if kind.writes else f"groups with a shared {kind.reads.removesuffix('s')}"
     task = Task(
         name=known,
         splits={split: _dataset(frame) for split, frame in splits.items()},
         num_labels=classes,
         label_names=labels.names,
         metrics=reading.metrics or kind.usual_metrics(classes),
-        fingerprint=_fingerprint(splits, labels),
+        fingerprint=fingerprint or _fingerprint(splits, labels),
         source=reading.source,
         citation=reading.citation,
         notes=tell_hidden(asked, given) + reading.notes + notes + tell_replaced(reading.splits, frames),
         unit=reading.unit or (f"groups ({columns.group_column})" if columns.group_column else alone),
+        images=sources,
     )
     return task if reading.published else _warn_of(task, carved=len(frames) == 1)
 
@@ -237,7 +273,7 @@ def _units_of(columns: Mapping[str, Sequence[Any]]) -> Ids | None:
 
 
 def _texts(columns: Mapping[str, Sequence[Any]]) -> Texts:
-    return tuple(columns[name] for name in ("text", "text_pair") if name in columns)
+    return tuple(columns[name] for name in ("image", "text", "text_pair") if name in columns)
 
 
 def _asked(columns: Mapping[str, Sequence[Any]]) -> Texts:

@@ -7,6 +7,7 @@ from .answers import encode_prompts as encode_prompts
 from .answers import writer_of as writer_of
 from .by_name import CLASSIFICATION as CLASSIFICATION
 from .by_name import GENERATION as GENERATION
+from .by_name import IMAGE_CLASSIFICATION as IMAGE_CLASSIFICATION
 from .by_name import MULTIPLE_CHOICE as MULTIPLE_CHOICE
 from .by_name import REGRESSION as REGRESSION
 from .by_name import kind_of as kind_of

@@ -19,10 +19,10 @@ class Answered(Kind):
     answer_columns: ClassVar[tuple[str, ...]] = ("answer", "tokens")
     most_scored: ClassVar[int | None] = 16
 
-    def collate(self, tokenizer: Any, form: Form) -> Collate:
+    def collate(self, reader: Any, form: Form) -> Collate:
         from vxlab.experiments.tasks.kinds.answers import collate_answers
 
-        return collate_answers(tokenizer, form)
+        return collate_answers(reader, form)
 
     def batch_loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         from vxlab.experiments.tasks.kinds.answer_loss import answer_loss

@@ -34,7 +34,7 @@ class Generation(Answered):
     def trivial_name(self, metric: str) -> str:
         return "token frequencies" if metric == LOG_LIKELIHOOD else "one training answer"
 
-    def encode(self, rows: Rows, tokenizer: Any, form: Form, split: str) -> dict[str, list[Any]]:
+    def encode(self, rows: Rows, reader: Any, form: Form, split: str) -> dict[str, list[Any]]:
         from vxlab.experiments.tasks.kinds.answers import encode_answers
 
-        return encode_answers(rows, tokenizer, form, split)
+        return encode_answers(rows, reader, form, split)

@@ -24,6 +24,10 @@ class Form:
     """of prompts: ``tokenizer`` for the tokenizer's own, or a template file's path; None writes none"""
     packing: bool = False
     """whether a batch's rows stand one after the other in one row, instead of being padded"""
+    resolution: int | None = None
+    """pixels of a side of the square that a model of images reads; None takes the model's own"""
+    augmentation: str = "none"
+    """of training images: ``none`` or ``flip-crop``"""
 
 
 class Kind(ABC):
@@ -34,6 +38,8 @@ class Kind(ABC):
     """of transformers, that loads its models"""
     trains_head: ClassVar[bool]
     """whether its models get a new head"""
+    reads: ClassVar[str] = "texts"
+    """what its models read, by a tokenizer, or by an image reader: ``texts`` or ``images``"""
     writes: ClassVar[bool] = False
     """whether its models write texts"""
     loss: ClassVar[str]
@@ -64,16 +70,26 @@ class Kind(ABC):
         """Return what the simplest answer is, in words."""
 
     @abstractmethod
-    def encode(self, rows: Rows, tokenizer: Any, form: Form, split: str) -> dict[str, list[Any]]:
+    def encode(self, rows: Rows, reader: Any, form: Form, split: str) -> dict[str, list[Any]]:
         """Return a split's columns for the model, with ``length`` (tokens) and ``row`` (of the split) of each.
+
+        Args:
+            rows: of the split.
+            reader: the model's tokenizer, or where it reads images an image reader.
+            form: of the run.
+            split: its name.
 
         Raises:
             VxlabError: a row that the model could not read or answer.
         """
 
     @abstractmethod
-    def collate(self, tokenizer: Any, form: Form) -> Collate:
+    def collate(self, reader: Any, form: Form) -> Collate:
         """Return what makes a batch of encoded rows, without ``length`` and ``row``."""
+
+    def augment(self, batch: Mapping[str, Tensor], form: Form) -> Mapping[str, Tensor]:
+        """Return a training batch as its step sees it, changed by chance where the form asks for that."""
+        return batch
 
     @abstractmethod
     def batch_loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:

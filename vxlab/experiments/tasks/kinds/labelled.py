@@ -21,9 +21,9 @@ class Labelled(Kind):
     def strata(self, rows: Rows) -> NDArray[Any]:
         return np.asarray(rows["label"])
 
-    def encode(self, rows: Rows, tokenizer: Any, form: Form, split: str) -> dict[str, list[Any]]:
+    def encode(self, rows: Rows, reader: Any, form: Form, split: str) -> dict[str, list[Any]]:
         texts = [list(rows[column]) for column in ("text", "text_pair") if column in rows]
-        encoded = dict(tokenizer(*texts, truncation=True, max_length=form.max_length))
+        encoded = dict(reader(*texts, truncation=True, max_length=form.max_length))
         lengths = [len(ids) for ids in encoded["input_ids"]]
         if 0 in lengths:
             row = lengths.index(0)
@@ -33,10 +33,10 @@ class Labelled(Kind):
             )
         return {**encoded, "label": list(rows["label"]), "length": lengths, "row": list(range(len(lengths)))}
 
-    def collate(self, tokenizer: Any, form: Form) -> Collate:
+    def collate(self, reader: Any, form: Form) -> Collate:
         from transformers import DataCollatorWithPadding
 
-        collate: Collate = DataCollatorWithPadding(tokenizer)
+        collate: Collate = DataCollatorWithPadding(reader)
         return collate
 
     def batch_loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:

@@ -31,7 +31,7 @@ class MultipleChoice(Answered):
     def trivial_name(self, metric: str) -> str:
         return "token frequencies" if metric == LOG_LIKELIHOOD else "most frequent position"
 
-    def encode(self, rows: Rows, tokenizer: Any, form: Form, split: str) -> dict[str, list[Any]]:
+    def encode(self, rows: Rows, reader: Any, form: Form, split: str) -> dict[str, list[Any]]:
         from vxlab.experiments.tasks.kinds.choices import encode_choices
 
-        return encode_choices(rows, tokenizer, form, split)
+        return encode_choices(rows, reader, form, split)

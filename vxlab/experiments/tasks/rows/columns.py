@@ -24,10 +24,18 @@ class Columns:
     label_kind: str | None = None
     prompt_template: str | None = None
     answer_column: str | None = None
+    image_column: str | None = None
 
     def __post_init__(self) -> None:
         settle_fields(self)
-        for field in ("text_columns", "label_column", "group_column", "prompt_template", "answer_column"):
+        for field in (
+            "text_columns",
+            "label_column",
+            "group_column",
+            "prompt_template",
+            "answer_column",
+            "image_column",
+        ):
             value = getattr(self, field)
             if value is not None and not all(name.strip() for name in ([value] if isinstance(value, str) else value)):
                 raise VxlabError(f"{field}={value!r} names nothing; leave it out, or write a name")
