@@ -26,6 +26,7 @@ from .record import RunRecord as RunRecord
 from .record import pack_texts as pack_texts
 from .record import predictions_in as predictions_in
 from .spec import OF_DECODING as OF_DECODING
+from .spec import OF_IMAGES as OF_IMAGES
 from .spec import OF_WRITING as OF_WRITING
 from .spec import TASK_FIELDS as TASK_FIELDS
 from .spec import RunSpec as RunSpec

@@ -2,6 +2,9 @@ from .decoding import WRITTEN_AT_ONCE as WRITTEN_AT_ONCE
 from .decoding import write_texts as write_texts
 from .files import model_fingerprint as model_fingerprint
 from .files import quiet_transformers as quiet_transformers
+from .images import load_image_processor as load_image_processor
+from .images import prepare_images as prepare_images
+from .images import reads_images as reads_images
 from .load import copy_with_new_head as copy_with_new_head
 from .load import encode_texts as encode_texts
 from .load import load_model as load_model

@@ -48,6 +48,8 @@ _OTHER_VOCABULARIES = (
     "tekken.json",
 )
 """Read by some tokenizer where there is no tokenizer.json, and by none where there is."""
+PROCESSOR_FILE = "preprocessor_config.json"
+"""How a model of images reads them; many models of texts and images bring it, too, and do not read it here."""
 _KEY = re.compile("[0-9a-f]{64}")
 _WHOLE, _INDEX = "model.safetensors", "*.safetensors.index.json"
 """The index of weights in several files is read where they are not in one."""
@@ -108,6 +110,17 @@ def read_config(name: str, place: ModelPlace, packaged: set[str] = frozenset()) 
         return AutoConfig.from_pretrained(place.path, revision=place.commit, trust_remote_code=False)
 
 
+def config_reads_images(config: Any) -> bool:
+    """Say whether transformers classifies images by a config, and, where it could read texts too, was saved so."""
+    from transformers.models.auto import modeling_auto as auto
+
+    images = auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+    texts = auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+    if config.model_type not in images:
+        return False
+    return config.model_type not in texts or "Image" in "".join(config.architectures or ())
+
+
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Hold back transformers' loading bars and its report of the head that is new by design."""
@@ -159,9 +172,12 @@ def _check_folder(folder: Path) -> None:
         pickled = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth")))
         what = f"only pickled weights ({pickled[0]}), which are not loaded" if pickled else "no weights"
         raise VxlabError(f"model={str(folder)!r} holds {what}; save it with save_pretrained, which writes safetensors")
-    if not any(_matches(name, (*_TOKENIZER_FILES, *_OTHER_VOCABULARIES)) for name in names):
+    if PROCESSOR_FILE not in names and not any(
+        _matches(name, (*_TOKENIZER_FILES, *_OTHER_VOCABULARIES)) for name in names
+    ):
         raise VxlabError(
-            f"model={str(folder)!r} holds no tokenizer ({', '.join(_TOKENIZER_FILES[:4])}); save it there too"
+            f"model={str(folder)!r} holds no tokenizer ({', '.join(_TOKENIZER_FILES[:4])}), nor the "
+            f"{PROCESSOR_FILE} of a model of images; save it there too"
         )
 
 
@@ -192,7 +208,10 @@ def _content_sha256(folder: Path) -> str:
 
 def _decisive_files(folder: Path) -> dict[str, Path]:
     names = {path.name for path in folder.iterdir() if path.is_file()}
-    patterns = _DECISIVE if "tokenizer.json" in names else (*_DECISIVE, *_OTHER_VOCABULARIES)
+    if config_reads_images(read_config(str(folder), ModelPlace(str(folder)))):
+        patterns = ("*.safetensors", "config.json", PROCESSOR_FILE)
+    else:
+        patterns = _DECISIVE if "tokenizer.json" in names else (*_DECISIVE, *_OTHER_VOCABULARIES)
     chosen = {name for name in names if _matches(name, patterns)}
     if _WHOLE not in names:
         indices = {name for name in names if fnmatch(name, _INDEX)}

@@ -12,11 +12,13 @@ from vxlab.checks import settle
 from vxlab.errors import VxlabError
 from vxlab.experiments.models.files import (
     ModelPlace,
+    config_reads_images,
     explain_load_error,
     find_model,
     quiet_transformers,
     read_config,
 )
+from vxlab.experiments.models.images import check_images, prepare_images, read_at_any_size
 from vxlab.experiments.models.padding import check_padding
 from vxlab.experiments.models.quantised import (
     check_quantisation,
@@ -26,11 +28,11 @@ from vxlab.experiments.models.quantised import (
     settle_quantised,
 )
 from vxlab.experiments.models.writing import check_writing
-from vxlab.experiments.tasks.kinds import kind_of
+from vxlab.experiments.tasks.kinds import Kind, kind_of
 
 
 def load_model(name: str, num_labels: int, quantisation: str | None = None) -> nn.Module:
-    """Load a pretrained model for sequence classification, for regression with one label, or to write, in float32.
+    """Load a pretrained model to classify texts or images, for regression with one label, or to write, in float32.
 
     Where it is quantised, all linear layers of the backbone are (a language model's output layer and a head are not),
     and the rest stays in float32.
@@ -68,17 +70,32 @@ def load_model(name: str, num_labels: int, quantisation: str | None = None) -> n
         )
     check_quantisation(quantisation)
     place = find_model(name)
-    tokenizer = load_tokenizer(name)
+    kind = kind_of_model(read_config(name, place), num_labels)
+    reads_images = kind.reads == "images"
+    tokenizer = None if reads_images else load_tokenizer(name)
     model, drawn = _from_pretrained(name, place, num_labels, quantisation)
     _require_backbone(name, model, drawn, num_labels)
     settle_quantised(name, model, quantisation)
     model.vxlab_drawn = drawn  # type: ignore[assignment]
     _settle_config(model, tokenizer, num_labels)
-    if kind_of(num_labels).trains_head:
+    if reads_images:
+        read_at_any_size(model)
+        check_images(name, model, prepare_images(name))
+    elif kind.trains_head:
         check_padding(name, model, tokenizer)
     else:
         check_writing(name, model, tokenizer)
     return model
+
+
+def kind_of_model(config: Any, num_labels: int) -> Kind:
+    """Return the kind of task that a model is loaded for.
+
+    Args:
+        config: the model's.
+        num_labels: as :func:`load_model` takes it.
+    """
+    return kind_of(num_labels, images=config_reads_images(config))
 
 
 def usual_labels(name: str) -> int:
@@ -163,15 +180,18 @@ def loading_of(name: str, num_labels: int) -> str:
         model, drawn = _from_pretrained(name, place, num_labels, device_map="meta")
     if not kind_of(num_labels).trains_head:
         _require_backbone(name, model, drawn, num_labels)  # before its tokenizer is asked for what an encoder's lacks
-    told = []
-    padding, pads = saved.get_text_config().pad_token_id, load_tokenizer(name).pad_token_id
-    if padding is not None and padding != pads:
-        told.append(f"padding {pads}")
+    told = [] if kind_of_model(saved, num_labels).reads == "images" else _other_padding(name, saved)
     if num_labels and saved.problem_type is not None and saved.problem_type != _problem_type(num_labels):
         told.append(_problem_type(num_labels))
     if pooler := sorted(drawn - head_parameters(model).keys()):
         told.append(f"new {' '.join(pooler)}")
     return ", ".join(told)
+
+
+def _other_padding(name: str, saved: Any) -> list[str]:
+    """Say by which token a model pads, where its config names another."""
+    padding, pads = saved.get_text_config().pad_token_id, load_tokenizer(name).pad_token_id
+    return [f"padding {pads}"] if padding is not None and padding != pads else []
 
 
 def _from_pretrained(
@@ -180,7 +200,8 @@ def _from_pretrained(
     """Return a model, and the parameters that its weights lack or have in another shape: these were drawn."""
     import transformers
 
-    config, kind = read_config(name, place), kind_of(num_labels)
+    config = read_config(name, place)
+    kind = kind_of_model(config, num_labels)
     check_saved_quantisation(name, config, quantisation)
     if quantisation is not None:
         with torch.random.fork_rng(devices=[]):  # some draw while they are built
@@ -224,10 +245,11 @@ def _require_backbone(name: str, model: nn.Module, drawn: frozenset[str], num_la
         )
 
 
-def _settle_config(model: nn.Module, tokenizer: Any, num_labels: int) -> None:
+def _settle_config(model: nn.Module, tokenizer: Any | None, num_labels: int) -> None:
     """Let no setting that was saved for another use decide the numbers."""
     for config in _configs(model):
-        config.pad_token_id = tokenizer.pad_token_id
+        if tokenizer is not None:
+            config.pad_token_id = tokenizer.pad_token_id
         if num_labels:
             config.problem_type = _problem_type(num_labels)
         config.output_hidden_states = config.output_attentions = False

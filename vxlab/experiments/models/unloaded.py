@@ -16,7 +16,7 @@ from vxlab.experiments.models.files import (
     read_config,
     refuse_own_code,
 )
-from vxlab.experiments.tasks.kinds import kind_of
+from vxlab.experiments.models.load import kind_of_model
 
 
 def model_from_config(name: str, num_labels: int) -> nn.Module:
@@ -63,7 +63,7 @@ def label_weights(name: str) -> list[str]:
 def _build(name: str, config: Any, num_labels: int) -> nn.Module:
     import transformers
 
-    kind = kind_of(num_labels)
+    kind = kind_of_model(config, num_labels)
     if kind.trains_head:
         config.num_labels = num_labels
     with quiet_transformers(), explain_load_error(name):

@@ -1,4 +1,4 @@
-"""Features of a frozen model: the states of a text's tokens behind its last block, pooled to one vector a text."""
+"""Features of a frozen model: the states of tokens, or patches, behind its last block, pooled to one vector a row."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import DataCollatorWithPadding
 
 from vxlab.adapters.placement import backbones
 from vxlab.errors import VxlabError
 from vxlab.experiments.provenance import POOLINGS
+from vxlab.experiments.tasks.kinds import Collate
 
 _BATCH = 32
 _STILL = 1e-4
@@ -21,40 +21,52 @@ _STILL = 1e-4
 
 
 class States(NamedTuple):
-    """What a model makes of a batch of texts."""
+    """What a model makes of a batch of texts, or of images, whose patches count as tokens."""
 
     tokens: Tensor
-    """(texts, tokens, width)"""
+    """(rows, tokens, width)"""
     mask: Tensor
-    """(texts, tokens), 0 where a text was padded"""
+    """(rows, tokens), 0 where a text was padded"""
     pooled: Tensor | None
-    """(texts, width), of a model that pools them itself"""
+    """(rows, width), of a model that pools them itself"""
 
 
-def available_poolings(model: nn.Module, rows: datasets.Dataset) -> tuple[str, ...]:
+def available_poolings(model: nn.Module, rows: datasets.Dataset, collate: Collate) -> tuple[str, ...]:
     """Return the names in :data:`POOLINGS` that make sense for a model.
 
     The mean always does; the first token where it sees those after it, as in BERT, and the last where it does not, as
-    in GPT-2, whose first token knows nothing of the text; and what the model pools itself, where those weights are
-    pretrained.
+    in GPT-2, whose first token knows nothing of the text; of images the first where it is the model's class token; and
+    what the model pools itself, where those weights are pretrained.
 
     Args:
         model: from :func:`vxlab.load_model`, in evaluation mode.
-        rows: tokenised texts, the longest of which is tried out.
+        rows: encoded, the longest of which is tried out.
+        collate: makes batches of them.
 
     Raises:
         VxlabError: the model gives no state for each token.
     """
     longest = _inputs(rows)[int(np.argmax(rows["length"]))]
     device = next(model.parameters()).device
-    batch = {name: torch.tensor([value], device=device) for name, value in longest.items()}
-    ids = batch["input_ids"]
+    batch = {name: each.to(device) for name, each in collate([longest]).items()}
     with torch.inference_mode():
         states = _read(model, batch)
-        other = _read(model, batch | {"input_ids": ids[:, :1].expand_as(ids).contiguous()})
-    moved = (states.tokens[:, 0] - other.tokens[:, 0]).abs().max() > _STILL * states.tokens.abs().max()
+        whole = _image_poolings(model) if "pixel_values" in batch else _text_poolings(model, batch, states)
     own = ["pooler"] if states.pooled is not None and not _draws_inside(model) else []
-    return ("mean", "first" if moved else "last", *own)
+    return ("mean", *whole, *own)
+
+
+def _text_poolings(model: nn.Module, batch: Mapping[str, Tensor], states: States) -> list[str]:
+    ids = batch["input_ids"]
+    other = _read(model, {**batch, "input_ids": ids[:, :1].expand_as(ids).contiguous()})
+    moved = (states.tokens[:, 0] - other.tokens[:, 0]).abs().max() > _STILL * states.tokens.abs().max()
+    return ["first" if moved else "last"]
+
+
+def _image_poolings(model: nn.Module) -> list[str]:
+    """Return ``first`` where a model has a class token, which goes before the patches."""
+    names = {name.rpartition(".")[2] for name, _ in backbones(model)[0].named_parameters()}
+    return ["first"] if names & {"cls_token", "class_embedding"} else []
 
 
 def pool(model: nn.Module, batch: Mapping[str, Tensor], poolings: Sequence[str]) -> dict[str, Tensor]:
@@ -80,7 +92,7 @@ def pool(model: nn.Module, batch: Mapping[str, Tensor], poolings: Sequence[str])
 def features_of(
     model: nn.Module,
     rows: datasets.Dataset,
-    tokenizer: Any,
+    collate: Collate,
     poolings: Sequence[str],
     precision: str = "float32",
     done: Callable[[int], object] = lambda texts: None,
@@ -89,17 +101,17 @@ def features_of(
 
     Args:
         model: as :func:`available_poolings` takes it.
-        rows: with the columns of the tokenizer, ``length`` and ``row``.
-        tokenizer: pads the batches, each of texts of like length.
+        rows: encoded, with ``length`` and ``row``.
+        collate: makes the batches, each of rows of like length.
         poolings: of those that :func:`available_poolings` returns.
         precision: ``float32``, or ``bfloat16`` or ``float16`` by autocast.
-        done: told how many texts more were read.
+        done: told how many rows more were read.
 
     Raises:
         VxlabError: a feature is not finite.
     """
     device, dtype = next(model.parameters()).device, getattr(torch, precision)
-    collate, inputs = DataCollatorWithPadding(tokenizer), _inputs(rows)
+    inputs = _inputs(rows)
     order, places = np.argsort(-np.asarray(rows["length"]), kind="stable"), np.asarray(rows["row"])
     found: dict[str, NDArray[np.float32]] = {}
     for start in range(0, len(order), _BATCH):
@@ -122,9 +134,16 @@ def _read(model: nn.Module, batch: Mapping[str, Tensor]) -> States:
     backbone: Any = backbones(model)[0]
     reader = backbone.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else backbone
     known = inspect.signature(reader.forward).parameters
-    output = reader(**{name: tensor for name, tensor in batch.items() if name in known}, return_dict=True)
+    given: dict[str, Any] = {name: tensor for name, tensor in batch.items() if name in known}
+    if "interpolate_pos_encoding" in known:
+        given["interpolate_pos_encoding"] = True
+    output = reader(**given, return_dict=True)
     tokens = getattr(output, "last_hidden_state", None)
-    mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"]))
+    if "pixel_values" in batch and isinstance(tokens, Tensor):
+        tokens = tokens.flatten(2).transpose(1, 2) if tokens.dim() == 4 else tokens  # of convolutions a map
+        mask = torch.ones_like(tokens[..., 0])
+    else:
+        mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"]))
     if not isinstance(tokens, Tensor) or tokens.shape[:2] != mask.shape:
         raise VxlabError(
             f"method=Probe() pools the states of a text's tokens, and {type(reader).__name__} does not give one for "

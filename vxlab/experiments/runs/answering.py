@@ -16,7 +16,14 @@ from vxlab.experiments.runs.trainer import AdapterTrainer
 from vxlab.experiments.runs.written import likelihoods, mean_loss, row_likelihoods, seconds_to_write, written_answers
 from vxlab.experiments.runs.written_trivially import trivial_statistics
 from vxlab.experiments.scoring import WIDTH, compute, require_answers
-from vxlab.experiments.tasks.kinds import CLASSIFICATION, GENERATION, MULTIPLE_CHOICE, REGRESSION, Kind
+from vxlab.experiments.tasks.kinds import (
+    CLASSIFICATION,
+    GENERATION,
+    IMAGE_CLASSIFICATION,
+    MULTIPLE_CHOICE,
+    REGRESSION,
+    Kind,
+)
 
 Array = NDArray[Any]
 Scores = dict[str, float]
@@ -181,6 +188,7 @@ class _Choosing(AnsweringInWords):
 
 _ANSWERING: dict[str, Answering] = {
     CLASSIFICATION.name: _Labels(),
+    IMAGE_CLASSIFICATION.name: _Labels(),
     REGRESSION.name: _Labels(),
     GENERATION.name: _Writing(),
     MULTIPLE_CHOICE.name: _Choosing(),

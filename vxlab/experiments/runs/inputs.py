@@ -1,4 +1,4 @@
-"""What the runs of one process share: the base model, its tokenizer and the tokenised task, each loaded once."""
+"""What the runs of one process share: the base model, what reads its inputs, and the encoded task, each loaded once."""
 
 import hashlib
 from collections import OrderedDict
@@ -17,6 +17,7 @@ from vxlab.adapters.core import code_version
 from vxlab.adapters.methods import require_registered
 from vxlab.errors import VxlabError
 from vxlab.experiments import TASK_FIELDS, RunSpec, hardware
+from vxlab.experiments.images import ImageReader
 from vxlab.experiments.models import (
     check_packing,
     copy_with_new_head,
@@ -26,7 +27,9 @@ from vxlab.experiments.models import (
     model_fingerprint,
     name_labels,
     position_limit,
+    prepare_images,
     quantising_library,
+    reads_images,
     require_embedding,
 )
 from vxlab.experiments.runs.suited import suit_kind
@@ -68,6 +71,7 @@ class Materials:
         self._loading: _Last[str] = _Last(4)
         self._models: _Last[nn.Module] = _Last(1)
         self._tokenizers: _Last[Any] = _Last(4)
+        self._image_readers: _Last[ImageReader] = _Last(1)
         self._tasks: _Last[Task] = _Last(4)
         self._splits: _Last[dict[str, datasets.Dataset]] = _Last(4)
         self._computed: _Last[Any] = _Last(8)
@@ -91,6 +95,7 @@ class Materials:
         precision = hardware.resolve_precision(spec.precision, device)
         task = self.task(spec)
         spec = suit_kind(spec, task.kind)
+        _require_own_kind(spec, task.kind)
         require_registered(spec.method)
         identity = {
             "model": self._fingerprints.get(_base_of(spec), lambda: model_fingerprint(*_base_of(spec))),
@@ -110,6 +115,8 @@ class Materials:
                     f"{parts}"
                 )
             identity["processes"] = str(processes)
+        if task.kind.reads == "images" and spec.resolution is not None:
+            self.reader(spec)  # refuses a resolution that the model does not read, before anything is trained
         if loading := self._loading.get((spec.model, task.num_labels), lambda: loading_of(spec.model, task.num_labels)):
             identity["loading"] = loading
         if spec.chat_template is not None:
@@ -132,14 +139,30 @@ class Materials:
             raise _too_long(spec, most)
         return tokenizer
 
+    def reader(self, spec: RunSpec) -> Any:
+        """Return what reads the task's rows for the model: its tokenizer, or where it reads images an image reader.
+
+        Raises:
+            VxlabError: as :meth:`tokenizer`, or the resolution is none that the model reads.
+        """
+        task = self.task(spec)
+        if task.kind.reads == "texts":
+            return self.tokenizer(spec)
+        # Not of the draw: what was decoded for one draw's shots, the next need not decode.
+        key = spec.model, spec.resolution, task.fingerprint
+        return self._image_readers.get(
+            key, lambda: ImageReader(prepare_images(spec.model, spec.resolution), task.images)
+        )
+
     def splits(self, spec: RunSpec) -> dict[str, datasets.Dataset]:
-        """Return the task's splits as token ids, labels, lengths and row numbers."""
-        tokenizer, task = self.tokenizer(spec), self.task(spec)
+        """Return the task's splits as the model's inputs, labels, lengths and row numbers."""
+        reader, task = self.reader(spec), self.task(spec)
 
-        def tokenised() -> dict[str, datasets.Dataset]:
-            return {name: _tokenised(task, name, tokenizer, spec) for name in task.splits}
+        def encoded() -> dict[str, datasets.Dataset]:
+            return {name: _encoded(task, name, reader, spec) for name in task.splits}
 
-        return self._splits.get((spec.model, spec.max_length, spec.chat_template, _task_of(spec)), tokenised)
+        form = spec.max_length, spec.chat_template, spec.resolution
+        return self._splits.get((spec.model, *form, _task_of(spec)), encoded)
 
     def collate(self, spec: RunSpec, packing: bool | None = None) -> Collate:
         """Return what makes a batch of rows of :meth:`splits`, without their lengths and numbers.
@@ -149,7 +172,7 @@ class Materials:
             packing: whether its rows stand in one; None takes the spec's.
         """
         form = spec.form if packing is None else replace(spec.form, packing=packing)
-        return self.task(spec).kind.collate(self.tokenizer(spec), form)
+        return self.task(spec).kind.collate(self.reader(spec), form)
 
     def of_rows(self, spec: RunSpec, what: str, compute: Callable[[], Kept]) -> Kept:
         """Return what follows from a run's rows and its model's tokens alone, computed once for all such runs.
@@ -170,13 +193,8 @@ class Materials:
         """
         base = self.base(spec) if self.reuse else None
         model = copy_with_new_head(base) if base is not None and base.vxlab_copies else self._loaded(spec)
-        splits = self.splits(spec)
-        largest = max(int(_tokens(split).max()) for split in splits.values())
-        require_embedding(spec.model, model, self.tokenizer(spec), largest)
-        if spec.packing:
-            check_packing(spec.model, model.eval(), self.tokenizer(spec))
-        if getattr(model.config, "is_encoder_decoder", False):
-            _require_one_end(splits, self.tokenizer(spec))
+        if self.task(spec).kind.reads == "texts":
+            self._check_tokens(model, spec)
         return name_labels(model, self.task(spec).label_names)
 
     def adapted(self, job: Job) -> nn.Module:
@@ -215,7 +233,18 @@ class Materials:
         return model
 
     def _check_positions(self, model: nn.Module, spec: RunSpec) -> None:
-        _require_positions(model, spec, self.task(spec).kind)
+        if (kind := self.task(spec).kind).reads == "texts":
+            _require_positions(model, spec, kind)
+
+    def _check_tokens(self, model: nn.Module, spec: RunSpec) -> None:
+        """Refuse a model that cannot read what its tokenizer wrote."""
+        splits = self.splits(spec)
+        largest = max(int(_tokens(split).max()) for split in splits.values())
+        require_embedding(spec.model, model, self.tokenizer(spec), largest)
+        if spec.packing:
+            check_packing(spec.model, model.eval(), self.tokenizer(spec))
+        if getattr(model.config, "is_encoder_decoder", False):
+            _require_one_end(splits, self.tokenizer(spec))
 
 
 class _Last(Generic[Kept]):
@@ -295,8 +324,18 @@ def _tokens(split: datasets.Dataset) -> "np.ndarray[Any, Any]":
     return tokens
 
 
-def _tokenised(task: Task, name: str, tokenizer: Any, spec: RunSpec) -> datasets.Dataset:
-    """Return input ids, labels and lengths; evaluation splits sorted by length, so that batches waste no padding."""
-    columns = task.kind.encode(task.splits[name][:], tokenizer, spec.form, name)
-    tokenised = datasets.Dataset.from_dict(columns)
-    return tokenised if name == "train" else tokenised.select(np.argsort(columns["length"], kind="stable"))
+def _encoded(task: Task, name: str, reader: Any, spec: RunSpec) -> datasets.Dataset:
+    """Return inputs, labels and lengths; evaluation splits sorted by length, so that batches waste no padding."""
+    columns = task.kind.encode(task.splits[name][:], reader, spec.form, name)
+    encoded = datasets.Dataset.from_dict(columns)
+    return encoded if name == "train" else encoded.select(np.argsort(columns["length"], kind="stable"))
+
+
+def _require_own_kind(spec: RunSpec, kind: Kind) -> None:
+    """Refuse images for a model of texts, and texts for one of images."""
+    own = "images" if reads_images(spec.model) else "texts"
+    if own != kind.reads:
+        raise VxlabError(
+            f"model={spec.model!r} reads {own}, and the task {spec.task} holds {kind.reads}; name a model of "
+            f"{kind.reads}, such as {'dinov2s' if kind.reads == 'images' else 'minilm'}"
+        )

@@ -1,6 +1,7 @@
 """One run: fine-tune by a spec, choose the checkpoint on validation, report on test."""
 
 import contextlib
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -278,13 +279,16 @@ def trainer_settings(job: Job, folder: Path, materials: Materials, watch: Watch)
     splits, metrics = materials.splits(spec), task.kind.scored_unwritten(task.metrics)
     rows = len(splits["train"])
     return {
-        "args": training_arguments(spec, folder / CHECKPOINTS, job.device, job.precision, metrics[0], rows),
+        "args": training_arguments(
+            spec, folder / CHECKPOINTS, job.device, job.precision, metrics[0], rows, alike=task.kind.reads == "images"
+        ),
         "train_dataset": splits["train"],
         "eval_dataset": splits["validation"],
         "data_collator": materials.collate(spec),
         "compute_metrics": lambda output: compute(metrics, output.predictions, output.label_ids),
         "callbacks": [watch],
         "head_learning_rate": spec.head_learning_rate,
+        "augment": functools.partial(task.kind.augment, form=spec.form),
     }
 
 

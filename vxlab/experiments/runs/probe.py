@@ -55,7 +55,7 @@ def fit_probe(job: Job, folder: Path, materials: Materials, model: nn.Module, he
         materials: where its rows are.
         model: frozen, on the job's device, in evaluation mode.
         held: bytes of memory held before.
-        progress: show a bar while texts are read.
+        progress: show a bar while rows are read.
 
     Raises:
         VxlabError: as :mod:`vxlab.experiments.probes.probe_features` and :mod:`vxlab.experiments.probes.linear_probe`.
@@ -100,12 +100,12 @@ def fit_probe(job: Job, folder: Path, materials: Materials, model: nn.Module, he
 
 
 def _read(job: Job, materials: Materials, model: nn.Module, progress: bool) -> Features:
-    splits, tokenizer = materials.splits(job.spec), materials.tokenizer(job.spec)
-    poolings = available_poolings(model, splits["train"])
+    splits, collate = materials.splits(job.spec), materials.collate(job.spec)
+    poolings = available_poolings(model, splits["train"], collate)
     total = sum(len(rows) for rows in splits.values())
-    with progress_bar(total, f"probe on {materials.task(job.spec).name}", "text", shown=progress) as bar:
+    with progress_bar(total, f"probe on {materials.task(job.spec).name}", "row", shown=progress) as bar:
         return {
-            name: features_of(model, rows, tokenizer, poolings, job.precision, bar.update)
+            name: features_of(model, rows, collate, poolings, job.precision, bar.update)
             for name, rows in splits.items()
         }
 

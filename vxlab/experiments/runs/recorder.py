@@ -18,6 +18,7 @@ from vxlab.experiments.runs.listener import CURVE
 from vxlab.experiments.runs.trainer import AdapterTrainer, Watch
 from vxlab.experiments.runs.training_facts import describe_training
 from vxlab.experiments.scoring import compute
+from vxlab.experiments.tasks.kinds import CLASSIFICATION, REGRESSION
 from vxlab.files import write_whole
 
 
@@ -131,7 +132,7 @@ def _describe_task(job: Job, materials: Materials) -> dict[str, Any]:
     rows = {name: len(split) for name, split in task.splits.items()}
     return {
         **{name: getattr(task, name) for name in plain},
-        **({} if task.kind.trains_head else {"kind": task.kind.name}),  # older records have none
+        **({} if task.kind in (CLASSIFICATION, REGRESSION) else {"kind": task.kind.name}),  # older records have none
         **{name: list(getattr(task, name)) for name in ("label_names", "metrics", "notes")},  # as JSON gives them back
         "rows": rows,
         "majority": {name: _trivial_scores(job, materials, name) for name in rows if name != "train"},

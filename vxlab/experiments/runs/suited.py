@@ -4,18 +4,24 @@ import dataclasses
 
 from vxlab.adapters import Base, Head, Probe
 from vxlab.errors import VxlabError
-from vxlab.experiments import OF_DECODING, OF_WRITING, RunSpec
+from vxlab.experiments import OF_DECODING, OF_IMAGES, OF_WRITING, RunSpec
 from vxlab.experiments.tasks.kinds import Kind
+
+_USUAL = {each.name: each.default for each in dataclasses.fields(RunSpec)}
 
 
 def suit_kind(spec: RunSpec, kind: Kind) -> RunSpec:
-    """Return a spec without what its kind of task has no use for: where there is no new head, the head's rate.
+    """Return a spec without what its kind has no use for: where there is no new head its rate, of images the tokens.
 
     Raises:
         VxlabError: the method is for another kind of task, the head's rate is lacking, or a field is set that enters
             only where the model writes.
     """
     what = kind.name.replace("_", " ")
+    if kind.reads == "images":
+        spec = dataclasses.replace(spec, max_length=_USUAL["max_length"])
+    else:
+        _refuse(spec, kind, OF_IMAGES, "reads no images")
     if not kind.trains_head:
         if isinstance(spec.method, Head | Probe):
             raise VxlabError(
@@ -37,10 +43,13 @@ def suit_kind(spec: RunSpec, kind: Kind) -> RunSpec:
 
 
 def _refuse_writing(spec: RunSpec, kind: Kind, names: tuple[str, ...]) -> None:
-    usual = {each.name: each.default for each in dataclasses.fields(RunSpec)}
-    what = kind.name.replace("_", " ")
+    _refuse(spec, kind, names, "writes nothing")
+
+
+def _refuse(spec: RunSpec, kind: Kind, names: tuple[str, ...], why: str) -> None:
     for name in names:
-        if (value := getattr(spec, name)) != usual[name]:
+        if (value := getattr(spec, name)) != _USUAL[name]:
             raise VxlabError(
-                f"{name}={value!r}: {spec.task} is a task of {what}, and its model writes nothing; leave it out"
+                f"{name}={value!r}: {spec.task} is a task of {kind.name.replace('_', ' ')}, and its model {why}; leave "
+                "it out"
             )

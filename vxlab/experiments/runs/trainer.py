@@ -6,7 +6,7 @@ import math
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ EVAL_BATCH = 32
 """Texts evaluated at a time, at the least: without gradients a small batch saves no memory worth its time."""
 SCHEDULE_FILE = "schedule.safetensors"
 """In a checkpoint: what a method that acts between steps remembers."""
+Augment = Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]]
+"""A training batch to what the step sees of it."""
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 DIVERGED_FACTOR = 10.0
 """A loss this many times the first one logged, or 1 where that is larger, counts as diverged."""
@@ -40,9 +42,9 @@ DIVERGED_FACTOR = 10.0
 class AdapterTrainer(Trainer):  # type: ignore[misc]
     """A Trainer whose checkpoints hold what no start reproduces, and whose head has its own learning rate."""
 
-    def __init__(self, *args: Any, head_learning_rate: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, head_learning_rate: float, augment: Augment, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.head_learning_rate = head_learning_rate
+        self.head_learning_rate, self.augment = head_learning_rate, augment
         self.schedule = self.method_schedule()
         self.remove_callback(PrinterCallback)
         if self.args.gradient_accumulation_steps > 1:
@@ -81,6 +83,10 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
             return super().compute_loss(model, inputs, **more)
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **more)
         return loss, {"loss": loss, "logits": outputs["logits"]}
+
+    def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        loss: torch.Tensor = super().training_step(model, self.augment(inputs), num_items_in_batch)
+        return loss
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0  # nobody reads what it would estimate, from a walk over all parameters in every step
@@ -249,9 +255,12 @@ def parameter_groups(
 
 
 def training_arguments(
-    spec: RunSpec, folder: Path, device: str, precision: str, metric: str, rows: int
+    spec: RunSpec, folder: Path, device: str, precision: str, metric: str, rows: int, alike: bool = False
 ) -> TrainingArguments:
-    """Return transformers' arguments for a run: evaluate and keep a checkpoint each epoch, the best at the end."""
+    """Return transformers' arguments for a run: evaluate and keep a checkpoint each epoch, the best at the end.
+
+    Rows of unlike lengths share a batch with those of similar ones; rows are ``alike`` where they are images.
+    """
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=spec.epochs,
@@ -274,7 +283,7 @@ def training_arguments(
         greater_is_better=True,
         logging_nan_inf_filter=False,
         average_tokens_across_devices=False,  # it takes the loss for a sum: a mean is multiplied by the processes
-        train_sampling_strategy="group_by_length",
+        train_sampling_strategy="random" if alike else "group_by_length",
         length_column_name="length",
         dataloader_pin_memory=device == "cuda",
         report_to="none",

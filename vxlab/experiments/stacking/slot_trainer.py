@@ -42,7 +42,7 @@ class SlotTrainer(AdapterTrainer):
     def training_step(self, model: nn.Module, inputs: Mapping[str, Tensor], num_items_in_batch: Any = None) -> Tensor:
         """Have the stack compute the step's loss and gradients."""
         model.train()
-        loss = self.slot.wait_for_step(self._prepare_inputs(inputs))
+        loss = self.slot.wait_for_step(self._prepare_inputs(self.augment(inputs)))
         self.own.take_gradients()
         return loss
 

@@ -1,0 +1,155 @@
+"""Models that read images: which they are, what their image processor does, and at which resolutions they read."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vxlab.errors import VxlabError
+from vxlab.experiments.images import Preparation
+from vxlab.experiments.models.files import (
+    config_reads_images,
+    explain_load_error,
+    find_model,
+    quiet_transformers,
+    read_config,
+)
+from vxlab.words import first_line
+
+
+def reads_images(name: str) -> bool:
+    """Say whether a model reads images rather than texts, by its config.
+
+    Args:
+        name: as :func:`load_model` takes it.
+
+    Raises:
+        VxlabError: as :func:`load_model`.
+    """
+    return config_reads_images(read_config(name, find_model(name)))
+
+
+def load_image_processor(name: str) -> Any:
+    """Load a model's image processor, on Pillow: its numbers do not depend on whether torchvision is installed.
+
+    Raises:
+        VxlabError: as :func:`load_model`, or the model brings none.
+    """
+    from transformers import AutoImageProcessor
+
+    place = find_model(name)
+    with quiet_transformers(), explain_load_error(name):
+        return AutoImageProcessor.from_pretrained(
+            place.path, revision=place.commit, trust_remote_code=False, backend="pil"
+        )
+
+
+def prepare_images(name: str, resolution: int | None = None) -> Preparation:
+    """Return what brings images to a model.
+
+    At another resolution than the model's own, an image is resized and cropped in the same proportions.
+
+    Args:
+        name: as :func:`load_model` takes it.
+        resolution: pixels of a side; None takes what the model's image processor makes.
+
+    Raises:
+        VxlabError: the processor makes no square of three channels, or does not normalise; or the resolution is no
+            multiple of the model's patches.
+    """
+    place = find_model(name)
+    processor = load_image_processor(name)
+    own = _side(name, processor)
+    side = resolution or own
+    _require_whole_patches(name, read_config(name, place), side, chosen=resolution is not None)
+    if side != own:
+        _scale(processor, own, side)
+        if (made := _side(name, processor)) != side:
+            raise VxlabError(
+                f"resolution={resolution}: the image processor of {name} makes {made} pixels of a side at that, and "
+                f"{own} of itself; leave resolution out"
+            )
+    mean, spread = (
+        tuple(map(float, np.broadcast_to(each, 3)))
+        for each in (_or(processor, "image_mean", 0.0), _or(processor, "image_std", 1.0))
+    )
+    return Preparation(processor, side, mean, spread)
+
+
+def read_at_any_size(model: nn.Module) -> None:
+    """Have a model bring its table of positions to the size of the images that it is given, where it asks for that."""
+
+    if "interpolate_pos_encoding" in inspect.signature(model.forward).parameters:
+        model.register_forward_pre_hook(_interpolate, with_kwargs=True)
+
+
+@torch.no_grad()
+def check_images(name: str, model: nn.Module, preparation: Preparation) -> None:
+    """Refuse a model that fails on the images that its processor makes, or classifies one otherwise among others.
+
+    Args:
+        name: of the model, for the message.
+        model: in evaluation mode, on the CPU.
+        preparation: the model's own.
+
+    Raises:
+        VxlabError: it is so.
+    """
+    generator = torch.Generator().manual_seed(0)
+    images = preparation.normalise(
+        torch.randint(0, 256, (2, 3, preparation.side, preparation.side), generator=generator)
+    )
+    try:
+        alone, both = model(pixel_values=images[:1]).logits, model(pixel_values=images).logits
+    except Exception as error:  # whatever it is: a run would meet it at its first batch
+        raise VxlabError(
+            f"model={name!r}: {type(model).__name__} fails on what its image processor makes "
+            f"({type(error).__name__}: {first_line(error)}); save the processor that belongs to it"
+        ) from error
+    if float((alone[0] - both[0]).abs().max()) > 1e-3 * float(both.abs().max().clamp_min(1e-2)):
+        raise VxlabError(f"model={name!r}: {type(model).__name__} classifies an image by those beside it; name another")
+
+
+def _interpolate(model: nn.Module, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return args, {"interpolate_pos_encoding": True, **given}
+
+
+def _side(name: str, processor: Any) -> int:
+    """Return the side of the square that a processor makes of any image."""
+    shapes = set()
+    for size in ((301, 399), (512, 256)):
+        image = np.zeros((*size, 3), dtype=np.uint8)
+        shapes.add(tuple(processor(image, return_tensors="np")["pixel_values"][0].shape))
+    shape = shapes.pop()
+    if shapes or len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
+        raise VxlabError(
+            f"model={name!r}: its image processor makes {shape} of an image, and not the same square of 3 channels of "
+            "each; name a model that reads squares"
+        )
+    return int(shape[1])
+
+
+def _scale(processor: Any, own: int, side: int) -> None:
+    """Change the sizes that a processor resizes and crops to, in proportion."""
+    for name in ("size", "crop_size"):
+        if sizes := getattr(processor, name, None):
+            setattr(processor, name, {key: round(value * side / own) for key, value in dict(sizes).items() if value})
+
+
+def _or(processor: Any, field: str, otherwise: float) -> Any:
+    """Return what a processor normalises by, or what changes nothing where it does not."""
+    return getattr(processor, field, otherwise) if getattr(processor, "do_normalize", False) else otherwise
+
+
+def _require_whole_patches(name: str, config: Any, side: int, chosen: bool) -> None:
+    vision = getattr(config, "vision_config", config)
+    patch = getattr(vision, "patch_size", None)
+    patch = patch[0] if isinstance(patch, list | tuple) else patch
+    if chosen and isinstance(patch, int) and side % patch:
+        below = max(patch, side // patch * patch)
+        raise VxlabError(
+            f"resolution={side}: {name} reads patches of {patch} pixels, and would leave out what is beyond the last "
+            f"whole one; choose {below} or {below + patch}"
+        )
