@@ -22,6 +22,8 @@ def reason_alone(job: Job, materials: Materials) -> str | None:
     spec, method = job.spec, job.spec.method
     if not materials.task(spec).kind.trains_head:
         return "its model answers in words"
+    if materials.task(spec).kind.reads == "images":
+        return "it reads images, which are not joined here"
     if not isinstance(method, Family | Head):
         return f"{method.name} is no family of adapters on linear layers"
     if isinstance(method, Family) and (method.needs_gradients or method.stores_bases):
