@@ -3,6 +3,7 @@
 import gc
 from pathlib import Path
 
+import image_models
 import pytest
 import toy_runs
 import toy_writers
@@ -56,6 +57,18 @@ def tiny_writer(tmp_path_factory: pytest.TempPathFactory) -> str:
 def toy_prompts(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the folder of a task of prompts, each with an answer to be written."""
     return toy_writers.write_task(tmp_path_factory.mktemp("prompts") / "toy")
+
+
+@pytest.fixture(scope="session")
+def tiny_vit(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the folder of an untrained ViT, width 32 and two blocks, that reads 32 × 32 pixels."""
+    return str(image_models.write_vit(tmp_path_factory.mktemp("models of images") / "tiny"))
+
+
+@pytest.fixture(scope="session")
+def toy_images(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a folder of three classes of images, each of a colour: one folder a class, 12 images in each."""
+    return str(image_models.write_images(tmp_path_factory.mktemp("images") / "toy", rows=12))
 
 
 @pytest.fixture(scope="session")

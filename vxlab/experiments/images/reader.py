@@ -1,6 +1,7 @@
 """Read images for a model, each decoded once: what is kept are the pixels of the square that the model reads."""
 
 import tempfile
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
@@ -36,6 +37,7 @@ class ImageReader:
         self.preparation, self.sources = preparation, sources
         self._numbers: dict[str, int] = {}
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as this does
+        weakref.finalize(self, self._file.close)
         self._kept: Pixels = np.empty((0, 3, preparation.side, preparation.side), dtype=np.uint8)
 
     def keep(self, images: Sequence[str]) -> list[int]:
@@ -63,7 +65,7 @@ class ImageReader:
 
     def _write(self, names: Sequence[str]) -> None:
         try:
-            self._file.seek(0, 2)
+            self._file.seek(self._kept.nbytes)  # what an earlier failure left behind is written over
             for pixels in self._decoded(names):
                 self._file.write(pixels.tobytes())
             self._file.flush()

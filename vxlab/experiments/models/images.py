@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from vxlab.errors import VxlabError
@@ -75,14 +76,20 @@ def prepare_images(name: str, resolution: int | None = None) -> Preparation:
         tuple(map(float, np.broadcast_to(each, 3)))
         for each in (_or(processor, "image_mean", 0.0), _or(processor, "image_std", 1.0))
     )
-    return Preparation(processor, side, mean, spread)
+    preparation = Preparation(processor, side, mean, spread)
+    _require_same_pixels(name, preparation)
+    return preparation
 
 
 def read_at_any_size(model: nn.Module) -> None:
     """Have a model bring its table of positions to the size of the images that it is given, where it asks for that."""
 
-    if "interpolate_pos_encoding" in inspect.signature(model.forward).parameters:
-        model.register_forward_pre_hook(_interpolate, with_kwargs=True)
+    found: list[str] = []  # the outermost modules that take it: they hand it on
+    for name, module in model.named_modules():
+        asks = "interpolate_pos_encoding" in inspect.signature(module.forward).parameters
+        if asks and not any(f"{name}.".startswith(f"{outer}.") or not outer for outer in found):
+            module.register_forward_pre_hook(_interpolate, with_kwargs=True)
+            found.append(name)
 
 
 @torch.no_grad()
@@ -129,6 +136,18 @@ def _side(name: str, processor: Any) -> int:
             "each; name a model that reads squares"
         )
     return int(shape[1])
+
+
+def _require_same_pixels(name: str, preparation: Preparation) -> None:
+    """Refuse a processor that does more to an image than resize, crop and normalise."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8))
+    whole = torch.from_numpy(np.asarray(preparation.processor(image, return_tensors="np")["pixel_values"]))
+    parts = preparation.normalise(torch.from_numpy(preparation.pixels(image))[None])
+    if not torch.allclose(whole.float(), parts, atol=1e-5):
+        raise VxlabError(
+            f"model={name!r}: its image processor, {type(preparation.processor).__name__}, does more to an image than "
+            "to resize, crop and normalise it, which is all that is done here; name another model"
+        )
 
 
 def _scale(processor: Any, own: int, side: int) -> None:

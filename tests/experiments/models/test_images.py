@@ -1,0 +1,71 @@
+"""Models of images: which they are, and at which resolutions they read."""
+
+import json
+import shutil
+
+import image_models
+import pytest
+import torch
+
+import vxlab
+from vxlab.errors import VxlabError
+from vxlab.experiments.models import load_image_processor, model_fingerprint, prepare_images, reads_images
+
+
+@pytest.mark.parametrize("name", image_models.CONFIGS)
+def test_every_architecture_loads_with_a_new_head_and_answers_as_transformers_does(name, tmp_path):
+    folder = image_models.write_model(tmp_path / name, name)
+    assert reads_images(str(folder))
+    torch.manual_seed(0)
+    model = vxlab.load_model(str(folder), 3)
+    images = torch.rand(2, 3, image_models.SIDE, image_models.SIDE)
+    own = image_models.bare_model(name)
+    own.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        assert torch.equal(model(pixel_values=images).logits, own(pixel_values=images).logits)
+    assert vxlab.load_model(str(folder), 7)(pixel_values=images).logits.shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", image_models.CONFIGS)
+def test_every_architecture_reads_another_resolution(name, tmp_path):
+    folder = image_models.write_model(tmp_path / name, name)
+    side = prepare_images(str(folder), 48).side
+    assert side == 48
+    model = vxlab.load_model(str(folder), 3)
+    assert model(pixel_values=torch.rand(2, 3, side, side)).logits.isfinite().all()
+
+
+def test_a_resolution_that_cuts_a_patch_is_refused(tiny_vit):
+    with pytest.raises(VxlabError, match=r"resolution=44: .* patches of 8 pixels.*choose 40 or 48"):
+        prepare_images(tiny_vit, 44)
+
+
+def test_a_model_of_texts_reads_none(tiny_model):
+    assert not reads_images(tiny_model)
+
+
+def test_a_folder_without_an_image_processor_is_refused(tiny_vit, tmp_path):
+    folder = shutil.copytree(tiny_vit, tmp_path / "bare")
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(VxlabError, match=r"preprocessor_config\.json"):
+        vxlab.load_model(str(folder), 3)
+
+
+def test_what_the_processor_does_is_part_of_the_model(tiny_vit, tmp_path):
+    folder = shutil.copytree(tiny_vit, tmp_path / "other")
+    assert model_fingerprint(str(folder)) == model_fingerprint(tiny_vit)
+    file = folder / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"image_mean": [0.1, 0.1, 0.1]}))
+    assert model_fingerprint(str(folder)) != model_fingerprint(tiny_vit)
+
+
+def test_a_processor_that_does_more_is_refused(tiny_vit, tmp_path):
+    folder = shutil.copytree(tiny_vit, tmp_path / "more")
+    file = folder / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"rescale_factor": 1 / 127.5}))
+    with pytest.raises(VxlabError, match="does more to an image"):
+        vxlab.load_model(str(folder), 3)
+
+
+def test_processors_run_on_pillow_whatever_is_installed(tiny_vit):
+    assert type(load_image_processor(tiny_vit)).__name__.endswith("Pil")
