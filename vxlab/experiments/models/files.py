@@ -208,10 +208,11 @@ def _content_sha256(folder: Path) -> str:
 
 def _decisive_files(folder: Path) -> dict[str, Path]:
     names = {path.name for path in folder.iterdir() if path.is_file()}
+    patterns: tuple[str, ...] = (*_DECISIVE, *_OTHER_VOCABULARIES)
     if config_reads_images(read_config(str(folder), ModelPlace(str(folder)))):
         patterns = ("*.safetensors", "config.json", PROCESSOR_FILE)
-    else:
-        patterns = _DECISIVE if "tokenizer.json" in names else (*_DECISIVE, *_OTHER_VOCABULARIES)
+    elif "tokenizer.json" in names:
+        patterns = _DECISIVE
     chosen = {name for name in names if _matches(name, patterns)}
     if _WHOLE not in names:
         indices = {name for name in names if fnmatch(name, _INDEX)}

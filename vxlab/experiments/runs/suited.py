@@ -1,13 +1,14 @@
 """Whether a spec suits the kind of its task: its method, its rates, and the fields of models that write."""
 
 import dataclasses
+from typing import Any
 
 from vxlab.adapters import Base, Head, Probe
 from vxlab.errors import VxlabError
 from vxlab.experiments import OF_DECODING, OF_IMAGES, OF_WRITING, RunSpec
 from vxlab.experiments.tasks.kinds import Kind
 
-_USUAL = {each.name: each.default for each in dataclasses.fields(RunSpec)}
+_USUAL: dict[str, Any] = {each.name: each.default for each in dataclasses.fields(RunSpec)}
 
 
 def suit_kind(spec: RunSpec, kind: Kind) -> RunSpec:

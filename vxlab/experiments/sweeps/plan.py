@@ -193,7 +193,7 @@ def _time_probe(job: Job, materials: Materials, rows: Mapping[str, int], tests: 
     with torch.random.fork_rng(devices=[]):
         model = materials.model(job.spec).to(job.device).eval()
     batch = typical_batch(job, materials, EVAL_BATCH)
-    poolings = available_poolings(model, materials.splits(job.spec)["train"])
+    poolings = available_poolings(model, materials.splits(job.spec)["train"], materials.collate(job.spec))
     with torch.inference_mode():
         forward = time_call(lambda: forward_loss(model, batch, job.precision))
         width = pool(model, batch, ["mean"])["mean"].shape[1]

@@ -205,18 +205,12 @@ def load_task(
         raise VxlabError(f"seed={seed} is not a whole number from 0 to 2**32 - 1")
     shots, draw = settle("shots", shots, int | None), settle("draw", draw, int)
     skip_unreadable = settle("skip_unreadable", skip_unreadable, bool)
-    columns = Columns(  # settles them
-        text_columns,
-        label_column,
-        group_column,
-        label_kind,
-        prompt_template,
-        answer_column,
-        image_column,  # type: ignore[arg-type]
-    )
+    named = text_columns, label_column, group_column, label_kind, prompt_template, answer_column, image_column
+    columns = Columns(*named)  # type: ignore[arg-type]  # settles them
     known = known_name(asked)
     reading = read_task(known, given, columns)
-    labels, classes, sources = Labels(), 0, {}
+    labels, classes = Labels(), 0
+    sources: dict[str, ImageSource] = {}
     images = holds_images(reading)
     choices = not images and offers_choices(reading)
     prompts = None if choices or images else find_prompts(reading)
