@@ -86,8 +86,9 @@ def write_manifest(path: Path, asset: Asset) -> Path:
     for kind in ("packages", "files"):
         for row in getattr(asset, kind):
             lines += [f"[[{asset.name}.{kind}]]", *(f"{key} = {json.dumps(value)}" for key, value in vars(row).items())]
-    if asset.gguf:
-        lines += [f"[{asset.name}.gguf]", *(f"{key} = {json.dumps(value)}" for key, value in vars(asset.gguf).items())]
+    if asset.original:
+        rows = vars(asset.original).items()
+        lines += [f"[{asset.name}.original]", *(f"{key} = {json.dumps(value)}" for key, value in rows)]
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
 

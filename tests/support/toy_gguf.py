@@ -13,7 +13,7 @@ from toy_assets import digest, make_wheel
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from vxlab.experiments.assets.gguf_model import convert_gguf
-from vxlab.experiments.assets.manifest import Asset, File
+from vxlab.experiments.assets.manifest import Asset, File, Original
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MERGES = ["Ġ Ġ", "Ġ t", "h e", "Ġt he", "t he", "1 2", "Ġ 1", "Ġ Ã"]
@@ -124,6 +124,6 @@ def make_gguf_asset(wheels: Path, scratch: Path) -> Asset:
     convert_gguf(scratch / "toy.gguf", wrote, "toy")
     written = {path.name: path.read_bytes() for path in sorted(wrote.iterdir())}
     package = make_wheel(wheels, "toy_wheel", {"deep/toy.gguf": content, "x.py": b""})
-    source = File("deep/toy.gguf", "toy.gguf", len(content), digest(content))
+    source = Original("deep/toy.gguf", "toy.gguf", len(content), digest(content), "gguf")
     files = tuple(File("", name, len(each), digest(each)) for name, each in written.items())
     return Asset("toy", "model", "a toy", "CC0-1.0", "here", "nobody", "wheel", (package,), files, source)

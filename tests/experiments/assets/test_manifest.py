@@ -7,7 +7,7 @@ import pytest
 from toy_assets import make_asset, write_manifest
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.assets.manifest import File, Package, find_asset, list_assets, read_manifest
+from vxlab.experiments.assets.manifest import File, Original, Package, find_asset, list_assets, read_manifest
 from vxlab.paths import shipped_path
 
 
@@ -15,7 +15,7 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(VxlabError, match=r"no asset is named 'rotten_tomatos'; did you mean 'rotten_tomatoes'\?"):
         find_asset("rotten_tomatos")
     with pytest.raises(
-        VxlabError, match=r"no asset is named 'xyz'; packaged: minilm, mpnet, rotten_tomatoes, smollm2$"
+        VxlabError, match=r"no asset is named 'xyz'; packaged: minilm, mpnet, rotten_tomatoes, smollm2, dinov2s$"
     ):
         find_asset("xyz")
 
@@ -41,15 +41,17 @@ def test_an_unknown_kind_or_archive_is_refused(tmp_path: Path, field: str, value
 
 def test_a_file_states_where_it_comes_from(tmp_path: Path) -> None:
     plain = make_asset(tmp_path)
-    source = File("deep/toy.gguf", "toy.gguf", 1, "0" * 64)
+    source = Original("deep/toy.gguf", "toy.gguf", 1, "0" * 64, "gguf")
     with pytest.raises(VxlabError, match=r"asset toy: member='' of weights\.bin; state the member that it is in"):
         replace(plain, files=(replace(plain.files[0], member=""),))
     with pytest.raises(VxlabError, match=r"member='deep/weights\.bin' of weights\.bin; state none, being written from"):
-        replace(plain, gguf=source)
-    with pytest.raises(VxlabError, match=r"archive='split-zip' with a gguf file; it must be 'wheel'"):
-        replace(plain, gguf=source, archive="split-zip")
+        replace(plain, original=source)
+    with pytest.raises(VxlabError, match=r"archive='split-zip' with an original; it must be 'wheel'"):
+        replace(plain, original=source, archive="split-zip")
     with pytest.raises(VxlabError, match="has folders in it"):
-        replace(plain, gguf=replace(source, path="deep/toy.gguf"))
+        replace(source, path="deep/toy.gguf")
+    with pytest.raises(VxlabError, match=r"original toy\.gguf: format='pt' is neither 'gguf' nor 'onnx'"):
+        replace(source, format="pt")
 
 
 def test_the_shipped_manifest_is_complete_and_the_readme_names_each_asset() -> None:

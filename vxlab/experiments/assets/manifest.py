@@ -30,7 +30,7 @@ class Package:
 class File:
     """Hold one file: where it lies in the archive and in the asset's folder, its size and checksum.
 
-    ``member`` is empty for what is written from a GGUF file; that file itself is not kept, and ``path`` is its name.
+    ``member`` is empty for what is written from the asset's original.
     """
 
     member: str
@@ -40,6 +40,18 @@ class File:
 
     def __post_init__(self) -> None:
         _refuse_unsafe(self.path, folders=True)
+
+
+@dataclass(frozen=True)
+class Original(File):
+    """Hold the file, with its format, that an asset's files are written from; its ``path`` is a plain name."""
+
+    format: str
+
+    def __post_init__(self) -> None:
+        _refuse_unsafe(self.path, folders=False)
+        if self.format not in ("gguf", "onnx"):
+            raise VxlabError(f"original {self.path}: format={self.format!r} is neither 'gguf' nor 'onnx'")
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ class Asset:
     archive: str
     packages: tuple[Package, ...]
     files: tuple[File, ...]
-    gguf: File | None = None
+    original: Original | None = None
 
     def __post_init__(self) -> None:
         _refuse_unsafe(self.name, folders=False)
@@ -63,14 +75,12 @@ class Asset:
             raise VxlabError(f"asset {self.name}: kind={self.kind!r} is neither 'model' nor 'data'")
         if self.archive not in ("wheel", "split-zip"):
             raise VxlabError(f"asset {self.name}: archive={self.archive!r} is neither 'wheel' nor 'split-zip'")
-        if self.gguf:
-            _refuse_unsafe(self.gguf.path, folders=False)
-            if self.archive != "wheel":
-                raise VxlabError(f"asset {self.name}: archive={self.archive!r} with a gguf file; it must be 'wheel'")
+        if self.original and self.archive != "wheel":
+            raise VxlabError(f"asset {self.name}: archive={self.archive!r} with an original; it must be 'wheel'")
         for file in self.files:
-            if bool(file.member) == bool(self.gguf):
+            if bool(file.member) == bool(self.original):
                 needed = (
-                    "none, being written from the gguf file" if self.gguf else "the member that it is in the archive"
+                    "none, being written from the original" if self.original else "the member that it is in the archive"
                 )
                 raise VxlabError(f"asset {self.name}: member={file.member!r} of {file.path}; state {needed}")
 
@@ -83,7 +93,7 @@ class Asset:
     def fetch_bytes(self) -> int:
         """Return the bytes that a first fetch needs on disk at its peak, before the archives are removed."""
         copies = 2 if self.archive == "split-zip" else 1
-        unpacked = (*self.files, self.gguf) if self.gguf else self.files
+        unpacked = (*self.files, self.original) if self.original else self.files
         return copies * self.download_bytes + sum(file.bytes for file in unpacked)
 
 
@@ -114,7 +124,7 @@ def find_asset(name: str) -> Asset:
     >>> find_asset("minilmm")
     Traceback (most recent call last):
     vxlab.errors.VxlabError: no asset is named 'minilmm'; did you mean 'minilm'? \
-(packaged: minilm, mpnet, rotten_tomatoes, smollm2)
+(packaged: minilm, mpnet, rotten_tomatoes, smollm2, dinov2s)
     """
     require_known([name], list_assets(), "no asset is named", "packaged")
     return list_assets()[name]
@@ -123,8 +133,8 @@ def find_asset(name: str) -> Asset:
 def _asset(name: str, table: dict[str, Any]) -> Asset:
     packages = tuple(Package(**row) for row in table["packages"])
     files = tuple(File(**{"member": "", **row}) for row in table["files"])
-    gguf = File(**table["gguf"]) if "gguf" in table else None
-    return Asset(**{**table, "name": name, "packages": packages, "files": files, "gguf": gguf})
+    original = Original(**table["original"]) if "original" in table else None
+    return Asset(**{**table, "name": name, "packages": packages, "files": files, "original": original})
 
 
 def _refuse_unsafe(path: str, *, folders: bool) -> None:
