@@ -23,13 +23,15 @@ OTHERS: dict[str, Any] = {
     "schedule": "cosine", "gradient_accumulation": 2, "gradient_checkpointing": True, "answer_column": "answer",
     "prompt_template": "{a}", "chat_template": "tokenizer", "max_new_tokens": 8, "num_beams": 2, "length_penalty": 0.9,
     "no_repeat_ngram_size": 4, "label_smoothing": 0.1, "packing": True, "quantisation": "nf4",
-    "ends_after": 0.5,
+    "ends_after": 0.5, "shots": 5, "resolution": 112, "augmentation": "flip-crop", "image_column": "photo",
+    "skip_unreadable": True,
 }  # fmt: skip
 ELSEWHERE = {"device": "cpu", "task_folder": "somewhere"}
 
 
 def test_every_field_is_in_the_key_except_where_the_run_happens() -> None:
-    assert {field.name for field in dataclasses.fields(vxlab.RunSpec)} == set(OTHERS) | set(ELSEWHERE)
+    assert {field.name for field in dataclasses.fields(vxlab.RunSpec)} == set(OTHERS) | set(ELSEWHERE) | {"draw"}
+    assert len({vxlab.RunSpec(**CHOSEN, shots=5, draw=draw).key() for draw in range(3)}) == 3
     usual = vxlab.RunSpec(**CHOSEN)
     keys = {name: vxlab.RunSpec(**CHOSEN | {name: value}).key() for name, value in OTHERS.items()}
     assert len({usual.key(), *keys.values()}) == len(OTHERS) + 1
@@ -69,6 +71,10 @@ def test_a_field_that_is_left_out_leaves_the_key_of_a_run_without_it() -> None:
         "gradient_checkpointing",
         "answer_column",
         "packing",
+        "shots",
+        "draw",
+        "resolution",
+        "augmentation",
     }
     assert not later & usual.settings().keys()
     assert usual.key() == "dc12d4218fbba9a4328dd5e88d5fce6b055bc37f91aa3b08e9829dd612db5a2c"  # from before the field

@@ -37,7 +37,7 @@ def knows_units(record: "RunRecord") -> bool:
 def _task_of(record: "RunRecord") -> "Task | None":
     from vxlab.experiments.spec import TASK_FIELDS
 
-    fields = {name: record.spec.get(name) for name in TASK_FIELDS} | {
+    fields = {name: record.spec[name] for name in TASK_FIELDS if name in record.spec} | {
         "text_columns": tuple(record.spec.get("text_columns", ()))
     }
     return _found(tuple(fields.items()), record.identity.get("task", ""))

@@ -288,8 +288,8 @@ def test_a_folder_may_be_a_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("minilmm", "did you mean 'minilm'? (packaged: minilm, mpnet, smollm2)"),
-        ("zzz", "packaged: minilm, mpnet, smollm2"),
+        ("minilmm", "did you mean 'minilm'? (packaged: dinov2s, minilm, mpnet, smollm2)"),
+        ("zzz", "packaged: dinov2s, minilm, mpnet, smollm2"),
     ],
 )
 def test_a_misspelt_name_is_told_the_nearest(name: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
