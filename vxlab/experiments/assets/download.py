@@ -1,10 +1,9 @@
-"""Fetch one package through pip, with a progress bar, and trust it only after its checksum."""
+"""Fetch one package, with a progress bar, and trust it only after its checksum."""
 
 import errno
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,52 +11,71 @@ from typing import Any
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.assets.manifest import Package
+from vxlab.experiments.assets.pip_calls import PIP_DOWNLOAD, find_reason
+from vxlab.experiments.assets.source_address import by_hand, find_source_address
+from vxlab.experiments.assets.transfer import MB, TransferError, receive
 from vxlab.files import sha256_of
 from vxlab.progress import progress_bar
 
-_MB = 10**6
-# Without --only-binary pip would run a source package's own build code just to read its name. Its cache would keep
-# a second copy of hundreds of megabytes that are never asked for again.
-_PIP = (
-    *("-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input", "--disable-pip-version-check"),
-    *("--no-cache-dir", "--progress-bar", "raw", "--resume-retries", "5"),
-)
+_HOW = ("--progress-bar", "raw", "--resume-retries", "5")
 _DISK_ERRORS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def download(package: Package, folder: Path, title: str) -> Path:
     """Return the verified archive of ``package`` in ``folder``, downloading it where it is not there already.
 
-    pip runs in a process of its own and follows the user's settings (index, proxy, certificates). An archive
-    already in ``folder`` is used if its sha256 is right, and discarded if not.
+    pip runs in a process of its own and follows the user's settings (index, proxy, certificates). A source package,
+    which pip cannot fetch without running its code, is received from the address that pip finds, and none of it is
+    run. An archive already in ``folder`` is used if its sha256 is right, and discarded if not.
 
     package: what to fetch, with its size and sha256.
     folder: where the archive is kept; a half-finished download never appears in it under the archive's name.
     title: the label of the progress bar.
 
-    Raises VxlabError where pip fails or the archive is not the one listed, OSError where the disk refuses.
+    Raises VxlabError where pip or the server fails or the archive is not the one listed, OSError where the disk
+    refuses.
     """
     archive = folder / package.filename
     if archive.exists() and sha256_of(archive) == package.sha256:
         return archive
     folder.mkdir(parents=True, exist_ok=True)
     archive.unlink(missing_ok=True)
-    # pip's own temporary files go here too: then the disk that fills up is the one that the error names.
-    with tempfile.TemporaryDirectory(prefix="pip-", dir=folder) as scratch:
-        _run_pip(package, Path(scratch), title)
-        served = Path(scratch, package.filename)
-        digest = sha256_of(served) if served.exists() else "nothing"
-        if digest != package.sha256:
-            raise _wrong_checksum(package, digest)
-        os.replace(served, archive)
+    if package.is_source:
+        part = folder / f"{package.filename}.part"
+        _receive_source(package, part, title)
+        _put_in_place(package, part, archive)
+    else:
+        # pip's own temporary files go here too: then the disk that fills up is the one that the error names.
+        with tempfile.TemporaryDirectory(prefix="pip-", dir=folder) as scratch:
+            _run_pip(package, Path(scratch), title)
+            _put_in_place(package, Path(scratch, package.filename), archive)
     return archive
+
+
+def _put_in_place(package: Package, served: Path, archive: Path) -> None:
+    digest = sha256_of(served) if served.exists() else "nothing"
+    if digest != package.sha256:
+        served.unlink(missing_ok=True)
+        raise _wrong_checksum(package, digest)
+    os.replace(served, archive)
+
+
+def _receive_source(package: Package, part: Path, title: str) -> None:
+    """Write a source package to a file, which stays for the next fetch where this one is cut off."""
+    with progress_bar(-(-package.bytes // MB), title, "MB") as bar:
+        try:
+            if not part.exists() or part.stat().st_size < package.bytes:
+                receive(find_source_address(package, part.parent), part, package.bytes, bar)
+        except TransferError as error:
+            raise by_hand(package, part.parent, str(error)) from None
+        bar.update(bar.total - bar.n)
 
 
 def _run_pip(package: Package, scratch: Path, title: str) -> None:
     wanted = scratch / "requirements.txt"
     wanted.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", encoding="utf-8")
-    command = [sys.executable, *_PIP, "-d", str(scratch), "-r", str(wanted)]
-    size = -(-package.bytes // _MB)
+    command = [*PIP_DOWNLOAD, *_HOW, "-d", str(scratch), "-r", str(wanted)]
+    size = -(-package.bytes // MB)
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -83,7 +101,7 @@ def _follow(lines: Iterable[str], bar: Any) -> Iterator[str]:
     """Move the bar by pip's ``Progress N of M`` lines and pass on the others."""
     for line in lines:
         if progress := re.match(r"Progress (\d+) of \d+", line):
-            bar.update(int(progress[1]) // _MB - bar.n)
+            bar.update(int(progress[1]) // MB - bar.n)
         else:
             yield line.rstrip()
 
@@ -96,18 +114,9 @@ def _pip_failed(package: Package, lines: list[str]) -> Exception:
     if disk and int(disk[1]) in _DISK_ERRORS:
         return OSError(int(disk[1]), os.strerror(int(disk[1])))
     return VxlabError(
-        f"{package.name} {package.version} could not be downloaded; pip says: {_reason(lines)}\n"
+        f"{package.name} {package.version} could not be downloaded; pip says: {find_reason(lines)}\n"
         "Check the network and pip's settings (pip config list), or name a folder on disk instead."
     )
-
-
-def _reason(lines: list[str]) -> str:
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    # After "ERROR: Exception:" comes a traceback, whose last line says what went wrong.
-    last = errors[-1] if errors and not errors[-1].startswith("Exception:") else next(filter(None, lines[::-1]), "")
-    # pip reports an index that it cannot reach as an index without the package: add the true cause.
-    broken = re.search(r"connection broken by (.*?): /", "\n".join(lines))
-    return f"{last} (connection broken by {broken[1]})" if broken else last or "nothing"
 
 
 def _wrong_checksum(package: Package, digest: str) -> VxlabError:

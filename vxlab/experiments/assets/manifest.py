@@ -13,7 +13,7 @@ from vxlab.paths import shipped_path
 
 @dataclass(frozen=True)
 class Package:
-    """Hold one wheel that a package index serves; ``part`` is the piece of a split zip inside it, if any."""
+    """Hold one wheel or source package of an index; ``part`` is the piece of a split zip inside it, if any."""
 
     name: str
     version: str
@@ -24,6 +24,13 @@ class Package:
 
     def __post_init__(self) -> None:
         _refuse_unsafe(self.filename, folders=False)
+        if not self.filename.endswith((".whl", ".tar.gz")):
+            raise VxlabError(f"package {self.name}: filename={self.filename!r} is neither a .whl nor a .tar.gz")
+
+    @property
+    def is_source(self) -> bool:
+        """Say whether this is a source package, which pip would have to run to fetch it."""
+        return self.filename.endswith(".tar.gz")
 
 
 @dataclass(frozen=True)
@@ -73,8 +80,10 @@ class Asset:
         _refuse_unsafe(self.name, folders=False)
         if self.kind not in ("model", "data"):
             raise VxlabError(f"asset {self.name}: kind={self.kind!r} is neither 'model' nor 'data'")
-        if self.archive not in ("wheel", "split-zip"):
-            raise VxlabError(f"asset {self.name}: archive={self.archive!r} is neither 'wheel' nor 'split-zip'")
+        if self.archive not in ("wheel", "split-zip", "sdist"):
+            raise VxlabError(f"asset {self.name}: archive={self.archive!r} is neither 'wheel', 'split-zip' nor 'sdist'")
+        if any(package.is_source != (self.archive == "sdist") for package in self.packages):
+            raise VxlabError(f"asset {self.name}: archive={self.archive!r} of {self.packages[0].filename}")
         if self.original and self.archive != "wheel":
             raise VxlabError(f"asset {self.name}: archive={self.archive!r} with an original; it must be 'wheel'")
         for file in self.files:
@@ -124,7 +133,7 @@ def find_asset(name: str) -> Asset:
     >>> find_asset("minilmm")
     Traceback (most recent call last):
     vxlab.errors.VxlabError: no asset is named 'minilmm'; did you mean 'minilm'? \
-(packaged: minilm, mpnet, rotten_tomatoes, smollm2, dinov2s)
+(packaged: minilm, mpnet, rotten_tomatoes, smollm2, dinov2s, cifar10_test)
     """
     require_known([name], list_assets(), "no asset is named", "packaged")
     return list_assets()[name]

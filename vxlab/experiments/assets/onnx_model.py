@@ -46,7 +46,7 @@ def convert_onnx(path: Path, folder: Path) -> None:
         VxlabError: the file is cut short, or holds what would not be carried over.
         OSError: the disk refuses.
     """
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from onnx import load
 
     try:
