@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 from dataclasses import replace
@@ -46,6 +47,28 @@ def make_wheel(folder: Path, name: str, members: dict[str, bytes]) -> Package:
         packed.writestr(f"{info}/RECORD", "")
     content = path.read_bytes()
     return Package(name, "1.0", path.name, len(content), digest(content))
+
+
+def make_source(folder: Path, name: str, members: dict[str, bytes], links: dict[str, str] | None = None) -> Package:
+    """Write a source package, whose own code would leave a file behind, and return its row of the manifest."""
+    path, stem = folder / f"{name}-1.0.tar.gz", f"{name}-1.0"
+    trap = f"open({str(folder / 'it_was_run')!r}, 'w')".encode()
+    with tarfile.open(path, "w:gz") as packed:
+        for member, content in ({f"{stem}/setup.py": trap} | members).items():
+            row = tarfile.TarInfo(member)
+            row.size = len(content)
+            packed.addfile(row, io.BytesIO(content))
+        for member, target in (links or {}).items():
+            row = tarfile.TarInfo(member)
+            row.type, row.linkname = tarfile.SYMTYPE, target
+            packed.addfile(row)
+    content = path.read_bytes()
+    return Package(name, "1.0", path.name, len(content), digest(content))
+
+
+def make_source_asset(folder: Path) -> Asset:
+    members = {"deep/config.json": CONFIG, "deep/weights.bin": WEIGHTS, "last": b""}
+    return describe("toy", "sdist", (make_source(folder, "toy_source", members),))
 
 
 def make_asset(folder: Path, name: str = "toy", weights: bytes = WEIGHTS) -> Asset:
@@ -110,13 +133,14 @@ def left_in_cache() -> list[str]:
 
 
 class Server(ThreadingHTTPServer):
-    """Serve a folder; cut or hold one answer halfway, and remember who asked for what."""
+    """Serve a folder, also as a proxy; cut, hold or refuse an answer, and remember who asked for what."""
 
     daemon_threads = True
 
     def __init__(self, folder: Path) -> None:
         self.asked: list[tuple[str, str]] = []
         self.cut, self.hold = "", ""
+        self.refusal = 0
         super().__init__(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
 
     @property
@@ -128,10 +152,12 @@ class Handler(SimpleHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        name, start = self.path.lstrip("/"), self.headers.get("Range", "bytes=0-")
+        name, start = self.path.rpartition("/")[2], self.headers.get("Range", "bytes=0-")
         self.server.asked.append((name, start))
         if not name:
             return super().do_GET()
+        if self.server.refusal:
+            return self.send_error(self.server.refusal)
         content = Path(self.directory, name).read_bytes()
         first = int(start.removeprefix("bytes=").rstrip("-"))
         self.send_response(206 if first else 200)

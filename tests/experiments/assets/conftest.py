@@ -1,9 +1,11 @@
 """What the tests of assets share: a folder as pip's only source, an empty cache, and a manifest of one asset."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from toy_assets import Server
 
 from vxlab.experiments.assets import cache, manifest
 from vxlab.experiments.assets.manifest import Asset
@@ -20,6 +22,16 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("VXLAB_CACHE", str(tmp_path / "cache"))
     return folder
+
+
+@pytest.fixture
+def server(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Give pip's only source a server, on this machine."""
+    with Server(wheels) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PIP_FIND_LINKS", running.address)
+        yield running
+        running.shutdown()
 
 
 @pytest.fixture

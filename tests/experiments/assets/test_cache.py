@@ -3,9 +3,8 @@
 import os
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,15 +26,6 @@ from toy_assets import (
 from vxlab.errors import VxlabError
 from vxlab.experiments.assets import cache as assets
 from vxlab.experiments.assets.manifest import File
-
-
-@pytest.fixture
-def server(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    with Server(wheels) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        monkeypatch.setenv("PIP_FIND_LINKS", running.address)
-        yield running
-        running.shutdown()
 
 
 def check_in_place(folder: Path) -> None:

@@ -15,7 +15,8 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(VxlabError, match=r"no asset is named 'rotten_tomatos'; did you mean 'rotten_tomatoes'\?"):
         find_asset("rotten_tomatos")
     with pytest.raises(
-        VxlabError, match=r"no asset is named 'xyz'; packaged: minilm, mpnet, rotten_tomatoes, smollm2, dinov2s$"
+        VxlabError,
+        match=r"no asset is named 'xyz'; packaged: minilm, mpnet, rotten_tomatoes, smollm2, dinov2s, cifar10_test$",
     ):
         find_asset("xyz")
 
@@ -52,6 +53,16 @@ def test_a_file_states_where_it_comes_from(tmp_path: Path) -> None:
         replace(source, path="deep/toy.gguf")
     with pytest.raises(VxlabError, match=r"original toy\.gguf: format='pt' is neither 'gguf' nor 'onnx'"):
         replace(source, format="pt")
+
+
+def test_an_archive_is_what_its_packages_are(tmp_path: Path) -> None:
+    plain = make_asset(tmp_path)
+    with pytest.raises(VxlabError, match=r"package toy_wheel: filename='toy\.zip' is neither a \.whl nor a \.tar\.gz"):
+        replace(plain.packages[0], filename="toy.zip")
+    with pytest.raises(VxlabError, match=r"asset toy: archive='sdist' of toy_wheel-1\.0-py3-none-any\.whl"):
+        replace(plain, archive="sdist")
+    with pytest.raises(VxlabError, match=r"asset toy: archive='wheel' of toy\.tar\.gz"):
+        replace(plain, packages=(replace(plain.packages[0], filename="toy.tar.gz"),))
 
 
 def test_the_shipped_manifest_is_complete_and_the_readme_names_each_asset() -> None:

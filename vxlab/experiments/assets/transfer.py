@@ -36,7 +36,7 @@ def receive(address: str, path: Path, size: int, bar: Any) -> None:
 
     address: of the scheme http, https or file.
     path: the file; its folder exists.
-    size: bytes that the whole file should have; what comes after is not waited for.
+    size: bytes that the whole file should have; what a longer one has after them is left.
     bar: a progress bar in MB.
 
     Raises TransferError where the server refuses or all tries broke, OSError where the disk refuses.
@@ -61,9 +61,9 @@ def _go_on(opener: OpenerDirector, address: str, path: Path, size: int, bar: Any
     with _ask(opener, address, here, path) as answer:
         here = here if answer.status == 206 else 0  # else it serves the file from its start
         coming = int(answer.headers.get("Content-Length") or size - here)
+        end = min(here + coming, size)
         with path.open("ab" if here else "wb") as target:
-            end = here + coming
-            while here <= size and (chunk := _read(answer)):
+            while here < end and (chunk := _read(answer)):
                 target.write(chunk)
                 here += len(chunk)
                 bar.update(here // MB - bar.n)
@@ -76,6 +76,7 @@ def _ask(opener: OpenerDirector, address: str, here: int, path: Path) -> Any:
     try:
         return opener.open(Request(address, headers=headers), timeout=_SILENCE)
     except HTTPError as error:
+        error.close()
         if error.code == 416:  # what is here is none of what is served
             path.unlink(missing_ok=True)
         kind = _InterruptionError if error.code in _PASSING or error.code >= 500 else TransferError
@@ -86,7 +87,7 @@ def _ask(opener: OpenerDirector, address: str, here: int, path: Path) -> Any:
 
 def _read(answer: Any) -> bytes:
     try:
-        return bytes(answer.read(_CHUNK))
+        return bytes(answer.read1(_CHUNK))  # what has come: nothing of it is lost where the rest does not
     except (OSError, http.client.HTTPException) as error:
         raise _InterruptionError(str(error) or type(error).__name__) from None
 
@@ -95,7 +96,10 @@ def _make_opener() -> OpenerDirector:
     settings = _read_pip_settings()
     bundle = settings.get("cert") or os.environ.get("REQUESTS_CA_BUNDLE")
     folder = bundle if bundle and os.path.isdir(bundle) else None
-    context = ssl.create_default_context(capath=folder, cafile=None if folder else bundle)
+    try:
+        context = ssl.create_default_context(capath=folder, cafile=None if folder else bundle)
+    except OSError as error:
+        raise TransferError(f"the certificates in {bundle} cannot be read: {error}") from None
     proxy = settings.get("proxy")
     return build_opener(HTTPSHandler(context=context), ProxyHandler({"http": proxy, "https": proxy} if proxy else None))
 
