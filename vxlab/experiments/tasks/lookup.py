@@ -1,13 +1,16 @@
 """Find the reader that a task's name calls for."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.tasks.image_rows import holds_images
 from vxlab.experiments.tasks.rows import (
     SUFFIXES,
     Columns,
     Reading,
+    find_splits,
     holds_image_folders,
     read_hub,
     read_image_folders,
@@ -61,8 +64,7 @@ def read_task(name: str, given: str | None, columns: Columns) -> Reading:
             raise VxlabError(f"{error}\n{told[0]}") from error
     path = folder or _expand("task", name)
     if _exists(path) and (folder or name):  # the empty name is no task, though Path('') is this folder
-        read = read_image_folders if holds_image_folders(path) else read_splits
-        return Reading(read(path), columns, f"local files, {path.name}")
+        return _read_local(path, columns)
     if folder is not None:
         raise VxlabError(f"folder={folder}: no such file or folder{nearest(name.lower(), _NAMES)}")
     if _HUB_ID.fullmatch(name) and path.suffix not in SUFFIXES:
@@ -83,6 +85,19 @@ def tell_hidden(asked: str, given: str | None) -> tuple[str, ...]:
     if given is not None or known_name(asked) not in _NAMES or not _exists(Path(asked)):
         return ()
     return (f"{asked!r} is a known task's name, and {asked} that lies here is not read; write ./{asked} for that",)
+
+
+def _read_local(path: Path, columns: Columns) -> Reading:
+    """Read tables where there are some to train on, which may name images, or else folders of images."""
+    tables = path.is_file() or "train" in find_splits(path)[0]
+    images = holds_image_folders(path)
+    if images and not tables:
+        return read_image_folders(path, columns)
+    reading = Reading(read_splits(path), columns, f"local files, {path.name}")
+    if images and not holds_images(reading):
+        told = f"{path.name}: {reading.splits['train'].place} is read, and the folders of images beside it are not"
+        return replace(reading, notes=(told,))
+    return reading
 
 
 def _read_known(name: str, folder: Path | None, columns: Columns) -> Reading:
