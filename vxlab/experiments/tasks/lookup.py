@@ -19,11 +19,13 @@ from vxlab.experiments.tasks.rows import (
 from vxlab.experiments.tasks.sets import (
     CHOICE_SETS,
     GLUE_TASKS,
+    IMAGE_SETS,
     SETS,
     glue_name,
     read_choice_set,
     read_e2e,
     read_glue,
+    read_image_set,
     read_rotten_tomatoes,
     read_written_set,
     set_name,
@@ -101,7 +103,8 @@ def _read_local(path: Path, columns: Columns) -> Reading:
 
 
 def _read_known(name: str, folder: Path | None, columns: Columns) -> Reading:
-    free = Columns(prompt_template=columns.prompt_template) if name == "e2e" or name in SETS else Columns()
+    writes = name == "e2e" or (name in SETS and name not in IMAGE_SETS)
+    free = Columns(prompt_template=columns.prompt_template) if writes else Columns()
     if columns != free:
         fields = (
             "text_columns",
@@ -118,6 +121,8 @@ def _read_known(name: str, folder: Path | None, columns: Columns) -> Reading:
         return read_e2e(folder, columns.prompt_template)
     if name in CHOICE_SETS:
         return read_choice_set(name, folder, columns.prompt_template)
+    if name in IMAGE_SETS:
+        return read_image_set(name, folder)
     if name in SETS:
         return read_written_set(name, folder, columns.prompt_template)
     return read_rotten_tomatoes(folder) if name == "rotten_tomatoes" else read_glue(name, folder)
