@@ -54,7 +54,7 @@ def open_image(source: ImageSource) -> Iterator["ImageFile.ImageFile"]:
 
 def has_16_bits(image: "ImageFile.ImageFile") -> bool:
     """Say whether an image is of grey in 16 bits, which Pillow itself would cut at 255."""
-    return image.mode in _16_BITS
+    return image.mode in _16_BITS or (image.format == "PPM" and image.mode == "I")  # which it scales to 65535
 
 
 def _check(source: ImageSource, image: "ImageFile.ImageFile") -> None:
@@ -63,7 +63,7 @@ def _check(source: ImageSource, image: "ImageFile.ImageFile") -> None:
         raise VxlabError(f"{source.place}: {_too_large(f'{width:,} × {height:,}')}")
     if min(width, height) < 1:
         raise VxlabError(f"{source.place}: an image without pixels, {width} × {height}")
-    if image.mode not in _KNOWN:
+    if image.mode not in _KNOWN and not has_16_bits(image):
         raise VxlabError(
             f"{source.place}: pixels of mode {image.mode}, of which it is not known what is black and what white; save "
             "it with 8 or 16 bits, grey or RGB"

@@ -95,7 +95,7 @@ def _image_column(reading: Reading) -> str | None:
         return columns.image_column
     if named or rows.frame.empty:
         return None
-    first = dict(zip(map(str, rows.frame), rows.frame.iloc[0], strict=True))
+    first = {str(name): _first(rows.frame.iloc[:, place]) for place, name in enumerate(rows.frame)}
     found = [name for name, cell in first.items() if isinstance(cell, ImageSource)]
     found = found or [name for name in _PATH_COLUMNS if names_image(first.get(name))]
     if not found:
@@ -109,6 +109,10 @@ def _image_column(reading: Reading) -> str | None:
     if len(found) > 1 and not usual:
         raise VxlabError(f"{rows.place}: several columns hold images: {list_names(found)}. {_ADVICE}")
     return (usual or found)[0]
+
+
+def _first(cells: "pd.Series[Any]") -> str | ImageSource | None:
+    return next((cell for cell in cells if isinstance(cell, str | ImageSource)), None)
 
 
 def _label_column(reading: Reading) -> str:

@@ -1,5 +1,6 @@
 """Find the images in the columns of a table: encoded in its cells, as the hub keeps them, or as paths of files."""
 
+import contextlib
 import json
 import threading
 from bisect import bisect_right
@@ -20,6 +21,8 @@ IMAGE_SUFFIXES = (
 """of files that are taken for images; which they are, their content says"""
 _KEPT = 2
 """Groups of a Parquet file's rows that are kept: images are read in their order, by several threads."""
+_TRIED = 8
+"""Rows that are looked at where a file does not say whether its bytes are images."""
 
 Cell = Callable[[int], Any]
 """What returns the cell of a row."""
@@ -45,7 +48,7 @@ def parquet_images(path: Path, place: str) -> tuple[dict[str, list[ImageSource]]
         cells = _Cells(path, field.name, sizes)
         sources = image_cells(cells.read, sum(sizes), place, path.parent, f"{_stamp(path)} {field.name}")
         said = features.get(field.name, {}).get("_type")
-        if holds_bytes(field.type) and sources and (said == "Image" or (said in (None, "Value") and is_image(sources))):
+        if holds_bytes(field.type) and (said == "Image" or (said in (None, "Value") and hold_images(sources[:_TRIED]))):
             found[field.name] = sources
     return found, classes
 
@@ -92,13 +95,12 @@ def image_paths(cells: Sequence[Any], where: Callable[[int], str], folder: Path 
     return [ImageSource(f"{where(row)}, {cell}", _in(folder, cell)) for row, cell in enumerate(cells)]
 
 
-def is_image(sources: Sequence[ImageSource]) -> bool:
-    """Say whether the first of some sources is an image, by its header."""
-    try:
-        with open_image(sources[0]):
+def hold_images(sources: Sequence[ImageSource]) -> bool:
+    """Say whether one of some sources is an image, by its header."""
+    for source in sources:
+        with contextlib.suppress(VxlabError), open_image(source):
             return True
-    except VxlabError:
-        return False
+    return False
 
 
 def names_image(cell: Any) -> bool:
