@@ -1,4 +1,7 @@
+from .check import ImageCheck as ImageCheck
+from .check import check_images as check_images
 from .decode import decode_image as decode_image
+from .opened import open_image as open_image
 from .preparation import Preparation as Preparation
 from .reader import ImageReader as ImageReader
 from .source import ImageSource as ImageSource

@@ -1,13 +1,16 @@
 """Find the reader that a task's name calls for."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.tasks.image_rows import holds_images
 from vxlab.experiments.tasks.rows import (
     SUFFIXES,
     Columns,
     Reading,
+    find_splits,
     holds_image_folders,
     read_hub,
     read_image_folders,
@@ -16,11 +19,13 @@ from vxlab.experiments.tasks.rows import (
 from vxlab.experiments.tasks.sets import (
     CHOICE_SETS,
     GLUE_TASKS,
+    IMAGE_SETS,
     SETS,
     glue_name,
     read_choice_set,
     read_e2e,
     read_glue,
+    read_image_set,
     read_rotten_tomatoes,
     read_written_set,
     set_name,
@@ -61,8 +66,7 @@ def read_task(name: str, given: str | None, columns: Columns) -> Reading:
             raise VxlabError(f"{error}\n{told[0]}") from error
     path = folder or _expand("task", name)
     if _exists(path) and (folder or name):  # the empty name is no task, though Path('') is this folder
-        read = read_image_folders if holds_image_folders(path) else read_splits
-        return Reading(read(path), columns, f"local files, {path.name}")
+        return _read_local(path, columns)
     if folder is not None:
         raise VxlabError(f"folder={folder}: no such file or folder{nearest(name.lower(), _NAMES)}")
     if _HUB_ID.fullmatch(name) and path.suffix not in SUFFIXES:
@@ -85,8 +89,22 @@ def tell_hidden(asked: str, given: str | None) -> tuple[str, ...]:
     return (f"{asked!r} is a known task's name, and {asked} that lies here is not read; write ./{asked} for that",)
 
 
+def _read_local(path: Path, columns: Columns) -> Reading:
+    """Read tables where there are some to train on, which may name images, or else folders of images."""
+    tables = path.is_file() or "train" in find_splits(path)[0]
+    images = holds_image_folders(path)
+    if images and not tables:
+        return read_image_folders(path, columns)
+    reading = Reading(read_splits(path), columns, f"local files, {path.name}")
+    if images and not holds_images(reading):
+        told = f"{path.name}: {reading.splits['train'].place} is read, and the folders of images beside it are not"
+        return replace(reading, notes=(told,))
+    return reading
+
+
 def _read_known(name: str, folder: Path | None, columns: Columns) -> Reading:
-    free = Columns(prompt_template=columns.prompt_template) if name == "e2e" or name in SETS else Columns()
+    writes = name == "e2e" or (name in SETS and name not in IMAGE_SETS)
+    free = Columns(prompt_template=columns.prompt_template) if writes else Columns()
     if columns != free:
         fields = (
             "text_columns",
@@ -103,6 +121,8 @@ def _read_known(name: str, folder: Path | None, columns: Columns) -> Reading:
         return read_e2e(folder, columns.prompt_template)
     if name in CHOICE_SETS:
         return read_choice_set(name, folder, columns.prompt_template)
+    if name in IMAGE_SETS:
+        return read_image_set(name, folder)
     if name in SETS:
         return read_written_set(name, folder, columns.prompt_template)
     return read_rotten_tomatoes(folder) if name == "rotten_tomatoes" else read_glue(name, folder)

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from vxlab.experiments.tasks.rows import list_names
 
 
-def tell_overlap(overlap: Mapping[str, Mapping[str, int]], rows: Mapping[str, int]) -> tuple[str, ...]:
-    """Say which splits share texts.
+def tell_overlap(
+    overlap: Mapping[str, Mapping[str, int]], rows: Mapping[str, int], what: str = "texts"
+) -> tuple[str, ...]:
+    """Say which splits share texts, or images.
 
     >>> tell_overlap({"test": {"train": 3}}, {"train": 9, "test": 4})[0]
     'texts stand in two splits: 3 of the 4 rows of test (75.0 %) are in train too; leave them out of one of the two'
@@ -23,12 +25,13 @@ def tell_overlap(overlap: Mapping[str, Mapping[str, int]], rows: Mapping[str, in
         for earlier, count in counts.items()
         if count
     ]
-    return (f"texts stand in two splits: {', '.join(shared)}; leave them out of one of the two",) if shared else ()
+    return (f"{what} stand in two splits: {', '.join(shared)}; leave them out of one of the two",) if shared else ()
 
 
-def tell_conflicts(texts: int, rows: int) -> tuple[str, ...]:
-    """Say how many texts have more than one label."""
-    return (f"different labels on the same text: {texts} text(s), {rows} rows",) if texts else ()
+def tell_conflicts(texts: int, rows: int, what: str = "texts") -> tuple[str, ...]:
+    """Say how many texts, or images, have more than one label."""
+    one = what.removesuffix("s")
+    return (f"different labels on the same {one}: {texts} {one}(s), {rows} rows",) if texts else ()
 
 
 def tell_classes(names: Sequence[str], labels: Mapping[str, NDArray[Any]], carved: bool) -> tuple[str, ...]:

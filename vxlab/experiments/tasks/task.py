@@ -17,7 +17,7 @@ from vxlab.errors import DataWarning, VxlabError
 from vxlab.experiments.images import ImageSource
 from vxlab.experiments.tasks.chosen_rows import CHOICES, CONTEXTS, choice_rows, offers_choices
 from vxlab.experiments.tasks.copies import Ids, Texts, count_conflicts, count_overlap, number_texts
-from vxlab.experiments.tasks.few_shots import few_shots
+from vxlab.experiments.tasks.few_shots import check_shots, few_shots
 from vxlab.experiments.tasks.image_rows import holds_images, image_rows
 from vxlab.experiments.tasks.kinds import Kind, kind_of
 from vxlab.experiments.tasks.labelled_rows import label_rows
@@ -156,6 +156,15 @@ def load_task(
     answer). It chooses among answers where the data has the column ``choices``, a list, with ``label``, the right one's
     place from 0 or its text.
 
+    Images have classes. They lie in one folder a class, or in such folders in train, validation and test; or a table
+    has them in a column, encoded as Parquet and the hub keep them, or as paths from the table's own folder. Every image
+    is read to its end when its task is first loaded in a process, so that a damaged one is found before training, and
+    becomes 8-bit RGB: upright, transparency on white, of several images in a file the first. Files with the same bytes
+    are copies: they stay in one carved split and count once in every interval.
+
+    With ``shots``, so many training rows of each class are drawn from those that validation and test leave. All draws
+    are of one task, with one fingerprint, and validation and test are the same for all.
+
     The commonsense sets ask in their own fields as lm-eval does, to choose among answers; in LLM-Adapters' JSON the
     model writes which answer is right. ``source`` says which it is, and ``notes`` where the official splits are not
     all there.
@@ -164,9 +173,10 @@ def load_task(
         name: ``rotten_tomatoes``; ``e2e``; a task of GLUE (``sst2``, ``STS-B``, ...); a commonsense set (``boolq``,
             ``piqa``, ``siqa``, ``hellaswag``, ``winogrande``, ``arc_easy``, ``arc_challenge``, ``openbookqa``) or a
             mixture that is tested on all eight (``commonsense_15k``, ``commonsense_170k``); ``gsm8k``, ``math``, or
-            ``metamathqa`` and ``metamathqa_math``, tested on these; ``alpaca``; a file, or a folder of files named
-            train, validation and test, as CSV, TSV, JSON lines, JSON or Parquet; or a hub data set, ``org/name`` or
-            ``org/name:configuration``.
+            ``metamathqa`` and ``metamathqa_math``, tested on these; ``alpaca``; images (``cifar100``, ``food101``,
+            ``flowers102``, ``resisc45``; ``cifar10_test``, packaged); a file, or a folder of files named train,
+            validation and test, as CSV, TSV, JSON lines, JSON or Parquet; a folder of images in folders; or a hub data
+            set, ``org/name`` or ``org/name:configuration``.
         folder: where the files are: of a GLUE task its own folder or the one above (default ``VXLAB_GLUE``, and
             without that the hub), of ``e2e`` that of its CSV files (default ``VXLAB_E2E``, and without that the hub),
             of ``rotten_tomatoes`` the folder of its file (default the cache), of the sets after these a set's own
@@ -174,7 +184,8 @@ def load_task(
             file or folder of your own, which then goes by that name.
         text_columns: of a task of your own, one column, or two for pairs; by default found by their usual names. Where
             the model writes, the one that is the prompt, which a new line then ends.
-        label_column: of a task of your own; by default ``label``, or ``score``.
+        label_column: of a task of your own; by default ``label``, or ``score``; of images ``label`` or ``labels``, or
+            the only column whose classes have names.
         group_column: of a task of your own; rows of one group stay in one carved split, and count as one
             in every interval.
         label_kind: of a task of your own, "classes" or "numbers" (a regression); by default whole numbers and words are
@@ -186,15 +197,18 @@ def load_task(
         answer_column: of a task of your own whose model writes, the column of the answers.
         shots: train on so many rows of each class, drawn by ``draw``, rather than on ``train_examples``.
         draw: the seed of the shots alone. Fewer shots of one draw are part of more.
-        image_column: of a task of your own, the column of the images.
-        skip_unreadable: leave out images that cannot be read, and tell of them, instead of raising.
+        image_column: of a task of your own in a table, the column of the images; by default ``image`` or ``img``, or
+            the only one with encoded images.
+        skip_unreadable: leave out images that cannot be read, before anything is split or drawn, and tell of them,
+            instead of raising.
 
     Returns:
         The task.
 
     Raises:
         VxlabError: an unknown name; a file, split, column, text, label or answer that is lacking or out of range; an
-            empty or one-class training set; fewer training rows than asked for.
+            empty or one-class training set; fewer training rows than asked for, of a class too; an image that cannot be
+            read.
 
     Example:
         ``load_task("sst2", folder="glue").splits["train"][0]["text"]``
@@ -204,6 +218,7 @@ def load_task(
     if not 0 <= seed < 2**32:
         raise VxlabError(f"seed={seed} is not a whole number from 0 to 2**32 - 1")
     shots, draw = settle("shots", shots, int | None), settle("draw", draw, int)
+    check_shots(shots, draw, size)
     skip_unreadable = settle("skip_unreadable", skip_unreadable, bool)
     named = text_columns, label_column, group_column, label_kind, prompt_template, answer_column, image_column
     columns = Columns(*named)  # type: ignore[arg-type]  # settles them
@@ -225,12 +240,12 @@ def load_task(
         frames, labels, notes = label_rows(reading)
         classes = len(labels.names) or 1
     kind, train = kind_of(classes, choices, images), frames["train"]
-    splits = complete_splits(known, frames, kind.strata(_content(train)), seed, _together(train))
+    splits = complete_splits(known, frames, kind.strata(_content(train)), seed, _together(train), kind.reads)
     if size is not None:
         splits["train"] = _sampled(known, splits["train"], kind, size, seed)
     fingerprint = None if shots is None else _fingerprint(splits, labels)
     if shots is not None:
-        splits["train"], told = few_shots(known, splits["train"], labels, shots, draw)
+        splits["train"], told = few_shots(known, splits["train"], labels, shots, draw, kind.reads)
         notes += told
     if kind.trains_head:
         _check_labels(known, splits["train"], labels, train if len(frames) == 1 else None)
@@ -302,8 +317,8 @@ def _check_labels(name: str, train: pd.DataFrame, labels: Labels, carved: pd.Dat
 def _warn_of(task: Task, carved: bool) -> Task:
     """Complete the task's notes and warn of them."""
     notes = task.notes
-    notes += tell_overlap(task.overlap, {split: len(rows) for split, rows in task.splits.items()})
-    notes += tell_conflicts(*task.conflicts)
+    notes += tell_overlap(task.overlap, {split: len(rows) for split, rows in task.splits.items()}, task.kind.reads)
+    notes += tell_conflicts(*task.conflicts, task.kind.reads)
     if task.label_names:
         notes += tell_classes(task.label_names, task._labels, carved)
     if notes:

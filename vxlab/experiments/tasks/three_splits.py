@@ -17,7 +17,12 @@ _MOST_VALIDATION_ROWS = 2000  # the standard error of an accuracy is then about 
 
 
 def complete_splits(
-    name: str, frames: dict[str, pd.DataFrame], strata: NDArray[Any], seed: int, units: Ids | None = None
+    name: str,
+    frames: dict[str, pd.DataFrame],
+    strata: NDArray[Any],
+    seed: int,
+    units: Ids | None = None,
+    what: str = "texts",
 ) -> dict[str, pd.DataFrame]:
     """Complete train, validation and test, in this order, with further test splits after them.
 
@@ -27,6 +32,7 @@ def complete_splits(
         strata: (rows,) of train, whose mix every part keeps: class ids, targets, or all alike.
         seed: of the carving.
         units: of each training row, which stay in one split; None where every row stands for itself.
+        what: the rows hold, in the words of an error.
 
     Raises:
         VxlabError: too few rows, texts or groups to carve what is lacking.
@@ -36,7 +42,8 @@ def complete_splits(
     if test is None:
         test, validation = validation, None
     grouped = "group" in train
-    _check_enough(name, len(train), units, grouped, [test is None, validation is None])
+    one = "group" if grouped else what.removesuffix("s")
+    _check_enough(name, len(train), units, one, [test is None, validation is None])
     wanted = max(1, min(_VALIDATION * len(train), _MOST_VALIDATION_ROWS))
     if test is None:
         kept, held = _carve(strata, units, grouped, _TEST, seed, keep=2)
@@ -63,11 +70,10 @@ def tell_replaced(found: Collection[str], labelled: Collection[str]) -> tuple[st
     return ()
 
 
-def _check_enough(name: str, rows: int, units: Ids | None, grouped: bool, lacking: list[bool]) -> None:
+def _check_enough(name: str, rows: int, units: Ids | None, what: str, lacking: list[bool]) -> None:
     needed, found = 1 + sum(lacking), rows if units is None else len(np.unique(units))
     if needed == 1 or found >= needed:
         return
-    what = "group" if grouped else "text"
     few = f"{rows} row(s)" + (f" of {found} different {what}(s)" if found < rows else "")
     parts = " and ".join(split for split, lacks in zip(("test", "validation"), lacking, strict=True) if lacks)
     raise VxlabError(

@@ -17,6 +17,8 @@ from .files import read_tsv as read_tsv
 from .hub import hub_rows as hub_rows
 from .hub import hub_splits as hub_splits
 from .hub import read_hub as read_hub
+from .image_columns import image_paths as image_paths
+from .image_columns import names_image as names_image
 from .image_folders import holds_image_folders as holds_image_folders
 from .image_folders import read_image_folders as read_image_folders
 from .label_kinds import KINDS as KINDS

@@ -1,13 +1,16 @@
 """Read rows of text and labels from files: TSV, CSV, JSON lines, JSON and Parquet, one file a split."""
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.images import ImageSource
 from vxlab.experiments.tasks.rows.delimited import Table, list_names, parse_csv, parse_tsv
+from vxlab.experiments.tasks.rows.image_columns import parquet_images
 from vxlab.experiments.tasks.rows.json_rows import parse_json
 from vxlab.words import first_line
 
@@ -30,12 +33,16 @@ class Rows:
         place: the file, or the split of a hub data set, in the words of an error.
         unit: "line" of a text file, or "row" counted from 1.
         notes: what the user should know of the file, in sentences.
+        classes: names of the classes, by column, where the file numbers them from 0.
+        folder: in which relative paths of image files start; None where there is none.
     """
 
     frame: pd.DataFrame
     place: str
     unit: str = "row"
     notes: tuple[str, ...] = ()
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    folder: Path | None = None
 
     def where(self, position: int) -> str:
         """Say where the row at ``position`` (from 0) was read, such as ``SST-2/dev.tsv, line 12``."""
@@ -102,7 +109,7 @@ def read_rows(path: Path) -> Rows:
     if suffix not in readers:
         packed = "unpack it first, and " if suffix in (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar") else ""
         raise VxlabError(f"{path}: cannot read {suffix or 'a file without suffix'}; {packed}use {', '.join(SUFFIXES)}")
-    return readers[suffix](path)
+    return replace(readers[suffix](path), folder=path.parent)
 
 
 def read_pieces(paths: list[Path]) -> Rows:
@@ -120,8 +127,10 @@ def read_pieces(paths: list[Path]) -> Rows:
                 f"{piece.place}: columns {list_names(list(piece.frame))}, where {pieces[0].place} has "
                 f"{list_names(list(pieces[0].frame))}; the pieces of one split need the same"
             )
+        if piece.classes != pieces[0].classes:
+            raise VxlabError(f"{piece.place}: other names of classes than {pieces[0].place}; one split needs the same")
     frame = pd.concat([piece.frame for piece in pieces], ignore_index=True)
-    return Rows(_from_one(frame), pieces[0].place, notes=tuple(note for piece in pieces for note in piece.notes))
+    return replace(pieces[0], frame=_from_one(frame), notes=tuple(note for piece in pieces for note in piece.notes))
 
 
 def read_tsv(path: Path, columns: tuple[str, ...] = (), skip_malformed: bool = False) -> Rows:
@@ -174,10 +183,23 @@ def _read_parquet(path: Path) -> Rows:
     import pyarrow
 
     try:
-        frame = pd.read_parquet(path)
+        images, classes = parquet_images(path, _place(path))
+        frame = _read_others(path, images) if images else pd.read_parquet(path)
     except (ValueError, OSError, TypeError, KeyError, pyarrow.ArrowException) as error:
         raise VxlabError(f"{path}: not a readable Parquet file ({first_line(error)})") from error
-    return Rows(_from_one(frame.set_axis([str(name) for name in frame], axis=1)), _place(path))
+    return Rows(_from_one(frame.set_axis([str(name) for name in frame], axis=1)), _place(path), classes=classes)
+
+
+def _read_others(path: Path, images: Mapping[str, list[ImageSource]]) -> pd.DataFrame:
+    """Return a Parquet file's rows, with its images unread: they may be more than the memory holds."""
+    import pyarrow.parquet
+
+    names = list(pyarrow.parquet.read_schema(path).names)
+    table = pyarrow.parquet.read_table(path, columns=[name for name in names if name not in images])
+    frame = table.to_pandas(ignore_metadata=True) if table.num_columns else pd.DataFrame()
+    for name, sources in images.items():
+        frame[name] = pd.Series(sources, dtype=object)
+    return frame
 
 
 def _text(path: Path) -> str:

@@ -1,10 +1,14 @@
 """Read a data set of the Hugging Face hub."""
 
+from functools import partial
 from typing import Any
+
+import pandas as pd
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.tasks.rows.columns import Columns, Reading
 from vxlab.experiments.tasks.rows.files import Rows
+from vxlab.experiments.tasks.rows.image_columns import image_cells
 from vxlab.experiments.tasks.rows.label_kinds import Labels
 from vxlab.words import first_line
 
@@ -54,9 +58,26 @@ def hub_splits(path: str, configuration: str | None, revision: str | None = None
 
 
 def hub_rows(split: Any, place: str) -> Rows:
-    """Turn one split of a hub data set into numbered rows."""
-    frame = split.to_pandas()
-    return Rows(frame.set_axis(range(1, len(frame) + 1)), place)
+    """Turn one split of a hub data set into numbered rows, with images as they are encoded, and unread."""
+    import datasets
+
+    features = split.features
+    images = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+    if images and getattr(split, "_indices", None) is not None:
+        split = split.flatten_indices()
+    frame = split.remove_columns(images).to_pandas() if images else split.to_pandas()
+    for name in images:
+        stamp = f"{split._fingerprint} {name}"
+        cells = image_cells(partial(_cell, split.data.column(name)), len(split), place, stamp=stamp)
+        frame[name] = pd.Series(cells, dtype=object)
+    classes = {
+        name: tuple(feature.names) for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)
+    }
+    return Rows(frame.set_axis(range(1, len(frame) + 1)), place, classes=classes)
+
+
+def _cell(column: Any, row: int) -> Any:
+    return column[row].as_py()
 
 
 def _name(number: Any, names: tuple[str, ...]) -> Any:

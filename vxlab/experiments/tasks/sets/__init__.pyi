@@ -1,4 +1,5 @@
 from .catalogue import CHOICE_SETS as CHOICE_SETS
+from .catalogue import IMAGE_SETS as IMAGE_SETS
 from .catalogue import SETS as SETS
 from .catalogue import set_name as set_name
 from .choice_set import read_choice_set as read_choice_set
@@ -6,6 +7,7 @@ from .e2e import read_e2e as read_e2e
 from .glue import GLUE_TASKS as GLUE_TASKS
 from .glue import glue_name as glue_name
 from .glue import read_glue as read_glue
+from .image_set import read_image_set as read_image_set
 from .rotten_tomatoes import read_rotten_tomatoes as read_rotten_tomatoes
 from .set_files import find_set_files as find_set_files
 from .written_set import read_written_set as read_written_set

@@ -1,4 +1,4 @@
-"""The reasoning, commonsense and instruction sets by name: where each lies, how it is asked, and whose it is."""
+"""The sets that are known by name, of reasoning, instructions and images: where each lies, and whose it is."""
 
 import re
 from collections.abc import Mapping
@@ -76,6 +76,25 @@ class WrittenSet(NamedSet):
     def asks(self) -> tuple[str, ...]:
         """The columns that a prompt is written from."""
         return tuple(re.findall(r"\{(\w+)\}", self.prompt)) or ("instruction",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet(NamedSet):
+    """Describe a set of images with a class each.
+
+    Args:
+        metrics: the first chooses the checkpoint.
+        label: the column of the class on the hub.
+        sizes: images of the official splits; empty where there are none.
+        test_is_validation: whether the hub calls the official test split validation.
+        note: what to know of its splits, "" is nothing.
+    """
+
+    metrics: tuple[str, ...] = ("accuracy", "f1_macro")
+    label: str = "label"
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    test_is_validation: bool = False
+    note: str = ""
 
 
 def _words(stem: str, count: int) -> tuple[str, ...]:
@@ -254,7 +273,39 @@ WRITTEN_SETS = {
         citation="Taori et al., Stanford Alpaca: An Instruction-following LLaMA model, 2023 (CC BY-NC 4.0)",
     ),
 }
-SETS: Mapping[str, NamedSet] = {**CHOICE_SETS, **WRITTEN_SETS}
+IMAGE_SETS = {
+    "cifar100": ImageSet(
+        hub=("uoft-cs/cifar100",),
+        others=("cifar100python",),
+        label="fine_label",  # coarse_label are its 20 superclasses
+        official="test",
+        sizes={"train": 50_000, "test": 10_000},
+        citation="Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
+    ),
+    "food101": ImageSet(
+        hub=("ethz/food101",),
+        official="test",
+        sizes={"train": 75_750, "test": 25_250},
+        test_is_validation=True,
+        citation="Bossard, Guillaumin and Van Gool, Food-101: Mining Discriminative Components with Random Forests, "
+        "ECCV 2014",
+    ),
+    "flowers102": ImageSet(
+        hub=("dpdl-benchmark/oxford_flowers102",),
+        others=("oxfordflowers102", "oxford102flower", "102flowers"),
+        official="test",
+        sizes={"train": 1_020, "validation": 1_020, "test": 6_149},
+        citation="Nilsback and Zisserman, Automated Flower Classification over a Large Number of Classes, ICVGIP 2008",
+    ),
+    "resisc45": ImageSet(
+        hub=("timm/resisc45",),
+        others=("nwpuresisc45",),
+        note="resisc45 has no official split: scores compare where the same images were held out, and nowhere else",
+        citation="Cheng, Han and Lu, Remote Sensing Image Scene Classification: Benchmark and State of the Art, "
+        "Proceedings of the IEEE 2017",
+    ),
+}
+SETS: Mapping[str, NamedSet] = {**CHOICE_SETS, **WRITTEN_SETS, **IMAGE_SETS}
 
 
 def plain_name(name: str) -> str:
