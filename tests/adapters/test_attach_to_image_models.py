@@ -8,10 +8,11 @@ import peft
 import pytest
 import torch
 import toy_stacks
+from image_models import SIDE
 from peft_pairs import trained_by_both
 from torch import Tensor, nn
 from toy_banks import random_rows
-from vision_architectures import ARCHITECTURES, LABELS, OTHER_SIZE, SIZE, build, images, layers_of
+from vision_architectures import ARCHITECTURES, LABELS, OTHER_SIDE, build, images, layers_of
 
 import vxlab
 from vxlab.adapters import resolve_targets
@@ -56,7 +57,7 @@ def stirred(name: str, method: Method, targets: str = "all-linear", size: float 
 
 
 @torch.no_grad()
-def logits(model: nn.Module, name: str, size: int = SIZE) -> Tensor:
+def logits(model: nn.Module, name: str, size: int = SIDE) -> Tensor:
     found: Tensor = model.eval()(**images(name, size)).logits
     return found
 
@@ -116,7 +117,7 @@ def test_a_convolution_is_refused_by_name_and_nothing_changes(name: str, targets
 
 
 def peft_pair(name: str, method: str, targets: list[str]) -> tuple[nn.Module, nn.Module]:
-    """Return our model and PEFT's, with the same random values in the trained tensors; VeRA's pair is each one's own."""
+    """Return our model and PEFT's, with the same random values in what trains; each draws VeRA's pair by itself."""
     if method == "lora":
         config: Any = peft.LoraConfig(r=4, lora_alpha=6, target_modules=targets)
         ours = vxlab.attach(build(name), vxlab.LoRA(rank=4, alpha=6), targets)
@@ -133,10 +134,12 @@ def peft_pair(name: str, method: str, targets: list[str]) -> tuple[nn.Module, nn
 
 
 def chosen(name: str, targets: str) -> list[str]:
-    return [*layers_of(name), *ARCHITECTURES[name].between] if targets == "all-linear" else layers_of(name, *SETS[targets])
+    return (
+        [*layers_of(name), *ARCHITECTURES[name].between] if targets == "all-linear" else layers_of(name, *SETS[targets])
+    )
 
 
-@pytest.mark.parametrize("size", [SIZE, OTHER_SIZE])
+@pytest.mark.parametrize("size", [SIDE, OTHER_SIDE])
 @pytest.mark.parametrize("method", ["lora", "vera"])
 @pytest.mark.parametrize(
     ("name", "targets"),
@@ -191,7 +194,7 @@ def test_lora_xs_computes_its_dense_formula(name: str) -> None:
             torch.testing.assert_close(core.abs(), 6 / 4 * R.abs(), rtol=1e-3, atol=1e-4)
             base.get_submodule(layer).weight += delta.float()
         base.classifier.load_state_dict(model.classifier.state_dict())
-    for size_of_images in (SIZE, OTHER_SIZE):
+    for size_of_images in (SIDE, OTHER_SIDE):
         found, expected = (logits(each, name, size_of_images) for each in (model, base))
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
@@ -200,14 +203,14 @@ def test_lora_xs_computes_its_dense_formula(name: str) -> None:
 @every
 def test_merging_undoing_and_taking_off_keep_the_answers(name: str, family: Method) -> None:
     model, base = stirred(name, family), build(name)
-    expected = {size: logits(model, name, size) for size in (SIZE, OTHER_SIZE)}
-    assert (expected[SIZE] - logits(base, name)).abs().max() > 1e-3
+    expected = {size: logits(model, name, size) for size in (SIDE, OTHER_SIDE)}
+    assert (expected[SIDE] - logits(base, name)).abs().max() > 1e-3
     vxlab.merge(model)
     for size, found in expected.items():
         torch.testing.assert_close(logits(model, name, size), found, rtol=0, atol=1e-5)
-    assert torch.equal(logits(vxlab.unmerge(model), name), expected[SIZE])
+    assert torch.equal(logits(vxlab.unmerge(model), name), expected[SIDE])
     vxlab.detach(vxlab.merge(model))
-    torch.testing.assert_close(logits(model, name), expected[SIZE], rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits(model, name), expected[SIDE], rtol=0, atol=1e-5)
     assert model.state_dict().keys() == base.state_dict().keys()
 
 

@@ -1,34 +1,21 @@
-"""Tiny models of every architecture that reads images, and the names of their layers; sizes change by stage.
+"""The tiny models of images with the names of their layers, written by hand, and batches for them.
 
-Built from configs, without a download. Where blocks stand in stages there are three of them, two in the first stage.
+Where blocks stand in stages there are three of them, two in the second stage, which is twice as wide.
 """
 
 from typing import Any, NamedTuple
 
 import torch
-import transformers
+from image_models import CONFIGS, SIDE, bare_model
 from torch import Tensor
-from transformers import PreTrainedModel
 
-SIZE, OTHER_SIZE = 32, 48
+OTHER_SIDE = 48
 LABELS = 3
-_PLAIN = {
-    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "image_size": SIZE,
-    "patch_size": 8,
-}  # fmt: skip
-_SWIN = {
-    "image_size": SIZE, "patch_size": 4, "embed_dim": 16, "depths": [2, 1], "num_heads": [2, 4], "window_size": 4,
-}  # fmt: skip
-# A layer scale of 1e-6, as an untrained ConvNeXt has, would hide every adapter.
-_CONVNEXT = {"depths": [2, 1], "hidden_sizes": [16, 24], "num_stages": 2, "layer_scale_init_value": 1.0}
 
 
 class Architecture(NamedTuple):
-    """How a tiny model is made, and what it holds, written by hand."""
+    """What a tiny model holds."""
 
-    model: str
-    config: str
-    settings: dict[str, Any]
     blocks: tuple[str, ...]
     """the paths of its blocks, from the input"""
     roles: dict[str, str]
@@ -39,37 +26,44 @@ class Architecture(NamedTuple):
     """whether its forward pass is asked to fit its table of positions to another resolution"""
 
 
-_ATTENTION = {f"{role}": f"attention.{role[0]}_proj" for role in ("query", "key", "value")}
-_BLOCK = {**_ATTENTION, "attention-output": "attention.o_proj", "up": "mlp.fc1", "down": "mlp.fc2"}
-_CLIP = {name: end.replace("attention.o_proj", "attention.out_proj").replace("attention", "self_attn")
-         for name, end in _BLOCK.items()}  # fmt: skip
-
-ARCHITECTURES = {
-    "vit": Architecture("ViTForImageClassification", "ViTConfig", _PLAIN, ("vit.layers.0", "vit.layers.1"), _BLOCK,
-                        interpolates=True),
-    "deit": Architecture("DeiTForImageClassification", "DeiTConfig", _PLAIN, ("deit.layers.0", "deit.layers.1"),
-                         _BLOCK, interpolates=True),
-    "dinov2": Architecture("Dinov2ForImageClassification", "Dinov2Config", _PLAIN | {"mlp_ratio": 2},
-                           ("dinov2.encoder.layer.0", "dinov2.encoder.layer.1"), _BLOCK),
-    "clip": Architecture("CLIPForImageClassification", "CLIPConfig", {"vision_config": _PLAIN, "projection_dim": 16},
-                         ("vision_model.encoder.layers.0", "vision_model.encoder.layers.1"), _CLIP, interpolates=True),
-    "swin": Architecture("SwinForImageClassification", "SwinConfig", _SWIN,
-                         ("swin.encoder.layers.0.blocks.0", "swin.encoder.layers.0.blocks.1",
-                          "swin.encoder.layers.1.blocks.0"), _BLOCK, ("swin.encoder.layers.0.downsample.reduction",)),
-    "convnext": Architecture("ConvNextForImageClassification", "ConvNextConfig", _CONVNEXT,
-                             ("convnext.encoder.stages.0.layers.0", "convnext.encoder.stages.0.layers.1",
-                              "convnext.encoder.stages.1.layers.0"), {"up": "pwconv1", "down": "pwconv2"}),
+_MLP = {"up": "mlp.fc1", "down": "mlp.fc2"}
+_BLOCK = {
+    "query": "attention.q_proj", "key": "attention.k_proj", "value": "attention.v_proj",
+    "attention-output": "attention.o_proj", **_MLP,
 }  # fmt: skip
+_CLIP = {
+    "query": "self_attn.q_proj", "key": "self_attn.k_proj", "value": "self_attn.v_proj",
+    "attention-output": "self_attn.out_proj", **_MLP,
+}  # fmt: skip
+ARCHITECTURES = {
+    "vit": Architecture(("vit.layers.0", "vit.layers.1"), _BLOCK, interpolates=True),
+    "deit": Architecture(("deit.layers.0", "deit.layers.1"), _BLOCK, interpolates=True),
+    "dinov2": Architecture(("dinov2.encoder.layer.0", "dinov2.encoder.layer.1"), _BLOCK),
+    "clip": Architecture(
+        ("vision_model.encoder.layers.0", "vision_model.encoder.layers.1"), _CLIP, interpolates=True
+    ),
+    "swin": Architecture(
+        ("swin.encoder.layers.0.blocks.0", "swin.encoder.layers.1.blocks.0", "swin.encoder.layers.1.blocks.1"),
+        _BLOCK,
+        ("swin.encoder.layers.0.downsample.reduction",),
+    ),
+    "convnext": Architecture(
+        ("convnext.encoder.stages.0.layers.0", "convnext.encoder.stages.1.layers.0",
+         "convnext.encoder.stages.1.layers.1"),
+        {"up": "pwconv1", "down": "pwconv2"},
+    ),
+}  # fmt: skip
+assert ARCHITECTURES.keys() == CONFIGS.keys()
 
 
-def build(name: str) -> PreTrainedModel:
+def build(name: str) -> Any:
     """Return a fresh model in evaluation mode, with the same weights every time."""
-    found = ARCHITECTURES[name]
-    config = getattr(transformers, found.config)(**found.settings, num_labels=LABELS)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model: PreTrainedModel = getattr(transformers, found.model)(config)
-    return model.eval()
+    model = bare_model(name, LABELS)
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if "layer_scale" in key:  # 1e-6 in an untrained ConvNeXt, which would hide every adapter
+                parameter.fill_(1.0)
+    return model
 
 
 def layers_of(name: str, *roles: str) -> list[str]:
@@ -79,8 +73,8 @@ def layers_of(name: str, *roles: str) -> list[str]:
     return [f"{block}.{end}" for block in found.blocks for end in ends]
 
 
-def images(name: str, size: int = SIZE, rows: int = 2) -> dict[str, Any]:
+def images(name: str, side: int = SIDE, rows: int = 2) -> dict[str, Any]:
     """Return a batch as a model takes it, at its own resolution or another; always the same."""
-    pixels: Tensor = torch.randn(rows, 3, size, size, generator=torch.Generator().manual_seed(1))
-    asked = {"interpolate_pos_encoding": True} if ARCHITECTURES[name].interpolates and size != SIZE else {}
+    pixels: Tensor = torch.randn(rows, 3, side, side, generator=torch.Generator().manual_seed(1))
+    asked = {"interpolate_pos_encoding": True} if ARCHITECTURES[name].interpolates and side != SIDE else {}
     return {"pixel_values": pixels, **asked}

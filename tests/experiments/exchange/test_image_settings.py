@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from image_models import image_folder, tiny_vit
+from image_models import SIDE, write_images, write_vit
 from PIL import Image
 from torch import Tensor, nn
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
-from vision_architectures import ARCHITECTURES, LABELS, SIZE, build, images
+from vision_architectures import ARCHITECTURES, LABELS, build, images
 
 import vxlab
 from vxlab.experiments.exchange.image_settings import image_side, must_interpolate, random_images, served_processor
@@ -32,16 +32,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is d
 
 def processor_of(name: str) -> Any:
     if name == "clip":
-        return CLIPImageProcessorPil(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE})
+        return CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
     if name == "convnext":
-        return ConvNextImageProcessorPil(size={"shortest_edge": SIZE}, crop_pct=0.875)
-    return ViTImageProcessorPil(size={"height": SIZE, "width": SIZE})
+        return ConvNextImageProcessorPil(size={"shortest_edge": SIDE}, crop_pct=0.875)
+    return ViTImageProcessorPil(size={"height": SIDE, "width": SIDE})
 
 
 def write_base(folder: Path, name: str) -> Path:
-    model = build(name)
-    model.config.architectures = [type(model).__name__]
-    model.save_pretrained(folder)
+    build(name).save_pretrained(folder)
     processor_of(name).save_pretrained(folder)
     return folder
 
@@ -57,7 +55,7 @@ def photograph(path: Path) -> Image.Image:
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     """Return a run of LoRA on a tiny ViT with two labels of its own, on three classes, at a resolution of its own."""
     folder = tmp_path_factory.mktemp("images")
-    base, data = tiny_vit(folder / "vit"), image_folder(folder / "photographs", rows=12)
+    base, data = write_vit(folder / "vit"), write_images(folder / "photographs", rows=12)
     spec = vxlab.RunSpec(
         model=str(base), task=str(data), method=vxlab.LoRA(rank=4), epochs=1, batch_size=8, learning_rate=1e-2,
         head_learning_rate=1e-2, resolution=RESOLUTION, augmentation="flip-crop", shots=4, draw=3,
@@ -217,6 +215,5 @@ def test_only_what_keeps_a_table_of_positions_is_asked_to_fit_it(photographs: Ru
 def test_a_bare_model_of_images_gives_noise_of_its_own_size() -> None:
     for name in ARCHITECTURES:
         model: nn.Module = build(name)
-        side = 224 if name == "convnext" else SIZE
-        assert random_images(model).shape == (2, 3, side, side)
+        assert random_images(model).shape == (2, 3, SIDE, SIDE)
         assert torch.equal(random_images(model), random_images(model))
