@@ -12,7 +12,7 @@ from vxlab.adapters.core import Shape, linear_weight
 from vxlab.analysis import best_captures, bootstrap_interval, captured_share, lora_capture, vera_capture
 from vxlab.errors import VxlabError
 from vxlab.experiments import family_name, tell_apart
-from vxlab.experiments.runs import block_and_role
+from vxlab.experiments.runs import blocks_and_roles
 from vxlab.words import nearest
 
 CAPTURE_COLUMNS = [
@@ -68,7 +68,7 @@ def capture_table(
     families = _known(methods)
     _check(batches if start is None else [*batches, start], weights)
     bests = {name: torch.stack([best_captures(batch[name]) for batch in batches]) for name in weights}
-    named = _names(families)
+    named, places = _names(families), blocks_and_roles(layers)
     rows = []
     for method in families:
         starts = _starts(method, layers, weights, batches[0] if start is None else start, seed)
@@ -77,7 +77,7 @@ def capture_table(
         for layer, tensors in starts.items():
             own = [batch[layer] for batch in batches[judged]]
             best = bests[layer][judged, min(method.rank, *tensors.shape) - 1].nanmean()
-            rows.append(_row(layer, method, tensors, own) | {"best": float(best), **named[method]})
+            rows.append(_row(layer, *places[layer], method, tensors, own) | {"best": float(best), **named[method]})
     return pd.DataFrame(rows, columns=CAPTURE_COLUMNS)
 
 
@@ -100,11 +100,12 @@ def _starts(
     return {layer: _Start(shape, shared | frozen[layer] | trained[layer]) for layer, shape in shapes.items()}
 
 
-def _row(layer: str, method: Family, start: _Start, gradients: Sequence[Tensor]) -> dict[str, object]:
+def _row(
+    layer: str, block: int, role: str, method: Family, start: _Start, gradients: Sequence[Tensor]
+) -> dict[str, object]:
     out_features, in_features = start.shape
     dimensions, share = _TANGENTS[type(method)]
     mean, low, high = bootstrap_interval([share(method, each, start) for each in gradients])
-    block, role = block_and_role(layer)
     return {
         "layer": layer, "block": block, "role": role, "rank": method.rank, "share": mean, "low": low, "high": high,
         "parameters": method.parameter_count(start.shape),

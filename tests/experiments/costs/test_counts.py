@@ -1,10 +1,15 @@
 """What methods would cost, against attaching each of them."""
 
 import pytest
+import torch
+import transformers
 from architectures import ARCHITECTURES
+from vision_architectures import ARCHITECTURES as OF_IMAGES
+from vision_architectures import build
 
 import vxlab
 from vxlab.experiments.costs.counts import cost_table
+from vxlab.studies import published_table
 
 METHODS = {
     "LoRA r=4": vxlab.LoRA(rank=4),
@@ -69,3 +74,35 @@ def test_a_model_with_adapters_and_unknown_targets_are_refused():
         cost_table(model, METHODS)
     with pytest.raises(vxlab.VxlabError, match="matches no layer of BertForSequenceClassification; nearest: 'query'"):
         cost_table(ARCHITECTURES["bert"](), METHODS, "quary")
+
+
+@pytest.mark.parametrize("targets", ["all-linear", "mlp"])
+@pytest.mark.parametrize("name", OF_IMAGES)
+def test_numbers_of_models_of_images_are_those_of_attaching_each_method(name, targets):
+    table = cost_table(build(name), METHODS | {"bitfit": vxlab.BitFit()}, targets).set_index("method")
+    for label, method in (METHODS | {"bitfit": vxlab.BitFit()}).items():
+        attached = vxlab.trainable_parameters(vxlab.attach(build(name), method, targets))
+        assert (table.loc[label, "backbone"], table.loc[label, "head"]) == (attached.backbone, attached.head), label
+
+
+VITS = {
+    "ViT-B": transformers.ViTConfig(),
+    "ViT-L": transformers.ViTConfig(
+        hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VITS)
+def test_numbers_of_veras_vision_transformers_are_the_published_ones(name):
+    published = published_table("vit")
+    methods = {"lora": vxlab.LoRA(rank=8), "vera": vxlab.VeRA(rank=256)}
+    with torch.device("meta"):
+        model = transformers.ViTForImageClassification(VITS[name])
+    table = cost_table(model, methods).set_index("method")
+    for method in methods:
+        told = published[(published["model"] == name) & (published["method"] == method)]
+        (parameters,) = told["parameters"].unique()
+        (rank,) = told["rank"].unique()
+        assert rank == methods[method].rank
+        assert round(table.loc[method, "backbone"], -3) == parameters

@@ -78,7 +78,7 @@ def test_every_method_merges_into_a_model_that_answers_alike(method: Any, tiny_m
     assert all(torch.equal(each, weights[name]) for name, each in model.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt2-lm", "llama", "roberta", "vit"])
+@pytest.mark.parametrize("name", ["gpt2", "gpt2-lm", "llama", "roberta"])
 def test_every_architecture_merges(name: str, tiny_model: str, tmp_path: Path) -> None:
     bare: Any = ARCHITECTURES[name]()
     bare.save_pretrained(tmp_path / "base")
@@ -86,11 +86,7 @@ def test_every_architecture_merges(name: str, tiny_model: str, tmp_path: Path) -
     model: Any = exported.stir(vxlab.attach(bare, vxlab.VeRA(rank=6), "all-linear"))
     folder = vxlab.export_adapter(model, tmp_path / "whole", format="merged", base=str(tmp_path / "base"))
     again: Any = type(model).from_pretrained(folder)
-    assert (folder / "tokenizer.json").exists() is (name != "vit")
-    if name == "vit":
-        pixels = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-        assert torch.allclose(again(pixels).logits, model(pixels).logits, atol=1e-5)
-        return
+    assert (folder / "tokenizer.json").exists()
     assert torch.allclose(exported.answers(again, 60), exported.answers(model, 60), atol=1e-5)
     with pytest.raises(vxlab.VxlabError, match="has 64 token embeddings, and its tokenizer writes"):
         vxlab.export_adapter(model, tmp_path / "other", format="merged", base=tiny_model)

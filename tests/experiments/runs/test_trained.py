@@ -11,6 +11,7 @@ import toy_records as toy
 from architectures import ARCHITECTURES, LAYERS
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+from vision_architectures import build
 
 import vxlab
 from vxlab.adapters.core import linear_weight
@@ -19,7 +20,7 @@ from vxlab.experiments.models.files import model_fingerprint
 from vxlab.experiments.runs.trained import (
     LAYER_COLUMNS,
     base_weights,
-    block_and_role,
+    blocks_and_roles,
     full_updates,
     layer_updates,
     load_trained,
@@ -217,7 +218,14 @@ def test_a_full_run_whose_base_has_changed_is_refused(saved, tmp_path):
 
 
 def test_a_layer_without_a_number_or_a_known_role_has_its_place():
-    assert block_and_role("pooler.dense") == (0, "other")
+    assert blocks_and_roles(["pooler.dense"]) == {"pooler.dense": (0, "other")}
+
+
+@pytest.mark.parametrize("name", ["swin", "convnext"])
+def test_blocks_in_stages_are_numbered_through(name):
+    table = layer_updates(vxlab.attach(build(name), vxlab.LoRA(rank=2), "mlp"))
+    assert table["block"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert table["role"].tolist() == ["up", "down"] * 3
 
 
 def test_another_base_under_the_same_name_is_refused(tmp_path):

@@ -262,3 +262,10 @@ def test_the_seed_reaches_veras_search(monkeypatch):
     for seed in (0, 1):
         random_errors([(4, 4)], matrices=1, vera_rank=4, seed=seed)
     assert len(seeds) == len(set(seeds)) > 2
+
+
+def test_blocks_in_stages_are_numbered_through_weights_that_are_not_fitted():
+    layers = [f"encoder.stages.{stage}.layers.{block}.pwconv1" for stage, block in ((0, 0), (0, 1), (1, 0))]
+    weights = dict.fromkeys(layers, torch.eye(4, dtype=torch.float64))
+    table = real_errors({layers[-1]: weights[layers[-1]]}, weights, starts=1, rounds=1)
+    assert set(table["block"]) == {2}

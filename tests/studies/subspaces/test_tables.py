@@ -115,3 +115,17 @@ def test_a_zero_update_lies_nowhere(triplets):
     assert spectrum["energy"].isna().all()
     assert set(spectrum["rank_90"]) == {0}
     assert all(math.isfinite(value) for value in spectrum["stable_rank"])
+
+
+def test_blocks_in_stages_are_numbered_through_all_layers_that_are_looked_at():
+    layers = [f"encoder.layers.{stage}.blocks.{block}.mlp.fc1" for stage, block in ((0, 0), (0, 1), (1, 0))]
+    triplets = decompose_weights({layers[-1]: _normal(6, 5)})
+    updates = {"u": {layers[-1]: FullUpdate(_normal(6, 5, seed=1))}}
+    some, all_of_them = {"among": ()}, {"among": layers}
+    for given, block in ((some, 0), (all_of_them, 2)):
+        for table in (
+            spectra_table({"W": triplets}, **given),
+            band_energies(triplets, updates, **given),
+            band_angles(triplets, updates, **given),
+        ):
+            assert set(table["block"]) == {block}

@@ -1,4 +1,5 @@
 from . import operation as operation
+from .blocks import number_blocks as number_blocks
 from .chain import Chain as Chain
 from .chain import chain_of as chain_of
 from .cost_model import Plan as Plan

@@ -33,12 +33,12 @@ _TAILS = {
         "attn.o",  # MPNet
         "out_lin",  # DistilBERT
         "attn.c_proj",  # GPT-2
-        "o_proj",  # Llama and its kin, ViT, DeiT, DINOv2
+        "o_proj",  # Llama and its kin, ViT, DeiT, DINOv2, Swin
         "self_attn.out_proj",  # CLIP
     ),
-    "up": ("intermediate.dense", "ffn.lin1", "mlp.c_fc", "up_proj", "fc1"),
+    "up": ("intermediate.dense", "ffn.lin1", "mlp.c_fc", "up_proj", "fc1", "pwconv1"),  # pwconv: ConvNeXt's
     "gate": ("gate_proj",),
-    "down": ("output.dense", "ffn.lin2", "mlp.c_proj", "down_proj", "fc2", "mlp.weights_out"),
+    "down": ("output.dense", "ffn.lin2", "mlp.c_proj", "down_proj", "fc2", "pwconv2", "mlp.weights_out"),
     "fused-gate-up": ("gate_up_proj", "mlp.weights_in"),  # weights_in: DINOv2's SwiGLU before transformers 5.23
 }
 _ROLE_OF_TAIL = {tail: role for role, tails in _TAILS.items() for tail in tails}
@@ -48,8 +48,9 @@ def role_of(name: str) -> str | None:
     """Tell a linear layer's role in its block from the end of its dotted name.
 
     Known are the names that transformers 5 gives in BERT, RoBERTa, MPNet, DistilBERT, DeBERTa (v1, v2, v3), GPT-2,
-    Llama, Mistral, Qwen, Gemma, Phi-3, ViT, DeiT, DINOv2 and CLIP. A DeBERTa layer that projects relative positions
-    has no role. The name says nothing about where the layer is: `resolve_targets` looks inside the backbone alone.
+    Llama, Mistral, Qwen, Gemma, Phi-3, ViT, DeiT, DINOv2, CLIP, Swin and ConvNeXt. A DeBERTa layer that projects
+    relative positions has no role, nor has the layer by which Swin joins patches between stages. The name says nothing
+    about where the layer is: `resolve_targets` looks inside the backbone alone.
 
     Args:
         name: dotted module name, such as `encoder.layer.0.attention.self.query`.

@@ -12,9 +12,10 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import method_label
 from vxlab.experiments.exchange.bases import BaseName, name_base
 from vxlab.experiments.exchange.export_folder import new_export, require_free
+from vxlab.experiments.exchange.image_settings import served_processor
 from vxlab.experiments.exchange.merged_folder import DTYPES, MergeLoss, write_merged
 from vxlab.experiments.exchange.model_card import write_card
-from vxlab.experiments.exchange.source import Source, open_source
+from vxlab.experiments.exchange.source import Source, open_source, reads_pixels
 
 if TYPE_CHECKING:
     from torch import nn
@@ -111,6 +112,8 @@ def _write(source: Source, base: BaseName, folder: Path, format: str, dtype: str
             revision=base.fingerprint if base.is_commit else None,
             task_type=_task_type(source),
         )
+        if source.base and reads_pixels(bare(source.model)):  # others prepare images as the run did
+            served_processor(source).save_pretrained(folder)
     return None
 
 

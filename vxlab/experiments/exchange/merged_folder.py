@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from vxlab.adapters import AdaptedLinear, adapted_layers, dequantise, detach, merge
 from vxlab.adapters.placement import bare
 from vxlab.errors import VxlabError
-from vxlab.experiments.exchange.source import Source, reads_tokens
+from vxlab.experiments.exchange.image_settings import random_images, served_processor
+from vxlab.experiments.exchange.source import Source, reads_pixels, reads_tokens
 from vxlab.experiments.exchange.text_settings import served_generation, served_tokenizer
 from vxlab.experiments.models import quiet_transformers
 from vxlab.warn import warn_once
@@ -34,7 +35,7 @@ class MergeLoss:
     lost: dict[str, float] = field(default_factory=dict)
     """‖(W′ - W) - ΔW‖ / ‖ΔW‖ by layer; empty where no update is a product of factors"""
     logits: float | None = None
-    """the largest difference of a logit from the unmerged model's, on random tokens"""
+    """the largest difference of a logit from the unmerged model's, on random tokens or images"""
     largest: float | None = None
     """the largest logit of the unmerged model there"""
 
@@ -45,7 +46,7 @@ class MergeLoss:
 
 
 def write_merged(source: Source, folder: Path, dtype: str) -> MergeLoss:
-    """Write a model with its updates in its weights: config, safetensors, tokenizer, and how it writes.
+    """Write a model with its updates in its weights: config, safetensors, what prepares its inputs, how it writes.
 
     Merged in float32, whatever the base's own precision, and cast once, when all is added; a quantised base is
     dequantised, and the update added to what its packed numbers stand for. The source is left as it is
@@ -57,8 +58,8 @@ def write_merged(source: Source, folder: Path, dtype: str) -> MergeLoss:
         dtype: of the weights that are written, one of :data:`DTYPES`.
 
     Raises:
-        VxlabError: the model is none of transformers' or has no tokenizer to be found, its method cannot be merged, or
-            merged it answers otherwise.
+        VxlabError: the model is none of transformers', there is no tokenizer or image processor to be found, its
+            method cannot be merged, or merged it answers otherwise.
 
     Warns:
         VxlabWarning: the cast loses more than a tenth of a layer's update.
@@ -72,7 +73,7 @@ def write_merged(source: Source, folder: Path, dtype: str) -> MergeLoss:
             f"{type(model).__name__} is no model of transformers, so there is no folder that from_pretrained loads; "
             "call vxlab.merge and vxlab.detach, and save its state_dict"
         )
-    tokenizer = served_tokenizer(source) if reads_tokens(model) else None  # before the long work
+    prepares = _what_prepares(source, model)  # before the long work
     unmerged = _logits(model)
     lost = _merge(model, source, getattr(torch, dtype))
     detach(model)
@@ -85,8 +86,15 @@ def write_merged(source: Source, folder: Path, dtype: str) -> MergeLoss:
             f"dtype={dtype!r} loses {lost[loss.worst]:.0%} of the update of `{loss.worst}` to rounding: the answers "
             "are not those that were trained; write float32, or serve the adapter unmerged"
         )
-    _save(model, tokenizer, folder, source.base)
+    _save(model, prepares, folder, source.base)
     return loss
+
+
+def _what_prepares(source: Source, model: nn.Module) -> Any:
+    """Return the tokenizer or the image processor that brings inputs to a model; None where it reads neither."""
+    if reads_pixels(model):
+        return served_processor(source)
+    return served_tokenizer(source) if reads_tokens(model) else None
 
 
 @torch.no_grad()
@@ -121,19 +129,29 @@ def _merge_by_peft(model: nn.Module, source: Source) -> None:
 
 @torch.no_grad()
 def _logits(model: nn.Module) -> Tensor | None:
-    """Return what a model answers to the same random tokens each time; None of a model that reads none."""
-    vocabulary = _vocabulary(model)
-    if vocabulary is None:
+    """Return what a model answers to the same random tokens or images each time; None of one that reads neither."""
+    given = _random_inputs(model)
+    if not given:
         return None
-    ids = torch.randint(vocabulary, (2, 12), generator=torch.Generator().manual_seed(0))
-    device = next(model.parameters()).device
-    found = model(input_ids=ids.to(device), attention_mask=torch.ones_like(ids).to(device))
+    first = next(model.parameters())
+    found = model(**{name: _on(each, first) for name, each in given.items()})
     logits: Tensor | None = getattr(found, "logits", None)
     return None if logits is None else logits.float()
 
 
-def _vocabulary(model: Any) -> int | None:
-    return int(model.get_input_embeddings().weight.shape[0]) if reads_tokens(model) else None
+def _random_inputs(model: Any) -> dict[str, Tensor]:
+    if reads_pixels(model):
+        return {"pixel_values": random_images(model)}
+    if not reads_tokens(model):
+        return {}
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])
+    ids = torch.randint(vocabulary, (2, 12), generator=torch.Generator().manual_seed(0))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def _on(given: Tensor, parameter: Tensor) -> Tensor:
+    """Return an input on a parameter's device, and where it is no token in its precision."""
+    return given.to(parameter.device, parameter.dtype if given.is_floating_point() else None)
 
 
 def _require_same(merged: Tensor | None, unmerged: Tensor | None, source: Source) -> None:
@@ -154,10 +172,10 @@ def _measure(model: nn.Module, lost: dict[str, float], unmerged: Tensor | None, 
     return MergeLoss(dtype, lost, float((written - unmerged).abs().max()), float(unmerged.abs().max()))
 
 
-def _save(model: Any, tokenizer: Any, folder: Path, base: str) -> None:
+def _save(model: Any, prepares: Any, folder: Path, base: str) -> None:
     if model.can_generate() and base:
         model.generation_config = served_generation(base, model.generation_config)
     with quiet_transformers():
         model.save_pretrained(folder, max_shard_size=SHARD)
-        if tokenizer is not None:
-            tokenizer.save_pretrained(folder)
+        if prepares is not None:
+            prepares.save_pretrained(folder)

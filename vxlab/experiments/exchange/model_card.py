@@ -78,7 +78,10 @@ def _front_matter(source: Source, base: BaseName, format: str) -> str:
 
 
 def _pipeline(record: RunRecord) -> str:
-    return "text-classification" if recorded_kind(record.task).trains_head else "text-generation"
+    kind = recorded_kind(record.task)
+    if kind.reads == "images":
+        return "image-classification"
+    return "text-classification" if kind.trains_head else "text-generation"
 
 
 def _trained_on(record: RunRecord | None) -> str:
@@ -141,7 +144,7 @@ def _describe_loss(loss: MergeLoss) -> str:
         told.append(f"Of its update the layer that lost most, `{loss.worst}`, lost {percent(loss.lost[loss.worst])}.")
     if loss.logits is not None and loss.largest is not None:
         told.append(
-            f"On random tokens the logits differ from the unmerged model's by at most {loss.logits:.1e} "
+            f"On random inputs the logits differ from the unmerged model's by at most {loss.logits:.1e} "
             f"(the largest is {loss.largest:.3g})."
         )
     return " ".join(told)

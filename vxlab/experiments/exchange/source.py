@@ -175,8 +175,13 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def reads_tokens(model: nn.Module) -> bool:
-    """Say whether a model of transformers reads texts, and not images."""
+    """Say whether a model of transformers reads texts."""
     return getattr(model, "main_input_name", None) == "input_ids"
+
+
+def reads_pixels(model: nn.Module) -> bool:
+    """Say whether a model of transformers reads images."""
+    return getattr(model, "main_input_name", None) == "pixel_values"
 
 
 def named_base(folder: Path) -> str:

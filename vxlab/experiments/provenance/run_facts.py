@@ -163,7 +163,26 @@ def _dropout(told: Mapping[str, Any], run: RunRecord) -> str:
     return f"{', '.join(by_name) or 'none'} (as its config has it)"
 
 
+def _shots(run: RunRecord) -> str:
+    shots = run.spec.get("shots")
+    return f"{shots:,} of each class, draw {run.spec.get('draw', 0)}" if shots else ""
+
+
+def _images(run: RunRecord) -> str:
+    """Return how a model saw its images: "" where it reads texts."""
+    if recorded_kind(run.task).reads != "images":
+        return ""
+    side = run.spec.get("resolution")
+    size = f"{side} × {side} pixels" if side else "of the size that the model's image processor makes"
+    changed = {"none": "unchanged", "flip-crop": "mirrored and moved at random"}
+    augmentation = run.spec.get("augmentation", RunSpec.augmentation)
+    return f"{size}; in training {changed.get(augmentation, augmentation)}"
+
+
 def _batches(told: Mapping[str, Any], run: RunRecord) -> str:
+    if recorded_kind(run.task).reads == "images":
+        parts = run.spec.get("gradient_accumulation", 1)
+        return number_of(run.spec["batch_size"], "image") + (f", in {parts} parts" if parts > 1 else "")
     alike = " of similar lengths" if told["batches"] == "group_by_length" else ""
     longest = run.spec.get("max_length")
     parts, packed = run.spec.get("gradient_accumulation", 1), run.spec.get("packing", False)
@@ -220,6 +239,8 @@ _RATES = {"learning rates": "learning_rate", "learning rates of the head": "head
 _OF_ALL: dict[str, Callable[[RunRecord], str]] = {
     "model": _model,
     "data": _data,
+    "shots": _shots,
+    "images": _images,
     "chat template": _template,
     "writing": _decoding,
 }

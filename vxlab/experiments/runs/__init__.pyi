@@ -24,7 +24,7 @@ from .own_process import run_beside as run_beside
 from .train_or_take import prepare_store as prepare_store
 from .train_or_take import settle_training as settle_training
 from .trained import base_weights as base_weights
-from .trained import block_and_role as block_and_role
+from .trained import blocks_and_roles as blocks_and_roles
 from .trained import describe_run as describe_run
 from .trained import finished_run as finished_run
 from .trained import full_updates as full_updates

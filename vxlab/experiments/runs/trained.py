@@ -1,8 +1,7 @@
 """What a finished run trained: the model, each layer's update, and how far it moved."""
 
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +17,7 @@ from vxlab.adapters import (
     updated_layers,
     weight_before,
 )
-from vxlab.adapters.core import linear_weight, role_of
+from vxlab.adapters.core import linear_weight, number_blocks, role_of
 from vxlab.analysis import FullUpdate, Update
 from vxlab.errors import VxlabError
 from vxlab.experiments import ENDED_EARLY, IMPORTED, RunRecord, RunSpec, family_name
@@ -215,14 +214,17 @@ def layer_weights(model: nn.Module, targets: str | Sequence[str] = "all-linear")
     return {name: linear_weight(module).detach() for name, module in resolve_targets(model, targets).items()}
 
 
-def block_and_role(layer: str) -> tuple[int, str]:
-    """Return a layer's block, from 0, and its role, from its dotted name.
+def blocks_and_roles(layers: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """Return each layer's block, from 0, and its role, from the dotted names.
 
-    >>> block_and_role("bert.encoder.layer.3.attention.self.query")
-    (3, 'query')
+    Args:
+        layers: all of a model that are looked at: blocks in stages (Swin, ConvNeXt) are numbered through those given.
+
+    >>> blocks_and_roles(["bert.encoder.layer.3.attention.self.query"])
+    {'bert.encoder.layer.3.attention.self.query': (3, 'query')}
     """
-    number = re.search(r"\.(\d+)\.", f".{layer}.")
-    return int(number[1]) if number else 0, role_of(layer) or "other"
+    numbers = number_blocks(layers)
+    return {name: (number, role_of(name) or "other") for name, number in numbers.items()}
 
 
 def layer_updates(model: nn.Module) -> "pd.DataFrame":
@@ -234,13 +236,15 @@ def layer_updates(model: nn.Module) -> "pd.DataFrame":
     import pandas as pd
 
     rows = []
-    for name, layer in updated_layers(model).items():
+    layers = updated_layers(model)
+    places = blocks_and_roles(layers)
+    for name, layer in layers.items():
         tensors = layer.factors() if isinstance(layer, AdaptedLinear) else layer.parameters()
         finite = all(tensor.isfinite().all() for tensor in tensors)  # not so after a run that diverged
         relative = layer_update(layer, name).relative_norm(weight_before(layer)) if finite else math.nan
         trained = _vera_vectors(layer)
         d, b = (float(trained[key].detach().norm()) if key in trained else math.nan for key in ("lambda_d", "lambda_b"))
-        rows.append((name, *block_and_role(name), relative, d, b))
+        rows.append((name, *places[name], relative, d, b))
     return pd.DataFrame(rows, columns=LAYER_COLUMNS)
 
 

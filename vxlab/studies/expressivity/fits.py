@@ -14,7 +14,7 @@ from vxlab.adapters import VeRA
 from vxlab.analysis import ROUNDS, STARTS, fit_lidb, fit_lora_xs, fit_vera, lora_errors
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord
-from vxlab.experiments.runs import base_weights, block_and_role, full_updates, require_finished
+from vxlab.experiments.runs import base_weights, blocks_and_roles, full_updates, require_finished
 from vxlab.spectra import decompose
 
 Shape = tuple[int, int]
@@ -79,7 +79,7 @@ def real_errors(
 
     Args:
         targets: what to fit by layer's name, ``(out, in)``: an update, or the weight itself.
-        weights: W of those layers.
+        weights: W of those layers, and of others where blocks in stages are to be numbered through them.
         vera_ranks: ranks of VeRA; none takes :func:`layer_vera_ranks`.
         starts: of VeRA's search, a round.
         rounds: of VeRA's search, at most.
@@ -123,14 +123,15 @@ def run_errors(
     """
     require_finished(record)
     weights = base_weights(record, layers)
-    chosen = [layer for layer in weights if blocks is None or block_and_role(layer)[0] in blocks]
+    numbers = {layer: block for layer, (block, _) in blocks_and_roles(weights).items()}
+    chosen = [layer for layer in weights if blocks is None or numbers[layer] in blocks]
     if not chosen:
-        there = sorted({block_and_role(layer)[0] for layer in weights})
+        there = sorted(set(numbers.values()))
         raise VxlabError(f"blocks={list(blocks or [])} holds none of layers={layers!r}, whose blocks are {there}")
     W = {layer: weights[layer] for layer in chosen}
     changed = full_updates(record, layers)
     fits = {"ΔW": {layer: changed[layer].to_matrix() for layer in chosen}, "W": W}
-    tables = [real_errors(targets, W, **search).assign(target=name) for name, targets in fits.items()]
+    tables = [real_errors(targets, weights, **search).assign(target=name) for name, targets in fits.items()]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -181,9 +182,11 @@ def _real(
     generator = torch.Generator().manual_seed(seed)
     fits = _fits(targets, weights, generator, search.pop("vera_ranks"), pair, seed, **search)
     whole = targets.square().sum((-2, -1))
-    places = [block_and_role(layer) for layer in layers]
-    named = {"layer": layers, "block": [block for block, _ in places], "role": [role for _, role in places]}
-    return _long({size: squared / whole for size, squared in fits}, {**named, "entries": shape[0] * shape[1]})
+    places = blocks_and_roles(W)
+    named = {name: [places[layer][at] for layer in layers] for at, name in enumerate(("block", "role"))}
+    return _long(
+        {size: squared / whole for size, squared in fits}, {"layer": layers, **named, "entries": shape[0] * shape[1]}
+    )
 
 
 def _fits(

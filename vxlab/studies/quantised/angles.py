@@ -13,7 +13,7 @@ from vxlab.adapters import resolve_targets
 from vxlab.adapters.core import LayerWeights
 from vxlab.analysis import chance_overlap, principal_angles, sampled_angles
 from vxlab.experiments.models import load_model
-from vxlab.experiments.runs import block_and_role
+from vxlab.experiments.runs import blocks_and_roles
 from vxlab.progress import progress_bar
 from vxlab.spectra import Triplets, singular_triplets
 
@@ -54,12 +54,13 @@ def turned_bases(
     # Each W is made when it is asked for: all layers dequantised at once would be a model in floating point.
     whole = LayerWeights(resolve_targets(load_model(model, num_labels), targets))
     rows: list[tuple[Any, ...]] = []
+    places = blocks_and_roles(whole)
     with progress_bar(len(schemes) * len(whole), "comparing bases", "layer") as bar:
         for scheme in schemes:
             packed = LayerWeights(resolve_targets(load_model(model, num_labels, scheme), targets))
             for layer in whole:
                 W, Wq = (weights[layer].detach().float() for weights in (whole, packed))
-                rows += [(scheme, layer, *block_and_role(layer), *each) for each in _of_layer(W, Wq, ranks)]
+                rows += [(scheme, layer, *places[layer], *each) for each in _of_layer(W, Wq, ranks)]
                 bar.update()
     return pd.DataFrame(rows, columns=_COLUMNS)
 

@@ -13,7 +13,7 @@ from vxlab.adapters import adapted_layers, detach, merge
 from vxlab.adapters.core import AdaptedQuantisedLinear, linear_weight, quantise_alike
 from vxlab.experiments import RunRecord
 from vxlab.experiments.models import encode_texts, load_tokenizer
-from vxlab.experiments.runs import EVAL_BATCH, block_and_role, load_trained
+from vxlab.experiments.runs import EVAL_BATCH, blocks_and_roles, load_trained
 from vxlab.experiments.scoring import LEVEL, Array, Difference, compare_two, compute, from_error, holm
 from vxlab.experiments.sweeps import Comparison
 from vxlab.progress import progress_bar
@@ -111,6 +111,7 @@ class _MergedRun:
         self.tokenizer = load_tokenizer(run.record.spec["model"])
 
     def layers(self) -> Iterator[tuple[Any, ...]]:
+        places = blocks_and_roles(self.updates)
         for name, delta in self.updates.items():
             exact, norm = self.exact[name], float(delta.norm())
             if not norm:
@@ -119,7 +120,7 @@ class _MergedRun:
             rounded = (exact.to(self.before[name].dtype).double() - exact).norm() / norm
             lost, kept = (again - exact).norm() / norm, ((again - self.before[name]) * delta).sum() / norm**2
             yield (
-                *self.run[:3], name, *block_and_role(name), norm / float(self.before[name].norm()),
+                *self.run[:3], name, *places[name], norm / float(self.before[name].norm()),
                 *map(float, (rounded, lost, kept)),
             )  # fmt: skip
 

@@ -23,7 +23,7 @@ from vxlab.adapters.placement import head_parameters, require_unattached
 from vxlab.checks import require_count
 from vxlab.errors import VxlabError
 from vxlab.experiments.costs import BYTES
-from vxlab.experiments.runs import block_and_role
+from vxlab.experiments.runs import blocks_and_roles
 from vxlab.progress import progress_bar
 from vxlab.spectra import singular_values
 
@@ -195,8 +195,7 @@ def _energies(sets: TargetSets, sizes: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for targets, layers in sets.items():
         ranks = sorted(set(sizes.loc[sizes["targets"] == targets, "rank"]))
-        for name in layers:
-            block, role = block_and_role(name)
+        for name, (block, role) in blocks_and_roles(layers).items():
             for rank in ranks:
                 last = min(rank, len(shares[name]))
                 share = float(shares[name][last - 1] / shares[name][-1])

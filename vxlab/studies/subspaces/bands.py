@@ -9,7 +9,7 @@ from torch import Tensor
 from vxlab.analysis import FullUpdate, Update, band_rank
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord
-from vxlab.experiments.runs import base_weights, block_and_role, require_same_base, require_updates, updates_of
+from vxlab.experiments.runs import base_weights, blocks_and_roles, require_same_base, require_updates, updates_of
 from vxlab.experiments.store import Where, kept_table
 from vxlab.progress import progress_bar
 from vxlab.spectra import Triplets
@@ -70,17 +70,20 @@ def _whereabouts(
     """Return all three block by block: the singular vectors of a whole model need not be held at once."""
     updates = {name: updates_of(record, targets) for name, record in records.items()}
     weights = _weights(next(iter(records.values())), targets, updates)
-    blocks = dict.fromkeys(block_and_role(layer)[0] for layer in weights)
+    numbers = {layer: block for layer, (block, _) in blocks_and_roles(weights).items()}
+    blocks = dict.fromkeys(numbers.values())
     parts = []
     with progress_bar(len(blocks), "spectra of the weights", "block") as bar:
         for block in blocks:
-            triplets = decompose_weights({k: W for k, W in weights.items() if block_and_role(k)[0] == block})
+            triplets = decompose_weights({k: W for k, W in weights.items() if numbers[k] == block})
             own = {name: {layer: of[layer] for layer in triplets if layer in of} for name, of in updates.items()}
             known = {name: _decompose_dense(of) for name, of in own.items()}
             parts.append((
-                spectra_table({"W": triplets, **known}),
-                band_energies(triplets, own, fractions=fractions),
-                band_angles(triplets, known, fractions=fractions, directions=directions, seed=seed),
+                spectra_table({"W": triplets, **known}, among=weights),
+                band_energies(triplets, own, fractions=fractions, among=weights),
+                band_angles(
+                    triplets, known, fractions=fractions, directions=directions, seed=seed, among=weights
+                ),
             ))  # fmt: skip
             bar.update()
     return Whereabouts(*(_joined(tables) for tables in zip(*parts, strict=True)))
@@ -95,7 +98,7 @@ def _weights(
     if not weights:
         raise VxlabError(
             f"targets={targets!r} names no layer that run {record.key[:12]} trained; it trained "
-            f"{', '.join(dict.fromkeys(block_and_role(layer)[1] for layer in trained))}"
+            f"{', '.join(dict.fromkeys(role for _, role in blocks_and_roles(trained).values()))}"
         )
     return weights
 

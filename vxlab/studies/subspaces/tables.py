@@ -1,6 +1,6 @@
 """Spectra of weights and of what training added, and where in the weights' spectra the updates lie."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +19,7 @@ from vxlab.analysis import (
     sampled_angles,
     stable_rank,
 )
-from vxlab.experiments.runs import block_and_role
+from vxlab.experiments.runs import blocks_and_roles
 from vxlab.spectra import BANDS, Triplets, decompose, in_threads
 
 _POINTS = 64
@@ -38,23 +38,26 @@ SIDES = ("output", "input")
 """The sides of W ``(out, in)``: left singular vectors lie in the space of its outputs, right ones in that of inputs."""
 
 
-def spectra_table(matrices: Mapping[str, Mapping[str, Update | Triplets]]) -> pd.DataFrame:
+def spectra_table(matrices: Mapping[str, Mapping[str, Update | Triplets]], among: Iterable[str] = ()) -> pd.DataFrame:
     """Return the share of the energy that the first singular triplets hold, by layer.
 
     Args:
         matrices: what they are (such as ``W`` or ``LoRA r=8``) to updates, or to all singular triplets of matrices,
             by layer.
+        among: names of all layers that are looked at, where these are some of them: blocks in stages are numbered
+            through all.
 
     Returns:
         One row a point of a spectrum: ``of``, ``layer``, ``block``, ``role``, ``position`` = k / min(out, in), ``rank``
         = k, and ``energy``, the share of ‖·‖²_F in the first k triplets; for each matrix also the constants ``rank_90``
         (triplets that hold 90 %), ``stable_rank`` and ``effective_rank``. A zero matrix has energies of NaN.
     """
+    places = _places([layer for layers in matrices.values() for layer in layers], among)
     rows = (
         row
         for of, layers in matrices.items()
         for layer, matrix in layers.items()
-        for row in _spectrum(of, layer, *_values(matrix))
+        for row in _spectrum({"of": of, **places[layer]}, *_values(matrix))
     )
     return pd.DataFrame(rows, columns=_SPECTRA)
 
@@ -65,6 +68,7 @@ def band_energies(
     *,
     fractions: Sequence[float] = (0.125, 0.25, 0.5, 1.0),
     bands: Sequence[str] = ("top", "middle", "bottom"),
+    among: Iterable[str] = (),
 ) -> pd.DataFrame:
     """Return how much of each update lies in each band of the singular vectors of the weight that it changes.
 
@@ -73,6 +77,8 @@ def band_energies(
         updates: what they are to ΔW, by layer.
         fractions: of the min(out, in) triplets of W, above 0 and at most 1.
         bands: ``top``, ``middle`` or ``bottom``.
+        among: names of all layers that are looked at, where these are some of them: blocks in stages are numbered
+            through all.
 
     Returns:
         One row an update, layer, band and fraction: ``update``, ``layer``, ``block``, ``role``, ``band``,
@@ -81,10 +87,11 @@ def band_energies(
         both (``both``), each with its mean for a random band, ``chance_output``, ``chance_input`` and
         ``chance_both``. A zero update has shares of NaN.
     """
+    places = _places(weights, among)
 
     def of_layer(layer: str) -> list[dict[str, Any]]:
         return [
-            {"update": name, **_where(layer), **row}
+            {"update": name, **places[layer], **row}
             for name, several in updates.items()
             if layer in several
             for row in _energies(weights[layer], several[layer].to_matrix(), fractions, bands)
@@ -100,6 +107,7 @@ def band_angles(
     fractions: Sequence[float] = (0.25,),
     directions: int = 8,
     seed: int = 0,
+    among: Iterable[str] = (),
 ) -> pd.DataFrame:
     """Return the principal angles between updates' strongest directions and bands of their weights, of several sizes.
 
@@ -112,12 +120,15 @@ def band_angles(
         fractions: of W's triplets that a band holds, each above 0, at most 1.
         directions: of the update's singular vectors, the first so many.
         seed: of the random subspaces that give the level of chance.
+        among: names of all layers that are looked at, where these are some of them: blocks in stages are numbered
+            through all.
 
     Returns:
         One row an angle: ``update``, ``layer``, ``block``, ``role``, ``side`` (``output`` or ``input``), ``band``,
         ``fraction``, ``number`` from 1 (the smallest angle), ``degrees``, and of random subspaces of the same sizes
         ``chance`` (the median), ``chance_low`` and ``chance_high`` (95 % of the draws).
     """
+    places = _places(weights, among)
 
     def of_layer(layer: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -126,7 +137,7 @@ def band_angles(
                 continue
             U, S, Vh = _strongest(several[layer], directions)
             if len(S):  # a zero update has no directions
-                about, own = {"update": name, **_where(layer)}, weights[layer]
+                about, own = {"update": name, **places[layer]}, weights[layer]
                 rows += _angles(about | {"side": SIDES[0]}, own.U, U, fractions, seed)
                 rows += _angles(about | {"side": SIDES[1]}, own.Vh.mT, Vh.mT, fractions, seed)
         return rows
@@ -141,7 +152,7 @@ def decompose_weights(weights: Mapping[str, Tensor]) -> dict[str, Triplets]:
     return {layer: Triplets(each.U, each.S, each.Vh) for layer, each in zip(weights, found, strict=True)}
 
 
-def _spectrum(of: str, layer: str, values: Tensor, n: int) -> Iterator[dict[str, Any]]:
+def _spectrum(about: dict[str, Any], values: Tensor, n: int) -> Iterator[dict[str, Any]]:
     shares = energy(values)
     constants = {
         "rank_90": rank_for_energy(values, 0.9),
@@ -150,7 +161,7 @@ def _spectrum(of: str, layer: str, values: Tensor, n: int) -> Iterator[dict[str,
     }
     for rank in sorted({*np.unique(np.geomspace(1, n, _POINTS).round().astype(int)).tolist()}):
         share = float(shares[min(rank, len(shares)) - 1])  # beyond an update's rank nothing is added
-        yield {"of": of, **_where(layer), "position": rank / n, "rank": rank, "energy": share, **constants}
+        yield {**about, "position": rank / n, "rank": rank, "energy": share, **constants}
 
 
 def _values(matrix: Update | Triplets) -> tuple[Tensor, int]:
@@ -216,6 +227,6 @@ def _chance(n: int, a: int, b: int, seed: int) -> tuple[list[float], ...]:
     return tuple(torch.quantile(drawn, levels, dim=0).tolist())
 
 
-def _where(layer: str) -> dict[str, Any]:
-    block, role = block_and_role(layer)
-    return {"layer": layer, "block": block, "role": role}
+def _places(layers: Iterable[str], among: Iterable[str]) -> dict[str, dict[str, Any]]:
+    found = blocks_and_roles([*layers, *among]).items()
+    return {layer: {"layer": layer, "block": block, "role": role} for layer, (block, role) in found}

@@ -118,7 +118,8 @@ def _compared(
         _require_alike(before, after, layers, targets)
     types: set[tuple[torch.dtype, torch.dtype]] = set()
     rows = _layers(before, after, layers, updates, types)
-    tables = describe_layers(rows, len(layers), f"{after.name} beside {before.name}")
+    names = [before.prefix + layer for layer in layers]
+    tables = describe_layers(rows, names, f"{after.name} beside {before.name}")
     outside = _outside(before, after, layers, updates)
     changed = bool((tables.layers["norm"] > 0).any())
     notes = [*(_on_precision(types) if changed else ()), *_on_layers(tables.layers), _on_outside(outside)]

@@ -1,7 +1,7 @@
 """What a run's update is like in each layer: size, spectrum, what was trained, and how W's directions turned."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -14,7 +14,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, method_label
 from vxlab.experiments.runs import (
     base_weights,
-    block_and_role,
+    blocks_and_roles,
     full_updates,
     load_trained,
     require_updates,
@@ -112,19 +112,20 @@ def _shown_tensors(layer: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu() for name, tensor in layer.trained_tensors().items()}
 
 
-def describe_layers(layers: Iterable[tuple[str, TrainedLayer]], number: int, what: str) -> UpdateTables:
+def describe_layers(layers: Iterable[tuple[str, TrainedLayer]], names: Collection[str], what: str) -> UpdateTables:
     """Return the tables of layers, which are asked for one at a time.
 
     Args:
         layers: by name.
-        number: how many there are.
+        names: of all of them.
         what: they are, beside the progress bar.
     """
     rows, points = [], []
-    with progress_bar(number, what, "layer", delay=0.5) as bar:
+    places = blocks_and_roles(names)
+    with progress_bar(len(names), what, "layer", delay=0.5) as bar:
         for name, layer in layers:
             S = layer.update.singular_values()
-            row, similarities = _row(name, layer, S)
+            row, similarities = _row(name, *places[name], layer, S)
             rows.append(row)
             lines = _lines(layer, S) | {"similarity": list(enumerate(similarities, 1))}
             points += [(name, kind, at, value) for kind, line in lines.items() for at, value in line]
@@ -135,12 +136,12 @@ def describe_layers(layers: Iterable[tuple[str, TrainedLayer]], number: int, wha
 
 def _updates(record: RunRecord) -> UpdateTables:
     layers = trained_layers(record)
-    return describe_layers(layers.items(), len(layers), f"updates of {method_label(record.spec['method'])}")
+    return describe_layers(layers.items(), layers, f"updates of {method_label(record.spec['method'])}")
 
 
-def _row(name: str, layer: TrainedLayer, S: Tensor) -> tuple[dict[str, Any], list[float]]:
+def _row(name: str, block: int, role: str, layer: TrainedLayer, S: Tensor) -> tuple[dict[str, Any], list[float]]:
     """Return a layer's row, and the similarities of W + ΔW's leading directions with W's."""
-    weight, (block, role) = layer.weight.double(), block_and_role(name)
+    weight = layer.weight.double()
     norm, whole = float(S.norm()), float(torch.linalg.matrix_norm(weight))
     found = intruder_dimensions(weight, layer.update, top=min(LEADING, *weight.shape), threshold=THRESHOLD)
     d, b, R = (layer.trained.get(key) for key in ("lambda_d", "lambda_b", "R"))

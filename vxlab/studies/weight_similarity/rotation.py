@@ -5,7 +5,7 @@ import pandas as pd
 from vxlab.analysis import rotation_test
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord
-from vxlab.experiments.runs import block_and_role, require_same_base, trained_updates
+from vxlab.experiments.runs import blocks_and_roles, require_same_base, trained_updates
 from vxlab.experiments.scoring import holm
 
 
@@ -30,13 +30,14 @@ def rotation_table(
     """
     require_same_base(first, second)
     ours, theirs = trained_updates(first), trained_updates(second)
-    layers = [layer for layer in ours if role is None or block_and_role(layer)[1] == role]
+    places = blocks_and_roles(ours)
+    layers = [layer for layer, (_, own) in places.items() if role is None or own == role]
     if not layers or not theirs.keys() >= set(layers):
-        roles = sorted({block_and_role(layer)[1] for layer in ours})
+        roles = sorted({own for _, own in places.values()})
         raise VxlabError(f"role={role!r} names no layer that both runs adapt; the first has {', '.join(roles)}")
     samples, rows = max(samples, 40 * len(layers)), []
     for layer in layers:
-        block, own = block_and_role(layer)
+        block, own = places[layer]
         found = rotation_test(ours[layer], theirs[layer], samples=samples, seed=seed)
         rows.append({"layer": layer, "block": block, "role": own, **found._asdict()})
     tested = pd.DataFrame(rows, columns=["layer", "block", "role", "cosine", "low", "high", "p"])

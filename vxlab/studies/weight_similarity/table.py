@@ -17,7 +17,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import IMPORTED, RunRecord, RunSpec, family_name, rank_of
 from vxlab.experiments.models import load_model, usual_labels
 from vxlab.experiments.runs import (
-    block_and_role,
+    blocks_and_roles,
     describe_run,
     layer_inputs,
     load_trained,
@@ -74,7 +74,10 @@ def similarity_table(
     layers, spec = list(trained[0].updates), runs[0].spec
     base = load_model(spec["model"], runs[0].task["num_labels"], spec.get("quantisation"))
     inputs = layer_inputs(base, spec["model"], layers, texts, tokens=tokens)
-    return pd.DataFrame([row for layer in layers for row in _rows(layer, pairs, inputs[layer], leading)])
+    places = blocks_and_roles(layers)
+    return pd.DataFrame(
+        [row for layer in layers for row in _rows(layer, *places[layer], pairs, inputs[layer], leading)]
+    )
 
 
 @torch.no_grad()
@@ -116,7 +119,7 @@ def require_role(spec: RunSpec, role: str) -> None:
         VxlabError: it adapts none; the roles of those it adapts are named.
     """
     model = load_model(spec.model, usual_labels(spec.model), spec.quantisation)  # the head matters to no target
-    roles = sorted({block_and_role(layer)[1] for layer in resolve_targets(model, spec.targets)})
+    roles = sorted({role for _, role in blocks_and_roles(resolve_targets(model, spec.targets)).values()})
     if role not in roles:
         raise VxlabError(
             f"role={role!r} is of none of the layers that targets={spec.targets!r} adapts in model {spec.model!r}, "
@@ -187,9 +190,10 @@ def _seed_of(side: _Side, draw: int) -> int:
     return int.from_bytes(digest[:7], "big")
 
 
-def _rows(layer: str, pairs: Sequence[tuple[_Side, _Side]], inputs: Tensor, leading: int) -> Iterator[dict[str, Any]]:
+def _rows(
+    layer: str, block: int, role: str, pairs: Sequence[tuple[_Side, _Side]], inputs: Tensor, leading: int
+) -> Iterator[dict[str, Any]]:
     views: dict[int, _View] = {}
-    block, role = block_and_role(layer)
     for first, second in pairs:
         for side in (first, second):
             if id(side) not in views:
