@@ -10,8 +10,10 @@ from vxlab.experiments.tasks.splits import draw_shots
 
 def few_shots(
     name: str, train: pd.DataFrame, labels: Labels, shots: int, draw: int
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return the training rows of one draw, and what the user should know of it, in sentences.
+) -> tuple[pd.DataFrame, tuple[str, ...], float]:
+    """Return the training rows of one draw, what the user should know of it, and what share of a class it takes.
+
+    The share is the mean over the classes: how far the scores of two draws go together, for the rows that they share.
 
     Args:
         name: of the task, in the words of an error.
@@ -39,9 +41,10 @@ def few_shots(
     if draw and counts.max() == shots:
         raise VxlabError(
             f"draw={draw}: every class of {name} has {shots} training rows and no more, so that all draws of "
-            f"shots={shots} are the same; leave draw out, or choose fewer shots"
+            f"shots={shots} are the same; leave draw out, or choose fewer shots; of a sweep, put draw=0 into its "
+            "settings: its intervals then cover seeds alone"
         )
     share = shots * len(counts) / len(ids)
     told = f"a draw takes {share:.0%} of the training rows".replace("%", " %")
     notes = (f"{told}, so that draws share rows, and differ less than fresh ones would",) if 0.5 < share < 1 else ()
-    return train.iloc[draw_shots(ids, shots, draw)], notes
+    return train.iloc[draw_shots(ids, shots, draw)], notes, float(np.mean(shots / counts))
