@@ -184,8 +184,8 @@ def summary_table(runs: pd.DataFrame, tuning: pd.DataFrame, fixed: Collection[st
     parameters), ``bytes_stored``, ``step_seconds`` and ``peak_memory`` (medians over the report runs, or over the
     tuning runs where none finished); ``n`` and ``diverged`` (report runs that finished, and that did not), ``median``,
     ``q1``, ``q3``, ``mean``, ``sd`` of the test scores, and ``scores``, these by seed, or by draw where the candidate
-    ran on several (runs of several seeds on one draw are one score); ``draws``, how many; ``fixed``, whether it holds
-    no luck of training;
+    ran on several (runs of several seeds on one draw are one score); ``shots`` (missing where there are none) and
+    ``draws``, how many; ``fixed``, whether it holds no luck of training;
     ``learning_rate``, ``head_learning_rate``, ``edge`` (NaN and "" where no rate could be chosen);
     ``tuning_runs`` and ``budget_seconds`` (training time of all its runs).
 
@@ -199,7 +199,7 @@ def summary_table(runs: pd.DataFrame, tuning: pd.DataFrame, fixed: Collection[st
         _summary_row(str(name), own, chosen) | {"fixed": name in fixed}
         for name, own in runs.groupby("candidate", sort=False)
     ]
-    return pd.DataFrame(rows).astype({"rank": "Int64", "backbone": "Int64", "head": "Int64"})
+    return pd.DataFrame(rows).astype(dict.fromkeys(("rank", "backbone", "head", "shots"), "Int64"))
 
 
 def _early(runs: pd.DataFrame) -> list[str]:
@@ -231,6 +231,7 @@ def _summary_row(name: str, own: pd.DataFrame, chosen: pd.DataFrame) -> dict[str
         "n": done,
         "diverged": len(tests) - done,
         "scores": tuple(scores.tolist()),
+        "shots": first["shots"],
         "draws": int(reports.dropna(subset=["test"])["draw"].nunique()),
         **{column: rates[column] for column in none},
         "tuning_runs": int((own["stage"] == "tuning").sum()),

@@ -22,7 +22,7 @@ def lucks_of(reports: pd.DataFrame) -> "list[int | tuple[int, int]]":
         reports: rows of a store's table that are compared with each other.
     """
     several = reports["draw"].nunique() > 1
-    rows = zip(reports["draw"], reports["seed"], strict=True)
+    rows = zip(reports["draw"], reports["seed"].fillna(0), strict=True)
     return [(int(draw), int(seed)) if several and pd.notna(draw) else int(seed) for draw, seed in rows]
 
 
