@@ -1,10 +1,10 @@
 """Measure how often sweeps' verdicts err: false differences, missed ones, and the coverage of the intervals.
 
-    python benchmarks/verdicts.py [--tables 200] [--only independent|clustered|chance]
+    python benchmarks/verdicts.py [--tables 200] [--only independent|clustered|chance|drawn]
 
 Simulates tables of candidates whose expected scores are known, and writes benchmarks/results/verdicts.json: those of
-independent items, those whose items come in units (clustered.py), and those of candidates at chance. Long on one core:
-the whole was never timed in one go.
+independent items, those whose items come in units (clustered.py), those of candidates at chance, and those of few-shot
+candidates on the same draws (drawn.py). Long on one core: the whole was never timed in one go.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from clustered import chance_cells, clustered_cells, measured_at_chance, measured_in_units
+from drawn import drawn_cells, measured_on_draws
 from scipy.stats import norm
 
 from vxlab.experiments.scoring import compare_all, compute, holm
@@ -46,7 +47,9 @@ def main() -> None:
 
 def part_of(kind: str) -> str:
     """Return the part of the study that a row is of."""
-    return {"in units": "clustered", "at chance": "chance"}.get(kind.partition(",")[0], "independent")
+    return {"in units": "clustered", "at chance": "chance", "on draws": "drawn"}.get(
+        kind.partition(",")[0], "independent"
+    )
 
 
 def independent(tables: int) -> Iterator[dict[str, Any]]:
@@ -68,7 +71,13 @@ def chance(tables: int) -> Iterator[dict[str, Any]]:
         yield measured_at_chance(tables=3 * tables, **each)
 
 
-PARTS = {"independent": independent, "clustered": clustered, "chance": chance}
+def drawn(tables: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of candidates on the same draws."""
+    for each in drawn_cells():
+        yield measured_on_draws(tables=2 * tables if each["candidates"] > 2 else 4 * tables, **each)
+
+
+PARTS = {"independent": independent, "clustered": clustered, "chance": chance, "drawn": drawn}
 
 
 def cells() -> Iterator[dict[str, Any]]:

@@ -90,7 +90,7 @@ def _list(arguments: argparse.Namespace, store: "Store") -> int:
             "key": row["key"][:12], "status": row["status"], "task": Path(row["task"]).name,
             "model": ", ".join(filter(None, [base_in_words(row), more])),
             "method": row["label"], "layers": row["targets"],
-            "rate": _number(row["learning_rate"], "g", "–"), "seed": str(row["seed"]),
+            "rate": _number(row["learning_rate"], "g", "–"), "seed": _seed(row),
             "test": _number(row["test"], ".3f"),
             "size": in_bytes(row["size"]) if row["size"] or row["status"] not in ENDED else "lost",
         }
@@ -104,6 +104,13 @@ def _list(arguments: argparse.Namespace, store: "Store") -> int:
         print()
         _list_imports(store)
     return 0
+
+
+def _seed(row: "dict[Any, Any]") -> str:
+    """Return a run's seed, and its draw where it learned from shots."""
+    import pandas as pd
+
+    return str(row["seed"]) + ("" if pd.isna(row["shots"]) else f", draw {row['draw']} of {row['shots']} shots")
 
 
 def _list_imports(store: "Store") -> None:
@@ -197,7 +204,7 @@ def _rm(arguments: argparse.Namespace, store: "Store") -> int:
         run_folder.require_deletable(store.folder_of(key))
     sizes = {key: run_folder.size(store.folder_of(key)) for key in keys}
     for row in store.table(keys).to_dict("records"):
-        print(f"{row['key'][:12]}  {row['status']}  {row['label']}, seed {row['seed']}  {in_bytes(sizes[row['key']])}")
+        print(f"{row['key'][:12]}  {row['status']}  {row['label']}, seed {_seed(row)}  {in_bytes(sizes[row['key']])}")
     for record in adapters:
         print(f"{record.key[:12]}  {record.status}  {record.spec['adapter']}  {in_bytes(record.bytes_stored)}")
     if arguments.yes:

@@ -56,8 +56,11 @@ def _sweep(arguments: argparse.Namespace) -> int:
         if isinstance(wanted, FairSweep):
             result = compare(wanted, **options)
             runs = result.runs
-            shown = result.summary.assign(seeds=[seeds_in_words(scores) for scores in result.summary["scores"]])
-            print(shown[_SHOWN].to_string(index=False, float_format="{:.4g}".format))
+            rows = result.summary[["scores", "draws"]].itertuples(index=False)
+            shown = result.summary.assign(seeds=[seeds_in_words(scores, draws=draws) for scores, draws in rows])[_SHOWN]
+            if wanted.draws_vary:
+                shown = shown.rename(columns={"seeds": "draws"})
+            print(shown.to_string(index=False, float_format="{:.4g}".format))
             print(result.verdict(margin))
         else:
             runs = sweep(wanted, **options)

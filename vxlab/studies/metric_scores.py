@@ -1,14 +1,15 @@
 """Every metric of a sweep's candidates, and what each gains over the untuned base, with intervals."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from vxlab.adapters import Base
-from vxlab.experiments.scoring import Array, Difference, compare_all, compute, holm, interval
-from vxlab.experiments.sweeps import Comparison
+from vxlab.experiments.scoring import NO_DRAWS, Array, Difference, compare_all, compute, holm, interval
+from vxlab.experiments.sweeps import Comparison, drawn_shares, lucks_of
 
 METRIC_COLUMNS = (
     "candidate", "metric", "score", "n", "low", "high", "gain", "gain_low", "gain_high", "p_holm", "seeds", "scores",
@@ -20,14 +21,16 @@ _NO_GAIN = (math.nan, math.nan, math.nan, math.nan, False)
 class ReportedRuns(NamedTuple):
     """What a sweep's reported runs answered to the test items, those that finished."""
 
-    predictions: dict[str, dict[int, Array]]
-    """by candidate and seed"""
+    predictions: dict[str, dict[Any, Array]]
+    """by candidate and seed, or (draw, seed) where they learned from several draws of shots"""
     labels: Array
     """(items,)"""
     units: Array | None
     """(items,) the number of each one's unit, None where each is one"""
     base: str | None
     """the untuned base among the candidates"""
+    drawn: Mapping[str, float] = NO_DRAWS
+    """by candidate, the share of its class's rows that a draw takes"""
 
     def only(self, items: Array) -> "ReportedRuns":
         """Return the answers to some of the items.
@@ -36,9 +39,8 @@ class ReportedRuns(NamedTuple):
             items: (items,) of bool.
         """
         predictions = {name: {seed: each[items] for seed, each in runs.items()} for name, runs in self[0].items()}
-        return ReportedRuns(
-            predictions, self.labels[items], None if self.units is None else self.units[items], self.base
-        )
+        units = None if self.units is None else self.units[items]
+        return self._replace(predictions=predictions, labels=self.labels[items], units=units)
 
 
 def metric_scores(result: Comparison, items: Array | None = None) -> pd.DataFrame:
@@ -69,16 +71,17 @@ def reported_runs(result: Comparison) -> ReportedRuns:
         result: of a fair sweep.
     """
     reports = result.runs[(result.runs["stage"] == "report") & (result.runs["status"] == "finished")]
-    found: dict[str, dict[int, Array]] = {name: {} for name in result.fair.names}
+    found: dict[str, dict[Any, Array]] = {name: {} for name in result.fair.names}
     labels = units = None
-    for key, candidate, seed in zip(reports["key"], reports["candidate"], reports["seed"], strict=True):
+    for key, candidate, luck in zip(reports["key"], reports["candidate"], lucks_of(reports), strict=True):
         record = result.records[key]
         predicted, truth = record.predictions()
-        found[candidate][0 if pd.isna(seed) else int(seed)] = predicted.numpy()
+        found[candidate][luck] = predicted.numpy()
         labels, units = truth.numpy(), record.units()
     assert labels is not None  # a comparison has a report run that finished
     base = next((name for name, each in result.fair.names.items() if isinstance(each.method, Base)), None)
-    return ReportedRuns({name: runs for name, runs in found.items() if runs}, labels, units, base)
+    drawn = drawn_shares(reports, result.records)
+    return ReportedRuns({name: runs for name, runs in found.items() if runs}, labels, units, base, drawn)
 
 
 def _with(metric: str, runs: ReportedRuns) -> ReportedRuns:
@@ -121,5 +124,5 @@ def gains_over_base(metric: str, runs: ReportedRuns) -> dict[str, Difference]:
         return {}
     # The base comes first, so that of every pair with it the difference is turned alike.
     ordered = {base: predictions[base]} | predictions
-    compared = compare_all(ordered, runs.labels, metric, units=runs.units, fixed=[base])
+    compared = compare_all(ordered, runs.labels, metric, units=runs.units, fixed=[base], drawn=runs.drawn)
     return {name: compared[base, name].turned() for name in predictions if name != base}

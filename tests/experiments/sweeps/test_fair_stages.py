@@ -101,7 +101,7 @@ def test_a_probe_runs_once_beside_what_is_tuned(tiny_model: str, toy_task: str, 
     pareto_figures(result.summary, metric=result.metric)
     tuning_curves(result.tuning, metric=result.metric)
     with pytest.raises(vxlab.VxlabError, match=r"lacks 1 of 1 runs: probe; train them"):
-        vxlab.sweep([wanted.fixed()["probe"]], store=tmp_path / "other", progress=False, train=False)
+        vxlab.sweep([dict(wanted.untuned())["probe"]], store=tmp_path / "other", progress=False, train=False)
 
 
 def test_untuned_rates_are_told(learnt: vxlab.Comparison) -> None:

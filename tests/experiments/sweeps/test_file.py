@@ -79,7 +79,7 @@ def test_models_that_write_are_compared_with_their_base(tmp_path: Path) -> None:
     found = read(f"model: smollm2\n{text}\ncandidates:\n  - {{method: lora}}\n  - {{method: base}}\n", tmp_path)
     assert isinstance(found, vxlab.FairSweep)
     assert list(found.names) == ["LoRA r=8", "untuned base"]
-    spec = found.fixed()["untuned base"]
+    spec = dict(found.untuned())["untuned base"]
     assert (spec.prompt_template, spec.answer_column, spec.max_new_tokens) == ("{question}\n", "reply", 32)
     lora = found.spec(found.names["LoRA r=8"], 1e-3, 5e-3, 0)
     assert (lora.num_beams, lora.packing, lora.schedule, lora.chat_template) == (4, True, "cosine", "tokenizer")

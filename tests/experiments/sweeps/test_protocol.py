@@ -47,7 +47,7 @@ def test_a_probe_has_no_rates_to_tune_and_one_run() -> None:
     assert beside.runs() == alone.runs() | {"report": alone.runs()["report"] + 1}
     assert beside.rates(beside.names["probe"], 1, 1) == ()
     assert beside.tuned == ["LoRA r=2"]
-    assert [spec.method for spec in beside.fixed().values()] == [vxlab.Probe()]
+    assert [spec.method for _, spec in beside.untuned()] == [vxlab.Probe()]
     with pytest.raises(vxlab.VxlabError, match=r"learning_rate=0\.001 of probe, which has none; leave it out"):
         Candidate(vxlab.Probe(), learning_rate=1e-3)
     with pytest.raises(

@@ -17,7 +17,8 @@ def run(rate: float, seed: int = 0, share: float = 0.25, loss: float = 0.7, scor
     status = "diverged" if math.isnan(score) else "finished" if share == 1 else "ended early"
     return {
         "candidate": "LoRA r=8", "method": "LoRA", "rank": 8, "targets": "query", "learning_rate": rate,
-        "head_learning_rate": 5e-3, "seed": seed, "ends_after": share, "validation": score, "validation_loss": loss,
+        "head_learning_rate": 5e-3, "seed": seed, "shots": None, "draw": None, "ends_after": share,
+        "validation": score, "validation_loss": loss,
         "status": status, "test": 0.8 if status == "finished" else NAN, "backbone": 8, "head": 2, "bytes_stored": 40,
         "step_seconds": 0.1, "train_seconds": 1.0, "peak_memory": 0, **other,
     }  # fmt: skip

@@ -8,7 +8,7 @@ import pandas as pd
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.candidates.pareto import matched_pairs
-from vxlab.experiments.scoring import LEVEL, SHARES, Array, Difference, compare_all, holm, in_words
+from vxlab.experiments.scoring import LEVEL, NO_DRAWS, SHARES, Array, Difference, Runs, compare_all, holm, in_words
 from vxlab.words import nearest, write_number
 
 _OF_PAIR = ("difference", "low", "high", "p", "seen", "error", "freedom")
@@ -45,26 +45,29 @@ class Pair(NamedTuple):
     freedom: float = math.nan
     """its degrees of freedom"""
     covers_seeds: bool = True
-    """whether all this allows for other training seeds"""
+    """whether all this allows for other training seeds, and draws where runs are on several"""
 
 
 def pairs_table(
-    predictions: Mapping[str, Mapping[int, Array]],
+    predictions: Mapping[str, Runs],
     labels: Array,
     metric: str,
     summary: pd.DataFrame,
     *,
     units: Array | None = None,
+    drawn: Mapping[str, float] = NO_DRAWS,
 ) -> pd.DataFrame:
     """Compare every two candidates of a sweep.
 
     Args:
-        predictions: candidate to seed to its predictions of the same test items; diverged runs absent or with NaN.
+        predictions: candidate to seed, or (draw, seed), to its predictions of the same test items; diverged runs absent
+            or with NaN.
         labels: (items,) class ids or targets.
         metric: one of :func:`vxlab.experiments.scoring.metrics.compute`.
         summary: a row a candidate, with ``candidate``, ``method``, ``rank`` and ``backbone``; and with ``fixed``, True
             of what holds no luck of training.
         units: (items,) numbers of the independent unit of each item; None where each item is one.
+        drawn: as :func:`vxlab.experiments.scoring.significance.compare_all` takes it.
 
     Returns:
         One row a pair, in the summary's order, with the columns of :class:`Pair`. A pair of one rank and two methods
@@ -78,8 +81,9 @@ def pairs_table(
     for name in predictions:
         if name not in rows:
             raise VxlabError(f"predictions of {name!r}, which the summary does not hold{nearest(name, rows, 'it has')}")
-    runs, fixed = {name: predictions.get(name, {}) for name in rows}, fixed_candidates(rows)
-    compared = compare_all(runs, labels, metric, units=units, fixed=fixed)
+    runs: dict[str, Runs] = {name: predictions.get(name, {}) for name in rows}
+    fixed = fixed_candidates(rows)
+    compared = compare_all(runs, labels, metric, units=units, fixed=fixed, drawn=drawn)
     adjusted = holm([each.p for each in compared.values()])
     matched = {(a, b) for a, b, _ in matched_pairs(summary)}
     count = sum(math.isfinite(p) for p in adjusted)

@@ -1,4 +1,4 @@
-"""A candidate's score in words: its mean, and few seeds one by one, or more of them by their standard deviation."""
+"""A candidate's score in words: its mean, and few seeds or draws one by one, or more by their standard deviation."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from vxlab.experiments.scoring import in_words
 from vxlab.words import number_of, write_number
 
 ENOUGH = 5
-"""seeds, from which a spread says more than the scores themselves"""
+"""seeds or draws, from which a spread says more than the scores themselves"""
 
 
 def score_in_words(value: float, metric: str) -> str:
@@ -27,7 +27,7 @@ def mean_in_words(row: Mapping[str, Any], metric: str) -> str:
     """Write a candidate's mean with what it is of.
 
     Args:
-        row: of the summary: ``mean``, ``scores``, and perhaps ``fixed``.
+        row: of the summary: ``mean``, ``scores``, and perhaps ``draws`` and ``fixed``.
         metric: whose scores they are.
 
     >>> mean_in_words({"mean": 0.74, "scores": (0.719, 0.74, 0.761)}, "accuracy")
@@ -38,28 +38,35 @@ def mean_in_words(row: Mapping[str, Any], metric: str) -> str:
     score = f"{in_words(metric)} {score_in_words(row['mean'], metric)}"
     if row.get("fixed", False) or len(row["scores"]) < 2:
         return score
-    return f"mean {score} ({seeds_in_words(row['scores'], lambda value: write_score(value, metric))})"
+    of = seeds_in_words(row["scores"], lambda value: write_score(value, metric), draws=row.get("draws", 0))
+    return f"mean {score} ({of})"
 
 
 def seeds_in_words(
-    scores: Sequence[float], form: Callable[[float], str] = lambda score: write_number(score, ".3f")
+    scores: Sequence[float],
+    form: Callable[[float], str] = lambda score: write_number(score, ".3f"),
+    draws: int = 0,
 ) -> str:
     """Return what a mean is of: few scores themselves, or the standard deviation of many.
 
     Args:
-        scores: of the runs that finished, in the order of their seeds.
+        scores: of the runs that finished, in the order of their seeds or of their draws.
         form: writes a score, or a difference of scores.
+        draws: on how many draws of shots they are; with several the scores are those of the draws.
 
     >>> seeds_in_words([0.719, 0.74, 0.761]), seeds_in_words([0.719])
     ('3 seeds: 0.719, 0.740, 0.761', '1 seed')
     >>> seeds_in_words([0.71, 0.72, 0.73, 0.74, 0.75])
     'sd 0.016 over 5 seeds'
+    >>> seeds_in_words([0.719, 0.74, 0.761], draws=3)
+    '3 draws: 0.719, 0.740, 0.761'
     """
+    noun = "draw" if draws > 1 else "seed"
     if len(scores) < 2:
-        return number_of(len(scores), "seed")
+        return number_of(len(scores), noun)
     if len(scores) < ENOUGH:
-        return f"{len(scores)} seeds: {', '.join(map(form, scores))}"
-    return f"sd {form(deviation(scores))} over {len(scores)} seeds"
+        return f"{len(scores)} {noun}s: {', '.join(map(form, scores))}"
+    return f"sd {form(deviation(scores))} over {len(scores)} {noun}s"
 
 
 def p_in_words(p: float) -> str:
@@ -72,7 +79,7 @@ def p_in_words(p: float) -> str:
 
 
 def deviation(scores: Sequence[float]) -> float:
-    """Return the standard deviation over seeds, with divisor n - 1; NaN where they are too few to tell it."""
+    """Return the standard deviation over seeds or draws, with divisor n - 1; NaN where they are too few to tell it."""
     if len(scores) < ENOUGH:
         return math.nan
     mean = sum(scores) / len(scores)

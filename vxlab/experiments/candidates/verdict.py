@@ -18,8 +18,8 @@ from vxlab.words import number_of
 
 MARGIN = 0.02
 """what counts as no loss where nothing else is asked for: 2 points, or of a log-likelihood 0.02 nats"""
-_FEW = 2
-"""seeds, up to which a sweep is called small"""
+_FEW = {"seed": 2, "draw": 3}
+"""up to which a sweep is called small"""
 
 
 def verdict(
@@ -42,7 +42,7 @@ def verdict(
     Args:
         pairs: from :func:`vxlab.experiments.candidates.pairs.pairs_table`, of this summary.
         summary: a row a candidate: ``candidate``, ``mean``, ``scores``, ``n``, ``diverged``, ``backbone``, ``edge``,
-            ``fixed``, and ``above``, whether it is shown to beat the trivial answer.
+            ``fixed``, perhaps ``draws``, and ``above``, whether it is shown to beat the trivial answer.
         metric: name of the score.
         held_out: the test split.
         tuned: whether each candidate's learning rate was chosen among several.
@@ -58,7 +58,7 @@ def verdict(
     finished = {name: row for name, row in rows.items() if row["n"]}
     lines = _ranking(finished, pairs, metric, held_out, margin)
     counts = _seed_counts(finished)
-    lines += [_edges(rows), _lost(rows), _few_seeds(counts)]
+    lines += [_edges(rows), _lost(rows), _few_seeds(counts, _luck(finished))]
     if not tuned:
         lines.append("One learning rate each: a candidate may trail because its rate suits it less.")
     lines.append(held_out.doubt)
@@ -178,24 +178,34 @@ def _lost(rows: Mapping[str, Any]) -> str:
     return " ".join(told)
 
 
-def _few_seeds(seeds: list[int]) -> str:
-    if not seeds or min(seeds) > _FEW:
+def _few_seeds(seeds: list[int], noun: str) -> str:
+    if not seeds or min(seeds) > _FEW[noun]:
         return ""
     if max(seeds) == 1:
         return "One seed: the luck of training is in none of these intervals. Add seeds before you rank anything."
-    few = number_of(min(seeds), "seed")
-    return f"A small sweep ({few} at the fewest): how much seeds matter is itself hardly known. Five decide more."
+    few = number_of(min(seeds), noun)
+    return f"A small sweep ({few} at the fewest): how much {noun}s matter is itself hardly known. Five decide more."
 
 
 def _seeds(finished: Mapping[str, Any]) -> str:
-    counts = _seed_counts(finished)
+    counts, noun = _seed_counts(finished), _luck(finished)
     if not counts:
         return ""
     low, high = min(counts), max(counts)
-    return f", {number_of(low, 'seed')} each" if low == high else f", {low} to {high} seeds"
+    told = f", {number_of(low, noun)} each" if low == high else f", {low} to {high} {noun}s"
+    return told if noun == "seed" else f"{told} (a draw's run has its own seed)"
+
+
+def _luck(finished: Mapping[str, Any]) -> str:
+    """Return of what luck intervals are: a draw of shots has its own seed, and is the greater of the two."""
+    return "draw" if any(row.get("draws", 0) > 1 for row in finished.values()) else "seed"
 
 
 def _seed_counts(finished: Mapping[str, Any]) -> list[int]:
-    """Return how many seeds each candidate has, of those that vary with the seed."""
+    """Return how many seeds, or draws, each candidate has, of those that vary with them."""
     fixed = fixed_candidates(finished)
-    return [int(row["n"]) for name, row in finished.items() if name not in fixed]
+    return [
+        len(row["scores"]) if row.get("draws", 0) > 1 else int(row["n"])
+        for name, row in finished.items()
+        if name not in fixed
+    ]

@@ -133,6 +133,7 @@ def _describe_task(job: Job, materials: Materials) -> dict[str, Any]:
     return {
         **{name: getattr(task, name) for name in plain},
         **({} if task.kind in (CLASSIFICATION, REGRESSION) else {"kind": task.kind.name}),  # older records have none
+        **({"drawn": task.drawn} if task.drawn else {}),
         **{name: list(getattr(task, name)) for name in ("label_names", "metrics", "notes")},  # as JSON gives them back
         "rows": rows,
         "majority": {name: _trivial_scores(job, materials, name) for name in rows if name != "train"},

@@ -54,4 +54,4 @@ def _require_trained(jobs: Sequence[Job], results: Store) -> None:
 
 def _describe(spec: RunSpec) -> str:
     where = f" at {spec.learning_rate:g}, seed {spec.seed}" if spec.method.by_gradient else ""
-    return describe_method(spec.method) + where
+    return describe_method(spec.method) + where + ("" if spec.shots is None else f", draw {spec.draw}")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vxlab.experiments.scoring.formulas import Array
-from vxlab.experiments.scoring.significance import LEVEL, Runs, compare_all, holm
+from vxlab.experiments.scoring.significance import LEVEL, NO_DRAWS, Runs, compare_all, holm
 
 _TRIVIAL = "the trivial answer\0"  # no candidate's name
 _RAISED_BY_GUESSING = ("f1", "f1_macro")
@@ -23,7 +23,7 @@ class AgainstTrivial(NamedTuple):
     p_holm: float
     """adjusted for all candidates"""
     covers_seeds: bool
-    """whether all this allows for other training seeds, or for other test items alone"""
+    """whether all this allows for other training seeds (and draws), or for other test items alone"""
 
     @property
     def beaten(self) -> bool:
@@ -39,6 +39,7 @@ def against_trivial(
     constant: float | Array,
     units: Array | None = None,
     fixed: Collection[str] = (),
+    drawn: Mapping[str, float] = NO_DRAWS,
 ) -> dict[str, AgainstTrivial]:
     """Compare every candidate with one constant answer, on the same items, units and seeds.
 
@@ -55,6 +56,7 @@ def against_trivial(
             (items, columns) statistics of a run that learned nothing, such as the untrained model's.
         units: as :func:`vxlab.experiments.scoring.significance.compare_all`.
         fixed: as :func:`vxlab.experiments.scoring.significance.compare_all`.
+        drawn: as :func:`vxlab.experiments.scoring.significance.compare_all`.
 
     Returns:
         Each candidate's; NaN, and not ``beaten``, where it has no finished run.
@@ -69,12 +71,14 @@ def against_trivial(
     [('good', True), ('constant', False)]
     """
     trivial = constant if isinstance(constant, np.ndarray) else np.full(len(labels), constant)
-    with_trivial = {**predictions, _TRIVIAL: {0: trivial}}
-    compared = compare_all(with_trivial, labels, metric, units=units, fixed=[*fixed, _TRIVIAL])
+    with_trivial: dict[str, Runs] = {**predictions, _TRIVIAL: {0: trivial}}
+    compared = compare_all(with_trivial, labels, metric, units=units, fixed=[*fixed, _TRIVIAL], drawn=drawn)
     pairs = {name: compared[name, _TRIVIAL] for name in predictions}
     p = [pair.evidence().tails(0)[0] for pair in pairs.values()]
     if metric in _RAISED_BY_GUESSING:
-        more = against_trivial(predictions, labels, "matthews", constant=constant, units=units, fixed=fixed)
+        more = against_trivial(
+            predictions, labels, "matthews", constant=constant, units=units, fixed=fixed, drawn=drawn
+        )
         p = [max(one, more[name].p) for name, one in zip(pairs, p, strict=True)]
     return {
         name: AgainstTrivial(*pair[:3], one, float(adjusted), pair.covers_seeds)

@@ -8,14 +8,14 @@ from scipy.special import fdtri
 
 from vxlab.experiments.scoring.formulas import Array
 
-_UNSTEADY = 0.01  # the chance that a pool of equal variances wrongly loses its largest
+UNSTEADY = 0.01  # the chance that a pool of equal variances wrongly loses its largest
 
 
 class Luck(NamedTuple):
     """The variance of one run's score over seeds, as it is used for a candidate."""
 
     variance: float
-    freedom: int
+    freedom: float
     own: float
     """the same, of the candidate alone where it has two runs"""
 
@@ -50,7 +50,7 @@ def _unsteady(lucks: Mapping[str, Luck]) -> str | None:
     """Return the candidate whose variance is too large to be one of these, as after a collapsed run."""
     largest = max(lucks, key=lambda name: lucks[name].variance)
     rest = _pooled({name: luck for name, luck in lucks.items() if name != largest})
-    limit = fdtri(lucks[largest].freedom, rest.freedom, 1 - _UNSTEADY / len(lucks))
+    limit = fdtri(lucks[largest].freedom, rest.freedom, 1 - UNSTEADY / len(lucks))
     return largest if rest.variance > 0 and lucks[largest].variance > limit * rest.variance else None
 
 

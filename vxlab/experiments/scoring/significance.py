@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from itertools import combinations
-from typing import NamedTuple
+from itertools import combinations, groupby
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.scoring.draw_luck import draw_luck, paired_luck, widening
 from vxlab.experiments.scoring.evidence import Evidence, from_error
 from vxlab.experiments.scoring.formulas import OF_VALUES, Array, score_metric
 from vxlab.experiments.scoring.jackknife import wobbles
@@ -16,11 +18,16 @@ from vxlab.experiments.scoring.seed_luck import Luck, seed_luck
 from vxlab.experiments.scoring.text_formulas import OF_SUMS, SHARES
 from vxlab.experiments.scoring.unit_statistics import Units, units_of
 
-Runs = Mapping[int, Array]
-"""a candidate's runs: seed to predictions, (items, classes) logits, (items,) answers or (items, columns) statistics"""
+Runs = Mapping[Any, Array]  # a mapping is of the very type of its keys: int or tuple[int, int]
+"""a candidate's runs: seed to predictions, (items, classes) logits, (items,) answers or (items, columns) statistics; or
+(draw, seed) to them, where runs learned from different draws of few-shot rows"""
 
 LEVEL = 0.05
 """at which a test counts as showing something, after Holm's correction"""
+
+
+NO_DRAWS: Mapping[str, float] = MappingProxyType({})
+"""shares of rows that draws take, where there are none"""
 
 
 class Difference(NamedTuple):
@@ -31,7 +38,7 @@ class Difference(NamedTuple):
     high: float
     p: float
     covers_seeds: bool
-    """whether interval and p allow for other training seeds, or for other test items alone"""
+    """whether interval and p allow for other training seeds (and draws), or for other test items alone"""
     error: float = math.nan
     """standard error of the difference"""
     freedom: float = math.nan
@@ -125,6 +132,7 @@ def compare_all(
     *,
     units: Array | None = None,
     fixed: Collection[str] = (),
+    drawn: Mapping[str, float] = NO_DRAWS,
 ) -> dict[tuple[str, str], Difference]:
     """Compare every two candidates of one task: expected score of the first less that of the second.
 
@@ -148,6 +156,12 @@ def compare_all(
     seed, and pairing would halve the degrees of freedom. A percentile bootstrap of items and seeds is far too narrow
     with few seeds (``benchmarks/verdicts.py`` measures both). Where no candidate has two seeds, items alone count.
 
+    Runs that learned from different draws of few-shot rows, each with its own seed, count by draw: the runs of one draw
+    are one, their mean. All candidates share the draws, and what a good draw gives to all alike is no difference:
+    candidates on the same draws are paired by draw (:func:`paired_luck`), others are compared as seeds are, on the
+    freedom of the draws alone. Where draws take a large part of the rows that they are from, they share rows, and the
+    draws' variance is widened for what other rows would change (:func:`widening`).
+
     Assumes that units are independent (without ``units``: items), that seeds' scores are roughly normal, and that seeds
     matter about alike to all candidates: where two of nine vary six times as much, 6 to 10 % of tables err. Tuning's
     choices are taken as given.
@@ -160,13 +174,15 @@ def compare_all(
         units: (items,) the independent unit of each item, such as its film; None where items are independent.
         fixed: candidates without luck of training, such as a trivial answer: their runs, where all answer alike, count
             once, and no variance over seeds is added for them.
+        drawn: by candidate, the share of its class's rows that a draw takes, 0 to below 1; of those that are not named
+            0, as of draws from far more rows.
 
     Returns:
         For each pair, in the order given, its comparison; NaN where one of the two has no finished run.
 
     Raises:
-        VxlabError: an unknown metric, predictions or units of another length, fewer than two items or units, or a name
-            in ``fixed`` that is no candidate's.
+        VxlabError: an unknown metric, predictions or units of another length, fewer than two items or units, a name
+            in ``fixed`` that is no candidate's, or draws of a candidate that take all there is.
 
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 11. Satterthwaite, An approximate
@@ -179,13 +195,30 @@ def compare_all(
         raise VxlabError(f"labels has {len(labels)} item(s); candidates are compared on 2 or more")
     if strange := set(fixed) - set(predictions):
         raise VxlabError(f"fixed={sorted(strange)}: no such candidates; give some of {', '.join(predictions)}")
+    if whole := [name for name, share in drawn.items() if not 0 <= share < 1]:
+        raise VxlabError(
+            f"drawn={drawn[whole[0]]!r} of {whole[0]}: give the share of the rows that a draw takes, 0 to below 1; "
+            "draws of all rows are the same, and their runs differ by their seeds alone"
+        )
     held = units_of(units, len(labels))
     measured = {name: _measured(name, runs, labels, metric, held, name in fixed) for name, runs in predictions.items()}
-    luck = seed_luck({name: each.scores for name, each in measured.items() if not each.fixed})
+    luck = _luck_alone(measured)
+    paired = _luck_paired(measured)
     return {
-        (a, b): _compared(measured[a], measured[b], luck.get(a), luck.get(b), held)
+        (a, b): _compared(measured[a], measured[b], _lucks_of(a, b, measured, luck, paired, drawn), held)
         for a, b in combinations(measured, 2)
     }
+
+
+class _Lucks(NamedTuple):
+    """The luck that is in a difference."""
+
+    parts: tuple[tuple[Luck, int], ...] = ()
+    """each with the number of seeds or draws that its candidate's mean, or the mean difference, is of"""
+    widened: float = 1.0
+    paired: bool = False
+    """whether the two are on the same draws"""
+    known: bool = True
 
 
 class _Level(NamedTuple):
@@ -195,10 +228,15 @@ class _Level(NamedTuple):
     """its variance is that of the mean score"""
     repeats: float
     """the part of that variance that comes of items answered now so, now so by the seeds"""
+    runs: Array
+    """the same wobble for each seed or draw, (runs, units)"""
 
 
 class _Measured(NamedTuple):
     scores: Array
+    """by seed, or by draw"""
+    draws: tuple[int, ...]
+    """whose scores these are, in rising order; () where they are of seeds"""
     levels: tuple[_Level, ...]
     """over units and, where these hold several items, over items"""
     fixed: bool
@@ -207,17 +245,62 @@ class _Measured(NamedTuple):
 
 
 def _measured(name: str, runs: Runs, labels: Array, metric: str, units: Units, fixed: bool) -> _Measured:
-    rows = {seed: _reduced(f"{name}, seed {seed}", run, labels, metric) for seed, run in runs.items()}
-    done = [row for row in rows.values() if not np.isnan(row).any()]
-    if fixed and all(np.array_equal(row, done[0]) for row in done):
-        done = done[:1]
-    else:
-        fixed = False
+    rows = {key: _reduced(f"{name}, {_run_in_words(key)}", run, labels, metric) for key, run in runs.items()}
+    done = {key: row for key, row in rows.items() if not np.isnan(row).any()}
+    several = list(done.values())
+    fixed = fixed and all(np.array_equal(row, several[0]) for row in several)
+    draws, alike = ((), [several[:1]] if several else []) if fixed else _by_draw(done)
     kinds = [units] if units.single else [units, units_of(None, len(labels))]
-    levels = tuple(_level(done, labels, metric, each) for each in kinds) if done else ()
+    levels = tuple(_level(alike, labels, metric, each) for each in kinds) if done else ()
     true = np.asarray(labels, dtype=np.float64)
-    scores = np.array([score_metric(metric, row, true) for row in done])
-    return _Measured(scores, levels, fixed, _spread(levels, metric, len(labels)))
+    scores = np.array([np.mean([score_metric(metric, row, true) for row in same]) for same in alike])
+    return _Measured(scores, draws, levels, fixed, _spread(levels, metric, len(labels)))
+
+
+def _by_draw(rows: Runs) -> tuple[tuple[int, ...], list[list[Array]]]:
+    """Return the draws in rising order, and the rows of each; without draws every run stands alone."""
+    drawn = sorted((key[0], key[1]) for key in rows if isinstance(key, tuple))
+    if not drawn:
+        return (), [[row] for row in rows.values()]
+    alike = {draw: [rows[key] for key in keys] for draw, keys in groupby(drawn, key=lambda key: key[0])}
+    return tuple(alike), list(alike.values())
+
+
+def _run_in_words(key: int | tuple[int, int]) -> str:
+    return f"draw {key[0]}, seed {key[1]}" if isinstance(key, tuple) else f"seed {key}"
+
+
+def _luck_alone(measured: Mapping[str, _Measured]) -> dict[str, Luck]:
+    """Return the luck of each candidate by itself: over seeds, pooled with those of seeds, or over draws."""
+    by_seed = {name: each.scores for name, each in measured.items() if not each.fixed and not each.draws}
+    by_draw = {name: each.scores for name, each in measured.items() if not each.fixed and each.draws}
+    return seed_luck(by_seed) | draw_luck(by_draw)
+
+
+def _luck_paired(measured: Mapping[str, _Measured]) -> dict[tuple[str, str], Luck]:
+    """Return the luck of the difference of every two that are on the same draws, two or more."""
+    found: dict[tuple[str, str], Luck] = {}
+    for draws in dict.fromkeys(each.draws for each in measured.values() if len(each.draws) > 1):
+        found |= paired_luck({name: each.scores for name, each in measured.items() if each.draws == draws})
+    return found
+
+
+def _lucks_of(
+    a: str,
+    b: str,
+    measured: Mapping[str, _Measured],
+    alone: Mapping[str, Luck],
+    paired: Mapping[tuple[str, str], Luck],
+    drawn: Mapping[str, float],
+) -> _Lucks:
+    of_draws = [name for name in (a, b) if measured[name].draws]
+    share = max((drawn.get(name, 0.0) for name in of_draws), default=0.0)
+    widened = widening(max((len(measured[name].draws) for name in of_draws), default=0), share)
+    if (a, b) in paired:
+        return _Lucks(((paired[a, b], len(measured[a].draws)),), widened, paired=True)
+    if any(name not in alone and not measured[name].fixed for name in (a, b)):
+        return _Lucks(known=False)
+    return _Lucks(tuple((alone[name], len(measured[name].scores)) for name in (a, b) if name in alone), widened)
 
 
 def _reduced(name: str, predictions: Array, labels: Array, metric: str) -> Array:
@@ -227,11 +310,15 @@ def _reduced(name: str, predictions: Array, labels: Array, metric: str) -> Array
         raise VxlabError(f"{name}: {error}") from error
 
 
-def _level(rows: Sequence[Array], labels: Array, metric: str, units: Units) -> _Level:
-    each = np.array([_wobbles(metric, row, labels, units) for row in rows])
-    mean, runs = each.mean(axis=0), len(rows)
-    spread = float(np.var(each - mean, axis=1, ddof=1).sum())
-    return _Level(mean, spread / ((runs - 1) * runs) if runs > 1 else 0.0)
+def _level(several: Sequence[Sequence[Array]], labels: Array, metric: str, units: Units) -> _Level:
+    each = np.array([np.mean([_wobbles(metric, row, labels, units) for row in alike], axis=0) for alike in several])
+    return _Level(each.mean(axis=0), _repeats(each), each)
+
+
+def _repeats(each: Array) -> float:
+    """Return the part of the variance over units that comes of what differs from run to run, (runs, units)."""
+    runs = len(each)
+    return float(np.var(each - each.mean(axis=0), axis=1, ddof=1).sum()) / ((runs - 1) * runs) if runs > 1 else 0.0
 
 
 def _spread(levels: Sequence[_Level], metric: str, items: int) -> float:
@@ -247,35 +334,35 @@ def _wobbles(metric: str, predicted: Array, labels: Array, units: Units) -> Arra
     return wobbles(metric, predicted, np.asarray(labels), units)
 
 
-def _compared(a: _Measured, b: _Measured, luck_a: Luck | None, luck_b: Luck | None, units: Units) -> Difference:
+def _compared(a: _Measured, b: _Measured, lucks: _Lucks, units: Units) -> Difference:
     if not (len(a.scores) and len(b.scores)):
         return Difference(*(math.nan,) * 4, covers_seeds=False)
     difference = float(a.scores.mean() - b.scores.mean())
-    known = (a.fixed or luck_a is not None) and (b.fixed or luck_b is not None)
-    lucks = [(luck, len(each.scores)) for luck, each in ((luck_a, a), (luck_b, b)) if luck is not None]
-    variance, freedom = _variance(a, b, lucks if known else [], units)
+    variance, freedom = _variance(a, b, lucks, units)
     error = math.sqrt(variance)
     found = from_error(difference, error, freedom)
-    return Difference(*found[:3], 2 * min(found.tails(0)), known, error, freedom)
+    return Difference(*found[:3], 2 * min(found.tails(0)), lucks.known, error, freedom)
 
 
-def _variance(a: _Measured, b: _Measured, lucks: Sequence[tuple[Luck, int]], units: Units) -> tuple[float, float]:
+def _variance(a: _Measured, b: _Measured, lucks: _Lucks, units: Units) -> tuple[float, float]:
     """Return the variance of a difference, and its degrees of freedom."""
     pairs = list(zip(a.levels, b.levels, strict=True))
     moved = [float(np.var(one.wobble - other.wobble, ddof=1)) for one, other in pairs]
     together = 1.0 if units.single else units.design_effect(*moved)
     more = 2 * (together / len(units.of)) ** 2 * (a.spread + b.spread) / 2
     by_items, units_freedom = max(moved) + more, units.freedom(together)
-    if not lucks:
+    if not lucks.parts:
         return by_items, units_freedom
-    by_seeds = max(sum(luck.variance / runs for luck, runs in lucks), sum(luck.own / runs for luck, runs in lucks))
+    by_seeds = lucks.widened * max(
+        sum(luck.variance / runs for luck, runs in lucks.parts), sum(luck.own / runs for luck, runs in lucks.parts)
+    )
+    # Of one draw both may miss the same items: what repeats is then of their difference.
+    twice = [_repeats(one.runs - other.runs) if lucks.paired else one.repeats + other.repeats for one, other in pairs]
     # Each term alone is a lower bound, whatever chance makes of the others.
-    both = [
-        moved_so + more + by_seeds - one.repeats - other.repeats
-        for moved_so, (one, other) in zip(moved, pairs, strict=True)
-    ]
+    both = [moved_so + more + by_seeds - repeats for moved_so, repeats in zip(moved, twice, strict=True)]
     variance = max(by_items, by_seeds, *both)
-    few = min(luck.freedom for luck, _ in lucks)
-    seeds_part, items_part = (by_seeds * (1 + 1 / few)) ** 2 / few, by_items**2 / units_freedom
+    few = min(luck.freedom for luck, _ in lucks.parts)
+    raised = (1 + 1 / few) ** (2 if lucks.paired and few < 2 else 1)  # else 7 % err on two draws
+    seeds_part, items_part = (by_seeds * raised) ** 2 / few, by_items**2 / units_freedom
     # Else, where chance made the seeds' variance small, the degrees of freedom would be too many.
     return variance, max(min(few, units_freedom), variance**2 / (seeds_part + items_part))

@@ -240,20 +240,20 @@ class Store:
         return self._database.do(lambda connection: connection.execute(query).scalar())
 
     def table(self, keys: Iterable[str] | None = None) -> "pd.DataFrame":
-        """Return one row a run, sorted by task, model, method, rank, targets, rates and seed.
+        """Return one row a run, sorted by task, model, method, rank, targets, rates, draw and seed.
 
         Imported adapters are no runs: ``imports.table()`` has them.
 
         Columns: ``key, status, model, quantisation, task, method, label, rank, targets, learning_rate,
-        head_learning_rate, seed, epochs, ends_after, batch_size, train_examples, precision, weights, data, versions,
-        metric, validation, validation_loss, test, backbone, head, bytes_stored, steps, step_seconds, train_seconds,
-        peak_memory, attempts, error, finished_at, folder``. ``quantisation`` is the scheme by which the model was
-        quantised as it was loaded, missing where it was loaded as it is. ``weights`` and ``data`` are the first digits
-        of fingerprints of what ``model`` and ``task`` stood for: group by these three, too, for a name may stand for
-        several. ``validation`` and ``test`` are of the task's first metric at the chosen epoch, as fractions;
-        ``validation_loss`` is of the same epoch. ``status`` is ``finished``, ``ended early`` (after ``ends_after`` of
-        its steps, as it was asked to), ``diverged``, ``failed``, ``running``, or ``stopped``: leased, and given up or
-        left by its driver.
+        head_learning_rate, seed, epochs, ends_after, batch_size, train_examples, shots, draw, precision, weights, data,
+        versions, metric, validation, validation_loss, test, backbone, head, bytes_stored, steps, step_seconds,
+        train_seconds, peak_memory, attempts, error, finished_at, folder``. ``quantisation`` is the scheme by which the
+        model was quantised as it was loaded, missing where it was loaded as it is. ``shots`` and ``draw`` are missing
+        where all rows are trained on. ``weights`` and ``data`` are the first digits of fingerprints of what ``model``
+        and ``task`` stood for: group by these three, too, for a name may stand for several. ``validation`` and ``test``
+        are of the task's first metric at the chosen epoch, as fractions; ``validation_loss`` is of the same epoch.
+        ``status`` is ``finished``, ``ended early`` (after ``ends_after`` of its steps, as it was asked to),
+        ``diverged``, ``failed``, ``running``, or ``stopped``: leased, and given up or left by its driver.
 
         Args:
             keys: of the runs wanted; None takes all.

@@ -18,7 +18,8 @@ COLUMNS = {
     "key": "string", "status": "string", "model": "string", "quantisation": "string", "task": "string",
     "method": "string", "label": "string",
     "rank": "Int64", "targets": "string", "learning_rate": "float64", "head_learning_rate": "float64", "seed": "Int64",
-    "epochs": "Int64", "ends_after": "float64", "batch_size": "Int64", "train_examples": "Int64", "precision": "string",
+    "epochs": "Int64", "ends_after": "float64", "batch_size": "Int64", "train_examples": "Int64", "shots": "Int64",
+    "draw": "Int64", "precision": "string",
     "weights": "string", "data": "string", "versions": "string", "metric": "string",
     "validation": "float64", "validation_loss": "float64", "test": "float64",
     "backbone": "Int64", "head": "Int64", "bytes_stored": "Int64",
@@ -28,8 +29,8 @@ COLUMNS = {
 """Every column and its type; scores are fractions, times in seconds, sizes in bytes."""
 
 ORDER = [
-    "task", "model", "quantisation", "method", "rank", "label", "targets", "learning_rate", "head_learning_rate",
-    "seed", "key",
+    "task", "model", "quantisation", "method", "rank", "label", "targets", "shots", "learning_rate",
+    "head_learning_rate", "draw", "seed", "key",
 ]  # fmt: skip
 """How rows are sorted: by what they are, so that a table does not depend on which run ended first."""
 
@@ -56,7 +57,7 @@ def without_repeats(runs: "pd.DataFrame") -> "pd.DataFrame":
     Args:
         runs: of the store's table, with ``candidate``.
     """
-    made_of = ["candidate", "learning_rate", "head_learning_rate", "seed", "status"]
+    made_of = ["candidate", "learning_rate", "head_learning_rate", "shots", "draw", "seed", "status"]
     again = runs.duplicated(made_of) & (runs["targets"] == NO_LAYERS) & runs["status"].isin(("finished", "diverged"))
     return runs[~again]
 
@@ -109,6 +110,8 @@ def _row(run: dict[str, Any]) -> dict[str, Any]:
         **{name: spec[name] for name in _FROM_SPEC},
         "quantisation": spec.get("quantisation"),
         "ends_after": spec.get("ends_after", 1.0),
+        "shots": spec.get("shots"),
+        "draw": spec.get("draw", 0) if "shots" in spec else None,
         **({} if record is None else _results(record)),
     }
 

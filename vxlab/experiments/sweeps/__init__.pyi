@@ -1,6 +1,8 @@
 from . import many_runs as many_runs
 from . import worker as worker
 from .comparison import Comparison as Comparison
+from .draws import drawn_shares as drawn_shares
+from .draws import lucks_of as lucks_of
 from .fair_recipes import fair_recipe as fair_recipe
 from .fair_recipes import fair_study as fair_study
 from .fair_recipes import study_run as study_run

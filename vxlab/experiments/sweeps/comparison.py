@@ -19,8 +19,9 @@ from vxlab.experiments.candidates import (
     verdict,
 )
 from vxlab.experiments.provenance import describe_mixture, require_comparable
-from vxlab.experiments.scoring import Array, against_trivial, summarise
+from vxlab.experiments.scoring import NO_DRAWS, Array, Runs, against_trivial, summarise
 from vxlab.experiments.store import ENDED, Store
+from vxlab.experiments.sweeps.draws import draw_notes, drawn_shares, lucks_of, scores_by_luck
 from vxlab.experiments.sweeps.protocol import FairSweep
 
 
@@ -66,9 +67,12 @@ class Comparison:
         """
         tuned = self.fair.learning_rates > 1
         told = verdict(self.pairs, self.summary, metric=self.metric, held_out=self.held_out, tuned=tuned, margin=margin)
-        seeds = f"{self.fair.tuning_seeds} seeds" if self.fair.tuning_seeds > 1 else "one seed"
-        luck = f"Validation on {seeds} chose the learning rates: the luck of that choice is in no interval or test."
+        noun, many = "draw" if self.fair.draws_vary else "seed", self.fair.tuning_seeds
+        over = f"{many} {noun}s" if many > 1 else f"one {noun}"
+        luck = f"Validation on {over} chose the learning rates: the luck of that choice is in no interval or test."
         notes = [luck, *_early(self.runs)] if tuned else []
+        reports = self.runs[(self.runs["stage"] == "report") & (self.runs["status"] == "finished")]
+        notes += draw_notes(reports, self.records)
         return "\n".join([told, *(f"- {note}" for note in [*notes, *describe_mixture(self.records.values())])])
 
 
@@ -95,7 +99,7 @@ def gather(fair: FairSweep, runs: pd.DataFrame, tuning: pd.DataFrame, results: S
         raise VxlabError(f"not one of {total} {stage} finished; {reason}")
     names = {name: family_name(candidate.method) for name, candidate in fair.names.items()}
     shown = runs.assign(method=runs["candidate"].map(names))
-    fixed = [name for name, candidate in fair.names.items() if not candidate.method.by_gradient]
+    fixed = [] if fair.draws_vary else [name for name in fair.names if name not in fair.tuned]
     summary = summary_table(shown, tuning, fixed)
     metric = str(finished["metric"].iloc[0])
     ended = runs.loc[runs["status"].isin(ENDED), "key"]
@@ -127,28 +131,29 @@ def compare_reports(
     Returns:
         The summary of :func:`with_chance`, the pairs, and what was predicted; None where that is not the same of all.
     """
-    predictions: dict[str, dict[int, Array]] = {}
+    predictions: dict[str, dict[int | tuple[int, int], Array]] = {}
     labels = results.predictions(reports["key"].iloc[0])[1].numpy()
-    for key, candidate, seed in zip(reports["key"], reports["candidate"], reports["seed"], strict=True):
+    for key, candidate, luck in zip(reports["key"], reports["candidate"], lucks_of(reports), strict=True):
         logits, truth = (tensor.numpy() for tensor in results.predictions(key))
         if not np.array_equal(labels, truth):
             return None
-        predictions.setdefault(candidate, {})[int(seed)] = logits
-    first = records[reports["key"].iloc[0]]
+        predictions.setdefault(candidate, {})[luck] = logits
+    first, drawn = records[reports["key"].iloc[0]], drawn_shares(reports, records)
     units = first.units()
-    tested = with_chance(summary, predictions, labels, metric, first.constant(), units=units)
-    pairs = pairs_table(predictions, labels, metric, tested, units=units)
+    tested = with_chance(summary, predictions, labels, metric, first.constant(), units=units, drawn=drawn)
+    pairs = pairs_table(predictions, labels, metric, tested, units=units, drawn=drawn)
     return tested, pairs, held_out_of(first, metric, len(labels), units)
 
 
 def with_chance(
     summary: pd.DataFrame,
-    predictions: Mapping[str, Mapping[int, Array]],
+    predictions: Mapping[str, Runs],
     labels: Array,
     metric: str,
     constant: float | Array,
     *,
     units: Array | None = None,
+    drawn: Mapping[str, float] = NO_DRAWS,
 ) -> pd.DataFrame:
     """Return a summary with ``p_trivial``, each candidate's p-value against the trivial answer, and ``above``.
 
@@ -157,16 +162,17 @@ def with_chance(
 
     Args:
         summary: from :func:`summary_table`.
-        predictions: candidate to seed to its predictions of the same test items.
+        predictions: candidate to seed, or (draw, seed), to its predictions of the same test items.
         labels: (items,) class ids or targets.
         metric: whose scores are compared.
         constant: the trivial answer: the training rows' most frequent class, the mean of their targets, or the
             statistics of what the simplest answer writes.
         units: (items,) numbers of the independent unit of each item; None where each item is one.
+        drawn: as :func:`vxlab.experiments.scoring.significance.compare_all` takes it.
     """
     rows = by_candidate(summary)
     runs, fixed = {name: predictions.get(name, {}) for name in rows}, fixed_candidates(rows)
-    found = against_trivial(runs, labels, metric, constant=constant, units=units, fixed=fixed)
+    found = against_trivial(runs, labels, metric, constant=constant, units=units, fixed=fixed, drawn=drawn)
     tests = [found[name] for name in rows]
     return summary.assign(p_trivial=[each.p_holm for each in tests], above=[bool(each.beaten) for each in tests])
 
@@ -177,8 +183,10 @@ def summary_table(runs: pd.DataFrame, tuning: pd.DataFrame, fixed: Collection[st
     Columns: ``candidate``, ``method`` (as shown), ``rank``, ``targets``; ``backbone`` and ``head`` (trained
     parameters), ``bytes_stored``, ``step_seconds`` and ``peak_memory`` (medians over the report runs, or over the
     tuning runs where none finished); ``n`` and ``diverged`` (report runs that finished, and that did not), ``median``,
-    ``q1``, ``q3``, ``mean``, ``sd`` of the test scores, and ``scores``, these by seed; ``fixed``, whether it holds no
-    luck of training; ``learning_rate``, ``head_learning_rate``, ``edge`` (NaN and "" where no rate could be chosen);
+    ``q1``, ``q3``, ``mean``, ``sd`` of the test scores, and ``scores``, these by seed, or by draw where the candidate
+    ran on several (runs of several seeds on one draw are one score); ``shots`` (missing where there are none) and
+    ``draws``, how many; ``fixed``, whether it holds no luck of training;
+    ``learning_rate``, ``head_learning_rate``, ``edge`` (NaN and "" where no rate could be chosen);
     ``tuning_runs`` and ``budget_seconds`` (training time of all its runs).
 
     Args:
@@ -191,7 +199,7 @@ def summary_table(runs: pd.DataFrame, tuning: pd.DataFrame, fixed: Collection[st
         _summary_row(str(name), own, chosen) | {"fixed": name in fixed}
         for name, own in runs.groupby("candidate", sort=False)
     ]
-    return pd.DataFrame(rows).astype({"rank": "Int64", "backbone": "Int64", "head": "Int64"})
+    return pd.DataFrame(rows).astype(dict.fromkeys(("rank", "backbone", "head", "shots"), "Int64"))
 
 
 def _early(runs: pd.DataFrame) -> list[str]:
@@ -210,7 +218,8 @@ def _early(runs: pd.DataFrame) -> list[str]:
 def _summary_row(name: str, own: pd.DataFrame, chosen: pd.DataFrame) -> dict[str, Any]:
     reports = own[own["stage"] == "report"]
     typical = reports if reports["backbone"].notna().any() else own
-    first, tests = own.iloc[0], reports.sort_values("seed")["test"].to_numpy(dtype=float)
+    first, tests = own.iloc[0], reports["test"].to_numpy(dtype=float)
+    done, scores = int(np.isfinite(tests).sum()), scores_by_luck(reports)
     none = {"learning_rate": np.nan, "head_learning_rate": np.nan, "edge": "", "head_edge": ""}
     rates = chosen.loc[name] if name in chosen.index else none
     return {
@@ -218,8 +227,12 @@ def _summary_row(name: str, own: pd.DataFrame, chosen: pd.DataFrame) -> dict[str
         **{column: first[column] for column in ("method", "rank", "targets")},
         **{column: typical[column].max() for column in ("backbone", "head", "bytes_stored")},
         **{column: typical[column].median() for column in ("step_seconds", "peak_memory")},
-        **summarise(tests),
-        "scores": tuple(tests[np.isfinite(tests)].tolist()),
+        **summarise(scores),
+        "n": done,
+        "diverged": len(tests) - done,
+        "scores": tuple(scores.tolist()),
+        "shots": first["shots"],
+        "draws": int(reports.dropna(subset=["test"])["draw"].nunique()),
         **{column: rates[column] for column in none},
         "tuning_runs": int((own["stage"] == "tuning").sum()),
         "budget_seconds": float(own["train_seconds"].sum()),

@@ -124,7 +124,7 @@ class _Stages:
 
     def announce(self) -> str:
         """Refuse what does not fit, and return what is to come."""
-        jobs = self._jobs([spec for _, spec in [*self._grid({}), *self.fair.fixed().items()]])
+        jobs = self._jobs([spec for _, spec in [*self._grid({}), *self.fair.untuned()]])
         check_fit(jobs)
         self.bundles.require_some([*jobs, *self._like_reports()])
         self._prepare(jobs)
@@ -179,15 +179,15 @@ class _Stages:
         return self._tuning(self.fair.tuning_seeds)
 
     def report(self, tuning: pd.DataFrame) -> None:
-        """Run each candidate's chosen rates on fresh seeds, and once what has neither."""
+        """Run each candidate's chosen rates on fresh seeds and draws, and once, or once a draw, what has neither."""
         chosen = tuning.loc[tuning["chosen"], ["candidate", "learning_rate", "head_learning_rate"]]
-        seeds = range(self.fair.tuning_seeds, self.fair.tuning_seeds + self.fair.report_seeds)
         fresh = (
             (name, self.fair.spec(self.fair.names[name], rate, head, seed))
             for name, rate, head in chosen.itertuples(index=False)
-            for seed in seeds
+            for seed in self.fair.fresh
         )
-        self._train("report", [*fresh, *self.fair.fixed().items()], "report, fresh seeds")
+        lucks = "draws" if self.fair.draws_vary else "seeds"
+        self._train("report", [*fresh, *self.fair.untuned()], f"report, fresh {lucks}")
 
     def runs(self) -> pd.DataFrame:
         """Return the store's rows of all runs so far, with their ``candidate`` and ``stage``."""
@@ -205,11 +205,12 @@ class _Stages:
     def _like_reports(self) -> list[Job]:
         """Return runs such as will be reported, whichever rates are chosen."""
         names, head = self.fair.names, self.fair.head_learning_rates[0]
-        seeds = range(self.fair.tuning_seeds, self.fair.tuning_seeds + self.fair.report_seeds)
         tuned = [
-            self.fair.spec(names[name], names[name].centre, head, seed) for name in self.fair.tuned for seed in seeds
+            self.fair.spec(names[name], names[name].centre, head, seed)
+            for name in self.fair.tuned
+            for seed in self.fair.fresh
         ]
-        return self._jobs([*tuned, *self.fair.fixed().values()])
+        return self._jobs([*tuned, *(spec for _, spec in self.fair.untuned())])
 
     def _train(self, stage: str, specs: Iterable[tuple[str, RunSpec]], description: str) -> None:
         """Train the runs that this comparison does not have yet."""

@@ -13,17 +13,17 @@ from vxlab.experiments.sweeps.grid import grid
 from vxlab.experiments.sweeps.plain_yaml import read_yaml
 from vxlab.experiments.sweeps.protocol import BUDGET, SHARED, Candidate, FairSweep
 
-_OF_FAIR = ("candidates", *BUDGET)
-_OF_GRID = ("candidates", "learning_rates", "head_learning_rates", "seeds")
+_OF_FAIR = ("candidates", *BUDGET, "draw")
+_OF_GRID = ("candidates", "learning_rates", "head_learning_rates", "seeds", "draws")
 
 
 def read_sweep(path: str | Path) -> FairSweep | list[RunSpec]:
     """Read a sweep from a YAML file.
 
     ``protocol: fair`` (the default) takes the fields of :class:`FairSweep`, ``protocol: grid`` the lists
-    ``learning_rates``, ``head_learning_rates`` and ``seeds``; both take the fields of :class:`RunSpec` that all runs
-    share. A candidate names a method and its settings; a list means one candidate for each of its items. ``imports``
-    names modules, or .py files, that register methods of your own, looked for beside the file first::
+    ``learning_rates``, ``head_learning_rates``, ``draws`` and ``seeds``; both take the fields of :class:`RunSpec` that
+    all runs share. A candidate names a method and its settings; a list means one candidate for each of its items.
+    ``imports`` names modules, or .py files, that register methods of your own, looked for beside the file first::
 
         model: minilm
         task: rotten_tomatoes
@@ -69,7 +69,8 @@ def _sweep(content: dict[str, Any]) -> FairSweep | list[RunSpec]:
         raise VxlabError(f"protocol={protocol!r} is unknown; choose fair or grid")
     known = _OF_FAIR if protocol == "fair" else _OF_GRID
     require_known(content, (*known, *SHARED, "protocol"), "unknown key")
-    settings = {name: content.pop(name) for name in SHARED if name in content}
+    of_all = (*SHARED, "draw") if protocol == "fair" else SHARED
+    settings = {name: content.pop(name) for name in of_all if name in content}
     entries = content.pop("candidates")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         given = f"candidates={quote(entries)}"

@@ -1,4 +1,4 @@
-"""A grid of runs: every combination of methods, layers, learning rates and seeds."""
+"""A grid of runs: every combination of methods, layers, learning rates, draws and seeds."""
 
 from collections.abc import Iterable, Mapping
 from itertools import product
@@ -17,9 +17,10 @@ def grid(
     head_learning_rates: Iterable[float] = (5e-3,),
     targets: Iterable[str | tuple[str, ...]] = ("query-value",),
     seeds: Iterable[int] = (0,),
+    draws: Iterable[int] = (0,),
     **settings: Any,
 ) -> list[RunSpec]:
-    """Return a run for every combination: methods × targets × learning rates × head learning rates × seeds.
+    """Return a run for every combination: methods × targets × learning rates × head learning rates × draws × seeds.
 
     Ranks are part of the methods. A grid alone tunes nothing: :class:`FairSweep` chooses on validation and reports on
     fresh seeds.
@@ -30,6 +31,7 @@ def grid(
         head_learning_rates: of the task head.
         targets: target sets, as :func:`vxlab.attach` takes them.
         seeds: of the runs.
+        draws: of few-shot runs, which need ``shots``: seeds of the rows that are drawn.
         settings: further fields of :class:`RunSpec`, for all.
 
     >>> from vxlab import LoRA
@@ -42,10 +44,19 @@ def grid(
         settle(name, given, tuple[float, ...])
         for name, given in (("learning_rates", learning_rates), ("head_learning_rates", head_learning_rates))
     )
-    every = product(each_method, _target_sets(targets), rates, heads, settle("seeds", seeds, tuple[int, ...]))
+    lucks = [settle(name, given, tuple[int, ...]) for name, given in (("draws", draws), ("seeds", seeds))]
+    every = product(each_method, _target_sets(targets), rates, heads, *lucks)
     return [
-        RunSpec(method=method, targets=layers, learning_rate=rate, head_learning_rate=head, seed=seed, **settings)
-        for method, layers, rate, head, seed in every
+        RunSpec(
+            method=method,
+            targets=layers,
+            learning_rate=rate,
+            head_learning_rate=head,
+            draw=draw,
+            seed=seed,
+            **settings,
+        )
+        for method, layers, rate, head, draw, seed in every
     ]
 
 

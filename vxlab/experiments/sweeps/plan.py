@@ -237,7 +237,7 @@ def _kind(job: Job) -> Any:
     spec = job.spec
     base = spec.model, spec.quantisation
     length = spec.epochs, spec.ends_after
-    return (spec.method.name, spec.targets, *base, spec.task, spec.batch_size, spec.max_length, *length)
+    return (spec.method.name, spec.targets, *base, spec.task, spec.shots, spec.batch_size, spec.max_length, *length)
 
 
 def _fit(job: Job, materials: Materials) -> None:

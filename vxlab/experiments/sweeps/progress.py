@@ -8,7 +8,7 @@ from typing import Any
 from vxlab.experiments import RunRecord, method_label
 from vxlab.experiments.runs import Job
 from vxlab.progress import headless, progress_bar
-from vxlab.words import write_number
+from vxlab.words import number_of, write_number
 
 RESUME = "Do the same again to go on: what has finished is kept."
 
@@ -64,6 +64,7 @@ class SweepProgress:
         if status == "failed":
             spec = job.spec
             where = f", learning rate {spec.learning_rate:g}, seed {spec.seed}" if spec.method.by_gradient else ""
+            where += "" if spec.shots is None else f", draw {spec.draw} of {number_of(spec.shots, 'shot')}"
             self.errors[method_label(spec.method) + where] = error
         elif self._bar is not None and (found := record()) is not None:
             self._compare(found)

@@ -12,7 +12,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import RunSpec, layers, method_label, tell_apart, usual_settings
 from vxlab.experiments.sweeps.rates import CENTRES
 
-DECIDED = ("method", "learning_rate", "head_learning_rate", "seed", "ends_after")
+DECIDED = ("method", "learning_rate", "head_learning_rate", "seed", "draw", "ends_after")
 """Fields of a run in which those of one sweep differ."""
 SHARED = tuple(each.name for each in fields(RunSpec) if each.name not in DECIDED)
 """Fields of a run that all runs of a sweep share; but for ``targets``, which a candidate may name."""
@@ -80,6 +80,11 @@ class FairSweep:
 
     A method that has no rates and no seeds (``Probe``) is not tuned here, and runs once.
 
+    With ``shots`` in the settings every seed is a draw of its own: the run of seed s learns from draw s of the shots,
+    tuning and reported runs alike, and what has no seeds runs once on each reported draw. The reported runs of all
+    candidates are on the same draws, and are compared by draw. A ``draw`` in the settings puts all runs on that draw,
+    and then no interval covers its luck.
+
     Tuning has two stages where there are several tuning seeds: all rates, the wider ones included, on the first seed,
     then the ``finalists`` best on the others.
 
@@ -94,7 +99,7 @@ class FairSweep:
     candidates: Sequence[Candidate | Method]
     """what is compared; a method alone takes the sweep's targets and its usual rates"""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """fields of :class:`RunSpec` that all runs share: model, task, targets, epochs, batch_size, ..."""
+    """fields of :class:`RunSpec` that all runs share: model, task, targets, epochs, batch_size, shots, ..."""
     learning_rates: int = 3
     """rates tried for each candidate, 1 or more; 1 tunes nothing, and the verdict says so"""
     spacing: float = 10**0.5
@@ -108,7 +113,7 @@ class FairSweep:
     finalists: int = 2
     """rates that run on the second and further tuning seeds"""
     report_seeds: int = 5
-    """fresh seeds of the runs that are reported"""
+    """fresh seeds of the runs that are reported; with ``shots`` each is a fresh draw, too"""
     widen: int = 1
     """how often the ranges grow where a best rate is on an edge; 0 leaves the flag"""
 
@@ -150,6 +155,16 @@ class FairSweep:
         return dict(zip(_names(complete), complete, strict=True))
 
     @property
+    def draws_vary(self) -> bool:
+        """Whether each seed learns from a draw of its own."""
+        return self.settings.get("shots") is not None and "draw" not in self.settings
+
+    @property
+    def fresh(self) -> range:
+        """The seeds of the runs that are reported, and their draws."""
+        return range(self.tuning_seeds, self.tuning_seeds + self.report_seeds)
+
+    @property
     def tuned(self) -> list[str]:
         """The names of the candidates that have learning rates and seeds."""
         return [name for name, each in self.names.items() if each.method.by_gradient]
@@ -171,8 +186,9 @@ class FairSweep:
         """
         if isinstance(candidate.method, Head):
             head_learning_rate = learning_rate
+        draw = {"draw": seed} if self.draws_vary else {}
         return RunSpec(
-            **{**self.settings, "targets": candidate.targets},
+            **{**self.settings, "targets": candidate.targets, **draw},
             method=candidate.method,
             learning_rate=learning_rate,
             head_learning_rate=head_learning_rate,
@@ -180,16 +196,18 @@ class FairSweep:
             ends_after=self.tuning_share if tuning else 1.0,
         )
 
-    def fixed(self) -> dict[str, RunSpec]:
-        """Return the one run of each candidate that has no learning rates and no seeds."""
-        return {name: self.spec(each, 0.0, 0.0, 0) for name, each in self.names.items() if name not in self.tuned}
+    def untuned(self) -> list[tuple[str, RunSpec]]:
+        """Return the runs of each candidate that has no learning rates and no seeds: one, or one on each draw."""
+        draws = self.fresh if self.draws_vary else (0,)
+        others = ((name, each) for name, each in self.names.items() if name not in self.tuned)
+        return [(name, self.spec(each, 0.0, 0.0, draw)) for name, each in others for draw in draws]
 
     def runs(self) -> dict[str, int]:
         """Return how many runs there are: to tune, to report, and at most where the ranges grow."""
         heads, names = len(self.head_learning_rates), self.names
         rates = [1 if isinstance(names[name].method, Head) else heads for name in self.tuned]
         more = sum(min(self.finalists, self.learning_rates * n) * (self.tuning_seeds - 1) for n in rates)
-        report = len(rates) * self.report_seeds + len(names) - len(rates)
+        report = len(rates) * self.report_seeds + len(self.untuned())
         counts = {"tuning": self.learning_rates * sum(rates) + more, "report": report}
         if not self.tuning_seeds:
             counts["tuning"] = 0
@@ -243,9 +261,9 @@ def _checked_settings(settings: Any) -> dict[str, Any]:
     if not isinstance(settings, Mapping):
         raise VxlabError(f"settings={quote(settings)} is not a mapping; write settings={{'epochs': 1}}")
     for name in settings:
-        if name in DECIDED:
+        if name in DECIDED and name != "draw":
             raise VxlabError(f"settings has {name!r}, which the protocol decides; see candidates, rates and seeds")
-    require_known(settings, SHARED, "settings has no field")
+    require_known(settings, (*SHARED, "draw"), "settings has no field")
     return dict(settings)
 
 

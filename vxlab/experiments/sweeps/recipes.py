@@ -57,7 +57,8 @@ def recipe(method: str = "vera", *, scale: str = "small", **chosen: Any) -> RunS
 def fit_train_examples(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Let a run take all training rows of local files that have fewer than a scale draws; what is chosen stays.
 
-    Files that are named are read for it, a hub is not asked. Where they cannot be read, the run says why.
+    Where shots are chosen, these are the rows, and the scale's number falls away. Files that are named are read for it,
+    a hub is not asked. Where they cannot be read, the run says why.
 
     Args:
         settings: a scale's fields of :class:`RunSpec`, with what is chosen.
@@ -65,6 +66,8 @@ def fit_train_examples(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -
     """
     drawn = settings.get("train_examples")
     named = chosen.get("task_folder") or chosen.get("task")
+    if chosen.get("shots") is not None and "train_examples" not in chosen:
+        return {**settings, "train_examples": None}
     if drawn is None or "train_examples" in chosen or not _is_there(named):
         return dict(settings)
     fields = [name for name in TASK_FIELDS if name in settings and name != "train_examples"]

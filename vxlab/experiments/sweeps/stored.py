@@ -15,13 +15,15 @@ from vxlab.experiments.candidates import HeldOut, Pair, held_out_of
 from vxlab.experiments.provenance import base_in_words, describe_mixture, name_weights_and_data, versions_of
 from vxlab.experiments.store import ENDED, Store, without_repeats
 from vxlab.experiments.sweeps.comparison import Comparison, compare_reports, summary_table
+from vxlab.experiments.sweeps.draws import draw_notes
 from vxlab.experiments.sweeps.tuning import with_stages
 from vxlab.words import list_in_words
 
 _NO_SETTING = (
-    "learning_rate", "head_learning_rate", "seed", "ends_after", "device", "model", "task", "task_folder", "method",
+    "learning_rate", "head_learning_rate", "seed", "draw", "ends_after", "device", "model", "task", "task_folder",
+    "method",
 )  # fmt: skip
-_SHARED = ("epochs", "batch_size", "train_examples")
+_SHARED = ("epochs", "batch_size", "train_examples", "shots")
 _SHARED_WRITING = ("chat_template", "max_new_tokens", "num_beams", "length_penalty", "no_repeat_ngram_size")
 """Fields that decide the scores of all runs in which a model writes."""
 
@@ -55,7 +57,8 @@ def tables_of(result: Comparison) -> SweepTables:
     task = str(runs["task"].iloc[0])
     return SweepTables(
         _named(runs), task, result.metric, result.held_out, runs, result.tuning, result.summary, result.pairs,
-        records, (*describe_mixture(records.values()), *filter(None, [result.held_out.doubt])),
+        records,
+        (*describe_mixture(records.values()), *_of_draws(runs, records), *filter(None, [result.held_out.doubt])),
     )  # fmt: skip
 
 
@@ -65,9 +68,10 @@ def stored_sweeps(results: Store) -> list[SweepTables]:
     Runs on other weights or data under the same name are sweeps of their own, and runs at another precision or by other
     versions are candidates of their own: no score is of a mixture.
 
-    A candidate is a method with all its settings, on its targets. Where it ran at several learning rates, the seeds
-    that ran at more than one of them are its tuning runs, and validation chooses; its other seeds at the chosen rate
-    are the reported ones, or all there where there are no others. Runs of which no record is left (failed, running)
+    A candidate is a method with all its settings, on its targets, at a number of shots; runs that differ in their draw
+    of the shots are of one. Where it ran at several learning rates, the seeds (and draws) that ran at more than one of
+    them are its tuning runs, and validation chooses; its others at the chosen rate are the reported ones, or all there
+    where there are no others. Runs of which no record is left (failed, running)
     count by their label.
 
     Args:
@@ -92,6 +96,10 @@ def stored_sweeps(results: Store) -> list[SweepTables]:
     return _with_own_names(sorted(sweeps, key=lambda sweep: -len(sweep.runs)))
 
 
+def _of_draws(runs: pd.DataFrame, records: Mapping[str, RunRecord]) -> list[str]:
+    return draw_notes(runs[(runs["stage"] == "report") & (runs["status"] == "finished")], records)
+
+
 def _with_own_names(sweeps: list[SweepTables]) -> list[SweepTables]:
     """Number the sweeps of one name, which folders of one name have, where their content is the same."""
     seen: Counter[str] = Counter()
@@ -114,11 +122,16 @@ def _sweep(name: str, rows: pd.DataFrame, records: Mapping[str, RunRecord], resu
     runs = _with_candidates(rows, own)
     done = runs[runs["status"].isin([*ENDED, "failed"])]
     staged, tuning = with_stages(done)
-    fixed = {name for key, name in zip(runs["key"], runs["candidate"], strict=True) if _is_fixed(own.get(key))}
+    drawn = staged.groupby("candidate")["draw"].nunique()
+    untrained = {name for key, name in zip(runs["key"], runs["candidate"], strict=True) if _is_fixed(own.get(key))}
+    fixed = {name for name in untrained if drawn.get(name, 0) < 2}
     summary, pairs, held_out, doubts = _compared(staged, summary_table(staged, tuning, fixed), metric, own, results)
     unended = runs[~runs["key"].isin(staged["key"])].assign(stage="")
     every = pd.concat([staged, unended]).reset_index(drop=True) if len(unended) else staged.reset_index(drop=True)
-    notes = (*_unlike(done, own.values()), *describe_mixture(own.values()), *_reused(staged), *doubts)
+    notes = (
+        *_unlike(done, own.values()), *describe_mixture(own.values()), *_reused(staged), *_of_draws(staged, own),
+        *doubts,
+    )  # fmt: skip
     return SweepTables(name, str(rows["task"].iloc[0]), metric, held_out, every, tuning, summary, pairs, own, notes)
 
 
@@ -199,8 +212,9 @@ def _unlike(runs: pd.DataFrame, records: Iterable[RunRecord]) -> tuple[str, ...]
 def _reused(staged: pd.DataFrame) -> tuple[str, ...]:
     """Warn where the runs that chose a rate are those that are reported."""
     tried = staged.groupby("candidate")["learning_rate"].nunique()
-    seeds = staged[staged["stage"] == "tuning"].groupby("candidate")["seed"].agg(set)
-    reports = staged[staged["stage"] == "report"].groupby("candidate")["seed"].agg(set)
+    lucks = staged.assign(luck=staged[["draw", "seed"]].fillna(0).apply(tuple, axis="columns"))
+    seeds = lucks[lucks["stage"] == "tuning"].groupby("candidate")["luck"].agg(set)
+    reports = lucks[lucks["stage"] == "report"].groupby("candidate")["luck"].agg(set)
     again = [name for name in seeds.index if tried[name] > 1 and name in reports and reports[name] & seeds[name]]
     few = [*again[:3], *([f"{len(again) - 3} more"] if len(again) > 3 else [])]
     return (f"Reported runs also chose the rate, which flatters: {list_in_words(few)}.",) if again else ()

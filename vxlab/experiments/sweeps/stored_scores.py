@@ -27,15 +27,15 @@ from vxlab.experiments.sweeps.tuning import with_stages
 from vxlab.words import number_of
 
 MEASURED_COLUMNS = [
-    "family", "rank", "label", "targets", "backbone", "bytes_stored", "n", "diverged", "mean", "scores", "low",
-    "high", "learning_rate", "edge", "front",
+    "family", "rank", "label", "targets", "backbone", "bytes_stored", "n", "diverged", "mean", "scores", "draws",
+    "low", "high", "learning_rate", "edge", "front",
 ]  # fmt: skip
 
 _FREE = {"rank", "alpha", "seed"}
 """Settings of a method that make no other method of it: the size, the step's scale, and what is drawn."""
 _OWN = {
-    "method", "targets", "learning_rate", "head_learning_rate", "seed", "model", "device", "precision", "task_folder",
-    "ends_after",
+    "method", "targets", "learning_rate", "head_learning_rate", "seed", "draw", "model", "device", "precision",
+    "task_folder", "ends_after",
 }  # fmt: skip
 """Fields of a spec in which runs under one protocol may differ."""
 
@@ -74,7 +74,8 @@ def stored_candidates(
     A candidate is a method at its usual settings (α and seeds may be any), a rank and targets. Seeds that ran at
     several learning rates choose the rate, by the median of validation; the test scores of the other seeds at that
     rate are reported, or of all seeds where there are no others.
-    ``mean`` is over the ``n`` runs that finished, ``scores`` are theirs; ``low`` and ``high`` are a single run's 95 %
+    ``mean`` is over the ``n`` runs that finished, ``scores`` are theirs, or by draw of the shots where they are on
+    several ``draws``; ``low`` and ``high`` are a single run's 95 %
     interval over test items, or the units they come in, and missing where there are several runs.
     ``front``: nothing measured scores as high for fewer parameters.
 
@@ -277,6 +278,7 @@ def _over_items(reports: pd.DataFrame, metric: str, results: Store) -> tuple[flo
 
 def _in_words(run: "pd.Series[Any]", apart: str) -> str:
     examples = "all" if pd.isna(run["train_examples"]) else f"{run['train_examples']:,}"
-    told = f"{examples} training examples, {number_of(run['epochs'], 'epoch')}"
+    trained = f"{examples} training examples" if pd.isna(run["shots"]) else f"{number_of(run['shots'], 'shot')} a class"
+    told = f"{trained}, {number_of(run['epochs'], 'epoch')}"
     base = "" if pd.isna(run["quantisation"]) else f"base in {run['quantisation']}"
     return f"{run['task']} ({', '.join([told, *filter(None, [base, apart])])})"

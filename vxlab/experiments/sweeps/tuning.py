@@ -69,8 +69,8 @@ def untuned_table(specs: Sequence[tuple[str, str, RunSpec]]) -> pd.DataFrame:
 def with_stages(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tell apart, of runs that nobody planned, those that chose the learning rate and those that are reported.
 
-    Seeds of a candidate that ran at several rates are tuning runs, and validation chooses; the other seeds at the
-    chosen rate are reported, or all there where there are no others. Where nothing finished, or there is no rate to
+    Seeds (and draws) of a candidate that ran at several rates are tuning runs, and validation chooses; the others at
+    the chosen rate are reported, or all there where there are no others. Where nothing finished, or there is no rate to
     choose, all are reported. Runs that took a share of their steps are tuning runs, and never reported; those of the
     largest share at which several rates ran choose.
 
@@ -90,7 +90,8 @@ def _stages_of_one(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     if runs["learning_rate"].isna().all():
         return runs.assign(stage="report"), pd.DataFrame(columns=COLUMNS)
     rates, whole = runs[_RATES].apply(tuple, axis="columns"), runs["ends_after"] == 1
-    several = rates.groupby([runs["seed"], runs["ends_after"]]).transform("nunique") > 1
+    lucks = [runs["seed"], runs["draw"], runs["ends_after"]]
+    several = rates.groupby(lucks, dropna=False).transform("nunique") > 1
     tried = runs[several] if several.any() else runs
     tried = tried[tried["ends_after"] == tried["ends_after"].max()]
     tuning = tuning_table(tried, int(tried.groupby(_RATES, dropna=False).size().max()))

@@ -11,8 +11,10 @@ from vxlab.words import number_of
 
 def few_shots(
     name: str, train: pd.DataFrame, labels: Labels, shots: int, draw: int, what: str = "texts"
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return the training rows of one draw, and what the user should know of it, in sentences.
+) -> tuple[pd.DataFrame, tuple[str, ...], float]:
+    """Return the training rows of one draw, what the user should know of it, and what share of a class it takes.
+
+    The share is the mean over the classes: how far the scores of two draws go together, for the rows that they share.
 
     Args:
         name: of the task, in the words of an error.
@@ -40,10 +42,12 @@ def few_shots(
     if draw and counts.max() == shots:
         raise VxlabError(
             f"draw={draw}: every class of {name} has {shots} training rows and no more, so that all draws of "
-            f"shots={shots} are the same; leave draw out, or choose fewer shots"
+            f"shots={shots} are the same; leave draw out, or choose fewer shots; of a sweep, put draw=0 into its "
+            "settings: its intervals then cover seeds alone"
         )
     drawn = train.iloc[draw_shots(ids, shots, draw)]
-    return drawn, (*_tell_shared(shots * len(counts) / len(ids)), *_tell_copies(drawn, what))
+    told = (*_tell_shared(shots * len(counts) / len(ids)), *_tell_copies(drawn, what))
+    return drawn, told, float(np.mean(shots / counts))
 
 
 def check_shots(shots: int | None, draw: int, train_examples: int | None) -> None:

@@ -63,6 +63,8 @@ class Task:
             disagree, prompts that hold their answer.
         unit: what :meth:`units` numbers, in words for many of them.
         images: where the images are, by the sha256 of their files.
+        drawn: of a few-shot task, the share of a class's training rows that are the shots, as the mean over classes; 0
+            of any other.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Task:
     notes: tuple[str, ...] = ()
     unit: str = SHARED_TEXTS
     images: Mapping[str, ImageSource] = field(default_factory=dict, compare=False, repr=False)
+    drawn: float = 0.0
 
     def units(self, split: str = "test") -> Ids | None:
         """Return the number of each row's unit ``(rows,)``, None where every row of the split stands for itself.
@@ -243,9 +246,9 @@ def load_task(
     splits = complete_splits(known, frames, kind.strata(_content(train)), seed, _together(train), kind.reads)
     if size is not None:
         splits["train"] = _sampled(known, splits["train"], kind, size, seed)
-    fingerprint = None if shots is None else _fingerprint(splits, labels)
+    fingerprint, drawn = None if shots is None else _fingerprint(splits, labels), 0.0
     if shots is not None:
-        splits["train"], told = few_shots(known, splits["train"], labels, shots, draw, kind.reads)
+        splits["train"], told, drawn = few_shots(known, splits["train"], labels, shots, draw, kind.reads)
         notes += told
     if kind.trains_head:
         _check_labels(known, splits["train"], labels, train if len(frames) == 1 else None)
@@ -265,6 +268,7 @@ def load_task(
         notes=tell_hidden(asked, given) + reading.notes + notes + tell_replaced(reading.splits, frames),
         unit=reading.unit or (f"groups ({columns.group_column})" if columns.group_column else alone),
         images=sources,
+        drawn=drawn,
     )
     return task if reading.published else _warn_of(task, carved=len(frames) == 1)
 

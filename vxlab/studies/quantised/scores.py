@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -108,11 +108,12 @@ def _key(scheme: str, candidate: str) -> str:
 class _Runs(NamedTuple):
     """The reported runs of all bases, to be compared at once: how much seeds matter is learnt from all of them."""
 
-    predictions: dict[str, dict[int, Array]]
+    predictions: dict[str, dict[Any, Array]]
     labels: Array
     metric: str
     units: Array | None
     fixed: list[str]
+    drawn: dict[str, float]
 
 
 def _runs_of(results: Mapping[str, Comparison]) -> _Runs:
@@ -123,18 +124,25 @@ def _runs_of(results: Mapping[str, Comparison]) -> _Runs:
     _require_same_items(runs, first)
     predictions = {_key(scheme, name): own for scheme, each in runs.items() for name, own in each.predictions.items()}
     fixed = [_key(scheme, each.base) for scheme, each in runs.items() if each.base]
-    return _Runs(predictions, first.labels, metrics.pop(), first.units, fixed)
+    drawn = {_key(scheme, name): share for scheme, each in runs.items() for name, share in each.drawn.items()}
+    return _Runs(predictions, first.labels, metrics.pop(), first.units, fixed, drawn)
 
 
 def _compared(runs: _Runs) -> dict[tuple[str, str], Difference]:
-    return compare_all(runs.predictions, runs.labels, runs.metric, units=runs.units, fixed=runs.fixed)
+    return compare_all(runs.predictions, runs.labels, runs.metric, units=runs.units, fixed=runs.fixed, drawn=runs.drawn)
 
 
 def _over_trivial(runs: _Runs, results: Mapping[str, Comparison]) -> dict[str, tuple[float, float, float]]:
     """Return each candidate's score less the simplest answer's, with its interval."""
     constant = next(iter(results[FLOAT].records.values())).constant()
     found = against_trivial(
-        runs.predictions, runs.labels, runs.metric, constant=constant, units=runs.units, fixed=runs.fixed
+        runs.predictions,
+        runs.labels,
+        runs.metric,
+        constant=constant,
+        units=runs.units,
+        fixed=runs.fixed,
+        drawn=runs.drawn,
     )
     return {name: (each.difference, each.low, each.high) for name, each in found.items()}
 

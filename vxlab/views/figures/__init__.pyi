@@ -1,5 +1,7 @@
 from .capture import capture_against_parameters as capture_against_parameters
+from .cost_axes import AXES as AXES
 from .cost_axes import COSTS as COSTS
+from .cost_axes import SHOTS as SHOTS
 from .cost_axes import Cost as Cost
 from .cost_axes import log_ticks as log_ticks
 from .curves import RUNNING as RUNNING
@@ -18,15 +20,18 @@ from .start_and_parts import parts_against_unchanged as parts_against_unchanged
 from .sweep import FAR as FAR
 from .sweep import RUNS_MARK as RUNS_MARK
 from .sweep import cite_point as cite_point
+from .sweep import draws_of as draws_of
 from .sweep import end_ranks as end_ranks
 from .sweep import gain_per_parameter as gain_per_parameter
 from .sweep import hollow as hollow
 from .sweep import hover_texts as hover_texts
 from .sweep import level_line as level_line
 from .sweep import looks_of as looks_of
+from .sweep import luck_of as luck_of
 from .sweep import place_beside as place_beside
 from .sweep import published_caption as published_caption
 from .sweep import published_name as published_name
+from .sweep import run_names as run_names
 from .sweep import score_against_parameters as score_against_parameters
 from .sweep import series_names as series_names
 from .tuning import add_tuning as add_tuning

@@ -24,6 +24,11 @@ COSTS = {
 }
 
 
+SHOTS = "shots"
+AXES = COSTS | {SHOTS: Cost("shots", "training examples of each class (shots)", 1, "log")}
+"""All that a score may be drawn against: the costs, and how many examples it was learned from."""
+
+
 def log_ticks(low: float, high: float) -> dict[float, str]:
     """Return the ticks of a logarithmic axis: powers of ten, or 1, 2 and 5 of each where these would be few.
 

@@ -114,7 +114,7 @@ def add_joined_curves(figure: go.Figure, loss: dict[str, str], score: dict[str, 
         score: the axes of the validation score.
     """
     shown: dict[str, Any] = {"showlegend": False}
-    told = "seed %{customdata}, step %{x:,}: "
+    told = "%{customdata}, step %{x:,}: "
     lost = {"color": COLOURS[1], "dash": "dot"}
     figure.add_scatter(mode="lines", hovertemplate=f"{told}%{{y:.3f}}<extra></extra>", **shown, **loss)
     figure.add_scatter(
@@ -146,8 +146,8 @@ def join_curves(records: Sequence[RunRecord], metric: str, colour: str) -> list[
     ]
 
 
-_Line = list[tuple[float, float | None, int]]
-"""Step, value and seed."""
+_Line = list[tuple[float, float | None, str]]
+"""Step, value, and whose: the seed, and the draw of shots."""
 
 
 def _loss(record: RunRecord) -> _Line:
@@ -183,8 +183,9 @@ def _joined(lines: Iterable[_Line]) -> dict[str, list[Any]]:
     return {name: [point[i] for point in joined] for i, name in enumerate(("x", "y", "customdata"))}
 
 
-def _seed(record: RunRecord) -> int:
-    return int(record.spec.get("seed", 0))
+def _seed(record: RunRecord) -> str:
+    draw = f", draw {record.spec.get('draw', 0)}" if "shots" in record.spec else ""
+    return f"seed {record.spec.get('seed', 0)}{draw}"
 
 
 def _finite(value: float | None) -> float | None:

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from vxlab.experiments.candidates import seeds_in_words
 from vxlab.experiments.scoring import in_words
+from vxlab.views.figures.sweep import draws_of
 from vxlab.views.figures.verdict import difference_unit
 from vxlab.views.style import COLOURS, GREY, INK, apply_style, bar_look, draws_text, error_bars
 from vxlab.words import write_number
@@ -65,7 +66,8 @@ def _add_published(figure: go.Figure, rows: pd.DataFrame, name: str, colour: str
 
 
 def _scores(row: Any) -> str:
-    return f"<b>{row.candidate}</b><br>mean {write_number(row.mean, '.3f')} ({seeds_in_words(row.scores)})"
+    of = seeds_in_words(row.scores, draws=draws_of(row))
+    return f"<b>{row.candidate}</b><br>mean {write_number(row.mean, '.3f')} ({of})"
 
 
 def _names(rows: pd.DataFrame) -> list[str]:

@@ -33,8 +33,8 @@ def score_against_parameters(
     runs: pd.DataFrame | None = None,
     held_out: HeldOut | None = None,
 ) -> go.Figure:
-    """Draw test scores against trained parameters, a line a method: means over seeds, with bars of one standard
-    deviation where there are five seeds or more.
+    """Draw test scores against trained parameters, a line a method: means over seeds or draws, with bars of one
+    standard deviation where there are five or more.
 
     Args:
         summary: one row a candidate.
@@ -48,7 +48,7 @@ def score_against_parameters(
     figure = go.Figure()
     points, levels = _points_and_levels(summary)
     if runs is not None:
-        _add_runs(figure, points, runs)
+        _add_runs(figure, points, runs, luck_of(summary))
     for i, name, rows in series(points):
         figure.add_scatter(
             x=rows["backbone"], y=rows["mean"], mode="lines+markers+text", name=name, legendgroup=name,
@@ -61,7 +61,7 @@ def score_against_parameters(
         _add_published(figure, published.dropna(subset=["parameters", "fraction"]), [n for _, n, _ in series(points)])
     _add_levels(figure, levels, held_out)
     figure.update_xaxes(type="log", title=PARAMETERS, dtick=1, tickformat="~s")
-    title = f"test {in_words(metric)}, mean over seeds"
+    title = f"test {in_words(metric)}, mean over {luck_of(summary)}s"
     figure.update_yaxes(title=title, **SCORES, autorangeoptions=possible(summary["mean"], metric))
     apply_style(figure, height=560 if published is None else 600, name="scores by parameters")
     return figure if published is None else figure.update_layout(margin_b=90)
@@ -143,9 +143,28 @@ def hover_texts(rows: pd.DataFrame, metric: str) -> list[str]:
 
 
 def _told(row: Any, metric: str) -> str:
-    score = f"{in_words(metric)} {write_number(row.mean, '.3f')} ({seeds_in_words(row.scores)})"
+    score = f"{in_words(metric)} {write_number(row.mean, '.3f')} ({seeds_in_words(row.scores, draws=draws_of(row))})"
     counts = f"{row.n} runs finished, {row.diverged} did not<br>{row.backbone:,} parameters, {row.head:,} in the head"
     return f"<b>{row.candidate}</b><br>{score}<br>{counts}"
+
+
+def luck_of(summary: pd.DataFrame) -> str:
+    """Return of what a summary's means are: draws, each with its seed, where a candidate ran on several; else seeds."""
+    return "draw" if "draws" in summary and (summary["draws"] > 1).any() else "seed"
+
+
+def draws_of(row: Any) -> int:
+    """Return on how many draws of shots a candidate of a summary's row ran; 0 of a table of before."""
+    return int(getattr(row, "draws", 0))
+
+
+def run_names(runs: pd.DataFrame) -> list[str]:
+    """Return each run's candidate with its seed, and its draw where it learned from shots."""
+    draws = runs["draw"] if "draw" in runs else [pd.NA] * len(runs)
+    return [
+        f"{name}, seed {seed}" + ("" if pd.isna(draw) else f", draw {draw}")
+        for name, seed, draw in zip(runs["candidate"], runs["seed"], draws, strict=True)
+    ]
 
 
 def place_beside(i: int) -> str:
@@ -162,16 +181,16 @@ def _points_and_levels(summary: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFram
     return table[~level], table[level]
 
 
-def _add_runs(figure: go.Figure, points: pd.DataFrame, runs: pd.DataFrame) -> None:
-    figure.add_scatter(x=[None], y=[None], mode="markers", marker=RUNS_MARK, name="one seed's run", legendrank=1001)
+def _add_runs(figure: go.Figure, points: pd.DataFrame, runs: pd.DataFrame, luck: str) -> None:
+    name = f"one {luck}'s run"
+    figure.add_scatter(x=[None], y=[None], mode="markers", marker=RUNS_MARK, name=name, legendrank=1001)
     reported = runs[runs["stage"] == "report"].dropna(subset=["test"])
     for i, name, rows in series(points):
         own = reported[reported["candidate"].isin(rows["candidate"])]
         figure.add_scatter(
             x=own["backbone"], y=own["test"], mode="markers", name=name, legendgroup=name, showlegend=False,
             marker=RUNS_MARK | look(i)["marker"] | {"size": 5},
-            customdata=own[["candidate", "seed"]],
-            hovertemplate="%{customdata[0]}, seed %{customdata[1]}: %{y:.3f}<extra></extra>",
+            customdata=run_names(own), hovertemplate="%{customdata}: %{y:.3f}<extra></extra>",
         )  # fmt: skip
 
 

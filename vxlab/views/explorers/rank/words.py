@@ -71,9 +71,9 @@ def told_score(row: Any, runs: Measured) -> str:
 
 
 def measured_in_words(row: Any) -> str:
-    """Return a score with what it is of: several seeds, or a single run with its interval over test items."""
+    """Return a score with what it is of: several seeds or draws, or a single run with its interval over test items."""
     if row.n > 1:
-        return f"{write_number(row.mean, '.3f')} ({seeds_in_words(row.scores)})"
+        return f"{write_number(row.mean, '.3f')} ({seeds_in_words(row.scores, draws=row.draws)})"
     bounds = "" if math.isnan(row.low) else f", 95 % over test items {row.low:.3f} to {row.high:.3f}"
     return f"{write_number(row.mean, '.3f')} (one run{with_minus(bounds)})"
 

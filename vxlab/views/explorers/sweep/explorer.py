@@ -17,6 +17,7 @@ from vxlab.views.explorers.sweep.score_panel import Drawn, ScorePanel, rings, sp
 from vxlab.views.explorers.sweep.words import Tables, beside_neighbours, candidate_words, choices
 from vxlab.views.figures import (
     COSTS,
+    SHOTS,
     add_joined_curves,
     add_tuning,
     ended_early,
@@ -79,10 +80,15 @@ class SweepExplorer:
         for name, sweep in self.sweeps.items():
             first = (name,) if len(self.every) > 1 else ()
             for method, ranks in choices(sweep.summary).items():
-                for cost in self._costs if left >= len(ranks) else ():
+                for cost in self._against(sweep) if left >= len(ranks) else ():
                     found[*first, method, cost] = list(ranks)
                     left -= len(ranks)
         return found
+
+    def _against(self, sweep: SweepTables) -> list[str]:
+        """Return what a sweep's scores can be drawn against; shots, too, where its runs had several numbers."""
+        several = "shots" in sweep.summary and sweep.summary["shots"].nunique() > 1
+        return [*self._costs, *([SHOTS] if several else [])]
 
     def canvas(self) -> go.Figure:
         figure = go.Figure()

@@ -1,6 +1,7 @@
 """The sweep explorer's large panel: scores against a cost, the front, the papers' points, the rings."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -12,9 +13,10 @@ from vxlab.experiments.scoring import in_words
 from vxlab.experiments.sweeps import SweepTables
 from vxlab.views.explorers import short
 from vxlab.views.figures import (
-    COSTS,
+    AXES,
     FAR,
     RUNS_MARK,
+    SHOTS,
     Cost,
     cite_point,
     end_ranks,
@@ -23,8 +25,10 @@ from vxlab.views.figures import (
     level_line,
     log_ticks,
     looks_of,
+    luck_of,
     place_beside,
     published_name,
+    run_names,
 )
 from vxlab.views.style import GREY, INK, bar_look, escape, escape_all, label_font, look
 from vxlab.words import write_number
@@ -32,7 +36,6 @@ from vxlab.words import write_number
 _NO_PAPERS = pd.DataFrame(columns=["parameters", "fraction", "mark", "method"])
 _TRIVIAL = "the trivial answer"
 _FRONT = "front: nothing scores as high for less"
-_ONE_RUN = "one seed's run"
 
 
 class Drawn(NamedTuple):
@@ -63,6 +66,8 @@ class ScorePanel:
         papers = [published_name(method) for rows in published.values() for method in rows["method"]]
         self.looks = looks_of([*self._names, *papers])
         rankless = (sweep.summary.loc[sweep.summary["rank"].isna(), "candidate"] for sweep in sweeps)
+        lucks = {luck_of(sweep.summary) for sweep in sweeps}
+        self._one_run = "one seed's run" if "draw" not in lucks else "one draw's run"
         self._levels = list(dict.fromkeys(name for names in rankless for name in names))
         self._marks = list(dict.fromkeys(mark for rows in published.values() for mark in rows["mark"]))
 
@@ -70,7 +75,7 @@ class ScorePanel:
         """Return what the legend says at most."""
         papers = [_paper_name(mark) for mark in self._marks]
         levels = [f"{name}: 0.000" for name in [*self._levels, _TRIVIAL]]
-        return [*self._names, _ONE_RUN, _FRONT, *levels, *papers, "chosen"]
+        return [*self._names, self._one_run, _FRONT, *levels, *papers, "chosen"]
 
     def add_to(self, figure: go.Figure) -> None:
         """Add the panel's traces, without data."""
@@ -88,7 +93,7 @@ class ScorePanel:
                 marker=RUNS_MARK | look(i)["marker"] | {"size": 5},
                 hovertemplate="%{hovertext}: %{y:.3f}<extra></extra>",
             )  # fmt: skip
-        figure.add_scatter(x=[None], y=[None], mode="markers", marker=RUNS_MARK, name=_ONE_RUN)
+        figure.add_scatter(x=[None], y=[None], mode="markers", marker=RUNS_MARK, name=self._one_run)
         for i, name in enumerate([*self._levels, _TRIVIAL]):
             shown = {"name": escape(name), "hovertemplate": "%{fullData.name}<extra></extra>"}
             figure.add_scatter(mode="lines", line=level_line(i), legendrank=1002, **shown)
@@ -101,19 +106,23 @@ class ScorePanel:
         figure.add_scatter(mode="markers", marker=ring, legendrank=1004, **chosen)
 
     def drawn(self, sweep: SweepTables, said: str) -> Drawn:
-        """Return what the panel shows of a sweep at a cost, by its name in :data:`COSTS`."""
-        cost = COSTS[said]
-        table = _placed(sweep.summary, cost)
+        """Return what the panel shows of a sweep at a cost or against shots, by its name in :data:`AXES`."""
+        cost = AXES[said]
+        table = _placed(_across_shots(sweep.summary) if said == SHOTS else sweep.summary, cost)
         papers = self._published.get(sweep.name, _NO_PAPERS)
         placed = papers if said == "parameters" else papers.iloc[:0]  # of their other costs nothing is known
         (left, right), axis = _axis([*table.loc[~table["level"], "x"], *placed["parameters"]], cost)
         reported = sweep.runs[sweep.runs["stage"] == "report"].dropna(subset=["test"])
         traces, names = [_front(table, left, right)], cast("list[list[str]]", [[]])
         for name in self._names:
-            rows = table[table["series"] == name].sort_values("backbone")
+            rows = table[table["series"] == name].sort_values("x" if said == SHOTS else "backbone")
             own = reported[reported["candidate"].isin(rows["candidate"])]
-            traces += [_line(rows, sweep.metric), _dots(rows, own)]
-            names += [list(rows["candidate"]), list(own["candidate"])]
+            lines = [line for _, line in rows.groupby("line", sort=False)] if said == SHOTS else [rows]
+            joined, candidates = _joined(
+                [_line(line, sweep.metric) for line in lines], [list(line["candidate"]) for line in lines]
+            )
+            traces += [joined | {"name": escape(_without_shots(name) if said == SHOTS else name)}, _dots(rows, own)]
+            names += [candidates, list(own["candidate"])]
         scores = dict(zip(table["candidate"], table["mean"], strict=True)) | {_TRIVIAL: sweep.held_out.trivial}
         levels = {*table.loc[table["level"], "candidate"], _TRIVIAL}
         traces += [{}]
@@ -149,8 +158,32 @@ def _placed(summary: pd.DataFrame, cost: Cost) -> pd.DataFrame:
     table = table.assign(x=table[cost.column].astype(float) * cost.unit)
     ranked = table.loc[table["rank"].notna(), "x"]
     far = FAR * ranked.max() if len(ranked) and cost.axis == "log" else math.inf
-    beyond = (table["x"] > far) & table["rank"].isna()
+    beyond = (table["x"] > far) & table["rank"].isna() & (cost.column != SHOTS)
     return table.assign(level=((table["x"] == 0) & (cost.axis == "log")) | beyond).dropna(subset=["x"])
+
+
+def _without_shots(name: str) -> str:
+    """Return a line's or a candidate's name without its shots, as the sweeps of a store write them."""
+    return re.sub(r", shots=\d+", "", name)
+
+
+def _across_shots(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the candidates with shots: one at several is one ``line``, in the look of its first ``series``."""
+    table = summary[summary["shots"].notna()].sort_values("shots")
+    lines, series = table["candidate"].map(_without_shots), table["series"].map(_without_shots)
+    return table.assign(line=lines, series=table.groupby(series, sort=False)["series"].transform("first"))
+
+
+def _joined(lines: Sequence[dict[str, Any]], names: Sequence[list[str]]) -> tuple[dict[str, Any], list[str]]:
+    """Return several lines as one trace with a gap between each two, and the candidates of its points."""
+    if len(lines) == 1:
+        return lines[0], names[0]
+    gaps = {"x": None, "y": None, "text": "", "error_y.array": None, "hovertext": ""}
+    joined = {
+        key: [value for i, line in enumerate(lines) for value in [*([gap] if i else []), *line[key]]]
+        for key, gap in gaps.items()
+    }
+    return joined, [name for i, own in enumerate(names) for name in [*([""] if i else []), *own]]
 
 
 def _axis(xs: Sequence[Any], cost: Cost) -> tuple[tuple[float, float], dict[str, Any]]:
@@ -193,7 +226,7 @@ def _line(rows: pd.DataFrame, metric: str) -> dict[str, Any]:
 def _dots(rows: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
     """Return the runs, each above its candidate's cost."""
     places = rows.set_index("candidate")["x"].mask(rows["level"].to_numpy())
-    named = [escape(f"{name}, seed {seed}") for name, seed in zip(runs["candidate"], runs["seed"], strict=True)]
+    named = [escape(name) for name in run_names(runs)]
     x = _xs(runs["candidate"].map(places))
     return {"x": x, "y": [short(y, 4) for y in runs["test"]], "hovertext": named}
 

@@ -11,7 +11,7 @@ from vxlab.experiments.candidates import COUNTED, HeldOut, neighbours, seeds_in_
 from vxlab.experiments.provenance import choice_in_words
 from vxlab.experiments.scoring import in_words
 from vxlab.experiments.sweeps import SweepTables
-from vxlab.views.figures import COSTS, difference_unit
+from vxlab.views.figures import AXES, SHOTS, difference_unit, draws_of
 from vxlab.views.style import escape
 from vxlab.words import write_number
 
@@ -95,7 +95,7 @@ def candidate_words(tables: Tables, candidate: str, cost: str, front: Container[
     Args:
         tables: of what is shown.
         candidate: of its summary.
-        cost: a name of :data:`COSTS`.
+        cost: a name of :data:`AXES`.
         front: candidates that nothing shown beats at that cost.
     """
     own, sweep = tables.rows[candidate], tables.sweep
@@ -119,9 +119,9 @@ def _may_be_above(row: Any) -> bool:
 
 def _place(tables: Tables, own: Any, cost: str, on_front: bool) -> str:
     """Say whether a candidate is on the front, and what beats it where it is not."""
-    column = COSTS[cost].column
+    column = AXES[cost].column
     paid = getattr(own, column)
-    if pd.isna(own.mean):
+    if pd.isna(own.mean) or cost == SHOTS:
         return ""
     if pd.isna(paid):
         return f"Its {cost} is not known."
@@ -140,7 +140,11 @@ def _place(tables: Tables, own: Any, cost: str, on_front: bool) -> str:
 def _fitted(records: Sequence[RunRecord]) -> str:
     """Say what a probe chose; "" of what has no probe's run."""
     told = choice_in_words(records[0]) if records else ""
-    return f"Fitted once, without learning rates or seeds: {told}." if told else ""
+    if not told:
+        return ""
+    if len(records) == 1:
+        return f"Fitted once, without learning rates or seeds: {told}."
+    return f"Fitted on each of {len(records)} draws, without learning rates or seeds; on the first: {told}."
 
 
 def _tuned(rows: pd.DataFrame | None) -> str:
@@ -171,7 +175,7 @@ def _score(row: Any) -> str:
     if pd.isna(row.mean):
         return "none: no run finished"
     lost = f", {row.diverged} not finished" if row.diverged else ""
-    return f"{write_number(row.mean, '.3f')} ({seeds_in_words(row.scores)}){lost}"
+    return f"{write_number(row.mean, '.3f')} ({seeds_in_words(row.scores, draws=draws_of(row))}){lost}"
 
 
 def _number(value: float) -> str:
