@@ -33,6 +33,9 @@ class ImageClassification(Classification):
 
         return collate
 
+    def inputs(self, rows: Rows, reader: Any, form: Form) -> dict[str, Tensor]:
+        return {"pixel_values": reader.batch(reader.keep(list(rows["image"])))}
+
     def augment(self, batch: Mapping[str, Tensor], form: Form) -> Mapping[str, Tensor]:
         if form.augmentation == "none":
             return batch
