@@ -6,7 +6,6 @@ import datasets
 import pytest
 import torch
 import toy_runs
-from image_models import image_folder, tiny_vit
 
 import vxlab
 from vxlab.experiments.models import check_merge, prepare_images
@@ -16,11 +15,10 @@ from vxlab.experiments.runs.trained import load_trained
 
 
 @pytest.fixture(scope="module")
-def image_spec(tmp_path_factory: pytest.TempPathFactory) -> vxlab.RunSpec:
-    model, task = (tmp_path_factory.mktemp(name) for name in ("vit", "images"))
+def image_spec(tiny_vit: str, toy_images: str) -> vxlab.RunSpec:
     return vxlab.RunSpec(
-        model=str(tiny_vit(model)), task=str(image_folder(task)), method=vxlab.LoRA(rank=2), targets="query-value",
-        learning_rate=1e-2, head_learning_rate=5e-3, epochs=1, batch_size=8, device="cpu",
+        model=tiny_vit, task=toy_images, method=vxlab.LoRA(rank=2), learning_rate=1e-2, head_learning_rate=5e-3,
+        epochs=1, batch_size=8, device="cpu",
     )  # fmt: skip
 
 
