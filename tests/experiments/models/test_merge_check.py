@@ -3,6 +3,7 @@
 import pytest
 import torch
 from architectures import ARCHITECTURES
+from text_batches import text_batches
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -38,7 +39,7 @@ def _adapted(saved, method, size=0.1):
 def test_a_merge_that_is_right_is_off_by_rounding_and_is_undone(saved, method, precision):
     model = _adapted(saved, method)
     before = {name: each.clone() for name, each in model.named_parameters()}
-    found = check_merge(model, saved, TEXTS, precision=precision)
+    found = check_merge(model, text_batches(saved, TEXTS), precision=precision)
     assert found.merges
     assert found.computes
     assert 0 < found.merged < (1e-5 if precision == "float32" else 0.1)
@@ -58,7 +59,7 @@ def test_the_definition_is_that_of_dense_weights_in_float64(saved):
         weight = dense.get_submodule(name).weight
         update = left @ right
         weight.data += update if weight.shape == update.shape and not layer.transposed else update.T
-    found = check_merge(model, saved, ["a b c d"])
+    found = check_merge(model, text_batches(saved, ["a b c d"]))
     batch = {"input_ids": torch.tensor([[3, 4, 5, 6]]), "attention_mask": torch.ones(1, 4, dtype=torch.long)}
     with torch.no_grad():
         exact, without, ours = dense(**batch).logits, bare(**batch).logits, model.eval()(**batch).logits
@@ -93,7 +94,7 @@ def _break_merging(monkeypatch, wrong):
 def test_a_merge_that_goes_wrong_in_one_layer_is_seen(saved, monkeypatch, wrong):
     model = _adapted(saved, FAMILIES["lora"])
     _break_merging(monkeypatch, wrong)
-    found = check_merge(model, saved, TEXTS)
+    found = check_merge(model, text_batches(saved, TEXTS))
     assert not found.merges
     assert found.computes
     assert found.merged > 20 * found.rounding
@@ -112,7 +113,7 @@ def test_an_operation_that_is_wrong_alike_merged_and_unmerged_is_seen(saved, mon
         vxlab.AdaptedLinear, "factors", lambda self: tuple(factor / 2 for factor in right(self))
     )  # the definition keeps the factors as they are
     monkeypatch.setattr(vxlab.AdaptedLinear, "delta_weight", lambda self: 4 * self.factors()[0] @ self.factors()[1])
-    found = check_merge(model, saved, TEXTS)
+    found = check_merge(model, text_batches(saved, TEXTS))
     assert not found.computes
     assert not found.merges
     assert "does not compute its definition" in found.sentence()
@@ -121,7 +122,8 @@ def test_an_operation_that_is_wrong_alike_merged_and_unmerged_is_seen(saved, mon
 @pytest.mark.parametrize("saved", ["bert"], indirect=True)
 def test_an_adapter_that_does_nothing_or_diverged_shows_nothing(saved):
     assert (
-        "cannot show what merging does" in check_merge(_adapted(saved, FAMILIES["lora"], 0.0), saved, TEXTS).sentence()
+        "cannot show what merging does"
+        in check_merge(_adapted(saved, FAMILIES["lora"], 0.0), text_batches(saved, TEXTS)).sentence()
     )
 
 
@@ -137,21 +139,21 @@ def test_a_model_that_fails_while_merged_is_unmerged(saved, monkeypatch):
 
     monkeypatch.setattr(vxlab.AdaptedLinear, "forward", failing)
     with pytest.raises(RuntimeError, match="out of memory"):
-        check_merge(model, saved, TEXTS)
+        check_merge(model, text_batches(saved, TEXTS))
     assert not any(layer.merged for layer in vxlab.adapted_layers(model).values())
 
 
 @pytest.mark.parametrize("saved", ["bert"], indirect=True)
 def test_pairs_of_texts_and_long_texts_are_taken(saved):
     pairs = [("a b", "c"), ("d", "a a a a a a a a a a")]
-    assert check_merge(_adapted(saved, FAMILIES["vera"]), saved, pairs, max_length=8).effect > 0
+    assert check_merge(_adapted(saved, FAMILIES["vera"]), text_batches(saved, pairs, max_length=8)).effect > 0
 
 
 @pytest.mark.parametrize("saved", ["bert"], indirect=True)
 def test_a_model_without_adapters_or_merged_is_refused(saved):
     with pytest.raises(vxlab.VxlabError, match="must have adapters in factors, unmerged"):
-        check_merge(vxlab.load_model(saved, 2), saved, TEXTS)
+        check_merge(vxlab.load_model(saved, 2), text_batches(saved, TEXTS))
     merged = _adapted(saved, FAMILIES["lora"])
     vxlab.merge(merged)
     with pytest.raises(vxlab.VxlabError, match="or call unmerge"):
-        check_merge(merged, saved, TEXTS)
+        check_merge(merged, text_batches(saved, TEXTS))

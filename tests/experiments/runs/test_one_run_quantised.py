@@ -9,6 +9,7 @@ import pytest
 import torch
 import toy_runs
 import toy_writers
+from text_batches import text_batches
 
 import vxlab
 from vxlab.adapters.core import quantisation_of
@@ -60,7 +61,7 @@ def test_a_run_trains_is_kept_and_comes_back_as_it_was(
     assert again.finished_at == record.finished_at  # nothing was trained
     model: Any = load_trained(record)
     assert {found.scheme for layer in model.modules() if (found := quantisation_of(layer))} == {scheme}
-    found = check_merge(model, tiny_model, ["a lovely film", "an awful story about people"])
+    found = check_merge(model, text_batches(tiny_model, ["a lovely film", "an awful story about people"]))
     assert found.computes, found.sentence()
     assert found.merges, found.sentence()
     assert found.effect > 0

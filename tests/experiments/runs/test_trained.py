@@ -1,9 +1,7 @@
 """What a run trained, read back: layers and norms."""
 
 import dataclasses
-from types import SimpleNamespace
 
-import datasets
 import numpy as np
 import pytest
 import torch
@@ -24,7 +22,6 @@ from vxlab.experiments.runs.trained import (
     full_updates,
     layer_updates,
     load_trained,
-    sample_texts,
     trained_updates,
 )
 
@@ -239,14 +236,3 @@ def test_another_base_under_the_same_name_is_refused(tmp_path):
     model.save_pretrained(folder)
     with pytest.raises(vxlab.VxlabError, match="was trained on another base"):
         load_trained(record)
-
-
-def test_sample_texts_gives_the_first_rows_of_the_test_split():
-    texts, pairs = {"text": ["a", "b", "c"], "label": [0, 1, 0]}, {"text_pair": ["x", "y", "z"]}
-
-    def spec(columns):
-        return SimpleNamespace(load_task=lambda: SimpleNamespace(splits={"test": datasets.Dataset.from_dict(columns)}))
-
-    assert sample_texts(spec(texts), 2) == ["a", "b"]
-    assert sample_texts(spec(texts), 9) == ["a", "b", "c"]
-    assert sample_texts(spec(texts | pairs), 2) == [("a", "x"), ("b", "y")]

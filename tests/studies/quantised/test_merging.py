@@ -27,7 +27,7 @@ import bitsandbytes.functional
 
 @pytest.fixture(scope="module")
 def merging(trained: dict[str, vxlab.Comparison]) -> MergingCosts:
-    return merging_costs(trained, texts=6)
+    return merging_costs(trained, rows=6)
 
 
 def test_each_layers_errors_are_those_of_its_weights(
@@ -52,7 +52,7 @@ def test_each_layers_errors_are_those_of_its_weights(
 
 def test_merged_outputs_are_the_unmerged_ones_and_requantised_ones_are_not(merging: MergingCosts) -> None:
     assert list(merging.outputs["candidate"]) == ["LoRA r=2", "LoRA-XS r=4"]
-    assert (merging.outputs["texts"] == 6).all()
+    assert (merging.outputs["rows"] == 6).all()
     assert (merging.outputs[MERGED] < 1e-3).all()
     assert (merging.outputs[REQUANTISED] > 10 * merging.outputs[MERGED]).all()
 
@@ -78,7 +78,7 @@ def test_a_model_that_writes_has_outputs_and_no_scores(tiny_writer: str, toy_pro
     chosen = {"model": tiny_writer, "task": toy_prompts, "answer_column": "answer", "max_new_tokens": 0}
     sweeps = quantised_sweeps("smoke", ["int8"], {"lora": None}, chosen | {"precision": "float32", "device": "cpu"})
     results = {name: vxlab.compare(fair, store=tmp_path, progress=False) for name, fair in sweeps.items()}
-    costs = merging_costs(results, texts=3)
+    costs = merging_costs(results, rows=3)
     assert costs.scores.empty
     (row,) = costs.outputs.to_dict("records")
     assert row[MERGED] < 1e-3 < row[REQUANTISED] < 1

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import toy_records as toy
+from text_batches import text_batches
 
 import vxlab
 from vxlab.adapters.placement import adapter_parameters
@@ -18,6 +19,10 @@ from vxlab.studies.weight_similarity.statistics import mean_of
 from vxlab.studies.weight_similarity.table import MEASURES, random_updates, require_role, similarity_table
 
 TEXTS = ["a lovely film about people in town", "the story was boring", "great summer", "an awful, long, average film"]
+
+
+def _similar(records, **how):
+    return similarity_table(records, text_batches(records[0].spec["model"], TEXTS), **how)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +59,7 @@ def records(run):
 
 @pytest.fixture(scope="module")
 def table(records):
-    return similarity_table(records, TEXTS, draws=2, leading=2)
+    return _similar(records, draws=2, leading=2)
 
 
 def test_every_two_runs_and_random_updates_are_compared_in_every_layer(table):
@@ -70,7 +75,8 @@ def test_every_two_runs_and_random_updates_are_compared_in_every_layer(table):
 def test_measures_are_those_of_the_full_matrices(records, table):
     ours, theirs = (trained_updates(records[i]) for i in (2, 1))
     rows = table[(table["first"] == "VeRA 8, seed 0") & (table["second"] == "LoRA, seed 1")]
-    inputs = layer_inputs(vxlab.load_model(records[0].spec["model"], 2), records[0].spec["model"], list(ours), TEXTS)
+    model = vxlab.load_model(records[0].spec["model"], 2)
+    inputs = layer_inputs(model, list(ours), text_batches(records[0].spec["model"], TEXTS))
     assert len(rows) == 4
     for row in rows.itertuples():
         A, B = (each[row.layer].to_matrix() for each in (ours, theirs))
@@ -89,30 +95,30 @@ def test_runs_of_peft_are_compared_like_others(run):
     pytest.importorskip("peft")
     lora = run(vxlab.LoRA(rank=4), seed=0, values=1)
     theirs = run(vxlab.PEFT("lora", r=4, lora_alpha=4), seed=1, values=1)  # the same numbers in the same order
-    rows = similarity_table([lora, theirs], TEXTS, draws=1)
+    rows = _similar([lora, theirs], draws=1)
     assert rows.groupby("kind").size().to_dict() == {
         "LoRA (PEFT) – LoRA, other seed": 4, "LoRA (PEFT) – random LoRA (PEFT)": 4, "LoRA – random LoRA": 4,
     }  # fmt: skip
     same = rows[rows["kind"] == "LoRA (PEFT) – LoRA, other seed"]
     assert same[list(MEASURES)].to_numpy() == pytest.approx(1, abs=1e-6)
     dora = run(vxlab.PEFT("dora", r=4), values=3)
-    rows = similarity_table([lora, dora], TEXTS, draws=0)
+    rows = _similar([lora, dora], draws=0)
     expected = [trained_updates(lora)[layer].cosine(trained_updates(dora)[layer]) for layer in rows["layer"]]
     assert rows["cosine"].tolist() == pytest.approx(expected, abs=1e-12)
     with pytest.raises(vxlab.VxlabError, match=r"DoRA \(PEFT\), seed 0.*no random updates like it; take draws=0"):
-        similarity_table([lora, dora], TEXTS, draws=1)
+        _similar([lora, dora], draws=1)
 
 
 def test_the_same_run_twice_is_alike_in_full(run):
     twice = [run(vxlab.LoRA(rank=4), values=1), run(vxlab.LoRA(rank=4), values=1)]
-    rows = similarity_table(twice, TEXTS, draws=1)
+    rows = _similar(twice, draws=1)
     same = rows[rows["kind"] == "LoRA – LoRA, same seed"]
     assert same[list(MEASURES)].to_numpy() == pytest.approx(1, abs=1e-9)
 
 
 def test_the_interval_of_unrelated_runs_covers_0_and_is_as_narrow_as_chance(run):
     unrelated = [run(vxlab.LoRA(rank=4), seed=seed, values=10 + seed) for seed in range(4)]
-    rows = similarity_table(unrelated, TEXTS, draws=3)
+    rows = _similar(unrelated, draws=3)
     for kind in ("LoRA – LoRA, other seed", "LoRA – random LoRA"):
         found = mean_of(rows, kind)
         assert found.low < 0 < found.high
@@ -145,7 +151,7 @@ def test_a_run_that_trained_nothing_has_no_similarity(run):
     still = run(vxlab.LoRA(rank=4), seed=1)
     model = vxlab.attach(vxlab.load_model(still.spec["model"], 2), vxlab.LoRA(rank=4))
     vxlab.save_adapter(model, still.folder / ADAPTER_FOLDER)
-    rows = similarity_table([run(vxlab.LoRA(rank=4), values=1), still], TEXTS, draws=1)
+    rows = _similar([run(vxlab.LoRA(rank=4), values=1), still], draws=1)
     assert rows.loc[rows["kind"] == "LoRA – LoRA, other seed", list(MEASURES)].isna().all(axis=None)
     assert rows.loc[rows["first"] == "LoRA, seed 0", "cosine"].notna().all()
 
@@ -164,12 +170,12 @@ def test_runs_that_cannot_be_compared_are_named(run, records):
     }
     for message, other in others.items():
         with pytest.raises(vxlab.VxlabError, match=message):
-            similarity_table([lora, other], TEXTS)
+            _similar([lora, other])
     with pytest.raises(vxlab.VxlabError, match=r"records holds 1 run\(s\); similarity needs two"):
-        similarity_table([lora], TEXTS)
+        _similar([lora])
     with pytest.raises(vxlab.VxlabError, match="records holds None: a run failed or is not in the store"):
-        similarity_table([lora, None], TEXTS)
-    with pytest.raises(vxlab.VxlabError, match="texts is empty"):
+        _similar([lora, None])
+    with pytest.raises(vxlab.VxlabError, match="batches is empty"):
         similarity_table(records[:2], [])
 
 
@@ -183,21 +189,21 @@ def test_runs_of_one_family_differ_in_their_seeds_alone(records, field):
     with pytest.raises(
         vxlab.VxlabError, match=f"differ in their {field}: LoRA, seed 0 .* has 0, LoRA, seed 1 .* has 1"
     ):
-        similarity_table(apart, TEXTS)
+        _similar(apart)
 
 
 def test_families_share_their_task_and_may_have_rates_of_their_own(records):
     lora, vera = records[0], records[2]
     with pytest.raises(vxlab.VxlabError, match=r"differ in their tasks: .* has sst2, VeRA.* has mrpc"):
-        similarity_table([_with_spec(lora, task="sst2"), _with_spec(vera, task="mrpc")], TEXTS)
+        _similar([_with_spec(lora, task="sst2"), _with_spec(vera, task="mrpc")])
     own = {"learning_rate": 1e-3, "device": "cpu"}, {"learning_rate": 1e-2, "device": "cuda", "task_folder": "glue"}
     runs = [_with_spec(record, **spec) for record, spec in zip((lora, vera), own, strict=True)]
-    assert len(similarity_table(runs, TEXTS, draws=0)) == 4
+    assert len(_similar(runs, draws=0)) == 4
 
 
 def test_where_a_run_was_trained_moves_no_update(records):
     elsewhere = _with_spec(records[1], device="cuda", task_folder="glue")
-    assert len(similarity_table([records[0], elsewhere], TEXTS, draws=0)) == 4
+    assert len(_similar([records[0], elsewhere], draws=0)) == 4
 
 
 def test_a_role_that_the_targets_lack_is_refused_before_training(tiny_model):
@@ -223,14 +229,14 @@ def test_a_frozen_pair_of_a_runs_own_seed_holds_the_numbers_that_lora_starts_fro
 def test_inputs_are_what_the_layer_is_given_without_padding(tiny_model):
     model = vxlab.load_model(tiny_model, 2)
     layers = ["bert.encoder.layer.0.attention.self.query", "bert.encoder.layer.1.output.dense"]
-    whole = layer_inputs(model, tiny_model, layers, TEXTS)
-    alone = [layer_inputs(model, tiny_model, layers, [text]) for text in TEXTS]
+    whole = layer_inputs(model, layers, text_batches(tiny_model, TEXTS))
+    alone = [layer_inputs(model, layers, text_batches(tiny_model, [text])) for text in TEXTS]
     for layer in layers:
         torch.testing.assert_close(whole[layer], torch.cat([each[layer] for each in alone]), rtol=1e-4, atol=1e-5)
     assert whole[layers[1]].shape[1] == model.get_submodule(layers[1]).in_features
-    assert len(layer_inputs(model, tiny_model, layers, TEXTS, tokens=5)[layers[0]]) == 5
+    assert len(layer_inputs(model, layers, text_batches(tiny_model, TEXTS), tokens=5)[layers[0]]) == 5
     assert not model.get_submodule(layers[0])._forward_pre_hooks
-    pairs = layer_inputs(model, tiny_model, layers, [("great", "film"), ("awful", "story")])
+    pairs = layer_inputs(model, layers, text_batches(tiny_model, [("great", "film"), ("awful", "story")]))
     assert pairs[layers[0]].dtype == torch.float64
 
 

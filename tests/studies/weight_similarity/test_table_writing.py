@@ -6,7 +6,7 @@ import pytest
 import toy_writers
 
 import vxlab
-from vxlab.experiments.runs import sample_texts
+from vxlab.experiments.runs import sample_batches
 from vxlab.studies.updates import pair_table, update_tables
 from vxlab.studies.weight_similarity import require_role, similarity_table
 
@@ -18,8 +18,8 @@ def test_adapters_of_a_model_that_writes_are_compared(tiny_writer: str, toy_prom
         for name, each in methods.items()
     }
     runs = {name: vxlab.run(spec, store=tmp_path, progress=False) for name, spec in specs.items()}
-    texts = sample_texts(specs["lora"], 4)
-    assert all(isinstance(text, str) for text in texts)
+    texts = sample_batches(specs["lora"], 4)
+    assert [set(batch) for batch in texts] == [{"input_ids", "attention_mask"}]
     table = similarity_table([runs["lora"], runs["vera"]], texts, draws=1)
     assert set(table["role"]) == {"query", "key", "value", "attention-output", "gate", "up", "down"}
     assert table[["cosine", "columns", "rows", "cka"]].notna().all(axis=None)

@@ -6,7 +6,6 @@ from .images import load_image_processor as load_image_processor
 from .images import prepare_images as prepare_images
 from .images import reads_images as reads_images
 from .load import copy_with_new_head as copy_with_new_head
-from .load import encode_texts as encode_texts
 from .load import load_model as load_model
 from .load import load_tokenizer as load_tokenizer
 from .load import loading_of as loading_of

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vxlab.adapters.placement import head_parameters
 from vxlab.checks import settle
@@ -157,13 +157,6 @@ def load_tokenizer(name: str) -> Any:
             )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def encode_texts(tokenizer: Any, texts: Sequence[Any], max_length: int) -> dict[str, Tensor]:
-    """Return a padded batch of texts, or of pairs of texts; longer ones than ``max_length`` tokens are cut."""
-    pairs = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-    columns = [list(column) for column in zip(*pairs, strict=True)]
-    return dict(tokenizer(*columns, truncation=True, max_length=max_length, padding=True, return_tensors="pt"))
 
 
 def loading_of(name: str, num_labels: int) -> str:

@@ -2,8 +2,8 @@
 
 import copy
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from vxlab.adapters import AdaptedLinear, adapted_layers, merge, unmerge
 from vxlab.adapters.core import float_linear, quantisation_of, replace_layer
 from vxlab.errors import VxlabError
-from vxlab.experiments.models.load import encode_texts, load_tokenizer
 
 _TIMES = 4.0
 """How often the rounding of the definition itself counts as rounding: sums that run in another order differ so."""
 
 
 class MergeCheck(NamedTuple):
-    """Largest absolute differences of logits on some texts, from the definition computed in float64."""
+    """Largest absolute differences of logits on some rows, from the definition computed in float64."""
 
     merged: float
     """of the merged model, in the run's precision"""
@@ -28,7 +27,7 @@ class MergeCheck(NamedTuple):
     """of the definition itself, computed in the run's precision; at the least the logits' last binary digit"""
     effect: float
     """of the model without its update, in float64: how far the adapter moves the answers"""
-    texts: int
+    rows: int
     precision: str
 
     @property
@@ -46,10 +45,10 @@ class MergeCheck(NamedTuple):
         if not all(map(math.isfinite, (self.merged, self.unmerged, self.effect))):
             return "The logits are not finite, merged or not: what was trained is of no use, and shows nothing."
         if self.effect == 0:
-            return "The adapter moves no logit of these texts, so they cannot show what merging does to it."
+            return "The adapter moves no logit of these rows, so they cannot show what merging does to it."
         named = self.precision if self.precision == "float32" else f"{self.precision} by autocast"
         told = [
-            f"Held against the definition x·Wᵀ + bias + (x·rightᵀ)·leftᵀ in float64, on {self.texts} test texts: in "
+            f"Held against the definition x·Wᵀ + bias + (x·rightᵀ)·leftᵀ in float64, on {self.rows} test rows: in "
             f"{named} on the CPU the logits of the merged model are off by at most **{self.merged:.1e}**, those of the "
             f"unmerged one by {self.unmerged:.1e}, and those of the definition itself by {self.rounding:.1e}, which is "
             f"rounding. The update moves them by up to {self.effect:.2g}."
@@ -65,9 +64,7 @@ class MergeCheck(NamedTuple):
 
 
 @torch.no_grad()
-def check_merge(
-    model: nn.Module, model_name: str, texts: list[Any], max_length: int = 128, precision: str = "float32"
-) -> MergeCheck:
+def check_merge(model: nn.Module, batches: Sequence[Mapping[str, Tensor]], precision: str = "float32") -> MergeCheck:
     """Measure how far a model's logits are, merged and unmerged, from the definition of its adapters in float64.
 
     The exact logits are of a copy of the model in float64 whose adapted layers compute x·Wᵀ + bias + (x·rightᵀ)·leftᵀ
@@ -75,42 +72,51 @@ def check_merge(
 
     Args:
         model: with adapters in factors, unmerged, on the CPU; left so, and in evaluation mode.
-        model_name: whose tokenizer to use.
-        texts: strings, or pairs of strings.
-        max_length: tokens; longer texts are cut.
+        batches: of rows, the model's keyword arguments without labels.
         precision: of the merged and the unmerged model: ``float32``, or ``bfloat16`` or ``float16`` by autocast.
 
     Raises:
-        VxlabError: no layer has an adapter in factors, or one is merged.
+        VxlabError: no layer has an adapter in factors, one is merged, or there is no batch.
     """
     layers = adapted_layers(model)
     if not layers or any(layer.merged for layer in layers.values()):
         raise VxlabError("model must have adapters in factors, unmerged; attach one, or call unmerge(model) first")
-    batch, dtype = encode_texts(load_tokenizer(model_name), texts, max_length), getattr(torch, precision)
+    if not batches:
+        raise VxlabError("batches is empty, so there is no logit to compare; give one batch of rows or more")
+    dtype = getattr(torch, precision)
     with torch.autocast("cpu", dtype, enabled=precision != "float32"):
-        unmerged = model.eval()(**batch).logits.double()
-        merged = _merged(model, batch).double()
-        defined = _redefined(model, layers, double=False)(**batch).logits.double()
-    exact = _redefined(model, layers, double=True)(**batch).logits
-    without = _redefined(model, layers, double=True, update=False)(**batch).logits
+        unmerged = _logits(model.eval(), batches).double()
+        merged = _merged(model, batches).double()
+        defined = _logits(_redefined(model, layers, double=False), batches).double()
+    exact = _logits(_redefined(model, layers, double=True), batches)
+    without = _logits(_redefined(model, layers, double=True, update=False), batches)
     digit = torch.finfo(dtype).eps * float(exact.abs().max())
     return MergeCheck(
         merged=_distance(merged, exact),
         unmerged=_distance(unmerged, exact),
         rounding=max(_distance(defined, exact), digit),
         effect=_distance(without, exact),
-        texts=len(texts),
+        rows=sum(len(next(iter(batch.values()))) for batch in batches),
         precision=precision,
     )
 
 
-def _merged(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+def _merged(model: nn.Module, batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
     merge(model)
     try:
-        logits: Tensor = model(**batch).logits
+        return _logits(model, batches)
     finally:
         unmerge(model)
-    return logits
+
+
+def _logits(model: nn.Module, batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    """Return all logits of all rows, one after the other; images are given in the model's own dtype."""
+    dtype = next(model.parameters()).dtype
+    found = []
+    for batch in batches:
+        given = {name: each.to(dtype) if each.is_floating_point() else each for name, each in batch.items()}
+        found.append(model(**given).logits.flatten())
+    return torch.cat(found)
 
 
 def _redefined(model: nn.Module, layers: dict[str, AdaptedLinear], *, double: bool, update: bool = True) -> nn.Module:

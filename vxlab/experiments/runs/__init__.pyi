@@ -21,6 +21,8 @@ from .one_run import trainer_settings as trainer_settings
 from .own_loops import AdapterCallback as AdapterCallback
 from .own_loops import save_adapters_only as save_adapters_only
 from .own_process import run_beside as run_beside
+from .sample_batches import reading_spec as reading_spec
+from .sample_batches import sample_batches as sample_batches
 from .train_or_take import prepare_store as prepare_store
 from .train_or_take import settle_training as settle_training
 from .trained import base_weights as base_weights
@@ -35,7 +37,6 @@ from .trained import require_finished as require_finished
 from .trained import require_same as require_same
 from .trained import require_same_base as require_same_base
 from .trained import require_updates as require_updates
-from .trained import sample_texts as sample_texts
 from .trained import trained_updates as trained_updates
 from .trained import updates_of as updates_of
 from .trainer import EVAL_BATCH as EVAL_BATCH

@@ -20,7 +20,7 @@ from vxlab.adapters import (
 from vxlab.adapters.core import linear_weight, number_blocks, role_of
 from vxlab.analysis import FullUpdate, Update
 from vxlab.errors import VxlabError
-from vxlab.experiments import ENDED_EARLY, IMPORTED, RunRecord, RunSpec, family_name
+from vxlab.experiments import ENDED_EARLY, IMPORTED, RunRecord, family_name
 from vxlab.experiments.models import load_model, name_labels
 from vxlab.experiments.probes import load_probed
 from vxlab.experiments.provenance import base_in_words, require_own_base, weights_of
@@ -246,14 +246,6 @@ def layer_updates(model: nn.Module) -> "pd.DataFrame":
         d, b = (float(trained[key].detach().norm()) if key in trained else math.nan for key in ("lambda_d", "lambda_b"))
         rows.append((name, *places[name], relative, d, b))
     return pd.DataFrame(rows, columns=LAYER_COLUMNS)
-
-
-def sample_texts(spec: RunSpec, rows: int) -> list[Any]:
-    """Return the first texts of the spec's test split: strings, or pairs of them."""
-    split = spec.load_task().splits["test"]
-    split = split.select(range(min(rows, len(split))))
-    columns = [list(split[column]) for column in ("text", "text_pair") if column in split.column_names]
-    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
 
 
 def _vera_vectors(layer: nn.Module) -> dict[str, nn.Parameter]:

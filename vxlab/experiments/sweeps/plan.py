@@ -188,7 +188,7 @@ def _time_scoring(
 
 
 def _time_probe(job: Job, materials: Materials, rows: Mapping[str, int], tests: int) -> tuple[float, float, int]:
-    """Return the seconds of a probe, which reads every text once, with its fits reckoned, and its head's numbers."""
+    """Return the seconds of a probe, which reads every row once, with its fits reckoned, and its head's numbers."""
     labels = materials.task(job.spec).num_labels
     with torch.random.fork_rng(devices=[]):
         model = materials.model(job.spec).to(job.device).eval()
@@ -237,7 +237,8 @@ def _kind(job: Job) -> Any:
     spec = job.spec
     base = spec.model, spec.quantisation
     length = spec.epochs, spec.ends_after
-    return (spec.method.name, spec.targets, *base, spec.task, spec.shots, spec.batch_size, spec.max_length, *length)
+    rows = spec.task, spec.train_examples, spec.shots
+    return (spec.method.name, spec.targets, *base, *rows, spec.batch_size, spec.form, *length)
 
 
 def _fit(job: Job, materials: Materials) -> None:

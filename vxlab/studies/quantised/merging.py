@@ -1,7 +1,7 @@
 """What merging costs on a quantised base: into a weight in floating point, and into one that is packed again."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from vxlab.adapters import adapted_layers, detach, merge
 from vxlab.adapters.core import AdaptedQuantisedLinear, linear_weight, quantise_alike
-from vxlab.experiments import RunRecord
-from vxlab.experiments.models import encode_texts, load_tokenizer
-from vxlab.experiments.runs import EVAL_BATCH, blocks_and_roles, load_trained
+from vxlab.experiments import RunRecord, RunSpec
+from vxlab.experiments.runs import blocks_and_roles, load_trained, reading_spec, sample_batches
 from vxlab.experiments.scoring import LEVEL, Array, Difference, compare_two, compute, from_error, holm
 from vxlab.experiments.sweeps import Comparison
 from vxlab.progress import progress_bar
@@ -23,7 +22,7 @@ from vxlab.studies.quantised.sweeps import FLOAT
 UNMERGED, MERGED, REQUANTISED = "unmerged", "merged in floating point", "merged and requantised"
 _WITHOUT = "without the update"
 _LAYERS = ["scheme", "candidate", "seed", "layer", "block", "role", "relative_norm", "rounded", "lost", "kept"]
-_OUTPUTS = ["scheme", "candidate", "seed", "texts", "effect", MERGED, REQUANTISED]
+_OUTPUTS = ["scheme", "candidate", "seed", "rows", "effect", MERGED, REQUANTISED]
 
 
 class MergingCosts(NamedTuple):
@@ -35,14 +34,14 @@ class MergingCosts(NamedTuple):
     = ⟨Q(W + ΔW) - W, ΔW⟩ / ‖ΔW‖², the share that is left of the update in its own direction. All norms Frobenius's"""
     outputs: pd.DataFrame
     """a row a run: how far its logits lie from the unmerged ones once it is merged, or merged and requantised, as a
-    share of ``effect``, how far the update itself moves them; Euclidean norms over some test texts, in float32"""
+    share of ``effect``, how far the update itself moves them; Euclidean norms over some test rows, in float32"""
     scores: pd.DataFrame
     """a row a scheme and candidate: the ``metric`` unmerged, merged and requantised, means over its ``n`` runs; and the
     ``change``, the requantised score less the unmerged one, with its 95 % interval over test items, of these runs,
     ``p_holm`` and ``seen``; empty where the model writes"""
 
 
-def merging_costs(results: Mapping[str, Comparison], texts: int = 64) -> MergingCosts:
+def merging_costs(results: Mapping[str, Comparison], rows: int = 64) -> MergingCosts:
     """Merge what each reported run on a quantised base trained, and quantise it again, without training.
 
     Layers and scores are of all reported runs of adapters, outputs of each candidate's first. Scores are in the runs'
@@ -50,7 +49,7 @@ def merging_costs(results: Mapping[str, Comparison], texts: int = 64) -> Merging
 
     Args:
         results: of :func:`quantised_sweeps`, by scheme.
-        texts: of the test split, at most, for the outputs.
+        rows: of the test split, at most, for the outputs.
     """
     layers: list[tuple[Any, ...]] = []
     outputs: list[tuple[Any, ...]] = []
@@ -64,7 +63,7 @@ def merging_costs(results: Mapping[str, Comparison], texts: int = 64) -> Merging
                 continue
             layers += merged.layers()
             if run.first:
-                outputs.append(merged.outputs(texts))
+                outputs.append(merged.outputs(rows))
             for state, answers in merged.answers().items():
                 predictions[state].setdefault((run.scheme, run.candidate), {})[run.seed] = answers
     scores = _scores(predictions, next(iter(results.values())))
@@ -77,22 +76,20 @@ class _Run(NamedTuple):
     seed: int
     first: bool
     record: RunRecord
-    texts: list[Any]
+    tested: RunSpec | None
+    """reads the rows that were tested; None where they are not there any more"""
 
 
 def _reports(scheme: str, result: Comparison) -> Iterator[_Run]:
     """Yield the reported runs of adapters that finished."""
-    rows = find_test_rows(result) or {}
-    columns = [rows[name] for name in ("text", "text_pair") if name in rows]
-    texts = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+    gone = find_test_rows(result) is None
     reports = result.runs[(result.runs["stage"] == "report") & (result.runs["status"] == "finished")]
     seen: set[str] = set()
     for row in reports.sort_values("seed").to_dict("records"):
         if result.fair.names[row["candidate"]].method.on_layers:
-            yield _Run(
-                scheme, row["candidate"], int(row["seed"]), row["candidate"] not in seen, result.records[row["key"]],
-                list(texts),
-            )  # fmt: skip
+            record = result.records[row["key"]]
+            tested = None if gone else reading_spec(record)
+            yield _Run(scheme, row["candidate"], int(row["seed"]), row["candidate"] not in seen, record, tested)
             seen.add(row["candidate"])
 
 
@@ -108,7 +105,6 @@ class _MergedRun:
         self.exact = {name: self.before[name].double() + delta for name, delta in self.updates.items()}
         again = {name: quantise_alike(layer.base_layer, self.exact[name].float()) for name, layer in own.items()}
         self.requantised = {name: linear_weight(layer) for name, layer in again.items()}
-        self.tokenizer = load_tokenizer(run.record.spec["model"])
 
     def layers(self) -> Iterator[tuple[Any, ...]]:
         places = blocks_and_roles(self.updates)
@@ -124,30 +120,26 @@ class _MergedRun:
                 *map(float, (rounded, lost, kept)),
             )  # fmt: skip
 
-    def outputs(self, texts: int) -> tuple[Any, ...]:
-        """Return how far the logits of some texts lie from the unmerged ones; NaN where there are no texts."""
-        asked = self.run.texts[:texts]
-        if not asked:
+    def outputs(self, rows: int) -> tuple[Any, ...]:
+        """Return how far the logits of some rows lie from the unmerged ones; NaN where the rows are gone."""
+        if self.run.tested is None:
             return (*self.run[:3], 0, math.nan, math.nan, math.nan)
-        found = {state: _logits(model, self.tokenizer, asked, self._length) for state, model in self._states()}
+        asked = sample_batches(self.run.tested, rows)
+        found = {state: _logits(model, asked) for state, model in self._states()}
         effect = (found[UNMERGED] - found[_WITHOUT]).norm()
         off = [float((found[state] - found[UNMERGED]).norm() / effect) for state in (MERGED, REQUANTISED)]
-        return (*self.run[:3], len(asked), float(effect / found[UNMERGED].norm()), *off)
+        return (*self.run[:3], len(found[UNMERGED]), float(effect / found[UNMERGED].norm()), *off)
 
     def answers(self) -> dict[str, Array]:
         """Return the predictions on the whole test split in each state; {} where the model writes."""
-        if not self.run.record.task["num_labels"] or not self.run.texts:
+        if not self.run.record.task["num_labels"] or self.run.tested is None:
             return {}
+        asked = sample_batches(self.run.tested)
         found = {UNMERGED: self.run.record.predictions()[0].numpy()}
         for state, model in self._states():
             if state in (MERGED, REQUANTISED):
-                logits = _logits(model, self.tokenizer, self.run.texts, self._length, self.run.record.precision)
-                found[state] = logits.numpy()
+                found[state] = _logits(model, asked, self.run.record.precision).numpy()
         return found
-
-    @property
-    def _length(self) -> int:
-        return int(self.run.record.spec["max_length"])
 
     def _states(self) -> Iterator[tuple[str, nn.Module]]:
         """Yield the model in each state, one after another; unmerged it is but once, at the first time."""
@@ -162,11 +154,10 @@ class _MergedRun:
 
 
 @torch.inference_mode()
-def _logits(model: nn.Module, tokenizer: Any, texts: list[Any], length: int, precision: str = "float32") -> Tensor:
-    """Return (texts, classes), or (texts, vocabulary) of what a model that writes would write next."""
+def _logits(model: nn.Module, batches: Iterable[Mapping[str, Tensor]], precision: str = "float32") -> Tensor:
+    """Return (rows, classes), or (rows, vocabulary) of what a model that writes would write next."""
     found = []
-    for start in range(0, len(texts), EVAL_BATCH):
-        batch = encode_texts(tokenizer, texts[start : start + EVAL_BATCH], length)
+    for batch in batches:
         with torch.autocast("cpu", getattr(torch, precision), enabled=precision != "float32"):
             logits = model.eval()(**batch).logits.float()
         if logits.dim() == 3:

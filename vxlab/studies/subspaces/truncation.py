@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -12,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vxlab.adapters import Full, resolve_targets
+from vxlab.adapters import resolve_targets
 from vxlab.adapters.core import linear_weight, role_of
 from vxlab.analysis import cut_band
 from vxlab.checks import require_choice
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, RunSpec, hardware
-from vxlab.experiments.runs import Materials, base_weights, load_trained, require_finished
+from vxlab.experiments.runs import Materials, base_weights, load_trained, reading_spec, require_finished
 from vxlab.experiments.store import Where, kept_table
 from vxlab.experiments.tasks import Task, sample
 from vxlab.experiments.tasks.kinds import MULTIPLE_CHOICE
@@ -91,9 +90,7 @@ class _Subject:
     """The trained model with the weights it started from, and the test items it is asked."""
 
     def __init__(self, record: RunRecord, items: int | None, device: str | None = None) -> None:
-        given = {each.name for each in fields(RunSpec)} - {"method"}
-        settings = {name: value for name, value in record.spec.items() if name in given}
-        spec = RunSpec(**settings | {"method": Full(), "text_columns": tuple(settings["text_columns"])})
+        spec = reading_spec(record)
         self.device = hardware.resolve_device(device or spec.device)
         self.dtype = getattr(torch, record.precision)
         self.before = base_weights(record)

@@ -39,7 +39,12 @@ MEASURES = {
 
 
 def similarity_table(
-    records: Sequence[RunRecord | None], texts: Sequence[Any], *, draws: int = 4, leading: int = 8, tokens: int = 400
+    records: Sequence[RunRecord | None],
+    batches: Sequence[Mapping[str, Tensor]],
+    *,
+    draws: int = 4,
+    leading: int = 8,
+    tokens: int = 400,
 ) -> pd.DataFrame:
     """Compare the updates of every two runs, and of every run with random updates of its own family, layer by layer.
 
@@ -47,10 +52,11 @@ def similarity_table(
         records: finished runs of adapters on one base and task, at one rank, on the same layers; those of one family
             differ in their seeds alone. ``Store.record`` gives None for a run that failed, which is refused. Imported
             adapters may be among them, whose tasks and settings of training are not known.
-        texts: strings, or pairs of strings, whose tokens are the inputs on which outputs are compared.
+        batches: of test rows, from :func:`vxlab.experiments.runs.sample_batches`, whose tokens are the inputs on which
+            outputs are compared; of images the patches.
         draws: random updates for each run, from :func:`random_updates`; 0 for runs that have none.
         leading: number of leading singular directions that are compared beside the whole spaces.
-        tokens: at most so many tokens of the texts.
+        tokens: at most so many of them.
 
     Returns:
         One row for each pair and layer. ``kind`` names the families and how the seeds relate, as in ``VeRA – LoRA,
@@ -73,7 +79,7 @@ def similarity_table(
         pairs += [(side, random) for random in _random_sides(side, draws)]
     layers, spec = list(trained[0].updates), runs[0].spec
     base = load_model(spec["model"], runs[0].task["num_labels"], spec.get("quantisation"))
-    inputs = layer_inputs(base, spec["model"], layers, texts, tokens=tokens)
+    inputs = layer_inputs(base, layers, batches, tokens=tokens)
     places = blocks_and_roles(layers)
     return pd.DataFrame(
         [row for layer in layers for row in _rows(layer, *places[layer], pairs, inputs[layer], leading)]

@@ -13,8 +13,8 @@ from vxlab.experiments.tasks.kinds.labelled import Classification
 class ImageClassification(Classification):
     """Images, for a model that answers with a number for each class.
 
-    Every split has the columns ``image`` (its file's sha256) and ``label``. Encoded, ``pixel_values`` is the number
-    under which the reader keeps an image's pixels: batches take them from there.
+    Every split has the columns ``image`` (its file's sha256) and ``label``. Encoded, ``pixel_values`` is that sha256,
+    and batches take the pixels from the reader, which keeps them: whatever reader a batch is made with, they are right.
     """
 
     name: ClassVar[str] = "image_classification"
@@ -22,16 +22,19 @@ class ImageClassification(Classification):
     reads: ClassVar[str] = "images"
 
     def encode(self, rows: Rows, reader: Any, form: Form, split: str) -> dict[str, list[Any]]:
-        count = len(rows["image"])
-        numbers = reader.keep(rows["image"])
-        return {"pixel_values": numbers, "label": list(rows["label"]), "length": [1] * count, "row": list(range(count))}
+        images, count = list(rows["image"]), len(rows["image"])
+        reader.keep(images)
+        return {"pixel_values": images, "label": list(rows["label"]), "length": [1] * count, "row": list(range(count))}
 
     def collate(self, reader: Any, form: Form) -> Collate:
         def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-            batch = {"pixel_values": reader.batch([row["pixel_values"] for row in rows])}
+            batch = {"pixel_values": reader.batch(reader.keep([row["pixel_values"] for row in rows]))}
             return batch | ({"labels": torch.tensor([row["label"] for row in rows])} if "label" in rows[0] else {})
 
         return collate
+
+    def inputs(self, rows: Rows, reader: Any, form: Form) -> dict[str, Tensor]:
+        return {"pixel_values": reader.batch(reader.keep(list(rows["image"])))}
 
     def augment(self, batch: Mapping[str, Tensor], form: Form) -> Mapping[str, Tensor]:
         if form.augmentation == "none":

@@ -87,6 +87,17 @@ class Kind(ABC):
     def collate(self, reader: Any, form: Form) -> Collate:
         """Return what makes a batch of encoded rows, without ``length`` and ``row``."""
 
+    def inputs(self, rows: Rows, reader: Any, form: Form) -> dict[str, Tensor]:
+        """Return rows as one batch of what their model reads, without what is right; of prompts the bare texts.
+
+        Args:
+            rows: of a split, one or more.
+            reader: as :meth:`encode` takes it.
+            form: of the run.
+        """
+        texts = [list(rows[column]) for column in ("text", "text_pair") if column in rows]
+        return dict(reader(*texts, truncation=True, max_length=form.max_length, padding=True, return_tensors="pt"))
+
     def augment(self, batch: Mapping[str, Tensor], form: Form) -> Mapping[str, Tensor]:
         """Return a training batch as its step sees it, changed by chance where the form asks for that."""
         return batch
