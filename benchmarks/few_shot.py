@@ -1,0 +1,114 @@
+"""Measure whether an adapter beats the frozen probe on a few photographs of each class, by the fair protocol.
+
+    python benchmarks/few_shot.py path/to/grocery_81 [--store reports/few_shot.db] [--shots 5 10] [--resolution 112]
+
+The folder is of GroceryStoreDataset's photographs, ``train`` and ``test``, one folder a class in each. Six test
+photographs of each class are held out for test, by a seed; the other four and the ten of train are the pool of which
+shots are drawn, and of which a tenth is carved for validation, once for all draws. Every method is tuned on draw 0 and
+reported on fresh draws. Beside them the probe on the split as it is published, at 224 pixels, tested on the same
+photographs. What is read is laid out as links in a folder of its own, beside the store.
+Writes benchmarks/results/few_shot.json; runs that the store has are not trained again.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import vxlab
+from vxlab.experiments.sweeps import Candidate, Comparison, FairSweep
+from vxlab.paths import without_folders
+
+RESULTS = Path(__file__).parent / "results" / "few_shot.json"
+HELD_OUT = 6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="train and test, one folder a class in each")
+    parser.add_argument("--store", default="reports/few_shot.db", help="where finished runs are kept, and found again")
+    parser.add_argument("--shots", type=int, nargs="+", default=[5, 10])
+    parser.add_argument("--resolution", type=int, default=112)
+    parser.add_argument("--draws", type=int, default=3, help="that are reported")
+    parser.add_argument("--engine", default="inline")
+    given = parser.parse_args()
+    found: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    pooled, official = lay_out(given.folder, Path(given.store).with_suffix(""))
+    for shots in given.shots:
+        found[f"probe on the published split, {shots} shots, 224 px"] = probe_scores(official, shots, given.store)
+        fair = fair_sweep(pooled, shots, given.resolution, given.draws)
+        result = vxlab.compare(fair, store=given.store, engine=given.engine)
+        found[f"{shots} shots"] = described(result)
+        print(result.verdict(), flush=True)
+        RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def lay_out(source: Path, work: Path) -> tuple[Path, Path]:
+    """Link the photographs as a pool with a test split, and as they are published, with a validation split."""
+    for own in sorted((source / "train").iterdir()):
+        tests = sorted((source / "test" / own.name).iterdir())
+        order = np.random.RandomState(0).permutation(len(tests))
+        held, rest = ([tests[place] for place in sorted(part)] for part in (order[:HELD_OUT], order[HELD_OUT:]))
+        trained = sorted(own.iterdir())
+        for split, files in {
+            "pooled/train": [*trained, *rest], "pooled/test": held,
+            "official/train": trained, "official/validation": rest, "official/test": held,
+        }.items():  # fmt: skip
+            folder = work / split / own.name
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in files:
+                if not (folder / file.name).exists():
+                    (folder / file.name).symlink_to(file.resolve())
+    return work / "pooled", work / "official"
+
+
+def fair_sweep(folder: Path, shots: int, resolution: int, draws: int) -> FairSweep:
+    """Return the sweep: the methods of VeRA's table, on query and value, ten epochs."""
+    settings = {
+        "model": "dinov2s", "task": "grocery_81, pooled", "task_folder": str(folder), "shots": shots,
+        "resolution": resolution, "epochs": 10, "batch_size": 16, "precision": "bfloat16",
+    }  # fmt: skip
+    candidates = [
+        vxlab.Probe(),
+        Candidate(vxlab.Head(), learning_rate=5e-3),
+        Candidate(vxlab.VeRA(rank=256), learning_rate=2e-2),
+        Candidate(vxlab.LoRAXS(rank=16), learning_rate=4e-3),
+        Candidate(vxlab.LoRA(rank=8), learning_rate=2e-3),
+        Candidate(vxlab.Full(), learning_rate=5e-5),
+    ]
+    return FairSweep(
+        candidates=candidates, settings=settings, learning_rates=3, tuning_share=0.33, report_seeds=draws, widen=1
+    )
+
+
+def probe_scores(folder: Path, shots: int, store: str) -> list[float]:
+    """Return the probe's test accuracies over draws; over one where the shots are all that there are."""
+    task = {"task": "grocery_81, as published", "task_folder": str(folder)}
+    loaded = vxlab.load_task(task["task"], folder=folder)
+    fixed = {"model": "dinov2s", **task, "shots": shots, "resolution": 224, "method": vxlab.Probe()}
+    draws = range(1 if len(loaded.splits["train"]) == shots * loaded.num_labels else 3)
+    return [vxlab.run(vxlab.RunSpec(**fixed, draw=draw), store=store, progress=False).score() for draw in draws]
+
+
+def described(result: Comparison) -> dict[str, Any]:
+    first = next(iter(result.records.values()))
+    columns = ["candidate", "backbone", "head", "mean", "sd", "scores", "learning_rate", "edge", "budget_seconds"]
+    pairs = [{**pair, "seen": bool(pair["seen"])} for pair in result.pairs.to_dict("records")]
+    return {
+        "metric": result.metric,
+        "trivial": result.trivial,
+        "items": result.items,
+        "rows": first.task["rows"],
+        "candidates": json.loads(result.summary[columns].to_json(orient="records")),
+        "against the probe": [pair for pair in pairs if "probe" in (pair["a"], pair["b"])],
+        "verdict": result.verdict(),
+        "settings": without_folders(dict(result.fair.settings)),
+        "hardware": first.hardware,
+        "versions": first.versions,
+    }
+
+
+if __name__ == "__main__":
+    main()
