@@ -23,6 +23,7 @@ from vxlab.experiments.tasks.sets import (
     SETS,
     glue_name,
     read_choice_set,
+    read_cifar10_test,
     read_e2e,
     read_glue,
     read_image_set,
@@ -32,7 +33,7 @@ from vxlab.experiments.tasks.sets import (
 )
 from vxlab.words import nearest
 
-_NAMES = ("rotten_tomatoes", "e2e", *GLUE_TASKS, *SETS)
+_NAMES = ("rotten_tomatoes", "cifar10_test", "e2e", *GLUE_TASKS, *SETS)
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(:[\w.-]+)?")
 
 
@@ -125,6 +126,8 @@ def _read_known(name: str, folder: Path | None, columns: Columns) -> Reading:
         return read_image_set(name, folder)
     if name in SETS:
         return read_written_set(name, folder, columns.prompt_template)
+    if name == "cifar10_test":
+        return read_cifar10_test(folder)
     return read_rotten_tomatoes(folder) if name == "rotten_tomatoes" else read_glue(name, folder)
 
 

@@ -3,6 +3,7 @@ from .catalogue import IMAGE_SETS as IMAGE_SETS
 from .catalogue import SETS as SETS
 from .catalogue import set_name as set_name
 from .choice_set import read_choice_set as read_choice_set
+from .cifar10_test import read_cifar10_test as read_cifar10_test
 from .e2e import read_e2e as read_e2e
 from .glue import GLUE_TASKS as GLUE_TASKS
 from .glue import glue_name as glue_name
