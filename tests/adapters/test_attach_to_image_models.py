@@ -190,7 +190,9 @@ def test_lora_xs_computes_its_dense_formula(name: str) -> None:
             size = delta.norm()
             assert size > 0
             # U and V are known up to the signs of their columns, so the core in their own basis is compared by |R|.
-            core = U[:, :4].T @ delta @ torch.linalg.pinv(torch.diag(S[:4]) @ Vh[:4])
+            right = S[:4, None] * Vh[:4]
+            core = U[:, :4].T @ delta @ torch.linalg.pinv(right)
+            torch.testing.assert_close(U[:, :4] @ core @ right, delta, rtol=0, atol=1e-5 * float(size))
             torch.testing.assert_close(core.abs(), 6 / 4 * R.abs(), rtol=1e-3, atol=1e-4)
             base.get_submodule(layer).weight += delta.float()
         base.classifier.load_state_dict(model.classifier.state_dict())

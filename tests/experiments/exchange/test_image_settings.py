@@ -19,7 +19,9 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from vision_architectures import ARCHITECTURES, LABELS, build, images
 
 import vxlab
+from vxlab.experiments.exchange.bases import name_base
 from vxlab.experiments.exchange.image_settings import image_side, must_interpolate, random_images, served_processor
+from vxlab.experiments.exchange.load_code import write_load_code
 from vxlab.experiments.exchange.source import open_source
 from vxlab.experiments.models import prepare_images
 from vxlab.experiments.record import RunRecord
@@ -101,7 +103,8 @@ def test_a_card_speaks_of_images(photographs: RunRecord, tmp_path: Path) -> None
                  "| images | 48 × 48 pixels; in training mirrored and moved at random |",
                  "On random inputs the logits differ from the unmerged model's by at most"):  # fmt: skip
         assert told in text
-    assert "tokens" not in text.replace("tokenizer files", "")
+    assert "sha256 over its weights, config and image processor files" in text
+    assert "token" not in text
     assert "texts" not in text
 
 
@@ -210,6 +213,13 @@ def test_only_what_keeps_a_table_of_positions_is_asked_to_fit_it(photographs: Ru
         with torch.no_grad():
             expected = own.model(given["pixel_values"]).logits  # which vxlab.load_model has interpolate
             torch.testing.assert_close(own.model(**given).logits, expected, rtol=0, atol=0)
+
+
+def test_a_packaged_base_is_loaded_by_vxlab_without_a_tokenizer(photographs: RunRecord) -> None:
+    code = write_load_code(open_source(photographs), name_base("dinov2s", {"model": "1"}), "peft", "out")
+    assert 'model = vxlab.load_model("dinov2s", 3)\n' in code
+    assert 'processor = AutoImageProcessor.from_pretrained("out", backend="pil")\n' in code
+    assert "okenizer" not in code
 
 
 def test_a_bare_model_of_images_gives_noise_of_its_own_size() -> None:

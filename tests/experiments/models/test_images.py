@@ -6,10 +6,17 @@ import shutil
 import image_models
 import pytest
 import torch
+import transformers
 
 import vxlab
 from vxlab.errors import VxlabError
-from vxlab.experiments.models import load_image_processor, model_fingerprint, prepare_images, reads_images
+from vxlab.experiments.models import (
+    load_image_processor,
+    model_fingerprint,
+    model_from_config,
+    prepare_images,
+    reads_images,
+)
 
 
 @pytest.mark.parametrize("name", image_models.CONFIGS)
@@ -69,3 +76,26 @@ def test_a_processor_that_does_more_is_refused(tiny_vit, tmp_path):
 
 def test_processors_run_on_pillow_whatever_is_installed(tiny_vit):
     assert type(load_image_processor(tiny_vit)).__name__.endswith("Pil")
+
+
+def test_of_a_whole_clip_the_vision_tower_alone_is_loaded(tmp_path):
+    whole = transformers.CLIPModel(transformers.CLIPConfig(**image_models.CONFIGS["clip"][1]))
+    whole.save_pretrained(tmp_path)
+    image_models.ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    model = vxlab.load_model(str(tmp_path), 3)
+    own = {name: each for name, each in model.named_parameters() if not name.startswith("classifier.")}
+    assert own
+    assert all(torch.equal(each, whole.state_dict()[name]) for name, each in own.items())
+    assert all(name.startswith("vision_model.") for name in own)
+    assert model.vxlab_drawn == {"classifier.weight", "classifier.bias"}
+
+
+def test_a_distilled_deit_is_loaded_as_the_model_that_trains(tmp_path):
+    config = transformers.DeiTConfig(**image_models.CONFIGS["deit"][1], num_labels=5)
+    distilled = transformers.DeiTForImageClassificationWithTeacher(config)
+    distilled.save_pretrained(tmp_path)
+    image_models.ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    model, described = vxlab.load_model(str(tmp_path), 3), model_from_config(str(tmp_path), 3)
+    assert type(model) is type(described) is transformers.DeiTForImageClassification
+    assert model(torch.zeros(1, 3, 32, 32), labels=torch.tensor([2])).loss.isfinite()
+    assert all(torch.equal(each, distilled.deit.get_parameter(name)) for name, each in model.deit.named_parameters())

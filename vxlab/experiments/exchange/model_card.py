@@ -10,13 +10,14 @@ from typing import Any
 import yaml
 
 from vxlab._version import __version__
+from vxlab.adapters.placement import bare
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, family_name, method_label
 from vxlab.experiments.candidates import score_in_words, score_table
 from vxlab.experiments.exchange.bases import BaseName
 from vxlab.experiments.exchange.load_code import write_load_code
 from vxlab.experiments.exchange.merged_folder import MergeLoss
-from vxlab.experiments.exchange.source import Source
+from vxlab.experiments.exchange.source import Source, reads_pixels
 from vxlab.experiments.provenance import run_facts
 from vxlab.experiments.scoring import in_words
 from vxlab.experiments.tasks.kinds import recorded_kind
@@ -54,7 +55,7 @@ def write_card(source: Source, base: BaseName, format: str, folder: str, loss: M
         "## How to load it",
         write_load_code(source, base, format, folder),
         "## Base",
-        _describe_base(base, format) + _describe_quantisation(source, format),
+        _describe_base(source, base, format) + _describe_quantisation(source, format),
         "## Method",
         _describe_method(source),
         *([_describe_loss(loss)] if loss else []),
@@ -88,12 +89,13 @@ def _trained_on(record: RunRecord | None) -> str:
     return f" trained on {_plain(record.task['name'])}" if record else ""
 
 
-def _describe_base(base: BaseName, format: str) -> str:
+def _describe_base(source: Source, base: BaseName, format: str) -> str:
     if not base.name:
         return "Not known: it was exported from a model in memory, which did not say where it came from."
     told = [f"`{base.name}`" + (f", {_origin(base)}" if _origin(base) else "")]
     if base.fingerprint:
-        what = "commit on the hub" if base.is_commit else "sha256 over its weights, config and tokenizer files"
+        prepares = "image processor" if reads_pixels(bare(source.model)) else "tokenizer"
+        what = "commit on the hub" if base.is_commit else f"sha256 over its weights, config and {prepares} files"
         told.append(f"{what}: `{base.fingerprint}`")
     if base.licence:
         told.append(f"licence of its weights: {base.licence}")

@@ -203,7 +203,8 @@ def _from_pretrained(
     if saved_method(config) is not None or quantisation is not None:
         more.setdefault("device_map", {"": "cpu"})  # else a GPU's, where there is one, and its kernels would quantise
     if kind.trains_head:
-        config.num_labels, config.problem_type = num_labels, _problem_type(num_labels)
+        ask_for_labels(config, num_labels)
+        config.problem_type = _problem_type(num_labels)
     with quiet_transformers(), explain_load_error(name):
         model, loaded = getattr(transformers, kind.auto_class).from_pretrained(
             place.path,
@@ -219,6 +220,17 @@ def _from_pretrained(
     if getattr(model, "_hf_peft_config_loaded", False):
         raise VxlabError(f"model={name!r} is an adapter on another model, not a base; name the base itself")
     return model, frozenset(loaded["missing_keys"]) | {key for key, *_ in loaded["mismatched_keys"]}
+
+
+def ask_for_labels(config: Any, num_labels: int) -> None:
+    """Say in a config how many labels its model is to have, and that it is one that trains.
+
+    A distilled DeiT is saved as ``DeiTForImageClassificationWithTeacher``, which takes no labels: it is loaded as the
+    one without a teacher's head.
+    """
+    config.num_labels = num_labels
+    if config.architectures:
+        config.architectures = [name.removesuffix("WithTeacher") for name in config.architectures]
 
 
 def _require_backbone(name: str, model: nn.Module, drawn: frozenset[str], num_labels: int) -> None:

@@ -16,7 +16,7 @@ from vxlab.experiments.models.files import (
     read_config,
     refuse_own_code,
 )
-from vxlab.experiments.models.load import kind_of_model
+from vxlab.experiments.models.load import ask_for_labels, kind_of_model
 
 
 def model_from_config(name: str, num_labels: int) -> nn.Module:
@@ -65,7 +65,7 @@ def _build(name: str, config: Any, num_labels: int) -> nn.Module:
 
     kind = kind_of_model(config, num_labels)
     if kind.trains_head:
-        config.num_labels = num_labels
+        ask_for_labels(config, num_labels)
     with quiet_transformers(), explain_load_error(name):
         auto: Any = getattr(transformers, kind.auto_class)
         model: nn.Module = auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
