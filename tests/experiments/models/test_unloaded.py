@@ -81,5 +81,5 @@ def test_a_classifiers_weights_by_label_are_those_of_its_config_quantised_or_not
 def test_a_kind_without_a_classifier_has_none_and_what_is_no_model_is_refused(tmp_path):
     with pytest.raises(vxlab.VxlabError, match="is a folder without config"):
         label_weights(str(tmp_path))
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "dinov2"}))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "detr"}))
     assert label_weights(str(tmp_path)) == []
