@@ -72,7 +72,7 @@ def test_an_exception_that_cannot_be_pickled_comes_back_all_the_same(engine: Eng
 
 def test_memory_that_ran_out_is_said_with_advice(engine: Engine) -> None:
     got = outcomes(engine, ("big", toy_jobs.exhaust_memory))["big"]
-    assert got.error.startswith("RuntimeError: out of memory; use a smaller batch_size or max_length")
+    assert got.error.startswith("RuntimeError: out of memory; use a smaller batch_size, max_length or resolution")
     assert ("fewer workers" in got.error) == (engine.slots > 1)
     assert not got.lost
 

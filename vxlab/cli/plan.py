@@ -28,8 +28,12 @@ def add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
                         help="such as lora rank=8; may be repeated (default: lora, vera, lora_xs, full)")  # fmt: skip
     parser.add_argument("--targets", nargs="+", default=["query-value"], metavar="LAYERS",
                         help="target sets, roles or layer names (default: query-value)")  # fmt: skip
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts at a time (default: 32)")
+    parser.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="texts, or images, at a time (default: 32)"
+    )
     parser.add_argument("--tokens", type=int, default=128, metavar="N", help="of each text (default: 128)")
+    parser.add_argument("--resolution", type=int, metavar="PIXELS",
+                        help="of a side of each image (default: the model's own)")  # fmt: skip
     parser.add_argument("--precision", default="float32", help="float32, bfloat16 or float16 (default: float32)")
     parser.add_argument("--quantisation", metavar="SCHEME", help="of the base: nf4, int8 or torchao-int8")
     parser.add_argument("--gradient-checkpointing", action="store_true",
@@ -55,6 +59,7 @@ def _plan(arguments: argparse.Namespace) -> int:
         arguments.targets[0] if len(arguments.targets) == 1 else arguments.targets,
         batch_size=arguments.batch_size,
         tokens=arguments.tokens,
+        resolution=arguments.resolution,
         precision=arguments.precision,
         quantisation=arguments.quantisation,
         gradient_checkpointing=arguments.gradient_checkpointing,

@@ -2,6 +2,7 @@
 
 import os
 
+import image_models
 import pytest
 import torch
 from architectures import ARCHITECTURES, inputs
@@ -159,6 +160,16 @@ def test_a_language_model_has_no_head_to_train_alone():
     table = rank_costs(model, [vxlab.LoRA(rank=2)], batch, rounds=1, progress=False).set_index("label")
     assert "needs a task head" in table.loc[HEAD, "error"]
     assert table.loc["LoRA r=2", "error"] == ""
+
+
+@pytest.mark.parametrize("name", image_models.CONFIGS)
+def test_models_of_images_are_measured_down_to_their_patches(name):
+    model = image_models.bare_model(name)
+    batch = random_batch(model, 2, resolution=image_models.SIDE)
+    table = rank_costs(model, [vxlab.LoRA(rank=2)], batch, rounds=1, progress=False).set_index("label")
+    assert (table["error"] == "").all()
+    assert table.loc[FROZEN, "activations"] > table.loc[HEAD, "activations"]
+    assert not any(module._forward_hooks for module in model.modules() if isinstance(module, torch.nn.Conv2d))
 
 
 def test_a_frozen_step_that_fails_leaves_nothing_to_compare_with(bert):

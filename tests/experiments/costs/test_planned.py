@@ -1,5 +1,6 @@
 """A plan from the config alone against what a step on the real model is measured to hold."""
 
+import image_models
 import pandas as pd
 import pytest
 import torch
@@ -61,6 +62,23 @@ def test_a_plan_is_what_a_step_on_the_real_model_holds(name, precision, checkpoi
         # The real loss keeps a truth value for each token where the planned one keeps two indices.
         assert told["activations"] - real.activations == (15 * BATCH * (TOKENS - 1) if writes else 0)
         # What kernels take for themselves is much of a tiny step.
+        assert told["peak"] == pytest.approx(real.peak, rel=0.15)
+
+
+@pytest.mark.parametrize("name", ["vit", "convnext"])
+@pytest.mark.parametrize(("resolution", "precision"), [(None, "float32"), (48, "bfloat16")])
+def test_a_plan_of_images_is_what_a_step_on_the_real_model_holds(name, resolution, precision, tmp_path):
+    folder = str(image_models.write_model(tmp_path / name, name))
+    table = vxlab.plan_memory(folder, 3, METHODS, "all-linear", precision=precision, resolution=resolution,
+                              batch_size=BATCH, device="cpu").set_index("method")  # fmt: skip
+    for label in ("lora", "vera", "xs"):
+        model = vxlab.attach(vxlab.load_model(folder, 3), METHODS[label], "all-linear").train()
+        batch = random_batch(model, BATCH, resolution=resolution or image_models.SIDE)
+        optimizer = torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], lr=0.0)
+        real, told = step_memory(model, batch, optimizer, precision), table.loc[label]
+        assert told["error"] == ""
+        assert {part: told[part] for part in PARTS} == {part: getattr(real, part) for part in PARTS}
+        assert told["activations"] == pytest.approx(real.activations, rel=0 if precision == "float32" else 0.01)
         assert told["peak"] == pytest.approx(real.peak, rel=0.15)
 
 
@@ -209,8 +227,12 @@ def test_bad_input_is_refused_before_anything_is_planned(config_of, tmp_path):
         plan(memory=-1)
     with pytest.raises(vxlab.VxlabError, match="matches no layer"):
         plan(targets="nothing")
-    with pytest.raises(vxlab.VxlabError, match="cannot be loaded: Unrecognized configuration class"):
+    with pytest.raises(vxlab.VxlabError, match=r"preprocessor_config.json file; or give resolution"):
         plan(config_of("vit"))
+    with pytest.raises(vxlab.VxlabError, match=r"resolution=30: .* reads patches of 8 pixels"):
+        plan(config_of("vit"), resolution=30)
+    with pytest.raises(vxlab.VxlabError, match=r"resolution=32: .* reads no images"):
+        plan(resolution=32)
     with pytest.raises(vxlab.VxlabError, match="leaves a model that writes nothing to learn"):
         plan(config_of("llama-lm"), 0, tokens=1)
     with pytest.raises(vxlab.VxlabError, match="is not a method"):

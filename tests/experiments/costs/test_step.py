@@ -4,6 +4,7 @@ import weakref
 from contextlib import nullcontext
 from types import SimpleNamespace
 
+import image_models
 import pytest
 import torch
 from architectures import ARCHITECTURES, VOCABULARY
@@ -183,9 +184,18 @@ def test_random_batches_are_repeatable_and_unpadded(bert):
     assert not torch.equal(batch["input_ids"], other["input_ids"])
 
 
-def test_a_model_of_images_or_too_many_tokens_is_refused(bert):
-    with pytest.raises(vxlab.VxlabError, match="ViTForImageClassification has no vocabulary"):
-        random_batch(ARCHITECTURES["vit"](), 2, 7)
+def test_a_random_batch_of_images_is_as_large_as_asked():
+    batch = random_batch(image_models.bare_model("vit"), 2, resolution=48)
+    assert {name: tuple(each.shape) for name, each in batch.items()} == {"pixel_values": (2, 3, 48, 48), "labels": (2,)}
+
+
+def test_what_a_batch_lacks_or_cannot_have_is_refused(bert):
+    with pytest.raises(vxlab.VxlabError, match="ViTForImageClassification reads images; give resolution"):
+        random_batch(image_models.bare_model("vit"), 2, 7)
+    with pytest.raises(vxlab.VxlabError, match="resolution=32: BertForSequenceClassification reads no images"):
+        random_batch(bert, 2, 7, resolution=32)
+    with pytest.raises(vxlab.VxlabError, match="reads texts; give tokens"):
+        random_batch(bert, 2)
     with pytest.raises(vxlab.VxlabError, match="tokens=513 is more than the 512 positions of this model; choose 1-512"):
         random_batch(bert, 2, 513)
     with pytest.raises(vxlab.VxlabError, match="batch_size=0 is not a positive integer; choose 1 or more"):

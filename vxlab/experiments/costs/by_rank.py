@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 FROZEN, HEAD, FULL = "frozen model", "head only", "full fine-tuning"
 """The rows that have no rank. Of the frozen model nothing trains, but its gradient flows down to the embeddings: the
-forward and backward pass that every adapter needs, and so the least a step can take."""
+forward and backward pass that every adapter needs, and so the least a step can take. Of images it flows down to the
+convolution that makes patches."""
 
 
 def rank_costs(
@@ -214,10 +215,9 @@ def _as_trained(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
-    """Freeze every parameter, and let gradients flow from the loss down to the embeddings' output all the same."""
+    """Freeze every parameter, and let gradients flow from the loss down to the entrance's output all the same."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    embeddings: nn.Module = model.get_input_embeddings()  # type: ignore[operator]
-    hook = embeddings.register_forward_hook(lambda module, inputs, output: output.requires_grad_())
+    hook = _entrance(model).register_forward_hook(lambda module, inputs, output: output.requires_grad_())
     for parameter in trained:
         parameter.requires_grad_(False)
     try:
@@ -226,6 +226,17 @@ def _frozen(model: nn.Module) -> Iterator[None]:
         hook.remove()
         for parameter in trained:
             parameter.requires_grad_(True)
+
+
+def _entrance(model: Any) -> nn.Module:
+    """Return what first makes numbers that a gradient reaches: the embeddings of tokens, or of images a convolution."""
+    if getattr(model, "main_input_name", "") != "pixel_values":
+        embeddings: nn.Module = model.get_input_embeddings()
+        return embeddings
+    found = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    if found is None:
+        raise VxlabError(f"{type(model).__name__} reads images and has no convolution that makes patches of them")
+    return found
 
 
 @contextmanager

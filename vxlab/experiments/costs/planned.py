@@ -19,7 +19,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments.costs.counts import BYTES
 from vxlab.experiments.costs.packed_shapes import pack_shapes
 from vxlab.experiments.costs.step import random_batch, saved_activation_bytes, step_memory
-from vxlab.experiments.models import QUANTISATIONS, model_from_config, position_limit
+from vxlab.experiments.models import QUANTISATIONS, model_from_config, position_limit, unloaded_side
 from vxlab.experiments.tasks.kinds import keeps_some
 from vxlab.words import first_line
 
@@ -42,6 +42,7 @@ def plan_memory(
     *,
     batch_size: int = 32,
     tokens: int = 128,
+    resolution: int | None = None,
     precision: str = "float32",
     quantisation: str | None = None,
     gradient_checkpointing: bool = False,
@@ -70,8 +71,9 @@ def plan_memory(
         num_labels: number of classes; 1 means regression, 0 a model that writes.
         methods: by the name to show.
         targets: as :func:`vxlab.attach` takes them.
-        batch_size: texts at a time: of a step, or of each of its parts where gradients are accumulated.
-        tokens: of each text.
+        batch_size: texts or images at a time: of a step, or of each of its parts where gradients are accumulated.
+        tokens: of each text; a model of images has none.
+        resolution: pixels of a side of each image; None takes the model's own, which its preprocessor_config.json says.
         precision: ``float32``, ``bfloat16`` or ``float16``.
         quantisation: of the backbone's linear layers, as :func:`vxlab.load_model` takes it. Their packed weights and
             scales are counted, one dequantised weight at a time, and for ``int8`` the inputs, which its layers keep.
@@ -80,8 +82,9 @@ def plan_memory(
         memory: bytes that there are; None takes what is free on this machine's GPU, if it has one.
 
     Raises:
-        VxlabError: there is no such config, the targets match no layer, the model has not so many positions or reads
-            no text, or an argument is out of its range.
+        VxlabError: there is no such config, the targets match no layer, the model has not so many positions, a model
+            of images lacks its image processor's file or reads no images of this resolution, or an argument is out of
+            its range.
     """
     import pandas as pd
 
@@ -94,10 +97,14 @@ def plan_memory(
     memory = free_memory() if memory is None else memory
     if memory is not None:
         require_count("memory", memory)
+    side = unloaded_side(model, resolution)
     on_gpu = torch.cuda.is_available() if device == "auto" else device == "cuda"
-    with torch.random.fork_rng(devices=[]), _quiet_torch(), FakeTensorMode():
-        built = model_from_config(model, num_labels)
-        batch = _batch(model, built, num_labels, batch_size, tokens)
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):  # where some models look at numbers of their own
+        built: Any = model_from_config(model, num_labels)
+    with torch.random.fork_rng(devices=[]), _quiet_torch(), FakeTensorMode(allow_non_fake_inputs=True):
+        built.to_empty(device="cpu")
+        built.tie_weights()
+        batch = _batch(model, built, num_labels, batch_size, tokens, side)
         resolve_targets(built, targets)
         if gradient_checkpointing:
             _recompute(built)
@@ -207,7 +214,11 @@ def _answers_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     return nn.functional.cross_entropy(chosen, following[rows, columns], reduction="sum") / len(chosen)
 
 
-def _batch(name: str, model: nn.Module, num_labels: int, batch_size: int, tokens: int) -> dict[str, Tensor]:
+def _batch(
+    name: str, model: nn.Module, num_labels: int, batch_size: int, tokens: int, side: int | None
+) -> dict[str, Tensor]:
+    if side is not None:
+        return random_batch(model, batch_size, resolution=side)
     batch = random_batch(model, batch_size, tokens)
     if (most := position_limit(model)) is not None and tokens > most:
         raise VxlabError(f"tokens={tokens} is more than the {most} positions of model={name!r}; choose 1-{most}")

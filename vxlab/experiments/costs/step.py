@@ -41,25 +41,37 @@ Step = Callable[[], None]
 _Loss = Callable[[nn.Module, Mapping[str, Tensor]], Tensor]
 
 
-def random_batch(model: nn.Module, batch_size: int, tokens: int, seed: int = 0) -> dict[str, Tensor]:
-    """Return a batch of random token ids ``(batch_size, tokens)`` without padding, and labels, on the model's device.
+def random_batch(
+    model: nn.Module, batch_size: int, tokens: int | None = None, seed: int = 0, *, resolution: int | None = None
+) -> dict[str, Tensor]:
+    """Return a batch of random inputs and labels on the model's device: whole texts without padding, or images.
 
+    Texts are token ids ``(batch_size, tokens)``, images normal numbers ``(batch_size, 3, resolution, resolution)``.
     Labels are of a class; of a model without a task head, which writes, they are the tokens themselves.
 
+    Args:
+        model: from :func:`vxlab.load_model`, or as it builds one.
+        batch_size: texts or images, 1 or more.
+        tokens: of each text; a model of images has none.
+        seed: of the numbers.
+        resolution: pixels of a side of each image; a model of texts has none.
+
     Raises:
-        VxlabError: the model does not read tokens, or not so many; or a number is below 1.
+        VxlabError: the model reads neither, or not so many tokens; what it needs is not given; or a number is below 1.
     """
     require_count("batch_size", batch_size)
-    require_count("tokens", tokens)
-    config: Any = model.config
-    vocabulary, limit = getattr(config, "vocab_size", None), getattr(config, "max_position_embeddings", tokens)
-    if vocabulary is None:
-        raise VxlabError(f"{type(model).__name__} has no vocabulary: step costs are measured on models of text")
-    if tokens > limit:
-        raise VxlabError(f"tokens={tokens} is more than the {limit} positions of this model; choose 1-{limit}")
-    device = next(model.parameters()).device
-    ids = torch.randint(vocabulary, (batch_size, tokens), generator=torch.Generator().manual_seed(seed)).to(device)
-    labels = torch.zeros(batch_size, dtype=torch.long, device=device) if head_parameters(model) else ids
+    random, device = torch.Generator().manual_seed(seed), next(model.parameters()).device
+    classes = torch.zeros(batch_size, dtype=torch.long, device=device)
+    if getattr(model, "main_input_name", "") == "pixel_values":
+        if resolution is None:
+            raise VxlabError(f"{type(model).__name__} reads images; give resolution, the pixels of a side, such as 224")
+        require_count("resolution", resolution)
+        images = torch.randn(batch_size, 3, resolution, resolution, generator=random).to(device)
+        return {"pixel_values": images, "labels": classes}
+    if resolution is not None:
+        raise VxlabError(f"resolution={resolution}: {type(model).__name__} reads no images; give tokens")
+    ids = _token_ids(model, batch_size, tokens, random).to(device)
+    labels = classes if head_parameters(model) else ids
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
 
 
@@ -120,6 +132,19 @@ def time_call(step: Callable[[], object]) -> float:
     end.record()
     end.synchronize()
     return float(begin.elapsed_time(end)) / 1000  # from milliseconds
+
+
+def _token_ids(model: nn.Module, batch_size: int, tokens: int | None, random: torch.Generator) -> Tensor:
+    if tokens is None:
+        raise VxlabError(f"{type(model).__name__} reads texts; give tokens, the length of each, such as 128")
+    require_count("tokens", tokens)
+    config: Any = model.config
+    vocabulary, limit = getattr(config, "vocab_size", None), getattr(config, "max_position_embeddings", tokens)
+    if vocabulary is None:
+        raise VxlabError(f"{type(model).__name__} has no vocabulary: step costs are of models of texts or images")
+    if tokens > limit:
+        raise VxlabError(f"tokens={tokens} is more than the {limit} positions of this model; choose 1-{limit}")
+    return torch.randint(vocabulary, (batch_size, tokens), generator=random)
 
 
 def kernels(step: Step) -> tuple[int, float]:

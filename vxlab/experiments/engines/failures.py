@@ -24,7 +24,7 @@ def describe_failure(error: BaseException, workers: int = 1) -> str:
     >>> describe_failure(ValueError("rank=0\\nis too low"))
     'ValueError: rank=0 is too low'
     >>> describe_failure(MemoryError())
-    "MemoryError: out of memory; use a smaller batch_size or max_length, or precision='bfloat16'"
+    "MemoryError: out of memory; use a smaller batch_size, max_length or resolution, or precision='bfloat16'"
     """
     message = one_line(str(error))
     if out_of_memory(error):
@@ -55,7 +55,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 def memory_advice(workers: int = 1) -> str:
     """Return what to change so that a run needs less memory."""
-    choices = ["use a smaller batch_size or max_length", "precision='bfloat16'"]
+    choices = ["use a smaller batch_size, max_length or resolution", "precision='bfloat16'"]
     choices += ["fewer workers"] if workers > 1 else []
     return f"{', '.join(choices[:-1])}, or {choices[-1]}"
 

@@ -20,6 +20,7 @@ from .quantised import quantised_layers as quantised_layers
 from .quantised import quantising_library as quantising_library
 from .unloaded import label_weights as label_weights
 from .unloaded import model_from_config as model_from_config
+from .unloaded import unloaded_side as unloaded_side
 from .weight_files import open_weights as open_weights
 from .weights import ModelWeights as ModelWeights
 from .writing import check_packing as check_packing

@@ -11,6 +11,7 @@ from torch import nn
 from vxlab.errors import VxlabError
 from vxlab.experiments.images import Preparation
 from vxlab.experiments.models.files import (
+    ModelPlace,
     config_reads_images,
     explain_load_error,
     find_model,
@@ -38,9 +39,32 @@ def load_image_processor(name: str) -> Any:
     Raises:
         VxlabError: as :func:`load_model`, or the model brings none.
     """
+    return _processor_at(name, find_model(name))
+
+
+def side_without_weights(name: str, place: ModelPlace, config: Any, resolution: int | None = None) -> int:
+    """Return the side of the square that a model is given, as :func:`prepare_images` makes it.
+
+    Args:
+        name: of the model, for messages.
+        place: where its config is, and where resolution is None its image processor.
+        config: its own.
+        resolution: as :func:`prepare_images` takes it.
+
+    Raises:
+        VxlabError: the image processor is lacking, or the resolution is no multiple of the model's patches.
+    """
+    try:
+        side = _side(name, _processor_at(name, place)) if resolution is None else resolution
+    except VxlabError as error:
+        raise VxlabError(f"{error}; or give resolution, the pixels of a side") from error
+    _require_whole_patches(name, config, side, chosen=resolution is not None)
+    return side
+
+
+def _processor_at(name: str, place: ModelPlace) -> Any:
     from transformers import AutoImageProcessor
 
-    place = find_model(name)
     with quiet_transformers(), explain_load_error(name):
         return AutoImageProcessor.from_pretrained(
             place.path, revision=place.commit, trust_remote_code=False, backend="pil"

@@ -146,8 +146,8 @@ def _read(model: nn.Module, batch: Mapping[str, Tensor]) -> States:
         mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"]))
     if not isinstance(tokens, Tensor) or tokens.shape[:2] != mask.shape:
         raise VxlabError(
-            f"method=Probe() pools the states of a text's tokens, and {type(reader).__name__} does not give one for "
-            "each; use Head() or an adapter"
+            "method=Probe() pools the states of a text's tokens, or of an image's patches, and "
+            f"{type(reader).__name__} does not give one for each; use Head() or an adapter"
         )
     return States(tokens, mask, getattr(output, "pooler_output", None))
 

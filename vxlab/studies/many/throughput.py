@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from vxlab.adapters import LoRA, Method, resolve_targets
 from vxlab.adapters.bank import AdapterBank
 from vxlab.adapters.placement import head_parameters
+from vxlab.errors import VxlabError
 from vxlab.experiments import method_label
 from vxlab.experiments.costs import random_batch, time_call
-from vxlab.experiments.models import load_model
+from vxlab.experiments.models import load_model, unloaded_side
 from vxlab.progress import progress_bar
 from vxlab.studies.many.storage import synthetic_names, synthetic_rows
 
@@ -68,7 +69,14 @@ def mixed_throughput(
         device: ``cpu``, ``cuda`` or ``mps``.
         folder: for the bank's temporary files; None takes the system's.
         progress: show a bar.
+
+    Raises:
+        VxlabError: the model reads images.
     """
+    if unloaded_side(model) is not None:
+        raise VxlabError(
+            f"model={model!r} reads images, and batches out of a bank are timed here on texts; name another"
+        )
     lengths, found = list(tokens), []
     with progress_bar(len(methods) * len(lengths), "timing batches", "batch", shown=progress) as bar:
         for method in methods:

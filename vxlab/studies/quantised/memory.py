@@ -12,7 +12,7 @@ from vxlab.adapters.core import is_linear, quantisation_of
 from vxlab.adapters.placement import head_parameters
 from vxlab.experiments import method_label
 from vxlab.experiments.costs import random_batch, step_memory
-from vxlab.experiments.models import load_model
+from vxlab.experiments.models import load_model, unloaded_side
 from vxlab.studies.quantised.sweeps import FLOAT
 
 LINEAR, SCALES, EMBEDDINGS, HEAD, REST = "linear", "scales", "embeddings", "head", "rest"
@@ -59,15 +59,15 @@ def memory_by_scheme(
         schemes: ``float`` and others.
         methods: adapters.
         targets: as :func:`vxlab.attach` takes them.
-        batch_size: texts of random tokens a step.
-        tokens: of each text.
+        batch_size: texts of random tokens a step, or random images at the model's own resolution.
+        tokens: of each text; a model of images has none.
         device: ``cpu``, ``cuda`` or ``mps``.
         precision: ``float32``, ``bfloat16`` or ``float16``.
     """
     rows = []
     for scheme in schemes:
         base = load_model(model, num_labels, None if scheme == FLOAT else scheme).to(device).train()
-        batch = random_batch(base, batch_size, tokens)
+        batch = random_batch(base, batch_size, tokens, resolution=unloaded_side(model))
         held = weight_bytes(base)
         for method in methods:
             step = _step(base, method, targets, batch, precision)

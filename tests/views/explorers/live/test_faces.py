@@ -72,7 +72,7 @@ def test_curves_and_words_follow_what_the_run_tells(
 ) -> None:
     script = Script(monkeypatch)
     live = live_run(spec, store=tmp_path, interactive=True)
-    assert "loading the model and the texts" in live.words.value
+    assert "loading the model and the task" in live.words.value
     told = script.begin()
     told.on_begin(0, 30)
     for step in range(1, 16):

@@ -72,7 +72,7 @@ class SoFar:
     def words(self) -> str:
         """Say where the run is."""
         if not self.steps:
-            return _WAITS if self._waits else "loading the model and the texts"
+            return _WAITS if self._waits else "loading the model and the task"
         done, share = f"step {self.step:,} of {self.steps:,}", self.spec.get("ends_after", 1.0)
         if self.step == self.steps:
             tests = ", and testing the best checkpoint" if share == 1 else ""
