@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from vxlab.experiments import RunRecord
 from vxlab.experiments.images import Preparation, decode_image
 from vxlab.experiments.models import load_model, prepare_images
 from vxlab.experiments.runs import load_trained
@@ -41,28 +40,22 @@ def class_attention(result: Comparison, block: int, images: int = 5) -> pd.DataF
         block: from 0.
         images: at the most.
     """
-    task, names = find_tested_task(result), result.fair.names
-    own = {name: result.records[key] for name, key in first_reports(result).items() if _trains(result, name, key)}
-    if task is None or not own or not names:
+    task, reports = find_tested_task(result), first_reports(result)
+    records = {name: result.records[key] for name, key in reports.items()}
+    own = {name: each for name, each in records.items() if each.trains and each.parameters["backbone"]}
+    if task is None or not own:
         return pd.DataFrame(columns=_COLUMNS)
     spec = next(iter(own.values())).spec
     preparation = prepare_images(spec["model"], spec.get("resolution"))
     items = _one_a_class(task, images)
-    pixels = np.stack([
-        preparation.pixels(decode_image(task.images[task.splits["test"]["image"][item]])) for item in items
-    ])  # fmt: skip
-    before = _attention(
-        load_model(spec["model"], task.num_labels, spec.get("quantisation")), preparation, pixels, block
-    )
+    names = task.splits["test"].select(items)["image"]
+    pixels = np.stack([preparation.pixels(decode_image(task.images[name])) for name in names])
+    frozen = load_model(spec["model"], task.num_labels, spec.get("quantisation"))
+    before = _attention(frozen, preparation, pixels, block)
     if before is None:
         return pd.DataFrame(columns=_COLUMNS)
     after = {name: _attention(load_trained(record), preparation, pixels, block) for name, record in own.items()}
     return _table(task, items, pixels, before, {name: each for name, each in after.items() if each is not None})
-
-
-def _trains(result: Comparison, name: str, key: str) -> bool:
-    record: RunRecord = result.records[key]
-    return record.trains and int(record.parameters["backbone"]) > 0 and name in result.fair.names
 
 
 def _one_a_class(task: "Task", images: int) -> list[int]:

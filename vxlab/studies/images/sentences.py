@@ -80,8 +80,8 @@ def confusion_sentence(confusions: pd.DataFrame, candidate: str) -> str:
     ]
     runs = number_of(int(pairs[0]["runs"]), "run")
     return (
-        f"{candidate} most often takes {list_in_words(told)}, over {runs} on the same test images. They are the largest "
-        f"of {cells} numbers, and so would be smaller on other images."
+        f"{candidate} most often takes {list_in_words(told)}, over {runs} on the same test images. They are the "
+        f"largest of {cells} numbers, and so would be smaller on other images."
     )
 
 
@@ -96,15 +96,16 @@ def changes_sentences(changes: pd.DataFrame) -> list[str]:
         blocks = most_changed(changes, candidate)
         first, last = blocks.iloc[0], blocks.iloc[-1]
         times = first["mean"] / last["mean"] if last["mean"] else float("inf")
+        runs = f"{first['first']:.0f} of {number_of(int(first['runs']), 'run')}"
         told.append(
-            f"{candidate} block {first['block']:.0f} ({percent(first['mean'])} of ‖W‖, {write_number(times, '.2g')} "
-            f"times block {last['block']:.0f}'s, furthest in {first['first']:.0f} of {number_of(int(first['runs']), 'run')})"
+            f"{candidate} block {first['block']:.0f} ({percent(first['mean'])} of ‖W‖, {write_number(times, '.1f')} "
+            f"times block {last['block']:.0f}'s; furthest in {runs})"
         )
     if not told:
         return []
     return [
-        f"Moved furthest, by the mean of ‖ΔW‖ / ‖W‖ over the layers that each trains in a block: {'; '.join(told)}. How "
-        "far a weight moves does not say how much the scores owe to it."
+        f"Moved furthest, by the mean of ‖ΔW‖ / ‖W‖ over the layers that each trains in a block: {'; '.join(told)}. "
+        "How far a weight moves does not say how much the scores owe to it."
     ]
 
 
@@ -150,7 +151,7 @@ def limits_sentence(results: Mapping[int, Comparison]) -> str:
 
 def _at_shots(shots: int, rows: pd.DataFrame, metric: str) -> str:
     probe = score_in_words(float(rows["probe"].iloc[0]), metric)
-    best: Mapping[Any, Any] = rows.loc[rows["gain"].idxmax()].to_dict()
+    best: Any = rows.sort_values("gain").iloc[-1]
     shown = [row["candidate"] for row in rows.to_dict("records") if row["seen"] and row["gain"] > 0]
     below = [row["candidate"] for row in rows.to_dict("records") if row["seen"] and row["gain"] < 0]
     told = f"At {number_of(shots, 'shot')} (probe {probe}): {list_in_words(shown) or 'none'} above it"
@@ -164,10 +165,10 @@ def _rise(scores: pd.DataFrame, candidate: str, metric: str) -> str:
     own = scores[(scores["candidate"] == candidate) & scores["score"].notna()].sort_values("shots")
     if len(own) < 2:
         return ""
-    told = [
-        f"{score_in_words(row['score'], metric)} at {row['shots']} ({interval_in_words(row['low'], row['high'], metric)})"
-        for row in own.to_dict("records")
-    ]
+    told = []
+    for row in own.to_dict("records"):
+        within = interval_in_words(row["low"], row["high"], metric)
+        told.append(f"{score_in_words(row['score'], metric)} at {row['shots']} ({within})")
     return f"{candidate}, the highest mean at the most shots, scores {list_in_words(told)}."
 
 

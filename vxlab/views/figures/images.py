@@ -143,22 +143,17 @@ def confusion_matrix(confusions: pd.DataFrame, candidate: str) -> go.Figure:
         hovertemplate="%{y} taken for %{x}: %{z:.1f} %<extra></extra>",
     )  # fmt: skip
     # The diagonal has no colour, and so is its own trace of text.
-    right = [
-        [round(value, 1) for value in _diagonal(confusions[confusions["candidate"] == name], classes)] for name in names
-    ]
+    right = {name: _diagonal(confusions[confusions["candidate"] == name], classes) for name in names}
     figure.add_scatter(
-        x=classes, y=classes, mode="text", text=[f"<b>{value:.0f}</b>" for value in right[0]], hoverinfo="skip",
+        x=classes, y=classes, mode="text", text=right[candidate], hoverinfo="skip",
         textfont={"color": INK, "size": 12},
     )  # fmt: skip
     buttons = [
         {
-            "label": name,
-            "method": "restyle",
-            "args": [{
-                "z": [tables[name][0], None], "text": [tables[name][1], [f"<b>{value:.0f}</b>" for value in own]],
-            }],
+            "label": name, "method": "restyle",
+            "args": [{"z": [tables[name][0], None], "text": [tables[name][1], right[name]]}],
         }
-        for name, own in zip(names, right, strict=True)
+        for name in names
     ]  # fmt: skip
     menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.03, "yanchor": "bottom", "showactive": True}
     figure.update_xaxes(title="taken for", showgrid=False, tickangle=-40)
@@ -186,7 +181,8 @@ def image_grid(table: pd.DataFrame, *, title: str = "images") -> go.Figure:
         )  # fmt: skip
     figure.add_scatter(
         x=[x for x, _, _ in places], y=[y - 0.46 for _, y, _ in places], mode="text", hoverinfo="skip",
-        text=[row["caption"] for _, _, row in places], textfont={"size": 11, "color": INK}, textposition="middle center",
+        text=[row["caption"] for _, _, row in places], textfont={"size": 11, "color": INK},
+        textposition="middle center",
     )  # fmt: skip
     named = not all(isinstance(each, int) for each in columns)
     bare: dict[str, Any] = {"showgrid": False, "zeroline": False}
@@ -246,10 +242,11 @@ def moved_by_block(changes: pd.DataFrame) -> go.Figure:
 
 def _pairs_as_bars(confusions: pd.DataFrame, candidate: str) -> go.Figure:
     pairs = confused_pairs(confusions, candidate)
+    told = [f"{a} of {b}" for a, b in zip(pairs["answers"], pairs["asked"], strict=True)]
     figure = go.Figure()
     figure.add_bar(
         x=100 * pairs["share"], y=pairs["true"] + " → " + pairs["predicted"], orientation="h",
-        marker={"color": COLOURS[1]}, text=[f"{a} of {b}" for a, b in zip(pairs["answers"], pairs["asked"], strict=True)],
+        marker={"color": COLOURS[1]}, text=told,
         textposition="auto", hoverinfo="skip",
     )  # fmt: skip
     figure.update_xaxes(title=f"% of the class's answers by {candidate}")
@@ -269,9 +266,10 @@ def _matrix(own: pd.DataFrame, classes: list[str]) -> tuple[list[list[float | No
     return z, [[f"{value:.0f}" if value and written else "" for value in row] for row in z]
 
 
-def _diagonal(own: pd.DataFrame, classes: list[str]) -> list[float]:
+def _diagonal(own: pd.DataFrame, classes: list[str]) -> list[str]:
+    """Return what is written of the right answers' shares, in percent."""
     right = own[own["true"] == own["predicted"]].set_index("true")["share"]
-    return [100 * float(right.get(name, math.nan)) for name in classes]
+    return [f"<b>{100 * right[name]:.0f}</b>" if right.get(name, math.nan) >= 0 else "" for name in classes]
 
 
 def _family(scores: pd.DataFrame) -> dict[str, str]:
