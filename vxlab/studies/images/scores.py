@@ -79,7 +79,7 @@ def _intervals(result: Comparison) -> dict[str, tuple[float, float]]:
     fixed = [str(row["candidate"]) for row in result.summary.to_dict("records") if row["fixed"]]
     compared = compare_all(
         {**runs.predictions, _FAULTLESS: {0: runs.labels}}, runs.labels, result.metric, units=runs.units,
-        fixed=[*fixed, _FAULTLESS],
+        fixed=[*fixed, _FAULTLESS], drawn=runs.drawn,
     )  # fmt: skip
     found = {name: compared[name, _FAULTLESS] for name in runs.predictions}
     return {name: (max(0.0, 1 + each.low), min(1.0, 1 + each.high)) for name, each in found.items()}

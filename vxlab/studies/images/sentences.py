@@ -141,7 +141,7 @@ def limits_sentence(results: Mapping[int, Comparison]) -> str:
     record = next(iter(result.records.values()))
     classes, spec = number_of(int(record.task["num_labels"]), "class", "classes"), record.spec
     side = f" at {spec['resolution']} px" if spec.get("resolution") else ""
-    draws = number_of(int(result.summary["n"].max()), "draw")
+    draws = number_of(max(1, int(result.summary["draws"].max())), "draw")
     return (
         f"What this does not say: it is of one model ({_last(spec['model'])}{side}), one task of {classes}, "
         f"{result.held_out.in_words()} and {draws} of each number of shots. Intervals are over other draws and other "
