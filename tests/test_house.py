@@ -50,7 +50,7 @@ LEVELS = (
     ("experiments/sweeps",),
     ("studies",),
     tuple(f"studies/{name}" for name in (
-        "cost", "expressivity", "forgetting", "generation", "many", "quantised", "ranks", "reasoning",
+        "cost", "expressivity", "forgetting", "generation", "images", "many", "quantised", "ranks", "reasoning",
         "start_and_parts", "subspaces", "updates", "weight_similarity",
     )),
     ("views/style",),

@@ -25,6 +25,7 @@ from .metric_scores import metric_scores as metric_scores
 from .metric_scores import reported_runs as reported_runs
 from .published import published_table as published_table
 from .samples import find_test_rows as find_test_rows
+from .samples import find_tested_task as find_tested_task
 from .samples import first_reports as first_reports
 from .samples import samples_table as samples_table
 from .scales import smoke_warning as smoke_warning

@@ -1,10 +1,13 @@
 """What the candidates of a sweep answer to the same inputs, side by side."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from vxlab.experiments.sweeps import Comparison
+
+if TYPE_CHECKING:
+    from vxlab.experiments.tasks import Task
 
 PROMPT, REFERENCE, CHOICES = "prompt", "reference", "choices"
 
@@ -49,14 +52,23 @@ def find_test_rows(result: Comparison) -> dict[str, list[Any]] | None:
     Args:
         result: of a fair sweep.
     """
+    task = find_tested_task(result)
+    return None if task is None else task.splits["test"][:]
+
+
+def find_tested_task(result: Comparison) -> "Task | None":
+    """Return the task that the runs were tested on, None where it is not there any more, or has changed.
+
+    Args:
+        result: of a fair sweep.
+    """
     from vxlab.experiments import TASK_FIELDS, find_task
 
     record = next(iter(result.records.values()))
     task = find_task({name: record.spec[name] for name in TASK_FIELDS if name in record.spec})
     if task is None or not record.identity.get("task", "").startswith(f"{task.fingerprint} "):
         return None
-    rows: dict[str, list[Any]] = task.splits["test"][:]
-    return rows
+    return task
 
 
 def _asked(rows: dict[str, list[Any]], place: int) -> list[tuple[str, str]]:
