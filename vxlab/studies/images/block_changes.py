@@ -6,7 +6,7 @@ import pandas as pd
 
 from vxlab.adapters import Full
 from vxlab.experiments import RunRecord
-from vxlab.experiments.runs import base_weights, block_and_role, layer_updates, load_trained, updates_of
+from vxlab.experiments.runs import base_weights, blocks_and_roles, layer_updates, load_trained, updates_of
 from vxlab.experiments.store import Where, kept_table
 from vxlab.experiments.sweeps import Comparison
 from vxlab.progress import progress_bar
@@ -57,8 +57,9 @@ def _layers(record: RunRecord) -> pd.DataFrame:
     if record.spec["method"]["name"] != "full":
         return layer_updates(load_trained(record))[["layer", "block", "role", "relative_norm"]]
     weights = base_weights(record)
+    places = blocks_and_roles(weights)
     rows = [
-        (name, *block_and_role(name), update.relative_norm(weights[name]))
+        (name, *places[name], update.relative_norm(weights[name]))
         for name, update in updates_of(record).items()
     ]
     return pd.DataFrame(rows, columns=["layer", "block", "role", "relative_norm"])
