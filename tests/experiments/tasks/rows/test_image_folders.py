@@ -111,6 +111,7 @@ def test_a_test_split_in_no_folders_has_no_labels(pets, tmp_path):
         ("bird/a.txt", "bird: no image of this class"),
         ("cat/indoors/1.png", r"cat: a folder 'indoors' in that of a class.*put images straight into the folders of"),
         ("1.png", r"pets: 1 image beside the folders of classes, such as 1.png; put each image into a folder named by"),
+        ("train/1.png", r"pets: is train the training split, or a class beside cat, dog\? As a split it needs folders"),
         ("test/cat/1.png", "pets: no folder train beside test; add one, or where these are classes rename them"),
     ],
 )

@@ -79,6 +79,11 @@ def _splits(path: Path) -> tuple[dict[str, Path], list[str]]:
             f"{path}: no folder train beside {', '.join(each.name for each in found.values())}; add one, or where "
             "these are classes rename them: they are names of splits"
         )
+    if found and unused and _images(found["train"]):
+        raise VxlabError(
+            f"{path}: is {found['train'].name} the training split, or a class beside {list_names(unused)}? As a split "
+            "it needs folders of classes; as a class, another name, such as trains"
+        )
     return (found, unused) if found else ({"train": path}, [])
 
 
