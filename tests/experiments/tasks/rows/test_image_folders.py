@@ -183,6 +183,13 @@ def test_a_metadata_file_lists_images_and_labels(tmp_path):
         read(tmp_path)
 
 
+def test_one_metadata_file_beside_its_images_is_a_training_split(tmp_path):
+    listed(tmp_path / "pets", ["1.png", "2.png"], ["cat", "dog"])
+    assert holds_image_folders(tmp_path / "pets")
+    rows = read(tmp_path / "pets").splits["train"]
+    assert (rows.frame["label"].tolist(), rows.notes) == (["cat", "dog"], ())
+
+
 def test_folders_of_texts_hold_no_images(tmp_path):
     (tmp_path / "train.csv").write_text("text,label\na,1\n")
     put(tmp_path / "figure.png")
