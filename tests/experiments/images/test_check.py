@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vxlab.experiments.images import ImageSource, check, check_images
+from vxlab.experiments.images import ImageSource, check, inspect_images
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_a_jpeg_is_read_to_its_end_though_at_an_eighth_of_its_size(noise, option
     noise.save(file, "JPEG", **options)
     whole = file.getvalue()
     cut = whole[: int(share * len(whole))]
-    fine, damaged = check_images([ImageSource("a.jpg", content=whole), ImageSource("b.jpg", content=cut)])
+    fine, damaged = inspect_images([ImageSource("a.jpg", content=whole), ImageSource("b.jpg", content=cut)])
     assert (fine.problem, fine.sha256) == ("", hashlib.sha256(whole).hexdigest())
     assert damaged.problem.startswith("b.jpg: no image that can be read (")
 
@@ -35,7 +35,7 @@ def test_frames_are_counted_but_not_what_a_phone_adds(tmp_path, noise):
     small.save(tmp_path / "b.jpg", "MPO", save_all=True, append_images=[small])
     small.save(tmp_path / "c.png")
     files = sorted(tmp_path.iterdir())
-    found = {file.name: check.frames for file, check in zip(files, check_images(_sources(files)), strict=True)}
+    found = {file.name: check.frames for file, check in zip(files, inspect_images(_sources(files)), strict=True)}
     assert found == {"a.gif": 3, "a.png": 3, "a.tiff": 3, "a.webp": 3, "b.jpg": 1, "c.png": 1}
 
 
@@ -45,13 +45,13 @@ def test_a_file_is_read_again_only_when_it_changes(tmp_path, noise, monkeypatch)
     looked = []
     look_at = check._look_at
     monkeypatch.setattr(check, "_look_at", lambda source: looked.append(source) or look_at(source))
-    first, again = (check_images(_sources([file]))[0] for _ in range(2))
+    first, again = (inspect_images(_sources([file]))[0] for _ in range(2))
     assert (first, len(looked)) == (again, 1)
     noise.rotate(90).save(file)
     os.utime(file, ns=(1, 1))
-    assert check_images(_sources([file]))[0].sha256 != first.sha256
+    assert inspect_images(_sources([file]))[0].sha256 != first.sha256
     file.unlink()
-    assert check_images(_sources([file]))[0].problem == "a.png: not readable (No such file or directory)"
+    assert inspect_images(_sources([file]))[0].problem == "a.png: not readable (No such file or directory)"
 
 
 def _sources(files):

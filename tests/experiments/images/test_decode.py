@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.images import ImageSource, decode_image
+from vxlab.experiments.images import ImageSource, decode_image, inspect_images
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
@@ -187,3 +187,23 @@ def test_threads_decode_alike_and_leave_the_filters_of_warnings_as_they_were():
         found = list(pool.map(decoded, contents))
     assert all((image == np.roll(COLOURS, number, 0)).all() for number, image in enumerate(found))
     assert list(warnings.filters) == before
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
+def test_damage_of_any_kind_is_an_error_that_names_the_image_and_is_found_by_its_check(kind):
+    random = np.random.default_rng(3)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x9286] = 6, b"x" * 20
+    content = encoded(Image.fromarray(COLOURS), kind, **({"exif": exif} if kind in ("JPEG", "PNG", "WEBP") else {}))
+    refused = []
+    for _ in range(60):
+        damaged = bytearray(content)
+        for place in random.integers(0, len(content), 4):
+            damaged[place] = random.integers(0, 256)
+        source = ImageSource("here", content=bytes(damaged))
+        try:
+            decode_image(source)
+        except VxlabError as error:
+            refused.append((str(error), inspect_images([source])[0].problem))
+    assert all(message.startswith("here: ") and problem for message, problem in refused)
+    assert kind in ("BMP", "PPM", "TIFF", "WEBP") or refused

@@ -1,5 +1,5 @@
 from .check import ImageCheck as ImageCheck
-from .check import check_images as check_images
+from .check import inspect_images as inspect_images
 from .decode import decode_image as decode_image
 from .opened import open_image as open_image
 from .preparation import Preparation as Preparation

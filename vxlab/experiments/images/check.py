@@ -33,26 +33,25 @@ _checked: dict[Hashable, ImageCheck] = {}
 """By the state of a source: a sweep loads its task for every run."""
 
 
-def check_images(sources: Sequence[ImageSource]) -> list[ImageCheck]:
-    """Check images on all cores. What was found once is known until the file changes."""
+def inspect_images(sources: Sequence[ImageSource]) -> list[ImageCheck]:
+    """Read images to their ends, on all cores. What was found once is known until the file changes."""
+    states = [source.state for source in sources]
+    new = [place for place, state in enumerate(states) if state is None or state not in _checked]
+    found = dict(zip(new, _look_at_all([sources[place] for place in new]), strict=True))
+    _checked.update({states[place]: check for place, check in found.items() if states[place] is not None})
+    return [found[place] if place in found else _checked[state] for place, state in enumerate(states)]
+
+
+def _look_at_all(sources: Sequence[ImageSource]) -> list[ImageCheck]:
     with (
         ThreadPoolExecutor() as pool,
         progress_bar(len(sources), "check images", "image", shown=len(sources) > _LONG) as bar,
     ):
         found = []
-        for each in pool.map(_check, sources):
+        for each in pool.map(_look_at, sources):
             found.append(each)
             bar.update()
     return found
-
-
-def _check(source: ImageSource) -> ImageCheck:
-    state = source.state
-    if state is None:
-        return _look_at(source)
-    if state not in _checked:
-        _checked[state] = _look_at(source)
-    return _checked[state]
 
 
 def _look_at(source: ImageSource) -> ImageCheck:

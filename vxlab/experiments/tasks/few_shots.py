@@ -15,6 +15,7 @@ def few_shots(
     """Return the training rows of one draw, what the user should know of it, and what share of a class it takes.
 
     The share is the mean over the classes: how far the scores of two draws go together, for the rows that they share.
+    Classes without a training row give none, as they give none to training on all rows.
 
     Args:
         name: of the task, in the words of an error.
@@ -25,19 +26,19 @@ def few_shots(
         what: the rows hold: texts, or images.
 
     Raises:
-        VxlabError: the task has no classes; a class has fewer rows; every class has just as many and ``draw`` is not 0,
-            so that it would be taken for another sample and is not.
+        VxlabError: the task has no classes; a class has fewer rows, and some; every class has just as many and ``draw``
+            is not 0, so that it would be taken for another sample and is not.
     """
     if not labels.names:
         raise VxlabError(f"shots={shots} are of each class, and {name} has none; take train_examples")
     ids = train["label"].to_numpy()
-    counts = np.bincount(ids, minlength=len(labels.names))
+    found, counts = np.unique(ids, return_counts=True)
     least = int(counts.argmin())
     if counts[least] < shots:
-        fewer = f"choose {counts[least]} or fewer, or add rows" if counts[least] else "add some, or take the class out"
         raise VxlabError(
-            f"shots={shots}: {labels.names[least]!r:.60}, a class of {name}, has {counts[least]} training rows beside "
-            f"those of validation and test; {fewer}"
+            f"shots={shots}: {labels.names[found[least]]!r:.60}, a class of {name}, has "
+            f"{number_of(int(counts[least]), 'training row')} beside those of validation and test; choose "
+            f"{counts[least]} or fewer, or add rows"
         )
     if draw and counts.max() == shots:
         raise VxlabError(

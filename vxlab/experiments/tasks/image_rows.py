@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.images import ImageCheck, ImageSource, check_images
+from vxlab.experiments.images import ImageCheck, ImageSource, inspect_images
 from vxlab.experiments.tasks.labelled_rows import label_rows
 from vxlab.experiments.tasks.rows import (
     Labels,
@@ -189,7 +189,7 @@ def _labelled(reading: Reading, column: str, label: str) -> tuple[Labels, dict[s
 
 
 def _check(placed: Mapping[str, Sequence[ImageSource]]) -> dict[str, list[ImageCheck]]:
-    found: Iterator[ImageCheck] = iter(check_images([source for each in placed.values() for source in each]))
+    found: Iterator[ImageCheck] = iter(inspect_images([source for each in placed.values() for source in each]))
     return {split: [next(found) for _ in sources] for split, sources in placed.items()}
 
 

@@ -33,7 +33,7 @@ from vxlab.experiments.tasks.sets import (
 )
 from vxlab.words import nearest
 
-_NAMES = ("rotten_tomatoes", "cifar10_test", "e2e", *GLUE_TASKS, *SETS)
+_NAMES = ("rotten_tomatoes", "e2e", *GLUE_TASKS, *SETS, "cifar10_test")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(:[\w.-]+)?")
 
 

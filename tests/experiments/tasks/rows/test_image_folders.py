@@ -111,6 +111,7 @@ def test_a_test_split_in_no_folders_has_no_labels(pets, tmp_path):
         ("bird/a.txt", "bird: no image of this class"),
         ("cat/indoors/1.png", r"cat: a folder 'indoors' in that of a class.*put images straight into the folders of"),
         ("1.png", r"pets: 1 image beside the folders of classes, such as 1.png; put each image into a folder named by"),
+        ("train/1.png", r"pets: is train the training split, or a class beside cat, dog\? As a split it needs folders"),
         ("test/cat/1.png", "pets: no folder train beside test; add one, or where these are classes rename them"),
     ],
 )
@@ -180,6 +181,13 @@ def test_a_metadata_file_lists_images_and_labels(tmp_path):
     (tmp_path / "test" / "metadata.csv").write_text("name\n1.png\n")
     with pytest.raises(VxlabError, match=r"no column 'file_name' among name; it names the images"):
         read(tmp_path)
+
+
+def test_one_metadata_file_beside_its_images_is_a_training_split(tmp_path):
+    listed(tmp_path / "pets", ["1.png", "2.png"], ["cat", "dog"])
+    assert holds_image_folders(tmp_path / "pets")
+    rows = read(tmp_path / "pets").splits["train"]
+    assert (rows.frame["label"].tolist(), rows.notes) == (["cat", "dog"], ())
 
 
 def test_folders_of_texts_hold_no_images(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+import vxlab
 from vxlab.errors import DataWarning, VxlabError
 from vxlab.experiments.tasks.sets import IMAGE_SETS, read_image_set
 from vxlab.experiments.tasks.task import load_task
@@ -204,3 +205,21 @@ def test_damaged_lists_and_lacking_images_are_named(tmp_path):
     (tmp_path / "flowers" / "imagelabels.mat").write_bytes(b"nothing")
     with pytest.raises(VxlabError, match=r"imagelabels.mat: no MATLAB file with 'labels'"):
         load_task("flowers102", folder=tmp_path / "flowers")
+
+
+@pytest.mark.parametrize("name", IMAGE_SETS)
+@pytest.mark.filterwarnings("ignore::vxlab.errors.DataWarning")
+def test_a_model_trains_on_shots_of_every_set(name, tiny_vit, tmp_path):
+    {
+        "cifar100": lambda home: write_parquet(home, "fine_label", "img", extra=("coarse_label",)),
+        "food101": write_food101,
+        "flowers102": write_flowers102,
+        "resisc45": lambda home: write_parquet(home / "data", tests=("validation", "test")),
+    }[name](tmp_path / name)
+    spec = vxlab.RunSpec(method=vxlab.LoRA(rank=2), model=tiny_vit, task=name, task_folder=str(tmp_path), shots=2,
+                         learning_rate=1e-3, head_learning_rate=1e-2, epochs=1, batch_size=4, device="cpu")  # fmt: skip
+    record = vxlab.run(spec, store=tmp_path / "runs", progress=False)
+    assert record.status == "finished"
+    assert record.task["rows"]["train"] == 2 * record.task["num_labels"]
+    assert len(record.predictions()[1]) == record.task["rows"]["test"]
+    assert record.task["citation"] == IMAGE_SETS[name].citation

@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = (
     ".pbm", ".pnm", ".jp2", ".avif", ".heic", ".heif",
 )  # fmt: skip
 """of files that are taken for images; which they are, their content says"""
-_KEPT = 2
+_KEPT = 3
 """Groups of a Parquet file's rows that are kept: images are read in their order, by several threads."""
 _TRIED = 8
 """Rows that are looked at where a file does not say whether its bytes are images."""

@@ -27,7 +27,8 @@ def holds_image_folders(path: Path) -> bool:
     """Say whether a folder holds images in folders of classes, splits, or both; or images alone, which it should."""
     if not path.is_dir():
         return False
-    alone = _has_images(path) and not any(each.suffix.lower() in SUFFIXES for each in _entries(path))
+    tables = [each for each in _entries(path) if each.suffix.lower() in SUFFIXES]
+    alone = _has_images(path) and not (tables and _metadata(path) is None)
     return alone or any(_has_images(each) for folder in _folders(path) for each in (folder, *_folders(folder)))
 
 
@@ -78,6 +79,11 @@ def _splits(path: Path) -> tuple[dict[str, Path], list[str]]:
         raise VxlabError(
             f"{path}: no folder train beside {', '.join(each.name for each in found.values())}; add one, or where "
             "these are classes rename them: they are names of splits"
+        )
+    if found and unused and _images(found["train"]):
+        raise VxlabError(
+            f"{path}: is {found['train'].name} the training split, or a class beside {list_names(unused)}? As a split "
+            "it needs folders of classes; as a class, another name, such as trains"
         )
     return (found, unused) if found else ({"train": path}, [])
 
