@@ -51,10 +51,10 @@ def make_wheel(folder: Path, name: str, members: dict[str, bytes]) -> Package:
 
 def make_source(folder: Path, name: str, members: dict[str, bytes], links: dict[str, str] | None = None) -> Package:
     """Write a source package, whose own code would leave a file behind, and return its row of the manifest."""
-    path, stem = folder / f"{name}-1.0.tar.gz", f"{name}-1.0"
+    path = folder / f"{name}-1.0.tar.gz"
     trap = f"open({str(folder / 'it_was_run')!r}, 'w')".encode()
     with tarfile.open(path, "w:gz") as packed:
-        for member, content in ({f"{stem}/setup.py": trap} | members).items():
+        for member, content in ({"setup.py": trap} | members).items():
             row = tarfile.TarInfo(member)
             row.size = len(content)
             packed.addfile(row, io.BytesIO(content))

@@ -28,7 +28,8 @@ ARCHIVES = ".downloads/toy/archives"
 
 
 @pytest.fixture
-def asset(wheels: Path, listed: Callable) -> Asset:
+def asset(wheels: Path, listed: Callable, monkeypatch: pytest.MonkeyPatch) -> Asset:
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")  # pip reads it so: none; else it would not come to the code
     made: Asset = listed(make_source_asset(wheels))
     return made
 

@@ -1,5 +1,7 @@
 """pip tells where a source package lies, and runs none of it; a password it hides is not mistaken for an address."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,15 @@ from vxlab.experiments.assets.source_address import find_source_address
 
 
 @pytest.fixture
-def package(wheels: Path) -> Package:
+def package(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")  # pip reads it so: none; else it would not come to the code
     return make_source(wheels, "toy_source", {"config.json": CONFIG})
+
+
+def test_pip_left_to_itself_would_run_the_code(package: Package, wheels: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "-d", str(tmp_path / "got"), "toy_source==1.0"]
+    subprocess.run(command, capture_output=True)
+    assert (wheels / "it_was_run").exists()
 
 
 def write_links(folder: Path, monkeypatch: pytest.MonkeyPatch, *links: str) -> None:
@@ -27,6 +36,18 @@ def test_a_folder_gives_an_address_on_this_machine(package: Package, wheels: Pat
     assert sorted(path.name for path in wheels.iterdir()) == [
         package.filename
     ]  # what the code would write is not there
+
+
+@pytest.mark.parametrize("wanted", [":all:", "toy_source", "toy-source"])
+def test_nothing_is_run_where_pip_is_set_to_build_from_source(
+    package: Package, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str
+) -> None:
+    config = tmp_path / "pip.conf"
+    config.write_text(f"[global]\nno-binary = {wanted}\n[download]\nno-binary = {wanted}\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
+    monkeypatch.setenv("PIP_NO_BINARY", wanted)
+    assert find_source_address(package, tmp_path) == (wheels / package.filename).as_uri()
+    assert not (wheels / "it_was_run").exists()
 
 
 @pytest.mark.parametrize("quiet", ["0", "3"])
