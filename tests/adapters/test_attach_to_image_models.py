@@ -1,5 +1,6 @@
 """Adapters on models that read images: which layers they find, and that they compute and train as PEFT's do."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 import toy_stacks
 from image_models import SIDE
 from peft_pairs import trained_by_both
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from toy_banks import random_rows
 from vision_architectures import ARCHITECTURES, LABELS, OTHER_SIDE, build, images, layers_of
@@ -315,3 +317,30 @@ def test_rows_are_not_told_apart_in_the_windows_of_a_swin_which_is_refused(tmp_p
     toy_stacks.scatter(stack, 2)
     expected, _ = toy_stacks.alone(stack, 2, given)
     torch.testing.assert_close(stack.model(**given).logits.chunk(2)[1], expected, rtol=0, atol=1e-5)
+
+
+OLDER = {
+    "vit": {"vit.layers.": "vit.encoder.layer.", "attention.q_proj": "attention.attention.query"},
+    "deit": {"deit.layers.": "deit.encoder.layer.", "attention.q_proj": "attention.attention.query"},
+    "dinov2": {"attention.q_proj": "attention.attention.query"},
+    "swin": {"attention.q_proj": "attention.self.query"},
+}
+"""What transformers called layers before 5.23, where it called them otherwise."""
+
+
+@pytest.mark.parametrize("name", OLDER)
+def test_an_adapter_with_the_names_of_an_older_transformers_is_refused_with_those_of_here(
+    name: str, tmp_path: Path
+) -> None:
+    peft.get_peft_model(build(name), peft.LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path)
+    tensors, config = tmp_path / "adapter_model.safetensors", tmp_path / "adapter_config.json"
+    before = now = f"{ARCHITECTURES[name].blocks[-1]}.attention.q_proj"
+    for new, old in OLDER[name].items():
+        before = before.replace(new, old)
+    held = {key.replace(now, before): each for key, each in load_file(tensors).items() if now in key}
+    save_file(held, tensors, metadata={"format": "pt"})
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"target_modules": ["query"]}))
+    with pytest.raises(vxlab.VxlabError) as refused:
+        vxlab.load_adapter(build(name), tmp_path)
+    assert f"adapts `{before}`, which this" in str(refused.value)
+    assert f"here its query is called `{now}`, for transformers has renamed" in str(refused.value)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import warnings
 from collections.abc import Mapping
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vxlab.adapters.attach import attach_layers, detach
-from vxlab.adapters.core import Family, Method, Shape, is_conv1d, is_linear, linear_shape
+from vxlab.adapters.core import Family, Method, Shape, is_conv1d, is_linear, linear_shape, role_of
 from vxlab.adapters.interop import SavedAdapter, check_named_base, saved_modules, settle_frozen, targeted
 from vxlab.adapters.peft import load_state
 from vxlab.adapters.placement import (
@@ -24,6 +25,7 @@ from vxlab.adapters.placement import (
 )
 from vxlab.errors import VxlabError
 
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 _SIDES = {"A": 1, "B": 0, "lambda_b": 0}
 """Of our families' tensors: which of their sides is the same of a layer's (out, in)."""
 
@@ -59,8 +61,8 @@ def _checked_layers(model: nn.Module, saved: SavedAdapter) -> dict[str, nn.Modul
     for layer in saved.layers:
         if layer not in modules or not is_linear(modules[layer]):
             raise VxlabError(
-                f"{saved.folder} adapts `{layer}`, which this {owner} lacks, or has as no linear layer; load the model "
-                "that it was trained on, in the same class"
+                f"{saved.folder} adapts `{layer}`, which this {owner} lacks, or has as no linear layer; "
+                + (_renamed(layer, modules) or "load the model that it was trained on, in the same class")
             )
         _check_sizes(saved, layer, linear_shape(modules[layer]))
     named = [name for name in targeted(saved.config, model) if _has_a_weight_matrix(modules[name])]
@@ -75,6 +77,20 @@ def _checked_layers(model: nn.Module, saved: SavedAdapter) -> dict[str, nn.Modul
             "them; get the config that belongs to them"
         )
     return {name: modules[name] for name in named}
+
+
+def _renamed(layer: str, modules: Mapping[str, nn.Module]) -> str:
+    """Say what a layer is called here by its role and its place; "" where nothing here has both alone."""
+    role, place = role_of(layer), _NUMBER.findall(layer)
+    alike = [name for name, each in modules.items() if is_linear(each) and role_of(name) == role]
+    found = [name for name in alike if _NUMBER.findall(name) == place]
+    if role is None or len(found) != 1:
+        return ""
+    return (
+        f"here its {role} is called `{found[0]}`, for transformers has renamed the layers of some models: give the "
+        "folder's tensors and its target_modules the names of here, or load it with the transformers that it was made "
+        "with; or load the model that it was trained on, in the same class"
+    )
 
 
 def _has_a_weight_matrix(module: nn.Module) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from architectures import ARCHITECTURES
+from text_batches import text_batches
 from toy_records import key_of, stored_record
 from toy_updates import moved_run
 
@@ -137,7 +138,7 @@ def test_a_folder_of_folders_opens_in_every_study(base: str, folders: Path, tmp_
         assert row["cosine"] == pytest.approx((x * y).sum() / np.linalg.norm(x) / np.linalg.norm(y), abs=1e-9)
     found = whereabouts(records, store=tmp_path)
     assert set(found.spectra["of"]) == {"W", *records}
-    similar = similarity_table([one, two, records["vera"]], TEXTS, draws=1)
+    similar = similarity_table([one, two, records["vera"]], text_batches(base, TEXTS), draws=1)
     assert set(similar["kind"]) == {
         "LoRA – LoRA, seeds unknown", "VeRA – LoRA, seeds unknown", "LoRA – random LoRA", "VeRA – random VeRA",
     }  # fmt: skip
@@ -160,7 +161,7 @@ def test_it_stands_beside_a_run(base: str, folders: Path, tmp_path: Path) -> Non
     imported = import_adapter(folders / "people" / "lora-1", base, store=tmp_path)
     run = dataclasses.replace(run, identity=imported.identity)
     assert len(pair_table(run, imported, store=tmp_path)) == 4
-    similar = similarity_table([run, imported], TEXTS, draws=0)
+    similar = similarity_table([run, imported], text_batches(base, TEXTS), draws=0)
     assert set(similar["kind"]) == {"LoRA – LoRA, seeds unknown"}
 
 
