@@ -9,6 +9,7 @@ import pytest
 
 import vxlab
 from vxlab import FairSweep, LoRA, Probe
+from vxlab.experiments.provenance.run_facts import run_facts, run_list
 from vxlab.experiments.runs.inputs import fresh_materials
 from vxlab.experiments.store.store import Store
 from vxlab.experiments.sweeps.fair_stages import announce
@@ -78,6 +79,14 @@ def test_draws_are_told_of_as_draws(result: vxlab.Comparison):
     shown = figure.to_json()
     assert "one draw's run" in shown
     assert "(3 draws: " in shown
+
+
+def test_a_page_names_the_draws_of_its_runs(result: vxlab.Comparison):
+    facts = run_facts(result.records.values(), result).set_index("fact")["value"]
+    assert facts["draws of the shots"] == "tuning 0; report 1, 2, 3 (of 8 shots a class)"
+    assert "at one tuning draw" in facts["chosen on validation"]
+    listed = run_list(result.records.values(), result)
+    assert listed.loc[listed["method"] == "probe", "draw"].tolist() == [1, 2, 3]
 
 
 def test_a_store_gives_the_comparisons_tables_again(result: vxlab.Comparison, store: Path):
