@@ -34,7 +34,8 @@ def test_runs_that_share_their_seed_are_told_apart_by_their_draw():
     assert lucks_of(table(*PROBE, ("full", None, 2, 0.9)))[-1] == 2
 
 
-def test_runs_on_one_draw_go_by_their_seed():
+def test_runs_on_one_draw_each_go_by_their_seed():
+    assert lucks_of(table(("a", 4, 0, 0.5), ("a", 4, 1, 0.6), ("b", 5, 0, 0.5), ("b", 5, 1, 0.7))) == [0, 1, 0, 1]
     assert lucks_of(table(("a", 4, 0, 0.5), ("a", 4, 1, 0.6))) == [0, 1]
     assert lucks_of(table(("a", None, 3, 0.5))) == [3]
 
