@@ -9,6 +9,7 @@ import pytest
 
 import vxlab
 from vxlab import FairSweep, LoRA, Probe
+from vxlab.experiments.provenance.run_facts import run_facts, run_list
 from vxlab.experiments.runs.inputs import fresh_materials
 from vxlab.experiments.store.store import Store
 from vxlab.experiments.sweeps.fair_stages import announce
@@ -80,6 +81,14 @@ def test_draws_are_told_of_as_draws(result: vxlab.Comparison):
     assert "(3 draws: " in shown
 
 
+def test_a_page_names_the_draws_of_its_runs(result: vxlab.Comparison):
+    facts = run_facts(result.records.values(), result).set_index("fact")["value"]
+    assert facts["draws of the shots"] == "tuning 0; report 1, 2, 3 (of 8 shots a class)"
+    assert "at one tuning draw" in facts["chosen on validation"]
+    listed = run_list(result.records.values(), result)
+    assert listed.loc[listed["method"] == "probe", "draw"].tolist() == [1, 2, 3]
+
+
 def test_a_store_gives_the_comparisons_tables_again(result: vxlab.Comparison, store: Path):
     with Store(store) as results:
         (stored,) = stored_sweeps(results)
@@ -89,7 +98,7 @@ def test_a_store_gives_the_comparisons_tables_again(result: vxlab.Comparison, st
     assert [note for note in stored.notes if "draw" in note] == [note for note in stored.notes if "13.9 %" in note]
     measured = stored_candidates(store, str(result.runs["model"].iloc[0]))
     assert "8 shots a class" in measured.protocol
-    assert measured.table["n"].tolist() == [3, 3]
+    assert measured.table[["n", "draws"]].values.tolist() == [[3, 3]]  # of the probe, under a protocol without epochs
     shown = explore_sweep(store, interactive=False).to_json()
     assert "draw 2" in shown
     assert "(3 draws: " in shown

@@ -72,6 +72,18 @@ def test_the_kind_of_labels_is_a_setting_like_others(tmp_path: Path) -> None:
     assert {spec.label_kind for spec in specs} == {"numbers"}
 
 
+def test_draws_are_a_list_of_a_grid_and_pinned_in_a_fair_sweep(tmp_path: Path) -> None:
+    candidates = "candidates:\n  - {method: lora, rank: 2}\n"
+    grid = read(
+        f"protocol: grid\nshots: 5\nlearning_rates: [1e-3]\ndraws: [0, 3]\nseeds: [1, 2]\n{candidates}", tmp_path
+    )
+    assert [(spec.shots, spec.draw, spec.seed) for spec in grid] == [(5, 0, 1), (5, 0, 2), (5, 3, 1), (5, 3, 2)]
+    few, pinned = (read(f"shots: 5\n{draw}{candidates}", tmp_path) for draw in ("", "draw: 3\n"))
+    assert (few.draws_vary, pinned.draws_vary) == (True, False)
+    with pytest.raises(vxlab.VxlabError, match="unknown key 'draw'; did you mean 'draws'"):
+        read(f"protocol: grid\nshots: 5\ndraw: 3\nlearning_rates: [1e-3]\n{candidates}", tmp_path)
+
+
 def test_models_that_write_are_compared_with_their_base(tmp_path: Path) -> None:
     fields = {"prompt_template": r'"{question}\n"', "answer_column": "reply", "chat_template": "tokenizer",
               "max_new_tokens": "32", "num_beams": "4", "packing": "true", "schedule": "cosine"}  # fmt: skip

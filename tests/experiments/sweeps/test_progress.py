@@ -39,6 +39,13 @@ def test_the_line_says_what_is_done_running_failed_and_highest(
     assert "failed: LoRA r=4, learning rate 0.01, seed 1: RuntimeError: no such luck" in told
 
 
+def test_a_failed_run_of_shots_is_named_with_its_draw(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = toy_runs.spec("model", "task", seed=3, shots=5, draw=2)
+    with SweepProgress(1) as show:
+        show.done(Job(spec, "", {}, "cpu", "float32"), "failed", lambda: None, "RuntimeError: no such luck")
+    assert "seed 3, draw 2 of 5 shots: RuntimeError" in capsys.readouterr().out
+
+
 def test_many_failures_are_told_in_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with SweepProgress(5) as show:
         for seed in range(5):

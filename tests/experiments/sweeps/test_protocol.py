@@ -56,6 +56,26 @@ def test_a_probe_has_no_rates_to_tune_and_one_run() -> None:
         fair(vxlab.Probe())
 
 
+def test_with_shots_every_seed_is_a_draw_unless_one_is_pinned() -> None:
+    few = {"shots": 5}
+    sweep = fair(LoRA(rank=2), vxlab.Probe(), settings=few, tuning_seeds=2, report_seeds=3)
+    lora = sweep.names["LoRA r=2"]
+    assert [sweep.spec(lora, 1e-3, 5e-3, seed).draw for seed in (0, 4)] == [0, 4]
+    assert [(spec.draw, spec.seed) for _, spec in sweep.untuned()] == [(2, 0), (3, 0), (4, 0)]
+    assert sweep.runs() == fair(LoRA(rank=2), tuning_seeds=2, report_seeds=3).runs() | {"report": 6}
+    pinned = fair(LoRA(rank=2), vxlab.Probe(), settings=few | {"draw": 7}, report_seeds=3)
+    assert {pinned.spec(lora, 1e-3, 5e-3, seed).draw for seed in range(3)} == {7}
+    assert [spec.draw for _, spec in pinned.untuned()] == [7]
+    with pytest.raises(vxlab.VxlabError, match="draw=3 is the seed by which shots are drawn, and shots is None"):
+        fair(settings={"draw": 3})
+
+
+def test_without_shots_no_run_has_a_draw() -> None:
+    sweep = fair(LoRA(rank=2), vxlab.Probe())
+    specs = [sweep.spec(sweep.names["LoRA r=2"], 1e-3, 5e-3, 3), *(spec for _, spec in sweep.untuned())]
+    assert all({"shots", "draw"}.isdisjoint(spec.settings()) for spec in specs)
+
+
 def test_candidates_of_one_label_show_what_differs() -> None:
     names = fair(
         LoRAXS(rank=4), LoRAXS(rank=4, basis="bottom"), Candidate(LoRAXS(rank=4), "all-linear"), LoRA(rank=2)

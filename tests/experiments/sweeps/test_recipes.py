@@ -110,6 +110,8 @@ def test_a_small_task_of_ones_own_is_taken_whole(tmp_path: Path) -> None:
     with pytest.warns(vxlab.errors.DataWarning, match="different labels"):  # which looking ahead has left to be said
         vxlab.load_task(own)
     assert vxlab.recipe("vera", task=own, train_examples=30).train_examples == 30
+    assert vxlab.recipe("vera", task=own, shots=3).train_examples is None
+    assert vxlab.fair_recipe("small", shots=3).settings["train_examples"] is None
     assert vxlab.recipe("vera", task=own, train_examples=300).train_examples == 300  # asked for, so the run refuses it
     with pytest.raises(vxlab.VxlabError, match="task=3 is an int"):
         vxlab.recipe("vera", task=3)

@@ -36,6 +36,7 @@ def run_facts(records: Iterable[RunRecord], comparison: "Comparison | None" = No
 
     runs = distinct(records)
     rows = [("runs", _statuses(runs)), *_chosen(runs, comparison), ("seeds", _seeds(runs, comparison))]
+    rows.append(("draws of the shots", _draws(runs, comparison)))
     rows += [(name, agree([of(run) for run in runs])) for name, of in _OF_ALL.items()]
     trained = [run for run in runs if run.trains]
     rows += [(name, _rates(trained, of)) for name, of in _RATES.items() if trained]
@@ -47,7 +48,8 @@ def run_facts(records: Iterable[RunRecord], comparison: "Comparison | None" = No
 
 def run_list(records: Iterable[RunRecord], comparison: "Comparison | None" = None) -> "pd.DataFrame":
     """Return a row a run: ``run`` (first digits of its key), ``method``, ``stage`` (tuning or report; "" of a run
-    outside a comparison), ``seed``, ``rate``, ``head's rate``, ``status`` and ``epoch kept``.
+    outside a comparison), ``seed``, ``draw`` where runs learned from shots, ``rate``, ``head's rate``, ``status`` and
+    ``epoch kept``.
 
     Args:
         records: as :func:`run_facts` takes them.
@@ -62,6 +64,7 @@ def run_list(records: Iterable[RunRecord], comparison: "Comparison | None" = Non
             "method": method_label(run.spec["method"]),
             "stage": stages.get(run.key, ""),
             "seed": run.spec.get("seed") if run.trains else None,
+            **({"draw": run.spec.get("draw", 0)} if run.spec.get("shots") else {}),
             "rate": run.spec.get("learning_rate"),
             "head's rate": run.spec.get("head_learning_rate"),
             "status": run.status,
@@ -86,9 +89,10 @@ def _chosen(runs: Sequence[RunRecord], comparison: "Comparison | None") -> list[
     on_validation = [f"the epoch whose checkpoint is scored, by {metrics}"] if trained else []
     if comparison is not None and tuned:
         seeds, share = comparison.fair.tuning_seeds, comparison.fair.tuning_share
+        luck = "draw" if comparison.fair.draws_vary else "seed"
         short = f"loss after {share:.3g} of the steps"
-        several = f"the median over {seeds} tuning seeds" + ("" if share == 1 else f" of the {short}")
-        over = several if seeds > 1 else f"the {'score' if share == 1 else short} at one tuning seed"
+        several = f"the median over {seeds} tuning {luck}s" + ("" if share == 1 else f" of the {short}")
+        over = several if seeds > 1 else f"the {'score' if share == 1 else short} at one tuning {luck}"
         on_validation.append(f"each candidate's learning rates, by {over}")
     probes = [run for run in runs if run.probe]
     folds = {bool(run.probe.get("folds")) for run in probes}
@@ -105,12 +109,23 @@ def _chosen(runs: Sequence[RunRecord], comparison: "Comparison | None") -> list[
 
 def _seeds(runs: Sequence[RunRecord], comparison: "Comparison | None") -> str:
     """Return the seeds by number, of each stage where there are stages."""
-    stages, seeds = _stages(comparison), dict[str, set[int]]()
-    for run in runs:
-        if "seed" in run.spec and run.trains:
-            seeds.setdefault(stages.get(run.key, "other runs" if stages else ""), set()).add(int(run.spec["seed"]))
-    told = {name: ", ".join(map(str, sorted(own))) for name, own in seeds.items()}
-    return "; ".join(f"{name} {numbers}".strip() for name, numbers in told.items())
+    return _by_stage([(run, int(run.spec["seed"])) for run in runs if "seed" in run.spec and run.trains], comparison)
+
+
+def _draws(runs: Sequence[RunRecord], comparison: "Comparison | None") -> str:
+    """Return the draws as :func:`_seeds` returns the seeds; "" where no run learned from shots."""
+    few = [run for run in runs if run.spec.get("shots")]
+    shots = " or ".join(str(each) for each in sorted({run.spec["shots"] for run in few}))
+    told = _by_stage([(run, int(run.spec.get("draw", 0))) for run in few], comparison)
+    return f"{told} (of {shots} shots a class)" if few else ""
+
+
+def _by_stage(numbered: Sequence[tuple[RunRecord, int]], comparison: "Comparison | None") -> str:
+    stages, numbers = _stages(comparison), dict[str, set[int]]()
+    for run, number in numbered:
+        numbers.setdefault(stages.get(run.key, "other runs" if stages else ""), set()).add(number)
+    told = {name: ", ".join(map(str, sorted(own))) for name, own in numbers.items()}
+    return "; ".join(f"{name} {several}".strip() for name, several in told.items())
 
 
 def _stages(comparison: "Comparison | None") -> dict[str, str]:

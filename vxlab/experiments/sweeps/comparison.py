@@ -194,7 +194,7 @@ def summary_table(runs: pd.DataFrame, tuning: pd.DataFrame, fixed: Collection[st
         tuning: from :func:`tuning_table`.
         fixed: candidates whose score does not vary with the seed of training.
     """
-    chosen = tuning[tuning["chosen"]].set_index("candidate")
+    chosen = tuning[tuning["chosen"].astype(bool)].set_index("candidate")
     rows = [
         _summary_row(str(name), own, chosen) | {"fixed": name in fixed}
         for name, own in runs.groupby("candidate", sort=False)

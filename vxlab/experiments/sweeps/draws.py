@@ -14,14 +14,14 @@ _TOLD = 1.1
 
 
 def lucks_of(reports: pd.DataFrame) -> "list[int | tuple[int, int]]":
-    """Return by what each reported run goes: its seed; where they are on several draws, the draw and the seed.
+    """Return by what each reported run goes: its seed; where a candidate is on several draws, the draw and the seed.
 
     A probe has no seed, and so the same one on every draw: by seeds alone its runs would be one.
 
     Args:
-        reports: rows of a store's table that are compared with each other.
+        reports: rows of a store's table that are compared with each other, with ``candidate``.
     """
-    several = reports["draw"].nunique() > 1
+    several = reports.groupby("candidate")["draw"].nunique().max() > 1
     rows = zip(reports["draw"], reports["seed"].fillna(0), strict=True)
     return [(int(draw), int(seed)) if several and pd.notna(draw) else int(seed) for draw, seed in rows]
 

@@ -184,7 +184,7 @@ class _Stages:
         fresh = (
             (name, self.fair.spec(self.fair.names[name], rate, head, seed))
             for name, rate, head in chosen.itertuples(index=False)
-            for seed in self.fair.fresh
+            for seed in self.fair.fresh_seeds
         )
         lucks = "draws" if self.fair.draws_vary else "seeds"
         self._train("report", [*fresh, *self.fair.untuned()], f"report, fresh {lucks}")
@@ -208,7 +208,7 @@ class _Stages:
         tuned = [
             self.fair.spec(names[name], names[name].centre, head, seed)
             for name in self.fair.tuned
-            for seed in self.fair.fresh
+            for seed in self.fair.fresh_seeds
         ]
         return self._jobs([*tuned, *(spec for _, spec in self.fair.untuned())])
 

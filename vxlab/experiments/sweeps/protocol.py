@@ -160,7 +160,7 @@ class FairSweep:
         return self.settings.get("shots") is not None and "draw" not in self.settings
 
     @property
-    def fresh(self) -> range:
+    def fresh_seeds(self) -> range:
         """The seeds of the runs that are reported, and their draws."""
         return range(self.tuning_seeds, self.tuning_seeds + self.report_seeds)
 
@@ -198,7 +198,7 @@ class FairSweep:
 
     def untuned(self) -> list[tuple[str, RunSpec]]:
         """Return the runs of each candidate that has no learning rates and no seeds: one, or one on each draw."""
-        draws = self.fresh if self.draws_vary else (0,)
+        draws = self.fresh_seeds if self.draws_vary else (0,)
         others = ((name, each) for name, each in self.names.items() if name not in self.tuned)
         return [(name, self.spec(each, 0.0, 0.0, draw)) for name, each in others for draw in draws]
 

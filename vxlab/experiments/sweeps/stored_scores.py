@@ -279,6 +279,6 @@ def _over_items(reports: pd.DataFrame, metric: str, results: Store) -> tuple[flo
 def _in_words(run: "pd.Series[Any]", apart: str) -> str:
     examples = "all" if pd.isna(run["train_examples"]) else f"{run['train_examples']:,}"
     trained = f"{examples} training examples" if pd.isna(run["shots"]) else f"{number_of(run['shots'], 'shot')} a class"
-    told = f"{trained}, {number_of(run['epochs'], 'epoch')}"
+    epochs = "" if pd.isna(run["epochs"]) else number_of(run["epochs"], "epoch")  # a probe has none
     base = "" if pd.isna(run["quantisation"]) else f"base in {run['quantisation']}"
-    return f"{run['task']} ({', '.join([told, *filter(None, [base, apart])])})"
+    return f"{run['task']} ({', '.join([trained, *filter(None, [epochs, base, apart])])})"
