@@ -42,3 +42,11 @@ def test_other_tensors_are_refused() -> None:
         join_batches([batch(2, 2), {**batch(2, 2), "pixel_values": torch.ones(2, 2)}], Right)
     with pytest.raises(VxlabError, match=r"pixel_values \(2, 3, 4\)"):
         join_batches([{"pixel_values": torch.ones(2, 3, 4), "labels": torch.zeros(2)}] * 2, Right)
+
+
+def test_images_are_filled_up_by_rows_alone() -> None:
+    one, other = ({"pixel_values": torch.rand(rows, 3, 4, 4), "labels": torch.zeros(rows)} for rows in (3, 2))
+    joined = join_batches([one, other], None)
+    assert (joined.rows, joined.tokens, joined.own_tokens) == (3, 1, [1, 1])
+    assert torch.equal(joined.inputs["pixel_values"][:3], one["pixel_values"])
+    assert torch.equal(joined.inputs["pixel_values"][5], other["pixel_values"][0])

@@ -8,7 +8,7 @@ from vxlab.adapters import Family, Head
 from vxlab.experiments.runs import Job, Materials
 from vxlab.experiments.stacking.masks import has_own_masks, masks_differ
 
-_OWN = ("method", "learning_rate", "head_learning_rate", "seed")
+_OWN = ("method", "learning_rate", "head_learning_rate", "seed", "draw")
 """Fields of a spec in which runs that train together may differ."""
 
 
@@ -22,8 +22,6 @@ def reason_alone(job: Job, materials: Materials) -> str | None:
     spec, method = job.spec, job.spec.method
     if not materials.task(spec).kind.trains_head:
         return "its model answers in words"
-    if materials.task(spec).kind.reads == "images":
-        return "it reads images, which are not joined here"
     if not isinstance(method, Family | Head):
         return f"{method.name} is no family of adapters on linear layers"
     if isinstance(method, Family) and (method.needs_gradients or method.stores_bases):

@@ -12,7 +12,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import hardware
 from vxlab.experiments.engines import out_of_memory
 from vxlab.experiments.runs import Job, Materials
-from vxlab.experiments.stacking.joined import Joined, fill_up, join_batches
+from vxlab.experiments.stacking.joined import Joined, fill_up, join_batches, size_of
 from vxlab.experiments.stacking.noise import SlotNoise, SlotRows
 from vxlab.experiments.stacking.random_state import RandomState
 from vxlab.words import first_line
@@ -46,7 +46,9 @@ class StackedPass:
     """
 
     def __init__(self, stack: Stack, job: Job, materials: Materials) -> None:
-        self.stack, self.job, self.tokenizer = stack, job, materials.tokenizer(job.spec)
+        self.stack, self.job = stack, job
+        texts = materials.task(job.spec).kind.reads == "texts"
+        self.tokenizer = materials.tokenizer(job.spec) if texts else None
 
     def losses(
         self,
@@ -92,7 +94,7 @@ class StackedPass:
         Raises:
             UnstackableError: the model fails on one of them.
         """
-        own_rows, own_tokens = batch["input_ids"].shape
+        own_rows, own_tokens = size_of(batch)
         with _as_unstackable():
             plain = model.eval()(**fill_up(batch, own_rows, own_tokens, self.tokenizer)).logits
             filled = model(**fill_up(batch, rows, tokens, self.tokenizer)).logits
@@ -108,7 +110,8 @@ class StackedPass:
     ) -> Tensor:
         own = zip(generators, joined.labels, joined.own_tokens, strict=True)
         parts = [SlotRows(generator, len(labels), tokens) for generator, labels, tokens in own]
-        noise = SlotNoise(parts, joined.rows, joined.tokens, self.tokenizer.padding_side == "left")
+        left = self.tokenizer is not None and self.tokenizer.padding_side == "left"
+        noise = SlotNoise(parts, joined.rows, joined.tokens, left)
         self.stack.slots.draw_mask = noise.draw_mask
         self.stack.model.train(drop)
         before = RandomState.now(torch.device(self.job.device))

@@ -19,7 +19,7 @@ class SlotRows(NamedTuple):
     rows: int
     """of its own; the part's others are filling"""
     tokens: int
-    """in its own longest text; what lies beyond is filling"""
+    """in its own longest text; what lies beyond is filling. As many as all have where there is none, as of images"""
 
 
 class SlotNoise(TorchFunctionMode):
@@ -93,6 +93,8 @@ class SlotNoise(TorchFunctionMode):
         return noise
 
     def _own_tokens(self, tensor: Tensor, dimension: int, part: SlotRows) -> Tensor:
+        if part.tokens == self.tokens:  # nothing was filled up
+            return tensor
         return tensor.narrow(dimension, self.tokens - part.tokens if self.left else 0, part.tokens)
 
     def _attention(

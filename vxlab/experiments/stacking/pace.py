@@ -38,7 +38,7 @@ class StackPace(NamedTuple):
 
 
 def time_stack(jobs: Sequence[Job], materials: Materials) -> StackPace:
-    """Time steps of runs both ways, on texts of median length.
+    """Time steps of runs both ways, on texts of median length, or on images.
 
     Args:
         jobs: that may train together.

@@ -26,6 +26,7 @@ from vxlab.experiments.runs import (
     trainer_settings,
 )
 from vxlab.experiments.stacking.forward import StackedPass, UnstackableError, stacked_model
+from vxlab.experiments.stacking.joined import size_of
 from vxlab.experiments.stacking.masks import has_own_masks
 from vxlab.experiments.stacking.slot import Slot
 from vxlab.experiments.stacking.slot_trainer import SlotTrainer
@@ -162,7 +163,7 @@ class _Together:
         At every run's first step, and where batches are filled up as none was before: first batches hold the longest
         texts, in all runs. With masks where they are to be the same, without where they cannot be.
         """
-        sizes = [(slot.inputs or {})["input_ids"].shape for slot in active]
+        sizes = [size_of(slot.inputs or {}) for slot in active]
         rows, tokens = (max(each) for each in zip(*sizes, strict=True))
         filled = [(own[0] < rows, own[1] < tokens) for own in sizes]
         new = [slot.steps == 0 or how not in self.filled for slot, how in zip(active, filled, strict=True)]

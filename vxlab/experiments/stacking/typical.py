@@ -6,7 +6,7 @@ from vxlab.experiments.runs import Job, Materials
 
 
 def typical_batch(job: Job, materials: Materials, size: int | None = None) -> dict[str, Tensor]:
-    """Return a batch of the training texts in the middle of the order of length, on the run's device.
+    """Return a batch of the training rows in the middle of the order of length, on the run's device.
 
     Args:
         job: the run.

@@ -58,10 +58,7 @@ def _layers(record: RunRecord) -> pd.DataFrame:
         return layer_updates(load_trained(record))[["layer", "block", "role", "relative_norm"]]
     weights = base_weights(record)
     places = blocks_and_roles(weights)
-    rows = [
-        (name, *places[name], update.relative_norm(weights[name]))
-        for name, update in updates_of(record).items()
-    ]
+    rows = [(name, *places[name], update.relative_norm(weights[name])) for name, update in updates_of(record).items()]
     return pd.DataFrame(rows, columns=["layer", "block", "role", "relative_norm"])
 
 
