@@ -3,7 +3,14 @@
 import pandas as pd
 import pytest
 
-from vxlab.views.figures import confusion_matrix, gains_by_shots, image_grid, moved_by_block, scores_by_shots
+from vxlab.views.figures import (
+    attention_grid,
+    confusion_matrix,
+    gains_by_shots,
+    mistakes_grid,
+    moved_by_block,
+    scores_by_shots,
+)
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
 
@@ -72,20 +79,24 @@ def test_of_many_classes_the_pairs_are_bars() -> None:
     assert list(bars.x[:2]) == [10, 10]
 
 
-def test_images_stand_in_their_rows_and_columns() -> None:
-    rows = [("cat <b>", 1, PNG, "3 of 3"), ("cat <b>", 2, PNG, "1 of 3"), ("dog", 1, PNG, "2 of 3")]
-    table = pd.DataFrame(rows, columns=["row", "column", "image", "caption"])
-    figure = image_grid(table)
+def test_mistaken_images_stand_in_rows_by_classes() -> None:
+    rows = [("cat <b>", "dog", PNG, 3, 3), ("cat <b>", "dog", PNG, 1, 3), ("dog", "cat <b>", PNG, 2, 3)]
+    table = pd.DataFrame(rows, columns=["true", "predicted", "image", "wrong", "runs"])
+    figure = mistakes_grid(table)
     assert [(image.x, round(image.y)) for image in figure.layout.images] == [(0, 0), (1, 0), (0, -1)]
     assert {image.source for image in figure.layout.images} == {PNG}
-    assert list(figure.layout.yaxis.ticktext) == ["cat &lt;b&gt;", "dog"]
-    assert list(figure.data[0].text) == ["3 of 3", "1 of 3", "2 of 3"]
+    assert figure.layout.yaxis.ticktext[0] == "cat &lt;b&gt;<br>taken for<br><b>dog</b>"
+    assert list(figure.data[0].text) == ["3 of 3 runs", "1 of 3 runs", "2 of 3 runs"]
     assert figure.layout.xaxis.showticklabels is False  # numbers of columns say nothing
 
 
-def test_columns_with_names_are_named() -> None:
-    table = pd.DataFrame([("a", "before", PNG, "")], columns=["row", "column", "image", "caption"])
-    assert image_grid(table).layout.xaxis.showticklabels is True
+def test_attention_has_a_column_for_each_model_and_says_how_far_it_moved() -> None:
+    rows = [("cat", who, PNG, moved) for who, moved in (("image", None), ("before", None), ("LoRA r=8", 0.124))]
+    table = pd.DataFrame(rows, columns=["label", "who", "image", "moved"])
+    figure = attention_grid(table)
+    assert list(figure.layout.xaxis.ticktext) == ["image", "before", "LoRA r=8"]
+    assert list(figure.layout.yaxis.ticktext) == ["cat"]
+    assert list(figure.data[0].text) == ["", "", "12 % elsewhere"]
 
 
 def test_blocks_have_a_panel_for_each_role_and_bars_over_runs() -> None:
