@@ -56,9 +56,9 @@ def most_changed(changes: pd.DataFrame, candidate: str) -> pd.DataFrame:
 def _layers(record: RunRecord) -> pd.DataFrame:
     if record.spec["method"]["name"] != "full":
         return layer_updates(load_trained(record))[["layer", "block", "role", "relative_norm"]]
-    weights = base_weights(record)
+    weights, updates = base_weights(record), updates_of(record)
     places = blocks_and_roles(weights)
-    rows = [(name, *places[name], update.relative_norm(weights[name])) for name, update in updates_of(record).items()]
+    rows = [(name, *places[name], each.relative_norm(weights[name])) for name, each in updates.items()]
     return pd.DataFrame(rows, columns=["layer", "block", "role", "relative_norm"])
 
 

@@ -15,9 +15,10 @@ from .expressivity import error_against as error_against
 from .forgetting import gain_against_loss as gain_against_loss
 from .generation import metric_gains as metric_gains
 from .generation import samples_chooser as samples_chooser
+from .images import attention_grid as attention_grid
 from .images import confusion_matrix as confusion_matrix
 from .images import gains_by_shots as gains_by_shots
-from .images import image_grid as image_grid
+from .images import mistakes_grid as mistakes_grid
 from .images import moved_by_block as moved_by_block
 from .images import scores_by_shots as scores_by_shots
 from .reasoning import scores_by_set as scores_by_set

@@ -163,40 +163,30 @@ def confusion_matrix(confusions: pd.DataFrame, candidate: str) -> go.Figure:
 
 
 @draws_text
-def image_grid(table: pd.DataFrame, *, title: str = "images") -> go.Figure:
-    """Draw images in rows and columns, a caption under each.
+def mistakes_grid(mistakes: pd.DataFrame) -> go.Figure:
+    """Show the test images that were taken for others, a row for each two classes, and in how many runs they were.
 
     Args:
-        table: with ``row`` and ``column`` (texts, or of a column a number from 1), ``image`` (``data:`` addresses) and
-            ``caption``.
-        title: what a downloaded image is called.
+        mistakes: from ``mistaken_images``, of one candidate.
     """
-    rows, columns = list(dict.fromkeys(table["row"])), list(dict.fromkeys(table["column"]))
-    figure = go.Figure()
-    places = [(columns.index(row["column"]), -rows.index(row["row"]), row) for row in table.to_dict("records")]
-    for x, y, row in places:
-        figure.add_layout_image(
-            source=row["image"], xref="x", yref="y", x=x, y=y + 0.04, sizex=0.94, sizey=0.8, xanchor="center",
-            yanchor="middle", sizing="contain", layer="above",
-        )  # fmt: skip
-    figure.add_scatter(
-        x=[x for x, _, _ in places], y=[y - 0.46 for _, y, _ in places], mode="text", hoverinfo="skip",
-        text=[row["caption"] for _, _, row in places], textfont={"size": 11, "color": INK},
-        textposition="middle center",
-    )  # fmt: skip
-    named = not all(isinstance(each, int) for each in columns)
-    bare: dict[str, Any] = {"showgrid": False, "zeroline": False}
-    figure.update_xaxes(
-        tickvals=list(range(len(columns))), ticktext=[str(each) for each in columns], side="top", showticklabels=named,
-        range=[-0.55, len(columns) - 0.45], **bare,
-    )  # fmt: skip
-    figure.update_yaxes(
-        tickvals=[-i for i in range(len(rows))], ticktext=rows, range=[0.45 - len(rows), 0.5], ticks="", **bare
-    )
-    apply_style(figure, height=70 + 132 * max(1, len(rows)), legend=False, name=title)
-    figure.update_xaxes(showline=False)
-    figure.update_yaxes(showline=False)
-    return figure.update_layout(margin={"t": 50 if named else 20, "b": 20})
+    rows = mistakes["true"] + "<br>taken for<br><b>" + mistakes["predicted"] + "</b>"
+    columns = mistakes.groupby(["true", "predicted"], sort=False).cumcount()
+    captions = [f"{a} of {b} runs" for a, b in zip(mistakes["wrong"], mistakes["runs"], strict=True)]
+    table = pd.DataFrame({"row": rows, "column": columns, "image": mistakes["image"], "caption": captions})
+    figure = _grid(table, "confused images")
+    return figure.update_xaxes(showticklabels=False).update_layout(margin_t=20)
+
+
+@draws_text
+def attention_grid(attention: pd.DataFrame) -> go.Figure:
+    """Show test images, and what the class token attends to before and after training, a row for each image.
+
+    Args:
+        attention: from ``class_attention``.
+    """
+    captions = ["" if math.isnan(each) else f"{100 * each:.0f} % elsewhere" for each in attention["moved"]]
+    table = attention.rename(columns={"label": "row", "who": "column"}).assign(caption=captions)
+    return _grid(table, "attention")
 
 
 @draws_text
@@ -238,6 +228,38 @@ def moved_by_block(changes: pd.DataFrame) -> go.Figure:
         figure.update_xaxes(title="block, from the input", **place)
     apply_style(figure, height=170 + 230 * rows["rows"], name="changes by block")
     return figure.update_layout(margin={"t": 100}, legend={"y": 1, "yref": "container", "yanchor": "top"})
+
+
+def _grid(table: pd.DataFrame, name: str) -> go.Figure:
+    """Draw images in rows and columns, a caption under each.
+
+    Args:
+        table: with ``row`` and ``column``, ``image`` (``data:`` addresses) and ``caption``.
+        name: what a downloaded image is called.
+    """
+    rows, columns = list(dict.fromkeys(table["row"])), list(dict.fromkeys(table["column"]))
+    places = [(columns.index(row["column"]), -rows.index(row["row"]), row) for row in table.to_dict("records")]
+    figure = go.Figure()
+    for x, y, row in places:
+        figure.add_layout_image(
+            source=row["image"], xref="x", yref="y", x=x, y=y + 0.05, sizex=0.94, sizey=0.8, xanchor="center",
+            yanchor="middle", sizing="contain", layer="above",
+        )  # fmt: skip
+    figure.add_scatter(
+        x=[x for x, _, _ in places], y=[y - 0.43 for _, y, _ in places], mode="text", hoverinfo="skip",
+        text=[row["caption"] for _, _, row in places], textfont={"size": 11, "color": INK},
+        textposition="middle center",
+    )  # fmt: skip
+    bare: dict[str, Any] = {"showgrid": False, "zeroline": False}
+    figure.update_xaxes(
+        tickvals=list(range(len(columns))), ticktext=list(map(str, columns)), side="top",
+        range=[-0.55, max(len(columns), 4) - 0.45], **bare,
+    )  # fmt: skip
+    figure.update_yaxes(tickvals=[-i for i in range(len(rows))], ticktext=rows, range=[0.45 - len(rows), 0.5], **bare)
+    apply_style(figure, height=70 + 132 * max(1, len(rows)), legend=False, name=name)
+    figure.update_xaxes(showline=False)
+    figure.update_yaxes(showline=False)
+    return figure.update_layout(margin={"t": 50, "b": 20})
 
 
 def _pairs_as_bars(confusions: pd.DataFrame, candidate: str) -> go.Figure:
