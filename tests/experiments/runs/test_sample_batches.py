@@ -9,7 +9,7 @@ import toy_runs
 
 import vxlab
 from vxlab.experiments.models import check_merge, prepare_images
-from vxlab.experiments.runs.layer_inputs import layer_inputs
+from vxlab.experiments.models.layer_inputs import layer_inputs
 from vxlab.experiments.runs.sample_batches import reading_spec, sample_batches
 from vxlab.experiments.runs.trained import load_trained
 

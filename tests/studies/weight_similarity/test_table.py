@@ -11,8 +11,8 @@ from text_batches import text_batches
 import vxlab
 from vxlab.adapters.placement import adapter_parameters
 from vxlab.analysis.subspaces import overlap
+from vxlab.experiments.models.layer_inputs import layer_inputs
 from vxlab.experiments.record import ADAPTER_FOLDER
-from vxlab.experiments.runs.layer_inputs import layer_inputs
 from vxlab.experiments.runs.trained import trained_updates
 from vxlab.studies.weight_similarity.rotation import rotation_table
 from vxlab.studies.weight_similarity.statistics import mean_of

@@ -5,6 +5,7 @@ from .files import quiet_transformers as quiet_transformers
 from .images import load_image_processor as load_image_processor
 from .images import prepare_images as prepare_images
 from .images import reads_images as reads_images
+from .layer_inputs import layer_inputs as layer_inputs
 from .load import copy_with_new_head as copy_with_new_head
 from .load import load_model as load_model
 from .load import load_tokenizer as load_tokenizer

@@ -9,7 +9,6 @@ from .inputs import Job as Job
 from .inputs import Materials as Materials
 from .inputs import fresh_materials as fresh_materials
 from .inputs import shared_materials as shared_materials
-from .layer_inputs import layer_inputs as layer_inputs
 from .leasing import POLL_SECONDS as POLL_SECONDS
 from .leasing import hold_leases as hold_leases
 from .listener import Listener as Listener

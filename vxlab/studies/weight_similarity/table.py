@@ -15,11 +15,10 @@ from vxlab.adapters.placement import adapter_parameters
 from vxlab.analysis import FullUpdate, Update, chance_cosine, chance_overlap, linear_cka
 from vxlab.errors import VxlabError
 from vxlab.experiments import IMPORTED, RunRecord, RunSpec, family_name, rank_of
-from vxlab.experiments.models import load_model, usual_labels
+from vxlab.experiments.models import layer_inputs, load_model, usual_labels
 from vxlab.experiments.runs import (
     blocks_and_roles,
     describe_run,
-    layer_inputs,
     load_trained,
     require_same,
     require_same_base,

@@ -20,7 +20,7 @@ def layer_inputs(
     Args:
         model: in evaluation mode, on the CPU.
         layers: dotted names of linear layers.
-        batches: of :func:`sample_batches`.
+        batches: of :func:`vxlab.experiments.runs.sample_batches`.
         tokens: so many rows at most, the first ones.
 
     Raises:
