@@ -23,6 +23,8 @@ from vxlab.paths import without_folders
 
 RESULTS = Path(__file__).parent / "results" / "few_shot.json"
 HELD_OUT = 6
+STEPS = 254
+"""Of every run, about: ten epochs of 5 shots, five of 10."""
 
 
 def main() -> None:
@@ -65,10 +67,10 @@ def lay_out(source: Path, work: Path) -> tuple[Path, Path]:
 
 
 def fair_sweep(folder: Path, shots: int, resolution: int, draws: int) -> FairSweep:
-    """Return the sweep: the methods of VeRA's table, on query and value, ten epochs."""
+    """Return the sweep: the methods of VeRA's table, on query and value, for about as many steps at every k."""
     settings = {
         "model": "dinov2s", "task": "grocery_81, pooled", "task_folder": str(folder), "shots": shots,
-        "resolution": resolution, "epochs": 10, "batch_size": 16, "precision": "bfloat16",
+        "resolution": resolution, "epochs": STEPS * 16 // (81 * shots), "batch_size": 16, "precision": "bfloat16",
     }  # fmt: skip
     candidates = [
         vxlab.Probe(),
