@@ -89,7 +89,7 @@ def test_dots_are_the_reports_runs_and_none_of_tuning():
     (dots,) = [trace for trace in _named(figure, "VeRA") if trace.mode == "markers"]
     assert len(dots.x) == 4 * len(toy.SEEDS) - 1  # one diverged
     assert min(dots.y) > 0.5
-    assert dots.customdata[0][0] == "VeRA r=1"
+    assert dots.customdata[0] == "VeRA r=1, seed 10"
     assert [trace.marker.color for trace in _named(figure, "one seed's run")] == ["#555555"]
 
 
