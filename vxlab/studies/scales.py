@@ -21,7 +21,7 @@ def study_settings(study: str, scale: str) -> dict[str, Any]:
     return scale_settings(f"studies.{study}", scale)
 
 
-def smoke_warning(scale: str, what: str = "A few sentences and one epoch") -> str:
+def smoke_warning(scale: str, what: str = "A few rows and one epoch") -> str:
     """Return a warning in Markdown for a run whose numbers mean nothing; empty for the other scales."""
     if scale != "smoke":
         return ""
