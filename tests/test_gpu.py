@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import image_models
 import pytest
 import stand_ins
 import torch
@@ -453,3 +454,17 @@ def test_on_a_quantised_base_gradients_are_those_of_its_dequantised_weights(
     if not (scheme == "int8" and DEVICE == "cuda"):
         before = models[0](**batch).logits.detach()
         torch.testing.assert_close(vxlab.merge(models[0])(**batch).logits, before, rtol=1e-3, atol=1e-4)
+
+
+def test_images_are_trained_and_changed_on_the_gpu_as_on_the_cpu(tmp_path: Path) -> None:
+    folder, images = image_models.write_vit(tmp_path / "vit"), image_models.write_images(tmp_path / "images", rows=12)
+    spec = vxlab.RunSpec(
+        method=vxlab.LoRA(rank=2), model=str(folder), task=str(images), augmentation="flip-crop", resolution=48,
+        learning_rate=5e-3, head_learning_rate=1e-2, epochs=2, batch_size=8, precision="float32", device="cpu",
+    )  # fmt: skip
+    runs = [
+        vxlab.run(dataclasses.replace(spec, device=device), store=tmp_path / device, progress=False)
+        for device in ("cpu", DEVICE)
+    ]
+    losses = [torch.tensor([row["loss"] for row in each.curve]) for each in runs]
+    torch.testing.assert_close(*losses, rtol=1e-3, atol=1e-4)
