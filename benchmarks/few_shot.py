@@ -39,12 +39,18 @@ def main() -> None:
     found: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
     pooled, official = lay_out(given.folder, Path(given.store).with_suffix(""))
     for shots in given.shots:
-        found[f"probe on the published split, {shots} shots, 224 px"] = probe_scores(official, shots, given.store)
         fair = fair_sweep(pooled, shots, given.resolution, given.draws)
         result = vxlab.compare(fair, store=given.store, engine=given.engine)
         found[f"{shots} shots"] = described(result)
         print(result.verdict(), flush=True)
-        RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write(found)
+    for shots in given.shots:
+        found[f"probe on the published split, {shots} shots, 224 px"] = probe_scores(official, shots, given.store)
+        write(found)
+
+
+def write(found: dict[str, Any]) -> None:
+    RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def lay_out(source: Path, work: Path) -> tuple[Path, Path]:
@@ -89,7 +95,14 @@ def probe_scores(folder: Path, shots: int, store: str) -> list[float]:
     """Return the probe's test accuracies over draws; over one where the shots are all that there are."""
     task = {"task": "grocery_81, as published", "task_folder": str(folder)}
     loaded = vxlab.load_task(task["task"], folder=folder)
-    fixed = {"model": "dinov2s", **task, "shots": shots, "resolution": 224, "method": vxlab.Probe()}
+    fixed = {
+        "model": "dinov2s",
+        **task,
+        "shots": shots,
+        "resolution": 224,
+        "precision": "bfloat16",
+        "method": vxlab.Probe(),
+    }
     draws = range(1 if len(loaded.splits["train"]) == shots * loaded.num_labels else 3)
     return [vxlab.run(vxlab.RunSpec(**fixed, draw=draw), store=store, progress=False).score() for draw in draws]
 
