@@ -104,7 +104,10 @@ def probe_scores(folder: Path, shots: int, store: str) -> list[float]:
         "method": vxlab.Probe(),
     }
     draws = range(1 if len(loaded.splits["train"]) == shots * loaded.num_labels else 3)
-    return [vxlab.run(vxlab.RunSpec(**fixed, draw=draw), store=store, progress=False).score() for draw in draws]
+    return [
+        vxlab.run(vxlab.RunSpec(method=vxlab.Probe(), **fixed, draw=draw), store=store, progress=False).score()
+        for draw in draws
+    ]
 
 
 def described(result: Comparison) -> dict[str, Any]:
