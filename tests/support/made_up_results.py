@@ -37,7 +37,8 @@ def made_up(
     for name, runs in hits.items():
         for seed, own in runs.items():
             key = f"{name} {seed}"
-            rows.append({"key": key, "candidate": name, "seed": seed, "stage": "report", "status": "finished"})
+            told = {"candidate": name, "seed": seed, "draw": None, "stage": "report", "status": "finished"}
+            rows.append({"key": key, **told})
             records[key] = _Record(own, metric, (texts or {}).get(name), (losses or {}).get(name, 1.0))
     items = len(next(iter(next(iter(hits.values())).values())))
     summary = pd.DataFrame({"candidate": list(hits), "backbone": [100 * (name != BASE) for name in hits]})

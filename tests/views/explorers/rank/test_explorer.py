@@ -49,7 +49,7 @@ def runs():
             "family": family, "rank": rank, "label": f"{family} r={rank}" if rank else family, "targets": "query-value",
             "backbone": backbone, "bytes_stored": 4 * backbone + 1000, "n": n, "diverged": 0, "mean": mean,
             "scores": tuple(mean + 0.01 * (i - (n - 1) / 2) for i in range(n)),
-            "low": mean - 0.01, "high": mean + 0.01, "learning_rate": 1e-3, "edge": "", "front": front,
+            "draws": 0, "low": mean - 0.01, "high": mean + 0.01, "learning_rate": 1e-3, "edge": "", "front": front,
         }
         for family, rank, backbone, n, mean, front in rows
     )  # fmt: skip
