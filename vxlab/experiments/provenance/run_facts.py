@@ -196,25 +196,17 @@ def _images(run: RunRecord) -> str:
 
 def _batches(told: Mapping[str, Any], run: RunRecord) -> str:
     if recorded_kind(run.task).reads == "images":
-        parts = run.spec.get("gradient_accumulation", 1)
-        return number_of(run.spec["batch_size"], "image") + (f", in {parts} parts" if parts > 1 else "")
+        longest, what = None, "image"
+    else:
+        longest, what = run.spec.get("max_length"), "text"
     alike = " of similar lengths" if told["batches"] == "group_by_length" else ""
-    images = recorded_kind(run.task).reads == "images"
-    longest = None if images else run.spec.get("max_length")
     parts, packed = run.spec.get("gradient_accumulation", 1), run.spec.get("packing", False)
     return (
-        f"{run.spec['batch_size']} {'images' if images else 'texts'}{alike}"
-        + (_as_read(run) if images else "")
+        f"{number_of(run.spec['batch_size'], what)}{alike}"
         + (f", of at most {longest:,} tokens" if longest else "")
         + (f", in {parts} parts" if parts > 1 else "")
         + (", one after the other in one row" if packed else "")
     )
-
-
-def _as_read(run: RunRecord) -> str:
-    """Return at what size a model saw its images, and how training ones were changed by chance."""
-    side = f"of {run.spec['resolution']} pixels a side" if "resolution" in run.spec else "of the model's own resolution"
-    return f" {side}, augmentation {run.spec.get('augmentation', 'none')}"
 
 
 def _template(run: RunRecord) -> str:
