@@ -28,7 +28,7 @@ def changes_by_block(result: Comparison, store: Where = None) -> pd.DataFrame:
     reports = result.runs[(result.runs["stage"] == "report") & (result.runs["status"] == "finished")]
     reports = reports[reports["candidate"].isin(trains)].sort_values("seed")
     tables = [pd.DataFrame(columns=_COLUMNS)]
-    with progress_bar(len(reports), "updates by block", "run") as bar:
+    with progress_bar(len(reports), "updates by block", "run", delay=5.0) as bar:
         for row in reports.to_dict("records"):
             found = kept_table(_layers, result.records[row["key"]], store=store)
             told = {"candidate": row["candidate"], "key": row["key"], "seed": int(row["seed"])}

@@ -308,9 +308,9 @@ def _every(changes: pd.DataFrame) -> int:
 
 
 def _log_places(changes: pd.DataFrame) -> list[float]:
-    """Return the powers of ten, and three times them, that an axis of these values shows."""
+    """Return the powers of ten, twice and five times them, that an axis of these values shows."""
     positive = changes.loc[changes["relative_norm"] > 0, "relative_norm"]
     if positive.empty:
         return [0.01]
     low, high = math.floor(math.log10(positive.min())), math.ceil(math.log10(positive.max()))
-    return [each * 10.0**power for power in range(low, high + 1) for each in (1, 3)]
+    return [each * 10.0**power for power in range(low, high + 1) for each in (1, 2, 5)]
