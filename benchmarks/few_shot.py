@@ -40,7 +40,7 @@ def main() -> None:
     pooled, official = lay_out(given.folder, Path(given.store).with_suffix(""))
     for shots in given.shots:
         fair = fair_sweep(pooled, shots, given.resolution, given.draws)
-        result = vxlab.compare(fair, store=given.store, engine=given.engine)
+        result = vxlab.compare(fair, store=given.store, engine=given.engine, stack=1)
         found[f"{shots} shots"] = described(result)
         print(result.verdict(), flush=True)
         write(found)
