@@ -66,6 +66,20 @@ def test_what_the_processor_does_is_part_of_the_model(tiny_vit, tmp_path):
     assert model_fingerprint(str(folder)) != model_fingerprint(tiny_vit)
 
 
+def test_a_processor_in_transformers_newer_file_is_read_and_is_part_of_the_model(tiny_vit, tmp_path):
+    folder = shutil.copytree(tiny_vit, tmp_path / "newer")
+    own = json.loads((folder / "preprocessor_config.json").read_text())
+    file = folder / "processor_config.json"
+    file.write_text(json.dumps({"image_processor": own | {"size": {"height": 48, "width": 48}}}))
+    before = model_fingerprint(str(folder))
+    assert prepare_images(str(folder)).side == 48
+    file.write_text(json.dumps({"image_processor": own}))
+    assert prepare_images(str(folder)).side == 32
+    assert len({before, model_fingerprint(str(folder)), model_fingerprint(tiny_vit)}) == 3
+    (folder / "preprocessor_config.json").unlink()
+    assert vxlab.load_model(str(folder), 3).config.model_type == "vit"
+
+
 def test_a_processor_that_does_more_is_refused(tiny_vit, tmp_path):
     folder = shutil.copytree(tiny_vit, tmp_path / "more")
     file = folder / "preprocessor_config.json"

@@ -50,6 +50,8 @@ _OTHER_VOCABULARIES = (
 """Read by some tokenizer where there is no tokenizer.json, and by none where there is."""
 PROCESSOR_FILE = "preprocessor_config.json"
 """How a model of images reads them; many models of texts and images bring it, too, and do not read it here."""
+PROCESSOR_FILES = ("processor_config.json", PROCESSOR_FILE)
+"""The first, as transformers 5 saves what reads texts and images, is read before the second where it has images' part."""
 _KEY = re.compile("[0-9a-f]{64}")
 _WHOLE, _INDEX = "model.safetensors", "*.safetensors.index.json"
 """The index of weights in several files is read where they are not in one."""
@@ -172,9 +174,7 @@ def _check_folder(folder: Path) -> None:
         pickled = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth")))
         what = f"only pickled weights ({pickled[0]}), which are not loaded" if pickled else "no weights"
         raise VxlabError(f"model={str(folder)!r} holds {what}; save it with save_pretrained, which writes safetensors")
-    if PROCESSOR_FILE not in names and not any(
-        _matches(name, (*_TOKENIZER_FILES, *_OTHER_VOCABULARIES)) for name in names
-    ):
+    if not any(_matches(name, (*PROCESSOR_FILES, *_TOKENIZER_FILES, *_OTHER_VOCABULARIES)) for name in names):
         raise VxlabError(
             f"model={str(folder)!r} holds no tokenizer ({', '.join(_TOKENIZER_FILES[:4])}), nor the "
             f"{PROCESSOR_FILE} of a model of images; save it there too"
@@ -210,7 +210,7 @@ def _decisive_files(folder: Path) -> dict[str, Path]:
     names = {path.name for path in folder.iterdir() if path.is_file()}
     patterns: tuple[str, ...] = (*_DECISIVE, *_OTHER_VOCABULARIES)
     if config_reads_images(read_config(str(folder), ModelPlace(str(folder)))):
-        patterns = ("*.safetensors", "config.json", PROCESSOR_FILE)
+        patterns = ("*.safetensors", "config.json", *PROCESSOR_FILES)
     elif "tokenizer.json" in names:
         patterns = _DECISIVE
     chosen = {name for name in names if _matches(name, patterns)}
