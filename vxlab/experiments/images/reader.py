@@ -1,5 +1,6 @@
 """Read images for a model, each decoded once: what is kept are the pixels of the square that the model reads."""
 
+import hashlib
 import tempfile
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +48,7 @@ class ImageReader:
             images: sha256s of sources.
 
         Raises:
-            VxlabError: an image cannot be read, or the temporary folder's disk is full.
+            VxlabError: an image cannot be read, or has changed since its task was loaded; or the temporary folder's disk is full.
         """
         lacking = [name for name in dict.fromkeys(images) if name not in self._numbers]
         if lacking:
@@ -89,4 +90,8 @@ class ImageReader:
                     bar.update()
 
     def _read(self, name: str) -> Pixels:
-        return self.preparation.pixels(decode_image(self.sources[name]))
+        source = self.sources[name]
+        content = source.read()
+        if hashlib.sha256(content).hexdigest() != name:  # else a run would be of other images than its key says
+            raise VxlabError(f"{source.place}: another file than when its task was loaded; load the task again")
+        return self.preparation.pixels(decode_image(ImageSource(source.place, content=content)))
