@@ -130,6 +130,13 @@ def test_all_draws_are_of_one_task_and_leave_validation_and_test_alone(tmp_path,
     assert other.fingerprint != drawn[0].fingerprint
 
 
+def test_the_trivial_answer_is_the_frequent_class_though_shots_are_of_all_alike(tmp_path):
+    rows = [(f"{name} {row}", name) for name, count in (("rare", 20), ("usual", 180)) for row in range(count)]
+    pd.DataFrame(rows, columns=["text", "label"]).to_csv(tmp_path / "mine.csv", index=False)
+    found = [load_task(tmp_path / "mine.csv", shots=shots) for shots in (None, 5)]
+    assert [task.label_names[int(task.constant)] for task in found] == ["usual", "usual"]
+
+
 def test_a_sample_of_images_and_of_scored_rows_is_as_of_texts(tmp_path):
     path = write(tmp_path, "images")
     assert len(load_task(path, train_examples=9).splits["train"]) == 9

@@ -96,8 +96,11 @@ class Task:
 
     @cached_property
     def constant(self) -> float:
-        """The trivial answer: the training rows' most frequent class, or the mean of their targets."""
-        return self.kind.constant(self._labels["train"])
+        """The trivial answer: the training rows' most frequent class, or the mean of their targets.
+
+        Shots are of all classes alike, and do not say which is frequent: validation does, whose mix is the pool's.
+        """
+        return self.kind.constant(self._labels["validation" if self.drawn else "train"])
 
     @cached_property
     def overlap(self) -> dict[str, dict[str, int]]:
