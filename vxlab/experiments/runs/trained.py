@@ -237,7 +237,8 @@ def layer_updates(model: nn.Module) -> "pd.DataFrame":
 
     rows = []
     layers = updated_layers(model)
-    places = blocks_and_roles(layers)
+    # By all of the model: of layers in the last stage alone, blocks before them would not be counted.
+    places = blocks_and_roles([*layers, *(name for name, _ in model.named_modules())])
     for name, layer in layers.items():
         tensors = layer.factors() if isinstance(layer, AdaptedLinear) else layer.parameters()
         finite = all(tensor.isfinite().all() for tensor in tensors)  # not so after a run that diverged
