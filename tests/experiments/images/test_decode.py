@@ -142,6 +142,13 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(size):
             decoded(bomb)
 
 
+@pytest.mark.parametrize("size", [(404, 4), (4, 404)])
+def test_a_strip_that_a_processor_would_enlarge_without_end_is_refused(size):
+    with pytest.raises(VxlabError, match=r"here.png: .* more than 100 times the other.*crop it"):
+        decoded(encoded(Image.new("RGB", size)))
+    decoded(encoded(Image.new("RGB", (400, 4))))
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"])
 def test_a_truncated_file_is_named(kind):
     noise = Image.fromarray(np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8))

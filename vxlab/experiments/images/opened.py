@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 MOST_PIXELS = 89_478_485
 """A quarter of a gigabyte as RGB: where Pillow, too, suspects a file that is made to fill the memory."""
+MOST_TIMES = 100
+"""One side may be so many times the other: processors bring the shorter to a model's side, and the other along."""
 _16_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 _KNOWN = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", *_16_BITS)
 _APPLE = (b"ftyphei", b"ftyphev", b"ftypmif", b"ftypmsf")
@@ -29,7 +31,7 @@ def open_image(source: ImageSource) -> Iterator["ImageFile.ImageFile"]:
 
     Raises:
         VxlabError: the file cannot be read, is empty, is no image of :data:`FORMATS`, has more than
-            :data:`MOST_PIXELS` or none, or its numbers have no known scale; or what is done in the block fails.
+            :data:`MOST_PIXELS` or none, is a mere strip, or its numbers have no known scale; or what is done in the block fails.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -63,6 +65,11 @@ def _check(source: ImageSource, image: "ImageFile.ImageFile") -> None:
         raise VxlabError(f"{source.place}: {_too_large(f'{width:,} × {height:,}')}")
     if min(width, height) < 1:
         raise VxlabError(f"{source.place}: an image without pixels, {width} × {height}")
+    if max(width, height) > MOST_TIMES * min(width, height):
+        raise VxlabError(
+            f"{source.place}: {width:,} × {height:,} pixels, one side more than {MOST_TIMES} times the other: enlarged "
+            "to a model's size, such a strip would fill the memory; crop it"
+        )
     if image.mode not in _KNOWN and not has_16_bits(image):
         raise VxlabError(
             f"{source.place}: pixels of mode {image.mode}, of which it is not known what is black and what white; save "
