@@ -72,6 +72,11 @@ def test_the_diagonal_is_written_and_not_coloured() -> None:
     assert menu.buttons[1].args[0]["text"][1] == list(right.text)
 
 
+def test_classes_named_by_numbers_are_no_places_on_an_axis() -> None:
+    figure = confusion_matrix(confusions(3), "probe")
+    assert figure.layout.xaxis.type == figure.layout.yaxis.type == "category"
+
+
 def test_of_many_classes_the_pairs_are_bars() -> None:
     (bars,) = confusion_matrix(confusions(31), "LoRA r=8").data
     assert bars.y[0] == "class 0 → class 1"
