@@ -189,6 +189,8 @@ def _images(run: RunRecord) -> str:
         return ""
     side = run.spec.get("resolution")
     size = f"{side} × {side} pixels" if side else "of the size that the model's image processor makes"
+    if not run.trains:
+        return size
     changed = {"none": "unchanged", "flip-crop": "mirrored and moved at random"}
     augmentation = run.spec.get("augmentation", RunSpec.augmentation)
     return f"{size}; in training {changed.get(augmentation, augmentation)}"
