@@ -80,6 +80,12 @@ def test_a_field_that_is_left_out_leaves_the_key_of_a_run_without_it() -> None:
     assert usual.key() == "dc12d4218fbba9a4328dd5e88d5fce6b055bc37f91aa3b08e9829dd612db5a2c"  # from before the field
 
 
+def test_a_probe_is_one_run_whatever_training_images_are_changed_by() -> None:
+    plain, other = (vxlab.RunSpec(method=vxlab.Probe(), augmentation=each) for each in ("none", "flip-crop"))
+    assert plain.key() == other.key()
+    assert plain.settings() == other.settings()
+
+
 def test_nearly_equal_values_are_two_keys() -> None:
     assert vxlab.RunSpec(**CHOSEN | {"seed": 2}).key() != vxlab.RunSpec(**CHOSEN | {"seed": 3}).key()
     close = vxlab.RunSpec(**CHOSEN | {"learning_rate": 2.0000001e-2})

@@ -33,6 +33,7 @@ TASK_FIELDS = (
 _OF_TRAINING = (
     "learning_rate", "head_learning_rate", "targets", "epochs", "batch_size", "warmup", "weight_decay", "seed",
     "schedule", "gradient_accumulation", "gradient_checkpointing", "label_smoothing", "packing", "ends_after",
+    "augmentation",
 )  # fmt: skip
 """Fields that enter where there are gradient steps, and nowhere else."""
 OF_DECODING = ("max_new_tokens", "num_beams", "length_penalty", "no_repeat_ngram_size")
