@@ -225,7 +225,7 @@ def test_blocks_in_stages_are_numbered_through(name):
     assert table["role"].tolist() == ["up", "down"] * 3
 
 
-@pytest.mark.parametrize(("name", "last"), [("swin", r".*layers\.1\.blocks.*fc1"), ("convnext", r".*stages\.1.*pwconv1")])
+@pytest.mark.parametrize(("name", "last"), [("swin", r".*s\.1\.blocks.*fc1"), ("convnext", r".*s\.1.*pwconv1")])
 def test_blocks_before_those_that_are_adapted_count(name, last):
     table = layer_updates(vxlab.attach(build(name), vxlab.LoRA(rank=2), last))
     every = layer_updates(vxlab.attach(build(name), vxlab.LoRA(rank=2), "mlp")).set_index("layer")["block"]

@@ -31,7 +31,8 @@ def open_image(source: ImageSource) -> Iterator["ImageFile.ImageFile"]:
 
     Raises:
         VxlabError: the file cannot be read, is empty, is no image of :data:`FORMATS`, has more than
-            :data:`MOST_PIXELS` or none, is a mere strip, or its numbers have no known scale; or what is done in the block fails.
+            :data:`MOST_PIXELS` or none, is a mere strip, or its numbers have no known scale; or what is done in the
+            block fails.
     """
     from PIL import Image, UnidentifiedImageError
 

@@ -48,7 +48,8 @@ class ImageReader:
             images: sha256s of sources.
 
         Raises:
-            VxlabError: an image cannot be read, or has changed since its task was loaded; or the temporary folder's disk is full.
+            VxlabError: an image cannot be read, or has changed since its task was loaded; or the temporary folder's
+                disk is full.
         """
         lacking = [name for name in dict.fromkeys(images) if name not in self._numbers]
         if lacking:

@@ -51,7 +51,7 @@ _OTHER_VOCABULARIES = (
 PROCESSOR_FILE = "preprocessor_config.json"
 """How a model of images reads them; many models of texts and images bring it, too, and do not read it here."""
 PROCESSOR_FILES = ("processor_config.json", PROCESSOR_FILE)
-"""The first, as transformers 5 saves what reads texts and images, is read before the second where it has images' part."""
+"""The first, which transformers 5 saves of what reads texts and images, is read before the other."""
 _KEY = re.compile("[0-9a-f]{64}")
 _WHOLE, _INDEX = "model.safetensors", "*.safetensors.index.json"
 """The index of weights in several files is read where they are not in one."""
