@@ -54,5 +54,14 @@ def test_a_file_is_read_again_only_when_it_changes(tmp_path, noise, monkeypatch)
     assert inspect_images(_sources([file]))[0].problem == "a.png: not readable (No such file or directory)"
 
 
+def test_a_file_that_could_not_be_read_is_tried_again(tmp_path, noise, monkeypatch):
+    file = tmp_path / "a.png"
+    noise.save(file)
+    with monkeypatch.context() as during:
+        during.setattr(type(file), "read_bytes", lambda path: (_ for _ in ()).throw(OSError(13, "Permission denied")))
+        assert inspect_images(_sources([file]))[0].problem == "a.png: not readable (Permission denied)"
+    assert inspect_images(_sources([file]))[0].problem == ""
+
+
 def _sources(files):
     return [ImageSource(file.name, file) for file in files]

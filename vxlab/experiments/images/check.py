@@ -38,7 +38,9 @@ def inspect_images(sources: Sequence[ImageSource]) -> list[ImageCheck]:
     states = [source.state for source in sources]
     new = [place for place, state in enumerate(states) if state is None or state not in _checked]
     found = dict(zip(new, _look_at_all([sources[place] for place in new]), strict=True))
-    _checked.update({states[place]: check for place, check in found.items() if states[place] is not None})
+    # What could not be read at all may be there at the next look: a right or a network that lacks changes no file.
+    known = {place: check for place, check in found.items() if states[place] is not None and check.sha256}
+    _checked.update({states[place]: check for place, check in known.items()})
     return [found[place] if place in found else _checked[state] for place, state in enumerate(states)]
 
 
