@@ -74,7 +74,8 @@ def _processor_at(name: str, place: ModelPlace) -> Any:
 def prepare_images(name: str, resolution: int | None = None) -> Preparation:
     """Return what brings images to a model.
 
-    At another resolution than the model's own, an image is resized and cropped in the same proportions.
+    At another resolution than the model's own, an image is resized and cropped in the same proportions; ConvNeXt's
+    processor crops below 384 pixels alone, and squeezes what is not square from there on.
 
     Args:
         name: as :func:`load_model` takes it.
