@@ -1,5 +1,6 @@
 """Sentences that say what the tables hold, and what they do not."""
 
+import dataclasses
 from typing import Any
 
 import pandas as pd
@@ -85,4 +86,7 @@ def test_the_conclusion_says_what_it_is_of(drawn: dict[int, vxlab.Comparison], s
     limits = limits_sentence(drawn)
     assert told.endswith(f"- {limits}")
     assert "one model (model), one task of 3 classes, 18 test items and 2 draws of each number of shots" in limits
+    assert "Intervals are over other draws and other images like these, not over other models" in limits
     assert told.count("\n") >= 4
+    one = dataclasses.replace(result, summary=result.summary.assign(draws=1))
+    assert "Intervals are over other images like these, not over other draws, other models" in limits_sentence({4: one})

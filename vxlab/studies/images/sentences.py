@@ -127,7 +127,7 @@ def beside_sentence(beside: pd.DataFrame, metric: str) -> str:
     sets = int(beside["sets"].iloc[0])
     return (
         f"Beside VeRA's table, over its {sets} pairs of a model and a data set, in points: {'; '.join(told)}. There it "
-        "is another model and other data, and one run of each: this neither confirms nor contradicts them."
+        "is all of its models and data, and one run of each: this neither confirms nor contradicts them."
     )
 
 
@@ -141,11 +141,12 @@ def limits_sentence(results: Mapping[int, Comparison]) -> str:
     record = next(iter(result.records.values()))
     classes, spec = number_of(int(record.task["num_labels"]), "class", "classes"), record.spec
     side = f" at {spec['resolution']} px" if spec.get("resolution") else ""
-    draws = number_of(max(1, int(result.summary["draws"].max())), "draw")
+    several = max(1, int(result.summary["draws"].max()))
+    draws, others = number_of(several, "draw"), "other draws and other images" if several > 1 else "other images"
     return (
         f"What this does not say: it is of one model ({_last(spec['model'])}{side}), one task of {classes}, "
-        f"{result.held_out.in_words()} and {draws} of each number of shots. Intervals are over other draws and other "
-        "images like these, not over other models, resolutions or tasks."
+        f"{result.held_out.in_words()} and {draws} of each number of shots. Intervals are over {others} like these, "
+        f"not over {'' if several > 1 else 'other draws, '}other models, resolutions or tasks."
     )
 
 
