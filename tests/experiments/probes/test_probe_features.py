@@ -8,10 +8,11 @@ import torch
 from classifiers import CLASSIFIERS, DECODERS, TEXTS, tokenizer, write_classifier
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
+from transformers import ResNetConfig, ResNetForImageClassification
 
 import vxlab
 from vxlab.experiments.models.load import load_tokenizer
-from vxlab.experiments.probes.probe_features import available_poolings, features_of
+from vxlab.experiments.probes.probe_features import available_poolings, features_of, pool
 from vxlab.experiments.tasks.kinds import CLASSIFICATION, Collate, Form
 
 
@@ -69,3 +70,12 @@ def test_a_model_without_a_state_for_each_token_is_refused(tmp_path: Path) -> No
     model.bert.register_forward_hook(lambda module, given, output: output.__class__(output.last_hidden_state[:, :1]))
     with pytest.raises(vxlab.VxlabError, match="BertModel does not give one for each; use Head"):
         available_poolings(model, rows_of(folder), collate_of(folder))
+
+
+def test_a_map_of_convolutions_is_pooled_to_one_vector_an_image() -> None:
+    config = ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic", num_labels=2)
+    found = pool(
+        ResNetForImageClassification(config).eval(), {"pixel_values": torch.rand(3, 3, 32, 32)}, ("mean", "pooler")
+    )
+    assert found["pooler"].shape == (3, 8)
+    torch.testing.assert_close(found["pooler"], found["mean"])

@@ -149,7 +149,9 @@ def _read(model: nn.Module, batch: Mapping[str, Tensor]) -> States:
             "method=Probe() pools the states of a text's tokens, or of an image's patches, and "
             f"{type(reader).__name__} does not give one for each; use Head() or an adapter"
         )
-    return States(tokens, mask, getattr(output, "pooler_output", None))
+    pooled = getattr(output, "pooler_output", None)
+    # ResNet's is (rows, width, 1, 1).
+    return States(tokens, mask, pooled.flatten(1) if isinstance(pooled, Tensor) else None)
 
 
 def _draws_inside(model: nn.Module) -> bool:
