@@ -38,7 +38,7 @@ def test_patches_are_as_bright_as_they_are_attended_to() -> None:
     attention[:, 1 + 6] = 0.5  # the patch in row 1, column 2
     pixels = _pixels(_shown(white, attention))
     light = pixels[12::24, 12::24, 0]
-    assert np.unravel_index(light.argmax(), light.shape) == (1, 2)
+    assert light.argmax() == 1 * 4 + 2
     assert light.max() == 255
     assert np.sort(light.ravel())[-2] < 60
 

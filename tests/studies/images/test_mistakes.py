@@ -30,13 +30,14 @@ def test_an_image_is_that_of_the_test_row_that_was_answered_wrong(drawn: Results
     table = mistaken_images(result, name, pairs, each=2)
     assert len(table)
     assert table.groupby(["true", "predicted"]).size().max() <= 2
+    names = task.splits["test"]["image"]
     answers = [logits.argmax(1) for logits in runs.predictions[name].values()]
     for row in table.to_dict("records"):
         item, predicted = row["item"], task.label_names.index(row["predicted"])
         assert task.label_names[runs.labels[item]] == row["true"] != row["predicted"]
         assert sum(own[item] == predicted for own in answers) == row["wrong"] >= 1
         shown = Image.open(io.BytesIO(base64.b64decode(row["image"].partition(",")[2])))
-        assert np.array_equal(shown, decode_image(task.images[task.splits["test"]["image"][item]]))
+        assert np.array_equal(np.asarray(shown), np.asarray(decode_image(task.images[names[item]])))
 
 
 def test_where_the_images_have_changed_none_is_shown(drawn: Results, tmp_path: Path) -> None:

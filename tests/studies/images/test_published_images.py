@@ -10,8 +10,8 @@ def test_the_table_is_the_papers() -> None:
     table = published_images().set_index(["model", "method"])
     assert list(table.index.get_level_values("method")) == ["head", "full", "lora", "vera"] * 2
     sets = ["cifar100", "food101", "flowers102", "resisc45"]
-    assert table.loc[("ViT-B", "vera"), sets].tolist() == [84.8, 89.0, 99.0, 77.0]
-    assert table.loc[("ViT-L", "vera"), ["rank", "parameters"]].tolist() == [256, 61000]
+    assert table[sets].to_numpy()[3].tolist() == [84.8, 89.0, 99.0, 77.0]
+    assert table[["rank", "parameters"]].to_numpy()[7].tolist() == [256, 61000]
 
 
 def test_differences_are_of_the_same_two_methods(drawn: dict[int, vxlab.Comparison]) -> None:
