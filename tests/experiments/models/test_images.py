@@ -47,6 +47,13 @@ def test_a_resolution_that_cuts_a_patch_is_refused(tiny_vit):
         prepare_images(tiny_vit, 44)
 
 
+def test_a_resolution_that_convnext_would_halve_to_a_fraction_is_refused(tmp_path):
+    folder = image_models.write_model(tmp_path, "convnext")
+    with pytest.raises(VxlabError, match=r"resolution=36: .* patches of 8 pixels.*choose 32 or 40"):
+        prepare_images(str(folder), 36)
+    prepare_images(str(folder), 40)
+
+
 def test_a_model_of_texts_reads_none(tiny_model):
     assert not reads_images(tiny_model)
 

@@ -191,6 +191,8 @@ def _require_whole_patches(name: str, config: Any, side: int, chosen: bool) -> N
     vision = getattr(config, "vision_config", config)
     patch = getattr(vision, "patch_size", None)
     patch = patch[0] if isinstance(patch, list | tuple) else patch
+    if isinstance(patch, int) and vision.model_type.startswith("convnext"):  # halved between stages, without padding
+        patch *= 2 ** (len(vision.depths) - 1)
     if chosen and isinstance(patch, int) and side % patch:
         below = max(patch, side // patch * patch)
         raise VxlabError(
