@@ -189,6 +189,8 @@ def test_the_floor_is_the_stronger_of_probe_and_head_and_the_head_is_no_fair_one
     head = told(*tables(candidates=CANDIDATES | {"head only": FLOOR["head only"]}))
     assert "is **head only**: mean accuracy 64.7 % (3 seeds: " in head
     assert "No probe is beside it: an undertrained head would flatter these gains." in head
+    pairs, drawn = tables(candidates=CANDIDATES | FLOOR)
+    assert "No probe" not in told(pairs, drawn.assign(fixed=False))  # as of a probe on several draws
     assert "floor" not in told(*tables())
 
 

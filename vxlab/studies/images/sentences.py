@@ -72,7 +72,7 @@ def confusion_sentence(confusions: pd.DataFrame, candidate: str) -> str:
     """
     pairs = confused_pairs(confusions, candidate, most=3).to_dict("records")
     if not pairs:
-        return f"{candidate} takes no test image for one of another class."
+        return f"**{candidate}** takes no test image for one of another class."
     cells = confusions["true"].nunique() * (confusions["true"].nunique() - 1)
     told = [
         f"{row['true']} for {row['predicted']} ({row['answers']} of {row['asked']} answers, {percent(row['share'])})"
@@ -80,7 +80,7 @@ def confusion_sentence(confusions: pd.DataFrame, candidate: str) -> str:
     ]
     runs = number_of(int(pairs[0]["runs"]), "run")
     return (
-        f"{candidate} most often takes {list_in_words(told)}, over {runs} on the same test images. They are the "
+        f"**{candidate}** most often takes {list_in_words(told)}, over {runs} on the same test images. They are the "
         f"largest of {cells} numbers, and so would be smaller on other images."
     )
 
@@ -121,13 +121,14 @@ def beside_sentence(beside: pd.DataFrame, metric: str) -> str:
     told = [
         f"{row['a']} less {row['b']} {_points(row['least'])} to {_points(row['most'])} there, "
         f"{_points(row['here'])} here ({interval_in_words(row['low'], row['high'], metric)}"
-        f"{'' if row['seen'] else '; not told from 0'})"
+        f"{'; told from 0' if row['seen'] else ''})"
         for row in beside.to_dict("records")
     ]
-    sets = int(beside["sets"].iloc[0])
+    sets, count = int(beside["sets"].iloc[0]), int(beside["seen"].sum())
     return (
-        f"Beside VeRA's table, over its {sets} pairs of a model and a data set, in points: {'; '.join(told)}. There it "
-        "is all of its models and data, and one run of each: this neither confirms nor contradicts them."
+        f"Beside VeRA's table, over its {sets} pairs of a model and a data set, in points: {'; '.join(told)}. "
+        f"{count or 'None'} of those here {'are' if count > 1 else 'is'} told from 0 after Holm's correction over the "
+        "pairs of the sweep. There it is all of its models and data: this neither confirms nor contradicts them."
     )
 
 
@@ -170,7 +171,7 @@ def _rise(scores: pd.DataFrame, candidate: str, metric: str) -> str:
     for row in own.to_dict("records"):
         within = interval_in_words(row["low"], row["high"], metric)
         told.append(f"{score_in_words(row['score'], metric)} at {row['shots']} ({within})")
-    return f"{candidate}, the highest mean at the most shots, scores {list_in_words(told)}."
+    return f"**{candidate}**, the highest mean at the most shots, scores {list_in_words(told)}."
 
 
 def _points(value: float) -> str:

@@ -22,7 +22,6 @@ from vxlab.views.style import (
     lay_panels,
     look,
     name_once,
-    tick_labels,
 )
 from vxlab.words import number_of
 
@@ -221,9 +220,7 @@ def moved_by_block(changes: pd.DataFrame) -> go.Figure:
     name_once(figure)
     figure.update_xaxes(showticklabels=True, dtick=_every(changes))
     ticks = _log_places(changes)
-    figure.update_yaxes(
-        type="log", tickvals=ticks, ticktext=[f"{each} %" for each in tick_labels([100 * t for t in ticks])]
-    )
+    figure.update_yaxes(type="log", tickvals=ticks, ticktext=[f"{100 * tick:g} %" for tick in ticks])
     figure.update_yaxes(title="‖ΔW‖ / ‖W‖", col=1)
     for place in places[-rows["cols"] :]:
         figure.update_xaxes(title="block, from the input", **place)
@@ -314,4 +311,4 @@ def _log_places(changes: pd.DataFrame) -> list[float]:
     if positive.empty:
         return [0.01]
     low, high = math.floor(math.log10(positive.min())), math.ceil(math.log10(positive.max()))
-    return [each * 10.0**power for power in range(low, high + 1) for each in (1, 2, 5)]
+    return [float(f"{each}e{power}") for power in range(low, high + 1) for each in (1, 2, 5)]
