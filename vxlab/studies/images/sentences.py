@@ -153,7 +153,7 @@ def limits_sentence(results: Mapping[int, Comparison]) -> str:
 
 def _at_shots(shots: int, rows: pd.DataFrame, metric: str) -> str:
     probe = score_in_words(float(rows["probe"].iloc[0]), metric)
-    best: Any = rows.sort_values("gain").iloc[-1]
+    best: Any = rows.nlargest(1, "gain").iloc[0]  # of equals the first
     shown = [row["candidate"] for row in rows.to_dict("records") if row["seen"] and row["gain"] > 0]
     below = [row["candidate"] for row in rows.to_dict("records") if row["seen"] and row["gain"] < 0]
     told = f"At {number_of(shots, 'shot')} (probe {probe}): {list_in_words(shown) or 'none'} above it"
