@@ -31,7 +31,7 @@ FIGURES = {
     "10_generation": ("scores by parameters", "gains by metric"),
     "11_instructions": ("gain against loss", "gains by metric"),
     "12_reasoning": ("scores by set", "likelihoods by set"),
-    "13_images": ("scores by shots", "confused images", "changes by block"),
+    "13_images": ("scores by shots", "changes by block"),
     "14_quantised": ("scores by base", "turned bases input", "update lost"),
 }
 """By report: the names of the figures that are shown, the headline first."""
