@@ -38,7 +38,15 @@ def test_an_unknown_scale_is_refused():
 
 
 def test_what_is_chosen_in_the_notebook_of_costs_wins_and_what_is_not_stays():
-    given = {"model": None, "targets": None, "batch_size": 2, "tokens": None, "rounds": None, "quantisation": None}
+    given = {
+        "model": None,
+        "targets": None,
+        "batch_size": 2,
+        "tokens": None,
+        "rounds": None,
+        "quantisation": None,
+        "resolution": None,
+    }
     ranks = {"lora_ranks": [], "vera_ranks": [64, 4, 4], "lora_xs_ranks": []}
     made = run_cell("07_cost", "kinds = {", scale="small", device="cpu", precision="float32", **given, **ranks)
     small = study_settings("cost", "small")

@@ -138,7 +138,7 @@ def confusion_matrix(confusions: pd.DataFrame, candidate: str) -> go.Figure:
     figure.add_heatmap(
         z=z, text=text, x=classes, y=classes, texttemplate="%{text}", textfont={"color": ON_HEAT, "size": 12},
         colorscale=_HEAT, zmin=0, zmax=most, xgap=1, ygap=1, hoverongaps=False,
-        colorbar={"title": {"text": "% of the<br>class"}, "thickness": 14},
+        colorbar={"title": {"text": "% of the<br>class"}},
         hovertemplate="%{y} taken for %{x}: %{z:.1f} %<extra></extra>",
     )  # fmt: skip
     # The diagonal has no colour, and so is its own trace of text.
