@@ -23,6 +23,7 @@ from vxlab.paths import without_folders
 
 RESULTS = Path(__file__).parent / "results" / "few_shot.json"
 HELD_OUT = 6
+METHODS = ["head", "vera", "lora_xs", "lora", "full"]
 STEPS = 254
 """Of every run, about: ten epochs of 5 shots, five of 10."""
 
@@ -34,12 +35,13 @@ def main() -> None:
     parser.add_argument("--shots", type=int, nargs="+", default=[5, 10])
     parser.add_argument("--resolution", type=int, default=112)
     parser.add_argument("--draws", type=int, default=3, help="that are reported")
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS, help="beside the probe")
     parser.add_argument("--engine", default="inline")
     given = parser.parse_args()
     found: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
     pooled, official = lay_out(given.folder, Path(given.store).with_suffix(""))
     for shots in given.shots:
-        fair = fair_sweep(pooled, shots, given.resolution, given.draws)
+        fair = fair_sweep(pooled, shots, given.resolution, given.draws, given.methods)
         result = vxlab.compare(fair, store=given.store, engine=given.engine, stack=1)
         found[f"{shots} shots"] = described(result)
         print(result.verdict(), flush=True)
@@ -72,22 +74,23 @@ def lay_out(source: Path, work: Path) -> tuple[Path, Path]:
     return work / "pooled", work / "official"
 
 
-def fair_sweep(folder: Path, shots: int, resolution: int, draws: int) -> FairSweep:
+def fair_sweep(folder: Path, shots: int, resolution: int, draws: int, methods: list[str]) -> FairSweep:
     """Return the sweep: the methods of VeRA's table, on query and value, for about as many steps at every k."""
     settings = {
         "model": "dinov2s", "task": "grocery_81, pooled", "task_folder": str(folder), "shots": shots,
         "resolution": resolution, "epochs": STEPS * 16 // (81 * shots), "batch_size": 16, "precision": "bfloat16",
     }  # fmt: skip
     candidates = [
-        vxlab.Probe(),
+        Candidate(vxlab.Probe()),
         Candidate(vxlab.Head(), learning_rate=5e-3),
         Candidate(vxlab.VeRA(rank=256), learning_rate=2e-2),
         Candidate(vxlab.LoRAXS(rank=16), learning_rate=4e-3),
         Candidate(vxlab.LoRA(rank=8), learning_rate=2e-3),
         Candidate(vxlab.Full(), learning_rate=5e-5),
     ]
+    chosen = [each for each in candidates if each.method.name in ("probe", *methods)]
     return FairSweep(
-        candidates=candidates, settings=settings, learning_rates=3, tuning_share=0.33, report_seeds=draws, widen=1
+        candidates=chosen, settings=settings, learning_rates=3, tuning_share=0.33, report_seeds=draws, widen=1
     )
 
 
