@@ -23,6 +23,8 @@ from vxlab.paths import without_folders
 
 RESULTS = Path(__file__).parent / "results" / "few_shot.json"
 HELD_OUT = 6
+CARVED = 9
+"""Shots of each class that are left where validation is carved; for more, one of each class is set aside for it."""
 METHODS = ["head", "vera", "lora_xs", "lora", "full"]
 STEPS = 254
 """Of every run, about: ten epochs of 5 shots, five of 10."""
@@ -39,15 +41,19 @@ def main() -> None:
     parser.add_argument("--engine", default="inline")
     given = parser.parse_args()
     found: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
-    pooled, official = lay_out(given.folder, Path(given.store).with_suffix(""))
+    laid = lay_out(given.folder, Path(given.store).with_suffix(""))
     for shots in given.shots:
-        fair = fair_sweep(pooled, shots, given.resolution, given.draws, given.methods)
+        fair = fair_sweep(
+            laid["pooled" if shots <= CARVED else "wide"], shots, given.resolution, given.draws, given.methods
+        )
         result = vxlab.compare(fair, store=given.store, engine=given.engine, stack=1)
         found[f"{shots} shots"] = described(result)
         print(result.verdict(), flush=True)
         write(found)
     for shots in given.shots:
-        found[f"probe on the published split, {shots} shots, 224 px"] = probe_scores(official, shots, given.store)
+        found[f"probe on the published split, {shots} shots, 224 px"] = probe_scores(
+            laid["official"], shots, given.store
+        )
         write(found)
 
 
@@ -55,8 +61,8 @@ def write(found: dict[str, Any]) -> None:
     RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def lay_out(source: Path, work: Path) -> tuple[Path, Path]:
-    """Link the photographs as a pool with a test split, and as they are published, with a validation split."""
+def lay_out(source: Path, work: Path) -> dict[str, Path]:
+    """Link the photographs as a pool with a test split, with one of each class for validation, and as published."""
     for own in sorted((source / "train").iterdir()):
         tests = sorted((source / "test" / own.name).iterdir())
         order = np.random.RandomState(0).permutation(len(tests))
@@ -64,6 +70,7 @@ def lay_out(source: Path, work: Path) -> tuple[Path, Path]:
         trained = sorted(own.iterdir())
         for split, files in {
             "pooled/train": [*trained, *rest], "pooled/test": held,
+            "wide/train": [*trained, *rest[1:]], "wide/validation": rest[:1], "wide/test": held,
             "official/train": trained, "official/validation": rest, "official/test": held,
         }.items():  # fmt: skip
             folder = work / split / own.name
@@ -71,13 +78,13 @@ def lay_out(source: Path, work: Path) -> tuple[Path, Path]:
             for file in files:
                 if not (folder / file.name).exists():
                     (folder / file.name).symlink_to(file.resolve())
-    return work / "pooled", work / "official"
+    return {name: work / name for name in ("pooled", "wide", "official")}
 
 
 def fair_sweep(folder: Path, shots: int, resolution: int, draws: int, methods: list[str]) -> FairSweep:
     """Return the sweep: the methods of VeRA's table, on query and value, for about as many steps at every k."""
     settings = {
-        "model": "dinov2s", "task": "grocery_81, pooled", "task_folder": str(folder), "shots": shots,
+        "model": "dinov2s", "task": f"grocery_81, {folder.name}", "task_folder": str(folder), "shots": shots,
         "resolution": resolution, "epochs": STEPS * 16 // (81 * shots), "batch_size": 16, "precision": "bfloat16",
     }  # fmt: skip
     candidates = [
