@@ -4,7 +4,8 @@
 
 The folder is of GroceryStoreDataset's photographs, ``train`` and ``test``, one folder a class in each. Six test
 photographs of each class are held out for test, by a seed; the other four and the ten of train are the pool of which
-shots are drawn, and of which a tenth is carved for validation, once for all draws. Every method is tuned on draw 0 and
+shots are drawn, and of which a tenth is carved for validation, once for all draws (beyond 9 shots one of each class is
+set aside for it instead). Every method is tuned on draw 0 and
 reported on fresh draws. Beside them the probe on the split as it is published, at 224 pixels, tested on the same
 photographs. What is read is laid out as links in a folder of its own, beside the store.
 Writes benchmarks/results/few_shot.json; runs that the store has are not trained again.
@@ -24,7 +25,7 @@ from vxlab.paths import without_folders
 RESULTS = Path(__file__).parent / "results" / "few_shot.json"
 HELD_OUT = 6
 CARVED = 9
-"""Shots of each class that are left where validation is carved; for more, one of each class is set aside for it."""
+"""Shots of each class that are left where validation is carved; for more, one of each is set aside for it."""
 METHODS = ["head", "vera", "lora_xs", "lora", "full"]
 STEPS = 254
 """Of every run, about: ten epochs of 5 shots, five of 10."""
