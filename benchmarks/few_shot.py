@@ -3,11 +3,11 @@
     python benchmarks/few_shot.py path/to/grocery_81 [--store reports/few_shot.db] [--shots 5 10] [--resolution 112]
 
 The folder is of GroceryStoreDataset's photographs, ``train`` and ``test``, one folder a class in each. Six test
-photographs of each class are held out for test, by a seed; the other four and the ten of train are the pool of which
-shots are drawn, and of which a tenth is carved for validation, once for all draws (beyond 9 shots one of each class is
-set aside for it instead). Every method is tuned on draw 0 and
-reported on fresh draws. Beside them the probe on the split as it is published, at 224 pixels, tested on the same
-photographs. What is read is laid out as links in a folder of its own, beside the store.
+photographs of each class are held out for test, by a seed; the ten of train and those of the other four whose file
+names stand in no train folder are the pool of which shots are drawn (12.5 a class), and of which a tenth is carved for
+validation, once for all draws (beyond 9 shots one of each class is set aside for it instead). Every method is tuned on
+draw 0 and reported on fresh draws. Beside them the probe on the split as it is published, at 224 pixels, tested on the
+same photographs. What is read is laid out as links in a folder of its own, beside the store.
 Writes benchmarks/results/few_shot.json; runs that the store has are not trained again.
 """
 
