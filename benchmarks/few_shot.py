@@ -112,7 +112,6 @@ def probe_scores(folder: Path, shots: int, store: str) -> list[float]:
         "shots": shots,
         "resolution": 224,
         "precision": "bfloat16",
-        "method": vxlab.Probe(),
     }
     draws = range(1 if len(loaded.splits["train"]) == shots * loaded.num_labels else 3)
     return [
