@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vxlab.errors import VxlabError
+from vxlab.mapping import FrozenMapping
 from vxlab.words import nearest
 
 _WORDS = {
@@ -18,6 +19,7 @@ _WORDS = {
     float: ("a number", "a list of numbers", "0.001"),
     str: ("a text", "a list of texts", "'name'"),
     NoneType: ("None", "", "None"),
+    Mapping[str, int]: ("a mapping of names to whole numbers", "", "{'query': 8}"),
 }
 """What each kind is called, a list of them, and an example."""
 _UNFIT = object()
@@ -30,7 +32,8 @@ def settle_fields(settings: Any, owner: str = "") -> None:
 
     A NumPy scalar becomes Python's number or bool (a float32 the shortest decimal that stands for it), a path where a
     text is wanted a string, one value or any list where a tuple is wanted a tuple. A text is no number, a number no
-    bool, and NaN and infinity are no numbers. Fields with other annotations (a mapping, a class) are left alone.
+    bool, and NaN and infinity are no numbers. A mapping of names to whole numbers can no longer be changed. Fields with
+    other annotations (another mapping, a class) are left alone.
 
     Args:
         settings: an instance of a dataclass, frozen or not.
@@ -150,7 +153,7 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
 
 
 def _is_known(kind: Any) -> bool:
-    return _item(kind) in _WORDS and get_args(kind)[1:] in ((), (...,))
+    return kind in _WORDS or (_item(kind) in _WORDS and get_args(kind)[1:] == (...,))
 
 
 def _plain(value: Any) -> Any:
@@ -165,6 +168,8 @@ def _as(kind: Any, value: Any) -> Any:
     """Return a value as one kind, or _UNFIT."""
     if get_origin(kind) is tuple:
         return _as_tuple(get_args(kind)[0], value)
+    if get_origin(kind) is Mapping:
+        return _as_mapping(get_args(kind)[1], value)
     if kind in (bool, NoneType):
         return value if isinstance(value, kind) else _UNFIT
     if kind is str:
@@ -203,6 +208,13 @@ def _as_tuple(kind: Any, value: Any) -> Any:
     if any(item is _UNFIT for item in items):
         return _UNFIT
     return tuple(sorted(items)) if isinstance(value, Set) else items  # a set of texts has another order every time
+
+
+def _as_mapping(kind: Any, value: Any) -> Any:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        return _UNFIT
+    items = {name: _as(kind, _plain(item)) for name, item in value.items()}
+    return _UNFIT if any(item is _UNFIT for item in items.values()) else FrozenMapping(items)
 
 
 def _fault(value: Any, kinds: tuple[Any, ...]) -> str:

@@ -197,7 +197,7 @@ def _attach_saved(
         raise VxlabError(f"{folder / SETTINGS_FILE} is damaged: its layers are not in the model's order; save it again")
     bases = None
     if isinstance(method, Family) and method.stores_bases:
-        bases = {name: _bases_of(name, modules[name], method.rank, tensors, folder) for name in layers}
+        bases = {name: _bases_of(name, modules[name], method.at(name).r, tensors, folder) for name in layers}
     attach_layers(model, method, {name: modules[name] for name in layers}, bases)
 
 

@@ -49,6 +49,9 @@ _PEFTS = {
 }
 """Spellings that are no plain capitals, as their papers have them."""
 
+_MOST_NAMED = 3
+"""Ranks by layer that a label shows each; of more, the lowest and the highest."""
+
 _SIZES = (
     "aux_out", "aux_in",
     "u", "num_vectors", "n_frequency", "boft_block_size", "oft_block_size", "block_size", "group_size",
@@ -68,6 +71,8 @@ def method_label(method: Method | Mapping[str, Any]) -> str:
     'LoRA r=8'
     >>> method_label({"name": "lora", "rank": 8, "trains": "B"})
     'LoRA-FA r=8'
+    >>> method_label({"name": "lora", "rank": {"query": 4, "value": 16}})
+    'LoRA r=4 (query), 16 (value)'
     >>> method_label({"name": "peft:dora", "r": 8})
     'DoRA r=8 (PEFT)'
     >>> method_label({"name": "peft:fourierft", "n_frequency": 300})
@@ -75,6 +80,7 @@ def method_label(method: Method | Mapping[str, Any]) -> str:
     """
     settings, rank = _settings(method), rank_of(method)
     ranks = [] if rank is None else [f"r={rank}"]
+    ranks += _by_layer(settings.get("rank"))
     sizes = [f"{name}={settings[name]}" for name in _SIZES if name in settings]
     return " ".join([_spelled(method), *ranks, *sizes]) + _origin(method)
 
@@ -135,7 +141,7 @@ def tell_apart(settings: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def rank_of(method: Method | Mapping[str, Any]) -> int | None:
-    """Return a method's rank, None where it has none; AdaLoRA's is the mean rank it ends with.
+    """Return a method's rank, None where it has none, or ranks by layer; AdaLoRA's is the mean rank it ends with.
 
     >>> rank_of({"name": "peft:adalora", "init_r": 12, "target_r": 4}), rank_of({"name": "full"})
     (4, None)
@@ -143,7 +149,16 @@ def rank_of(method: Method | Mapping[str, Any]) -> int | None:
     settings = _settings(method)
     name = str(settings["name"])
     rank = settings.get(rank_setting(name.removeprefix("peft:")) if name.startswith("peft:") else "rank")
-    return None if rank is None else int(rank)
+    return None if rank is None or isinstance(rank, Mapping) else int(rank)
+
+
+def _by_layer(ranks: Any) -> list[str]:
+    if not isinstance(ranks, Mapping):
+        return []
+    if len(ranks) <= _MOST_NAMED:
+        return ["r=" + ", ".join(f"{rank} ({name})" for name, rank in ranks.items())]
+    low, high = min(ranks.values()), max(ranks.values())
+    return [f"r={low if low == high else f'{low}–{high}'} by layer"]
 
 
 def _settings(method: Method | Mapping[str, Any]) -> Mapping[str, Any]:

@@ -76,7 +76,7 @@ def capture_table(
         judged = slice(1, None) if seen else slice(None)
         for layer, tensors in starts.items():
             own = [batch[layer] for batch in batches[judged]]
-            best = bests[layer][judged, min(method.rank, *tensors.shape) - 1].nanmean()
+            best = bests[layer][judged, min(method.at(layer).r, *tensors.shape) - 1].nanmean()
             rows.append(_row(layer, *places[layer], method, tensors, own) | {"best": float(best), **named[method]})
     return pd.DataFrame(rows, columns=CAPTURE_COLUMNS)
 
@@ -129,7 +129,7 @@ def _vera_share(method: VeRA, gradient: Tensor, start: _Start) -> float:
     tensors = start.tensors
     A, B = tensors["A"][:, :in_features], tensors["B"][:out_features]
     b = tensors.get("lambda_b", torch.ones(out_features))
-    d = tensors.get("lambda_d", torch.ones(method.rank))
+    d = tensors.get("lambda_d", torch.ones(method.r))
     return vera_capture(gradient, A, B, b, d, method.vectors)
 
 

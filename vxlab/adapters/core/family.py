@@ -5,7 +5,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,11 @@ from vxlab.adapters.core.own_code import code_version, is_own
 from vxlab.adapters.core.own_home import pack_method
 from vxlab.adapters.core.quantisation import quantisation_of
 from vxlab.adapters.core.quantised_layer import AdaptedQuantisedLinear
+from vxlab.adapters.core.ranks import Rank, rank_at, require_all_met
 from vxlab.checks import quote, require_count, settle_fields
 from vxlab.errors import VxlabError
+
+Each = TypeVar("Each")
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,13 @@ class Family(Method):
 
     A subclass says which tensors it trains, which it freezes, and how the two factors follow from them. Everything
     else (forward, backward, merging, saving, counting) is written once, in terms of the factors.
+
+    The rank is one for all layers, or a mapping with each layer's own: by role (``{"query": 4, "value": 16}``), by the
+    end of a dotted name, or by a whole one; the closest name counts. What a subclass defines is always asked of the
+    family :meth:`at` a layer, whose rank is one number; a subclass that annotates ``rank: int`` takes no other.
     """
 
-    rank: int
+    rank: Rank
 
     @property
     def stores_bases(self) -> bool:
@@ -114,13 +121,54 @@ class Family(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_count(f"{type(self).__name__} rank", self.rank)
+        owner = type(self).__name__
+        if isinstance(self.rank, int):
+            require_count(f"{owner} rank", self.rank)
+            return
+        if not self.rank:
+            raise VxlabError(f"{owner} rank={{}} names no layer; give one rank, or such as {{'query': 4, 'value': 16}}")
+        for name, rank in self.rank.items():
+            require_count(f"{owner} rank of {name!r}", rank)
+
+    @property
+    def r(self) -> int:
+        """The rank, where it is one number, as it is of the family :meth:`at` a layer."""
+        if not isinstance(self.rank, int):
+            raise VxlabError(f"{self} has ranks by layer; ask {type(self).__name__}.at(layer) for one layer's")
+        return self.rank
+
+    @property
+    def highest_rank(self) -> int:
+        """The rank, or the highest of those by layer."""
+        return self.rank if isinstance(self.rank, int) else max(self.rank.values())
+
+    def at(self, layer: str) -> Self:
+        """Return the family as one layer has it, with that layer's rank.
+
+        Raises:
+            VxlabError: no rank is for this layer.
+        """
+        if isinstance(self.rank, int):
+            return self
+        return dataclasses.replace(self, rank=rank_at(self.rank, layer, type(self).__name__))
+
+    def by_rank(self, layers: Mapping[str, Each]) -> list[tuple[Self, dict[str, Each]]]:
+        """Return the layers of each rank with the family at it, in the order in which ranks first come."""
+        groups: dict[Self, dict[str, Each]] = {}
+        for name, each in layers.items():
+            groups.setdefault(self.at(name), {})[name] = each
+        return list(groups.items())
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        rank = self.rank if isinstance(self.rank, int) else dict(self.rank)
+        return super().settings() | {"rank": rank}
 
     def check(self, shape: Shape, layer: str) -> None:
         """Raise if this family cannot adapt a layer of this shape."""
 
     def shared(self, shapes: Sequence[Shape]) -> dict[str, Tensor]:
-        """Return the frozen float32 tensors that all layers of these shapes share, on the CPU."""
+        """Return the frozen float32 tensors that all layers of these shapes, and of one rank, share, on the CPU."""
         return {}
 
     def frozen(
@@ -167,20 +215,24 @@ class Family(Method):
         frozen: Mapping[str, Mapping[str, Tensor]] | None = None,
     ) -> set[str]:
         """As :meth:`Method.put_on`; ``frozen`` are the layers' own frozen tensors where weights do not make them."""
-        shapes = self.checked_shapes(layers)
+        self.checked_shapes(layers)
         weights = [module.get_parameter("weight") for module in layers.values()]
         # In the widest precision of the layers, as their own tensors are in the layer's.
         dtype = functools.reduce(torch.promote_types, [weight.dtype for weight in weights], torch.float32)
-        shared = SharedTensors(self.shared(list(shapes.values()))).to(weights[0].device, dtype)
-        frozen = frozen or self.frozen(LayerWeights(layers))
+        shared: dict[str, SharedTensors] = {}
+        own: dict[str, Mapping[str, Tensor]] = dict(frozen or {})
+        for family, group in self.by_rank(layers):
+            drawn = family.shared([linear_shape(module) for module in group.values()])
+            shared |= dict.fromkeys(group, SharedTensors(drawn).to(weights[0].device, dtype))
+            own |= {} if frozen else family.frozen(LayerWeights(group))
         adapted = {
             name: (AdaptedQuantisedLinear if quantisation_of(module) else AdaptedLinear)(
-                module, self, shared, frozen[name], name
+                module, self.at(name), shared[name], own[name], name
             )
             for name, module in layers.items()
         }
         if is_own(type(self)):
-            for layer in {layer.shape: layer for layer in adapted.values()}.values():
+            for layer in {(layer.shape, layer.family): layer for layer in adapted.values()}.values():
                 self._check_promises(layer)
         for name, layer in adapted.items():
             layer.train(
@@ -195,13 +247,16 @@ class Family(Method):
             replace_layer(model, name, adapted.restored_base())
 
     def count(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> int:
-        return sum(self.parameter_count(shape) for shape in self.checked_shapes(layers).values())
+        return sum(self.at(name).parameter_count(shape) for name, shape in self.checked_shapes(layers).items())
 
     def fingerprints(self, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
         if self.stores_bases:
             return {}  # saved whole, so there is nothing to reproduce
         adapted: list[Any] = list(layers.values())
-        shared = dict(adapted[0].shared.named_buffers())
+        each_shared = list({id(layer.shared): layer.shared for layer in adapted}.values())  # one of each rank
+        shared = dict(each_shared[0].named_buffers())
+        for number, further in enumerate(each_shared[1:], 1):
+            shared |= {f"{number}.{name}": tensor for name, tensor in further.named_buffers()}
         frozen = [tensors for tensors in (layer.frozen_tensors() for layer in adapted) if tensors]
         # As they were drawn, whatever the layers' precision.
         found: dict[str, Any] = {"shared_sha256": weights_fingerprint(shared, torch.float32)} if shared else {}
@@ -216,15 +271,18 @@ class Family(Method):
                 f"{cls}.factors gives left {left} and right {right} on `{layer.layer}`; they must be (out, r) and "
                 f"(r, in) with (out, in) = {layer.shape}"
             )
-        told, found = self.parameter_count(layer.shape), sum(each.numel() for each in layer.trained_tensors().values())
+        told = layer.family.parameter_count(layer.shape)
+        found = sum(each.numel() for each in layer.trained_tensors().values())
         if told != found:
             raise VxlabError(
                 f"{cls}.parameter_count gives {told:,} for (out, in) = {layer.shape}; trained gives {found:,}"
             )
 
     def checked_shapes(self, layers: Mapping[str, nn.Module]) -> dict[str, Shape]:
-        """Return the layers' shapes, or raise if this family cannot adapt one of them."""
+        """Return the layers' shapes, or raise if this family cannot adapt one of them, or has a rank for none."""
+        if not isinstance(self.rank, int):
+            require_all_met(self.rank, layers, type(self).__name__)
         shapes = {name: linear_shape(module) for name, module in layers.items()}
         for name, shape in shapes.items():
-            self.check(shape, name)
+            self.at(name).check(shape, name)
         return shapes

@@ -41,7 +41,8 @@ def bases_from_gradients(
     # As they are read back from a file: another memory layout would make products differ in their last bits.
     return {
         layer: {name: tensor.contiguous() for name, tensor in found.items()}
-        for layer, found in method.frozen(weights, gradients).items()
+        for family, group in method.by_rank(weights)
+        for layer, found in family.frozen(group, gradients).items()
     }
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core import Chain, Family, Shape, random_basis
+from vxlab.adapters.core import Chain, Family, Rank, Shape, random_basis
 from vxlab.checks import require_count
 from vxlab.errors import VxlabError
 
@@ -39,7 +39,7 @@ class LiDB(Family):
     """
 
     name: ClassVar[str] = "lidb"
-    rank: int = 1
+    rank: Rank = 1
     aux_out: int = 100
     aux_in: int = 50
     seed: int = 0
@@ -48,9 +48,9 @@ class LiDB(Family):
         super().__post_init__()
         for name in ("aux_out", "aux_in"):
             require_count(f"LiDB {name}", getattr(self, name))
-        if self.rank > min(self.aux_out, self.aux_in):
+        if self.highest_rank > min(self.aux_out, self.aux_in):
             raise VxlabError(
-                f"LiDB rank={self.rank} is more than min(aux_out, aux_in)={min(self.aux_out, self.aux_in)}; "
+                f"LiDB rank={self.highest_rank} is more than min(aux_out, aux_in)={min(self.aux_out, self.aux_in)}; "
                 f"choose 1-{min(self.aux_out, self.aux_in)}, or larger bases"
             )
 
@@ -72,8 +72,8 @@ class LiDB(Family):
 
     def trained(self, shape: Shape) -> dict[str, Tensor]:
         bound = 1 / math.sqrt(self.aux_in)
-        B = torch.empty(self.rank, self.aux_in).uniform_(-bound, bound)
-        return {"A": torch.zeros(self.aux_out, self.rank), "B": B}
+        B = torch.empty(self.r, self.aux_in).uniform_(-bound, bound)
+        return {"A": torch.zeros(self.aux_out, self.r), "B": B}
 
     def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
         return tensors["left_basis"] @ tensors["A"], tensors["B"] @ tensors["right_basis"]
@@ -82,4 +82,4 @@ class LiDB(Family):
         return Chain(("right_basis", "B", "A", "left_basis"))
 
     def parameter_count(self, shape: Shape) -> int:
-        return self.rank * (self.aux_out + self.aux_in)
+        return self.r * (self.aux_out + self.aux_in)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core import Chain, Family, Shape, layer_generator
+from vxlab.adapters.core import Chain, Family, Rank, Shape, layer_generator
 from vxlab.checks import quote, require_choice, require_positive
 from vxlab.errors import VxlabError
 
@@ -50,7 +50,7 @@ class LoRA(Family):
     """
 
     name: ClassVar[str] = "lora"
-    rank: int = 8
+    rank: Rank = 8
     alpha: float | None = None
     rank_stabilised: bool = False
     dropout: float = 0.0
@@ -80,8 +80,8 @@ class LoRA(Family):
     @property
     def scaling(self) -> float:
         """s, the factor before B·A."""
-        alpha = self.rank if self.alpha is None else self.alpha
-        return alpha / (math.sqrt(self.rank) if self.rank_stabilised else self.rank)
+        alpha = self.r if self.alpha is None else self.alpha
+        return alpha / (math.sqrt(self.r) if self.rank_stabilised else self.r)
 
     def frozen(
         self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor] | None = None
@@ -94,7 +94,7 @@ class LoRA(Family):
         }
 
     def trained(self, shape: Shape) -> dict[str, Tensor]:
-        B = torch.zeros(shape[0], self.rank)
+        B = torch.zeros(shape[0], self.r)
         return {"B": B} if self.trains == "B" else {"A": self._drawn(shape[1]), "B": B}
 
     def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
@@ -109,9 +109,9 @@ class LoRA(Family):
         return self.dropout
 
     def parameter_count(self, shape: Shape) -> int:
-        return self.rank * (shape[0] if self.trains == "B" else sum(shape))
+        return self.r * (shape[0] if self.trains == "B" else sum(shape))
 
     def _drawn(self, in_features: int, generator: torch.Generator | None = None) -> Tensor:
         """Return A as training starts from it; without a generator, from torch's global one."""
         bound = 1 / math.sqrt(in_features)
-        return torch.empty(self.rank, in_features).uniform_(-bound, bound, generator=generator)
+        return torch.empty(self.r, in_features).uniform_(-bound, bound, generator=generator)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core import Chain, Family, Shape, random_basis, random_weight
+from vxlab.adapters.core import Chain, Family, Rank, Shape, random_basis, random_weight
 from vxlab.checks import require_choice, require_positive
 from vxlab.errors import VxlabError
 from vxlab.spectra import BANDS, Triplets, singular_triplets, singular_values
@@ -66,7 +66,7 @@ class LoRAXS(Family):
     """
 
     name: ClassVar[str] = "lora_xs"
-    rank: int = 16
+    rank: Rank = 16
     alpha: float | None = None
     sigma: str = "input"
     basis: str = "top"
@@ -83,7 +83,7 @@ class LoRAXS(Family):
     @property
     def scaling(self) -> float:
         """α/r, the factor before the product."""
-        return 1.0 if self.alpha is None else self.alpha / self.rank
+        return 1.0 if self.alpha is None else self.alpha / self.r
 
     @property
     def needs_gradients(self) -> bool:
@@ -94,9 +94,9 @@ class LoRAXS(Family):
         return self.basis in ("gradient", "given")
 
     def check(self, shape: Shape, layer: str) -> None:
-        if self.rank > min(shape):
+        if self.r > min(shape):
             raise VxlabError(
-                f"LoRAXS rank={self.rank} is more than min(in_features, out_features)={min(shape)} of `{layer}`; "
+                f"LoRAXS rank={self.r} is more than min(in_features, out_features)={min(shape)} of `{layer}`; "
                 f"choose 1-{min(shape)}"
             )
 
@@ -116,12 +116,12 @@ class LoRAXS(Family):
 
     def _triplets(self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Triplets]:
         if self.basis in BANDS:
-            return singular_triplets(weights, self.rank, self.basis)
+            return singular_triplets(weights, self.r, self.basis)
         if self.basis == "random-svd":
             gaussians = {layer: random_weight(weight, self.seed, layer) for layer, weight in weights.items()}
-            return singular_triplets(gaussians, self.rank)
+            return singular_triplets(gaussians, self.r)
         values, directions = singular_values(weights), self._directions(weights, gradients)
-        return {layer: Triplets(U, values[layer][: self.rank], Vh) for layer, (U, Vh) in directions.items()}
+        return {layer: Triplets(U, values[layer][: self.r], Vh) for layer, (U, Vh) in directions.items()}
 
     def _directions(
         self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
@@ -129,12 +129,12 @@ class LoRAXS(Family):
         """Return U and Vh of every layer that W's spectrum is put between."""
         if self.basis == "gradient":
             # Named as what they are in a warning that a gradient's directions are fewer than the rank.
-            triplets = singular_triplets({f"{layer}.weight.grad": gradients[layer] for layer in weights}, self.rank)
+            triplets = singular_triplets({f"{layer}.weight.grad": gradients[layer] for layer in weights}, self.r)
             return {layer: (U, Vh) for layer, (U, _, Vh) in zip(weights, triplets.values(), strict=True)}
-        return {layer: random_basis(each.shape, self.rank, self.seed, layer) for layer, each in weights.items()}
+        return {layer: random_basis(each.shape, self.r, self.seed, layer) for layer, each in weights.items()}
 
     def trained(self, shape: Shape) -> dict[str, Tensor]:
-        return {"R": torch.randn(self.rank, self.rank) * 1e-5}
+        return {"R": torch.randn(self.r, self.r) * 1e-5}
 
     def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
         R = tensors["R"] if self.scaling == 1 else self.scaling * tensors["R"]
@@ -144,4 +144,4 @@ class LoRAXS(Family):
         return Chain(("right_basis", "R", "left_basis"), self.scaling)
 
     def parameter_count(self, shape: Shape) -> int:
-        return self.rank**2
+        return self.r**2

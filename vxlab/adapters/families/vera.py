@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from vxlab.adapters.core import Chain, Family, Shape, layer_generator
+from vxlab.adapters.core import Chain, Family, Rank, Shape, layer_generator
 from vxlab.checks import quote, require_choice, require_positive
 from vxlab.errors import VxlabError
 
@@ -57,7 +57,7 @@ class VeRA(Family):
     """
 
     name: ClassVar[str] = "vera"
-    rank: int = 256
+    rank: Rank = 256
     d_initial: float = 0.1
     seed: int = 0
     vectors: str = "both"
@@ -116,8 +116,8 @@ class VeRA(Family):
 
     def trained(self, shape: Shape) -> dict[str, Tensor]:
         if self.vectors == "d":
-            return {"lambda_d": torch.zeros(self.rank)}
-        b, d = torch.zeros(shape[0]), torch.full((self.rank,), self.d_initial)
+            return {"lambda_d": torch.zeros(self.r)}
+        b, d = torch.zeros(shape[0]), torch.full((self.r,), self.d_initial)
         return {"lambda_b": b} if self.vectors == "b" else {"lambda_b": b, "lambda_d": d}
 
     def factors(self, tensors: Mapping[str, Tensor], shape: Shape) -> tuple[Tensor, Tensor]:
@@ -139,11 +139,11 @@ class VeRA(Family):
         return Chain(("A", "lambda_d", "B")) if self.vectors == "d" else Chain(("A", "B", "lambda_b"), self.d_initial)
 
     def parameter_count(self, shape: Shape) -> int:
-        return {"both": shape[0] + self.rank, "d": self.rank, "b": shape[0]}[self.vectors]
+        return {"both": shape[0] + self.r, "d": self.r, "b": shape[0]}[self.vectors]
 
     def _pair(self, shape: Shape, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        A = _drawn(self.matrices, (self.rank, shape[1]), generator)
-        return A, _drawn(self.matrices, (shape[0], self.rank), generator)
+        A = _drawn(self.matrices, (self.r, shape[1]), generator)
+        return A, _drawn(self.matrices, (shape[0], self.r), generator)
 
 
 def _drawn(matrices: str, shape: Shape, generator: torch.Generator) -> Tensor:

@@ -123,8 +123,8 @@ def _lora(method: LoRA, layers: Mapping[str, AdaptedLinear]) -> Written:
     for name, layer in layers.items():
         own = {**layer.frozen_tensors(), **layer.trained_tensors()}
         tensors |= {f"{MODEL}{name}.lora_{side}.weight": own[side] for side in ("A", "B")}
-    alpha = method.rank if method.alpha is None else method.alpha
-    return _lora_fields(method.rank, alpha, method.rank_stabilised, method.dropout), tensors
+    alpha = method.r if method.alpha is None else method.alpha
+    return _lora_fields(method.r, alpha, method.rank_stabilised, method.dropout), tensors
 
 
 def _factors(method: Family, layers: Mapping[str, AdaptedLinear]) -> Written:
@@ -159,12 +159,12 @@ def _vera(method: VeRA, layers: Mapping[str, AdaptedLinear]) -> Written:
     tensors: dict[str, Tensor] = {f"{ROOT}vera_A": A, f"{ROOT}vera_B": B}
     for name, layer in layers.items():
         own = layer.trained_tensors()
-        d = own.get("lambda_d", torch.full((method.rank,), method.d_initial))
+        d = own.get("lambda_d", torch.full((method.r,), method.d_initial))
         tensors[f"{MODEL}{name}.vera_lambda_d"] = d
         tensors[f"{MODEL}{name}.vera_lambda_b"] = own.get("lambda_b", torch.ones(layer.shape[0]))
     fields = {
         "peft_type": "VERA",
-        "r": method.rank,
+        "r": method.r,
         "d_initial": method.d_initial,
         "projection_prng_key": method.seed % 2**32,
         "save_projection": True,

@@ -238,5 +238,5 @@ def _bases(method: Method, layers: Mapping[str, nn.Module]) -> dict[str, dict[st
     if not isinstance(method, LoRAXS):
         return None
     shapes = method.checked_shapes(layers)
-    sizes = {name: ((out, method.rank), (method.rank, inner)) for name, (out, inner) in shapes.items()}
+    sizes = {name: ((out, method.at(name).r), (method.at(name).r, inner)) for name, (out, inner) in shapes.items()}
     return {name: dict(zip(BASIS_NAMES, map(torch.empty, pair), strict=True)) for name, pair in sizes.items()}

@@ -190,7 +190,7 @@ def _of_peft(
 
     base, names = _loaded(model, num_labels, device), synthetic_names(0, rows)
     config = peft.LoraConfig(
-        r=method.rank, lora_alpha=method.rank, target_modules=list(resolve_targets(base, targets)),
+        r=method.r, lora_alpha=method.r, target_modules=list(resolve_targets(base, targets)),
         init_lora_weights=False,
     )  # fmt: skip
     with warnings.catch_warnings():
