@@ -267,7 +267,10 @@ def test_adapters_on_half_precision_weights_train_in_float32(dtype: torch.dtype)
         (-1, "is not a positive integer; choose 1"),
         (2.5, "is a float; it must be a whole number"),
         (True, "is a bool; it must be a whole number"),
-        ("8", "is a text; it must be a whole number or a mapping of names to whole numbers: write rank=8, without quotes"),
+        (
+            "8",
+            "is a text; it must be a whole number or a mapping of names to whole numbers: write rank=8, without quotes",
+        ),
         (None, "is a NoneType; it must be a whole number"),
     ],
 )
