@@ -50,8 +50,8 @@ LEVELS = (
     ("experiments/sweeps",),
     ("studies",),
     tuple(f"studies/{name}" for name in (
-        "cost", "expressivity", "forgetting", "generation", "images", "many", "quantised", "ranks", "reasoning",
-        "start_and_parts", "subspaces", "updates", "weight_similarity",
+        "advisor", "cost", "expressivity", "forgetting", "generation", "images", "many", "quantised", "ranks",
+        "reasoning", "start_and_parts", "subspaces", "updates", "weight_similarity",
     )),
     ("views/style",),
     ("views/figures", "views/export"),

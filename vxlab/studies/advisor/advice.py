@@ -1,0 +1,127 @@
+"""What the advisor says: the ranks by layer, what they rest on, how sure they are, and what to run."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from vxlab.adapters import Family
+from vxlab.errors import VxlabError
+from vxlab.experiments import RunSpec, method_label
+from vxlab.experiments.sweeps import Candidate, FairSweep
+
+ALLOCATION, UNIFORM, UNKNOWN = "allocation", "uniform", "unknown"
+"""The verdicts: ranks by layer are worth it; one rank is as good; the batches do not tell."""
+
+
+@dataclass(frozen=True, eq=False)
+class Advice:
+    """Ranks by layer under a budget, from the first gradients alone; :func:`vxlab.advise` makes it.
+
+    Energies are of the loss's gradient by the weights, noise corrected: ‖P·E[G]‖² of what a method's subspace reaches.
+    They say what a first step could do, not what training reaches.
+    """
+
+    spec: RunSpec
+    """the run that was asked about, of one rank on all its targets"""
+    budget: int
+    """trained parameters of the backbone"""
+    verdict: str
+    """``allocation``, ``uniform`` or ``unknown``"""
+    layers: pd.DataFrame
+    """a row a layer: ``layer, block, role, out, in``; ``rank`` (advised; 0 leaves it out), ``allocated`` (by energy,
+    advised or not), ``uniform``; ``parameters`` (of ``rank``); ``energy`` (captured at ``allocated``),
+    ``energy_uniform``, ``energy_all`` (‖E[G]‖²) with its 90 % interval ``low, high``; ``stability`` (share of the
+    resamples whose rank is within a factor of 2 of ``allocated``)"""
+    energies: pd.DataFrame
+    """``layer, rank, parameters, energy, share`` (of the layer's ``energy_all``)"""
+    budgets: pd.DataFrame
+    """a row a budget from the smallest to the largest adapter: ``budget, uniform_rank, kept`` (share of all layers'
+    energy that the allocation captures), ``kept_uniform``; ``gain, low, high`` (of held-out batches' energy, as a share
+    of all: the median over resamples with the 5th and 95th percentile, allocation less uniform); ``verdict``"""
+    allocations: pd.DataFrame
+    """``budget, layer, allocated, uniform, stability``, for every budget of the grid"""
+    steps: int
+    """batches whose gradients were taken"""
+    cost: float
+    """the share of the run's steps that these are"""
+    capacity: Mapping[str, Any]
+    """``data_bits``, ``adapter_bits``, and whether these are ``enough``; by a rule of thumb"""
+    rates: tuple[float, ...]
+    """learning rates to try: the fair protocol's own"""
+
+    def method(self) -> Family:
+        """Return the method with the advised ranks: by layer where the verdict is ``allocation``, else the uniform."""
+        family = self._family()
+        if self.verdict != ALLOCATION:
+            return dataclasses.replace(family, rank=int(self.layers["uniform"].iloc[0]))
+        return dataclasses.replace(family, rank=self._ranks())
+
+    def run_spec(self) -> RunSpec:
+        """Return the run to start with: the advised method on the layers that it adapts, at the middle rate."""
+        return dataclasses.replace(self.spec, method=self.method(), targets=self._targets())
+
+    def fair_sweep(self, **budget: Any) -> FairSweep:
+        """Return the sweep that tests the advice: the advised ranks, and uniform ones of as many parameters.
+
+        Args:
+            budget: further fields of :class:`~vxlab.FairSweep`, such as ``report_seeds=5``.
+        """
+        uniform = dataclasses.replace(self._family(), rank=int(self.layers["uniform"].iloc[0]))
+        candidates = [Candidate(uniform, targets=self.spec.targets)]
+        if self.verdict == ALLOCATION:
+            candidates.append(Candidate(self.method(), targets=self._targets()))
+        return FairSweep(candidates=candidates, settings=self._settings(), **budget)
+
+    def at(self, budget: int) -> pd.DataFrame:
+        """Return :attr:`layers` at another budget of :attr:`budgets`, without new gradients.
+
+        Raises:
+            VxlabError: it is none of them.
+        """
+        known = self.budgets["budget"].tolist()
+        if budget not in known:
+            raise VxlabError(f"budget={budget!r} is none of those that were judged; choose among {known}")
+        verdict = self.budgets.set_index("budget")["verdict"][budget]
+        return layers_at(self.layers, self.energies, self.allocations, budget, verdict)
+
+    def sentence(self) -> str:
+        """Return the advice in one to three plain sentences, with what it does not know."""
+        return f"The verdict is {self.verdict}."
+
+    def _family(self) -> Family:
+        assert isinstance(self.spec.method, Family)
+        return self.spec.method
+
+    def _ranks(self) -> dict[str, int]:
+        kept = self.layers[self.layers["rank"] > 0]
+        return dict(zip(kept["layer"], kept["rank"].astype(int), strict=True))
+
+    def _targets(self) -> str | tuple[str, ...]:
+        return tuple(self._ranks()) if self.verdict == ALLOCATION else self.spec.targets
+
+    def _settings(self) -> dict[str, Any]:
+        from vxlab.experiments.sweeps.protocol import SHARED
+
+        return {name: getattr(self.spec, name) for name in SHARED if name != "targets"}
+
+
+def layers_at(
+    layers: pd.DataFrame, energies: pd.DataFrame, allocations: pd.DataFrame, budget: int, verdict: str
+) -> pd.DataFrame:
+    """Return the table of layers at one budget of the allocations."""
+    chosen = allocations[allocations["budget"] == budget].set_index("layer")
+    at = energies.set_index(["layer", "rank"])
+    found = layers.copy()
+    for column in ("allocated", "uniform", "stability"):
+        found[column] = found["layer"].map(chosen[column])
+    found["rank"] = found["allocated"] if verdict == ALLOCATION else found["uniform"]
+
+    def look_up(column: str, ranks: str) -> list[Any]:
+        return [at[column].get(pair, 0) for pair in zip(found["layer"], found[ranks], strict=True)]
+
+    found["parameters"], found["energy"] = look_up("parameters", "rank"), look_up("energy", "allocated")
+    found["energy_uniform"] = look_up("energy", "uniform")
+    return found
