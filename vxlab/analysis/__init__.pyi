@@ -15,6 +15,10 @@ from .chance import resampled_means as resampled_means
 from .chance import rotate as rotate
 from .chance import rotation_test as rotation_test
 from .cka import linear_cka as linear_cka
+from .expressed import block_energies as block_energies
+from .expressed import free_energies as free_energies
+from .expressed import paired_energies as paired_energies
+from .expressed import row_energies as row_energies
 from .fitting import fit_lidb as fit_lidb
 from .fitting import fit_lora as fit_lora
 from .fitting import fit_lora_xs as fit_lora_xs

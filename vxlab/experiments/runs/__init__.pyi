@@ -1,6 +1,7 @@
 from . import inputs as inputs
 from .answering import answering_of as answering_of
 from .gradients import FIRST_BATCHES as FIRST_BATCHES
+from .gradients import batch_gradients as batch_gradients
 from .gradients import first_batches as first_batches
 from .gradients import first_gradients as first_gradients
 from .gradients import starting_model as starting_model

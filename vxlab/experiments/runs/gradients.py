@@ -49,21 +49,36 @@ def weight_gradients(
     Raises:
         VxlabError: there is no batch or no layer, a batch is empty, or the model returns no loss.
     """
+    sums: dict[str, Tensor] = {}
+    examples = 0
+    for size, found in batch_gradients(model, batches, layers, loss):
+        examples += size
+        for name, gradient in found.items():
+            sums.setdefault(name, torch.zeros_like(gradient)).add_(gradient, alpha=size)
+    if not examples:
+        raise VxlabError("batches is empty, so there is no gradient; pass one batch or more")
+    return {name: (total / examples).contiguous() for name, total in sums.items()}
+
+
+def batch_gradients(
+    model: nn.Module,
+    batches: Iterable[Mapping[str, Tensor]],
+    layers: Mapping[str, nn.Module],
+    loss: Loss | None = None,
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """Yield the number of examples in each batch, and what :func:`weight_gradients` takes the mean of.
+
+    The model is as that function says while it computes, and as it was once all batches are through. Arguments and
+    errors are that function's, but for no batch, which yields nothing.
+    """
     weights = [_differentiable_weight(layer) for layer in layers.values()]
     if not weights:
         raise VxlabError("layers is empty; pass vxlab.resolve_targets(model, targets)")
-    sums = [torch.zeros_like(weight, dtype=torch.float32, device="cpu") for weight in weights]
-    examples = 0
     with _evaluated(model, weights), _reached(layers.values(), weights), torch.enable_grad():
         for batch in batches:
             size, found = _gradients(model, batch, weights, loss or _own_loss)
-            examples += size
-            for total, gradient in zip(sums, found, strict=True):
-                total.add_(gradient.float().cpu(), alpha=size)
-    if not examples:
-        raise VxlabError("batches is empty, so there is no gradient; pass one batch or more")
-    means = zip(layers.items(), sums, strict=True)
-    return {name: orient(layer, total / examples).contiguous() for (name, layer), total in means}
+            each = zip(layers.items(), found, strict=True)
+            yield size, {name: orient(layer, gradient.float().cpu()) for (name, layer), gradient in each}
 
 
 def first_gradients(
@@ -97,8 +112,12 @@ def starting_model(spec: "RunSpec", materials: "Materials") -> nn.Module:
         return materials.model(spec)
 
 
-def first_batches(spec: "RunSpec", materials: "Materials", batches: int) -> Iterator[dict[str, Tensor]]:
+def first_batches(
+    spec: "RunSpec", materials: "Materials", batches: int, parts: int = 1
+) -> Iterator[dict[str, Tensor]]:
     """Yield batches of a run's training split, each with its mix of labels, padded.
+
+    With ``parts`` the same rows come in so many times as many batches, as equal as they can be, of two rows or more.
 
     They are the same whatever the run's seed, and no random number of its own is drawn: the rows come in
     :func:`~vxlab.experiments.tasks.stratified_order`, for the first ones of a file sorted by label are of one class.
@@ -107,8 +126,9 @@ def first_batches(spec: "RunSpec", materials: "Materials", batches: int) -> Iter
     collate = materials.collate(spec, packing=False)
     strata = materials.task(spec).kind.strata(materials.task(spec).splits["train"][:])
     chosen = stratified_order(strata, seed=0)[: batches * spec.batch_size].tolist()
-    for start in range(0, len(chosen), spec.batch_size):
-        yield dict(collate([rows[i] for i in chosen[start : start + spec.batch_size]]))
+    size = max(2, -(-spec.batch_size // parts)) if parts > 1 else spec.batch_size
+    for start in range(0, len(chosen), size):
+        yield dict(collate([rows[i] for i in chosen[start : start + size]]))
 
 
 def _own_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:

@@ -1,5 +1,5 @@
-from .advice import ALLOCATION as ALLOCATION
-from .advice import UNIFORM as UNIFORM
-from .advice import UNKNOWN as UNKNOWN
 from .advice import Advice as Advice
 from .advise import advise as advise
+from .stability import ALLOCATION as ALLOCATION
+from .stability import UNIFORM as UNIFORM
+from .stability import UNKNOWN as UNKNOWN

@@ -7,13 +7,20 @@ from typing import Any
 
 import pandas as pd
 
-from vxlab.adapters import Family
+from vxlab.adapters import Family, Method
+from vxlab.adapters.core import Shape
 from vxlab.errors import VxlabError
-from vxlab.experiments import RunSpec, method_label
+from vxlab.experiments import RunSpec
 from vxlab.experiments.sweeps import Candidate, FairSweep
+from vxlab.studies.advisor.stability import ALLOCATION
 
-ALLOCATION, UNIFORM, UNKNOWN = "allocation", "uniform", "unknown"
-"""The verdicts: ranks by layer are worth it; one rank is as good; the batches do not tell."""
+COLUMNS = (
+    "layer", "block", "role", "out", "in", "rank", "allocated", "uniform", "parameters", "energy", "energy_uniform",
+    "energy_all", "low", "high", "stability",
+)  # fmt: skip
+"""Of :attr:`Advice.layers`."""
+_DECIDED = ("method", "learning_rate", "head_learning_rate", "seed", "draw", "ends_after", "targets")
+"""Fields of a run that a fair sweep decides, or its candidates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +49,7 @@ class Advice:
     energy that the allocation captures), ``kept_uniform``; ``gain, low, high`` (of held-out batches' energy, as a share
     of all: the median over resamples with the 5th and 95th percentile, allocation less uniform); ``verdict``"""
     allocations: pd.DataFrame
-    """``budget, layer, allocated, uniform, stability``, for every budget of the grid"""
+    """``budget, layer, allocated, uniform, energy, energy_uniform, stability``, for every budget of the grid"""
     steps: int
     """batches whose gradients were taken"""
     cost: float
@@ -73,7 +80,8 @@ class Advice:
         candidates = [Candidate(uniform, targets=self.spec.targets)]
         if self.verdict == ALLOCATION:
             candidates.append(Candidate(self.method(), targets=self._targets()))
-        return FairSweep(candidates=candidates, settings=self._settings(), **budget)
+        heads = {"head_learning_rates": (self.spec.head_learning_rate,)} if self.spec.head_learning_rate else {}
+        return FairSweep(candidates=candidates, settings=self._settings(), **heads | budget)
 
     def at(self, budget: int) -> pd.DataFrame:
         """Return :attr:`layers` at another budget of :attr:`budgets`, without new gradients.
@@ -85,7 +93,7 @@ class Advice:
         if budget not in known:
             raise VxlabError(f"budget={budget!r} is none of those that were judged; choose among {known}")
         verdict = self.budgets.set_index("budget")["verdict"][budget]
-        return layers_at(self.layers, self.energies, self.allocations, budget, verdict)
+        return layers_at(self.spec, self.layers, self.allocations, budget, verdict)
 
     def sentence(self) -> str:
         """Return the advice in one to three plain sentences, with what it does not know."""
@@ -103,25 +111,26 @@ class Advice:
         return tuple(self._ranks()) if self.verdict == ALLOCATION else self.spec.targets
 
     def _settings(self) -> dict[str, Any]:
-        from vxlab.experiments.sweeps.protocol import SHARED
-
-        return {name: getattr(self.spec, name) for name in SHARED if name != "targets"}
+        own = {each.name: getattr(self.spec, each.name) for each in dataclasses.fields(self.spec) if each.default != getattr(self.spec, each.name)}
+        draw = {"draw"} if self.spec.shots is not None else set()
+        return {name: value for name, value in own.items() if name not in set(_DECIDED) - draw}
 
 
 def layers_at(
-    layers: pd.DataFrame, energies: pd.DataFrame, allocations: pd.DataFrame, budget: int, verdict: str
+    spec: RunSpec, layers: pd.DataFrame, allocations: pd.DataFrame, budget: int, verdict: str
 ) -> pd.DataFrame:
     """Return the table of layers at one budget of the allocations."""
     chosen = allocations[allocations["budget"] == budget].set_index("layer")
-    at = energies.set_index(["layer", "rank"])
     found = layers.copy()
-    for column in ("allocated", "uniform", "stability"):
+    for column in ("allocated", "uniform", "energy", "energy_uniform", "stability"):
         found[column] = found["layer"].map(chosen[column])
     found["rank"] = found["allocated"] if verdict == ALLOCATION else found["uniform"]
+    each = zip(found["out"], found["in"], found["rank"], strict=True)
+    found["parameters"] = [parameters_at(spec.method, (int(o), int(i)), int(rank)) for o, i, rank in each]
+    return found[list(COLUMNS)]
 
-    def look_up(column: str, ranks: str) -> list[Any]:
-        return [at[column].get(pair, 0) for pair in zip(found["layer"], found[ranks], strict=True)]
 
-    found["parameters"], found["energy"] = look_up("parameters", "rank"), look_up("energy", "allocated")
-    found["energy_uniform"] = look_up("energy", "uniform")
-    return found
+def parameters_at(family: Method, shape: Shape, rank: int) -> int:
+    """Return what a family trains on a layer at a rank; nothing at rank 0."""
+    assert isinstance(family, Family)
+    return dataclasses.replace(family, rank=rank).parameter_count(shape) if rank else 0

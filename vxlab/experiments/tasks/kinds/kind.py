@@ -111,6 +111,15 @@ class Kind(ABC):
             batch: from what :meth:`collate` returns.
         """
 
+    def lesson(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return what to differentiate for what the labels of a batch teach: where there are none, its mean loss.
+
+        Args:
+            model: of this kind.
+            batch: as :meth:`batch_loss` takes it.
+        """
+        return self.batch_loss(model, batch)
+
     @abstractmethod
     def answer(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         """Return (rows, columns): what a model answers to a batch, or how likely it finds what is right.
