@@ -63,7 +63,7 @@ def advise(
         budget: trained parameters of the backbone, or bytes that they take in float32, such as ``"200 kB"``.
         share: in place of a budget, of the smallest uniform rank that captures this share of all energy.
         targets: the layers that may be adapted.
-        batches: of the run's; None takes 8, or less where that were more than 5 % of the run's steps, but 4 at least.
+        batches: of the run's; None takes 16, or less where that were more than 5 % of the run's steps, but 4 at least.
         seed: of the random halves.
         store: where the tables are kept; None keeps none.
         progress: say what it takes before it starts, and show a bar.
@@ -103,9 +103,7 @@ def advise(
     )  # fmt: skip
 
 
-def _tables(
-    job: Job, budget: int | None, share: float | None, batches: int, seed: int, progress: bool
-) -> _Tables:
+def _tables(job: Job, budget: int | None, share: float | None, batches: int, seed: int, progress: bool) -> _Tables:
     spec, materials = job.spec, Materials()
     assert isinstance(spec.method, Family)
     signal = signal_by_layer(spec, materials, batches, progress)
@@ -169,14 +167,18 @@ def _budget_of_share(judge: Judge, share: float) -> int:
         kept = judge.kept_by(rank)
         if kept >= share:
             return judge.price(rank)
-    raise VxlabError(f"share={share}: no uniform rank captures so much; the highest captures {judge.kept_by(judge.highest):.3g}")
+    raise VxlabError(
+        f"share={share}: no uniform rank captures so much; the highest captures {judge.kept_by(judge.highest):.3g}"
+    )
 
 
 def _parameters_in(text: str) -> int:
     """Return how many float32 parameters a size in bytes holds."""
     found = re.fullmatch(r"\s*([\d.]+)\s*([a-zA-Z]+)\s*", text)
     if not found or found[2].lower() not in _BYTES or found[1].count(".") > 1 or not found[1].strip("."):
-        raise VxlabError(f"budget={quote(text)} is no size; give such as '200 kB' or '1.5 MB', or a number of parameters")
+        raise VxlabError(
+            f"budget={quote(text)} is no size; give such as '200 kB' or '1.5 MB', or a number of parameters"
+        )
     return int(float(found[1]) * _BYTES[found[2].lower()] / _BYTES_A_PARAMETER)
 
 
