@@ -93,7 +93,8 @@ def free_energies(gradients: Tensor, splits: Sequence[Split], width: int | None 
 
 def _judged(a: Tensor, b: Tensor) -> Tensor:
     u = torch.linalg.eigh(a @ a.mT).eigenvectors.flip(1)
-    return ((u.mT @ a) * (u.mT @ b)).sum(1).cumsum(0)
+    energies: Tensor = ((u.mT @ a) * (u.mT @ b)).sum(1).cumsum(0)
+    return energies
 
 
 def _corner(column: Tensor, row: Tensor) -> Tensor:

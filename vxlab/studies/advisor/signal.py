@@ -87,8 +87,8 @@ def signal_by_layer(spec: RunSpec, materials: Materials, batches: int, progress:
                 found[name].append(gradient)
             bar.update()
     signal = {name: torch.stack(each) for name, each in found.items()}
-    for name, gradients in signal.items():
-        _require_signal(name, gradients)
+    for name, parts in signal.items():
+        _require_signal(name, parts)
     return signal
 
 
