@@ -81,7 +81,8 @@ class Judge:
             for other in [(place, 1 - side)]
         ]
         low, gain, high = np.quantile(gains, [0.05, 0.5, 0.95])
-        stability = {name: float(np.mean([_alike(each[name], ranks[name]) for each in found])) for name in ranks}
+        alike = found if budget == equal else [self._allocate(each, budget, uniform) for each in self.half_curves]
+        stability = {name: float(np.mean([_alike(each[name], ranks[name]) for each in alike])) for name in ranks}
         verdict = self._verdict(float(low), ranks, stability)
         kept, kept_uniform = (self._captured(each) / scale for each in (ranks, evenly))
         return Judged(
