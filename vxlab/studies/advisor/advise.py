@@ -11,7 +11,7 @@ import pandas as pd
 
 from vxlab.adapters import Family, resolve_targets
 from vxlab.adapters.core import linear_weight
-from vxlab.checks import quote
+from vxlab.checks import quote, settle
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunSpec
 from vxlab.experiments.runs import Job, Materials, blocks_and_roles
@@ -89,8 +89,8 @@ def advise(
         raise VxlabError(
             f"method={quote(method)} has its ranks by layer; give one rank, whose parameters are the budget"
         )
-    if isinstance(budget, str):
-        budget = _parameters_in(budget)
+    budget = settle("budget", _parameters_in(budget) if isinstance(budget, str) else budget, int | None)
+    share, batches = settle("share", share, float | None), settle("batches", batches, int | None)
     if budget is not None and share is not None:
         raise VxlabError(f"budget={budget!r} and share={share!r} both say how large; leave one out")
     if share is not None and not 0 < share <= 1:
@@ -165,6 +165,10 @@ def _budget(judge: Judge, method: Family, budget: int | None, share: float | Non
     least, most = judge.price(1), judge.price(judge.highest)
     if share is not None:
         return _budget_of_share(judge, share)
+    if budget is None and method.r > judge.highest:
+        raise VxlabError(
+            f"method={method!r}: the targets take ranks 1 to {judge.highest}; choose one, or give a budget"
+        )
     if budget is None:
         return judge.price(method.r)
     if not least <= budget <= most:

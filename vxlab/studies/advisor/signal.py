@@ -34,7 +34,8 @@ def settle_batches(batches: int | None, steps: int, in_split: int) -> int:
     Raises:
         VxlabError: fewer than the fewest are asked for, or there are no so many.
     """
-    wanted = batches or min(USUAL_BATCHES, max(FEWEST_BATCHES, int(MOST_COST * steps)))
+    usual = min(USUAL_BATCHES, max(FEWEST_BATCHES, int(MOST_COST * steps)))
+    wanted = usual if batches is None else batches
     if wanted < FEWEST_BATCHES:
         raise VxlabError(f"batches={wanted} is too few to tell signal from noise; choose {FEWEST_BATCHES} or more")
     if wanted > in_split:
@@ -46,10 +47,14 @@ def settle_batches(batches: int | None, steps: int, in_split: int) -> int:
 
 
 def require_lesson(spec: RunSpec, materials: Materials) -> None:
-    """Raise where a task's labels cannot teach anything: all are the same."""
+    """Raise where a task's labels cannot teach anything: all are the same, in the split or in each batch."""
     task = materials.task(spec)
     if not task.kind.trains_head:
         return
+    if spec.batch_size < 2:
+        raise VxlabError(
+            f"batch_size={spec.batch_size}: what a label teaches is told by other labels in its batch; choose 2 or more"
+        )
     labels = np.unique(task.kind.strata(task.splits["train"][:]))
     if len(labels) < 2:
         raise VxlabError(
