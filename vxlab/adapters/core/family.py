@@ -154,10 +154,11 @@ class Family(Method):
 
     def by_rank(self, layers: Mapping[str, Each]) -> list[tuple[Self, dict[str, Each]]]:
         """Return the layers of each rank with the family at it, in the order in which ranks first come."""
-        groups: dict[Self, dict[str, Each]] = {}
+        groups: dict[int, tuple[Self, dict[str, Each]]] = {}  # by rank: a family of one's own may have no hash
         for name, each in layers.items():
-            groups.setdefault(self.at(name), {})[name] = each
-        return list(groups.items())
+            family = self.at(name)
+            groups.setdefault(family.r, (family, {}))[1][name] = each
+        return list(groups.values())
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
@@ -232,7 +233,7 @@ class Family(Method):
             for name, module in layers.items()
         }
         if is_own(type(self)):
-            for layer in {(layer.shape, layer.family): layer for layer in adapted.values()}.values():
+            for layer in {(layer.shape, layer.family.r): layer for layer in adapted.values()}.values():
                 self._check_promises(layer)
         for name, layer in adapted.items():
             layer.train(
