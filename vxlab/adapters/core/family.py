@@ -130,6 +130,13 @@ class Family(Method):
         for name, rank in self.rank.items():
             require_count(f"{owner} rank of {name!r}", rank)
 
+    def __str__(self) -> str:
+        if isinstance(self.rank, int):
+            return repr(self)
+        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        told = [f"{name}={quote(value) if name == 'rank' else repr(value)}" for name, value in fields.items()]
+        return f"{type(self).__name__}({', '.join(told)})"  # which errors say, and of 36 layers the ranks are long
+
     @property
     def r(self) -> int:
         """The rank, where it is one number, as it is of the family :meth:`at` a layer."""

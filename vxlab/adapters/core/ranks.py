@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from vxlab.adapters.core.roles import role_of
+from vxlab.checks import quote
 from vxlab.errors import VxlabError
 from vxlab.words import list_in_words, nearest
 
@@ -29,8 +30,8 @@ def rank_at(ranks: Mapping[str, int], layer: str, owner: str) -> int:
         role = role_of(layer)
         role_too = f"its role {role!r}, " if role else ""
         raise VxlabError(
-            f"{owner} rank={dict(ranks)!r} has none for `{layer}`, a target layer; add it by {role_too}its name or the "
-            "end of it, or leave the layer out of targets"
+            f"{owner} rank={quote(dict(ranks))} has none for `{layer}`, a target layer; add it by {role_too}its "
+            "name or the end of it, or leave the layer out of targets"
         )
     return ranks[name]
 
@@ -42,7 +43,7 @@ def require_all_met(ranks: Mapping[str, int], layers: Iterable[str], owner: str)
     if idle := [name for name in ranks if name not in met]:
         ends = [role for layer in names if (role := role_of(layer))]
         raise VxlabError(
-            f"{owner} rank={dict(ranks)!r}: {list_in_words([repr(name) for name in idle])} "
+            f"{owner} rank={quote(dict(ranks))}: {list_in_words([repr(name) for name in idle])} "
             f"{'is' if len(idle) == 1 else 'are'} of no target layer{nearest(idle[0], [*dict.fromkeys(ends), *names])}"
         )
 

@@ -159,7 +159,9 @@ def _lora_fields(
 
 def _vera(method: VeRA, layers: Mapping[str, AdaptedLinear]) -> Written:
     if len(groups := method.by_rank(layers)) > 1:
-        raise VxlabError(f"peft's VeRA has one rank, and {method} several; as_lora=True writes its update, without loss")
+        raise VxlabError(
+            f"peft's VeRA has one rank, and {method} several; as_lora=True writes its update, without loss"
+        )
     method = groups[0][0]
     A, B = _pair(method, layers)
     tensors: dict[str, Tensor] = {f"{ROOT}vera_A": A, f"{ROOT}vera_B": B}
