@@ -124,8 +124,9 @@ def _names(methods: Sequence[Family]) -> dict[Family, dict[str, str]]:
     for method in methods:
         own = tell_apart(each.settings() for each in methods if family_name(each) == family_name(method))
         apart = [f"{name}={value}" for name, value in method.settings().items() if name in own and name != "rank"]
-        family = " ".join([family_name(method), *apart])
-        names[method] = {"family": family, "method": f"{family} {ranks_in_words(method.rank)}"}
+        plain = family_name({"name": method.name, **method.settings(), "rank": None})
+        family, named = (" ".join([name, *apart]) for name in (family_name(method), plain))
+        names[method] = {"family": family, "method": f"{named} {ranks_in_words(method.rank)}"}
     return names
 
 
