@@ -110,7 +110,7 @@ def test_what_peft_wrote_comes_back_as_it_was(name: str, case: str, tmp_path: Pa
     back = loaded_by_peft(name, tmp_path / "back")
     torch.testing.assert_close(logits(back, name), logits(theirs, name), rtol=0, atol=1e-5)
     one, other = (json.loads((tmp_path / each / "adapter_config.json").read_text()) for each in ("theirs", "back"))
-    written_otherwise = ("target_modules", "auto_mapping", "alpha_pattern", "lora_alpha")
+    written_otherwise = ("target_modules", "auto_mapping", "rank_pattern", "alpha_pattern", "lora_alpha")
     assert {key: one[key] for key in other if key not in written_otherwise} == {
         key: value for key, value in other.items() if key not in written_otherwise
     }
