@@ -10,7 +10,7 @@ alike; then, for all cells in turn, one draw or role after another, so that what
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path

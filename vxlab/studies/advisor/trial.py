@@ -55,7 +55,9 @@ class TrialCell:
     """whose uniform cost is the budget"""
 
     def family(self) -> Family:
-        return {"lora": LoRA, "vera": VeRA, "lora_xs": LoRAXS}[self.method](rank=self.rank)
+        """Return the method at the uniform rank."""
+        families: Mapping[str, type[Family]] = {each.name: each for each in (LoRA, VeRA, LoRAXS)}
+        return families[self.method](rank=self.rank)
 
 
 def trial_cells() -> list[TrialCell]:
@@ -150,20 +152,21 @@ def _kept(ranks: Mapping[str, int]) -> dict[str, int]:
 
 
 REGISTERED = """
-**Tasks**: film reviews (`rotten_tomatoes`) and SST-2 with MiniLM, ten classes of photographs (`cifar10_test`) with dinov2s.
-**Methods and budgets**: what LoRA costs at rank 1, 4 and 16, VeRA at 16, 64 and 256, LoRA-XS at 4, 8 and 16, on all linear
-layers of the blocks: 27 cells.
-**Allocations** of each budget: *uniform*; *by energy*, from 12 batches of gradients; *advised*, which is the one by energy where
-the advice advises it and uniform where it abstains; *random*, 20 draws of shares of the budget, uniform among all; *one
-module*, all in the layers of one role, each of the six in turn; *rule of thumb*, the middle of the three uniform ranks for a
-task of 800 rows, or the budget's own where that is smaller.
-**Runs**: 100 steps of 8 rows; three rates for uniform and for by energy, each tried for a third of the steps on seed 0, chosen
-by validation loss; these two reported on seeds 1, 2 and 3; random draws and single modules run once each, at the uniform
-ranks' rate, on seeds 1, 2, 3 in turn. 300 test rows.
-**Regret** of an allocation in a cell: (oracle − chosen) / (oracle − worst) of test scores; oracle and worst are the allocations
-that validation puts highest and lowest, so that neither is chosen by the luck of its own test. Over cells: the sum of the
-numerators over the sum of the denominators. Intervals by a bootstrap over cells.
-**Passes** if the advice is never below uniform by more than the interval of their seeds, its regret is at most half of random's,
-and where it abstains, ranks by energy are not shown to be better. *No better than uniform* is a finding.
+**Tasks**: film reviews (`rotten_tomatoes`) and SST-2 with MiniLM, ten classes of photographs (`cifar10_test`) with
+dinov2s.
+**Methods and budgets**: what LoRA costs at rank 1, 4 and 16, VeRA at 16, 64 and 256, LoRA-XS at 4, 8 and 16, on all
+linear layers of the blocks: 27 cells.
+**Allocations** of each budget: *uniform*; *by energy*, from 12 batches of gradients; *advised*, which is the one by
+energy where the advice advises it and uniform where it abstains; *random*, 20 draws of shares of the budget, uniform
+among all; *one module*, all in the layers of one role, each of the six in turn; *rule of thumb*, the middle of the
+three uniform ranks for a task of 800 rows, or the budget's own where that is smaller.
+**Runs**: 100 steps of 8 rows; three rates for uniform and for by energy, each tried for a third of the steps on seed
+0, chosen by validation loss; these two reported on seeds 1, 2 and 3; random draws and single modules run once each,
+at the uniform ranks' rate, on seeds 1, 2, 3 in turn. 300 test rows.
+**Regret** of an allocation in a cell: (oracle − chosen) / (oracle − worst) of test scores; oracle and worst are the
+allocations that validation puts highest and lowest, so that neither is chosen by the luck of its own test. Over
+cells: the sum of the numerators over the sum of the denominators. Intervals by a bootstrap over cells.
+**Passes** if the advice is never below uniform by more than the interval of their seeds, its regret is at most half
+of random's, and where it abstains, ranks by energy are not shown to be better. *No better than uniform* is a finding.
 """.strip()
 """What was fixed before any run of the trial, as the notebook shows it."""
