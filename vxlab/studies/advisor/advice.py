@@ -111,7 +111,11 @@ class Advice:
         return tuple(self._ranks()) if self.verdict == ALLOCATION else self.spec.targets
 
     def _settings(self) -> dict[str, Any]:
-        own = {each.name: getattr(self.spec, each.name) for each in dataclasses.fields(self.spec) if each.default != getattr(self.spec, each.name)}
+        own = {
+            each.name: getattr(self.spec, each.name)
+            for each in dataclasses.fields(self.spec)
+            if each.default != getattr(self.spec, each.name)
+        }
         draw = {"draw"} if self.spec.shots is not None else set()
         return {name: value for name, value in own.items() if name not in set(_DECIDED) - draw}
 

@@ -103,9 +103,7 @@ def advise(
     )  # fmt: skip
 
 
-def _tables(
-    job: Job, budget: int | None, share: float | None, batches: int, seed: int, progress: bool
-) -> _Tables:
+def _tables(job: Job, budget: int | None, share: float | None, batches: int, seed: int, progress: bool) -> _Tables:
     spec, materials = job.spec, Materials()
     assert isinstance(spec.method, Family)
     signal = signal_by_layer(spec, materials, batches, progress)
@@ -169,14 +167,18 @@ def _budget_of_share(judge: Judge, share: float) -> int:
         kept = judge.kept_by(rank)
         if kept >= share:
             return judge.price(rank)
-    raise VxlabError(f"share={share}: no uniform rank captures so much; the highest captures {judge.kept_by(judge.highest):.3g}")
+    raise VxlabError(
+        f"share={share}: no uniform rank captures so much; the highest captures {judge.kept_by(judge.highest):.3g}"
+    )
 
 
 def _parameters_in(text: str) -> int:
     """Return how many float32 parameters a size in bytes holds."""
     found = re.fullmatch(r"\s*([\d.]+)\s*([a-zA-Z]+)\s*", text)
     if not found or found[2].lower() not in _BYTES or found[1].count(".") > 1 or not found[1].strip("."):
-        raise VxlabError(f"budget={quote(text)} is no size; give such as '200 kB' or '1.5 MB', or a number of parameters")
+        raise VxlabError(
+            f"budget={quote(text)} is no size; give such as '200 kB' or '1.5 MB', or a number of parameters"
+        )
     return int(float(found[1]) * _BYTES[found[2].lower()] / _BYTES_A_PARAMETER)
 
 

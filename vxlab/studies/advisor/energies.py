@@ -95,7 +95,9 @@ def require_advisable(family: object) -> None:
     if isinstance(family, VeRA) and (family.vectors == "d" or family.stores_bases):
         raise VxlabError(f"{family!r}: advice is for VeRA whose b trains, in matrices that it draws")
     if isinstance(family, LoRA) and family.trains != "both":
-        raise VxlabError(f"LoRA trains={family.trains!r}: advice is for LoRA whose A trains too; its directions are free")
+        raise VxlabError(
+            f"LoRA trains={family.trains!r}: advice is for LoRA whose A trains too; its directions are free"
+        )
 
 
 def random_halves(count: int, seed: int) -> list[tuple[Half, Half]]:
@@ -127,9 +129,7 @@ def _free(gradients: Tensor, halves: list[tuple[Half, Half]]) -> tuple[tuple[int
     return tuple(range(1, curves.shape[1] + 1)), curves[: len(whole)].mean(0), by_half
 
 
-def _fixed(
-    by_rank: Mapping[int, Tensor], halves: list[tuple[Half, Half]]
-) -> tuple[tuple[int, ...], Numbers, Numbers]:
+def _fixed(by_rank: Mapping[int, Tensor], halves: list[tuple[Half, Half]]) -> tuple[tuple[int, ...], Numbers, Numbers]:
     """Return the ranks of a method whose directions are its own, and its energies by all gradients and by each half."""
     pairs = torch.stack(list(by_rank.values())).numpy()
     by_half = np.array([[_mean_of_pairs(pairs, half) for half in both] for both in halves])

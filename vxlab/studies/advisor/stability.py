@@ -84,7 +84,9 @@ class Judge:
         stability = {name: float(np.mean([_alike(each[name], ranks[name]) for each in found])) for name in ranks}
         verdict = self._verdict(float(low), ranks, stability)
         kept, kept_uniform = (self._captured(each) / scale for each in (ranks, evenly))
-        return Judged(budget, uniform, ranks, stability, kept, kept_uniform, float(gain), float(low), float(high), verdict)
+        return Judged(
+            budget, uniform, ranks, stability, kept, kept_uniform, float(gain), float(low), float(high), verdict
+        )
 
     def _verdict(self, low: float, ranks: Mapping[str, int], stability: Mapping[str, float]) -> str:
         if self.whole_low <= 0:
