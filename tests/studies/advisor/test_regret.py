@@ -65,8 +65,8 @@ def test_the_verdict_is_computed(by_energy: float, told: str) -> None:
 
 
 def test_equal_allocations_are_seldom_told_apart() -> None:
-    told = [trial_verdict(trial(0.0, noise=0.02, seed=seed))[-1] for seed in range(12)]
-    assert sum("no better than" not in sentence for sentence in told) <= 3
+    told = [trial_verdict(trial(0.0, noise=0.02, seed=seed))[-1] for seed in range(5)]
+    assert sum("no better than" not in sentence for sentence in told) <= 2
 
 
 def test_a_run_that_diverged_has_the_lowest_score_of_its_cell() -> None:

@@ -114,7 +114,7 @@ def _of_cell(cell: Any, own: pd.DataFrame, uniform: Mapping[Any, "pd.Series[Any]
     verdict = own["verdict"].iloc[0]
     thumb = (task, method, min(rank, TRIAL_RANKS[method][1]))
     advised = ADVISED_ALLOCATION if verdict == ALLOCATION else UNIFORM_ALLOCATION
-    chosen: Mapping[str, "pd.Series[Any]"] = {
+    chosen: Mapping[str, pd.Series[Any]] = {
         "uniform": uniform[cell],
         "advised": own.loc[own["allocation"] == advised, "test"],
         "by energy": own.loc[own["allocation"] == ADVISED_ALLOCATION, "test"],
