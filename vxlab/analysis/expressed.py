@@ -40,7 +40,9 @@ def block_energies(gradients: Tensor, U: Tensor, Vh: Tensor) -> Tensor:
         ``(m, n, n)`` float64, rank 1 first.
     """
     cores = _doubled(U).mT @ _doubled(gradients) @ _doubled(Vh).mT
-    marginal = torch.stack([_corner(cores[:, :r, r - 1], cores[:, r - 1, : r - 1]) for r in range(1, cores.shape[1] + 1)])
+    marginal = torch.stack(
+        [_corner(cores[:, :r, r - 1], cores[:, r - 1, : r - 1]) for r in range(1, cores.shape[1] + 1)]
+    )
     return marginal.cumsum(0)
 
 
@@ -91,7 +93,8 @@ def free_energies(gradients: Tensor, splits: Sequence[Split], width: int | None 
 
 def _judged(a: Tensor, b: Tensor) -> Tensor:
     u = torch.linalg.eigh(a @ a.mT).eigenvectors.flip(1)
-    return ((u.mT @ a) * (u.mT @ b)).sum(1).cumsum(0)
+    energies: Tensor = ((u.mT @ a) * (u.mT @ b)).sum(1).cumsum(0)
+    return energies
 
 
 def _corner(column: Tensor, row: Tensor) -> Tensor:

@@ -112,9 +112,7 @@ def starting_model(spec: "RunSpec", materials: "Materials") -> nn.Module:
         return materials.model(spec)
 
 
-def first_batches(
-    spec: "RunSpec", materials: "Materials", batches: int, parts: int = 1
-) -> Iterator[dict[str, Tensor]]:
+def first_batches(spec: "RunSpec", materials: "Materials", batches: int, parts: int = 1) -> Iterator[dict[str, Tensor]]:
     """Yield batches of a run's training split, each with its mix of labels, padded.
 
     With ``parts`` the same rows come in so many times as many batches, as equal as they can be, of two rows or more.

@@ -7,12 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from vxlab.adapters import Family, Method
+from vxlab.adapters import Family, Method, VeRA
 from vxlab.adapters.core import Shape
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunSpec
 from vxlab.experiments.sweeps import Candidate, FairSweep
-from vxlab.studies.advisor.stability import ALLOCATION
+from vxlab.studies.advisor.stability import ALLOCATION, UNIFORM, UNKNOWN
+from vxlab.words import with_minus
 
 COLUMNS = (
     "layer", "block", "role", "out", "in", "rank", "allocated", "uniform", "parameters", "energy", "energy_uniform",
@@ -71,7 +72,7 @@ class Advice:
         return dataclasses.replace(self.spec, method=self.method(), targets=self._targets())
 
     def fair_sweep(self, **budget: Any) -> FairSweep:
-        """Return the sweep that tests the advice: the advised ranks, and uniform ones of as many parameters.
+        """Return the sweep that tests the advice: uniform ranks, and where ranks by layer are advised these too.
 
         Args:
             budget: further fields of :class:`~vxlab.FairSweep`, such as ``report_seeds=5``.
@@ -97,7 +98,34 @@ class Advice:
 
     def sentence(self) -> str:
         """Return the advice in one to three plain sentences, with what it does not know."""
-        return f"The verdict is {self.verdict}."
+        uniform = int(self.layers["uniform"].iloc[0])
+        at = self.budgets.set_index("budget").loc[self.budget]
+        seen = f"{100 * at['gain']:+.1f} % of all energy ({100 * at['low']:+.1f} to {100 * at['high']:+.1f})"
+        told = {
+            ALLOCATION: f"Give ranks by layer{self._in_words()}: on batches that they were not chosen by they capture "
+            f"{seen} more than uniform rank {uniform} with as many parameters",
+            UNIFORM: f"Uniform rank {uniform} is as good here: on batches that they were not chosen by, ranks by layer "
+            f"change what it captures by {seen}",
+            UNKNOWN: f"Take uniform rank {uniform}: {self.steps} batches do not tell the gradient from noise, so that "
+            "nothing is known of layers or ranks",
+        }[self.verdict]
+        limits = (
+            "What VeRA captures at the start hardly depends on its rank, of which this says nothing"
+            if isinstance(self.spec.method, VeRA)
+            else "This is of the first step alone, not of what later steps need or what score follows"
+        )
+        return f"{with_minus(told)}. {limits}.{self._doubt()}"
+
+    def _doubt(self) -> str:
+        if self.capacity["enough"]:
+            return ""
+        bits = "The data's labels hold {data_bits:,.0f} bits, and by a rule of thumb the adapter {adapter_bits:,.0f}"
+        return f" {bits.format(**self.capacity)}: it cannot learn them all by heart."
+
+    def _in_words(self) -> str:
+        ranks, out = self._ranks().values(), int((self.layers["rank"] == 0).sum())
+        left = f", {out} of {len(self.layers)} layers left out" if out else ""
+        return f" ({min(ranks)} to {max(ranks)}{left})" if ranks else ""
 
     def _family(self) -> Family:
         assert isinstance(self.spec.method, Family)
@@ -111,11 +139,8 @@ class Advice:
         return tuple(self._ranks()) if self.verdict == ALLOCATION else self.spec.targets
 
     def _settings(self) -> dict[str, Any]:
-        own = {
-            each.name: getattr(self.spec, each.name)
-            for each in dataclasses.fields(self.spec)
-            if each.default != getattr(self.spec, each.name)
-        }
+        each = {field.name: (getattr(self.spec, field.name), field.default) for field in dataclasses.fields(self.spec)}
+        own = {name: value for name, (value, usual) in each.items() if value != usual}
         draw = {"draw"} if self.spec.shots is not None else set()
         return {name: value for name, value in own.items() if name not in set(_DECIDED) - draw}
 

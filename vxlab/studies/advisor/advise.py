@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -26,6 +27,14 @@ from vxlab.words import percent
 
 _BYTES = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _BYTES_A_PARAMETER = 4
+
+
+@dataclass(frozen=True)
+class _Bars:
+    """Whether bars are shown, which no table depends on."""
+
+    shown: bool
+    digest: str = "bars"
 
 
 class _Tables(NamedTuple):
@@ -63,7 +72,7 @@ def advise(
         budget: trained parameters of the backbone, or bytes that they take in float32, such as ``"200 kB"``.
         share: in place of a budget, of the smallest uniform rank that captures this share of all energy.
         targets: the layers that may be adapted.
-        batches: of the run's; None takes 8, or less where that were more than 5 % of the run's steps, but 4 at least.
+        batches: of the run's; None takes 16, or less where that were more than 5 % of the run's steps, but 4 at least.
         seed: of the random halves.
         store: where the tables are kept; None keeps none.
         progress: say what it takes before it starts, and show a bar.
@@ -76,6 +85,10 @@ def advise(
     Source: Bałazy et al., LoRA-XS (2024), arXiv 2405.17604, theorem 3.1, for the energy; no source for the rest.
     """
     require_advisable(method)
+    if not isinstance(method.rank, int):
+        raise VxlabError(
+            f"method={quote(method)} has its ranks by layer; give one rank, whose parameters are the budget"
+        )
     if isinstance(budget, str):
         budget = _parameters_in(budget)
     if budget is not None and share is not None:
@@ -83,7 +96,7 @@ def advise(
     if share is not None and not 0 < share <= 1:
         raise VxlabError(f"share={share!r} is not a share of the energy; choose above 0, to 1")
     materials = Materials()
-    spec = _settled(RunSpec(**_with_rates(model, task, method, targets, settings)), method)
+    spec = RunSpec(**_with_rates(model, task, method, targets, settings))
     require_lesson(spec, materials)
     rows = len(materials.task(spec).splits["train"])
     steps = steps_of(spec, rows)
@@ -91,7 +104,7 @@ def advise(
     if progress:
         print(f"advice on ranks: gradients of {taken} batches, {percent(taken / steps)} of the run's {steps} steps")
     job = materials.job(spec)
-    asked = job, budget, share, taken, seed, progress
+    asked = job, budget, share, taken, seed, _Bars(progress)
     found = _tables(*asked) if store is None else kept_table(_tables, *asked, store=store)
     chosen = int(found.asked["budget"].iloc[0])
     verdict = str(found.budgets.set_index("budget")["verdict"][chosen])
@@ -103,14 +116,14 @@ def advise(
     )  # fmt: skip
 
 
-def _tables(job: Job, budget: int | None, share: float | None, batches: int, seed: int, progress: bool) -> _Tables:
+def _tables(job: Job, budget: int | None, share: float | None, batches: int, seed: int, bars: _Bars) -> _Tables:
     spec, materials = job.spec, Materials()
     assert isinstance(spec.method, Family)
-    signal = signal_by_layer(spec, materials, batches, progress)
+    signal = signal_by_layer(spec, materials, batches, bars.shown)
     base = materials.base(spec)
     weights = {name: linear_weight(layer) for name, layer in resolve_targets(base, spec.targets).items()}
     energies: dict[str, LayerEnergies] = {}
-    with progress_bar(len(signal), "energies", "layer", delay=2, shown=progress) as bar:
+    with progress_bar(len(signal), "energies", "layer", delay=2, shown=bars.shown) as bar:
         for name, each in measure_energies(signal, weights, spec.method, seed):
             energies[name] = each
             bar.update()
@@ -187,11 +200,6 @@ def _with_rates(
 ) -> dict[str, Any]:
     usual = {"learning_rate": Candidate(method).centre, "head_learning_rate": 5e-3}
     return {**usual, **settings, "model": model, "task": task, "method": method, "targets": targets}
-
-
-def _settled(spec: RunSpec, method: Family) -> RunSpec:
-    method.r  # raises where it has ranks by layer already
-    return spec
 
 
 def _rates(spec: RunSpec) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from vxlab.experiments import RunSpec, hardware
 from vxlab.experiments.runs import Materials, batch_gradients, first_batches, starting_model
 from vxlab.progress import progress_bar
 
-USUAL_BATCHES, FEWEST_BATCHES, MOST_COST = 8, 4, 0.05
+USUAL_BATCHES, FEWEST_BATCHES, MOST_COST = 16, 4, 0.05
 """Batches taken where none is named; fewer where the run's steps are few, but never below the fewest."""
 PARTS = 8
 """Gradients that the batches' rows give at least: with fewer there are too few ways to halve them."""
@@ -87,8 +87,8 @@ def signal_by_layer(spec: RunSpec, materials: Materials, batches: int, progress:
                 found[name].append(gradient)
             bar.update()
     signal = {name: torch.stack(each) for name, each in found.items()}
-    for name, gradients in signal.items():
-        _require_signal(name, gradients)
+    for name, parts in signal.items():
+        _require_signal(name, parts)
     return signal
 
 

@@ -53,7 +53,7 @@ class Judge:
             self._curves({name: each.halves[place, side] for name, each in energies.items()})
             for place, side in self.sides
         ]
-        self.whole, self.whole_low, _ = interval(sum(each.pairs for each in energies.values()))
+        self.whole, self.whole_low, _ = interval(np.sum([each.pairs for each in energies.values()], axis=0))
 
     def uniform(self, budget: int) -> int:
         """Return the highest uniform rank under a budget; 0 where none fits."""

@@ -46,14 +46,15 @@ class Labelled(Kind):
     def lesson(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         """Return ``loss(y) - E loss(π(y))`` up to a constant, π a random order of the batch's labels.
 
-        Its gradient is that of ``c·mean_i (ȳ - y_i)·f(x_i)``, y one-hot with c = 1 for classes, y numbers with c = 2 for
-        squared errors: both losses have gradients linear in y. What depends on which text has which label is left, and
+        Its gradient is that of ``c·mean_i (ȳ - y_i)·f(x_i)``: for classes with y one-hot and c = 1, for squared errors
+        with c = 2, as both losses have gradients linear in y. What depends on which text has which label is left, and
         what the texts or the share of each label alone would teach is not; with shuffled labels the mean is zero.
         """
-        logits = model(**{name: tensor for name, tensor in batch.items() if name != "labels"}).logits.float()
+        logits: Tensor = model(**{name: tensor for name, tensor in batch.items() if name != "labels"}).logits.float()
         labels, width = batch["labels"], logits.shape[-1]
         right = nn.functional.one_hot(labels, width).to(logits) if width > 1 else 2 * labels.to(logits)[:, None]
-        return ((right.mean(0) - right) * logits).sum() / len(logits)
+        lesson: Tensor = ((right.mean(0) - right) * logits).sum() / len(logits)
+        return lesson
 
     def answer(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         logits: Tensor = model(**{name: tensor for name, tensor in batch.items() if name != "labels"}).logits
