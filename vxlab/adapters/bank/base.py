@@ -123,7 +123,7 @@ def _in_full(method: Method, layers: Mapping[str, object]) -> dict[str, Any]:
     """
     settings = method.settings()
     if isinstance(method, Family) and not isinstance(method.rank, int):
-        with contextlib.suppress(VxlabError):  # it is on other layers, which is told next
+        with contextlib.suppress(VxlabError):  # it is on fewer layers: another method as it is
             ranks = {layer: method.at(layer).r for layer in layers}
             settings["rank"] = ranks if len(set(ranks.values())) > 1 else next(iter(ranks.values()))
     if "alpha" in settings and settings["alpha"] is None:
