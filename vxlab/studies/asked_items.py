@@ -1,6 +1,7 @@
 """The test items of a run, asked again of its model with other weights, without training."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from vxlab.experiments.runs import Materials, reading_spec
 from vxlab.experiments.tasks import Task, sample
 from vxlab.experiments.tasks.kinds import MULTIPLE_CHOICE
 from vxlab.spectra import in_threads
+
+_Batch = Callable[[], Mapping[str, Tensor]]
 
 
 class AskedItems:
@@ -39,7 +42,7 @@ class AskedItems:
                 f"run {record.key[:12]} is of {task.name}, a task of multiple choice, whose items are not scored by "
                 "sums of their answers; take a task with labels, or one in which the model writes"
             )
-        self.kind, self.batches, rows = task.kind, *_batches(spec, materials, items)
+        self.kind, (self.batches, rows) = task.kind, _batches(spec, materials, items)
         self.rows = list(dict.fromkeys(rows))
         """the items' in the test split"""
         places = {row: place for place, row in enumerate(self.rows)}
@@ -59,13 +62,13 @@ class AskedItems:
         return added
 
     @torch.inference_mode()
-    def _answered(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-        moved = {name: tensor.to(self.device) for name, tensor in batch.items()}
+    def _answered(self, model: nn.Module, batch: _Batch) -> Tensor:
+        moved = {name: tensor.to(self.device) for name, tensor in batch().items()}
         with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
             return self.kind.answer(model, moved).cpu()
 
 
-def _batches(spec: RunSpec, materials: Materials, items: int | None) -> tuple[list[dict[str, Tensor]], list[int]]:
+def _batches(spec: RunSpec, materials: Materials, items: int | None) -> tuple[list[_Batch], list[int]]:
     """Return batches of test items of like length, and the row in the test split of each of their rows."""
     split, task = materials.splits(spec)["test"], materials.task(spec)
     if items is not None and items < len(task.splits["test"]):
@@ -73,9 +76,14 @@ def _batches(spec: RunSpec, materials: Materials, items: int | None) -> tuple[li
         split = split.select(np.flatnonzero(np.isin(np.asarray(split["row"]), keep)))
     collate = materials.collate(spec, packing=False)
     inputs = split.remove_columns(["length", "row"])
-    starts = range(0, len(split), min(spec.batch_size * 8, task.kind.most_scored or len(split)))
-    batches = [collate([inputs[i] for i in range(start, min(start + starts.step, len(split)))]) for start in starts]
-    return [dict(batch) for batch in batches], list(split["row"])
+
+    def make(start: int, stop: int) -> Mapping[str, Tensor]:
+        return dict(collate([inputs[i] for i in range(start, stop)]))
+
+    images = task.kind.reads == "images"  # whose pixels would fill the memory: each batch is made when it is asked
+    most = min(spec.batch_size * (2 if images else 8), task.kind.most_scored or len(split))
+    batches = [partial(make, start, min(start + most, len(split))) for start in range(0, len(split), most)]
+    return (batches if images else [partial(dict, batch()) for batch in batches]), list(split["row"])
 
 
 def _strata(task: Task) -> NDArray[Any]:
