@@ -82,8 +82,8 @@ def _batches(spec: RunSpec, materials: Materials, items: int | None) -> tuple[li
 
     images = task.kind.reads == "images"  # whose pixels would fill the memory: each batch is made when it is asked
     most = min(spec.batch_size * (2 if images else 8), task.kind.most_scored or len(split))
-    batches = [partial(make, start, min(start + most, len(split))) for start in range(0, len(split), most)]
-    return (batches if images else [partial(dict, batch()) for batch in batches]), list(split["row"])
+    batches: list[_Batch] = [partial(make, each, min(each + most, len(split))) for each in range(0, len(split), most)]
+    return batches if images else [partial(dict, batch()) for batch in batches], list(split["row"])
 
 
 def _strata(task: Task) -> NDArray[Any]:

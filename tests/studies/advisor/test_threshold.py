@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vxlab.analysis import FullUpdate, Update
-from vxlab.studies.advisor.threshold import cut_all, parts_of, truncate
+from vxlab.studies.advisor.threshold import cut_all, rank_one_parts, truncate
 
 SHAPES = {"a": (12, 7), "b": (9, 9), "c": (5, 11)}
 
@@ -28,7 +28,7 @@ def test_the_kept_weights_are_those_of_truncating_the_whole_matrices(updates, sh
     energies = (values.sort(descending=True).values ** 2).cumsum(0)
     fewest = next(n for n, reached in enumerate(energies, 1) if reached >= share * energies[-1] * (1 - 1e-15))
     least = values.sort(descending=True).values[fewest - 1]
-    parts = {name: parts_of(update) for name, update in updates.items()}
+    parts = {name: rank_one_parts(update) for name, update in updates.items()}
     kept = cut_all(parts, share)
     for name, (U, S, Vh) in full.items():
         stays = (least * (1 - 1e-12) <= S) & (S > 1e-12)
@@ -38,8 +38,8 @@ def test_the_kept_weights_are_those_of_truncating_the_whole_matrices(updates, sh
 
 
 def test_a_dense_update_is_cut_as_its_factors_are(updates):
-    thin = {name: parts_of(update) for name, update in updates.items()}
-    dense = {name: parts_of(FullUpdate(update.to_matrix())) for name, update in updates.items()}
+    thin = {name: rank_one_parts(update) for name, update in updates.items()}
+    dense = {name: rank_one_parts(FullUpdate(update.to_matrix())) for name, update in updates.items()}
     assert cut_all(thin, 0.9) == cut_all(dense, 0.9)
     for name, kept in cut_all(thin, 0.9).items():
         products = [left @ right for left, right in (truncate(parts[name], kept) for parts in (thin, dense))]
@@ -52,7 +52,7 @@ def test_a_planted_update_is_found_with_its_layers_and_ranks():
     planted = Update(basis[:, :3] * torch.tensor([3.0, 2.0, 1.0]), basis[:, 4:7].mT)
     noise = Update(1e-4 * basis[:, :4], basis[:, 4:].mT)
     whole = Update(torch.cat([planted.left, noise.left], 1), torch.cat([planted.right, noise.right]))
-    parts = {"told": parts_of(whole), "not": parts_of(noise)}
+    parts = {"told": rank_one_parts(whole), "not": rank_one_parts(noise)}
     assert cut_all(parts, 0.999) == {"told": 3, "not": 0}
     assert cut_all(parts, 1) == {"told": 4, "not": 4}
 
@@ -60,7 +60,7 @@ def test_a_planted_update_is_found_with_its_layers_and_ranks():
 def test_terms_stay_as_they_are_and_zero_ones_are_left_out():
     left = torch.tensor([[1.0, 0.0, 2.0], [1.0, 0.0, 0.0]])
     right = torch.tensor([[1.0, 0.0], [5.0, 5.0], [0.0, 3.0]])
-    parts = parts_of(Update(left, right), by_term=True)
+    parts = rank_one_parts(Update(left, right), by_term=True)
     assert parts.S.tolist() == pytest.approx([6.0, 2**0.5])
     first, second = truncate(parts, 1)
     torch.testing.assert_close((first @ second).float(), left[:, 2:] @ right[2:])
@@ -68,6 +68,6 @@ def test_terms_stay_as_they_are_and_zero_ones_are_left_out():
 
 
 def test_equal_values_stay_in_the_order_of_the_layers():
-    parts = {name: parts_of(Update(torch.eye(2), torch.eye(2))) for name in ("first", "second")}
+    parts = {name: rank_one_parts(Update(torch.eye(2), torch.eye(2))) for name in ("first", "second")}
     assert cut_all(parts, 0.75) == {"first": 2, "second": 1}
     assert cut_all(parts, 0.76) == {"first": 2, "second": 2}

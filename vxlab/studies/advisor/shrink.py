@@ -29,7 +29,7 @@ from vxlab.experiments.store import Where, kept_table
 from vxlab.progress import progress_bar
 from vxlab.studies import AskedItems
 from vxlab.studies.advisor.shrunk import Shrunk
-from vxlab.studies.advisor.threshold import cut_all, parts_of, truncate
+from vxlab.studies.advisor.threshold import cut_all, rank_one_parts, truncate
 
 _USUAL = (0.5, 0.75, 0.9, 0.95, 0.99)
 _UNLIKE = 0.05
@@ -108,7 +108,7 @@ class _Trained:
         updates = updates_of(record) if full else adapter_updates(self.model) or trained_updates(record)
         by_term = _is_by_term(record)
         self.shapes = {name: update.shape for name, update in updates.items()}
-        self.parts = {name: parts_of(update, by_term) for name, update in updates.items()}
+        self.parts = {name: rank_one_parts(update, by_term) for name, update in updates.items()}
         self.whole = base_weights(record) if full else {}
         if not sum(len(S) for _, S, _ in self.parts.values()):
             raise VxlabError(f"run {record.key[:12]}: its update is 0 in every layer, so there is nothing to shrink")

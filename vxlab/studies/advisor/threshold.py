@@ -9,7 +9,7 @@ from vxlab.analysis import Update
 from vxlab.spectra import Triplets
 
 
-def parts_of(update: Update, by_term: bool = False) -> Triplets:
+def rank_one_parts(update: Update, by_term: bool = False) -> Triplets:
     """Return an update as a sum of rank-one parts, in descending order of their size; those that are 0 left out.
 
     Args:
@@ -25,10 +25,10 @@ def cut_all(parts: Mapping[str, Triplets], share: float) -> dict[str, int]:
     """Return how many parts of each layer stay: the fewest over all layers, largest first, that reach a share.
 
     Args:
-        parts: by layer, of :func:`parts_of`.
+        parts: by layer, of :func:`rank_one_parts`.
         share: of Σσ² over all layers, above 0, at most 1.
 
-    >>> diagonal = lambda *values: parts_of(Update(torch.eye(2), torch.diag(torch.tensor(values))))
+    >>> diagonal = lambda *values: rank_one_parts(Update(torch.eye(2), torch.diag(torch.tensor(values))))
     >>> cut_all({"a": diagonal(3.0, 0.5), "b": diagonal(1.0, 1.0)}, 0.9)
     {'a': 1, 'b': 2}
     """
