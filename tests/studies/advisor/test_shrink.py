@@ -23,6 +23,7 @@ METHODS = {
     "lidb": vxlab.LiDB(rank=2, aux_out=8, aux_in=8),
     "by layer": vxlab.LoRA(rank={"query": 2, "value": 5}),
     "full": vxlab.Full(),
+    "peft": vxlab.PEFT("dora", r=4),
 }
 RATES = {"full": 2e-3, "lora_xs": 2e-2}
 
