@@ -98,6 +98,21 @@ def test_every_field_is_settled_in_place_and_what_is_not_understood_is_left_alon
         Settings("2")  # type: ignore[arg-type]
 
 
+def test_names_with_whole_numbers_become_a_mapping_that_never_changes() -> None:
+    given = {"value": np.int64(16), "query": 4}
+    settled = settle("rank", given, int | Mapping[str, int])
+    assert settled == {"query": 4, "value": 16}
+    assert [type(each) for each in settled.values()] == [int, int]
+    assert hash(settled) == hash(settle("rank", dict(reversed(given.items())), Mapping[str, int]))
+    assert settle("rank", settled, int | Mapping[str, int]) == settled
+
+
+@pytest.mark.parametrize("given", [{"query": 4.5}, {"query": True}, {"query": "4"}, {0: 4}, {"query": {}}, [4, 8]])
+def test_names_with_anything_else_are_refused(given: Any) -> None:
+    with pytest.raises(VxlabError, match=r"must be a whole number or a mapping of names to whole numbers"):
+        settle("rank", given, int | Mapping[str, int])
+
+
 def _in_a_function() -> Callable[..., Any]:
     class Local:
         pass

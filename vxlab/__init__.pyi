@@ -62,7 +62,9 @@ from .experiments.sweeps import sweep as sweep
 from .experiments.tasks import Task as Task
 from .experiments.tasks import load_task as load_task
 from .studies.advisor import Advice as Advice
+from .studies.advisor import Shrunk as Shrunk
 from .studies.advisor import advise as advise
+from .studies.advisor import shrink as shrink
 from .studies.updates import WeightComparison as WeightComparison
 from .studies.updates import compare_weights as compare_weights
 from .views.explorers.live import live_run as live_run

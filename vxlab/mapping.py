@@ -7,14 +7,14 @@ Value = TypeVar("Value")
 
 
 class FrozenMapping(Mapping[str, Value]):
-    """Values by name, equal to any mapping of the same items.
+    """Values by name, in the names' order whichever they came in, equal to any mapping of the same items.
 
     >>> FrozenMapping({"query": 4}) == {"query": 4}, {FrozenMapping({"query": 4}): 1}[FrozenMapping({"query": 4})]
     (True, 1)
     """
 
     def __init__(self, items: Mapping[str, Value]) -> None:
-        self._items = dict(items)
+        self._items = dict(sorted(items.items()))
 
     def __getitem__(self, name: str) -> Value:
         return self._items[name]

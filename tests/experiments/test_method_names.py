@@ -4,7 +4,13 @@ import pytest
 
 import vxlab
 from vxlab.adapters import METHODS
-from vxlab.experiments.method_names import family_name, method_label, rank_of
+from vxlab.experiments.method_names import (
+    describe_method,
+    family_name,
+    has_ranks_by_layer,
+    method_label,
+    rank_of,
+)
 
 NAMED = [
     (vxlab.LoRA(rank=8), "LoRA r=8", "LoRA", 8),
@@ -26,6 +32,36 @@ def test_our_methods_have_their_names(method: vxlab.adapters.Method, name: str, 
     assert method_label(method) == method_label(settings) == name
     assert family_name(method) == family_name(settings) == family
     assert rank_of(method) == rank_of(settings) == rank
+
+
+BY_LAYER = [
+    ({"query": 4, "value": 16}, "r=4 (query), 16 (value)"),
+    ({"value": 16, "query": 4}, "r=4 (query), 16 (value)"),
+    ({"query": 4, "key": 2, "value": 16, "up": 1}, "r=1–16 by layer (e05492)"),
+    (dict.fromkeys(["query", "key", "value", "up"], 8), "r=8 by layer (f4c908)"),
+]
+
+
+@pytest.mark.parametrize(("rank", "words"), BY_LAYER)
+def test_ranks_by_layer_are_told_in_short(rank: dict[str, int], words: str) -> None:
+    method = vxlab.LoRA(rank=rank)
+    settings = {"name": method.name, **method.settings()}
+    assert method_label(method) == method_label(settings) == f"LoRA {words}"
+    assert family_name(method) == family_name(settings) == "LoRA by layer"
+    assert rank_of(method) is rank_of(settings) is None
+    assert all(map(has_ranks_by_layer, (method, settings, "LoRA by layer")))
+    assert describe_method(method) == method_label(method)
+
+
+def test_two_allocations_of_the_same_ranks_have_two_labels_none_of_them_long() -> None:
+    names = [f"encoder.layer.{block}.{role}" for block in range(12) for role in ("query", "key", "value")]
+    ranks = [1 + number % 16 for number in range(36)]
+    methods = [vxlab.LoRA(rank=dict(zip(names, ranks[turn:] + ranks[:turn], strict=True))) for turn in range(36)]
+    labels = {method_label(method) for method in methods}
+    assert len(labels) == len({method.rank for method in methods})
+    assert all(len(label) < 40 for label in labels)
+    assert method_label(vxlab.LoRA(rank=8)) not in labels
+    assert not any(map(has_ranks_by_layer, (vxlab.LoRA(rank=8), "LoRA")))
 
 
 def test_every_method_has_a_name_of_its_own() -> None:

@@ -39,7 +39,15 @@ def test_every_field_is_in_the_key_except_where_the_run_happens() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [vxlab.VeRA(rank=9), vxlab.VeRA(rank=8, seed=1), vxlab.LoRA(rank=8), vxlab.Head(), vxlab.Full()]
+    "other",
+    [
+        vxlab.VeRA(rank=9),
+        vxlab.VeRA(rank={"query": 8, "value": 8}),
+        vxlab.VeRA(rank=8, seed=1),
+        vxlab.LoRA(rank=8),
+        vxlab.Head(),
+        vxlab.Full(),
+    ],
 )
 def test_every_setting_of_the_method_is_in_the_key(other: Any) -> None:
     assert vxlab.RunSpec(**CHOSEN | {"method": other}).key() != vxlab.RunSpec(**CHOSEN).key()
@@ -54,6 +62,7 @@ def test_every_setting_of_the_method_is_in_the_key(other: Any) -> None:
         ({"learning_rate": 0.5}, {"learning_rate": np.float64(0.5)}),
         ({"method": vxlab.LoRA(rank=8, alpha=8)}, {"method": vxlab.LoRA(rank=8, alpha=8.0)}),
         ({"targets": ("query", "key")}, {"targets": ["query", "key"]}),
+        ({"method": vxlab.LoRA({"query": 4, "value": 8})}, {"method": vxlab.LoRA({"value": np.int64(8), "query": 4})}),
     ],
 )
 def test_equal_values_are_one_key(one: dict[str, Any], same: dict[str, Any]) -> None:
@@ -268,3 +277,6 @@ def test_settings_are_plain_json_values() -> None:
     spec = vxlab.RunSpec(**CHOSEN | {"targets": ("query", "value"), "text_columns": ("a", "b")})
     assert json.loads(json.dumps(spec.settings())) == spec.settings()
     assert spec.settings()["targets"] == ["query", "value"]
+    by_layer = vxlab.RunSpec(**CHOSEN | {"method": vxlab.VeRA(rank={"value": 16, "query": 4})}).settings()
+    assert json.loads(json.dumps(by_layer)) == by_layer
+    assert type(by_layer["method"]["rank"]) is dict

@@ -16,6 +16,7 @@ METHODS = [
     vxlab.LoRA(rank=2), vxlab.LoRA(rank=8, alpha=16), vxlab.VeRA(rank=6), vxlab.VeRA(rank=6, vectors="d"),
     vxlab.VeRA(rank=6, vectors="b", unique=True), vxlab.LoRAXS(rank=3), vxlab.LoRAXS(rank=3, basis="random"),
     vxlab.LiDB(rank=2, aux_out=7, aux_in=5), vxlab.LoRA(rank=4, trains="B"),
+    *(kind(rank={"query": 2, "up": 5}) for kind in (vxlab.LoRA, vxlab.VeRA, vxlab.LoRAXS)),
 ]  # fmt: skip
 TARGETS = ["query", "intermediate.dense"]
 
@@ -90,6 +91,18 @@ def test_methods_of_one_family_are_named_by_what_sets_them_apart(model, gradient
     assert "VeRA vectors=d unique=False" in names
     assert "LoRA-XS basis=random" in names
     assert {"LiDB", "LoRA-FA"} <= set(names)
+
+
+def test_ranks_by_layer_are_each_layers_own_row(model, gradients):
+    method = vxlab.LoRAXS(rank={"query": 2, "up": 5})
+    table = capture_table(model, gradients[0], [method], TARGETS)
+    assert set(zip(table["role"], table["rank"], strict=True)) == {("query", 2), ("up", 5)}
+    assert table["parameters"].sum() == method.count(model, vxlab.resolve_targets(model, TARGETS))
+    assert set(table["method"]) == {"LoRA-XS r=2 (query), 5 (up)"}
+    for role, rank in (("query", 2), ("up", 5)):
+        uniform = capture_table(model, gradients[0], [vxlab.LoRAXS(rank=rank)], TARGETS)
+        own, alone = (each.loc[each["role"] == role, ["share", "best"]] for each in (table, uniform))
+        assert np.array_equal(own, alone)
 
 
 def test_unrelated_gradients_keep_what_chance_says(model, gradients):

@@ -59,11 +59,11 @@ def load_adapter(model: Model, folder: str | os.PathLike[str], base: str = "same
     """Put a saved adapter on the base it was trained on: same logits, bit for bit on the same machine.
 
     A folder of the peft library's is read too, with all of its tensors: LoRA and VeRA become the methods of these names
-    here, and what they cannot say (DoRA, ranks by layer, trained biases) and peft's other methods become ``PEFT``. Such
-    a folder has no fingerprint of its base, so that only its layers, their sizes and its name tell another one. That of
-    LoRA-XS's released code holds both bases whole, which do: they become ``LoRAXS`` between W's own singular vectors
-    where they are these to rounding, and else ``LoRAXS(basis="given")`` on those of the folder, with a warning that
-    says how far they are.
+    here, LoRA's ``rank_pattern`` ranks by layer, and what they cannot say (DoRA, scales by layer that follow from no
+    one α, trained biases) and peft's other methods become ``PEFT``. Such a folder has no fingerprint of its base, so
+    that only its layers, their sizes and its name tell another one. That of LoRA-XS's released code holds both bases
+    whole, which do: they become ``LoRAXS`` between W's own singular vectors where they are these to rounding, and else
+    ``LoRAXS(basis="given")`` on those of the folder, with a warning that says how far they are.
 
     Frozen random matrices are drawn again from their seed and LoRA-XS bases computed again from the weights; both
     must match what was saved. Bases from gradients, and given ones, are the saved ones.

@@ -9,9 +9,11 @@ from .hardware import resolve_precision as resolve_precision
 from .method_names import NO_LAYERS as NO_LAYERS
 from .method_names import describe_method as describe_method
 from .method_names import family_name as family_name
+from .method_names import has_ranks_by_layer as has_ranks_by_layer
 from .method_names import layers as layers
 from .method_names import method_label as method_label
 from .method_names import rank_of as rank_of
+from .method_names import ranks_in_words as ranks_in_words
 from .method_names import tell_apart as tell_apart
 from .method_names import usual_settings as usual_settings
 from .older_records import knows_units as knows_units

@@ -1,6 +1,8 @@
 """What a method is called in tables and figures."""
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +11,9 @@ from vxlab.adapters.peft import rank_setting
 
 NO_LAYERS = "none"
 """In a table, the targets of a method that goes on no layers."""
+
+_BY_LAYER = "by layer"
+"""What the names of families and methods hold that have ranks by layer, so that none is pooled with one of one rank."""
 
 _OURS = {
     "lora": "LoRA",
@@ -63,6 +68,8 @@ def method_label(method: Method | Mapping[str, Any]) -> str:
     """Name a method with its rank, as a row of a table: ``LoRA r=8``, ``DoRA r=8 (PEFT)``, ``full fine-tuning``.
 
     LiDB and PEFT's methods also show the settings other than the rank that decide their size, where they were given.
+    More than three ranks by layer are the lowest and the highest, and six digits of their sha256: two allocations never
+    have one label.
 
     Args:
         method: a method, or its settings as a run's record keeps them, with its ``name``.
@@ -73,14 +80,16 @@ def method_label(method: Method | Mapping[str, Any]) -> str:
     'LoRA-FA r=8'
     >>> method_label({"name": "lora", "rank": {"query": 4, "value": 16}})
     'LoRA r=4 (query), 16 (value)'
+    >>> method_label({"name": "lora", "rank": {"query": 4, "key": 2, "value": 16, "output": 4}})
+    'LoRA r=2–16 by layer (3219bc)'
     >>> method_label({"name": "peft:dora", "r": 8})
     'DoRA r=8 (PEFT)'
     >>> method_label({"name": "peft:fourierft", "n_frequency": 300})
     'FourierFT n_frequency=300 (PEFT)'
     """
     settings, rank = _settings(method), rank_of(method)
-    ranks = [] if rank is None else [f"r={rank}"]
-    ranks += _by_layer(settings.get("rank"))
+    own = settings["rank"] if has_ranks_by_layer(method) else rank
+    ranks = [] if own is None else [ranks_in_words(own)]
     sizes = [f"{name}={settings[name]}" for name in _SIZES if name in settings]
     return " ".join([_spelled(method), *ranks, *sizes]) + _origin(method)
 
@@ -98,12 +107,38 @@ def describe_method(method: Method) -> str:
 
 
 def family_name(method: Method | Mapping[str, Any]) -> str:
-    """Name a method without its rank, as a legend: ``LoRA``, ``DoRA (PEFT)``, ``head only``.
+    """Name a method without its rank, as a legend: ``LoRA``, ``LoRA by layer``, ``DoRA (PEFT)``, ``head only``.
 
     >>> family_name({"name": "peft:boft", "boft_block_size": 8})
     'BOFT (PEFT)'
     """
-    return _spelled(method) + _origin(method)
+    ranks = f" {_BY_LAYER}" if has_ranks_by_layer(method) else ""
+    return _spelled(method) + ranks + _origin(method)
+
+
+def has_ranks_by_layer(method: Method | Mapping[str, Any] | str) -> bool:
+    """Say whether a method, its settings, or what :func:`family_name` calls it, has ranks by layer.
+
+    >>> has_ranks_by_layer({"name": "lora", "rank": {"query": 4}}), has_ranks_by_layer("LoRA by layer, epochs=2")
+    (True, True)
+    """
+    return _BY_LAYER in method if isinstance(method, str) else isinstance(_settings(method).get("rank"), Mapping)
+
+
+def ranks_in_words(rank: int | Mapping[str, int]) -> str:
+    """Return a rank, or ranks by layer, as a label has them.
+
+    >>> ranks_in_words(8), ranks_in_words({"value": 16, "query": 4})
+    ('r=8', 'r=4 (query), 16 (value)')
+    """
+    if not isinstance(rank, Mapping):
+        return f"r={rank}"
+    ranks = dict(sorted(rank.items()))
+    if len(ranks) <= _MOST_NAMED:
+        return "r=" + ", ".join(f"{each} ({name})" for name, each in ranks.items())
+    low, high = min(ranks.values()), max(ranks.values())
+    digits = hashlib.sha256(json.dumps(ranks).encode()).hexdigest()[:6]
+    return f"r={low if low == high else f'{low}–{high}'} {_BY_LAYER} ({digits})"
 
 
 def layers(method: Method | Mapping[str, Any], targets: str | Sequence[str]) -> str:
@@ -150,15 +185,6 @@ def rank_of(method: Method | Mapping[str, Any]) -> int | None:
     name = str(settings["name"])
     rank = settings.get(rank_setting(name.removeprefix("peft:")) if name.startswith("peft:") else "rank")
     return None if rank is None or isinstance(rank, Mapping) else int(rank)
-
-
-def _by_layer(ranks: Any) -> list[str]:
-    if not isinstance(ranks, Mapping):
-        return []
-    if len(ranks) <= _MOST_NAMED:
-        return ["r=" + ", ".join(f"{rank} ({name})" for name, rank in ranks.items())]
-    low, high = min(ranks.values()), max(ranks.values())
-    return [f"r={low if low == high else f'{low}–{high}'} by layer"]
 
 
 def _settings(method: Method | Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 from .adapters_sweep import Ranks as Ranks
 from .adapters_sweep import adapters_sweep as adapters_sweep
+from .asked_items import AskedItems as AskedItems
 from .capture import Gradients as Gradients
 from .capture import capture_table as capture_table
 from .claims import ABSENT as ABSENT

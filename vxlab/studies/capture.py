@@ -11,7 +11,7 @@ from vxlab.adapters import Family, LiDB, LoRA, LoRAXS, Method, VeRA, resolve_tar
 from vxlab.adapters.core import Shape, linear_weight
 from vxlab.analysis import best_captures, bootstrap_interval, captured_share, lora_capture, vera_capture
 from vxlab.errors import VxlabError
-from vxlab.experiments import family_name, tell_apart
+from vxlab.experiments import family_name, ranks_in_words, tell_apart
 from vxlab.experiments.runs import blocks_and_roles
 from vxlab.words import nearest
 
@@ -40,8 +40,8 @@ def capture_table(
         model: the bare base model; left as it is.
         gradients: of the target layers, others are left alone; or a sequence of these, one a batch, for an interval
             over batches.
-        methods: settings of LoRA, VeRA, LoRA-XS or LiDB, each at its rank. ``LoRAXS(basis="gradient")`` takes its
-            bases from ``start``.
+        methods: settings of LoRA, VeRA, LoRA-XS or LiDB, each at its rank or ranks by layer.
+            ``LoRAXS(basis="gradient")`` takes its bases from ``start``.
         targets: as in :func:`vxlab.attach`.
         seed: of the initial values that are drawn.
         start: the gradients from which such methods take their bases; None takes the first batch's, and judges these
@@ -49,10 +49,10 @@ def capture_table(
 
     Returns:
         One row a layer and method: ``layer, block, role``; ``family``, with the settings beside the rank in which the
-        methods of one family differ, such as ``LoRA-XS basis=bottom``; ``method``, the same with its ``rank``; trained
-        ``parameters`` of the layer; ``share``, the mean over batches, with the 95 % interval ``low`` to ``high`` (NaN
-        for one batch); ``best``, the mean share of G's own first r singular triplets, which no update of rank r
-        exceeds; ``chance``, what a gradient that has nothing to do with the tangent space keeps on average: the
+        methods of one family differ, such as ``LoRA-XS basis=bottom``; ``method``, the same with its rank; the layer's
+        ``rank`` and trained ``parameters``; ``share``, the mean over batches, with the 95 % interval ``low`` to
+        ``high`` (NaN for one batch); ``best``, the mean share of G's own first r singular triplets, which no update of
+        rank r exceeds; ``chance``, what a gradient that has nothing to do with the tangent space keeps on average: the
         space's dimensions over out·in. Batches whose gradient is zero are left out; NaN where all are.
 
     Raises:
@@ -77,7 +77,9 @@ def capture_table(
         for layer, tensors in starts.items():
             own = [batch[layer] for batch in batches[judged]]
             best = bests[layer][judged, min(method.at(layer).r, *tensors.shape) - 1].nanmean()
-            rows.append(_row(layer, *places[layer], method, tensors, own) | {"best": float(best), **named[method]})
+            rows.append(
+                _row(layer, *places[layer], method.at(layer), tensors, own) | {"best": float(best), **named[method]}
+            )
     return pd.DataFrame(rows, columns=CAPTURE_COLUMNS)
 
 
@@ -92,12 +94,15 @@ def _starts(
     method: Family, layers: Mapping[str, nn.Module], weights: Gradients, gradients: Gradients, seed: int
 ) -> dict[str, _Start]:
     shapes = method.checked_shapes(layers)
-    shared = method.shared(list(shapes.values()))
-    frozen = method.frozen(weights, gradients)
+    frozen: dict[str, dict[str, Tensor]] = {}
+    for family, group in method.by_rank(shapes):
+        shared = family.shared(list(group.values()))
+        own = family.frozen({layer: weights[layer] for layer in group}, gradients)
+        frozen |= {layer: {**shared, **own[layer]} for layer in group}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # the GPU's generators are not forked
-        trained = {layer: method.trained(shape) for layer, shape in shapes.items()}
-    return {layer: _Start(shape, shared | frozen[layer] | trained[layer]) for layer, shape in shapes.items()}
+        trained = {layer: method.at(layer).trained(shape) for layer, shape in shapes.items()}
+    return {layer: _Start(shape, frozen[layer] | trained[layer]) for layer, shape in shapes.items()}
 
 
 def _row(
@@ -107,7 +112,7 @@ def _row(
     dimensions, share = _TANGENTS[type(method)]
     mean, low, high = bootstrap_interval([share(method, each, start) for each in gradients])
     return {
-        "layer": layer, "block": block, "role": role, "rank": method.rank, "share": mean, "low": low, "high": high,
+        "layer": layer, "block": block, "role": role, "rank": method.r, "share": mean, "low": low, "high": high,
         "parameters": method.parameter_count(start.shape),
         "chance": dimensions(method, start.shape) / (out_features * in_features),
     }  # fmt: skip
@@ -119,8 +124,9 @@ def _names(methods: Sequence[Family]) -> dict[Family, dict[str, str]]:
     for method in methods:
         own = tell_apart(each.settings() for each in methods if family_name(each) == family_name(method))
         apart = [f"{name}={value}" for name, value in method.settings().items() if name in own and name != "rank"]
-        family = " ".join([family_name(method), *apart])
-        names[method] = {"family": family, "method": f"{family} r={method.rank}"}
+        plain = family_name({"name": method.name, **method.settings(), "rank": None})
+        family, named = (" ".join([name, *apart]) for name in (family_name(method), plain))
+        names[method] = {"family": family, "method": f"{named} {ranks_in_words(method.rank)}"}
     return names
 
 
@@ -142,17 +148,17 @@ _Dimensions = Callable[..., int]
 _Share = Callable[..., float]
 _TANGENTS: dict[type[Family], tuple[_Dimensions, _Share]] = {
     LoRA: (
-        lambda method, shape: shape[0] * min(method.rank, shape[1]),
+        lambda method, shape: shape[0] * min(method.r, shape[1]),
         lambda method, gradient, start: lora_capture(gradient, start.tensors["A"]),
     ),
-    VeRA: (lambda method, shape: method.rank if method.vectors == "d" else shape[0], _vera_share),
+    VeRA: (lambda method, shape: method.r if method.vectors == "d" else shape[0], _vera_share),
     LoRAXS: (
-        lambda method, shape: method.rank**2,
+        lambda method, shape: method.r**2,
         lambda method, gradient, start: captured_share(
             gradient, start.tensors["left_basis"], start.tensors["right_basis"]
         ),
     ),
-    LiDB: (lambda method, shape: method.aux_out * method.rank, _lidb_share),
+    LiDB: (lambda method, shape: method.aux_out * method.r, _lidb_share),
 }
 """Of each family, the dimensions of its tangent space before training, and the share of a gradient in it."""
 

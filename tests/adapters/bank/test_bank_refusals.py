@@ -13,6 +13,7 @@ from toy_banks import METHODS, adapted, make_bank, random_rows
 
 import vxlab
 from vxlab import AdapterBank, VxlabError
+from vxlab.adapters import write_peft
 
 LORA = METHODS["lora"]
 
@@ -55,6 +56,26 @@ def test_an_adapter_of_another_method(method, told, bank, tmp_path):
 def test_the_same_scale_said_in_another_way_is_taken(bank, tmp_path):
     for number, adapter in enumerate(both(adapted(vxlab.LoRA(rank=3, alpha=3)), tmp_path / "adapter")):
         bank.add(f"new {number}", adapter)
+
+
+def test_the_same_ranks_by_layer_said_in_another_way_are_taken_and_others_are_not(tmp_path):
+    layers = ["query", "value"]
+    exact = {
+        f"bert.encoder.layer.{block}.attention.self.{role}": rank
+        for block in (0, 1)
+        for role, rank in zip(layers, (2, 5), strict=True)
+    }
+    with make_bank(tmp_path / "bank", vxlab.LoRA(rank={"query": 2, "value": 5})) as bank:
+        for number, adapter in enumerate(both(adapted(vxlab.LoRA(rank=exact)), tmp_path / "adapter")):
+            bank.add(f"new {number}", adapter)
+        refuse(bank, adapted(vxlab.LoRA(rank={"query": 5, "value": 2})), r"has rank=\{'bert.*: 5.*\(here")
+        refuse(bank, adapted(vxlab.LoRA(rank=2)), r"has rank=2 \(here \{'bert")
+        refuse(bank, adapted(vxlab.LoRA(rank={"query": 2}), targets="query"), r"has rank=\{'query': 2\} \(here")
+    folder = write_peft(adapted(vxlab.LoRA(rank=exact)), tmp_path / "peft")
+    with AdapterBank.open(tmp_path / "bank", writable=True, model=ARCHITECTURES["bert"]()) as bank:
+        bank.add("theirs", folder)
+    with make_bank(tmp_path / "uniform", vxlab.LoRA(rank=3)) as bank:
+        bank.add("equal", adapted(vxlab.LoRA(rank={"query": 3, "value": 3})))
 
 
 def test_an_adapter_on_other_layers(bank, tmp_path):

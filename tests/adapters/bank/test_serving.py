@@ -51,6 +51,20 @@ def test_every_row_meets_its_own_adapter(method, dtype, tmp_path):
         assert_close(logits[[number]], expected, 1e-6 if dtype == torch.float32 else 1e-12)
 
 
+@pytest.mark.parametrize("kind", [vxlab.LoRA, vxlab.VeRA, vxlab.LoRAXS])
+def test_rows_of_a_bank_with_ranks_by_layer_meet_their_own_adapters(kind, tmp_path):
+    base, given = ARCHITECTURES["bert"](), toy.batch(5)
+    bank = make_bank(tmp_path / "bank", kind(rank={"query": 2, "value": 5, "layer.1.attention.self.value": 3}))
+    bank.add_many([f"n{number:05d}" for number in range(4)], 0.1 * random_rows(bank, 4))
+    bank = vxlab.AdapterBank.open(tmp_path / "bank")
+    logits = served(bank, NAMES, given, base)
+    for number, name in enumerate(NAMES):
+        with torch.no_grad():
+            alone = ARCHITECTURES["bert"]()
+            expected = (bank.load(alone, name) if name else alone)(**row(given, number)).logits
+        assert_close(logits[[number]], expected)
+
+
 @every_method
 def test_a_row_has_the_bits_of_a_batch_of_its_adapter_alone(method, tmp_path):
     given, bank = toy.batch(5), make_bank(tmp_path / "bank", method, 4)

@@ -20,6 +20,33 @@ CASES = {
 }
 
 
+BY_LAYER = {
+    "one alpha": ({"rank_pattern": {".*1.*": 2}}, {"alpha": 8}),
+    "alphas as ranks": ({"rank_pattern": {".*1.*": 2}, "alpha_pattern": {".*1.*": 2}, "lora_alpha": 4}, {}),
+    "rank-stabilised": ({"rank_pattern": {".*1.*": 2}, "use_rslora": True}, {"alpha": 8, "rank_stabilised": True}),
+    "other alphas": ({"rank_pattern": {".*1.*": 2}, "alpha_pattern": {".*1.*": 4}}, None),
+    "other alphas alone": ({"alpha_pattern": {".*1.*": 4}}, None),
+    "biases": ({"rank_pattern": {".*1.*": 2}, "bias": "lora_only"}, None),
+    "dora": ({"rank_pattern": {".*1.*": 2}, "use_dora": True}, None),
+}
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama"])
+@pytest.mark.parametrize("case", BY_LAYER)
+def test_ranks_of_peft_are_ranks_by_layer_where_one_alpha_says_the_scales(name: str, case: str, tmp_path: Path) -> None:
+    settings, ours = BY_LAYER[case]
+    config = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", **settings}
+    theirs = save_trained(tmp_path, name, peft.LoraConfig(**config))  # type: ignore[arg-type]
+    model = vxlab.load_adapter(ARCHITECTURES[name](), tmp_path)
+    method = model.vxlab_attachment.method
+    ranks = {layer: 2 if ".1." in layer else 4 for layer in model.vxlab_attachment.layers}
+    if ours is None:  # which only peft's own says
+        assert method.name in ("peft:lora", "peft:dora")
+    else:
+        assert method == vxlab.LoRA(rank=ranks, **ours)
+    torch.testing.assert_close(logits(model, name), logits(theirs, name), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["bert", "roberta", "gpt2", "llama", "vit"])
 @pytest.mark.parametrize("case", CASES)
 def test_a_lora_of_peft_gives_the_same_logits_here(name: str, case: str, tmp_path: Path) -> None:

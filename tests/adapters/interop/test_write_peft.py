@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import peft
 import pytest
@@ -16,6 +17,7 @@ from toy_checkpoints import trained
 
 import vxlab
 from vxlab.adapters import Family, write_peft
+from vxlab.adapters.interop.keys import MODEL
 
 NAMES = ["bert", "roberta", "gpt2", "llama", "vit"]
 OWN = [
@@ -110,7 +112,7 @@ def test_what_peft_wrote_comes_back_as_it_was(name: str, case: str, tmp_path: Pa
     back = loaded_by_peft(name, tmp_path / "back")
     torch.testing.assert_close(logits(back, name), logits(theirs, name), rtol=0, atol=1e-5)
     one, other = (json.loads((tmp_path / each / "adapter_config.json").read_text()) for each in ("theirs", "back"))
-    written_otherwise = ("target_modules", "auto_mapping", "alpha_pattern", "lora_alpha")
+    written_otherwise = ("target_modules", "auto_mapping", "rank_pattern", "alpha_pattern", "lora_alpha")
     assert {key: one[key] for key in other if key not in written_otherwise} == {
         key: value for key, value in other.items() if key not in written_otherwise
     }
@@ -132,6 +134,50 @@ def test_what_vxlab_wrote_comes_back_as_it_was(name: str, method: Family, tmp_pa
     back = vxlab.load_adapter(ARCHITECTURES[name](), write_peft(model, tmp_path))
     assert torch.equal(logits(back, name), logits(model, name))
     assert vxlab.trainable_parameters(back) == vxlab.trainable_parameters(model)
+
+
+def by_layer(name: str, most: int = 4) -> dict[str, int]:
+    """Return ranks of a tiny model's linear layers, by their whole names."""
+    layers = vxlab.resolve_targets(ARCHITECTURES[name](), "all-linear")
+    return {layer: 1 + number % most for number, layer in enumerate(layers)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("settings", [{}, {"alpha": 3}, {"alpha": 3, "rank_stabilised": True}])
+def test_ranks_by_layer_are_pefts_rank_pattern_there_and_back(
+    name: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    method = vxlab.LoRA(rank=by_layer(name), **settings)
+    model = trained(name, method)
+    assert_same_in_peft(model, name, write_peft(model, tmp_path))
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert set(config["rank_pattern"].values()) == {1, 2, 3}
+    assert (config["r"], config["lora_alpha"]) == (4, settings.get("alpha", 4))
+    assert config["alpha_pattern"] == ({} if settings else config["rank_pattern"])
+    scales = {key: each.scaling["default"] for key, each in loaded_by_peft(name, tmp_path).named_modules()
+              if hasattr(each, "lora_A")}  # fmt: skip
+    assert scales == {f"{MODEL}{key}": each.family.scaling for key, each in vxlab.adapted_layers(model).items()}
+    back = vxlab.load_adapter(ARCHITECTURES[name](), tmp_path)
+    assert back.vxlab_attachment.method == method
+    assert torch.equal(logits(back, name), logits(model, name))
+
+
+@pytest.mark.parametrize("kind", [vxlab.LoRA, vxlab.VeRA, vxlab.LoRAXS, vxlab.LiDB])
+def test_any_family_of_ranks_by_layer_is_written_as_plain_lora(kind: type[Family], tmp_path: Path) -> None:
+    sizes = {"aux_out": 12, "aux_in": 10} if kind is vxlab.LiDB else {}
+    model = trained("bert", kind(rank={"query": 2, "value": 5}, **sizes), "query-value")  # type: ignore[call-arg]
+    assert_same_in_peft(model, "bert", write_peft(model, tmp_path, as_lora=True))
+    assert set(vxlab.adapters.read_saved(tmp_path).ranks.values()) == {2, 5}
+
+
+def test_a_vera_of_several_ranks_is_none_of_pefts_and_one_of_equal_ranks_is(tmp_path: Path) -> None:
+    model = trained("bert", vxlab.VeRA(rank={"query": 2, "value": 5}), "query-value")
+    message = r"peft's VeRA has one rank, and VeRA\(rank=.*\) several; as_lora=True writes its update, without loss"
+    with pytest.raises(vxlab.VxlabError, match=message):
+        write_peft(model, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    same = trained("bert", vxlab.VeRA(rank={"query": 5, "value": 5}), "query-value")
+    assert_same_in_peft(same, "bert", write_peft(same, tmp_path / "same"))
 
 
 def test_what_has_no_folder_of_peft_is_refused(tmp_path: Path) -> None:

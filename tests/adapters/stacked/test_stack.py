@@ -61,6 +61,32 @@ def test_logits_and_gradients_are_those_of_each_adapter_alone(methods, name):
             assert_close(found[slot - 1][key], gradient, 1e-4)
 
 
+BY_ROLE = {"query": 2, "key": 3, "value": 5, "attention-output": 1, "up": 5, "down": 3}
+BY_LAYER = [
+    [LORA(rank=BY_ROLE, alpha=6), LORA(rank=4), LORA(rank=BY_ROLE | {"layer.1.attention.self.query": 7})],
+    [XS(rank=BY_ROLE, alpha=6), XS(rank=4), XS(rank=BY_ROLE | {"layer.1.attention.self.query": 7})],
+    [VERA(rank=BY_ROLE), VERA(rank=BY_ROLE), VERA(rank=BY_ROLE)],
+    [VERA(rank=BY_ROLE), VERA(rank=4), VERA(rank=BY_ROLE | {"layer.1.attention.self.query": 7}, d_initial=0.3)],
+    [VERA(rank=BY_ROLE, vectors="d", unique=True), VERA(rank=4, vectors="d", unique=True)],
+]
+
+
+@pytest.mark.parametrize("methods", BY_LAYER, ids=["lora", "lora_xs", "vera alike", "vera", "vera unique"])
+def test_with_ranks_by_layer_each_slot_is_its_adapter_alone(methods):
+    stack = toy.stacked(methods)
+    slots, given = len(methods), toy.batch(6)
+    logits, found = stack.model(**given).logits.detach(), toy.gradients(stack, given)
+    with torch.no_grad(), stack.rows([slot for slot in range(1, slots + 1) for _ in range(6 // slots)]) as model:
+        assert_close(model(**given).logits, logits)  # where the first product is remembered for the next layer
+    for slot in range(1, slots + 1):
+        expected, theirs = toy.alone(stack, slot, given)
+        assert_close(logits.chunk(slots)[slot - 1], expected)
+        for key, gradient in theirs.items():
+            assert_close(found[slot - 1][key], gradient, 1e-4)
+    kept = {id(layer.shared) for layer in stack.layers.values()}
+    assert len(kept) <= len({*BY_ROLE.values(), 7})  # of each rank once, and not of each layer
+
+
 def trained(stack: object, given: dict[str, Tensor], steps: int) -> list[Tensor]:
     optimizer = torch.optim.AdamW(stack.parameters().values(), lr=1e-2)
     losses = []

@@ -52,6 +52,17 @@ def test_a_difference_is_the_candidates_score_minus_the_neighbours_either_way_ro
     assert forth["seen"] is back["seen"] is bool(row["seen"])
 
 
+def test_ranks_by_layer_are_nearest_in_size_and_no_next_rank_nor_without_one():
+    summary = toy.summary()
+    own = summary["candidate"] == "LoRA r=4"
+    summary.loc[own, ["method", "rank"]] = ["LoRA by layer", pd.NA]
+    assert _related("LoRA r=1", summary)["LoRA r=4"] == "nearest in size"
+    assert _related("LoRA r=1", summary)["LoRA r=16"] == "next rank above"
+    related = _related("LoRA r=4", summary)
+    assert related["LoRA r=1"] == "nearest in size"
+    assert not [name for name, relation in related.items() if "next" in relation]
+
+
 def test_itself_and_pairs_that_were_not_compared_have_no_difference():
     rows = neighbours(toy.summary(), toy.pairs().head(0), "LoRA r=1")
     assert rows["difference"].isna().all()

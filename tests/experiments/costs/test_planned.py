@@ -99,6 +99,8 @@ def test_a_plan_of_a_model_as_it_is_used_is_right_within_a_hundredth(model, num_
 
 def test_the_numbers_of_parameters_and_bytes_are_those_of_the_adapter(config_of, tmp_path):
     methods = {**METHODS, "gradient": vxlab.LoRAXS(rank=8, basis="gradient"), "lidb": vxlab.LiDB(1, 8, 8)}
+    by_layer = {"query": 2, "value": 5}
+    methods |= {f"{kind.name} by layer": kind(rank=by_layer) for kind in (vxlab.LoRA, vxlab.VeRA, vxlab.LoRAXS)}
     table = vxlab.plan_memory(config_of("bert"), 2, methods, "query-value", **SETTINGS).set_index("method")
     for label, method in methods.items():
         bare = ARCHITECTURES["bert"]()

@@ -169,6 +169,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(
     probe = vxlab.run(toy_runs.spec(tiny_model, toy_task, method=vxlab.Probe()), store=runs, progress=False)
     head = exported.attach_stirred(tiny_model, 2, vxlab.Head())
     xs = exported.attach_stirred(tiny_model, 2, vxlab.LoRAXS(rank=2))
+    vera = exported.attach_stirred(tiny_model, 2, vxlab.VeRA(rank={"query": 2, "value": 3}), "query-value")
     oft = exported.attach_stirred(tiny_model, 2, vxlab.PEFT("oft", oft_block_size=8))
     merged = vxlab.merge(exported.attach_stirred(tiny_model, 2, vxlab.LoRA(rank=2)))
     refused: list[tuple[Any, dict[str, Any], str]] = [
@@ -186,6 +187,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(
         (ARCHITECTURES["bert"](), {}, "has no adapter; call vxlab.attach"),
         (merged, {}, "the model is merged.* call unmerge"),
         (xs, {"format": "peft"}, r"the peft library has no LoRAXS\(.*; take format='lora'"),
+        (vera, {"format": "peft"}, r"the peft library's VeRA has one rank, and VeRA\(.* several; take format='lora'"),
         (oft, {"format": "lora"}, r"PEFT\('oft'.* is peft's own, so its two factors are not known here"),
         (head, {"format": "lora"}, r"format='lora': Head\(\) puts no adapter on a layer; take format='merged'"),
         (head, {"format": "peft"}, r"format='peft': Head\(\) puts no adapter on a layer; take format='merged'"),

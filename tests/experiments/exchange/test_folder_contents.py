@@ -13,6 +13,7 @@ from architectures import ARCHITECTURES
 from safetensors.torch import load_file, save_file
 
 import vxlab
+from vxlab.experiments import method_label
 from vxlab.experiments.record import RunRecord
 
 # PEFT asks transformers for a property that transformers has renamed.
@@ -64,6 +65,20 @@ def test_an_adapter_of_ours_tells_its_layers_where_their_shapes_are_known(
     assert list(without.layers["layer"]) == list(vxlab.adapted_layers(model))
     assert without.layers["norm"].isna().all()
     assert ("note" in without.facts) is (not isinstance(method, vxlab.LiDB))  # whose tensors are of one shape
+
+
+@pytest.mark.parametrize("kind", [vxlab.LoRA, vxlab.VeRA])
+def test_ranks_by_layer_are_each_in_its_row(kind: Any, tiny_model: str, tmp_path: Path) -> None:
+    layers = vxlab.resolve_targets(vxlab.load_model(tiny_model, 2), "all-linear")
+    method = kind(rank={name: 1 + number % 3 for number, name in enumerate(layers)})
+    model = exported.attach_stirred(tiny_model, 2, method, "all-linear")
+    vxlab.save_adapter(model, tmp_path)
+    found = vxlab.inspect_folder(tmp_path, base=tiny_model)
+    assert_tells(found, model)
+    assert list(found.layers["rank"]) == [each.family.r for each in vxlab.adapted_layers(model).values()]
+    assert found.facts["rank"] == "1, 2, 3"
+    assert found.facts["method"] == method_label(method)
+    assert f'"rank": "of {len(layers)} names"' in found.facts["settings"]
 
 
 def test_layers_of_one_shape_need_no_base(tiny_model: str, tmp_path: Path) -> None:

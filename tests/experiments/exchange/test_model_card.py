@@ -84,6 +84,14 @@ def test_an_adapter_without_its_run_says_so(tiny_model: str, tmp_path: Path) -> 
     assert "| alpha | default |" in text
 
 
+def test_ranks_by_layer_are_told_with_their_layers(tiny_model: str, tmp_path: Path) -> None:
+    model = exported.attach_stirred(tiny_model, 2, vxlab.LoRAXS(rank={"query": 2, "value": 5}), "query-value")
+    text = (vxlab.export_adapter(model, tmp_path / "a", format="lora") / "README.md").read_text()
+    rows = {line.split(" | ")[0]: line for line in text.splitlines() if line.startswith("| ")}
+    assert "| rank | 2 on `bert.encoder.layer.*.attention.self.query` (2); 5 on `bert.encoder.layer.*" in rows["| rank"]
+    assert rows["| method"] == "| method | LoRA-XS by layer |"
+
+
 def test_what_would_break_a_table_is_escaped(classifier: RunRecord) -> None:
     spec = {**classifier.spec, "model": "a|b"}
     source = dataclasses.replace(open_source(classifier), record=dataclasses.replace(classifier, spec=spec))

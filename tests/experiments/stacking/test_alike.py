@@ -38,6 +38,14 @@ def test_where_the_rank_decides_what_is_shared_it_must_be_the_same(
     assert [len(group) for group in group_alike([small, large, small], materials)] == [2, 1]
 
 
+def test_ranks_by_layer_stack_as_ranks_do(tiny_model: str, toy_task: str, materials: Materials) -> None:
+    by_layer, other = {"query": 4, "value": 8}, {"query": 8, "value": 4}
+    for kind, groups in ((vxlab.LoRA, [3]), (vxlab.VeRA, [1, 1, 1])):
+        methods = [kind(rank=4), kind(rank=by_layer), kind(rank=other)]
+        jobs = [materials.job(toy_runs.spec(tiny_model, toy_task, method=method)) for method in methods]
+        assert [len(group) for group in group_alike(jobs, materials)] == groups
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

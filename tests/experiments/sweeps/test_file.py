@@ -47,6 +47,18 @@ def test_a_fair_sweep_is_read(tmp_path: Path) -> None:
     assert fair.settings == {"model": "minilm", "task": "rotten_tomatoes", "epochs": 1}
 
 
+def test_a_mapping_is_ranks_by_layer_and_a_list_may_hold_some(tmp_path: Path) -> None:
+    own = "candidates:\n  - {method: lora, rank: {query: 4, value: 16}}\n"
+    fair = read(f"model: minilm\ntask: sst2\n{own}  - {{method: vera, rank: [8, {{value: 16, query: 4}}]}}\n", tmp_path)
+    assert isinstance(fair, vxlab.FairSweep)
+    assert list(fair.names) == ["LoRA r=4 (query), 16 (value)", "VeRA r=8", "VeRA r=4 (query), 16 (value)"]
+    assert fair.candidates[0].method == vxlab.LoRA(rank={"query": 4, "value": 16})
+    with pytest.raises(vxlab.VxlabError, match=r"must be a whole number or a mapping of names to whole numbers"):
+        read(own.replace("16", "many"), tmp_path)
+    with pytest.raises(vxlab.VxlabError, match=r"must be a whole number or a mapping of names to whole numbers"):
+        read(own.replace("16", "[8, 16]"), tmp_path)  # a list inside a rank is no candidates
+
+
 def test_tuning_runs_may_end_early(tmp_path: Path) -> None:
     fair = read(FAIR + "tuning_share: 0.33\n", tmp_path)
     assert isinstance(fair, vxlab.FairSweep)

@@ -90,6 +90,14 @@ def test_candidates_of_one_label_show_what_differs() -> None:
     assert list(rates) == ["LoRA r=2, rates around 0.002", "LoRA r=2, rates around 2e-05"]
 
 
+def test_two_allocations_of_the_same_ranks_are_two_candidates_of_short_names() -> None:
+    names = [f"encoder.layer.{block}.query" for block in range(6)]
+    one, other = (dict(zip(names, ranks, strict=True)) for ranks in ((1, 2, 4, 8, 8, 1), (8, 8, 4, 2, 1, 1)))
+    found = list(fair(LoRA(rank=one), LoRA(rank=other), LoRA(rank=other, alpha=16), LoRA(rank=4)).names)
+    assert len(set(found)) == 4
+    assert all(name.startswith("LoRA r=1–8 by layer (") and len(name) < 50 for name in found[:3])
+
+
 def test_settings_reach_every_run_and_a_candidates_targets_win() -> None:
     sweep = fair(
         LoRA(rank=8), Candidate(VeRA(rank=4), "all-linear"), settings={"task": "sst2", "targets": "mlp", "epochs": 7}

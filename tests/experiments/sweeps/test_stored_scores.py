@@ -110,6 +110,23 @@ def test_a_method_with_a_part_changed_is_no_run_of_the_usual_one(store, add):
     assert is_usual({"name": "lora", **vxlab.LoRA(rank=4, alpha=32).settings()})
 
 
+def test_ranks_by_layer_are_candidates_of_their_own(store, add):
+    allocations = [dict(zip("abcd", ranks, strict=True)) for ranks in ((1, 2, 4, 8), (8, 4, 2, 1))]
+    for seed in (0, 1):
+        for number, rank in enumerate([8, *allocations]):
+            add(vxlab.LoRA(rank=rank), seed=seed, test=0.7 + 0.1 * number)
+    found = stored_candidates(store, "minilm").table
+    assert list(found["n"]) == [2, 2, 2]
+    assert list(found["family"]) == ["LoRA", "LoRA by layer", "LoRA by layer"]
+    assert found["rank"].isna().tolist() == [False, True, True]
+    assert sorted(found["mean"]) == pytest.approx([0.7, 0.8, 0.9])
+    assert is_usual({"name": "lora", "rank": allocations[0]})
+    (sweep,) = stored_sweeps(store)
+    assert list(sweep.summary["method"]) == ["LoRA", "LoRA by layer", "LoRA by layer"]
+    assert sweep.summary["candidate"].nunique() == 3
+    assert best_runs(store)["highest on validation"].str.len().max() < 50
+
+
 def test_runs_under_the_protocol_with_most_candidates_are_told_apart_from_others(store, add):
     add(LORA, train_examples=100, test=0.9)
     for method in (LORA, VERA):

@@ -160,6 +160,9 @@ def test_runs_that_cannot_be_compared_are_named(run, records):
     lora = records[0]
     others = {
         "differ in their ranks: .* has 4, .* has 2": run(vxlab.LoRA(rank=2)),
+        r"differ in their ranks: .* has 4, .* has r=4 \(query\), 2 \(value\)": run(
+            vxlab.LoRA(rank={"query": 4, "value": 2})
+        ),
         "differ in their base models": run(vxlab.LoRA(rank=4), identity={"model": "another"}),
         "LoRA, seed 3 and LoRA, seed 0 adapt other layers, `.*value` among them": run(
             vxlab.LoRA(rank=4), seed=3, targets="query"

@@ -1,5 +1,6 @@
 """Whether a model, or an adapter's folder, is of the base, the method and the frozen tensors that a bank is of."""
 
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vxlab.adapters import Method
+from vxlab.adapters import Family, Method
 from vxlab.adapters.bank.description import BankDescription
 from vxlab.adapters.core import PROBE_TOLERANCE, check_fingerprints
 from vxlab.adapters.placement import BaseValues, base_parameters, own_buffers, select_unmoved
@@ -46,7 +47,7 @@ def check_method(description: BankDescription, method: Method, whose: str) -> No
     own = description.method
     if type(method).name != type(own).name:
         raise VxlabError(f"{whose} is of {method}, and the bank holds {own}; make a bank of its own for it")
-    here, there = _in_full(own), _in_full(method)
+    here, there = _in_full(own, description.layers), _in_full(method, description.layers)
     if differing := [name for name in {**here, **there} if here.get(name) != there.get(name)]:
         told = ", ".join(f"{name}={quote(there.get(name))} (here {quote(here.get(name))})" for name in differing)
         raise VxlabError(f"{whose} has {told}: a bank holds one method in one setting; make a bank of its own for it")
@@ -115,9 +116,16 @@ def _is_same(here: Mapping[str, str], there: Mapping[str, str]) -> bool:
     return one is not None and one == two
 
 
-def _in_full(method: Method) -> dict[str, Any]:
-    """Return a method's settings with the numbers that None stands for."""
+def _in_full(method: Method, layers: Mapping[str, object]) -> dict[str, Any]:
+    """Return a method's settings with the numbers that None stands for, and ranks by layer as each layer has its own.
+
+    The same ranks may be said by roles here, and there by names.
+    """
     settings = method.settings()
+    if isinstance(method, Family) and not isinstance(method.rank, int):
+        with contextlib.suppress(VxlabError):  # it is on fewer layers: another method as it is
+            ranks = {layer: method.at(layer).r for layer in layers}
+            settings["rank"] = ranks if len(set(ranks.values())) > 1 else next(iter(ranks.values()))
     if "alpha" in settings and settings["alpha"] is None:
         settings["alpha"] = settings["rank"]
     return settings

@@ -45,6 +45,7 @@ from .random_bases import layer_generator as layer_generator
 from .random_bases import random_basis as random_basis
 from .random_bases import random_weight as random_weight
 from .ranks import Rank as Rank
+from .ranks import rank_at as rank_at
 from .roles import ROLES as ROLES
 from .roles import TARGET_SETS as TARGET_SETS
 from .roles import role_of as role_of

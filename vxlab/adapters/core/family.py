@@ -130,6 +130,13 @@ class Family(Method):
         for name, rank in self.rank.items():
             require_count(f"{owner} rank of {name!r}", rank)
 
+    def __str__(self) -> str:
+        if isinstance(self.rank, int):
+            return repr(self)
+        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        told = [f"{name}={quote(value) if name == 'rank' else repr(value)}" for name, value in fields.items()]
+        return f"{type(self).__name__}({', '.join(told)})"  # which errors say, and of 36 layers the ranks are long
+
     @property
     def r(self) -> int:
         """The rank, where it is one number, as it is of the family :meth:`at` a layer."""
@@ -154,10 +161,11 @@ class Family(Method):
 
     def by_rank(self, layers: Mapping[str, Each]) -> list[tuple[Self, dict[str, Each]]]:
         """Return the layers of each rank with the family at it, in the order in which ranks first come."""
-        groups: dict[Self, dict[str, Each]] = {}
+        groups: dict[int, tuple[Self, dict[str, Each]]] = {}  # by rank: a family of one's own may have no hash
         for name, each in layers.items():
-            groups.setdefault(self.at(name), {})[name] = each
-        return list(groups.items())
+            family = self.at(name)
+            groups.setdefault(family.r, (family, {}))[1][name] = each
+        return list(groups.values())
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
@@ -232,7 +240,7 @@ class Family(Method):
             for name, module in layers.items()
         }
         if is_own(type(self)):
-            for layer in {(layer.shape, layer.family): layer for layer in adapted.values()}.values():
+            for layer in {(layer.shape, layer.family.r): layer for layer in adapted.values()}.values():
                 self._check_promises(layer)
         for name, layer in adapted.items():
             layer.train(

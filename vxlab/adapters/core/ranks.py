@@ -3,8 +3,12 @@
 from collections.abc import Iterable, Mapping
 
 from vxlab.adapters.core.roles import role_of
+from vxlab.checks import quote
 from vxlab.errors import VxlabError
 from vxlab.words import list_in_words, nearest
+
+_SHOWN = 3
+"""Names that an error lists."""
 
 Rank = int | Mapping[str, int]
 """One for all layers, or each layer's by name: a role, the end of a dotted name from a dot on, or a whole one."""
@@ -29,8 +33,8 @@ def rank_at(ranks: Mapping[str, int], layer: str, owner: str) -> int:
         role = role_of(layer)
         role_too = f"its role {role!r}, " if role else ""
         raise VxlabError(
-            f"{owner} rank={dict(ranks)!r} has none for `{layer}`, a target layer; add it by {role_too}its name or the "
-            "end of it, or leave the layer out of targets"
+            f"{owner} rank={quote(dict(ranks))} has none for `{layer}`, a target layer; add it by {role_too}its "
+            "name or the end of it, or leave the layer out of targets"
         )
     return ranks[name]
 
@@ -41,9 +45,11 @@ def require_all_met(ranks: Mapping[str, int], layers: Iterable[str], owner: str)
     met = {_named(ranks, layer) for layer in names}
     if idle := [name for name in ranks if name not in met]:
         ends = [role for layer in names if (role := role_of(layer))]
+        further = [f"{len(idle) - _SHOWN} others"] if len(idle) > _SHOWN else []
+        told = list_in_words([*map(repr, idle[:_SHOWN]), *further])
         raise VxlabError(
-            f"{owner} rank={dict(ranks)!r}: {list_in_words([repr(name) for name in idle])} "
-            f"{'is' if len(idle) == 1 else 'are'} of no target layer{nearest(idle[0], [*dict.fromkeys(ends), *names])}"
+            f"{owner} rank={quote(dict(ranks))}: {told} {'is' if len(idle) == 1 else 'are'} of no target layer"
+            f"{nearest(idle[0], [*dict.fromkeys(ends), *names])}"
         )
 
 

@@ -64,7 +64,7 @@ def _unstack(
     found: dict[str, dict[str, Tensor]] = {}
     for layer in layers:
         with torch.random.fork_rng(devices=[]):
-            wanted = family.trained(shapes[layer])
+            wanted = family.at(layer).trained(shapes[layer])
         found[layer] = {name: next(left[f"{name}.{'x'.join(map(str, each.shape))}"]) for name, each in wanted.items()}
     return found
 

@@ -25,8 +25,8 @@ _SAYS_MORE = ("use_dora", "lora_bias")
 def read_lora(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SavedAdapter:
     """Return a LoRA of the peft library.
 
-    One rank and one scale in all layers, with nothing beside A and B, is ``lora``; other ranks, DoRA, a bias on B and
-    trained biases of the base are ``peft:lora`` or ``peft:dora``.
+    With nothing beside A and B it is ``lora``, at one rank or at ranks by layer, where one α, or α = r in every layer,
+    says all scales. Other scales, DoRA, a bias on B and trained biases of the base are ``peft:lora`` or ``peft:dora``.
 
     Raises:
         VxlabError: a tensor is missing, or of another shape than the config says; or it started from other weights
@@ -37,7 +37,7 @@ def read_lora(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Ten
     if shared:
         raise VxlabError(f"{folder / WEIGHTS_FILE} has {quote(min(shared))}, which is of no LoRA")
     ranks = {name: _checked_rank(folder, config, name, own) for name, own in layers.items()}
-    scalings = {name: _scaling(config, name, rank) for name, rank in ranks.items()}
+    alphas = {name: _alpha(config, name) for name in ranks}
     common: dict[str, Any] = {
         "folder": folder,
         "kind": "peft",
@@ -46,13 +46,12 @@ def read_lora(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Ten
         "stored": stored,
         "base": config.get("base_model_name_or_path"),
         "config": config,
-        "scalings": scalings,
+        "scalings": {name: _scaling(config, alphas[name], rank) for name, rank in ranks.items()},
     }
     plain = not any(config.get(name) for name in _SAYS_MORE) and config.get("bias", "none") == "none"
     named = {name: {_OURS.get(key, key): each for key, each in own.items()} for name, own in layers.items()}
-    if plain and len(set(ranks.values())) == 1 and len(set(scalings.values())) == 1:
-        settings = _settings(config, next(iter(ranks.values())), next(iter(ranks)))
-        return SavedAdapter(**common, method="lora", settings=settings, tensors=named)
+    if plain and (sizes := _sizes(ranks, alphas)) is not None:
+        return SavedAdapter(**common, method="lora", settings=sizes | _settings(config), tensors=named)
     method, settings = settings_there(folder, config)
     return SavedAdapter(**common, method=method, settings=settings, tensors=named)
 
@@ -104,8 +103,16 @@ def _faults(config: Mapping[str, Any], own: Mapping[str, Tensor]) -> Iterator[st
             yield f"has {name} {kind}, and an adapter on a linear layer has two sides of real numbers"
 
 
-def _scaling(config: Mapping[str, Any], layer: str, rank: int) -> float:
-    alpha = _alpha(config, layer)
+def _sizes(ranks: Mapping[str, int], alphas: Mapping[str, float]) -> dict[str, Any] | None:
+    """Return our LoRA's rank, or ranks by layer, and its α; None where one α does not say all scales."""
+    each, every = set(ranks.values()), set(alphas.values())
+    rank = each.pop() if len(each) == 1 else dict(ranks)
+    if len(every) == 1:
+        return {"rank": rank, "alpha": every.pop()}
+    return {"rank": rank, "alpha": None} if alphas == ranks else None
+
+
+def _scaling(config: Mapping[str, Any], alpha: float, rank: int) -> float:
     return float(alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
 
 
@@ -114,10 +121,5 @@ def _alpha(config: Mapping[str, Any], layer: str) -> float:
     return float(alpha)
 
 
-def _settings(config: Mapping[str, Any], rank: int, layer: str) -> dict[str, Any]:
-    return {
-        "rank": rank,
-        "alpha": _alpha(config, layer),
-        "rank_stabilised": bool(config.get("use_rslora")),
-        "dropout": config.get("lora_dropout", 0.0),
-    }
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {"rank_stabilised": bool(config.get("use_rslora")), "dropout": config.get("lora_dropout", 0.0)}

@@ -93,15 +93,17 @@ class SavedAdapter:
         tensors = {name: each.float() for name, each in self.tensors[layer].items()}
         if self.scalings and tensors.keys() == {"A", "B"}:
             return tensors["B"] * self.scalings[layer], tensors["A"]
-        method = self.make_method()
-        if not isinstance(method, Family):
-            raise VxlabError(f"{self.folder} holds {method}, whose update is no product of two stored factors")
+        family = self.make_method()
+        if not isinstance(family, Family):
+            raise VxlabError(f"{self.folder} holds {family}, whose update is no product of two stored factors")
         if self.method == "vera" and not self.frozen and len(shapes) < len(self.layers):
             raise VxlabError(
                 f"{self.folder} holds VeRA, whose matrices are cut to each layer's size, which no file says; give "
                 "shapes={layer: (out, in)} of all that it adapts"
             )
-        shared = self.shared or (method.shared(list(shapes.values())) if shapes else {})
+        method = family.at(layer)
+        alike = [shape for name, shape in shapes.items() if family.at(name) == method]  # whose rank is the same
+        shared = self.shared or (method.shared(alike) if alike else {})
         known = layer in shapes
         frozen = self.frozen.get(layer) or (_drawn_to_size(method, layer, shapes[layer]) if known else {})
         whole = {**shared, **frozen, **tensors}

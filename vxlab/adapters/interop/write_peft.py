@@ -38,7 +38,7 @@ def write_peft(
 
     LoRA and VeRA are written as peft's own, and a method of peft's by peft itself. As plain LoRA any family is written,
     without loss: with A = right, B = left and α = r, B·A is the update itself. VeRA's two matrices are stored, so that
-    peft need not draw them again.
+    peft need not draw them again. Ranks by layer are LoRA's ``rank_pattern``; a VeRA of peft's has one rank.
 
     Args:
         model: a model with an adapter attached, not merged.
@@ -53,8 +53,8 @@ def write_peft(
         The folder.
 
     Raises:
-        VxlabError: nothing is attached, the model is merged, peft has no such method, something trains that its
-            folder cannot hold, or the folder cannot be written.
+        VxlabError: nothing is attached, the model is merged, peft has no such method, or not by layer, something trains
+            that its folder cannot hold, or the folder cannot be written.
     """
     attachment, folder = attachment_of(model), Path(settle("folder", folder, str))
     method, named = attachment.method, {"base_model": base_model, "revision": revision}
@@ -123,8 +123,8 @@ def _lora(method: LoRA, layers: Mapping[str, AdaptedLinear]) -> Written:
     for name, layer in layers.items():
         own = {**layer.frozen_tensors(), **layer.trained_tensors()}
         tensors |= {f"{MODEL}{name}.lora_{side}.weight": own[side] for side in ("A", "B")}
-    alpha = method.r if method.alpha is None else method.alpha
-    return _lora_fields(method.r, alpha, method.rank_stabilised, method.dropout), tensors
+    ranks = {name: layer.family.r for name, layer in layers.items()}
+    return _lora_fields(ranks, method.alpha, method.rank_stabilised, method.dropout), tensors
 
 
 def _factors(method: Family, layers: Mapping[str, AdaptedLinear]) -> Written:
@@ -133,28 +133,36 @@ def _factors(method: Family, layers: Mapping[str, AdaptedLinear]) -> Written:
     tensors = {f"{MODEL}{name}.lora_A.weight": right for name, (_, right) in both.items()}
     tensors |= {f"{MODEL}{name}.lora_B.weight": left for name, (left, _) in both.items()}
     ranks = {name: right.shape[0] for name, (_, right) in both.items()}
+    return _lora_fields(ranks, None, False, method.dropout_probability), tensors
+
+
+def _lora_fields(
+    ranks: Mapping[str, int], alpha: float | None, rank_stabilised: bool, dropout: float
+) -> dict[str, Any]:
+    """Return the config of a LoRA; α None stands for each layer's own rank."""
     most = max(ranks.values())
     fewer = {pattern_of(name): rank for name, rank in ranks.items() if rank != most}
-    fields = _lora_fields(most, most, False, method.dropout_probability)
-    return fields | {"rank_pattern": fewer, "alpha_pattern": dict(fewer)}, tensors
-
-
-def _lora_fields(rank: int, alpha: float, rank_stabilised: bool, dropout: float) -> dict[str, Any]:
+    told = most if alpha is None else alpha
     return {
         "peft_type": "LORA",
-        "r": rank,
-        "lora_alpha": int(alpha) if float(alpha).is_integer() else alpha,
+        "r": most,
+        "lora_alpha": int(told) if float(told).is_integer() else told,
         "use_rslora": rank_stabilised,
         "lora_dropout": dropout,
         "use_dora": False,
         "lora_bias": False,
         "init_lora_weights": True,
-        "rank_pattern": {},
-        "alpha_pattern": {},
+        "rank_pattern": fewer,
+        "alpha_pattern": dict(fewer) if alpha is None else {},
     }
 
 
 def _vera(method: VeRA, layers: Mapping[str, AdaptedLinear]) -> Written:
+    if len(groups := method.by_rank(layers)) > 1:
+        raise VxlabError(
+            f"peft's VeRA has one rank, and {method} several; as_lora=True writes its update, without loss"
+        )
+    method = groups[0][0]
     A, B = _pair(method, layers)
     tensors: dict[str, Tensor] = {f"{ROOT}vera_A": A, f"{ROOT}vera_B": B}
     for name, layer in layers.items():

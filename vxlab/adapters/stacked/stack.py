@@ -195,8 +195,14 @@ class Stack:
         alone = {name: [self._singles_of(slot)[name] for slot in self._numbers] for name in self._bases}
         for each in alone.values():
             _require_alike(each)
-        shared = SharedTogether([dict(each.shared.named_buffers()) for each in next(iter(alone.values()))])
-        return {name: StackedLinear(base, alone[name], shared, self.slots) for name, base in self._bases.items()}
+        together: dict[tuple[int, ...], SharedTogether] = {}  # with ranks by layer, layers of one rank share alone
+        for each in alone.values():
+            if (these := _shared_by(each)) not in together:
+                together[these] = SharedTogether([dict(single.shared.named_buffers()) for single in each])
+        return {
+            name: StackedLinear(base, alone[name], together[_shared_by(alone[name])], self.slots)
+            for name, base in self._bases.items()
+        }
 
     def _of_slot(self, slot: int, stacked: Mapping[str, Tensor]) -> dict[str, Tensor]:
         self._require_slot(slot)
@@ -291,6 +297,11 @@ def _checked_methods(methods: Sequence[Method]) -> list[Method]:
     if basis := next((method for method in found if isinstance(method, Family) and method.stores_bases), None):
         raise VxlabError(f"{basis} does not stack: its bases are those of one adapter's folder; train it alone")
     return found
+
+
+def _shared_by(alone: Sequence[AdaptedLinear]) -> tuple[int, ...]:
+    """Return what tells which shared tensors the slots have in a layer."""
+    return tuple(id(each.shared) for each in alone)
 
 
 def _require_alike(alone: Sequence[AdaptedLinear]) -> None:

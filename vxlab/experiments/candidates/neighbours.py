@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from vxlab.errors import VxlabError
+from vxlab.experiments import has_ranks_by_layer
 from vxlab.experiments.candidates.pairs import of_pair
 from vxlab.words import nearest
 
@@ -53,13 +54,17 @@ def _next_ranks(every: Sequence[Any], own: Any) -> dict[str, str]:
 
 
 def _nearest(every: Sequence[Any], own: Any) -> dict[str, str]:
-    """Return each other method's rank that is nearest in size, and the methods that have none."""
+    """Return each other method's rank, or ranks by layer, nearest in size, and the methods that have none."""
     others = [row for row in every if row.method != own.method and pd.notna(row.backbone)]
     size = 1 if pd.isna(own.backbone) else max(own.backbone, 1)
     ranked: dict[str, list[Any]] = {}
     for row in others:
-        if pd.notna(row.rank) and row.backbone > 0:
+        if _has_ranks(row) and row.backbone > 0:
             ranked.setdefault(row.method, []).append(row)
     closest = [min(rows, key=lambda row: abs(math.log(row.backbone / size))) for rows in ranked.values()]
-    references = dict.fromkeys((row.candidate for row in others if pd.isna(row.rank)), "no rank")
+    references = dict.fromkeys((row.candidate for row in others if not _has_ranks(row)), "no rank")
     return {row.candidate: "nearest in size" for row in closest} | references
+
+
+def _has_ranks(row: Any) -> bool:
+    return pd.notna(row.rank) or has_ranks_by_layer(row.method)

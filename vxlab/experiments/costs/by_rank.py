@@ -18,7 +18,7 @@ from vxlab.adapters.core import Family
 from vxlab.adapters.placement import require_unattached
 from vxlab.checks import require_count
 from vxlab.errors import VxlabError
-from vxlab.experiments import family_name
+from vxlab.experiments import family_name, has_ranks_by_layer
 from vxlab.experiments.costs.step import StepMemory, step_memory, time_call, training_step
 from vxlab.experiments.scoring import of_median
 from vxlab.progress import progress_bar
@@ -59,8 +59,8 @@ def rank_costs(
 
     Args:
         model: bare, on its device; as it was afterwards.
-        families: adapters, by method and rank as they are to be shown. A rank that does not fit the model, or a step
-            that runs out of memory, leaves a row with its error.
+        families: adapters, by method and rank as they are to be shown, each at one rank. A rank that does not fit the
+            model, or a step that runs out of memory, leaves a row with its error.
         batch: the model's keyword arguments, such as ``random_batch`` returns.
         targets: as :func:`vxlab.attach` takes them.
         rounds: timed steps of each, 1 or more; with six or more the medians have intervals.
@@ -68,13 +68,15 @@ def rank_costs(
         progress: show a bar.
 
     Raises:
-        VxlabError: the model has a method attached, the targets match no layer, rounds is below 1, or the frozen
-            model's own step fails.
+        VxlabError: the model has a method attached, the targets match no layer, a family has ranks by layer, rounds is
+            below 1, or the frozen model's own step fails.
     """
     import pandas as pd
 
     require_unattached(model)
     require_count("rounds", rounds)
+    if several := next((family for family in families if has_ranks_by_layer(family)), None):
+        raise VxlabError(f"families holds {several}, which has ranks by layer, and the table is by rank; give one rank")
     resolve_targets(model, targets)
     candidates = [_Candidate(method) for method in (None, Head(), *families, Full())]
     bar = progress_bar(len(candidates) * (rounds + 1), "measuring", "visit", shown=progress)

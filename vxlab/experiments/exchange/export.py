@@ -90,6 +90,11 @@ def _require_fit(source: Source, format: str) -> None:
             f"format='peft': the peft library has no {method}; take format='lora', which writes the same update as a "
             "plain LoRA, without loss"
         )
+    if format == "peft" and isinstance(method, VeRA) and len(set(map(method.at, source.layers))) > 1:
+        raise VxlabError(
+            f"format='peft': the peft library's VeRA has one rank, and {method} several; take format='lora', which "
+            "writes the same update as a plain LoRA, without loss"
+        )
     if format in ("peft", "lora") and not method.on_layers:
         raise VxlabError(
             f"format={format!r}: {method} puts no adapter on a layer; take format='merged', which writes the "

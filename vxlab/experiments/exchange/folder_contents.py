@@ -107,7 +107,7 @@ def _of_settings(saved: Mapping[str, Any]) -> dict[str, str]:
     """Return what vxlab's own settings file tells."""
     return {
         "method": method_label({"name": saved["method"], **saved["settings"]}),
-        "settings": json.dumps(saved["settings"]),
+        "settings": json.dumps({name: _cut(value) for name, value in saved["settings"].items()}),
         "base": f"not named; sha256 of its frozen weights {saved['base']['sha256']}",
         "saved by": f"vxlab {saved.get('vxlab', 'of before')}, torch {saved.get('torch', 'not recorded')}",
     }
@@ -120,13 +120,20 @@ def _of_config(saved: SavedAdapter | None) -> dict[str, str]:
     given = {name: value for name, value in sorted(config.items()) if name not in _ELSEWHERE and value not in _UNSET}
     return {
         "method": method_label({"name": saved.method, **saved.settings}),
-        "settings": json.dumps(given),
+        "settings": json.dumps({name: _cut(value) for name, value in given.items()}),
         "base": ", ".join(str(each) for each in (saved.base, config.get("revision")) if each) or "not named",
         "task": str(config.get("task_type") or "not named"),
         "saved by": f"peft {config.get('peft_version') or 'of a version that it does not name'}",
     }
 
 
+def _cut(value: Any) -> Any:
+    """Return a setting as a line tells it: of many ranks by layer how many, for the rows below have each."""
+    return f"of {len(value)} names" if isinstance(value, Mapping) and len(value) > _MOST_NAMED else value
+
+
+_MOST_NAMED = 3
+"""Ranks by layer that a line of settings names."""
 _ELSEWHERE = ("base_model_name_or_path", "revision", "task_type", "peft_version")
 _UNSET: tuple[Any, ...] = (None, False, [], {}, "")
 

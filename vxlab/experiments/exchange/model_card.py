@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 
 from vxlab._version import __version__
+from vxlab.adapters import Family
 from vxlab.adapters.placement import bare
 from vxlab.errors import VxlabError
-from vxlab.experiments import RunRecord, family_name, method_label
+from vxlab.experiments import RunRecord, family_name, has_ranks_by_layer, method_label
 from vxlab.experiments.candidates import score_in_words, score_table
 from vxlab.experiments.exchange.bases import BaseName
 from vxlab.experiments.exchange.load_code import write_load_code
@@ -122,12 +123,20 @@ def _origin(base: BaseName) -> str:
 def _describe_method(source: Source) -> str:
     method, layers, counts = source.method, source.layers, source.parameters
     told = [("method", family_name(method)), *((name, _value(value)) for name, value in method.settings().items())]
+    if isinstance(method, Family) and has_ranks_by_layer(method):
+        told = [(name, _ranks(method, layers) if name == "rank" else value) for name, value in told]
     if layers:
         told.append((number_of(len(layers), "adapted layer"), ", ".join(_patterns(layers))))
     share = percent(counts.backbone / counts.total) if counts.total else ""
     told.append(("trained parameters", f"{counts.backbone:,} ({share} of the model's {counts.total:,})"))
     told += [("trained in the task head", f"{counts.head:,}")] if counts.head else []
     return _table(("setting", "value"), told)
+
+
+def _ranks(method: Family, layers: Sequence[str]) -> str:
+    """Return ranks by layer, each with the layers that have it."""
+    groups = sorted(method.by_rank(dict.fromkeys(layers)), key=lambda group: group[0].r)
+    return "; ".join(f"{family.r} on {', '.join(_patterns(list(own)))}" for family, own in groups)
 
 
 def _patterns(layers: Sequence[str]) -> list[str]:

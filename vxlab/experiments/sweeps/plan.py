@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from vxlab.adapters import Base, resolve_targets, trainable_parameters
+from vxlab.adapters import Base, Family, Method, resolve_targets, trainable_parameters
 from vxlab.adapters.placement import stored_bases
 from vxlab.errors import VxlabError
 from vxlab.experiments import layers, method_label, rank_of
@@ -221,7 +221,7 @@ def _changed(jobs: Sequence[Job], results: Store) -> list[str]:
 
 def _paces(jobs: Sequence[Job], engine: Engine) -> tuple[dict[Any, Pace], dict[str, str]]:
     """Measure each kind of run by its largest rank, on the engine; return also why some could not be."""
-    largest = {_kind(job): job for job in sorted(jobs, key=lambda job: rank_of(job.spec.method) or 0)}
+    largest = {_kind(job): job for job in sorted(jobs, key=lambda job: _highest_rank(job.spec.method))}
     for job in largest.values():  # all at once: they are timed beside one another, as the runs will be
         engine.submit(job.key, measure, job)
     outcomes: dict[str, Outcome] = {}
@@ -231,6 +231,10 @@ def _paces(jobs: Sequence[Job], engine: Engine) -> tuple[dict[Any, Pace], dict[s
     failed = (job for job in largest.values() if outcomes[job.key].error)
     unknown = {method_label(job.spec.method): outcomes[job.key].error for job in failed}
     return paces, unknown
+
+
+def _highest_rank(method: Method) -> int:
+    return method.highest_rank if isinstance(method, Family) else rank_of(method) or 0
 
 
 def _kind(job: Job) -> Any:

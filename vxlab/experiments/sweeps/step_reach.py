@@ -15,7 +15,7 @@ def reach(method: LoRAXS, weights: Mapping[str, Tensor]) -> float:
     (α/r)·‖left₀‖_F·‖right₀‖_F, the root mean square over the layers.
 
     Args:
-        method: LoRA-XS in any basis that follows from W and a seed.
+        method: LoRA-XS in any basis that follows from W and a seed, at one rank.
         weights: W ``(out, in)`` by layer.
 
     >>> import torch

@@ -147,7 +147,8 @@ def _with_candidates(rows: pd.DataFrame, records: Mapping[str, RunRecord]) -> pd
         told = [f"{name}={value}" for name, value in settings.items()
                 if name in differing - {"targets"} and value != usual.get(name)]  # fmt: skip
         places = [settings["targets"]] if settings and "targets" in differing else []
-        methods.append(", ".join([family_name({"name": method}), *told]))
+        ranks = records[key].spec["method"].get("rank") if key in records else None
+        methods.append(", ".join([family_name({"name": method, "rank": ranks}), *told]))
         names.append(", ".join([said, *told, *places]))
     return without_repeats(rows.assign(candidate=names, method=methods))
 

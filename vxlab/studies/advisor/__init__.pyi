@@ -1,5 +1,11 @@
 from .advice import Advice as Advice
 from .advise import advise as advise
+from .regret import cell_scores as cell_scores
+from .regret import regret_table as regret_table
+from .regret import trial_verdict as trial_verdict
+from .shrink import shrink as shrink
+from .shrunk import Shrunk as Shrunk
 from .stability import ALLOCATION as ALLOCATION
 from .stability import UNIFORM as UNIFORM
 from .stability import UNKNOWN as UNKNOWN
+from .trial import REGISTERED as REGISTERED

@@ -5,10 +5,8 @@ from contextlib import contextmanager
 from itertools import product
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vxlab.adapters import resolve_targets
@@ -16,13 +14,12 @@ from vxlab.adapters.core import linear_weight, role_of
 from vxlab.analysis import cut_band
 from vxlab.checks import require_choice
 from vxlab.errors import VxlabError
-from vxlab.experiments import RunRecord, RunSpec, hardware
-from vxlab.experiments.runs import Materials, base_weights, load_trained, reading_spec, require_finished
+from vxlab.experiments import RunRecord
+from vxlab.experiments.runs import base_weights, load_trained, require_finished
 from vxlab.experiments.store import Where, kept_table
-from vxlab.experiments.tasks import Task, sample
-from vxlab.experiments.tasks.kinds import MULTIPLE_CHOICE
 from vxlab.progress import progress_bar
-from vxlab.spectra import Triplets, in_threads
+from vxlab.spectra import Triplets
+from vxlab.studies import AskedItems
 from vxlab.studies.subspaces.tables import decompose_weights
 
 KEPT = ("weight", "update")
@@ -90,44 +87,20 @@ class _Subject:
     """The trained model with the weights it started from, and the test items it is asked."""
 
     def __init__(self, record: RunRecord, items: int | None, device: str | None = None) -> None:
-        spec = reading_spec(record)
-        self.device = hardware.resolve_device(device or spec.device)
-        self.dtype = getattr(torch, record.precision)
+        self.asked = AskedItems(record, items, device)
+        self.kind, self.rows, self.labels = self.asked.kind, self.asked.rows, self.asked.labels
         self.before = base_weights(record)
-        self.model = load_trained(record).to(self.device)
+        self.model = load_trained(record).to(self.asked.device)
         layers = resolve_targets(self.model, "all-linear")
         self.by_role: dict[str, dict[str, nn.Module]] = {}
         for name, module in layers.items():
             self.by_role.setdefault(role_of(name) or "other", {})[name] = module
         self.by_role[EVERY] = layers
         self.triplets: dict[str, Triplets] = {}
-        materials = Materials(reuse=False)
-        task = materials.task(spec)
-        if task.kind is MULTIPLE_CHOICE:
-            raise VxlabError(
-                f"run {record.key[:12]} is of {task.name}, a task of multiple choice, whose items are not scored by "
-                "sums of their answers; take a task with labels, or one in which the model writes"
-            )
-        self.kind, self.batches, rows = task.kind, *_batches(spec, materials, items)
-        self.rows = list(dict.fromkeys(rows))
-        """the items' in the test split"""
-        places = {row: place for place, row in enumerate(self.rows)}
-        self.places = torch.tensor([places[row] for row in rows])
-        self.labels = _strata(task)[self.rows].astype(float).tolist()
 
     def answers(self) -> list[list[float]]:
-        """Return what the model as it is now answers to each item: the sums of its rows' answers, by column."""
-        # Batches share out torch's threads: a small model's steps are too short to be split among them.
-        found = torch.cat(in_threads(self._answered, self.batches)).double()
-        sums = torch.zeros(len(self.rows), found.shape[1], dtype=found.dtype)
-        added: list[list[float]] = sums.index_add_(0, self.places, found).tolist()
-        return added
-
-    @torch.inference_mode()
-    def _answered(self, batch: Mapping[str, Tensor]) -> Tensor:
-        moved = {name: tensor.to(self.device) for name, tensor in batch.items()}
-        with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
-            return self.kind.answer(self.model, moved).cpu()
+        """Return what the model as it is now answers to each item."""
+        return self.asked.answers(self.model)
 
     @contextmanager
     def with_weights(self, weights: Mapping[str, Tensor], role: str) -> Iterator[None]:
@@ -186,23 +159,6 @@ def _rebuilder(subject: _Subject, role: str, what: str, seed: int) -> Callable[[
         return {name: stays[name] + cut_band(spectra[name], band.fraction, band.name, seed) for name in stays}
 
     return rebuild
-
-
-def _batches(spec: RunSpec, materials: Materials, items: int | None) -> tuple[list[dict[str, Tensor]], list[int]]:
-    """Return batches of test items of like length, and the row in the test split of each of their rows."""
-    split, task = materials.splits(spec)["test"], materials.task(spec)
-    if items is not None and items < len(task.splits["test"]):
-        keep = sample(_strata(task), items, seed=0)  # in the split's own order, whatever the lengths are
-        split = split.select(np.flatnonzero(np.isin(np.asarray(split["row"]), keep)))
-    collate = materials.collate(spec, packing=False)
-    inputs = split.remove_columns(["length", "row"])
-    starts = range(0, len(split), min(spec.batch_size * 8, task.kind.most_scored or len(split)))
-    batches = [collate([inputs[i] for i in range(start, min(start + starts.step, len(split)))]) for start in starts]
-    return [dict(batch) for batch in batches], list(split["row"])
-
-
-def _strata(task: Task) -> NDArray[Any]:
-    return task.kind.strata(task.splits["test"][:])
 
 
 def _check(record: RunRecord, what: str, fractions: Sequence[float]) -> None:

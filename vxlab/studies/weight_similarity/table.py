@@ -14,7 +14,15 @@ from vxlab.adapters import adapter_updates, resolve_targets
 from vxlab.adapters.placement import adapter_parameters
 from vxlab.analysis import FullUpdate, Update, chance_cosine, chance_overlap, linear_cka
 from vxlab.errors import VxlabError
-from vxlab.experiments import IMPORTED, RunRecord, RunSpec, family_name, rank_of
+from vxlab.experiments import (
+    IMPORTED,
+    RunRecord,
+    RunSpec,
+    family_name,
+    has_ranks_by_layer,
+    rank_of,
+    ranks_in_words,
+)
 from vxlab.experiments.models import layer_inputs, load_model, usual_labels
 from vxlab.experiments.runs import (
     blocks_and_roles,
@@ -268,7 +276,7 @@ def _checked(records: Sequence[RunRecord | None]) -> list[RunRecord]:
     for record in runs:
         require_updates(record)
         require_same_base(runs[0], record)
-        require_same(runs[0], record, "ranks", lambda each: rank_of(each.spec["method"]))
+        require_same(runs[0], record, "ranks", _ranks)
         _own_numbers(record, runs)
         trained = [each for each in runs if each.status != IMPORTED]
         if record.status == IMPORTED:
@@ -279,6 +287,11 @@ def _checked(records: Sequence[RunRecord | None]) -> list[RunRecord]:
         for name in sorted({*same.spec, *record.spec} - _MAY_DIFFER):
             require_same(same, record, name, partial(_setting, name))
     return runs
+
+
+def _ranks(record: RunRecord) -> str:
+    method = record.spec["method"]
+    return ranks_in_words(method["rank"]) if has_ranks_by_layer(method) else f"{rank_of(method)}"
 
 
 def _setting(name: str, record: RunRecord) -> Any:

@@ -69,6 +69,8 @@ def _add_panel(figure: go.Figure, layers: pd.DataFrame, legend: bool, place: dic
 
 def _points(own: pd.DataFrame) -> pd.DataFrame:
     """Return one row a method, by parameters: sums and means over layers, and the extremes of their shares."""
-    groups = own.assign(least=own["share"], most=own["share"]).groupby(["rank", "method"], as_index=False)
+    groups = own.assign(least=own["share"], most=own["share"]).groupby("method", as_index=False)
     means = dict.fromkeys(("share", "low", "high", "best", "chance"), "mean")
-    return groups.agg({"parameters": "sum", "least": "min", "most": "max", **means}).sort_values(["parameters", "rank"])
+    return groups.agg({"rank": "max", "parameters": "sum", "least": "min", "most": "max", **means}).sort_values(
+        ["parameters", "rank"]
+    )

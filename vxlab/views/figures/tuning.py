@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
+from vxlab.experiments import has_ranks_by_layer
 from vxlab.experiments.scoring import in_words
 from vxlab.views.figures.sweep import possible
 from vxlab.views.style import (
@@ -181,10 +182,16 @@ def _add_candidate(figure: go.Figure, rows: pd.DataFrame, looks: dict[int, Any],
             continue
         error = error_bars(own["median"], own["low"], own["high"], looks[rank]["line"]["color"])
         figure.add_scatter(
-            x=own["rate"], y=own["median"], **looks[rank], name=f"r={rank}" if rank else "no rank", legendrank=rank,
+            x=own["rate"], y=own["median"], **looks[rank], name=_rank_words(rows), legendrank=rank,
             mode="markers" if faint else "lines+markers", opacity=0.3 if faint else 1, error_y=None if faint else error,
             customdata=[_told(row) for row in own.itertuples()], hovertemplate="%{customdata}<extra></extra>", **place,
         )  # fmt: skip
+
+
+def _rank_words(rows: pd.DataFrame) -> str:
+    if rank := rows["rank"].iloc[0]:
+        return f"r={rank}"
+    return "ranks by layer" if has_ranks_by_layer(rows["method"].iloc[0]) else "no rank"
 
 
 def _told(row: Any) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from vxlab.experiments import has_ranks_by_layer
 from vxlab.experiments.candidates import seeds_in_words
 from vxlab.experiments.costs import BYTES
 from vxlab.experiments.scoring import in_words
@@ -112,7 +113,8 @@ def _cells(relation: str, row: Any, measured: Any, runs: Measured) -> dict[str, 
 
 
 def _front_cells(relation: str, row: Any, size: Any, runs: Measured) -> dict[str, str]:
-    where = "" if row.targets == size.targets or pd.isna(row.rank) else f" on {row.targets}"
+    ranked = pd.notna(row.rank) or has_ranks_by_layer(row.family)
+    where = f" on {row.targets}" if ranked and row.targets != size.targets else ""
     return _named(relation, row.label + where, row.backbone, row.bytes_stored, row, runs)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from vxlab.experiments import RunRecord
+from vxlab.experiments import RunRecord, has_ranks_by_layer
 from vxlab.experiments.candidates import COUNTED, HeldOut, neighbours, seeds_in_words, write_score
 from vxlab.experiments.provenance import choice_in_words
 from vxlab.experiments.scoring import in_words
@@ -168,7 +168,7 @@ def _lines(text: str) -> list[str]:
 
 def _choice(row: Any, alike: bool) -> tuple[str, str]:
     told = "no rank" if pd.isna(row.rank) else f"r={row.rank}"
-    return row.candidate if alike else told, row.candidate
+    return row.candidate if alike or has_ranks_by_layer(row.method) else told, row.candidate
 
 
 def _score(row: Any) -> str:

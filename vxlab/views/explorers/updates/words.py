@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from vxlab.adapters.core import rank_at
 from vxlab.studies.updates import CELLS, THRESHOLD
 from vxlab.words import write_number
 
@@ -44,7 +45,9 @@ def alike_words(row: Mapping[str, Any]) -> list[str]:
 def _trained_words(row: Mapping[str, Any], method: Mapping[str, Any]) -> list[str]:
     said = []
     if not math.isnan(row["d_norm"]):
-        start = 0.0 if method.get("vectors") == "d" else method.get("d_initial", 0.1) * math.sqrt(method["rank"])
+        ranks, layer = method["rank"], row["layer"]
+        rank = rank_at(ranks, layer, "VeRA") if isinstance(ranks, Mapping) else ranks
+        start = 0.0 if method.get("vectors") == "d" else method.get("d_initial", 0.1) * math.sqrt(rank)
         said.append(f"‖d‖ = {row['d_norm']:.3g} ({start:.3g} before training)")
     if not math.isnan(row["b_norm"]):
         said.append(f"‖b‖ = {row['b_norm']:.3g} (0 before)")
