@@ -1,4 +1,4 @@
-"""The command line: assets, reports, plans, sweeps, stored runs, outside tasks, exported folders and JupyterLab.
+"""The command line: assets, reports, plans, advice, sweeps, runs, outside tasks, exported folders and JupyterLab.
 
 Imports that take time stand inside the commands, so that ``vxlab --help`` answers at once.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vxlab._version import __version__
+from vxlab.cli.advise import add_advise
 from vxlab.cli.evaluate import add_evaluate
 from vxlab.cli.exchange import add_convert, add_inspect
 from vxlab.cli.judge import add_judge
@@ -21,7 +22,7 @@ from vxlab.cli.sweep import add_sweep
 from vxlab.errors import VxlabError
 from vxlab.redact import redact, refuse_secret
 
-_PAIRS = {"report": "-p", "sweep": "-o"}
+_PAIRS = {"report": "-p", "sweep": "-o", "advise": "-s"}
 """A command's option that takes a name and a value."""
 
 _PIPE_CLOSED = 141
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_assets(commands)
     _add_report(commands)
     add_plan(commands)
+    add_advise(commands)
     add_sweep(commands)
     add_runs(commands)
     add_evaluate(commands)

@@ -3,14 +3,10 @@
 import argparse
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vxlab.cli.shared import add_import, need, print_columns, read_pairs, read_value, split_pair
-from vxlab.errors import VxlabError
+from vxlab.cli.shared import add_import, need, print_columns, read_method
 from vxlab.words import in_bytes
-
-if TYPE_CHECKING:
-    from vxlab.adapters import Method
 
 _HELD = ("weights", "adapter", "gradients", "optimizer", "activations", "logits", "temporary", "peak", "stored")
 _UNITS = {"": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -51,7 +47,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     from vxlab.experiments import describe_method
     from vxlab.experiments.costs import plan_memory
 
-    methods = [_method(*given) for given in arguments.methods or _USUAL]
+    methods = [read_method(*given) for given in arguments.methods or _USUAL]
     rows = plan_memory(
         arguments.model,
         arguments.labels,
@@ -71,16 +67,6 @@ def _plan(arguments: argparse.Namespace) -> int:
     for row in failed:
         print(f"{row['method']}: {row['error']}")
     return int(bool(failed))
-
-
-def _method(name: str, *settings: str) -> "Method":
-    from vxlab.adapters import method_from_name
-
-    try:
-        pairs = read_pairs([split_pair(text) for text in settings])
-    except argparse.ArgumentTypeError as error:
-        raise VxlabError(f"--method {name}: {error}") from error
-    return method_from_name(name, **{key: read_value(text) for key, text in pairs.items()})
 
 
 def _in_words(row: Mapping[Any, Any]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from vxlab.errors import VxlabError, VxlabWarning
 from vxlab.redact import redact
 
 if TYPE_CHECKING:
+    from vxlab.adapters import Method
     from vxlab.experiments import RunRecord
     from vxlab.experiments.store import Store
 
@@ -56,6 +57,17 @@ def read_value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def read_method(name: str, *settings: str) -> "Method":
+    """Return the method of ``--method NAME SETTING=VALUE ...``."""
+    from vxlab.adapters import method_from_name
+
+    try:
+        pairs = read_pairs([split_pair(text) for text in settings])
+    except argparse.ArgumentTypeError as error:
+        raise VxlabError(f"--method {name}: {error}") from error
+    return method_from_name(name, **{key: read_value(text) for key, text in pairs.items()})
 
 
 def need(extra: str, *packages: str) -> None:

@@ -43,7 +43,13 @@ def _sweep(arguments: argparse.Namespace) -> int:
     from vxlab.experiments.store import open_store, require_export, write
     from vxlab.experiments.sweeps import FairSweep, announce, compare, read_sweep, sweep
 
-    wanted, margin = read_sweep(arguments.file), checked_margin(arguments.margin)
+    def advise_kept(**asked: Any) -> Any:
+        from vxlab.studies.advisor import advise
+
+        with open_store(arguments.store) as store:
+            return advise(**asked, store=store)
+
+    wanted, margin = read_sweep(arguments.file, advise_kept), checked_margin(arguments.margin)
     export = arguments.export and require_export(Path(arguments.export).expanduser().absolute())
     chosen = {name: read_value(text) for name, text in read_pairs(arguments.pairs).items()}
     engine = make_engine(arguments.engine, arguments.workers, **chosen)

@@ -9,9 +9,11 @@ from .fair_recipes import study_run as study_run
 from .fair_recipes import usual_ranks as usual_ranks
 from .fair_stages import announce as announce
 from .fair_stages import compare as compare
+from .file import format_sweep as format_sweep
 from .file import read_sweep as read_sweep
 from .grid import grid as grid
 from .many_runs import sweep as sweep
+from .protocol import SHARED as SHARED
 from .protocol import Candidate as Candidate
 from .protocol import FairSweep as FairSweep
 from .recipes import recipe as recipe

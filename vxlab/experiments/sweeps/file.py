@@ -1,23 +1,28 @@
 """A sweep as a YAML file: the fair protocol, or a plain grid of runs."""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vxlab.adapters import METHODS, method_from_name
 from vxlab.adapters.methods import import_methods
 from vxlab.checks import quote, require_known, settle
 from vxlab.errors import VxlabError
-from vxlab.experiments import RunSpec
+from vxlab.experiments import RunSpec, family_name, method_label, usual_settings
 from vxlab.experiments.sweeps.grid import grid
-from vxlab.experiments.sweeps.plain_yaml import read_yaml
+from vxlab.experiments.sweeps.plain_yaml import read_yaml, write_yaml
 from vxlab.experiments.sweeps.protocol import BUDGET, SHARED, Candidate, FairSweep
 
 _OF_FAIR = ("candidates", *BUDGET, "draw")
 _OF_GRID = ("candidates", "learning_rates", "head_learning_rates", "seeds", "draws")
+_ADVISED, _TARGETS = "advised", str | tuple[str, ...]
+_Advise = Callable[..., Any]
+"""As :func:`vxlab.advise`, which lies above: what it returns has a ``run_spec()`` and a ``sentence()``."""
 
 
-def read_sweep(path: str | Path) -> FairSweep | list[RunSpec]:
+def read_sweep(path: str | Path, advise: _Advise | None = None) -> FairSweep | list[RunSpec]:
     """Read a sweep from a YAML file.
 
     ``protocol: fair`` (the default) takes the fields of :class:`FairSweep`, ``protocol: grid`` the lists
@@ -37,9 +42,20 @@ def read_sweep(path: str | Path) -> FairSweep | list[RunSpec]:
           - {method: vera, rank: [16, 256], learning_rate: 2e-2}
           - {method: "peft:dora", r: 8}
           - {method: my_method, learning_rate: 2e-3}
+          - {method: lora, rank: advised, budget: 30000}
+
+    With ``rank: advised`` the ranks are asked of the advisor, now, on the sweep's model and task: it takes the
+    gradients of a few batches. They are by layer where it says that this is worth it, and else one for all layers; what
+    it says is printed. ``budget`` is of parameters, or of bytes (``200 kB``); without one it is what the method's usual
+    rank takes. Advice that comes to a candidate which the file names already adds none, and that is printed as well.
+
+    Args:
+        path: of the file.
+        advise: whom to ask, such as ``vxlab.advise``; None, and ``rank: advised`` is refused.
 
     Raises:
-        VxlabError: the file cannot be read, a key is unknown (the nearest is named), or a value is out of its range.
+        VxlabError: the file cannot be read, a key is unknown (the nearest is named), a value is out of its range, or
+            ranks are to be advised and nobody is there to do it, or cannot.
     """
     name: str = settle("path", path, str)
     try:
@@ -51,9 +67,30 @@ def read_sweep(path: str | Path) -> FairSweep | list[RunSpec]:
         raise VxlabError(f"{path} names no candidates; write candidates: and below it - {{method: lora, rank: [2, 8]}}")
     try:
         import_methods(_imports(content.pop("imports", [])), Path(path).expanduser().parent)
-        return _sweep({str(key): value for key, value in content.items()})
+        return _sweep({str(key): value for key, value in content.items()}, advise)
     except VxlabError as error:
         raise VxlabError(f"{path}: {error}") from error
+
+
+def format_sweep(fair: FairSweep) -> str:
+    """Return a fair sweep as the YAML that :func:`read_sweep` reads as the same one.
+
+    What is a default is left out. ``imports:`` of methods of your own are to be added.
+    """
+    usual = {each.name: each.default for each in fields(FairSweep)}
+    budget = {name: getattr(fair, name) for name in BUDGET if getattr(fair, name) != usual[name]}
+    candidates = [_entry(each) for each in fair.names.values()]
+    return write_yaml({**fair.settings, **budget, "candidates": candidates})
+
+
+def _entry(candidate: Candidate) -> dict[str, Any]:
+    usual, own = usual_settings(candidate.method), candidate.method.settings()
+    changed = {name: value for name, value in own.items() if name not in usual or value != usual[name]}
+    # In an entry a list is its alternatives, so one that is a value is the only item of another.
+    entry = {name: [value] if isinstance(value, list | tuple) else value for name, value in changed.items()}
+    placed = {"targets": candidate.targets, "learning_rate": candidate.learning_rate}
+    entry |= {name: value for name, value in placed.items() if value is not None}
+    return {"method": candidate.method.name, **entry}
 
 
 def _imports(names: Any) -> list[str]:
@@ -63,7 +100,7 @@ def _imports(names: Any) -> list[str]:
     return listed
 
 
-def _sweep(content: dict[str, Any]) -> FairSweep | list[RunSpec]:
+def _sweep(content: dict[str, Any], advise: _Advise | None) -> FairSweep | list[RunSpec]:
     protocol = content.pop("protocol", "fair")
     if protocol not in ("fair", "grid"):
         raise VxlabError(f"protocol={protocol!r} is unknown; choose fair or grid")
@@ -75,7 +112,8 @@ def _sweep(content: dict[str, Any]) -> FairSweep | list[RunSpec]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         given = f"candidates={quote(entries)}"
         raise VxlabError(f"{given} is not a list of mappings such as - {{method: lora, rank: [2, 8]}}")
-    candidates = [each for entry in entries for each in _candidates(entry)]
+    every = [each for entry in entries for each in _candidates(entry)]
+    candidates = _with_advice(every, settings, advise)
     if protocol == "fair":
         return FairSweep(candidates=candidates, settings=settings, **content)
     return _grid(candidates, settings, content)
@@ -97,7 +135,14 @@ def _grid(candidates: list[Candidate], settings: dict[str, Any], content: dict[s
     return specs
 
 
-def _candidates(entry: dict[str, Any]) -> list[Candidate]:
+class _Asked(NamedTuple):
+    """A candidate whose ranks are to be advised: as it is at its method's usual rank, and the budget."""
+
+    usual: Candidate
+    budget: int | str | None
+
+
+def _candidates(entry: dict[str, Any]) -> list[Candidate | _Asked]:
     """Return a candidate for every combination of the lists in an entry; a list of targets is one target set."""
     entry = {str(name): value for name, value in entry.items()}
     if "method" not in entry:
@@ -107,7 +152,55 @@ def _candidates(entry: dict[str, Any]) -> list[Candidate]:
     targets, rate = entry.pop("targets", None), entry.pop("learning_rate", None)
     names, lists = list(entry), [_listed(value) for value in entry.values()]
     each = (dict(zip(names, values, strict=True)) for values in product(*lists))
-    return [Candidate(method_from_name(own.pop("method"), **own), targets, rate) for own in each]
+    return [_candidate(own, targets, rate) for own in each]
+
+
+def _candidate(own: dict[str, Any], targets: Any, rate: Any) -> Candidate | _Asked:
+    if own.get("rank") != _ADVISED:
+        return Candidate(method_from_name(own.pop("method"), **own), targets, rate)
+    del own["rank"]
+    budget = settle("budget", own.pop("budget", None), int | str | None)
+    return _Asked(Candidate(method_from_name(own.pop("method"), **own), targets, rate), budget)
+
+
+def _with_advice(
+    every: Sequence[Candidate | _Asked], settings: Mapping[str, Any], advise: _Advise | None
+) -> list[Candidate]:
+    """Return the candidates, with what the advice comes to in the place of those that ask, each once."""
+    usual = settings.get("targets", RunSpec.targets)
+
+    def identity(candidate: Candidate) -> tuple[Any, ...]:
+        return candidate.method, settle("targets", candidate.targets or usual, _TARGETS), candidate.centre
+
+    named = {identity(each) for each in every if isinstance(each, Candidate)}
+    found: list[Candidate] = []
+    for each in every:
+        if isinstance(each, Candidate):
+            found.append(each)
+            continue
+        advised = _ask(each, {**settings, "targets": each.usual.targets or usual}, advise)
+        if identity(advised) in named:
+            print(f"{method_label(advised.method)} is a candidate already, so there is one of it.")
+            continue
+        named.add(identity(advised))
+        found.append(advised)
+    return found
+
+
+def _ask(asked: _Asked, settings: Mapping[str, Any], advise: _Advise | None) -> Candidate:
+    label = family_name(asked.usual.method)
+    if advise is None:
+        raise VxlabError(
+            f"rank: advised of {label} asks for an advisor, which takes gradients of the model: "
+            "vxlab.read_sweep(path, vxlab.advise), or vxlab sweep FILE.yaml; or write a rank, such as rank: 8"
+        )
+    # What advises has no defaults for these two, and a run has.
+    given = {"model": RunSpec.model, "task": RunSpec.task, **settings}
+    advice = advise(**given, method=asked.usual.method, budget=asked.budget)
+    print(f"{label}, rank: advised: {advice.sentence()}")
+    spec: RunSpec = advice.run_spec()
+    by_layer = isinstance(getattr(spec.method, "rank", None), Mapping)
+    return replace(asked.usual, method=spec.method, targets=spec.targets if by_layer else asked.usual.targets)
 
 
 def _known() -> str:

@@ -45,6 +45,12 @@ def read_yaml(text: str, name: str) -> Any:
         ) from error  # the others: !!int x, !!bool x, ...
 
 
+def write_yaml(content: Any) -> str:
+    """Return plain values as a YAML document that :func:`read_yaml` reads as the same values; a tuple as a list."""
+    layout = {"default_flow_style": None, "sort_keys": False, "allow_unicode": True, "width": 120}
+    return str(yaml.dump(content, Dumper=_PlainDumper, **layout))
+
+
 class _PlainLoader(yaml.SafeLoader):
     """PyYAML's safe loader with numbers as YAML 1.2 has them; yes, no, on and off stay true and false."""
 
@@ -68,6 +74,16 @@ _PlainLoader.yaml_implicit_resolvers = {
 _PlainLoader.add_implicit_resolver(_INT, _WHOLE, list("-+0123456789"))
 _PlainLoader.add_implicit_resolver(_FLOAT, _REAL, list("-+.0123456789"))
 _PlainLoader.add_constructor(_INT, _PlainLoader.whole)
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """PyYAML's safe dumper, which puts in quotes the texts that the loader above would take for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True  # a value that stands twice is written twice, as a person would
+
+
+_PlainDumper.yaml_implicit_resolvers = _PlainLoader.yaml_implicit_resolvers
 
 
 def _size(node: Any, known: dict[int, int]) -> int:

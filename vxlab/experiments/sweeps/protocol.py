@@ -243,6 +243,9 @@ class FairSweep:
 BUDGET = tuple(each.name for each in fields(FairSweep) if each.name not in ("candidates", "settings"))
 """Fields of a fair sweep that say what each candidate gets."""
 
+_MOST_NAMED = 6
+"""Layers that a label names each; of more, it says how many, and their ranks' sum."""
+
 _MEANT = {
     "learning_rates": " (how many are tried); their middle is named by Candidate(method, learning_rate=1e-3)",
     "tuning_seeds": " (how many there are)",
@@ -268,21 +271,25 @@ def _checked_settings(settings: Any) -> dict[str, Any]:
 
 
 def _names(candidates: Sequence[Candidate]) -> list[str]:
-    """Label the candidates, with what tells those of one label apart: what is no default first, else all of it."""
-    short = [_told(each, candidates, usual=False) for each in candidates]
+    """Label the candidates, with what tells those of one label apart: as little of it as does, and else all of it."""
+    forms = [
+        [_told(each, candidates, usual, whole) for each in candidates]
+        for usual, whole in ((False, False), (True, False), (True, True))
+    ]
     return [
-        name if short.count(name) == 1 else _told(each, candidates, usual=True)
-        for name, each in zip(short, candidates, strict=True)
+        next((name for name, form in zip(each, forms, strict=True) if form.count(name) == 1), each[-1])
+        for each in zip(*forms, strict=True)
     ]
 
 
-def _told(candidate: Candidate, candidates: Sequence[Candidate], usual: bool) -> str:
+def _told(candidate: Candidate, candidates: Sequence[Candidate], usual: bool, whole: bool) -> str:
     """Return a candidate's label with the details in which it differs from others of that label.
 
     Args:
         candidate: one of the candidates.
         candidates: all of them.
         usual: also what is the method's own default, where several settings differ, and the middle of the rates.
+        whole: also of many layers each by its name, and each one's rank.
     """
     name, mine = method_label(candidate.method), _details(candidate)
     apart = tell_apart(_details(each) for each in candidates if method_label(each.method) == name)
@@ -291,7 +298,7 @@ def _told(candidate: Candidate, candidates: Sequence[Candidate], usual: bool) ->
         defaults = usual_settings(candidate.method)
         differing = [key for key in differing if key not in defaults or mine[key] != defaults[key]]
     differing = [key for key in differing if usual or key != "centre"]
-    return ", ".join([name, *(_shown(key, mine[key]) for key in differing)])
+    return ", ".join([name, *(_shown(key, mine[key], whole) for key in differing)])
 
 
 def _details(candidate: Candidate) -> dict[str, Any]:
@@ -299,7 +306,12 @@ def _details(candidate: Candidate) -> dict[str, Any]:
     return {"targets": adapted, **candidate.method.settings(), "centre": candidate.centre}
 
 
-def _shown(key: str, value: Any) -> str:
+def _shown(key: str, value: Any, whole: bool) -> str:
     if key == "centre":
         return f"rates around {value:g}"
-    return str(value).replace(", ", "+") if key == "targets" else f"{key}={value}"
+    if key == "targets":
+        names = str(value).split(", ")
+        return "+".join(names) if whole or len(names) <= _MOST_NAMED else f"{len(names)} layers"
+    if key == "rank" and isinstance(value, Mapping) and len(value) > _MOST_NAMED and not whole:
+        return f"Σr={sum(value.values())}"
+    return f"{key}={value}"
