@@ -22,8 +22,7 @@ import vxlab
 from vxlab.adapters.core import Shape, linear_shape
 from vxlab.experiments.models import load_model
 from vxlab.experiments.sweeps import Candidate, FairSweep
-from vxlab.studies.advisor import Advice
-from vxlab.studies.advisor.trial import (
+from vxlab.studies.advisor import (
     ADVICE_BATCHES,
     ADVISED_ALLOCATION,
     RANDOM_DRAWS,
@@ -31,10 +30,11 @@ from vxlab.studies.advisor.trial import (
     TRIAL_SETTINGS,
     TRIAL_TASKS,
     UNIFORM_ALLOCATION,
+    Advice,
     TrialCell,
     one_module_allocation,
     random_allocation,
-    roles,
+    roles_of,
     trial_cells,
 )
 
@@ -121,7 +121,7 @@ def further_runs(cell: TrialCell, given: Given) -> Iterator[tuple[str, vxlab.Run
     rate = fair_rates(cell, given, train=False)[UNIFORM_ALLOCATION]
     sweep = fair(cell, given)
     named: dict[str, dict[str, int]] = {}
-    left = list(roles(own))
+    left = list(roles_of(own))
     for draw in range(RANDOM_DRAWS):
         named[f"random-{draw:02}"] = random_allocation(family, own, budget, draw)
         if draw % 2 and left:

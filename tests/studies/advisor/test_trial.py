@@ -10,7 +10,7 @@ from vxlab.studies.advisor.trial import (
     TrialCell,
     one_module_allocation,
     random_allocation,
-    roles,
+    roles_of,
     trial_cells,
 )
 
@@ -54,7 +54,7 @@ def test_random_allocations_differ_by_draw_and_come_again_by_seed(family: Family
 @pytest.mark.parametrize("role", ["query", "up"])
 def test_one_module_takes_the_whole_budget_evenly(family: Family, role: str) -> None:
     ranks = one_module_allocation(family, SHAPES, budget(family), role)
-    assert roles(ranks) == [role]
+    assert roles_of(ranks) == [role]
     assert cost(family, ranks) <= budget(family)
     assert max(ranks.values()) - min(ranks.values()) <= 1
 

@@ -8,4 +8,16 @@ from .shrunk import Shrunk as Shrunk
 from .stability import ALLOCATION as ALLOCATION
 from .stability import UNIFORM as UNIFORM
 from .stability import UNKNOWN as UNKNOWN
+from .trial import ADVICE_BATCHES as ADVICE_BATCHES
+from .trial import ADVISED_ALLOCATION as ADVISED_ALLOCATION
+from .trial import RANDOM_DRAWS as RANDOM_DRAWS
 from .trial import REGISTERED as REGISTERED
+from .trial import TRIAL_PROTOCOL as TRIAL_PROTOCOL
+from .trial import TRIAL_SETTINGS as TRIAL_SETTINGS
+from .trial import TRIAL_TASKS as TRIAL_TASKS
+from .trial import UNIFORM_ALLOCATION as UNIFORM_ALLOCATION
+from .trial import TrialCell as TrialCell
+from .trial import one_module_allocation as one_module_allocation
+from .trial import random_allocation as random_allocation
+from .trial import roles_of as roles_of
+from .trial import trial_cells as trial_cells

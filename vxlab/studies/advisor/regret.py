@@ -148,7 +148,7 @@ def _of_group(cells: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 def _never_below(runs: pd.DataFrame) -> str:
-    """Judge the advised ranks by layer against uniform ones, cell by cell, paired by seed."""
+    """Arbiter the advised ranks by layer against uniform ones, cell by cell, paired by seed."""
     below, judged = [], 0
     for cell, own in _settled(runs[runs["verdict"] == ALLOCATION]).groupby(_CELL, sort=False):
         scores = own.pivot_table(index="seed", columns="allocation", values="test")

@@ -35,7 +35,7 @@ class Judged:
     verdict: str
 
 
-class Judge:
+class Arbiter:
     """Allocate budgets on all batches and on halves of them.
 
     Args:
@@ -53,7 +53,7 @@ class Judge:
             self._curves({name: each.halves[place, side] for name, each in energies.items()})
             for place, side in self.sides
         ]
-        self.whole, self.whole_low, _ = interval(np.sum([each.pairs for each in energies.values()], axis=0))
+        self.whole, self.whole_low, _ = pair_interval(np.sum([each.pairs for each in energies.values()], axis=0))
 
     def uniform(self, budget: int) -> int:
         """Return the highest uniform rank under a budget; 0 where none fits."""
@@ -113,7 +113,7 @@ class Judge:
         return sum(each.captured(each.energy, ranks[name]) for name, each in self.energies.items())
 
 
-def interval(pairs: Numbers) -> tuple[float, float, float]:
+def pair_interval(pairs: Numbers) -> tuple[float, float, float]:
     """Return the mean over pairs of gradients with its 90 % interval, by the jackknife over gradients.
 
     Args:
@@ -129,7 +129,7 @@ def interval(pairs: Numbers) -> tuple[float, float, float]:
     return float(mean), float(mean - reach), float(mean + reach)
 
 
-def budget_grid(judge: Judge, further: Sequence[int]) -> list[int]:
+def budget_grid(judge: Arbiter, further: Sequence[int]) -> list[int]:
     """Return the budgets of the uniform ranks 1, 2, 4, ... up to the highest, and some more."""
     ranks = {2**power for power in range(judge.highest.bit_length())} | {judge.highest}
     return sorted({*(judge.price(rank) for rank in ranks), *further})

@@ -99,7 +99,9 @@ def one_module_allocation(family: Family, shapes: Mapping[str, Shape], budget: i
     """
     own = {name: shape for name, shape in shapes.items() if role_of(name) == role}
     if not own:
-        raise VxlabError(f"role={role!r} is of none of the layers; choose among {sorted(set(map(str, roles(shapes))))}")
+        raise VxlabError(
+            f"role={role!r} is of none of the layers; choose among {sorted(set(map(str, roles_of(shapes))))}"
+        )
     costs = {name: _costs(family, shape) for name, shape in own.items()}
     most = {name: highest_rank(family, shape) for name, shape in own.items()}
     ranks = {name: _affordable(costs[name], most[name], budget / len(own)) for name in own}
@@ -110,7 +112,7 @@ def one_module_allocation(family: Family, shapes: Mapping[str, Shape], budget: i
     return found
 
 
-def roles(layers: Sequence[str] | Mapping[str, Any]) -> list[str]:
+def roles_of(layers: Sequence[str] | Mapping[str, Any]) -> list[str]:
     """Return the roles of layers, each once, in their order."""
     return list(dict.fromkeys(role for name in layers if (role := role_of(name))))
 
