@@ -25,6 +25,16 @@ def test_each_method_is_a_row_with_what_it_holds_and_whether_it_fits(folder, cap
     assert (lora.split()[-1], full.split()[-1]) == ("yes", "no")
 
 
+def test_ranks_by_layer_are_given_as_json(folder, capsys):
+    methods = ["--method", "lora", 'rank={"query": 2, "value": 3}', "--method", "lora", "rank={query:2}"]
+    assert main(["plan", folder, "--labels", "0", *methods[:3], "--device", "cpu", *SMALL]) == 0
+    (row,) = capsys.readouterr().out.splitlines()[1:]
+    assert row.startswith("LoRA r=2 (query), 3 (value)  ")
+    assert f" {2 * (2 * (32 + 32) + 3 * (32 + 16)):,} " in row
+    assert main(["plan", folder, "--labels", "0", *methods, "--device", "cpu", *SMALL]) == 2
+    assert "it must be a whole number or a mapping of names to whole numbers" in capsys.readouterr().err
+
+
 def test_without_a_gpu_or_a_size_nothing_is_said_of_fitting(folder, capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert main(["plan", folder, "--labels", "0", "--targets", "query", "down", "--method", "lora", *SMALL]) == 0

@@ -20,6 +20,8 @@ FAMILIES = {
     "VeRA": [vxlab.VeRA(rank=16)] * 3,
     "LoRA-XS of several ranks": [vxlab.LoRAXS(rank=rank) for rank in (4, 8, 2)],
     "LiDB": [vxlab.LiDB(rank=4, aux_out=8, aux_in=8)] * 3,
+    "LoRA by layer": [vxlab.LoRA(rank={"query": 2, "value": 5}), vxlab.LoRA(rank=4)],
+    "VeRA by layer": [vxlab.VeRA(rank={"query": 4, "value": 9})] * 2,
     "the head": [vxlab.Head()] * 3,
 }
 

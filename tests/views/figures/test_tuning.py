@@ -34,6 +34,14 @@ def test_a_panel_for_each_method_and_a_line_for_each_rank():
     assert list(lora[0].y + lora[0].error_y.array) == pytest.approx(list(own["high"]))
 
 
+def test_ranks_by_layer_are_no_rank_and_not_without_one():
+    table = toy.tuning()
+    own = table["candidate"] == "LoRA r=4"
+    table.loc[own, ["method", "rank"]] = ["LoRA by layer", pd.NA]
+    names = {trace.name for trace in tuning_curves(table, metric="accuracy").data}
+    assert {"ranks by layer", "no rank", "r=1"} <= names
+
+
 def test_a_rank_looks_the_same_in_every_panel_and_ranks_differ():
     figure = tuning_curves(toy.tuning(), metric="accuracy")
     by_rank = {}

@@ -109,7 +109,10 @@ class Family(Method):
 
     The rank is one for all layers, or a mapping with each layer's own: by role (``{"query": 4, "value": 16}``), by the
     end of a dotted name, or by a whole one; the closest name counts. What a subclass defines is always asked of the
-    family :meth:`at` a layer, whose rank is one number; a subclass that annotates ``rank: int`` takes no other.
+    family :meth:`at` a layer, or at layers of one rank, whose rank is one number. So a subclass takes ranks by layer
+    where it leaves the field alone or annotates it ``rank: Rank``, and reads :attr:`r`; one that annotates
+    ``rank: int`` takes one rank alone. A check of its own in ``__post_init__``, which sees all ranks, takes
+    :attr:`highest_rank`.
     """
 
     rank: Rank

@@ -23,7 +23,7 @@ class LiDB(Family):
     exactly 0) and B as LoRA's A does, within ±1/√b. There is no α.
 
     Args:
-        rank: r, 1 to min(a, b); the paper's 1.
+        rank: r, 1 to min(a, b); the paper's 1. Or each layer's by name (:class:`Family`).
         aux_out: a, 1 to the out_features of every adapted layer; the paper's 100.
         aux_in: b, 1 to the in_features of every adapted layer; the paper's 50.
         seed: of the two frozen bases.

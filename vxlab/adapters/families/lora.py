@@ -28,8 +28,9 @@ class LoRA(Family):
     belongs to the optimizer, and is not applied.
 
     Args:
-        rank: r, 1 or more.
-        alpha: α, above 0; None means α = r, so s = 1 at every rank (√r when rank-stabilised).
+        rank: r, 1 or more; or each layer's by name (:class:`Family`).
+        alpha: α, above 0; None means α = r, so s = 1 at every rank (√r when rank-stabilised). With ranks by layer s is
+            each layer's own, of one α, as PEFT's with ``rank_pattern``.
         rank_stabilised: divide α by √r in place of r.
         dropout: probability, 0 to below 1, of zeroing an entry of the update's input while training. The backward pass
             then keeps which entries, one byte each.
@@ -45,6 +46,8 @@ class LoRA(Family):
 
     >>> LoRA(rank=8, alpha=16).scaling
     2.0
+    >>> LoRA(rank={"query": 4, "value": 16}, alpha=16).at("encoder.layer.0.attention.self.query").scaling
+    4.0
     >>> LoRA(rank=8).parameter_count((768, 768)), LoRA(rank=8, trains="B").parameter_count((768, 768))
     (12288, 6144)
     """

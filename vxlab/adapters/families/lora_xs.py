@@ -37,7 +37,7 @@ class LoRAXS(Family):
     starts from N(0, (1e-5)²), so outputs move by next to nothing at the start. Trains r² parameters.
 
     Args:
-        rank: r, 1 to min(in, out) of every adapted layer.
+        rank: r, 1 to min(in, out) of every adapted layer; or each layer's by name (:class:`Family`).
         alpha: α, above 0; None means α = r, so that the scale stays 1 at every rank. The released GLUE scripts keep
             α = 16, whose scale falls from 4 (r = 4) to 0.64 (r = 25).
         sigma: where Σ stands: ``input``, ``output``, ``split`` or ``none``.

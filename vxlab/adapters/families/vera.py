@@ -27,10 +27,12 @@ class VeRA(Family):
 
     Where the adapted layers differ in shape, one pair of the largest ``in`` and ``out`` is drawn and each layer takes
     ``A[:, :in]`` and ``B[:out, :]``, as PEFT does. A's bound then follows the largest ``in``, so the set of adapted
-    layers changes every layer's values. The paper describes one shape only.
+    layers changes every layer's values. The paper describes one shape only. With ranks by layer, layers of one rank
+    share the pair that VeRA of that rank draws over them alone.
 
     Args:
-        rank: r, 1 or more; it may exceed in and out (the paper uses 1024 on a 768-wide model).
+        rank: r, 1 or more; it may exceed in and out (the paper uses 1024 on a 768-wide model). Or each layer's by name
+            (:class:`Family`).
         d_initial: the start of every entry of d, above 0; the paper's 0.1. Without effect where d alone trains.
         seed: of the frozen pair; the same number as PEFT's ``projection_prng_key`` gives the same pair. torch's
             generator takes 32 bits of it: 0 to 2**32 - 1 are all the pairs there are.

@@ -24,7 +24,8 @@ def register(cls: Own) -> Own:
 
     Use it as a decorator above ``@dataclass(frozen=True)``, in a module that others can import (``--import``, or
     ``imports:`` in YAML). Registering the class again, from a reloaded module or cell, replaces it. A run's key holds
-    the class's code, so changed code trains anew.
+    the class's code, so changed code trains anew. A family takes ranks by layer where its field says so: ``rank: Rank``
+    in place of ``rank: int`` (:class:`Family`).
 
     Args:
         cls: a subclass of :class:`Family`, or of :class:`Method`, whose fields are its settings.

@@ -29,6 +29,16 @@ ME = "host:1:0.0:me"
 TRUTH = np.arange(200) % 2
 
 
+def test_ranks_by_layer_are_chosen_by_their_candidates_names():
+    names = ["LoRA r=1–8 by layer (aaaaaa)", "LoRA r=8", "head only"]
+    table = pd.DataFrame(
+        {"candidate": names, "rank": [None, 8, None], "method": ["LoRA by layer", "LoRA", "head only"]}
+    )
+    assert choices(table.astype({"rank": "Int64"})) == {
+        "LoRA by layer": [(names[0], names[0])], "LoRA": [("r=8", names[1])], "head only": [("no rank", names[2])],
+    }  # fmt: skip
+
+
 def record(row, folder=Path()):
     """Return the record that a row of the toy table was made from."""
     lost = row["status"] != "finished"

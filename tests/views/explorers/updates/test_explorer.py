@@ -82,6 +82,14 @@ def test_each_family_shows_what_it_trained(runs, store, name, whats, names, told
     assert told in live.words.value
 
 
+def test_a_layer_of_a_vera_with_ranks_by_layer_starts_from_its_own_rank(tiny_model, store, tmp_path):
+    run = moved_run(tmp_path, tiny_model, vxlab.VeRA(rank={"query": 4, "value": 25}))
+    live = explore_updates(run, store=store, interactive=True)
+    for role, start in (("query", 0.2), ("value", 0.5)):
+        live.menus[0].value = role
+        assert f"({start} before training)" in live.words.value
+
+
 def test_a_core_is_a_map_around_zero_with_its_scale_in_the_title(runs, store):
     live = explore_updates(runs["xs"], store=store, interactive=True)
     heat, row = live.figure.data[DETAIL], _row(runs["xs"], store, live.slider.value)
