@@ -6,23 +6,8 @@ import yaml
 import vxlab
 from vxlab.cli.commands import main
 
-SHORT = [
-    "-s",
-    "max_length",
-    "16",
-    "-s",
-    "batch_size",
-    "8",
-    "-s",
-    "epochs",
-    "6",
-    "--targets",
-    "query",
-    "value",
-    "-s",
-    "device",
-    "cpu",
-]
+SHORT = ["--targets", "query", "value"]
+SHORT += ["-s", "max_length", "16", "-s", "batch_size", "8", "-s", "epochs", "6", "-s", "device", "cpu"]
 
 
 def test_it_says_tables_and_writes_the_sweep_that_tests_it(tiny_model, toy_task, tmp_path, capsys):

@@ -256,7 +256,7 @@ class Advisor:
     def run_spec(self) -> vxlab.RunSpec:
         asked = dict(self.asked[-1])
         method = replace(asked.pop("method"), rank=self.rank)
-        rates = {"learning_rate": 1e-3, "head_learning_rate": 1e-3}
+        rates: dict[str, Any] = {"learning_rate": 1e-3, "head_learning_rate": 1e-3}
         del asked["budget"]
         return vxlab.RunSpec(method=method, **rates, **{**asked, "targets": self.targets})
 
@@ -336,14 +336,25 @@ def test_what_cannot_be_advised_is_refused(text: str, message: str, tmp_path: Pa
 
 def test_a_sweep_is_written_as_it_is_read(tmp_path: Path) -> None:
     ranks = {"query": 4, "value": 16}
-    candidates = [
+    candidates: list[Any] = [
         vxlab.LoRA(rank=ranks, rank_stabilised=True),
         vxlab.Candidate(vxlab.VeRA(rank=64), targets=("query", "a.b"), learning_rate=1e-5),
         vxlab.Candidate(vxlab.PEFT("dora", {"r": 4, "rank_pattern": {"query": 2}}), learning_rate=1e-3),
         vxlab.Head(),
     ]
-    settings = {"task": "1e3", "label_column": "no", "text_columns": ("a", "2024-01-01"), "model": "é: #", "shots": 5}
-    rates = {"learning_rates": 3, "spacing": 3.0, "head_learning_rates": (1e-5, 2e-3), "tuning_share": 0.5}
+    settings: dict[str, Any] = {
+        "task": "1e3",
+        "label_column": "no",
+        "text_columns": ("a", "2024-01-01"),
+        "model": "é: #",
+        "shots": 5,
+    }
+    rates: dict[str, Any] = {
+        "learning_rates": 3,
+        "spacing": 3.0,
+        "head_learning_rates": (1e-5, 2e-3),
+        "tuning_share": 0.5,
+    }
     fair = vxlab.FairSweep(candidates=candidates, settings=settings, **rates)
     text = format_sweep(fair)
     assert "rank: {query: 4, value: 16}" in text
