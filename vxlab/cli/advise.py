@@ -51,8 +51,9 @@ def _advise(arguments: argparse.Namespace) -> int:
     from vxlab.experiments.sweeps import format_sweep
     from vxlab.studies.advisor import advise
 
-    written = arguments.write and _new_file(arguments.write)
-    method, settings = read_method(*arguments.method), _settings(arguments.pairs)
+    written = _new_file(arguments.write) if arguments.write else None
+    method: Any = read_method(*arguments.method)  # advise refuses what has no ranks
+    settings = _settings(arguments.pairs)
     targets = arguments.targets[0] if len(arguments.targets) == 1 else tuple(arguments.targets)
     with open_store(arguments.store) as store:
         advice = advise(

@@ -1,12 +1,13 @@
 """A sweep in a YAML file: readable, and refused with the nearest word where it cannot be meant."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import vxlab
-from vxlab.experiments.sweeps.file import read_sweep
+from vxlab.experiments.sweeps.file import format_sweep, read_sweep
 
 FAIR = """
 model: minilm
@@ -228,3 +229,140 @@ def test_a_file_that_is_not_there_is_named(path: Any, message: str, tmp_path: Pa
 def test_objects_of_python_are_not_made(tmp_path: Path) -> None:
     with pytest.raises(vxlab.VxlabError, match="is not YAML"):
         read("candidates: !!python/object/apply:os.getcwd []", tmp_path)
+
+
+ADVISED = """
+task: sst2
+epochs: 2
+targets: all-linear
+candidates:
+  - {method: lora, rank: 4}
+  - {method: lora, rank: advised, budget: [300, 200 kB], alpha: 16}
+"""
+LAYERS = {"a.query": 2, "a.value": 6}
+
+
+class Advisor:
+    """Advises these ranks, and remembers what it was asked."""
+
+    def __init__(self, rank: Any, targets: Any) -> None:
+        self.rank, self.targets = rank, targets
+        self.asked: list[dict[str, Any]] = []
+
+    def __call__(self, **asked: Any) -> "Advisor":
+        self.asked.append(asked)
+        return self
+
+    def run_spec(self) -> vxlab.RunSpec:
+        asked = dict(self.asked[-1])
+        method = replace(asked.pop("method"), rank=self.rank)
+        rates: dict[str, Any] = {"learning_rate": 1e-3, "head_learning_rate": 1e-3}
+        del asked["budget"]
+        return vxlab.RunSpec(method=method, **rates, **{**asked, "targets": self.targets})
+
+    def sentence(self) -> str:
+        return "So it is."
+
+
+def read_advised(text: str, folder: Path, advisor: Any) -> "vxlab.FairSweep | list[vxlab.RunSpec]":
+    (folder / "sweep.yaml").write_text(text)
+    return read_sweep(folder / "sweep.yaml", advisor)
+
+
+def test_advised_ranks_are_those_of_the_advice_on_its_layers(tmp_path: Path, capsys: Any) -> None:
+    advisor = Advisor(LAYERS, tuple(LAYERS))
+    text = ADVISED.replace("[300, 200 kB]", "200 kB").replace("alpha: 16", "learning_rate: 1e-2")
+    fair = read_advised(text, tmp_path, advisor)
+    assert isinstance(fair, vxlab.FairSweep)
+    assert list(fair.names) == ["LoRA r=4", "LoRA r=2 (a.query), 6 (a.value)"]
+    advised = list(fair.names.values())[1]
+    assert (advised.method, advised.targets) == (vxlab.LoRA(rank=LAYERS), tuple(LAYERS))
+    assert advised.learning_rate == 1e-2
+    assert advisor.asked == [
+        {"model": "minilm", "task": "sst2", "epochs": 2, "targets": "all-linear", "method": vxlab.LoRA(),
+         "budget": "200 kB"}
+    ]  # fmt: skip
+    assert capsys.readouterr().out == "LoRA, rank: advised: So it is.\n"
+
+
+def test_where_the_advice_abstains_there_is_one_rank_and_it_is_said(tmp_path: Path, capsys: Any) -> None:
+    advisor = Advisor(9, "all-linear")
+    fair = read_advised(ADVISED, tmp_path, advisor)
+    assert isinstance(fair, vxlab.FairSweep)
+    assert [each.method for each in fair.names.values()] == [vxlab.LoRA(rank=4), vxlab.LoRA(rank=9, alpha=16)]
+    assert [asked["budget"] for asked in advisor.asked] == [300, "200 kB"]
+    said = capsys.readouterr().out
+    assert said.count("So it is.") == 2
+    assert said.endswith("LoRA r=9 is a candidate already, so there is one of it.\n")
+
+
+def test_advice_that_comes_to_a_candidate_of_the_file_adds_none(tmp_path: Path, capsys: Any) -> None:
+    advised = "  - {method: lora, rank: advised}\n"
+    text = ADVISED.replace("candidates:\n", f"candidates:\n{advised}").replace(
+        "  - {method: lora, rank: advised, b", "#"
+    )
+    fair = read_advised(text, tmp_path, Advisor(4, ("all-linear",)))
+    assert isinstance(fair, vxlab.FairSweep)
+    assert list(fair.names) == ["LoRA r=4"]
+    assert "LoRA r=4 is a candidate already" in capsys.readouterr().out
+    other = read_advised(text.replace("advised}", "advised, targets: query}"), tmp_path, Advisor(4, "query"))
+    assert isinstance(other, vxlab.FairSweep)
+    assert [each.targets for each in other.names.values()] == ["query", "all-linear"]
+
+
+def test_a_grid_takes_advised_ranks(tmp_path: Path) -> None:
+    text = f"protocol: grid\nlearning_rates: [1e-3, 1e-2]{ADVISED}".replace("[300, 200 kB]", "300")
+    specs = read_advised(text, tmp_path, Advisor(LAYERS, tuple(LAYERS)))
+    assert isinstance(specs, list)
+    assert [(spec.method.settings()["rank"], spec.targets) for spec in specs[::2]] == [
+        (4, "all-linear"), (LAYERS, tuple(LAYERS))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ADVISED, r"sweep.yaml: rank: advised of LoRA asks for an advisor.*vxlab.read_sweep\(path, vxlab.advise\)"),
+        (ADVISED.replace("rank: advised, ", ""), "method 'lora' has no setting 'budget'"),
+        (ADVISED.replace("[300, 200 kB]", "1.5"), "budget=1.5 is a float"),
+        (ADVISED.replace("lora, rank: advised", "head, rank: advised"), "method 'head' has no setting"),
+        (ADVISED.replace("advised, budget: [300, 200 kB]", "advise"), "rank='advise' is a text"),
+    ],
+)
+def test_what_cannot_be_advised_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(vxlab.VxlabError, match=message):
+        read(text, tmp_path)
+
+
+def test_a_sweep_is_written_as_it_is_read(tmp_path: Path) -> None:
+    ranks = {"query": 4, "value": 16}
+    candidates: list[Any] = [
+        vxlab.LoRA(rank=ranks, rank_stabilised=True),
+        vxlab.Candidate(vxlab.VeRA(rank=64), targets=("query", "a.b"), learning_rate=1e-5),
+        vxlab.Candidate(vxlab.PEFT("dora", {"r": 4, "rank_pattern": {"query": 2}}), learning_rate=1e-3),
+        vxlab.Head(),
+    ]
+    settings: dict[str, Any] = {
+        "task": "1e3",
+        "label_column": "no",
+        "text_columns": ("a", "2024-01-01"),
+        "model": "é: #",
+        "shots": 5,
+    }
+    rates: dict[str, Any] = {
+        "learning_rates": 3,
+        "spacing": 3.0,
+        "head_learning_rates": (1e-5, 2e-3),
+        "tuning_share": 0.5,
+    }
+    fair = vxlab.FairSweep(candidates=candidates, settings=settings, **rates)
+    text = format_sweep(fair)
+    assert "rank: {query: 4, value: 16}" in text
+    again = read(text, tmp_path)
+    assert isinstance(again, vxlab.FairSweep)
+    assert list(again.names.items()) == list(fair.names.items())
+    every = [
+        [one.spec(each, each.centre or 1.0, 1e-3, 1) for each in one.names.values()] for one in (fair, again)
+    ]  # fmt: skip
+    assert every[0] == every[1]
+    assert {name: getattr(again, name) for name in rates} == rates

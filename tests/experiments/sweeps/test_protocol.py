@@ -1,6 +1,7 @@
 """The fair protocol: the same budget for every candidate, and clear words for what no sweep could be."""
 
 import math
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -229,3 +230,16 @@ def test_what_is_no_share_of_the_steps_is_refused(share: float) -> None:
 def test_a_share_is_not_a_setting_of_all_runs() -> None:
     with pytest.raises(vxlab.VxlabError, match="settings has 'ends_after', which the protocol decides"):
         fair(settings={"ends_after": 0.5})
+
+
+def test_ranks_of_many_layers_are_told_apart_in_few_words():
+    def by_layer(layers: int, *ranks: int) -> Candidate:
+        named = {f"encoder.layer.{place}.query": rank for place, rank in zip(range(layers), cycle(ranks), strict=False)}
+        return Candidate(LoRA(rank=named), targets=tuple(named))
+
+    names = list(FairSweep(candidates=[by_layer(10, 1, 2), by_layer(8, 1, 2), LoRA(rank=8)]).names)
+    assert names == ["LoRA r=1–2 by layer, 10 layers, Σr=15", "LoRA r=1–2 by layer, 8 layers, Σr=12", "LoRA r=8"]
+    swapped = FairSweep(candidates=[by_layer(8, 1, 2), by_layer(8, 2, 1)]).names
+    assert [name[:48] for name in swapped] == [
+        f"LoRA r=1–2 by layer, rank={{'encoder.layer.0.query': {rank}"[:48] for rank in (1, 2)
+    ]
