@@ -22,7 +22,7 @@ def toy_advice(verdict: str = "allocation", **changed: Any) -> Advice:
     layers = layers.assign(energy_all=all_of, low=[each / 2 for each in all_of], high=[2 * each for each in all_of])
     energies = pd.DataFrame(
         [
-            (row.layer, rank, rank * (row.out + row[5]), row.energy_all * share, share)
+            (row.layer, rank, rank * (row.out + 16), row.energy_all * share, share)
             for row in layers.itertuples()
             for rank, share in {1: 0.4, 2: 0.6, 4: 0.8, 8: 1.0}.items()
         ],
@@ -51,7 +51,8 @@ def _allocation(layers: pd.DataFrame, uniform: int) -> pd.DataFrame:
     ranks = [uniform if block == 0 else 2 * uniform for block in layers["block"]]
     ranks = [0 if name == LEFT_OUT else rank for name, rank in zip(layers["layer"], ranks, strict=True)]
     return pd.DataFrame({
-        "budget": GRID[uniform], "layer": layers["layer"], "allocated": ranks, "uniform": uniform, "stability": 0.9,
+        "budget": GRID[uniform], "layer": layers["layer"], "allocated": ranks, "uniform": uniform, "energy": 0.8 * layers["energy_all"],
+        "energy_uniform": 0.6 * layers["energy_all"], "stability": 0.9,
     })  # fmt: skip
 
 

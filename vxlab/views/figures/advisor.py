@@ -14,16 +14,13 @@ from vxlab.views.style import (
     GREY,
     INK,
     ON_HEAT,
-    SHADE,
     SHARES,
-    SYMBOLS,
     apply_style,
     draws_text,
     error_bars,
     look,
     name_once,
 )
-from vxlab.words import number_of
 
 RANKS = ((0.0, "#f7f7f7"), (1.0, "#5aa0d0"))
 """Colours of ranks, from the lowest to the highest."""
@@ -103,18 +100,18 @@ def energy_by_budget(budgets: pd.DataFrame, chosen: int | None = None) -> go.Fig
         )  # fmt: skip
     looks = (("allocation", "allocation advised", COLOURS[0], "circle"),
              ("uniform", "one rank is as good", COLOURS[1], "square-open"),
-             ("unknown", "the batches do not tell", GREY, "x-thin-open"))  # fmt: skip
+             ("unknown", "the batches do not tell", GREY, "x-open"))  # fmt: skip
     for verdict, name, colour, symbol in looks:
         own = budgets[budgets["verdict"] == verdict]
         bars = error_bars(own["gain"], own["low"], own["high"], colour)
         figure.add_scatter(
             x=own["budget"], y=own["gain"], mode="markers", name=name, error_y=bars, showlegend=len(own) > 0,
-            marker={"color": colour, "symbol": symbol, "size": 9, "line": {"width": 2}}, row=1, col=2,
+            marker={"color": colour, "symbol": symbol, "size": 9}, row=1, col=2,
             hovertemplate="%{x:,} parameters: %{y:+.1%}<extra></extra>",
         )  # fmt: skip
     figure.add_hline(y=0, line={"color": INK, "width": 1}, row=1, col=2)
     if chosen is not None:
-        figure.add_vline(x=chosen, line={"color": INK, "dash": "dot", "width": 1.2})
+        figure.add_vline(x=chosen, line={"color": INK, "dash": "dot", "width": 1.2}, layer="below")
     figure.update_xaxes(type="log", title="trained parameters", tickformat="~s", **_ticks(budgets["budget"]))
     figure.update_yaxes(title="share of all layers' energy", range=[0, 1.04], tickformat=".0%", row=1, col=1)
     figure.update_yaxes(title="allocation less uniform", **SHARES, row=1, col=2)
