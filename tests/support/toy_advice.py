@@ -7,6 +7,7 @@ import pandas as pd
 import vxlab
 from vxlab.experiments import RunSpec
 from vxlab.studies.advisor import Advice
+from vxlab.studies.advisor.trial import TRIAL_RANKS
 
 ROLES = {"query": (16, 16), "value": (16, 16), "up": (40, 16)}
 LEFT_OUT = "encoder.layer.0.up"
@@ -51,22 +52,27 @@ def _allocation(layers: pd.DataFrame, uniform: int) -> pd.DataFrame:
     ranks = [uniform if block == 0 else 2 * uniform for block in layers["block"]]
     ranks = [0 if name == LEFT_OUT else rank for name, rank in zip(layers["layer"], ranks, strict=True)]
     return pd.DataFrame({
-        "budget": GRID[uniform], "layer": layers["layer"], "allocated": ranks, "uniform": uniform, "energy": 0.8 * layers["energy_all"],
-        "energy_uniform": 0.6 * layers["energy_all"], "stability": 0.9,
+        "budget": GRID[uniform], "layer": layers["layer"], "allocated": ranks, "uniform": uniform,
+        "energy": 0.8 * layers["energy_all"], "energy_uniform": 0.6 * layers["energy_all"], "stability": 0.9,
     })  # fmt: skip
 
 
 def toy_regret() -> pd.DataFrame:
     """Return a trial's regret by task, method, budget and kind of allocation."""
     kinds = {"uniform": 0.2, "advised": 0.1, "random": 0.5, "one module": 0.8, "rule of thumb": 0.3}
+def toy_trial() -> pd.DataFrame:
+    """Return runs as the trial's table has them: two tasks and methods, and the budgets that the trial registered."""
+    tested = {"uniform": 0.80, "by energy": 0.83, "random-00": 0.75, "random-01": 0.77, "only-query": 0.70}
     rows = [
-        (task, method, rank, kind, at, at - 0.1, at + 0.1, 0.8 - 0.1 * at, 0.02 - 0.1 * at, 0.01 - 0.1 * at,
-         0.03 - 0.1 * at, 3)
-        for task in ("rotten_tomatoes", "rte", "cifar10_test")
-        for method, ranks in (("LoRA", (1, 4, 16)), ("VeRA", (4, 64, 256)), ("LoRA-XS", (4, 16, 64)))
-        for rank in ranks
-        for kind, at in kinds.items()
+        {
+            "task": task, "method": method, "budget_rank": rank, "budget": 288 * rank, "allocation": name,
+            "verdict": "allocation" if rank == TRIAL_RANKS[method][0] else "uniform", "backbone": 288 * rank,
+            "learning_rate": 1e-3, "seed": seed, "validation": score, "test": score + 0.01 * seed, "diverged": False,
+        }
+        for task in ("rotten_tomatoes", "sst2")
+        for method in ("lora", "vera")
+        for rank in TRIAL_RANKS[method]
+        for name, score in tested.items()
+        for seed in ((1, 2, 3) if name in ("uniform", "by energy") else (1,))
     ]  # fmt: skip
-    columns = ["task", "method", "budget_rank", "kind", "regret", "low", "high", "score", "difference", "diff_low",
-               "diff_high", "n"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows)

@@ -56,7 +56,7 @@ def advice_panels(layers: pd.DataFrame, budgets: pd.DataFrame, runs: Measured) -
     _add_energy(figure, budgets)
     _add_gain(figure, budgets)
     _add_scores(figure, runs)
-    axis = {"type": "log", "title": "trained parameters", "tickformat": "~s"}
+    axis: dict[str, Any] = {"type": "log", "title": "trained parameters", "tickformat": "~s"}
     axis |= {"dtick": 1 if budgets["budget"].max() >= 100 * budgets["budget"].min() else "D2"}
     for place in ((1, 2), (2, 1), (2, 2)):
         figure.update_xaxes(**axis, row=place[0], col=place[1])
@@ -68,7 +68,7 @@ def advice_panels(layers: pd.DataFrame, budgets: pd.DataFrame, runs: Measured) -
     figure.add_scatter(x=[low, high], y=[None, None], showlegend=False, hoverinfo="skip", row=2, col=2)
     head_panels(
         figure,
-        (TITLES[ALLOCATION], "Gradient's energy captured", "Allocation's gain, on held-out batches",
+        (TITLES[ALLOCATION], "Gradient's energy captured", "Gain, on held-out batches",
          f"Measured test {in_words(runs.metric)}" if len(runs.table) else "Measured: nothing yet"),
     )  # fmt: skip
     return figure
@@ -96,9 +96,7 @@ def _add_map(figure: go.Figure, layers: pd.DataFrame) -> None:
         hovertemplate="rank %{text}<extra></extra>", row=1, col=1,
     )  # fmt: skip
     font = {"color": INK, "size": 10}
-    figure.add_scatter(
-        mode="text" if few else "none", textfont=font, hoverinfo="skip", showlegend=False, row=1, col=1
-    )
+    figure.add_scatter(mode="text" if few else "none", textfont=font, hoverinfo="skip", showlegend=False, row=1, col=1)
     places = spread(list(range(len(blocks))), _MOST_BLOCKS)
     figure.update_xaxes(
         title="block, from the input; – is left out", tickvals=places, ticktext=[str(blocks[i]) for i in places],
@@ -119,7 +117,7 @@ def _add_energy(figure: go.Figure, budgets: pd.DataFrame) -> None:
             hovertemplate=f"{name}, %{{x:,}} parameters: %{{y:.1%}}<extra></extra>", **place,
         )  # fmt: skip
     _add_ring(figure, place)
-    figure.update_yaxes(title="share of all layers'", tickformat=".0%", range=[0, 1.04], row=1, col=2)
+    figure.update_yaxes(title="share of all layers'", tickformat=".0%", rangemode="tozero", row=1, col=2)
 
 
 def _add_gain(figure: go.Figure, budgets: pd.DataFrame) -> None:

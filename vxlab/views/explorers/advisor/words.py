@@ -18,7 +18,7 @@ NEAR = 1.1
 _BYTES = 4
 
 
-def told_ranks(layers: pd.DataFrame, row: Mapping[str, Any], family: str) -> str:
+def told_ranks(layers: pd.DataFrame, row: Mapping[Any, Any], family: str) -> str:
     """Say which ranks are advised at a budget.
 
     Args:
@@ -37,7 +37,7 @@ def told_ranks(layers: pd.DataFrame, row: Mapping[str, Any], family: str) -> str
     return f"{size}: <b>the batches do not tell</b> whether ranks by layer gain anything; {uniform} risks nothing"
 
 
-def told_energy(row: Mapping[str, Any]) -> str:
+def told_energy(row: Mapping[Any, Any]) -> str:
     """Say what the allocation and one rank capture of the gradient's energy, and what held-out batches say of it.
 
     Args:
@@ -65,7 +65,7 @@ def told_score(budget: int, runs: Measured) -> str:
     if len(here):
         several = "; ".join(measured_text(row, runs) for row in here.to_dict("records"))
         return f"<b>Score to expect, as measured</b> on {escape(runs.protocol)}: {several}"
-    nearest = known.loc[apart.idxmin()].to_dict()
+    nearest = known[apart == apart.min()].to_dict("records")[0]
     return f"<b>Score to expect: not measured</b> at this budget; the nearest is {measured_text(nearest, runs)}"
 
 
