@@ -28,6 +28,7 @@ FIGURES = {
     "06_start_and_parts": ("changed parts",),
     "07_cost": ("step time",),
     "08_many_adapters": ("bank bytes", "mixed batches", "stacked training"),
+    "09_rank_advice": ("regret by allocation", "ranks by layer", "score by rank kept"),
     "10_generation": ("scores by parameters", "gains by metric"),
     "11_instructions": ("gain against loss", "gains by metric"),
     "12_reasoning": ("scores by set", "likelihoods by set"),

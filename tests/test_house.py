@@ -56,7 +56,7 @@ LEVELS = (
     ("views/style",),
     ("views/figures", "views/export"),
     ("views/explorers",),
-    tuple(f"views/explorers/{name}" for name in ("live", "rank", "subspaces", "sweep", "updates")),
+    tuple(f"views/explorers/{name}" for name in ("advisor", "live", "rank", "subspaces", "sweep", "updates")),
     ("views/reports",),
     ("cli",),
 )  # fmt: skip

@@ -22,6 +22,7 @@ _VARIANTS = {
     "05_expressivity": [_OWN],
     "06_start_and_parts": [{"engine": "inline", **_OWN}],
     "08_many_adapters": [{"engine": "inline", **_OWN}],
+    "09_rank_advice": [{"engine": "inline", **_OWN}],
     "13_images": [{"engine": "inline"}],
     "14_quantised": [{"engine": "inline", **_OWN}],
 }

@@ -67,6 +67,7 @@ from .studies.advisor import advise as advise
 from .studies.advisor import shrink as shrink
 from .studies.updates import WeightComparison as WeightComparison
 from .studies.updates import compare_weights as compare_weights
+from .views.explorers.advisor import explore_advice as explore_advice
 from .views.explorers.live import live_run as live_run
 from .views.explorers.rank import explore_rank as explore_rank
 from .views.explorers.subspaces import explore_subspaces as explore_subspaces

@@ -10,7 +10,7 @@ import pandas as pd
 
 from vxlab.adapters import METHODS
 from vxlab.errors import VxlabError
-from vxlab.experiments import RunRecord, family_name, method_label, usual_settings
+from vxlab.experiments import RunRecord, RunSpec, family_name, method_label, usual_settings
 from vxlab.experiments.candidates import pareto_front
 from vxlab.experiments.provenance import (
     device_of,
@@ -63,6 +63,7 @@ def stored_candidates(
     task: str | None = None,
     metric: str | None = None,
     weights: str | None = None,
+    like: RunSpec | None = None,
 ) -> Measured:
     """Return the candidates that a store's runs of a model make, under the protocol that most of them share.
 
@@ -86,6 +87,8 @@ def stored_candidates(
         metric: one of the task's; None takes its first.
         weights: the fingerprint of the model's weights as they are now, whose runs alone count; None takes any, though
             only those on the same ones together.
+        like: a run whose task, data, epochs, batches and all else that a protocol shares theirs must have; None takes
+            any.
 
     Raises:
         VxlabError: the metric was not scored on the task.
@@ -102,6 +105,8 @@ def stored_candidates(
             runs = runs[runs["model_weights"] == weights]
         if task is not None:
             runs = runs[runs["task"] == task]
+        if like is not None and len(runs):
+            runs = runs[[_told(record.spec) == _told(like.settings()) for record in runs["record"]]]
         runs = runs if runs.empty else _with_whole(runs)
         if runs.empty:
             return Measured(nothing, metric or "", "", len(ours), strange)
@@ -222,8 +227,13 @@ def _label(settings: dict[str, Any]) -> str:
 
 
 def _protocol(record: RunRecord) -> str:
-    told = {name: value for name, value in record.spec.items() if name not in _OWN}
+    told = _told(record.spec)
     return json.dumps(told | {"identity": shared_identity(record.identity)} | _computed_by(record), sort_keys=True)
+
+
+def _told(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run was told that all runs under its protocol were."""
+    return {name: value for name, value in settings.items() if name not in _OWN}
 
 
 def _computed_by(record: RunRecord) -> dict[str, str]:

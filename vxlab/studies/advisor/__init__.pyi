@@ -1,5 +1,11 @@
 from .advice import Advice as Advice
 from .advise import advise as advise
+from .own_trial import advice_conclusion as advice_conclusion
+from .own_trial import own_trial as own_trial
+from .own_trial import own_trial_sentence as own_trial_sentence
+from .own_trial import rank_kept_sentences as rank_kept_sentences
+from .own_trial import rank_kept_table as rank_kept_table
+from .regret import EVERY_CELL as EVERY_CELL
 from .regret import cell_scores as cell_scores
 from .regret import regret_table as regret_table
 from .regret import trial_verdict as trial_verdict

@@ -1,3 +1,12 @@
+from .advisor import LEFT_OUT as LEFT_OUT
+from .advisor import RANKS as RANKS
+from .advisor import differences_by_cell as differences_by_cell
+from .advisor import differences_from_uniform as differences_from_uniform
+from .advisor import energy_by_budget as energy_by_budget
+from .advisor import rank_cells as rank_cells
+from .advisor import ranks_by_layer as ranks_by_layer
+from .advisor import regret_by_allocation as regret_by_allocation
+from .advisor import score_by_rank_kept as score_by_rank_kept
 from .capture import capture_against_parameters as capture_against_parameters
 from .cost_axes import AXES as AXES
 from .cost_axes import COSTS as COSTS

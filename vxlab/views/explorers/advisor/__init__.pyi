@@ -1,0 +1,1 @@
+from .explorer import explore_advice as explore_advice
