@@ -82,6 +82,10 @@ def map_of(layers: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     z, text = rank_cells(layers)
     bare = [(j, i, text[i][j]) for i, row in enumerate(z) for j, each in enumerate(row) if each is None]
+    # A map writes into the cells without a colour as well, in the colour that is for a pale ground.
+    text = [
+        ["" if each is None else said for each, said in zip(*rows, strict=True)] for rows in zip(z, text, strict=True)
+    ]
     dashes = {"x": [x for x, _, _ in bare], "y": [y for _, y, _ in bare], "text": [said for _, _, said in bare]}
     return {"z": z, "text": text}, dashes
 
@@ -141,7 +145,7 @@ def _add_gain(figure: go.Figure, budgets: pd.DataFrame) -> None:
 def _add_scores(figure: go.Figure, runs: Measured) -> None:
     place = {"legend": "legend4", "row": 2, "col": 2}
     one = runs.table["rank"].notna()
-    for i, (name, own) in enumerate((("ranks by layer", runs.table[~one]), ("one rank for all", runs.table[one]))):
+    for i, (name, own) in enumerate((("ranks by energy", runs.table[~one]), ("one rank for all", runs.table[one]))):
         own = own[own["n"] > 0].sort_values("backbone")
         figure.add_scatter(
             x=own["backbone"], y=own["mean"], mode="markers", name=name, showlegend=len(own) > 0,
