@@ -10,7 +10,7 @@ from vxlab.experiments.sweeps import Measured
 from vxlab.studies.advisor import ALLOCATION, UNIFORM, UNKNOWN
 from vxlab.views.explorers import short, spread
 from vxlab.views.explorers.advisor.words import measured_text
-from vxlab.views.figures import RANKS, rank_cells
+from vxlab.views.figures import RANKS, rank_cells, texts_in_colour
 from vxlab.views.style import (
     COLOURS,
     GREY,
@@ -82,12 +82,8 @@ def map_of(layers: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     z, text = rank_cells(layers)
     bare = [(j, i, text[i][j]) for i, row in enumerate(z) for j, each in enumerate(row) if each is None]
-    # A map writes into the cells without a colour as well, in the colour that is for a pale ground.
-    text = [
-        ["" if each is None else said for each, said in zip(*rows, strict=True)] for rows in zip(z, text, strict=True)
-    ]
     dashes = {"x": [x for x, _, _ in bare], "y": [y for _, y, _ in bare], "text": [said for _, _, said in bare]}
-    return {"z": z, "text": text}, dashes
+    return {"z": z, "text": texts_in_colour(z, text)}, dashes
 
 
 def _add_map(figure: go.Figure, layers: pd.DataFrame) -> None:
