@@ -22,7 +22,7 @@ def test_the_map_has_each_layers_rank_and_share_of_the_energy():
     figure = ranks_by_layer(toy_advice().layers)
     ranks, shares, dashes = figure.data
     assert list(ranks.y) == ["query", "value", "up"]
-    assert [list(row) for row in ranks.text] == [["2", "4"], ["2", "4"], ["–", "4"]]
+    assert [list(row) for row in ranks.text] == [["2", "4"], ["2", "4"], ["", "4"]]
     assert [list(row) for row in shares.text] == [["3.33 %", "30 %"]] * 3
     assert (list(dashes.x), list(dashes.y), list(dashes.text)) == (["0"], ["up"], ["–"])
 

@@ -7,6 +7,7 @@ from .advisor import rank_cells as rank_cells
 from .advisor import ranks_by_layer as ranks_by_layer
 from .advisor import regret_by_allocation as regret_by_allocation
 from .advisor import score_by_rank_kept as score_by_rank_kept
+from .advisor import texts_in_colour as texts_in_colour
 from .capture import capture_against_parameters as capture_against_parameters
 from .cost_axes import AXES as AXES
 from .cost_axes import COSTS as COSTS

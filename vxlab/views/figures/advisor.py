@@ -56,7 +56,8 @@ def ranks_by_layer(layers: pd.DataFrame) -> go.Figure:
     ranks, shares = rank_cells(layers), _share_cells(layers)
     written = len(blocks) <= _WRITTEN
     for i, (z, text, hover, colours) in enumerate((
-        (*ranks, "%{y}, block %{x}: rank %{text}", RANKS), (*shares, "%{y}, block %{x}: %{text}", _HEAT),
+        (ranks[0], texts_in_colour(*ranks), "%{y}, block %{x}: rank %{text}", RANKS),
+        (*shares, "%{y}, block %{x}: %{text}", _HEAT),
     )):  # fmt: skip
         figure.add_heatmap(
             x=[str(block) for block in blocks], y=roles, z=z, text=text, texttemplate="%{text}" if written else None,
@@ -83,6 +84,17 @@ def rank_cells(layers: pd.DataFrame, column: str = "rank") -> tuple[list[list[fl
     several = [[cells.get((role, block)) for block in blocks] for role in roles]
     z = [[_shade(each) for each in row] for row in several]
     return z, [[_ranks_in_words(each) for each in row] for row in several]
+
+
+def texts_in_colour(z: list[list[float | None]], text: list[list[str]]) -> list[list[str]]:
+    """Return a map's texts but those of cells without a colour: there it would write in the colour for a pale ground.
+
+    Args:
+        z: its numbers, None where a cell has no colour.
+        text: of every cell.
+    """
+    pairs = [zip(*rows, strict=True) for rows in zip(z, text, strict=True)]
+    return [["" if each is None else said for each, said in row] for row in pairs]
 
 
 @draws_text
@@ -304,7 +316,7 @@ def _ranks_in_words(ranks: list[int] | None) -> str:
 def _add_dashes(
     figure: go.Figure, blocks: list[str], roles: list[str], z: list[list[float | None]], text: list[list[str]]
 ) -> None:
-    """Write into the cells without a colour, for a heat map writes nothing there."""
+    """Write into the cells without a colour, in the page's own."""
     bare = [(blocks[j], roles[i], text[i][j]) for i, row in enumerate(z) for j, each in enumerate(row) if each is None]
     figure.add_scatter(
         x=[x for x, _, _ in bare], y=[y for _, y, _ in bare], text=[said for _, _, said in bare], mode="text",

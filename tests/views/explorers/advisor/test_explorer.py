@@ -8,6 +8,7 @@ import pytest
 from toy_advice import GRID, toy_advice
 from toy_records import IDENTITY, key_of, metric_rows, stored_record
 
+from vxlab.experiments.method_names import method_label
 from vxlab.experiments.models.files import model_fingerprint
 from vxlab.experiments.store.store import Store
 from vxlab.experiments.sweeps.stored_scores import MEASURED_COLUMNS, Measured
@@ -17,13 +18,14 @@ from vxlab.views.explorers.faces import explore
 NOTHING = Measured(pd.DataFrame(columns=MEASURED_COLUMNS), "", "", 0)
 MAP, DASHES, RING, GAIN_RING, BY_LAYER, ONE_RANK = 0, 1, 4, 8, 10, 11
 """Places of traces in the canvas."""
+BY_ENERGY = method_label(toy_advice().method())
 
 
 @pytest.fixture(scope="module")
 def runs():
     rows = [
         ("LoRA", 2, "LoRA r=2", "all-linear", 576, 0.80),
-        ("LoRA", None, "LoRA r=2–4 by layer (0a1b2c)", "x", 560, 0.82),
+        ("LoRA by layer", None, BY_ENERGY, "x", 560, 0.82), ("LoRA by layer", None, "LoRA r=9 (up)", "x", 560, 0.99),
         ("LoRA", 4, "LoRA r=4", "query-value", 570, 0.99), ("VeRA", 4, "VeRA r=4", "all-linear", 570, 0.99),
     ]  # fmt: skip
     table = pd.DataFrame(
@@ -49,7 +51,7 @@ def test_every_budget_of_the_grid_can_be_chosen_and_the_asked_one_is_named(explo
 def test_a_budget_shows_its_ranks_energies_and_gain(explorer):
     view = explorer.view((), 576)
     assert len(view.traces) == len(explorer.canvas().data)
-    assert view.traces[MAP]["text"] == [["2", "4"], ["2", "4"], ["–", "4"]]
+    assert view.traces[MAP]["text"] == [["2", "4"], ["2", "4"], ["", "4"]]
     assert view.traces[DASHES] == {"x": [0], "y": [2], "text": ["–"]}
     assert view.traces[RING] == {"x": [576, 576], "y": [0.75, 0.6]}
     assert view.traces[GAIN_RING] == {"x": [576], "y": [0.12]}
@@ -73,7 +75,7 @@ def test_an_advice_that_abstains_says_so_and_shows_one_rank(verdict, told):
 def test_scores_are_those_of_the_same_method_and_layers_near_the_budget(explorer):
     canvas, told = explorer.canvas(), explorer.view((), 576).words[2]
     assert (list(canvas.data[BY_LAYER].x), list(canvas.data[ONE_RANK].x)) == ([560], [576])
-    assert "as measured</b> on toy (all training examples, 1 epoch): LoRA r=2–4 by layer (0a1b2c), 560" in told
+    assert f"as measured</b> on toy (all training examples, 1 epoch): {BY_ENERGY}, 560" in told
     assert "LoRA r=2, 576 parameters: accuracy 80.0 % (3 seeds: 80.0, 80.0, 80.0)" in told
     assert "VeRA" not in told
     assert "99" not in told
@@ -141,7 +143,7 @@ def test_in_jupyterlab_the_slider_moves_the_map_and_the_words(dark, tiny_model, 
             tab.move_slider(presses=presses)
             tab.until(f"document.querySelector('.js-plotly-plot').data[4].x[0] === {budget}")
             shown = tab.page.evaluate("() => document.querySelector('.js-plotly-plot').data[0].text")
-            assert shown == [[str(rank), str(2 * rank)]] * 2 + [["–", str(2 * rank)]]
+            assert shown == [[str(rank), str(2 * rank)]] * 2 + [["", str(2 * rank)]]
             assert f"ranks {rank} to {2 * rank} by layer, 1 layer left out" in tab.outputs()
         assert "not measured" in tab.outputs()
         tab.page.screenshot(path=tmp_path / "advice.png")

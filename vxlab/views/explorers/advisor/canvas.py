@@ -10,7 +10,7 @@ from vxlab.experiments.sweeps import Measured
 from vxlab.studies.advisor import ALLOCATION, UNIFORM, UNKNOWN
 from vxlab.views.explorers import short, spread
 from vxlab.views.explorers.advisor.words import measured_text
-from vxlab.views.figures import RANKS, rank_cells
+from vxlab.views.figures import RANKS, rank_cells, texts_in_colour
 from vxlab.views.style import (
     COLOURS,
     GREY,
@@ -83,7 +83,7 @@ def map_of(layers: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
     z, text = rank_cells(layers)
     bare = [(j, i, text[i][j]) for i, row in enumerate(z) for j, each in enumerate(row) if each is None]
     dashes = {"x": [x for x, _, _ in bare], "y": [y for _, y, _ in bare], "text": [said for _, _, said in bare]}
-    return {"z": z, "text": text}, dashes
+    return {"z": z, "text": texts_in_colour(z, text)}, dashes
 
 
 def _add_map(figure: go.Figure, layers: pd.DataFrame) -> None:
@@ -141,7 +141,7 @@ def _add_gain(figure: go.Figure, budgets: pd.DataFrame) -> None:
 def _add_scores(figure: go.Figure, runs: Measured) -> None:
     place = {"legend": "legend4", "row": 2, "col": 2}
     one = runs.table["rank"].notna()
-    for i, (name, own) in enumerate((("ranks by layer", runs.table[~one]), ("one rank for all", runs.table[one]))):
+    for i, (name, own) in enumerate((("ranks by energy", runs.table[~one]), ("one rank for all", runs.table[one]))):
         own = own[own["n"] > 0].sort_values("backbone")
         figure.add_scatter(
             x=own["backbone"], y=own["mean"], mode="markers", name=name, showlegend=len(own) > 0,

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from vxlab.experiments import family_name, layers
+from vxlab.experiments import family_name, layers, method_label
 from vxlab.experiments.models import model_fingerprint
 from vxlab.experiments.store import Where
 from vxlab.experiments.sweeps import Measured, stored_candidates
 from vxlab.studies.advisor import Advice
 from vxlab.views.explorers import Choice, Stop, View, explore, is_live, short
 from vxlab.views.explorers.advisor.canvas import LINE, TITLES, advice_panels, map_of
-from vxlab.views.explorers.advisor.words import told_energy, told_ranks, told_score
+from vxlab.views.explorers.advisor.words import told_capture, told_measured, told_ranks
 from vxlab.views.style import name_panels
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def explore_advice(
     """Show the advice on ranks at one budget after another: ranks by layer, the energy they capture, and scores.
 
     No gradient is taken again, and no score is predicted: where the store holds runs of the advice's method under its
-    protocol (its task, data, epochs, batches and layers), their test scores stand at their own parameters.
+    protocol (its task, data, epochs, batches), with one rank on its targets or with ranks by layer that it allocates,
+    their test scores stand at their own parameters.
 
     Args:
         advice: from :func:`vxlab.advise`.
@@ -56,7 +57,7 @@ class AdviceExplorer:
 
     def __init__(self, advice: Advice, runs: Measured) -> None:
         self._advice, self._family = advice, family_name(advice.spec.method)
-        self._runs = runs._replace(table=_own_runs(advice, self._family, runs.table))
+        self._runs = runs._replace(table=_own_runs(advice, runs.table))
         self._budgets = {int(row["budget"]): row for row in advice.budgets.to_dict("records")}
 
     def offered(self) -> dict[Choice, list[Stop]]:
@@ -74,13 +75,22 @@ class AdviceExplorer:
         gain = {"x": [stop], "y": [short(row["gain"])]}
         still: dict[str, Any] = {}
         traces = [*map_of(by_layer), still, still, ring, still, still, still, gain, still, still, still, still]
-        words = [told_ranks(by_layer, row, self._family), told_energy(row), told_score(stop, self._runs)]
+        words = [told_ranks(by_layer, row, self._family), told_capture(row), told_measured(stop, self._runs)]
         title = next(iter(name_panels([TITLES[row["verdict"]]]).items()))
         return View(traces, words, {f"{LINE}.x0": stop, f"{LINE}.x1": stop, title[0]: title[1]})
 
 
-def _own_runs(advice: Advice, family: str, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of the advice's method: with one rank on its targets, or with ranks by layer on any of them."""
-    named = layers(advice.spec.method, advice.spec.targets)
-    by_layer = runs["rank"].isna()
-    return runs[(runs["family"] == family) & (by_layer | (runs["targets"] == named))]
+def _own_runs(advice: Advice, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of the advice's method on its targets: with one rank, whichever, or with the ranks by layer that
+    it allocates to one of its budgets. Other ranks by layer say nothing of these, though they cost as much.
+    """
+    method = advice.spec.method
+    uniform = (runs["family"] == family_name(method)) & (runs["targets"] == layers(method, advice.spec.targets))
+    return runs[uniform & runs["rank"].notna() | runs["label"].isin(_labels(advice))]
+
+
+def _labels(advice: Advice) -> list[str]:
+    """Return what runs with the ranks by layer of each budget are called."""
+    kept = advice.allocations[advice.allocations["allocated"] > 0]
+    ranks = [dict(zip(own["layer"], own["allocated"].astype(int), strict=True)) for _, own in kept.groupby("budget")]
+    return [method_label({"name": advice.spec.method.name, "rank": each}) for each in ranks]

@@ -37,12 +37,14 @@ def told_ranks(layers: pd.DataFrame, row: Mapping[Any, Any], family: str) -> str
     return f"{size}: <b>the batches do not tell</b> whether ranks by layer gain anything; {uniform} risks nothing"
 
 
-def told_energy(row: Mapping[Any, Any]) -> str:
+def told_capture(row: Mapping[Any, Any]) -> str:
     """Say what the allocation and one rank capture of the gradient's energy, and what held-out batches say of it.
 
     Args:
         row: of the advice's budgets.
     """
+    if math.isnan(row["kept"]):
+        return "Of the first gradients' energy none is told from noise, so that there are no shares to show"
     gain = with_minus(f"{100 * row['gain']:+.1f} ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})")
     return (
         f"Of the first gradients' energy the allocation captures {percent(row['kept'])}, one rank "
@@ -50,7 +52,7 @@ def told_energy(row: Mapping[Any, Any]) -> str:
     )
 
 
-def told_score(budget: int, runs: Measured) -> str:
+def told_measured(budget: int, runs: Measured) -> str:
     """Say what was measured at a budget: scores are looked up, and never predicted.
 
     Args:
