@@ -21,7 +21,7 @@ from vxlab.progress import progress_bar
 from vxlab.studies.advisor.advice import Advice, layers_at, parameters_at
 from vxlab.studies.advisor.capacity import capacity_of
 from vxlab.studies.advisor.energies import LayerEnergies, measure_energies, require_advisable
-from vxlab.studies.advisor.signal import require_lesson, settle_batches, signal_by_layer, steps_of
+from vxlab.studies.advisor.signal import settle_batches, signal_by_layer, steps_of
 from vxlab.studies.advisor.stability import Judge, budget_grid, interval
 from vxlab.words import percent
 
@@ -97,7 +97,6 @@ def advise(
         raise VxlabError(f"share={share!r} is not a share of the energy; choose above 0, to 1")
     materials = Materials()
     spec = RunSpec(**_with_rates(model, task, method, targets, settings))
-    require_lesson(spec, materials)
     rows = len(materials.task(spec).splits["train"])
     steps = steps_of(spec, rows)
     taken = settle_batches(batches, steps, rows // spec.batch_size)

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,19 +42,6 @@ def settle_batches(batches: int | None, steps: int, in_split: int) -> int:
             f"{'fewer batches, ' if batches else ''}or more rows"
         )
     return wanted
-
-
-def require_lesson(spec: RunSpec, materials: Materials) -> None:
-    """Raise where a task's labels cannot teach anything: all are the same."""
-    task = materials.task(spec)
-    if not task.kind.trains_head:
-        return
-    labels = np.unique(task.kind.strata(task.splits["train"][:]))
-    if len(labels) < 2:
-        raise VxlabError(
-            f"task={spec.task!r}: every training row has the label {labels.tolist()[0]!r}, so that there is nothing to "
-            "learn and no rank to advise; give rows of two labels or more"
-        )
 
 
 def signal_by_layer(spec: RunSpec, materials: Materials, batches: int, progress: bool = True) -> dict[str, Tensor]:
