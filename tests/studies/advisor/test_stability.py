@@ -13,7 +13,7 @@ from vxlab.experiments.runs import batch_gradients
 from vxlab.experiments.tasks.kinds import recorded_kind
 from vxlab.studies.advisor.advice import parameters_at
 from vxlab.studies.advisor.energies import measure_energies
-from vxlab.studies.advisor.stability import ALLOCATION, UNKNOWN, Judge, budget_grid, interval
+from vxlab.studies.advisor.stability import ALLOCATION, UNKNOWN, Allocations, budget_grid, paired_interval
 
 LAYERS, OUT, IN, RANK = 6, 24, 16, 3
 PLANTED = (1, 4)
@@ -62,7 +62,7 @@ def _judge(method, rows, shuffled=False, seed=0):
             found[name].append(gradient)
     signal = {name: torch.stack(each) for name, each in found.items()}
     energies = dict(measure_energies(signal, weights, method, seed))
-    return Judge(energies, {name: cache(partial(parameters_at, method, (OUT, IN))) for name in layers})
+    return Allocations(energies, {name: cache(partial(parameters_at, method, (OUT, IN))) for name in layers})
 
 
 @pytest.mark.parametrize(("method", "budget"), [(LoRA(rank=1), 2 * 3 * (OUT + IN)), (LoRAXS(rank=1), 2 * 9)])
@@ -92,10 +92,10 @@ def test_the_interval_of_pairs_holds_their_mean_in_nine_of_ten_and_noise_has_the
     held = []
     for _ in range(300):
         G = truth + random.normal(size=(8, 30))
-        _, low, high = interval(G @ G.T)
+        _, low, high = paired_interval(G @ G.T)
         held.append(low <= whole <= high)
     assert 0.85 < np.mean(held) < 0.99
-    means = [interval((G := random.normal(size=(8, 30))) @ G.T)[0] for _ in range(300)]
+    means = [paired_interval((G := random.normal(size=(8, 30))) @ G.T)[0] for _ in range(300)]
     assert abs(np.mean(means)) < 4 * np.std(means) / 300**0.5
 
 
