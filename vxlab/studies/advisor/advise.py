@@ -22,7 +22,7 @@ from vxlab.studies.advisor.advice import Advice, layers_at, parameters_at
 from vxlab.studies.advisor.capacity import capacity_of
 from vxlab.studies.advisor.energies import LayerEnergies, measure_energies, require_advisable
 from vxlab.studies.advisor.signal import require_lesson, settle_batches, signal_by_layer, steps_of
-from vxlab.studies.advisor.stability import Arbiter, budget_grid, pair_interval
+from vxlab.studies.advisor.stability import Allocations, budget_grid, paired_interval
 from vxlab.words import percent
 
 _BYTES = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -97,7 +97,6 @@ def advise(
         raise VxlabError(f"share={share!r} is not a share of the energy; choose above 0, to 1")
     materials = Materials()
     spec = RunSpec(**_with_rates(model, task, method, targets, settings))
-    require_lesson(spec, materials)
     rows = len(materials.task(spec).splits["train"])
     steps = steps_of(spec, rows)
     taken = settle_batches(batches, steps, rows // spec.batch_size)
@@ -129,7 +128,7 @@ def _tables(job: Job, budget: int | None, share: float | None, batches: int, see
             bar.update()
     shapes = {name: (weight.shape[0], weight.shape[1]) for name, weight in weights.items()}
     costs = {name: cache(partial(parameters_at, spec.method, shape)) for name, shape in shapes.items()}
-    judge = Arbiter(energies, costs)
+    judge = Allocations(energies, costs)
     chosen = _budget(judge, spec.method, budget, share)
     judged = [judge.judge(each) for each in budget_grid(judge, [chosen])]
     columns = ["budget", "uniform", "kept", "kept_uniform", "gain", "low", "high", "verdict"]
@@ -144,7 +143,7 @@ def _tables(job: Job, budget: int | None, share: float | None, batches: int, see
     )  # fmt: skip
     places = blocks_and_roles(energies)
     layers = pd.DataFrame(
-        [(name, *places[name], *shapes[name], *pair_interval(each.pairs)) for name, each in energies.items()],
+        [(name, *places[name], *shapes[name], *paired_interval(each.pairs)) for name, each in energies.items()],
         columns=["layer", "block", "role", "out", "in", "energy_all", "low", "high"],
     )
     table = pd.DataFrame(
@@ -160,7 +159,7 @@ def _tables(job: Job, budget: int | None, share: float | None, batches: int, see
     )  # fmt: skip
 
 
-def _budget(judge: Arbiter, method: Family, budget: int | None, share: float | None) -> int:
+def _budget(judge: Allocations, method: Family, budget: int | None, share: float | None) -> int:
     """Return the budget in parameters, or refuse one that no uniform rank has."""
     least, most = judge.price(1), judge.price(judge.highest)
     if share is not None:
@@ -179,7 +178,7 @@ def _budget(judge: Arbiter, method: Family, budget: int | None, share: float | N
     return budget
 
 
-def _budget_of_share(judge: Arbiter, share: float) -> int:
+def _budget_of_share(judge: Allocations, share: float) -> int:
     for rank in range(1, judge.highest + 1):
         kept = judge.kept_by(rank)
         if kept >= share:

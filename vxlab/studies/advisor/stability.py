@@ -13,7 +13,8 @@ ALLOCATION, UNIFORM, UNKNOWN = "allocation", "uniform", "unknown"
 """The verdicts: ranks by layer are worth it; one rank is as good; the batches do not tell."""
 LEAST_GAIN, LEAST_STABILITY = 0.02, 0.5
 """An allocation is advised where, in 19 of 20 resamples, it captures this share of all energy more than uniform ranks
-do on the other half's batches, and this share of its parameters lies where the rank is stable."""
+do on the other half's batches, and this share of its parameters lies where the rank is stable. Planted updates of rank
+3 in two layers of six gain 0.12 to 0.6 there; ranks found in shuffled labels lose."""
 
 Costs = Mapping[str, Callable[[int], int]]
 
@@ -35,7 +36,7 @@ class Judged:
     verdict: str
 
 
-class Arbiter:
+class Allocations:
     """Allocate budgets on all batches and on halves of them.
 
     Args:
@@ -53,7 +54,7 @@ class Arbiter:
             self._curves({name: each.halves[place, side] for name, each in energies.items()})
             for place, side in self.sides
         ]
-        self.whole, self.whole_low, _ = pair_interval(np.sum([each.pairs for each in energies.values()], axis=0))
+        self.whole, self.whole_low, _ = paired_interval(np.sum([each.pairs for each in energies.values()], axis=0))
 
     def uniform(self, budget: int) -> int:
         """Return the highest uniform rank under a budget; 0 where none fits."""
@@ -113,7 +114,7 @@ class Arbiter:
         return sum(each.captured(each.energy, ranks[name]) for name, each in self.energies.items())
 
 
-def pair_interval(pairs: Numbers) -> tuple[float, float, float]:
+def paired_interval(pairs: Numbers) -> tuple[float, float, float]:
     """Return the mean over pairs of gradients with its 90 % interval, by the jackknife over gradients.
 
     Args:
@@ -129,7 +130,7 @@ def pair_interval(pairs: Numbers) -> tuple[float, float, float]:
     return float(mean), float(mean - reach), float(mean + reach)
 
 
-def budget_grid(judge: Arbiter, further: Sequence[int]) -> list[int]:
+def budget_grid(judge: Allocations, further: Sequence[int]) -> list[int]:
     """Return the budgets of the uniform ranks 1, 2, 4, ... up to the highest, and some more."""
     ranks = {2**power for power in range(judge.highest.bit_length())} | {judge.highest}
     return sorted({*(judge.price(rank) for rank in ranks), *further})
