@@ -47,8 +47,9 @@ def read_yaml(text: str, name: str) -> Any:
 
 def write_yaml(content: Any) -> str:
     """Return plain values as a YAML document that :func:`read_yaml` reads as the same values; a tuple as a list."""
-    layout = {"default_flow_style": None, "sort_keys": False, "allow_unicode": True, "width": 120}
-    return str(yaml.dump(content, Dumper=_PlainDumper, **layout))
+    return str(
+        yaml.dump(content, Dumper=_PlainDumper, default_flow_style=None, sort_keys=False, allow_unicode=True, width=120)
+    )
 
 
 class _PlainLoader(yaml.SafeLoader):

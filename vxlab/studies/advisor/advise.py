@@ -21,7 +21,7 @@ from vxlab.progress import progress_bar
 from vxlab.studies.advisor.advice import Advice, layers_at, parameters_at
 from vxlab.studies.advisor.capacity import capacity_of
 from vxlab.studies.advisor.energies import LayerEnergies, measure_energies, require_advisable
-from vxlab.studies.advisor.signal import require_lesson, settle_batches, signal_by_layer, steps_of
+from vxlab.studies.advisor.signal import settle_batches, signal_by_layer, steps_of
 from vxlab.studies.advisor.stability import Allocations, budget_grid, paired_interval
 from vxlab.words import percent
 
@@ -89,9 +89,9 @@ def advise(
         raise VxlabError(
             f"method={quote(method)} has its ranks by layer; give one rank, whose parameters are the budget"
         )
-    budget = settle("budget", _parameters_in(budget) if isinstance(budget, str) else budget, int | None)
+    size: int | None = settle("budget", _parameters_in(budget) if isinstance(budget, str) else budget, int | None)
     share, batches = settle("share", share, float | None), settle("batches", batches, int | None)
-    if budget is not None and share is not None:
+    if size is not None and share is not None:
         raise VxlabError(f"budget={budget!r} and share={share!r} both say how large; leave one out")
     if share is not None and not 0 < share <= 1:
         raise VxlabError(f"share={share!r} is not a share of the energy; choose above 0, to 1")
@@ -103,7 +103,7 @@ def advise(
     if progress:
         print(f"advice on ranks: gradients of {taken} batches, {percent(taken / steps)} of the run's {steps} steps")
     job = materials.job(spec)
-    asked = job, budget, share, taken, seed, _Bars(progress)
+    asked = job, size, share, taken, seed, _Bars(progress)
     found = _tables(*asked) if store is None else kept_table(_tables, *asked, store=store)
     chosen = int(found.asked["budget"].iloc[0])
     verdict = str(found.budgets.set_index("budget")["verdict"][chosen])
