@@ -15,6 +15,7 @@ import toy_records
 import toy_runs
 import toy_tables
 from notebook_cells import notebook_variants
+from toy_advice import toy_advice, toy_trial
 from toy_explorer import Toy
 from toy_updates import moved_run
 from transformers import BertConfig, BertModel
@@ -24,13 +25,17 @@ from vxlab.analysis.update import FullUpdate
 from vxlab.experiments.candidates.held_out import HeldOut
 from vxlab.experiments.candidates.run_scores import score_table
 from vxlab.experiments.sweeps.stored import SweepTables
+from vxlab.experiments.sweeps.stored_scores import MEASURED_COLUMNS, Measured
+from vxlab.studies.advisor.regret import cell_scores, regret_table
 from vxlab.studies.published import published_table
 from vxlab.studies.start_and_parts.claims import published_differences
 from vxlab.studies.subspaces.tables import band_angles, band_energies, decompose_weights, spectra_table
 from vxlab.studies.subspaces.truncation import REMOVED, UNTOUCHED
 from vxlab.studies.weight_similarity.table import MEASURES
+from vxlab.views.explorers.advisor.explorer import AdviceExplorer
 from vxlab.views.explorers.faces import explore
 from vxlab.views.explorers.sweep.explorer import SweepExplorer
+from vxlab.views.figures import advisor as advisor_figures
 from vxlab.views.figures import capture as capture_figures
 from vxlab.views.figures import cost as cost_figures
 from vxlab.views.figures import curves as curve_figures
@@ -72,6 +77,7 @@ def every_figure() -> dict[str, go.Figure]:
         "errors by shape": expressivity_figures.error_against(_errors(("64×64", "32×64", "64×32")), title="error"),
         "ratios": expressivity_figures.equal_parameter_ratios(_ratios()),
         "changed parts": parts_figures.parts_against_unchanged(_parts(), published_differences(), metric="accuracy"),
+        **_of_advice(),
         **_of_similarity(),
         **_of_subspaces(),
         **_of_sweeps(),
@@ -129,12 +135,43 @@ def _of_explorers(folder: Path) -> dict[str, go.Figure]:
     sweep = [toy_tables.runs(), toy_tables.tuning(), toy_tables.summary(), toy_tables.pairs()]
     tables = SweepTables("rte, minilm", "rte", "accuracy", HeldOut(200, 0.5), *sweep, {})
     return {
+        "advice explorer": explore(AdviceExplorer(toy_advice(), _measured()), interactive=False),
         "rank explorer": vxlab.explore_rank(BertModel(wide), **plain),
         "rank explorer of a tiny model": vxlab.explore_rank(model, **plain),
         "subspace explorer": vxlab.explore_subspaces(one, **plain),
         "update explorer": vxlab.explore_updates(one, **plain),
         "explorer of two updates": vxlab.explore_updates(one, other, **plain),
         "sweep explorer": explore(SweepExplorer([tables], {}), interactive=False),
+    }
+
+
+def _measured() -> Measured:
+    """Return a run of each of the toy advice's budgets with one rank."""
+    rows = [
+        {"family": "LoRA", "rank": rank, "label": f"LoRA r={rank}", "targets": "all-linear", "backbone": 288 * rank,
+         "n": 1, "diverged": 0, "mean": 0.7 + 0.02 * rank, "scores": (0.7 + 0.02 * rank,), "draws": 0}
+        for rank in (1, 2, 4)
+    ]  # fmt: skip
+    return Measured(pd.DataFrame(rows, columns=MEASURED_COLUMNS), "accuracy", "toy (all training examples, 1 epoch)", 0)
+
+
+def _of_advice() -> dict[str, go.Figure]:
+    advice, trial = toy_advice(), toy_trial()
+    deep = pd.concat([advice.layers.query("block == 1").assign(block=block) for block in range(24)])
+    shares = (0.5, 0.9, 0.99, 1.0)
+    kept = pd.DataFrame(
+        [(f"LoRA r={rank}", seed, share, rank * share**2, 0.7 + 0.1 * share + 0.01 * seed)
+         for rank in (4, 16) for seed in (1, 2) for share in shares],
+        columns=["candidate", "seed", "share", "rank", "score"],
+    )  # fmt: skip
+    return {
+        "ranks by layer": advisor_figures.ranks_by_layer(advice.layers),
+        "ranks of 24 blocks": advisor_figures.ranks_by_layer(deep),
+        "energy by budget": advisor_figures.energy_by_budget(advice.budgets, advice.budget),
+        "regret": advisor_figures.regret_by_allocation(regret_table(trial)),
+        "differences from uniform": advisor_figures.differences_from_uniform(regret_table(trial)),
+        "differences by cell": advisor_figures.differences_by_cell(cell_scores(trial)),
+        "score by rank kept": advisor_figures.score_by_rank_kept(kept, metric="accuracy"),
     }
 
 

@@ -210,6 +210,20 @@ def test_only_runs_on_the_weights_that_the_model_has_are_its_scores(store, add):
     assert stored_candidates(store, "minilm", weights="eeee").elsewhere == 3
 
 
+def test_runs_like_a_given_one_share_all_that_its_protocol_was_told(store, add):
+    for seed in range(2):
+        add(seed=seed, test=0.6, epochs=9)
+    add(VERA, test=0.7, epochs=9)
+    add(test=0.8, rate=3e-3, text_columns=("sentence",), epochs=1)
+    like = vxlab.RunSpec(
+        method=VERA, learning_rate=1.0, head_learning_rate=1.0, targets="all-linear", text_columns=("sentence",), epochs=1
+    )  # fmt: skip
+    found = stored_candidates(store, "minilm", like=like)
+    assert found.table[["label", "mean"]].to_numpy().tolist() == [["LoRA r=8", 0.8]]
+    assert found.others == 3
+    assert len(stored_candidates(store, "minilm", like=dataclasses.replace(like, epochs=2)).table) == 0
+
+
 def test_the_overview_mixes_no_runs_of_one_name(store, add):
     add(test=0.6)
     add(test=0.7, identity={"model": "ffff"})

@@ -34,9 +34,10 @@ ACTS = re.compile(r"<img|<a\b[^>]*javascript|\]\(javascript", re.IGNORECASE)
 FREE = {"candidate", "targets", "role", "label", "answer", "sentence", "a", "b", "kind", "variant", "part", "setting",
         "lora", "vera", "update", "of", "name"}  # fmt: skip
 """Columns of the figures' tables whose texts a user, or a user's data, chooses."""
-MODULES = (gallery.capture_figures, gallery.cost_figures, gallery.curve_figures, gallery.expressivity_figures,
-           gallery.figures, gallery.parts_figures, gallery.similarity_figures, gallery.subspace_figures,
-           gallery.sweep_figures, gallery.tuning_figures, gallery.verdict_figures)  # fmt: skip
+MODULES = (gallery.advisor_figures, gallery.capture_figures, gallery.cost_figures, gallery.curve_figures,
+           gallery.expressivity_figures, gallery.figures, gallery.parts_figures, gallery.similarity_figures,
+           gallery.subspace_figures, gallery.sweep_figures, gallery.tuning_figures,
+           gallery.verdict_figures)  # fmt: skip
 
 
 def poisoned(value):

@@ -214,7 +214,7 @@ def score_by_rank_kept(kept: pd.DataFrame, *, metric: str) -> go.Figure:
             hovertemplate=f"{candidate}: %{{customdata:.0%}} of the energy, mean rank %{{x:.3g}}: %{{y:.3g}}"
             "<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(title="mean rank that is kept, of the adapted layers", type="log", dtick="D2")
+    figure.update_xaxes(title="mean rank that is kept, of the adapted layers", type="log", dtick="D2", tickformat="~g")
     figure.update_yaxes(title=f"test {in_words(metric)}{', %' if metric in IN_POINTS else ''}")
     return apply_style(figure, height=440, name="score by rank kept")
 
