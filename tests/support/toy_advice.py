@@ -64,7 +64,7 @@ def toy_regret() -> pd.DataFrame:
 
 def toy_trial() -> pd.DataFrame:
     """Return runs as the trial's table has them: two tasks and methods, and the budgets that the trial registered."""
-    tested = {"uniform": 0.80, "by energy": 0.83, "random-00": 0.75, "random-01": 0.77, "only-query": 0.70}
+    tested = {"uniform": 0.80, "by energy": 0.83, "random-00": 0.75, "random-01": 0.77, "only query": 0.70}
     rows = [
         {
             "task": task, "method": method, "budget_rank": rank, "budget": 288 * rank, "allocation": name,
