@@ -129,7 +129,7 @@ def energy_by_budget(budgets: pd.DataFrame, chosen: int | None = None) -> go.Fig
     if chosen is not None:
         figure.add_vline(x=chosen, line={"color": INK, "dash": "dot", "width": 1.2}, layer="below")
     figure.update_xaxes(type="log", title="trained parameters", tickformat="~s", **_ticks(budgets["budget"]))
-    figure.update_yaxes(title="share of all layers' energy", rangemode="tozero", tickformat=".0%", row=1, col=1)
+    figure.update_yaxes(title="share of all layers' energy", rangemode="tozero", **SHARES, row=1, col=1)
     figure.update_yaxes(title="allocation less uniform", **SHARES, row=1, col=2)
     apply_style(figure, height=420, name="energy by budget")
     return figure.update_layout(margin={"t": 90}, legend={"y": 1.1})
@@ -200,12 +200,12 @@ def score_by_rank_kept(kept: pd.DataFrame, *, metric: str) -> go.Figure:
     """
     figure, unit = go.Figure(), 100 if metric in IN_POINTS else 1
     for i, (candidate, own) in enumerate(kept.groupby("candidate", sort=False)):
-        colour = look(i)["line"]["color"]
+        thin = look(i)["line"] | {"width": 1}
         for _, run in own.groupby("seed"):
             run = run.sort_values("share")
             figure.add_scatter(
-                x=run["rank"], y=unit * run["score"], mode="lines", line={"color": colour, "width": 1}, opacity=0.4,
-                showlegend=False, hoverinfo="skip", legendgroup=candidate,
+                x=run["rank"], y=unit * run["score"], mode="lines", line=thin, opacity=0.4, showlegend=False,
+                hoverinfo="skip", legendgroup=candidate,
             )  # fmt: skip
         mean = own.groupby("share", as_index=False)[["rank", "score"]].mean()
         figure.add_scatter(

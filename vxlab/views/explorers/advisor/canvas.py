@@ -65,7 +65,8 @@ def advice_panels(layers: pd.DataFrame, budgets: pd.DataFrame, runs: Measured) -
     )
     # Where nothing was measured, the axis would be of years around 2000.
     low, high = budgets["budget"].min(), budgets["budget"].max()
-    figure.add_scatter(x=[low, high], y=[None, None], showlegend=False, hoverinfo="skip", row=2, col=2)
+    still = {"marker": {"color": INK}, "showlegend": False, "hoverinfo": "skip"}
+    figure.add_scatter(x=[low, high], y=[None, None], mode="markers", **still, row=2, col=2)
     head_panels(
         figure,
         (TITLES[ALLOCATION], "Gradient's energy captured", "Gain, on held-out batches",
@@ -117,7 +118,7 @@ def _add_energy(figure: go.Figure, budgets: pd.DataFrame) -> None:
             hovertemplate=f"{name}, %{{x:,}} parameters: %{{y:.1%}}<extra></extra>", **place,
         )  # fmt: skip
     _add_ring(figure, place)
-    figure.update_yaxes(title="share of all layers'", tickformat=".0%", rangemode="tozero", row=1, col=2)
+    figure.update_yaxes(title="share of all layers'", **SHARES, rangemode="tozero", row=1, col=2)
 
 
 def _add_gain(figure: go.Figure, budgets: pd.DataFrame) -> None:

@@ -34,7 +34,7 @@ def told_ranks(layers: pd.DataFrame, row: Mapping[Any, Any], family: str) -> str
         return f"{size}: <b>ranks {kept.min()} to {kept.max()} by layer{none}</b>, in place of {uniform}"
     if row["verdict"] == UNIFORM:
         return f"{size}: <b>one rank is as good</b> as ranks by layer: {uniform}"
-    return f"{size}: <b>the batches do not tell</b> whether ranks by layer gain anything; {uniform} risks nothing"
+    return f"{size}: <b>the batches do not tell</b> whether ranks by layer gain anything; so take {uniform}"
 
 
 def told_capture(row: Mapping[Any, Any]) -> str:
