@@ -57,14 +57,9 @@ def _allocation(layers: pd.DataFrame, uniform: int) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def toy_regret() -> pd.DataFrame:
-    """Return a trial's regret by task, method, budget and kind of allocation."""
-    kinds = {"uniform": 0.2, "advised": 0.1, "random": 0.5, "one module": 0.8, "rule of thumb": 0.3}
-
-
 def toy_trial() -> pd.DataFrame:
     """Return runs as the trial's table has them: two tasks and methods, and the budgets that the trial registered."""
-    tested = {"uniform": 0.80, "by energy": 0.83, "random-00": 0.75, "random-01": 0.77, "only-query": 0.70}
+    tested = {"uniform": 0.80, "by energy": 0.83, "random-00": 0.75, "random-01": 0.77, "only query": 0.70}
     rows = [
         {
             "task": task, "method": method, "budget_rank": rank, "budget": 288 * rank, "allocation": name,

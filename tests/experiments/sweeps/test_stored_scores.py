@@ -216,7 +216,8 @@ def test_runs_like_a_given_one_share_all_that_its_protocol_was_told(store, add):
     add(VERA, test=0.7, epochs=9)
     add(test=0.8, rate=3e-3, text_columns=("sentence",), epochs=1)
     like = vxlab.RunSpec(
-        method=VERA, learning_rate=1.0, head_learning_rate=1.0, targets="all-linear", text_columns=("sentence",), epochs=1
+        method=VERA, learning_rate=1.0, head_learning_rate=1.0, targets="all-linear", text_columns=("sentence",),
+        epochs=1,
     )  # fmt: skip
     found = stored_candidates(store, "minilm", like=like)
     assert found.table[["label", "mean"]].to_numpy().tolist() == [["LoRA r=8", 0.8]]
