@@ -13,7 +13,7 @@ from vxlab.experiments.runs import batch_gradients
 from vxlab.experiments.tasks.kinds import recorded_kind
 from vxlab.studies.advisor.advice import parameters_at
 from vxlab.studies.advisor.energies import measure_energies
-from vxlab.studies.advisor.stability import ALLOCATION, UNKNOWN, Allocations, budget_grid, paired_interval
+from vxlab.studies.advisor.stability import ALLOCATION, UNKNOWN, BudgetedRanks, budget_grid, paired_interval
 
 LAYERS, OUT, IN, RANK = 6, 24, 16, 3
 PLANTED = (1, 4)
@@ -62,7 +62,7 @@ def _judge(method, rows, shuffled=False, seed=0):
             found[name].append(gradient)
     signal = {name: torch.stack(each) for name, each in found.items()}
     energies = dict(measure_energies(signal, weights, method, seed))
-    return Allocations(energies, {name: cache(partial(parameters_at, method, (OUT, IN))) for name in layers})
+    return BudgetedRanks(energies, {name: cache(partial(parameters_at, method, (OUT, IN))) for name in layers})
 
 
 @pytest.mark.parametrize(("method", "budget"), [(LoRA(rank=1), 2 * 3 * (OUT + IN)), (LoRAXS(rank=1), 2 * 9)])

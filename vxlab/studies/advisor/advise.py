@@ -22,7 +22,7 @@ from vxlab.studies.advisor.advice import Advice, layers_at, parameters_at
 from vxlab.studies.advisor.capacity import capacity_of
 from vxlab.studies.advisor.energies import LayerEnergies, measure_energies, require_advisable
 from vxlab.studies.advisor.signal import settle_batches, signal_by_layer, steps_of
-from vxlab.studies.advisor.stability import Allocations, budget_grid, paired_interval
+from vxlab.studies.advisor.stability import BudgetedRanks, budget_grid, paired_interval
 from vxlab.words import percent
 
 _BYTES = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -128,7 +128,7 @@ def _tables(job: Job, budget: int | None, share: float | None, batches: int, see
             bar.update()
     shapes = {name: (weight.shape[0], weight.shape[1]) for name, weight in weights.items()}
     costs = {name: cache(partial(parameters_at, spec.method, shape)) for name, shape in shapes.items()}
-    judge = Allocations(energies, costs)
+    judge = BudgetedRanks(energies, costs)
     chosen = _budget(judge, spec.method, budget, share)
     judged = [judge.judge(each) for each in budget_grid(judge, [chosen])]
     columns = ["budget", "uniform", "kept", "kept_uniform", "gain", "low", "high", "verdict"]
@@ -159,7 +159,7 @@ def _tables(job: Job, budget: int | None, share: float | None, batches: int, see
     )  # fmt: skip
 
 
-def _budget(judge: Allocations, method: Family, budget: int | None, share: float | None) -> int:
+def _budget(judge: BudgetedRanks, method: Family, budget: int | None, share: float | None) -> int:
     """Return the budget in parameters, or refuse one that no uniform rank has."""
     least, most = judge.price(1), judge.price(judge.highest)
     if share is not None:
@@ -178,7 +178,7 @@ def _budget(judge: Allocations, method: Family, budget: int | None, share: float
     return budget
 
 
-def _budget_of_share(judge: Allocations, share: float) -> int:
+def _budget_of_share(judge: BudgetedRanks, share: float) -> int:
     for rank in range(1, judge.highest + 1):
         kept = judge.kept_by(rank)
         if kept >= share:

@@ -36,7 +36,7 @@ class Judged:
     verdict: str
 
 
-class Allocations:
+class BudgetedRanks:
     """Allocate budgets on all batches and on halves of them.
 
     Args:
@@ -130,7 +130,7 @@ def paired_interval(pairs: Numbers) -> tuple[float, float, float]:
     return float(mean), float(mean - reach), float(mean + reach)
 
 
-def budget_grid(judge: Allocations, further: Sequence[int]) -> list[int]:
+def budget_grid(judge: BudgetedRanks, further: Sequence[int]) -> list[int]:
     """Return the budgets of the uniform ranks 1, 2, 4, ... up to the highest, and some more."""
     ranks = {2**power for power in range(judge.highest.bit_length())} | {judge.highest}
     return sorted({*(judge.price(rank) for rank in ranks), *further})
