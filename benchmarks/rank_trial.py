@@ -21,6 +21,7 @@ import pandas as pd
 import vxlab
 from vxlab.adapters.core import Shape, linear_shape
 from vxlab.experiments.models import load_model
+from vxlab.experiments.runs import shared_materials
 from vxlab.experiments.sweeps import Candidate, FairSweep
 from vxlab.studies.advisor import (
     ADVICE_BATCHES,
@@ -52,10 +53,11 @@ def main() -> None:
     parser.add_argument("--sst2", required=True, help="folder of GLUE's SST-2")
     parser.add_argument("--store", required=True)
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("I", "N"))
+    parser.add_argument("--first", type=int, help="of the cells alone; the smallest budgets come first")
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     given = Given(asked.sst2, asked.store)
-    cells = trial_cells()[asked.part[0] :: asked.part[1]]
+    cells = trial_cells()[: asked.first][asked.part[0] :: asked.part[1]]
     if asked.write:
         rows = [row for cell in cells if is_reported(cell, given) for row in rows_of(cell, given)]
         pd.DataFrame(rows).to_csv(RESULTS, index=False, float_format="%.6g", lineterminator="\n")
@@ -97,6 +99,7 @@ def fair(cell: TrialCell, given: Given) -> FairSweep:
     return FairSweep(candidates=candidates, settings=settings(cell, given), **TRIAL_PROTOCOL)
 
 
+@cache
 def fair_rates(cell: TrialCell, given: Given, *, train: bool) -> dict[str, float]:
     """Return the rate chosen for each candidate, by its place among the candidates."""
     result = vxlab.compare(fair(cell, given), store=given.store, progress=False, stack=1, train=train)
@@ -154,7 +157,7 @@ def rows_of(cell: TrialCell, given: Given) -> Iterator[dict[str, Any]]:
         known = store.table().set_index("key", drop=False)
     budget = sum(cell.family().parameter_count(shape) for shape in shapes(cell.task).values())
     for name, spec in [*tuned_runs(cell, given), *further_runs(cell, given)]:
-        key = spec_key(spec)
+        key = shared_materials().job(spec).key
         if key in known.index:
             row = known.loc[key]
             if row["status"] not in ("finished", "diverged"):
@@ -165,12 +168,6 @@ def rows_of(cell: TrialCell, given: Given) -> Iterator[dict[str, Any]]:
                 "learning_rate": spec.learning_rate, "seed": spec.seed, "validation": row["validation"],
                 "test": row["test"], "diverged": row["status"] == "diverged",
             }  # fmt: skip
-
-
-def spec_key(spec: vxlab.RunSpec) -> str:
-    from vxlab.experiments.runs import Materials
-
-    return Materials().job(spec).key
 
 
 if __name__ == "__main__":
