@@ -99,8 +99,8 @@ def _require_two_labels(batches: Sequence[Mapping[str, Tensor]]) -> None:
     if all(len(batch["labels"].unique()) < 2 for batch in batches):
         rows = sum(len(batch["labels"]) for batch in batches)
         raise VxlabError(
-            f"all labels in each batch of the {rows} rows that are read are the same, so that they teach nothing beside "
-            "one another; take more batches or a larger batch_size, or rows of which more have another label"
+            f"all labels in each batch of the {rows} rows that are read are the same, so that they teach nothing "
+            "beside one another; take more batches or a larger batch_size, or rows of which more have another label"
         )
 
 
