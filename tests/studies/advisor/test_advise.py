@@ -107,6 +107,7 @@ def test_a_model_that_writes_is_advised_by_its_loss(tiny_writer, toy_prompts):
         "progress": False,
     }
     advice = vxlab.advise(tiny_writer, toy_prompts, LoRA(rank=2), batches=4, max_new_tokens=4, **settings)
+    assert "random head" not in advice.sentence()
     assert advice.layers["energy_all"].sum() > 0
     assert advice.capacity["data_bits"] > 0
 
