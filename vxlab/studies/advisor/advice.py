@@ -99,13 +99,13 @@ class Advice:
     def sentence(self) -> str:
         """Return the advice in one to three plain sentences, with what it does not know."""
         uniform = int(self.layers["uniform"].iloc[0])
-        at = self.budgets.set_index("budget").loc[self.budget]
+        at = self.budgets[self.budgets["budget"] == self.budget].to_dict("records")[0]
         seen = f"{100 * at['gain']:+.1f} % of all energy ({100 * at['low']:+.1f} to {100 * at['high']:+.1f})"
         capture = f"on batches that they were not chosen by, ranks by layer change what it captures by {seen}"
         told = {
             ALLOCATION: f"Give ranks by layer{self._in_words()}: on batches that they were not chosen by they capture "
             f"{seen} more than uniform rank {uniform} with as many parameters",
-            UNIFORM: f"{_abstaining(uniform, float(at['low']), float(at['high']))}: {capture}",
+            UNIFORM: f"{_abstaining(uniform, at['low'], at['high'])}: {capture}",
             UNKNOWN: f"Take uniform rank {uniform}: {self.steps} batches do not tell the gradient from noise, so that "
             "nothing is known of layers or ranks",
         }[self.verdict]
