@@ -1,7 +1,11 @@
 """What an advice says of itself: no more than its interval holds, and what it does not know."""
 
+import dataclasses
+
 import pytest
 from toy_advice import toy_advice
+
+import vxlab
 
 
 @pytest.mark.parametrize(
@@ -25,3 +29,11 @@ def test_it_says_that_another_head_may_change_it(verdict):
     said = toy_advice(verdict).sentence()
     assert "under one random head (seed 0)" in said
     assert said.count(". ") <= 2
+
+
+def test_it_says_that_one_alpha_gives_each_rank_a_scale_of_its_own():
+    toy = toy_advice()
+    fixed = toy_advice(spec=dataclasses.replace(toy.spec, method=vxlab.LoRA(rank=2, alpha=16)))
+    assert "α=16 makes another one at each rank" in fixed.sentence()
+    assert "α" not in toy.sentence()
+    assert fixed.method().alpha == 16

@@ -114,7 +114,13 @@ class Advice:
             if isinstance(self.spec.method, VeRA)
             else "This is of the first step alone, not of what later steps need or what score follows"
         )
-        return f"{with_minus(told)}. {limits}{self._head()}.{self._doubt()}"
+        return f"{with_minus(told)}. {limits}{self._scales()}{self._head()}.{self._doubt()}"
+
+    def _scales(self) -> str:
+        """Say what ranks by layer change beside the ranks, where α does not follow them."""
+        alpha = getattr(self.spec.method, "alpha", None)
+        told = alpha is not None and self.verdict == ALLOCATION
+        return f", nor of the scale, which α={alpha:g} makes another one at each rank" if told else ""
 
     def _head(self) -> str:
         """Say what no half of the batches shows: the gradients reach the layers through a head that was drawn."""

@@ -196,7 +196,7 @@ def _energy(over_all: Mapping[str, Any]) -> str:
     low, high = row["diff_low"], row["diff_high"]
     verdict = "better than" if low > 0 else "worse than" if high < 0 else "no better than"
     return (
-        f"Over all cells ranks by energy are **{verdict} uniform ones**: {_points(row['difference'])} "
+        f"Over all cells, on these tasks, ranks by energy are **{verdict} uniform ones**: {_points(row['difference'])} "
         f"({_points(low)} to {_points(high)}) of test score."
     )
 
