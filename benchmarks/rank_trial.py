@@ -119,11 +119,14 @@ def is_reported(cell: TrialCell, given: Given) -> bool:
 
 
 def tuned_runs(cell: TrialCell, given: Given) -> list[tuple[str, vxlab.RunSpec]]:
+    """Return the reported runs of uniform ranks and of those by energy, which are the same ones where the ranks are."""
     rates, sweep = fair_rates(cell, given, train=False), fair(cell, given)
-    named = zip(rates, sweep.names.values(), strict=True)
+    candidates = list(sweep.names.values())
+    named = {UNIFORM_ALLOCATION: candidates[0], ADVISED_ALLOCATION: candidates[-1]}
+    rates = dict.fromkeys(named, rates[UNIFORM_ALLOCATION]) | rates
     return [
         (name, sweep.spec(candidate, rates[name], sweep.head_learning_rates[0], seed))
-        for name, candidate in named for seed in sweep.fresh_seeds
+        for name, candidate in named.items() for seed in sweep.fresh_seeds
     ]  # fmt: skip
 
 

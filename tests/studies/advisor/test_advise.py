@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 import vxlab
@@ -86,6 +87,16 @@ def test_a_budget_in_bytes_and_a_share(tiny_model, toy_task):
     assert kept[most.spec.method.rank] >= 0.5
 
 
+def test_no_rank_has_a_share_of_what_is_noise(tmp_path, tiny_model):
+    random = np.random.default_rng(0)
+    for split in ("train", "validation", "test"):
+        rows = [f"{' '.join(random.choice(list('abcdefgh'), 8))} {split} {i},{random.integers(2)}" for i in range(120)]
+        (tmp_path / f"{split}.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    for seed in range(2):
+        with pytest.raises(VxlabError, match="no rank has a share of it"):
+            vxlab.advise(tiny_model, str(tmp_path), LoRA(rank=2), share=0.1, batches=8, seed=seed, **SETTINGS)
+
+
 def test_a_model_that_writes_is_advised_by_its_loss(tiny_writer, toy_prompts):
     settings = {
         "batch_size": 4,
@@ -96,6 +107,7 @@ def test_a_model_that_writes_is_advised_by_its_loss(tiny_writer, toy_prompts):
         "progress": False,
     }
     advice = vxlab.advise(tiny_writer, toy_prompts, LoRA(rank=2), batches=4, max_new_tokens=4, **settings)
+    assert "random head" not in advice.sentence()
     assert advice.layers["energy_all"].sum() > 0
     assert advice.capacity["data_bits"] > 0
 

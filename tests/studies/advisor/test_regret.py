@@ -49,6 +49,16 @@ def test_where_the_advice_abstains_it_is_uniform() -> None:
     assert any("abstaining was right" in sentence for sentence in trial_verdict(trial(-0.05, verdict="unknown")))
 
 
+def test_what_too_few_runs_do_not_tell_is_not_said() -> None:
+    runs = trial(0.05, verdict="allocation")
+    one = (runs["task"] == "sst2") & (runs["method"] == "vera") & (runs["budget_rank"] == 16)
+    runs.loc[one, "verdict"] = "uniform"
+    assert "in one cell, which does not tell" in trial_verdict(runs)[3]
+    apart = (runs["allocation"] == "by energy") & (runs["seed"] > 1)
+    runs.loc[apart & (runs["task"] == "sst2"), "seed"] = 9  # no two seeds in common
+    assert "Of 26 cells with ranks by layer 8 have too few seeds in common" in trial_verdict(runs)[1]
+
+
 def test_the_oracle_is_chosen_on_validation_so_that_luck_on_test_is_no_regret() -> None:
     runs = trial(0.0)
     lucky = runs["allocation"] == "only up"

@@ -1,10 +1,12 @@
 """The gradients that advice rests on: how many, what they cost, and which are refused."""
 
+import warnings
+
 import pytest
 import torch
 
 import vxlab
-from vxlab.errors import VxlabError
+from vxlab.errors import DataWarning, VxlabError
 from vxlab.experiments.runs import Materials
 from vxlab.studies.advisor import signal as signals
 from vxlab.studies.advisor.signal import settle_batches, signal_by_layer, steps_of
@@ -40,14 +42,46 @@ def test_the_parts_of_a_batch_together_are_its_rows(tiny_model, toy_task):
     assert all(torch.equal(found[name], again[name]) for name in found)
 
 
+def _write(folder, train):
+    """Write a task of these rows, and of others to score."""
+    folder.mkdir()
+    others = {split: [(f"{split} {i}", i % 2) for i in range(40)] for split in ("validation", "test")}
+    for split, rows in {"train": train, **others}.items():
+        lines = ["text,label", *(f"{text},{label}" for text, label in rows)]
+        (folder / f"{split}.csv").write_text("\n".join(lines), encoding="utf-8")
+    return str(folder)
+
+
 def test_labels_of_one_class_are_refused(tmp_path, tiny_model):
-    task = tmp_path / "one"
-    task.mkdir()
-    for split in ("train", "validation", "test"):
-        lines = [f"text {i},0" for i in range(40)]
-        (task / f"{split}.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    task = _write(tmp_path / "one", [(f"text {i}", 0) for i in range(40)])
+    for split in ("validation", "test"):
+        lines = [f"{split} {i},0" for i in range(40)]
+        (tmp_path / "one" / f"{split}.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
     with pytest.raises(VxlabError, match="nothing to learn"):
-        vxlab.advise(tiny_model, str(task), vxlab.LoRA(rank=2), batches=4, batch_size=8, device="cpu", progress=False)
+        vxlab.advise(tiny_model, task, vxlab.LoRA(rank=2), batches=4, batch_size=8, device="cpu", progress=False)
+
+
+def test_a_label_that_no_batch_holds_is_not_blamed_on_a_layer(tmp_path, tiny_model):
+    task = _write(tmp_path / "rare", [(f"text {i}", int(i == 700)) for i in range(800)])
+    with pytest.raises(VxlabError, match="of the 32 rows that are read are the same"):
+        signal_by_layer(_spec(tiny_model, task), Materials(), 4, progress=False)
+
+
+def test_batches_of_one_row_are_refused(tiny_model, toy_task):
+    for batches in (4, 8):
+        with pytest.raises(VxlabError, match="batch_size=1: what a label teaches"):
+            vxlab.advise(
+                tiny_model, toy_task, vxlab.LoRA(rank=2), batches=batches, batch_size=1, device="cpu", progress=False
+            )
+
+
+def test_rows_that_repeat_are_told(tmp_path, tiny_model, toy_task):
+    task = _write(tmp_path / "twice", [(f"text {i % 20}", i % 20 % 2) for i in range(40)])
+    with pytest.warns(DataWarning, match="of the 32 rows that the advice reads, 1[0-9] repeat others"):
+        signal_by_layer(_spec(tiny_model, task), Materials(), 4, progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataWarning)
+        signal_by_layer(_spec(tiny_model, toy_task), Materials(), 4, progress=False)
 
 
 @pytest.mark.parametrize(("spoil", "message"), [(float("nan"), "holds NaN"), (0.0, "is zero in every batch")])

@@ -12,7 +12,7 @@ from vxlab.adapters.core import Shape
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunSpec
 from vxlab.experiments.sweeps import Candidate, FairSweep
-from vxlab.studies.advisor.stability import ALLOCATION, UNIFORM, UNKNOWN
+from vxlab.studies.advisor.stability import ALLOCATION, LEAST_GAIN, UNIFORM, UNKNOWN
 from vxlab.words import with_minus
 
 COLUMNS = (
@@ -99,13 +99,13 @@ class Advice:
     def sentence(self) -> str:
         """Return the advice in one to three plain sentences, with what it does not know."""
         uniform = int(self.layers["uniform"].iloc[0])
-        at = self.budgets.set_index("budget").loc[self.budget]
+        at = self.budgets[self.budgets["budget"] == self.budget].to_dict("records")[0]
         seen = f"{100 * at['gain']:+.1f} % of all energy ({100 * at['low']:+.1f} to {100 * at['high']:+.1f})"
+        capture = f"on batches that they were not chosen by, ranks by layer change what it captures by {seen}"
         told = {
             ALLOCATION: f"Give ranks by layer{self._in_words()}: on batches that they were not chosen by they capture "
             f"{seen} more than uniform rank {uniform} with as many parameters",
-            UNIFORM: f"Uniform rank {uniform} is as good here: on batches that they were not chosen by, ranks by layer "
-            f"change what it captures by {seen}",
+            UNIFORM: f"{_abstaining(uniform, at['low'], at['high'])}: {capture}",
             UNKNOWN: f"Take uniform rank {uniform}: {self.steps} batches do not tell the gradient from noise, so that "
             "nothing is known of layers or ranks",
         }[self.verdict]
@@ -114,7 +114,18 @@ class Advice:
             if isinstance(self.spec.method, VeRA)
             else "This is of the first step alone, not of what later steps need or what score follows"
         )
-        return f"{with_minus(told)}. {limits}.{self._doubt()}"
+        return f"{with_minus(told)}. {limits}{self._scales()}{self._head()}.{self._doubt()}"
+
+    def _scales(self) -> str:
+        """Say what ranks by layer change beside the ranks, where α does not follow them."""
+        alpha = getattr(self.spec.method, "alpha", None)
+        told = alpha is not None and self.verdict == ALLOCATION
+        return f", nor of the scale, which α={alpha:g} makes another one at each rank" if told else ""
+
+    def _head(self) -> str:
+        """Say what no half of the batches shows: the gradients reach the layers through a head that was drawn."""
+        drawn = self.spec.head_learning_rate > 0
+        return f", and all of it under one random head (seed {self.spec.seed}): another may change it" if drawn else ""
 
     def _doubt(self) -> str:
         if self.capacity["enough"]:
@@ -143,6 +154,15 @@ class Advice:
         own = {name: value for name, (value, usual) in each.items() if value != usual}
         draw = {"draw"} if self.spec.shots is not None else set()
         return {name: value for name, value in own.items() if name not in set(_DECIDED) - draw}
+
+
+def _abstaining(uniform: int, low: float, high: float) -> str:
+    """Say why uniform ranks are advised: as good, where the interval of the gain holds no gain that counts."""
+    if high < LEAST_GAIN:
+        return f"Uniform rank {uniform} is as good here"
+    if low < LEAST_GAIN:
+        return f"Take uniform rank {uniform}, which is not shown to be worse"
+    return f"Take uniform rank {uniform}, as ranks by layer differ too much from one half of the batches to the other"
 
 
 def layers_at(

@@ -21,7 +21,7 @@ from vxlab.progress import progress_bar
 from vxlab.studies.advisor.advice import Advice, layers_at, parameters_at
 from vxlab.studies.advisor.capacity import capacity_of
 from vxlab.studies.advisor.energies import LayerEnergies, measure_energies, require_advisable
-from vxlab.studies.advisor.signal import settle_batches, signal_by_layer, steps_of
+from vxlab.studies.advisor.signal import require_lesson, settle_batches, signal_by_layer, steps_of
 from vxlab.studies.advisor.stability import BudgetedRanks, budget_grid, paired_interval
 from vxlab.words import percent
 
@@ -80,7 +80,8 @@ def advise(
 
     Raises:
         VxlabError: the method has no ranks; the budget is below uniform rank 1 or above the highest uniform rank, or
-            no rank reaches the share; all labels are the same; or a layer's gradient is zero or not finite.
+            no rank reaches the share, or what the share is of is not told from noise; a batch is of one row, or all
+            labels that are read are the same; or a layer's gradient is zero or not finite.
 
     Source: Bałazy et al., LoRA-XS (2024), arXiv 2405.17604, theorem 3.1, for the energy; no source for the rest.
     """
@@ -97,6 +98,7 @@ def advise(
         raise VxlabError(f"share={share!r} is not a share of the energy; choose above 0, to 1")
     materials = Materials()
     spec = RunSpec(**_with_rates(model, task, method, targets, settings))
+    require_lesson(spec, materials)
     rows = len(materials.task(spec).splits["train"])
     steps = steps_of(spec, rows)
     taken = settle_batches(batches, steps, rows // spec.batch_size)
@@ -179,6 +181,11 @@ def _budget(judge: BudgetedRanks, method: Family, budget: int | None, share: flo
 
 
 def _budget_of_share(judge: BudgetedRanks, share: float) -> int:
+    if judge.whole_low <= 0:
+        raise VxlabError(
+            f"share={share}: the batches do not tell the gradient from noise, so that no rank has a share of it; give "
+            "a budget, or take more batches"
+        )
     for rank in range(1, judge.highest + 1):
         kept = judge.kept_by(rank)
         if kept >= share:

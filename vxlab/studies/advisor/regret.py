@@ -56,7 +56,8 @@ def regret_table(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         ``task, method`` (``all`` where the row is over all of them); ``kind``; ``regret`` with ``low, high``, a 95 %
-        interval by the bootstrap over cells; ``difference``, the mean of the kind's test score less the uniform
+        interval by the bootstrap over cells, which share tasks and test rows, so that it is of these tasks and says
+        little of others; ``difference``, the mean of the kind's test score less the uniform
         ranks', with ``diff_low, diff_high``, a 95 % interval over cells; ``score``; ``cells``.
     """
     cells = cell_scores(runs)
@@ -149,17 +150,19 @@ def _of_group(cells: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 def _never_below(runs: pd.DataFrame) -> str:
     """Arbiter the advised ranks by layer against uniform ones, cell by cell, paired by seed."""
-    below, judged = [], 0
+    below, judged, few = [], 0, 0
     for cell, own in _settled(runs[runs["verdict"] == ALLOCATION]).groupby(_CELL, sort=False):
         scores = own.pivot_table(index="seed", columns="allocation", values="test")
         _, _, high = bootstrap_interval((scores[ADVISED_ALLOCATION] - scores[UNIFORM_ALLOCATION]).tolist())
-        judged += 1
+        judged, few = judged + 1, few + int(np.isnan(high))
         if high < 0:
             below.append(f"{cell[0]}, {cell[1]} at r={cell[2]}")
     if not judged:
         return "It gave no ranks by layer, so that it was never below uniform ranks."
     if below:
         return f"Its ranks are below uniform ones by more than their seeds' interval in {'; '.join(below)}: it fails."
+    if few:
+        return f"Of {number_of(judged, 'cell')} with ranks by layer {few} have too few seeds in common to be judged."
     return (
         f"Nowhere in {number_of(judged, 'cell')} are its ranks below uniform ones by more than their seeds' interval."
     )
@@ -181,11 +184,11 @@ def _abstained(cells: pd.DataFrame) -> str:
     if not len(own):
         return ""
     mean, low, high = bootstrap_interval(own["difference"].tolist())
-    right = not low > 0
-    return (
-        f"Where it abstained, ranks by energy are {_points(mean)} from uniform ones "
-        f"({_points(low)} to {_points(high)}): abstaining was {'right' if right else 'wrong'}."
-    )
+    told = f"Where it abstained, ranks by energy are {_points(mean)} from uniform ones"
+    if np.isnan(low):
+        return f"{told}, in one cell, which does not tell whether abstaining was right."
+    better, right = ("", "wrong") if low > 0 else ("not ", "right")
+    return f"{told} ({_points(low)} to {_points(high)}), {better}shown to be better: abstaining was {right}."
 
 
 def _energy(over_all: Mapping[str, Any]) -> str:
@@ -193,7 +196,7 @@ def _energy(over_all: Mapping[str, Any]) -> str:
     low, high = row["diff_low"], row["diff_high"]
     verdict = "better than" if low > 0 else "worse than" if high < 0 else "no better than"
     return (
-        f"Over all cells ranks by energy are **{verdict} uniform ones**: {_points(row['difference'])} "
+        f"Over all cells, on these tasks, ranks by energy are **{verdict} uniform ones**: {_points(row['difference'])} "
         f"({_points(low)} to {_points(high)}) of test score."
     )
 

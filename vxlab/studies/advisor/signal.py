@@ -1,20 +1,24 @@
 """What a task's labels teach each layer, by batch: the gradients that the advice rests on, and what they cost."""
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from vxlab.adapters import resolve_targets
-from vxlab.errors import VxlabError
+from vxlab.errors import DataWarning, VxlabError
 from vxlab.experiments import RunSpec, hardware
 from vxlab.experiments.runs import Materials, batch_gradients, first_batches, starting_model
 from vxlab.progress import progress_bar
+from vxlab.warn import warn_once
 
 USUAL_BATCHES, FEWEST_BATCHES, MOST_COST = 16, 4, 0.05
 """Batches taken where none is named; fewer where the run's steps are few, but never below the fewest."""
 PARTS = 8
 """Gradients that the batches' rows give at least: with fewer there are too few ways to halve them."""
+MOST_REPEATED = 0.05
+"""Of the rows that are read, those that may be ones that were read before."""
 
 
 def steps_of(spec: RunSpec, rows: int) -> int:
@@ -66,7 +70,7 @@ def signal_by_layer(spec: RunSpec, materials: Materials, batches: int, progress:
         ``(parts, out, in)`` float32 for every target layer.
 
     Raises:
-        VxlabError: a layer's gradient is zero, or not finite.
+        VxlabError: all rows that are read have one label; or a layer's gradient is zero, or not finite.
     """
     device = hardware.own_device(materials.job(spec).device)
     model = starting_model(spec, materials).to(device)
@@ -74,10 +78,13 @@ def signal_by_layer(spec: RunSpec, materials: Materials, batches: int, progress:
     given = list(first_batches(spec, materials, batches, -(-PARTS // batches)))
     sizes = {next(len(each) for each in batch.values()) for batch in given[:-1]}
     given = given if len(given[-1]["labels"]) in sizes else given[:-1]  # parts of one size count alike
+    _warn_of_repeats(given)
+    kind = materials.task(spec).kind
+    if kind.trains_head:
+        _require_two_labels(given)
     found: dict[str, list[Tensor]] = {name: [] for name in layers}
-    lesson = materials.task(spec).kind.lesson
     with progress_bar(len(given), "gradients", "batch", shown=progress) as bar:
-        for _, gradients in batch_gradients(model, given, layers, lesson):
+        for _, gradients in batch_gradients(model, given, layers, kind.lesson):
             for name, gradient in gradients.items():
                 found[name].append(gradient)
             bar.update()
@@ -85,6 +92,38 @@ def signal_by_layer(spec: RunSpec, materials: Materials, batches: int, progress:
     for name, parts in signal.items():
         _require_signal(name, parts)
     return signal
+
+
+def _require_two_labels(batches: Sequence[Mapping[str, Tensor]]) -> None:
+    """Refuse labels whose lesson is zero in every layer, which no choice of layers mends."""
+    if all(bool((batch["labels"] == batch["labels"][0]).all()) for batch in batches):
+        rows = sum(len(batch["labels"]) for batch in batches)
+        raise VxlabError(
+            f"all labels in each batch of the {rows} rows that are read are the same, so that they teach nothing "
+            "beside one another; take more batches or a larger batch_size, or rows of which more have another label"
+        )
+
+
+def _warn_of_repeats(batches: Sequence[Mapping[str, Tensor]]) -> None:
+    """Warn where batches share rows: what these have in common by chance is then no longer told from signal."""
+    rows = [row for batch in batches for row in _rows_of(batch)]
+    repeated = len(rows) - len(set(rows))
+    if repeated > MOST_REPEATED * len(rows):
+        warn_once(
+            f"of the {len(rows)} rows that the advice reads, {repeated} repeat others: batches that share rows agree "
+            "with one another whatever their labels, so that the advice is surer than it should be; leave repeated "
+            "rows out of the training split",
+            DataWarning,
+        )
+
+
+def _rows_of(batch: Mapping[str, Tensor]) -> Iterator[tuple[bytes, ...]]:
+    """Yield what tells a batch's rows apart, whatever they are padded to."""
+    read = batch.get("attention_mask")
+    for i in range(len(batch["labels"])):
+        each = [tensor[i] for tensor in batch.values()]
+        kept = [own if read is None or own.shape != read[i].shape else own[read[i] > 0] for own in each]
+        yield tuple(own.reshape(-1).view(torch.uint8).numpy().tobytes() for own in kept)
 
 
 def _require_signal(layer: str, gradients: Tensor) -> None:

@@ -33,7 +33,7 @@ def told_ranks(layers: pd.DataFrame, row: Mapping[Any, Any], family: str) -> str
         none = f", {number_of(left_out, 'layer')} left out" if left_out else ""
         return f"{size}: <b>ranks {kept.min()} to {kept.max()} by layer{none}</b>, in place of {uniform}"
     if row["verdict"] == UNIFORM:
-        return f"{size}: <b>one rank is as good</b> as ranks by layer: {uniform}"
+        return f"{size}: <b>one rank is as good</b> as ranks by layer, as far as the batches tell: {uniform}"
     return f"{size}: <b>the batches do not tell</b> whether ranks by layer gain anything; so take {uniform}"
 
 
