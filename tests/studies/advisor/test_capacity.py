@@ -1,5 +1,7 @@
 """What data hold, in bits."""
 
+import math
+
 import pytest
 import toy_writers
 
@@ -16,6 +18,18 @@ def test_labels_hold_their_entropy(tiny_model, toy_task):
     assert found["data_bits"] == pytest.approx(120 * 0.97095, rel=1e-4)  # three in five of one class
     assert (found["adapter_bits"], found["enough"]) == (116, False)
     assert capacity_of(spec, Materials(), 59)["enough"]
+
+
+def test_of_numbers_it_is_not_told(tiny_model, tmp_path):
+    rows = "".join(f"a film of {i},{i / 7:.3f}\n" for i in range(120))
+    (tmp_path / "stars.csv").write_text(f"text,label\n{rows}")
+    spec = vxlab.RunSpec(
+        method=vxlab.LoRA(), model=tiny_model, task=str(tmp_path / "stars.csv"), label_kind="numbers",
+        learning_rate=1e-3, head_learning_rate=1e-3,
+    )  # fmt: skip
+    found = capacity_of(spec, Materials(), 58)
+    assert math.isnan(found["data_bits"])
+    assert found["enough"] is None
 
 
 def test_answers_hold_a_bit_a_token(tiny_writer, toy_prompts):

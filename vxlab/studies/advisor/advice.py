@@ -56,7 +56,8 @@ class Advice:
     cost: float
     """the share of the run's steps that these are"""
     capacity: Mapping[str, Any]
-    """``data_bits``, ``adapter_bits``, and whether these are ``enough``; by a rule of thumb"""
+    """``data_bits``, ``adapter_bits``, and whether these are ``enough``, by a rule of thumb; NaN and None of
+    regression"""
     rates: tuple[float, ...]
     """learning rates to try: the fair protocol's own"""
 
@@ -112,7 +113,8 @@ class Advice:
         limits = (
             "What VeRA captures at the start hardly depends on its rank, of which this says nothing"
             if isinstance(self.spec.method, VeRA)
-            else "This is of the first step alone, not of what later steps need or what score follows"
+            else "This is of the first step alone, not of what later steps need or what score follows, for which "
+            "`fair_sweep()` trains both"
         )
         return f"{with_minus(told)}. {limits}{self._scales()}{self._head()}.{self._doubt()}"
 
@@ -128,7 +130,7 @@ class Advice:
         return f", and all of it under one random head (seed {self.spec.seed}): another may change it" if drawn else ""
 
     def _doubt(self) -> str:
-        if self.capacity["enough"]:
+        if self.capacity["enough"] is not False:
             return ""
         bits = "The data's labels hold {data_bits:,.0f} bits, and by a rule of thumb the adapter {adapter_bits:,.0f}"
         return f" {bits.format(**self.capacity)}: it cannot learn them all by heart."

@@ -1,5 +1,6 @@
 """Whether an adapter can hold what the data teach, by a rule of thumb."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,17 @@ def capacity_of(spec: RunSpec, materials: Materials, parameters: int) -> dict[st
     """Return ``data_bits``, ``adapter_bits`` and whether these are ``enough``.
 
     What labels hold is their entropy, H(y) bits a row; what answers hold is a bit a token. An adapter of fewer bits
-    cannot learn the training split by heart; it may well learn the task.
+    cannot learn the training split by heart; it may well learn the task. Numbers hold as many bits as they have digits
+    that matter, which nothing here tells: NaN and None of regression.
 
     Args:
         spec: the run.
         materials: where its rows are.
         parameters: trained in the backbone.
     """
-    task = materials.task(spec)
+    task, adapter = materials.task(spec), BITS_A_PARAMETER * parameters
+    if task.kind.name == "regression":
+        return {"data_bits": math.nan, "adapter_bits": adapter, "enough": None}
     if task.kind.trains_head:
         _, counts = np.unique(task.kind.strata(task.splits["train"][:]), return_counts=True)
         shares = counts / counts.sum()
@@ -31,5 +35,4 @@ def capacity_of(spec: RunSpec, materials: Materials, parameters: int) -> dict[st
     else:
         labels = materials.splits(spec)["train"]["labels"]
         data = BITS_A_TOKEN * sum(token >= 0 for row in labels for token in row)
-    adapter = BITS_A_PARAMETER * parameters
     return {"data_bits": data, "adapter_bits": adapter, "enough": adapter >= data}
