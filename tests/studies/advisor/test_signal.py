@@ -96,3 +96,14 @@ def test_a_gradient_that_says_nothing_is_refused_by_its_layer(monkeypatch, tiny_
     monkeypatch.setattr(signals, "batch_gradients", some)
     with pytest.raises(VxlabError, match=f"the gradient of `{spoilt}` {message}"):
         signal_by_layer(_spec(tiny_model, toy_task), Materials(), 4, progress=False)
+
+
+def test_gradients_that_memory_cannot_hold_are_refused_before_any_is_taken(tiny_model, toy_task, monkeypatch):
+    class Full:
+        available = 200_000  # bytes; eight gradients of four layers of 32 by 32 take 131,072
+
+    monkeypatch.setattr("psutil.virtual_memory", lambda: Full)
+    signal_by_layer(_spec(tiny_model, toy_task), Materials(), 4, progress=False)
+    Full.available = 150_000
+    with pytest.raises(VxlabError, match=r"8 batches for all targets take 131 kB, and 150 kB of memory is free"):
+        signal_by_layer(_spec(tiny_model, toy_task), Materials(), 4, progress=False)

@@ -1,20 +1,24 @@
 """What a task's labels teach each layer, by batch: the gradients that the advice rests on, and what they cost."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from vxlab.adapters import resolve_targets
+from vxlab.adapters.core import Shape, linear_shape
 from vxlab.errors import DataWarning, VxlabError
 from vxlab.experiments import RunSpec, hardware
 from vxlab.experiments.runs import Materials, batch_gradients, first_batches, starting_model
 from vxlab.progress import progress_bar
 from vxlab.warn import warn_once
+from vxlab.words import in_bytes
 
 USUAL_BATCHES, FEWEST_BATCHES, MOST_COST = 16, 4, 0.05
 """Batches taken where none is named; fewer where the run's steps are few, but never below the fewest."""
+MOST_MEMORY = 0.8
+"""Of what is free, for the gradients of all layers side by side; the energies of one take a little more."""
 PARTS = 8
 """Gradients that the batches' rows give at least: with fewer there are too few ways to halve them."""
 MOST_REPEATED = 0.05
@@ -82,16 +86,29 @@ def signal_by_layer(spec: RunSpec, materials: Materials, batches: int, progress:
     kind = materials.task(spec).kind
     if kind.trains_head:
         _require_two_labels(given)
-    found: dict[str, list[Tensor]] = {name: [] for name in layers}
+    shapes = {name: linear_shape(layer) for name, layer in layers.items()}
+    _require_memory(len(given), shapes.values())
+    signal = {name: torch.empty(len(given), *shape) for name, shape in shapes.items()}
     with progress_bar(len(given), "gradients", "batch", shown=progress) as bar:
-        for _, gradients in batch_gradients(model, given, layers, kind.lesson):
+        for place, (_, gradients) in enumerate(batch_gradients(model, given, layers, kind.lesson)):
             for name, gradient in gradients.items():
-                found[name].append(gradient)
+                signal[name][place] = gradient
             bar.update()
-    signal = {name: torch.stack(each) for name, each in found.items()}
     for name, parts in signal.items():
         _require_signal(name, parts)
     return signal
+
+
+def _require_memory(parts: int, shapes: Iterable[Shape]) -> None:
+    """Refuse gradients that the memory cannot hold, before any is taken."""
+    import psutil
+
+    needed, free = 4 * parts * sum(out * inner for out, inner in shapes), psutil.virtual_memory().available
+    if needed > MOST_MEMORY * free:
+        raise VxlabError(
+            f"the gradients of {parts} batches for all targets take {in_bytes(needed)}, and {in_bytes(free)} of memory "
+            "is free; name fewer targets, such as 'query-value', or take fewer batches"
+        )
 
 
 def _require_two_labels(batches: Sequence[Mapping[str, Tensor]]) -> None:
