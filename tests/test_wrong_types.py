@@ -51,7 +51,12 @@ REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] =
     (grid, (METHOD,), {"learning_rates": 1e-3, "epoch": 3}, "grid has no field 'epoch'; did you mean 'epochs'?"),
     (recipe, (3,), {}, "method=3 is an int; it must be a text"),
     (recipe, ("vera",), {"epoch": 3}, "a recipe has no field 'epoch'; did you mean 'epochs'?"),
-    (recipe, ("vera",), {"rank": "8"}, "VeRA rank='8' is a text; it must be a whole number: write rank=8, without"),
+    (
+        recipe,
+        ("vera",),
+        {"rank": "8"},
+        "VeRA rank='8' is a text; it must be a whole number or a mapping of names",
+    ),
     (recipe, ("vera",), {"scale": "paper", "model": ["a"]}, r"model=\['a'\] is a list; it must be a text"),
     (fair_recipe, (["small"],), {}, r"scale=\['small'\] is unknown"),
     (fair_recipe, (), {"ranks": [8]}, r"ranks=\[8\] is not a mapping; write ranks={'lora': \[2, 8\]"),

@@ -1,6 +1,7 @@
 """The fair protocol: the same budget for every candidate, and clear words for what no sweep could be."""
 
 import math
+import re
 from itertools import cycle
 from typing import Any
 
@@ -238,8 +239,6 @@ def test_ranks_of_many_layers_are_told_apart_in_few_words():
         return Candidate(LoRA(rank=named), targets=tuple(named))
 
     names = list(FairSweep(candidates=[by_layer(10, 1, 2), by_layer(8, 1, 2), LoRA(rank=8)]).names)
-    assert names == ["LoRA r=1–2 by layer, 10 layers, Σr=15", "LoRA r=1–2 by layer, 8 layers, Σr=12", "LoRA r=8"]
-    swapped = FairSweep(candidates=[by_layer(8, 1, 2), by_layer(8, 2, 1)]).names
-    assert [name[:48] for name in swapped] == [
-        f"LoRA r=1–2 by layer, rank={{'encoder.layer.0.query': {rank}"[:48] for rank in (1, 2)
-    ]
+    swapped = list(FairSweep(candidates=[by_layer(8, 1, 2), by_layer(8, 2, 1)]).names)
+    assert len({*names, *swapped}) == 4  # 8 layers of 1, 2, 1, ... are the same in both
+    assert all(re.fullmatch(r"LoRA r=1–2 by layer \([0-9a-f]{6}\)", name) for name in (*names[:2], *swapped))

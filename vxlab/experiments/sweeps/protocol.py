@@ -289,7 +289,7 @@ def _told(candidate: Candidate, candidates: Sequence[Candidate], usual: bool, wh
         candidate: one of the candidates.
         candidates: all of them.
         usual: also what is the method's own default, where several settings differ, and the middle of the rates.
-        whole: also of many layers each by its name, and each one's rank.
+        whole: also of many layers each by its name.
     """
     name, mine = method_label(candidate.method), _details(candidate)
     apart = tell_apart(_details(each) for each in candidates if method_label(each.method) == name)
@@ -312,6 +312,4 @@ def _shown(key: str, value: Any, whole: bool) -> str:
     if key == "targets":
         names = str(value).split(", ")
         return "+".join(names) if whole or len(names) <= _MOST_NAMED else f"{len(names)} layers"
-    if key == "rank" and isinstance(value, Mapping) and len(value) > _MOST_NAMED and not whole:
-        return f"Σr={sum(value.values())}"
     return f"{key}={value}"
