@@ -67,6 +67,19 @@ def test_the_oracle_is_chosen_on_validation_so_that_luck_on_test_is_no_regret() 
     assert (cells["missed"] + cells["score"]).unique() == pytest.approx([0.7])
 
 
+def test_there_is_no_regret_before_random_allocations_have_run() -> None:
+    runs = trial(0.05)
+    found = over_all(runs[~runs["allocation"].str.startswith("random")])
+    assert found["regret"].isna().all()
+    assert found.loc["by energy", "difference"] == pytest.approx(0.05)
+
+
+def test_half_of_no_regret_is_no_bar_to_pass() -> None:
+    runs = trial(0.0)
+    runs.loc[runs["allocation"].str.startswith("random"), "test"] = 0.8  # validation says otherwise
+    assert any("says nothing" in sentence for sentence in trial_verdict(runs))
+
+
 @pytest.mark.parametrize(("by_energy", "told"), [(0.05, "better than"), (-0.05, "worse than"), (0.0, "no better than")])
 def test_the_verdict_is_computed(by_energy: float, told: str) -> None:
     sentences = trial_verdict(trial(by_energy, noise=0.01))

@@ -1,5 +1,6 @@
 """What the trial of the advice found: the regret of each kind of allocation, and the verdict on the advice."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -33,7 +34,8 @@ def cell_scores(runs: pd.DataFrame) -> pd.DataFrame:
         ``task, method, budget_rank, verdict``; ``kind``; ``score`` (the mean test score; of several draws or roles the
         mean over them), ``n`` (runs), ``difference`` (to the cell's uniform ranks), ``missed`` (to the oracle) and
         ``range`` (oracle less worst). Oracle and worst are the allocations with the highest and the lowest mean score
-        on validation. A run that diverged has the lowest test and validation score of its cell.
+        on validation; both are NaN until random allocations of the cell have run. A run that diverged has the lowest
+        test and validation score of its cell.
 
     Raises:
         VxlabError: a column is missing, or a cell has no uniform ranks or none by energy.
@@ -112,6 +114,8 @@ def _of_cell(cell: Any, own: pd.DataFrame, uniform: Mapping[Any, "pd.Series[Any]
     means = own.groupby("allocation")[["validation", "test"]].mean()
     tests, order = means["test"].tolist(), means["validation"].to_numpy()
     oracle, worst = tests[int(order.argmax())], tests[int(order.argmin())]
+    if not own["allocation"].str.startswith("random").any():  # the best of two is no oracle
+        oracle = worst = math.nan
     verdict = own["verdict"].iloc[0]
     thumb = (task, method, min(rank, TRIAL_RANKS[method][1]))
     advised = ADVISED_ALLOCATION if verdict == ALLOCATION else UNIFORM_ALLOCATION
@@ -135,12 +139,13 @@ def _of_cell(cell: Any, own: pd.DataFrame, uniform: Mapping[Any, "pd.Series[Any]
 
 def _of_group(cells: pd.DataFrame) -> Iterator[dict[str, object]]:
     for kind, own in cells.groupby("kind", sort=False):
-        missed, spans = own["missed"].to_numpy(), own["range"].to_numpy()
-        chosen = np.random.default_rng(0).integers(len(own), size=(_RESAMPLES, len(own)))
+        whole = own.dropna(subset=["missed"])
+        missed, spans = whole["missed"].to_numpy(), whole["range"].to_numpy()
+        chosen = np.random.default_rng(0).integers(max(1, len(whole)), size=(_RESAMPLES, len(whole)))
         with np.errstate(invalid="ignore", divide="ignore"):
             draws = missed[chosen].sum(1) / spans[chosen].sum(1)
             regret = missed.sum() / spans.sum()
-        low, high = np.quantile(draws, [0.025, 0.975]) if len(own) > 2 else (np.nan, np.nan)
+        low, high = np.quantile(draws, [0.025, 0.975]) if len(whole) > 2 else (np.nan, np.nan)
         difference, diff_low, diff_high = bootstrap_interval(own["difference"].tolist())
         yield {
             "kind": kind, "regret": regret, "low": low, "high": high, "difference": difference,
@@ -172,6 +177,8 @@ def _against_random(over_all: Mapping[str, Any]) -> str:
     if "random" not in over_all:
         return "Random allocations have not run."
     advised, drawn, uniform = (over_all[kind]["regret"] for kind in ("advised", "random", "uniform"))
+    if not drawn > 0:
+        return f"Random allocations have a regret of {drawn:.2f}, no worse than the oracle: half of that says nothing."
     passed = advised <= drawn / 2
     return (
         f"Its regret is {advised:.2f}, uniform's {uniform:.2f} and random's {drawn:.2f}: "
