@@ -19,8 +19,11 @@ test-slow: $(INSTALLED)  ## what takes longer: large downloads, full-size scores
 bench: $(INSTALLED)  ## step time and memory against PEFT, rounding, SVDs, analyses, explorers: 40 minutes on two cores, or on the GPU there is
 	for each in precision svd steps ways analysis explorers; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 
-lab: $(INSTALLED)  ## open JupyterLab on the notebooks
+lab: $(INSTALLED) docs/_build/index.html  ## open JupyterLab on the notebooks, with the manual's pages beside them
 	$(BIN)/vxlab lab
+
+docs/_build/index.html:
+	$(MAKE) docs
 
 docs: $(INSTALLED)  ## build the manual into docs/_build, without the network, warnings as errors
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
