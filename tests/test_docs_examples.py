@@ -3,7 +3,6 @@
 import re
 import shlex
 import shutil
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +41,7 @@ SIZES = {
     "limit=100": "limit=6, device='cpu', progress=False, task_folder='templates'",
     '["hellaswag", "mmlu"]': repr(outside.TWO_TASKS),
     "repeats=2": "repeats=2, chat_template='chat.jinja', max_new_tokens=4, device='cpu', progress=False",
-    'vxlab.advise("minilm", "rotten_tomatoes", vxlab.LoRA(rank=8))': "vxlab.advise(MINILM, REVIEWS, vxlab.LoRA(rank=8), batch_size=8)",
+    "vxlab.LoRA(rank=8))  # or a budget": "vxlab.LoRA(rank=8), batch_size=8)  # or a budget",
     'vxlab.recipe("lora", seed=seed)': 'vxlab.recipe("lora", scale="smoke", seed=seed, model=MINILM, task=REVIEWS)',
 }
 """What a page says, and what is run in its place so that a test ends: no word else is changed."""
@@ -195,8 +194,8 @@ COMMANDS = re.compile(r"(?:^|&& |\$ )(?:[A-Z_]+=\S+ )*(vxlab|make|python) ([^\n#
 @pytest.mark.parametrize("page", [pytest.param(page, id=name_of(page)) for page in pages()])
 def test_every_command_is_known(page: Path) -> None:
     made = (ROOT / "Makefile").read_text(encoding="utf-8")
-    fenced = "\n".join(re.findall(r"```(?:bash)?\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL))
-    for program, rest in COMMANDS.findall(textwrap.dedent(fenced)):
+    fenced = "".join(block.text for block in blocks(page, "", "bash"))
+    for program, rest in COMMANDS.findall(fenced):
         words = shlex.split(rest)
         if program == "make":
             assert f"\n{words[0]}:" in made

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from places import ROOT
 
 DOCS = ROOT / "docs"
-_BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^( *)```([\w{}-]*)")
 
 
 class Block(NamedTuple):
@@ -29,10 +29,17 @@ def name_of(page: Path) -> str:
 
 
 def blocks(page: Path, *languages: str) -> list[Block]:
-    """Return the blocks of some languages in a page, without the indentation that they stand in."""
-    found = _BLOCK.findall(page.read_text(encoding="utf-8"))
-    return [
-        Block(language, "\n".join(line.removeprefix(indent) for line in text.splitlines()) + "\n")
-        for indent, language, text in found
-        if language in languages
-    ]
+    """Return the blocks of some languages in a page ("" where none is named), without the indentation they stand in."""
+    found: list[Block] = []
+    open_block: tuple[str, str, list[str]] | None = None
+    for line in page.read_text(encoding="utf-8").splitlines():
+        fence = _FENCE.match(line)
+        if fence and open_block is None:
+            open_block = fence[1], fence[2], []
+        elif fence and open_block:
+            found.append(Block(open_block[1], "".join(f"{each}\n" for each in open_block[2])))
+            open_block = None
+        elif open_block:
+            open_block[2].append(line.removeprefix(open_block[0]))
+    assert open_block is None, f"{page}: a block is not closed"
+    return [block for block in found if block.language in languages]
