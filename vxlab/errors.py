@@ -12,13 +12,18 @@ class VxlabError(ValueError):
     The command line prints such an error without a traceback, and a notebook has the traceback folded.
     """
 
+    _shown = 0
+    """the id of the traceback that a notebook has shown: IPython asks twice, once for the reader and once for its history"""
+
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows; in a notebook the sentence alone, the traceback folded before it."""
         shell = sys.modules["IPython"].get_ipython()
         if not hasattr(shell, "kernel"):  # a terminal folds nothing
             lines: list[str] = shell.InteractiveTB.structured_traceback(type(self), self, self.__traceback__)
             return lines
-        shell.display_pub.publish(_folded(self))
+        if self._shown != id(self.__traceback__):
+            shell.display_pub.publish(_folded(self))
+            self._shown = id(self.__traceback__)
         return [f"\x1b[31m{type(self).__name__}\x1b[39m: {self}"]
 
 
