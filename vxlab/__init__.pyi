@@ -57,6 +57,7 @@ from .experiments.sweeps import compare as compare
 from .experiments.sweeps import fair_recipe as fair_recipe
 from .experiments.sweeps import grid as grid
 from .experiments.sweeps import read_sweep as read_sweep
+from .experiments.sweeps import read_sweeps as read_sweeps
 from .experiments.sweeps import recipe as recipe
 from .experiments.sweeps import sweep as sweep
 from .experiments.tasks import Task as Task

@@ -11,6 +11,7 @@ from .fair_stages import announce as announce
 from .fair_stages import compare as compare
 from .file import format_sweep as format_sweep
 from .file import read_sweep as read_sweep
+from .file import read_sweeps as read_sweeps
 from .grid import grid as grid
 from .many_runs import sweep as sweep
 from .protocol import SHARED as SHARED
