@@ -35,6 +35,7 @@ from .adapters.bank import AdapterBank as AdapterBank
 from .errors import VxlabError as VxlabError
 from .experiments import RunRecord as RunRecord
 from .experiments import RunSpec as RunSpec
+from .experiments.atlas import atlas as atlas
 from .experiments.costs import plan_memory as plan_memory
 from .experiments.evaluations import LocalTask as LocalTask
 from .experiments.evaluations import evaluate as evaluate

@@ -33,4 +33,5 @@ from .spec import OF_WRITING as OF_WRITING
 from .spec import TASK_FIELDS as TASK_FIELDS
 from .spec import RunSpec as RunSpec
 from .spec import find_task as find_task
+from .spec import run_key as run_key
 from .spec import settings_key as settings_key
