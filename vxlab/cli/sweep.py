@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vxlab.cli.shared import add_import, add_store, need, read_pairs, read_value, split_pair
+from vxlab.cli.shared import add_import, add_store, need, read_pairs, read_value, read_with_advice, split_pair
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,15 +50,10 @@ def _sweep(arguments: argparse.Namespace) -> int:
     from vxlab.experiments.candidates import checked_margin
     from vxlab.experiments.engines import make_engine
     from vxlab.experiments.store import open_store, require_export, write
-    from vxlab.experiments.sweeps import announce, read_sweeps
+    from vxlab.experiments.sweeps import announce
 
-    def advise_kept(**asked: Any) -> Any:
-        from vxlab.studies.advisor import advise
-
-        with open_store(arguments.store) as store:
-            return advise(**asked, store=store)
-
-    wanted, margin = read_sweeps(arguments.file, advise_kept, arguments.only), checked_margin(arguments.margin)
+    wanted = read_with_advice(arguments.file, arguments.store, arguments.only)
+    margin = checked_margin(arguments.margin)
     export = arguments.export and require_export(Path(arguments.export).expanduser().absolute())
     chosen = {name: read_value(text) for name, text in read_pairs(arguments.pairs).items()}
     engine = make_engine(arguments.engine, arguments.workers, **chosen)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import save
 
 from vxlab.errors import VxlabError
@@ -17,6 +18,8 @@ from vxlab.experiments.scoring import compute
 from vxlab.experiments.store import ENDED, EndedRun
 from vxlab.paths import without_folders
 
+_PLACES = ("model", "task", "task_folder", "chat_template")
+"""of a spec, what may be a folder; what lies there is in the key by its content"""
 _ROW, _PREDICTED = ("key", "spec", "identity", "status"), ".logits"
 """of a record, the fields that stand in the row itself"""
 _ROUNDING = 1e-9
@@ -26,7 +29,7 @@ _ROUNDING = 1e-9
 def pack_run(run: EndedRun) -> dict[str, Any]:
     """Return the row of a run: its settings, its record without absolute folders or texts, its predictions packed.
 
-    A run whose model or data is a folder of this machine goes by the folder's last part, and under the key of that.
+    Where the model or the data was a folder, its last part stays: what they were is in the run's identity, by content.
 
     Raises:
         VxlabError: the run has another key than its own, or its predictions do not score as its record says.
@@ -35,15 +38,16 @@ def pack_run(run: EndedRun) -> dict[str, Any]:
     _require_key(name, run.key, run.spec, run.identity)
     if run.record["key"] != run.key or run_key(run.record["spec"], run.identity) != run.key:
         raise VxlabError(f"{name}: its record is of another run; see vxlab runs verify")
-    spec, identity = without_folders(run.spec), without_folders(run.identity)
-    record = without_folders({field: value for field, value in run.record.items() if field not in _ROW})
-    record["task"]["notes"] = []  # which may quote the data
     answers, asked = _packed(name, run)
     row = {
-        "key": run_key(spec, identity),
+        "key": run.key,
         "status": run.status,
         "at": run.at,
-        **{column: _text(value) for column, value in (("spec", spec), ("identity", identity), ("record", record))},
+        "spec": _text(
+            {field: without_folders(value) if field in _PLACES else value for field, value in run.spec.items()}
+        ),
+        "identity": _text(run.identity),
+        "record": _text(_without_places(run.record)),
         "answers": answers,
         "asked": asked,
     }
@@ -58,21 +62,12 @@ def unpack_run(row: Mapping[str, Any]) -> EndedRun:
         VxlabError: either is not what the row says, or the row cannot be read.
     """
     try:
-        spec, identity, fields = (json.loads(row[column]) for column in ("spec", "identity", "record"))
-        name = run_in_words(row["key"], spec)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise VxlabError(f"run {str(row['key'])[:12]} cannot be read ({type(error).__name__}: {error})") from error
-    _require_key(name, row["key"], spec, identity)
-    fields |= {"key": row["key"], "spec": spec, "identity": identity, "status": row["status"]}
-    record = RunRecord.read(fields, Path())
-    if record is None or record.status not in ENDED:
-        raise VxlabError(f"{name}: its record cannot be read; an atlas holds runs that ended, by this version of vxlab")
-    predictions = None
-    if record.status == "finished":
-        arrays = _unpacked(name, row, record)
-        _require_scores(name, record, arrays)
-        predictions = save(arrays)
-    return EndedRun(row["key"], row["status"], spec, identity, fields, predictions, row["at"])
+        return _unpacked(row)
+    except VxlabError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError, SafetensorError) as error:
+        told = f"run {str(row['key'])[:12]} cannot be read ({type(error).__name__}: {error})"
+        raise VxlabError(f"{told}; it is damaged, or of another version of vxlab") from error
 
 
 def run_in_words(key: str, spec: Mapping[str, Any]) -> str:
@@ -119,6 +114,14 @@ def _require_key(name: str, key: str, spec: Mapping[str, Any], identity: Mapping
         )
 
 
+def _without_places(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record says beside the row: without notes, which may quote the data, and without folders."""
+    plain: dict[str, Any] = without_folders({field: value for field, value in record.items() if field not in _ROW})
+    kept = {"label_names": record["task"].get("label_names", []), "notes": []}
+    plain["task"] |= {field: value for field, value in kept.items() if field in record["task"]}
+    return plain
+
+
 def _packed(name: str, run: EndedRun) -> tuple[bytes | None, bytes | None]:
     if run.status != "finished":
         return None, None
@@ -126,27 +129,31 @@ def _packed(name: str, run: EndedRun) -> tuple[bytes | None, bytes | None]:
         raise VxlabError(f"{name} finished, and its store has no predictions of it; see vxlab runs verify")
     try:
         return pack_answers(run.predictions, run.record["task"]["num_labels"])
-    except VxlabError as error:
+    except (VxlabError, SafetensorError) as error:
         raise VxlabError(f"{name}: {error}") from error
 
 
-def _unpacked(name: str, row: Mapping[str, Any], record: RunRecord) -> dict[str, NDArray[Any]]:
-    from safetensors import SafetensorError
-
-    try:
-        return unpack_answers(row["answers"], row["asked"], record.task["num_labels"])
-    except (TypeError, IndexError, SafetensorError) as error:  # none, a class that the task does not have, no such file
-        raise VxlabError(f"{name}: its predictions cannot be read ({error})") from error
+def _unpacked(row: Mapping[str, Any]) -> EndedRun:
+    spec, identity, fields = (json.loads(row[column]) for column in ("spec", "identity", "record"))
+    name = run_in_words(row["key"], spec)
+    _require_key(name, row["key"], spec, identity)
+    fields |= {"key": row["key"], "spec": spec, "identity": identity, "status": row["status"]}
+    record = RunRecord.read(fields, Path())
+    if record is None or record.status not in ENDED or not record.task["metrics"]:
+        raise VxlabError(f"{name}: its record cannot be read; an atlas holds runs that ended, by this version of vxlab")
+    predictions = None
+    if record.status == "finished":
+        arrays = unpack_answers(row["answers"], row["asked"], record.task["num_labels"])
+        _require_scores(name, record, arrays)
+        predictions = save(arrays)
+    return EndedRun(row["key"], row["status"], spec, identity, fields, predictions, row["at"])
 
 
 def _require_scores(name: str, record: RunRecord, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Refuse a run whose predictions do not score as its record says, in every metric of its task on every split."""
     splits = [array.removesuffix(_PREDICTED) for array in arrays if array.endswith(_PREDICTED)]
     for split in {"test", *splits}:
-        if not {f"{split}{_PREDICTED}", f"{split}.labels"} <= set(arrays):
-            raise VxlabError(f"{name}: it finished, and has no predictions for split={split!r}")
-        found = compute(record.task["metrics"], arrays[f"{split}{_PREDICTED}"], arrays[f"{split}.labels"])
-        for metric, score in found.items():
+        for metric, score in _scores(name, record, split, arrays).items():
             said = record.score(metric, split)
             # Two NaN are alike: a prediction that is none has no score.
             if not np.isclose(said, score, rtol=_ROUNDING, atol=_ROUNDING, equal_nan=True):
@@ -154,6 +161,15 @@ def _require_scores(name: str, record: RunRecord, arrays: Mapping[str, NDArray[A
                     f"{name}: its record says {metric}={said:.9g} on {split}, and its predictions score {score:.9g}; "
                     "one of the two was changed, so train it again"
                 )
+
+
+def _scores(name: str, record: RunRecord, split: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+    if not {f"{split}{_PREDICTED}", f"{split}.labels"} <= set(arrays):
+        raise VxlabError(f"{name}: it finished, and has no predictions for split={split!r}")
+    try:
+        return compute(record.task["metrics"], arrays[f"{split}{_PREDICTED}"], arrays[f"{split}.labels"])
+    except VxlabError as error:
+        raise VxlabError(f"{name}: {error}") from error
 
 
 def _text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from vxlab.checks import settle
 from vxlab.errors import VxlabError
@@ -31,6 +32,19 @@ def pack(results: Store, path: str | Path, keys: Iterable[str] | None = None) ->
             scores than its predictions; or there is none; or the file cannot be written.
     """
     file = require_parquet(settle("path", path, str))
+    write_atlas(file, pack_rows(results, keys))
+    return file
+
+
+def pack_rows(results: Store, keys: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """Return a store's runs as rows of a file of the atlas.
+
+    Args:
+        results, keys: as :func:`pack` takes them.
+
+    Raises:
+        VxlabError: as :func:`pack`, of the runs.
+    """
     wanted = None if keys is None else list(dict.fromkeys(keys))
     rows = {run.key: pack_run(run) for run in results.ended(wanted)}
     if missing := [key for key in wanted or () if key not in rows]:
@@ -39,9 +53,8 @@ def pack(results: Store, path: str | Path, keys: Iterable[str] | None = None) ->
             + (", …" if len(missing) > 1 else "")
         )
     if not rows:
-        raise VxlabError(f"{results.name} has no run that ended; train some first")
-    write_atlas(file, list(rows.values()))
-    return file
+        raise VxlabError(f"{results.name} has no run that ended, of those wanted; train some first")
+    return list(rows.values())
 
 
 def require_parquet(path: str) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vxlab._version import __version__
+from vxlab.checks import settle_list
 from vxlab.errors import VxlabError
 from vxlab.experiments.atlas.atlas_file import FORMAT, read_atlas
 from vxlab.experiments.atlas.packed_run import require_same_results, unpack_run
@@ -27,7 +28,7 @@ def unpack(paths: str | Path | Iterable[str | Path]) -> Store:
             settings, or its scores are not those of its predictions; two files have one run with other results; or the
             cache folder cannot be written.
     """
-    listed = [paths] if isinstance(paths, str | Path) else list(paths)
+    listed = settle_list("paths", paths, (str, Path), "files of the atlas")
     files = [Path(path).expanduser().absolute() for path in listed]
     if not files:
         raise VxlabError("paths is empty; name one file of the atlas or more")
