@@ -71,7 +71,9 @@ def test_a_half_done_sweep_goes_on_elsewhere_and_is_added_when_it_is_whole(
         pd.testing.assert_series_equal(stored.summary["scores"], result.summary["scores"])
         again = vxlab.compare(wanted, store=atlas, progress=False)
         pd.testing.assert_frame_equal(again.summary, result.summary)
-        more = vxlab.RunSpec(**{"method": vxlab.LoRA(rank=3), "learning_rate": 1e-2, **wanted.settings})
+        more = vxlab.RunSpec(
+            **{"method": vxlab.LoRA(rank=3), "learning_rate": 1e-2, "head_learning_rate": 1e-2, **wanted.settings}
+        )
         with pytest.raises(vxlab.VxlabError, match=r"lacks 1 of 1 runs: .*; it is only read, as an atlas is"):
             vxlab.run(more, store=atlas, progress=False)
         with pytest.raises(vxlab.VxlabError, match="is only read, as an atlas is"):

@@ -39,3 +39,5 @@ def test_what_comes_with_vxlab_goes_first_and_what_is_named_last(tmp_path: Path)
         assert store.read_only
     with pytest.raises(vxlab.VxlabError, match=r"nothing\.parquet' cannot be read"):
         vxlab.atlas(tmp_path / "nothing.parquet")
+    with pytest.raises(vxlab.VxlabError, match="more holds 5; give paths of files of the atlas"):
+        vxlab.atlas(5)  # type: ignore[arg-type]

@@ -464,3 +464,9 @@ def test_a_store_that_is_only_read_is_read(where: str, store: Store) -> None:
             with pytest.raises(vxlab.VxlabError, match="is only read, as an atlas is: nothing is trained, kept or"):
                 write()
     assert store.status([KEY, key_of(1)]).keys() == {KEY}
+
+
+def test_only_what_is_there_can_be_read(tmp_path: Path) -> None:
+    with pytest.raises(vxlab.VxlabError, match=r"runs\.db' is not there, and only what is there can be read"):
+        Store(tmp_path / "runs.db", read_only=True)
+    assert not (tmp_path / "runs.db").exists()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from vxlab.checks import settle_list
 from vxlab.errors import VxlabError
 from vxlab.experiments.atlas.unpacking import unpack
 from vxlab.experiments.store import Store
@@ -22,7 +23,7 @@ def atlas(*more: str | Path) -> Store:
     Raises:
         VxlabError: there is no file; or as :func:`vxlab.experiments.atlas.unpack`.
     """
-    if not (files := atlas_files(*more)):
+    if not (files := atlas_files(*settle_list("more", more, (str, Path), "paths of files of the atlas"))):
         raise VxlabError(
             f"there is no atlas: no .parquet in {shipped_path('data', 'atlas')} or {atlas_folder()}; train a fair "
             "sweep and add it by vxlab atlas add SWEEP.yaml, or name a file"

@@ -8,6 +8,7 @@ from pathlib import Path
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord
 from vxlab.experiments.provenance.identities import base_in_words, data_of, own_identity, weights_of
+from vxlab.paths import without_folders
 from vxlab.words import list_in_words, number_of
 
 UNKNOWN = "not recorded"
@@ -64,7 +65,7 @@ def require_comparable(records: Iterable[RunRecord]) -> None:
 
 
 _DECIDING: dict[str, Callable[[RunRecord], str]] = {
-    "task": lambda run: str(run.task.get("name", "")),
+    "task": lambda run: str(without_folders(run.task.get("name", ""))),  # of an atlas's run the folder is not known
     "metric": lambda run: str(run.task["metrics"][0]),
     "model": lambda run: base_in_words(run.spec) if run.spec.get("model") else "",
     "model's weights": lambda run: run.identity.get("model", ""),

@@ -87,6 +87,8 @@ class Database:
         self.folder = _path("folder", settle("folder", folder, str | None) or _beside(self.file))
         if self.folder.is_file():
             raise VxlabError(f"folder={str(self.folder)!r} is a file; name the folder of the runs")
+        if read_only and not is_there(where):
+            raise VxlabError(f"store={self.name!r} is not there, and only what is there can be read; name another")
         self.patience, self.read_only = patience, read_only
         self._ready = False
         self._inode = (0, 0)

@@ -17,6 +17,7 @@ from vxlab.experiments.store import ENDED, Store, without_repeats
 from vxlab.experiments.sweeps.comparison import Comparison, compare_reports, summary_table
 from vxlab.experiments.sweeps.draws import draw_notes
 from vxlab.experiments.sweeps.tuning import with_stages
+from vxlab.paths import without_folders
 from vxlab.words import list_in_words
 
 _NO_SETTING = (
@@ -84,9 +85,11 @@ def stored_sweeps(results: Store) -> list[SweepTables]:
     ended = table.loc[table["status"].isin(ENDED), "key"]
     records = {key: record for key in ended if (record := results.record(key))}
     table["items"] = [records[key].task["rows"].get("test", 0) if key in records else 0 for key in table["key"]]
-    table["apart"] = name_weights_and_data(table)
+    # Of an atlas's runs no folder is known: what lies in folders of one name is told apart by its content.
+    named = [table[name].map(without_folders) for name in ("task", "model")]
+    table["apart"] = name_weights_and_data(table.assign(task=named[0], model=named[1]))
     sweeps = []
-    for (*_, apart), own in table.groupby(["task", "model", "quantisation", "apart"], sort=False, dropna=False):
+    for (*_, apart), own in table.groupby([*named, "quantisation", "apart"], sort=False, dropna=False):
         sizes = sorted(set(own["items"]) - {0})
         for items in sizes:
             rows = own[own["items"].isin([items, 0] if items == sizes[0] else [items])]
