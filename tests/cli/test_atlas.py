@@ -20,9 +20,14 @@ device: cpu
 learning_rates: 2
 head_learning_rates: [2e-2]
 widen: 0
-report_seeds: {seeds}
+report_seeds: 1
 candidates:
   - {{method: lora, rank: 2}}
+"""
+SEVERAL = """
+sweeps:
+  toy: {report_seeds: 3}
+  longer: {epochs: 9}
 """
 
 
@@ -43,17 +48,17 @@ def test_a_half_done_sweep_goes_on_elsewhere_and_is_added_when_it_is_whole(
     tiny_model: str, toy_task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     half, whole, here, there = (str(tmp_path / name) for name in ("half.yaml", "whole.yaml", "here.db", "there.db"))
-    for path, seeds in ((half, 1), (whole, 3)):
-        Path(path).write_text(SWEEP.format(model=tiny_model, task=toy_task, seeds=seeds), encoding="utf-8")
-    wanted = vxlab.read_sweep(whole)
+    for path, several in ((half, ""), (whole, SEVERAL)):
+        Path(path).write_text(SWEEP.format(model=tiny_model, task=toy_task) + several, encoding="utf-8")
+    wanted, of_whole = vxlab.read_sweeps(whole)["toy"], (whole, "--only", "toy")
     vxlab.compare(vxlab.read_sweep(half), store=here, progress=False)
 
-    told = f"lacks 2 of the 5 runs of {whole}; train them first: vxlab sweep {whole} --store {here}"
-    assert _atlas(capsys, "add", whole, "--store", here) == (2, f"vxlab: {here} {told}\n")
+    told = f"lacks 2 of the 5 runs of {whole}; train them first: vxlab sweep {whole} --store {here} --only toy"
+    assert _atlas(capsys, "add", *of_whole, "--store", here) == (2, f"vxlab: {here} {told}\n")
     assert _atlas(capsys, "list") == (0, "There is no file of the atlas yet; add a sweep: vxlab atlas add SWEEP.yaml\n")
 
     file = str(tmp_path / "so_far.parquet")
-    code, said = _atlas(capsys, "export", file, whole, "--store", here)
+    code, said = _atlas(capsys, "export", file, *of_whole, "--store", here)
     assert (code, said.partition(" of ")[2]) == (0, "3 runs, with 2 still to be trained\n")
     assert _atlas(capsys, "import", file, "--store", there) == (0, f"{there}: 3 runs new\n")
     result = vxlab.compare(wanted, store=there, progress=False)
@@ -61,7 +66,7 @@ def test_a_half_done_sweep_goes_on_elsewhere_and_is_added_when_it_is_whole(
     assert (len(trained), sum(trained)) == (5, 2)
 
     own = tmp_path / "own" / "own.parquet"
-    assert _atlas(capsys, "add", whole, "--store", there) == (0, f"{own}: 5 runs new\n")
+    assert _atlas(capsys, "add", *of_whole, "--store", there) == (0, f"{own}: 5 runs new\n")
     known = "0 runs new, 3 there before with the same results"
     assert _atlas(capsys, "add", half, "--store", here) == (0, f"{own}: {known}\n")
     code, said = _atlas(capsys, "list")

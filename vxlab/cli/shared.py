@@ -72,7 +72,7 @@ def read_method(name: str, *settings: str) -> "Method":
 
 
 def read_with_advice(path: str, where: str | None, only: Sequence[str] = ()) -> "dict[str, FairSweep | list[RunSpec]]":
-    """Read the sweeps of a file by name; where one asks for advised ranks, they are asked for, and kept in the store."""
+    """Read the sweeps of a file by name; where one asks for advised ranks, they are asked for, and kept in a store."""
     from vxlab.experiments.store import open_store
     from vxlab.experiments.sweeps import read_sweeps
 
