@@ -33,6 +33,7 @@ sweeps:
 
 @pytest.fixture(autouse=True)
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VXLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("VXLAB_ATLAS", str(tmp_path / "own"))
     for module in (shipped, additions):
         monkeypatch.setattr(module, "shipped_path", lambda *parts: tmp_path.joinpath("installation", *parts))

@@ -125,7 +125,7 @@ def test_a_store_that_was_changed_is_not_packed(run: EndedRun) -> None:
 
 
 def test_folders_go_by_their_last_part_and_what_may_quote_the_data_is_left_out(tmp_path: Path) -> None:
-    given = {"model": "/home/someone/model", "task": "/home/someone/films.csv", "prompt_template": "/short {text}"}
+    given = {"model": "/data/someone/model", "task": "/data/someone/films.csv", "prompt_template": "/short {text}"}
     record = toy_run(tmp_path / "a", fields=given)
     fields = record.fields()
     kept = {"notes": ["one answer to everything: 'a secret'"], "name": given["task"], "label_names": ["/a", "/a/b"]}
