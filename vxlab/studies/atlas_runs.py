@@ -87,7 +87,7 @@ def mark_sweeps(sweeps: list[SweepTables]) -> list[SweepTables]:
 
 def is_atlas(store: Any) -> bool:
     """Say whether a store is the atlas, as :func:`vxlab.atlas` gives it."""
-    return isinstance(store, Store) and Path(store.name).parent == cache_folder() / "atlas"
+    return isinstance(store, Store) and store.read_only and Path(store.name).parent == cache_folder() / "atlas"
 
 
 def atlas_overview(model: str, store: Where = None) -> pd.DataFrame:

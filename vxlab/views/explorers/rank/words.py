@@ -129,11 +129,16 @@ def _named(relation: str, method: str, backbone: int, size: float, measured: Any
         "parameters": f"{backbone:,}",
         "saved": in_bytes(size),
         "fit in 1 GB": f"{GIGABYTE // int(size):,}",
-        f"test {in_words(runs.metric) if runs.metric else 'score'}": measured_in_words(measured)
+        f"test {in_words(runs.metric) if runs.metric else 'score'} (95 %)": _in_a_cell(measured)
         if known
         else "not measured",
         "runs": f"{measured.n}{', of the atlas' if runs.origin else ''}" if known else "–",
     }
+
+
+def _in_a_cell(row: Any) -> str:
+    bounds = "" if math.isnan(row.low) else with_minus(f" ({row.low:.3f} to {row.high:.3f})")
+    return write_number(row.mean, ".3f") + bounds
 
 
 def _all(lines: Lines, column: str) -> list[float]:
