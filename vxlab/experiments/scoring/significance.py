@@ -240,7 +240,7 @@ def score_intervals(
     for name, own in measured.items():
         both = {name: own, _STILL: _still(own)}
         score = _compared(*both.values(), _lucks_of(name, _STILL, both, luck, {}, drawn), held)
-        found[name] = max(least, score.low), min(most, score.high)
+        found[name] = float(np.clip(score.low, least, most)), float(np.clip(score.high, least, most))
     return found
 
 
