@@ -132,7 +132,7 @@ def atlas_sentence(overview: pd.DataFrame, model: str) -> str:
         return ""
     runs, tasks = number_of(int(overview["runs"].sum()), "run"), number_of(len(overview), "task")
     return (
-        f"Of `{model}`, of which this store has no run, the **atlas** that comes with vxlab has {runs} on {tasks}, on "
+        f"Of `{model}`, of which this store has no run, the **atlas** has {runs} on {tasks}, on "
         f"the same weights, measured on {overview.attrs['machines']}. Your own machine and versions may score "
         "otherwise; as soon as you have runs of this model, these are shown in their place."
     )

@@ -238,8 +238,9 @@ def score_intervals(
     luck, (least, most) = _luck_alone(measured), _range(metric)
     found = {}
     for name, own in measured.items():
-        both = {name: own, _STILL: _still(own)}
-        score = _compared(*both.values(), _lucks_of(name, _STILL, both, luck, {}, drawn), held)
+        still = _still(own)
+        lucks = _lucks_of(name, _STILL, {name: own, _STILL: still}, luck, {}, drawn)
+        score = _compared(own, still, lucks, held)
         found[name] = float(np.clip(score.low, least, most)), float(np.clip(score.high, least, most))
     return found
 

@@ -119,7 +119,7 @@ def test_what_is_of_the_atlas_says_so_beside_every_score(tables, runs):
     assert view.table["runs"].tolist()[0] == "3, of the atlas"
     on = _trace(explorer, view, "measured accuracy of the atlas, on the Pareto front")
     assert all(told.endswith(f"<br>{origin}") for told in on["customdata"])
-    assert "not measured yet</b>, nor in the atlas" in explorer.view(("LoRA", "mlp"), 8).words[-1]
+    assert "not measured yet</b>, nor in the atlas on toy" in explorer.view(("LoRA", "mlp"), 8).words[-1]
     assert not any((trace.name or "").startswith("measured accuracy,") for trace in canvas.data)
 
 

@@ -184,7 +184,7 @@ class RankExplorer:
         strange = self._runs.elsewhere
         other = f" on these weights, though {number_of(strange, 'run')} on others of this name" if strange else ""
         notebook = "02_rank_sweep" if size.head else "10_generation"  # without a task head it writes
-        nor = ", nor in the atlas" if self._runs.origin else ""
+        nor = f", nor in the atlas on {escape(self._runs.protocol)}" if self._runs.origin else ""
         return f"<b>Test score: not measured yet</b>{other}{nor}; to measure: vxlab report {notebook}{told}"
 
     def _candidates(self, targets: str, on_front: bool) -> dict[str, Any]:
