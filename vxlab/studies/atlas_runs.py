@@ -115,7 +115,7 @@ def atlas_overview(model: str, store: Where = None) -> pd.DataFrame:
         if runs.empty:
             return nothing
         best = runs.sort_values("validation", kind="stable").groupby("task", sort=True).tail(1)
-        records = {key: results.record(key) for key in best["key"]}
+        records = {key: record for key in best["key"] if (record := results.record(key))}
         told = {key: _tested(record, results) for key, record in records.items()}
         machines = name_machines(records.values())
     counts = runs.groupby("task").agg(runs=("key", "size"), methods=("method", "nunique"))

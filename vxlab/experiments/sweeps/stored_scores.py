@@ -146,7 +146,7 @@ def best_runs(store: Where = None) -> pd.DataFrame:
     rows = []
     for (model, task, family, targets), own in finished.groupby(["model", "task", "family", "targets"], sort=True):
         best = own.sort_values("validation", kind="stable").iloc[-1]
-        where = layers_in_words(targets)
+        where = layers_in_words(str(targets))
         rows.append((model, task, family, where, len(own), best["label"], best["metric"], best["test"]))
     return pd.DataFrame(rows, columns=columns)
 
