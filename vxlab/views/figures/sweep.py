@@ -114,7 +114,7 @@ def series_names(table: pd.DataFrame) -> "pd.Series[str]":
     adapted = table["targets"] != NO_LAYERS
     several = table.loc[adapted, "targets"].nunique() > 1
     places = table["targets"].map(layers_in_words)
-    allocated = table["method"].map(has_ranks_by_layer) & (places != table["targets"])
+    allocated = table["method"].map(has_ranks_by_layer).astype(bool) & (places != table["targets"])
     return (table["method"] + ", " + places).where(adapted & several & ~allocated, table["method"])
 
 
