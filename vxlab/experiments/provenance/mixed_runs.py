@@ -14,6 +14,7 @@ from vxlab.words import list_in_words, number_of
 UNKNOWN = "not recorded"
 """What is said of a record from before its vxlab wrote the fact down."""
 _DIGITS = 12
+_MOST_NAMED = 3
 _DEVICES = {"cpu": "CPU", "mps": "Apple's GPU", "cuda": "CUDA"}
 
 
@@ -113,6 +114,17 @@ def device_of(run: RunRecord) -> str:
     """Return the kind of device that a run was on: a GPU's name, or CPU."""
     device = str(run.hardware.get("device", UNKNOWN))
     return str(run.hardware.get("gpu", _DEVICES.get(device, device)))
+
+
+def name_machines(records: Iterable[RunRecord]) -> str:
+    """Return what runs were on, in words: GPUs or processors; of many, how many kinds."""
+    named = sorted({_machine(run) for run in records})
+    return list_in_words(named) if len(named) <= _MOST_NAMED else f"{len(named)} kinds of machine"
+
+
+def _machine(run: RunRecord) -> str:
+    device = device_of(run)
+    return str(run.hardware.get("processor", device)) if device in ("CPU", UNKNOWN) else device
 
 
 def _version(name: str, run: RunRecord) -> str:
