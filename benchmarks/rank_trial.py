@@ -64,11 +64,11 @@ def main() -> None:
         return
     for cell in cells:
         print(cell, advice(cell, given).verdict, fair_rates(cell, given, train=True), flush=True)
+    cells = sorted(cells, key=lambda cell: cell.task)  # rows are read once for runs of one task that follow each other
+    listed = {cell: [spec for _, spec in further_runs(cell, given)] for cell in cells}
     for number in range(RANDOM_DRAWS + 6):
-        for cell in cells:
-            further = list(further_runs(cell, given))
-            if number < len(further):
-                vxlab.sweep([further[number][1]], store=given.store, progress=False, stack=1)
+        if specs := [each[number] for each in listed.values() if number < len(each)]:
+            vxlab.sweep(specs, store=given.store, progress=False, stack=1)
         print(f"round {number + 1} done", flush=True)
 
 

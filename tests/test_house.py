@@ -43,7 +43,7 @@ LEVELS = (
     ("experiments",),
     ("experiments/provenance", "experiments/costs"),
     ("experiments/candidates", "experiments/store"),
-    ("experiments/probes", "experiments/evaluations"),
+    ("experiments/probes", "experiments/evaluations", "experiments/atlas"),
     ("experiments/runs",),
     ("experiments/judges", "experiments/exchange", "experiments/stacking"),
     ("experiments/imports",),

@@ -35,6 +35,7 @@ from .adapters.bank import AdapterBank as AdapterBank
 from .errors import VxlabError as VxlabError
 from .experiments import RunRecord as RunRecord
 from .experiments import RunSpec as RunSpec
+from .experiments.atlas import atlas as atlas
 from .experiments.costs import plan_memory as plan_memory
 from .experiments.evaluations import LocalTask as LocalTask
 from .experiments.evaluations import evaluate as evaluate
@@ -57,6 +58,7 @@ from .experiments.sweeps import compare as compare
 from .experiments.sweeps import fair_recipe as fair_recipe
 from .experiments.sweeps import grid as grid
 from .experiments.sweeps import read_sweep as read_sweep
+from .experiments.sweeps import read_sweeps as read_sweeps
 from .experiments.sweeps import recipe as recipe
 from .experiments.sweeps import sweep as sweep
 from .experiments.tasks import Task as Task

@@ -35,6 +35,17 @@ def spectra_folder() -> Path:
     return Path(chosen).expanduser().absolute() if chosen else cache_folder() / "spectra"
 
 
+def atlas_folder() -> Path:
+    """Return the folder of the user's own part of the atlas: ``VXLAB_ATLAS``, or ``vxlab/atlas`` in their data folder.
+
+    Not in the cache, which may be deleted at any time.
+    """
+    from platformdirs import user_data_path
+
+    chosen = os.environ.get("VXLAB_ATLAS")
+    return Path(chosen).expanduser().absolute() if chosen else user_data_path("vxlab") / "atlas"
+
+
 def reports_folder() -> Path:
     """Return the folder of finished runs and reports, which is the same wherever a notebook's kernel stands.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from vxlab._version import __version__
 from vxlab.cli.advise import add_advise
+from vxlab.cli.atlas import add_atlas
 from vxlab.cli.evaluate import add_evaluate
 from vxlab.cli.exchange import add_convert, add_inspect
 from vxlab.cli.judge import add_judge
@@ -109,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     add_advise(commands)
     add_sweep(commands)
     add_runs(commands)
+    add_atlas(commands)
     add_evaluate(commands)
     add_judge(commands)
     add_convert(commands)

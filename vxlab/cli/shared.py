@@ -14,8 +14,9 @@ from vxlab.redact import redact
 
 if TYPE_CHECKING:
     from vxlab.adapters import Method
-    from vxlab.experiments import RunRecord
+    from vxlab.experiments import RunRecord, RunSpec
     from vxlab.experiments.store import Store
+    from vxlab.experiments.sweeps import FairSweep
 
 _SHORTEST = 6
 """digits of a key that are taken for one: a model may be called beef"""
@@ -68,6 +69,20 @@ def read_method(name: str, *settings: str) -> "Method":
     except argparse.ArgumentTypeError as error:
         raise VxlabError(f"--method {name}: {error}") from error
     return method_from_name(name, **{key: read_value(text) for key, text in pairs.items()})
+
+
+def read_with_advice(path: str, where: str | None, only: Sequence[str] = ()) -> "dict[str, FairSweep | list[RunSpec]]":
+    """Read the sweeps of a file by name; where one asks for advised ranks, they are asked for, and kept in a store."""
+    from vxlab.experiments.store import open_store
+    from vxlab.experiments.sweeps import read_sweeps
+
+    def advise_kept(**asked: Any) -> Any:
+        from vxlab.studies.advisor import advise
+
+        with open_store(where) as store:
+            return advise(**asked, store=store)
+
+    return read_sweeps(path, advise_kept, only)
 
 
 def need(extra: str, *packages: str) -> None:

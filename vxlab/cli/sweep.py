@@ -2,9 +2,15 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vxlab.cli.shared import add_import, add_store, need, read_pairs, read_value, split_pair
+from vxlab.cli.shared import add_import, add_store, need, read_pairs, read_value, read_with_advice, split_pair
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vxlab.experiments import RunSpec
+    from vxlab.experiments.sweeps import FairSweep
 
 _SHOWN = ["candidate", "backbone", "mean", "seeds", "learning_rate", "edge"]
 
@@ -13,7 +19,8 @@ def add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     """Add the command to the parser's."""
     about = "train a sweep from a YAML file, or go on with it, and tell what it showed"
     parser = commands.add_parser("sweep", help=about, description=about)
-    parser.add_argument("file", metavar="FILE.yaml", help="candidates, settings and budget")
+    parser.add_argument("file", metavar="FILE.yaml", help="candidates, settings and budget, of one sweep or of several")
+    parser.add_argument("--only", nargs="+", metavar="NAME", default=[], help="of several sweeps those of these names")
     add_store(parser)
     parser.add_argument("--engine", default="inline", help="inline, processes or ray (default: %(default)s)")
     parser.add_argument("--workers", type=int, metavar="N", help="runs at a time, where the engine runs several")
@@ -36,41 +43,52 @@ def add_sweep(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    """Carry a sweep out; return 1 where a run failed."""
+    """Carry the file's sweeps out; return 1 where a run failed."""
     need("experiments", "sqlalchemy", "transformers", "yaml")
-    from vxlab.experiments.candidates import checked_margin, seeds_in_words
+    import pandas as pd
+
+    from vxlab.experiments.candidates import checked_margin
     from vxlab.experiments.engines import make_engine
     from vxlab.experiments.store import open_store, require_export, write
-    from vxlab.experiments.sweeps import FairSweep, announce, compare, read_sweep, sweep
+    from vxlab.experiments.sweeps import announce
 
-    def advise_kept(**asked: Any) -> Any:
-        from vxlab.studies.advisor import advise
-
-        with open_store(arguments.store) as store:
-            return advise(**asked, store=store)
-
-    wanted, margin = read_sweep(arguments.file, advise_kept), checked_margin(arguments.margin)
+    wanted = read_with_advice(arguments.file, arguments.store, arguments.only)
+    margin = checked_margin(arguments.margin)
     export = arguments.export and require_export(Path(arguments.export).expanduser().absolute())
     chosen = {name: read_value(text) for name, text in read_pairs(arguments.pairs).items()}
     engine = make_engine(arguments.engine, arguments.workers, **chosen)
+    runs = []
     with open_store(arguments.store) as store:
         options: dict[str, Any] = {"store": store, "engine": engine, "stack": arguments.stack}
-        if arguments.plan:
-            print(announce(wanted, **options))
+        for name, each in wanted.items():
+            if len(wanted) > 1:
+                print(f"\n{name}")
+            if arguments.plan:
+                print(announce(each, **options))
+            else:
+                runs.append(_train(each, margin, **options, fresh=arguments.fresh, train=arguments.train))
+        if not runs:
             return 0
-        options |= {"fresh": arguments.fresh, "train": arguments.train}
-        if isinstance(wanted, FairSweep):
-            result = compare(wanted, **options)
-            runs = result.runs
-            rows = result.summary[["scores", "draws"]].itertuples(index=False)
-            shown = result.summary.assign(seeds=[seeds_in_words(scores, draws=draws) for scores, draws in rows])[_SHOWN]
-            if wanted.draws_vary:
-                shown = shown.rename(columns={"seeds": "draws"})
-            print(shown.to_string(index=False, float_format="{:.4g}".format))
-            print(result.verdict(margin))
-        else:
-            runs = sweep(wanted, **options)
-            print(runs["status"].value_counts().to_string())
+        every = pd.concat(runs, ignore_index=True)
         if export:
-            print(write(runs, export))
-    return int((runs["status"] == "failed").any())
+            print(write(every, export))
+    return int((every["status"] == "failed").any())
+
+
+def _train(wanted: "FairSweep | list[RunSpec]", margin: float, **options: Any) -> "pd.DataFrame":
+    """Carry one sweep out, tell what it showed, and return its runs."""
+    from vxlab.experiments.candidates import seeds_in_words
+    from vxlab.experiments.sweeps import FairSweep, compare, sweep
+
+    if not isinstance(wanted, FairSweep):
+        runs = sweep(wanted, **options)
+        print(runs["status"].value_counts().to_string())
+        return runs
+    result = compare(wanted, **options)
+    rows = result.summary[["scores", "draws"]].itertuples(index=False)
+    shown = result.summary.assign(seeds=[seeds_in_words(scores, draws=draws) for scores, draws in rows])[_SHOWN]
+    if wanted.draws_vary:
+        shown = shown.rename(columns={"seeds": "draws"})
+    print(shown.to_string(index=False, float_format="{:.4g}".format))
+    print(result.verdict(margin))
+    return result.runs

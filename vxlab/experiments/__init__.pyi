@@ -11,6 +11,7 @@ from .method_names import describe_method as describe_method
 from .method_names import family_name as family_name
 from .method_names import has_ranks_by_layer as has_ranks_by_layer
 from .method_names import layers as layers
+from .method_names import layers_in_words as layers_in_words
 from .method_names import method_label as method_label
 from .method_names import rank_of as rank_of
 from .method_names import ranks_in_words as ranks_in_words
@@ -33,4 +34,5 @@ from .spec import OF_WRITING as OF_WRITING
 from .spec import TASK_FIELDS as TASK_FIELDS
 from .spec import RunSpec as RunSpec
 from .spec import find_task as find_task
+from .spec import run_key as run_key
 from .spec import settings_key as settings_key

@@ -55,7 +55,7 @@ _PEFTS = {
 """Spellings that are no plain capitals, as their papers have them."""
 
 _MOST_NAMED = 3
-"""Ranks by layer that a label shows each; of more, the lowest and the highest."""
+"""Ranks by layer, and layers, that a label shows each; of more ranks the lowest and the highest, of layers how many."""
 
 _SIZES = (
     "aux_out", "aux_in",
@@ -151,6 +151,21 @@ def layers(method: Method | Mapping[str, Any], targets: str | Sequence[str]) -> 
     if kind is not None and not kind.on_layers:  # METHODS lacks PEFT's, which all go on layers
         return NO_LAYERS
     return targets if isinstance(targets, str) else ", ".join(targets)
+
+
+def layers_in_words(targets: str) -> str:
+    """Return layers as a label has them: of many, how many, and six digits of their sha256.
+
+    Args:
+        targets: as :func:`layers` names them.
+
+    >>> layers_in_words("query, key"), layers_in_words("a, b, c, d")
+    ('query, key', '4 layers (68424a)')
+    """
+    names = targets.split(", ")
+    if len(names) <= _MOST_NAMED:
+        return targets
+    return f"{len(names)} layers ({hashlib.sha256(targets.encode()).hexdigest()[:6]})"
 
 
 def usual_settings(method: Method | Mapping[str, Any]) -> dict[str, Any]:

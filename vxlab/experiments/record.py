@@ -164,7 +164,10 @@ class RunRecord:
         tensors = self._predictions()
         predictions_in(tensors, split, self.key, self.status)  # or it has no such split
         if f"{split}.{TEXTS}" not in tensors:
-            raise VxlabError(f"run {self.key[:12]} wrote no texts; train it with max_new_tokens above 0")
+            raise VxlabError(
+                f"run {self.key[:12]} has no texts: it wrote none, or is of an atlas, which keeps none; train it with "
+                "max_new_tokens above 0"
+            )
         return unpack_texts(tensors[f"{split}.{TEXTS}"])
 
     def constant(self, split: str = "test") -> "float | NDArray[Any]":

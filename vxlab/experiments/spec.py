@@ -266,9 +266,19 @@ class RunSpec:
             resolved: what the fields stand for here: fingerprints of model and data, the precision in force. Device
                 and folders are not part of the key.
         """
-        identity = {name: value for name, value in self.settings().items() if name not in _WHERE} | resolved
-        text = json.dumps(_canonical(identity), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return run_key(self.settings(), resolved)
+
+
+def run_key(settings: Mapping[str, Any], identity: Mapping[str, str]) -> str:
+    """Return the key that :meth:`RunSpec.key` gives a run, from what a store keeps of it.
+
+    Args:
+        settings: of the spec.
+        identity: what the key holds beside them: what their names stood for.
+    """
+    fields = {name: value for name, value in settings.items() if name not in _WHERE} | dict(identity)
+    text = json.dumps(_canonical(fields), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find_task(fields: Mapping[str, Any]) -> "Task | None":

@@ -1,6 +1,13 @@
 from .adapters_sweep import Ranks as Ranks
 from .adapters_sweep import adapters_sweep as adapters_sweep
 from .asked_items import AskedItems as AskedItems
+from .atlas_runs import AtlasSweeps as AtlasSweeps
+from .atlas_runs import atlas_overview as atlas_overview
+from .atlas_runs import atlas_sentence as atlas_sentence
+from .atlas_runs import atlas_sweeps as atlas_sweeps
+from .atlas_runs import is_atlas as is_atlas
+from .atlas_runs import mark_sweeps as mark_sweeps
+from .atlas_runs import measured_candidates as measured_candidates
 from .capture import Gradients as Gradients
 from .capture import capture_table as capture_table
 from .claims import ABSENT as ABSENT

@@ -137,7 +137,9 @@ def test_without_tokens_to_write_the_likelihood_is_all(model: str, task: str, tm
     run = vxlab.run(spec, store=tmp_path / "runs.db", progress=False)
     assert run.task["metrics"] == ["log_likelihood"]
     assert run.predictions()[0].shape[1] == 2
-    with pytest.raises(vxlab.VxlabError, match="wrote no texts; train it with max_new_tokens above 0"):
+    with pytest.raises(
+        vxlab.VxlabError, match="wrote none, or is of an atlas, which keeps none; train it with max_new_tokens above 0"
+    ):
         run.texts()
 
 

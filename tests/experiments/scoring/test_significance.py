@@ -11,7 +11,7 @@ import verdicts as study
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.metrics import compute
-from vxlab.experiments.scoring.significance import compare_all, compare_two, holm, summarise
+from vxlab.experiments.scoring.significance import compare_all, compare_two, holm, score_intervals, summarise
 
 LABELS = np.arange(400) % 2
 
@@ -389,6 +389,38 @@ def test_what_cannot_be_scored_is_named_with_candidate_and_seed():
         compare_two(good, good, LABELS, "acuracy")
     with pytest.raises(VxlabError, match=r"labels has 1 item\(s\); candidates are compared on 2 or more"):
         compare_two(good, good, LABELS[:1])
+
+
+def test_a_scores_interval_is_that_of_its_difference_from_a_flawless_answer():
+    runs = answers(20, 30, 40)
+    compared = compare_all({"own": runs, "flawless": {0: LABELS}}, LABELS, fixed=["flawless"])["own", "flawless"]
+    wanted = (1 + compared.low, 1 + compared.high)
+    assert score_intervals({"own": runs}, LABELS)["own"] == pytest.approx(wanted)
+
+
+def test_a_scores_interval_covers_what_is_true_of_other_items_and_seeds():
+    scores, hits, count = [0.70, 0.75, 0.80, 0.85], 0, 0
+    for number in range(60):
+        found = score_intervals(simulated(scores, 3, 300, 2.0, number), np.ones(300, dtype=int))
+        hits += sum(low <= score <= high for score, (low, high) in zip(scores, found.values(), strict=True))
+        count += len(scores)
+    assert 0.92 <= hits / count <= 1
+
+
+def test_a_scores_interval_stays_in_the_metrics_range_and_has_no_zero_width():
+    perfect = dict.fromkeys(range(3), LABELS)
+    low, high = score_intervals({"perfect": perfect}, LABELS)["perfect"]
+    assert 0.98 < low < high == 1
+    wrong = dict.fromkeys(range(3), 1 - LABELS)
+    assert score_intervals({"wrong": wrong}, LABELS)["wrong"][0] == 0
+    assert score_intervals({"wrong": wrong}, LABELS, "matthews")["wrong"][0] == -1
+
+
+def test_without_a_finished_run_a_score_has_no_interval():
+    lost = {0: np.full(400, math.nan)}
+    found = score_intervals({"lost": lost, "own": answers(20, 30)}, LABELS)
+    assert np.isnan(found["lost"]).all()
+    assert np.isfinite(found["own"]).all()
 
 
 def test_the_study_in_the_tree_says_what_the_text_says():

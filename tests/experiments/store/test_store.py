@@ -432,3 +432,41 @@ def test_nan_never_reaches_the_database(store: Store) -> None:
     with pytest.raises(Exception, match="not JSON compliant"):
         store.lease(KEY, toy_spec() | {"warmup": math.nan}, IDENTITY, ME, failed_before=None)
     assert store.status([KEY]) == {}
+
+
+# Runs of other stores
+
+
+def test_runs_that_ended_come_out_and_go_into_another_store(store: Store, tmp_path: Path) -> None:
+    ended = [_finish(store, key_of(number)).key for number in (1, 2)]
+    _lease(store, ME, key_of(3))
+    found = list(store.ended())
+    assert [run.key for run in found] == sorted(ended)
+    assert [run.key for run in store.ended([ended[0], key_of(3), key_of(4)])] == ended[:1]
+    with Store(tmp_path / "other.db") as other:
+        _lease(other, ME, found[0].key)
+        other.take_in(found)
+        assert list(other.ended()) == found
+        other.take_in([found[0]._replace(status="diverged")])  # the first that comes is kept
+        assert list(other.ended()) == found
+        assert other.record(found[0].key).score() == store.record(found[0].key).score()
+    store.take_in(found)
+    assert list(store.ended()) == found
+
+
+def test_a_store_that_is_only_read_is_read(where: str, store: Store) -> None:
+    _finish(store)
+    with Store(where, folder=store.folder, read_only=True) as reader:
+        pd.testing.assert_frame_equal(reader.table(), store.table())
+        assert not _lease(reader, ME)  # it has ended
+        reader.release_dead()
+        for write in (lambda: _lease(reader, ME, key_of(1)), lambda: reader.forget(KEY), lambda: reader.remove(KEY)):
+            with pytest.raises(vxlab.VxlabError, match="is only read, as an atlas is: nothing is trained, kept or"):
+                write()
+    assert store.status([KEY, key_of(1)]).keys() == {KEY}
+
+
+def test_only_what_is_there_can_be_read(tmp_path: Path) -> None:
+    with pytest.raises(vxlab.VxlabError, match=r"runs\.db' is not there, and only what is there can be read"):
+        Store(tmp_path / "runs.db", read_only=True)
+    assert not (tmp_path / "runs.db").exists()

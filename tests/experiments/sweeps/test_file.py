@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import vxlab
-from vxlab.experiments.sweeps.file import format_sweep, read_sweep
+from vxlab.experiments.sweeps.file import format_sweep, read_sweep, read_sweeps
 
 FAIR = """
 model: minilm
@@ -366,3 +366,55 @@ def test_a_sweep_is_written_as_it_is_read(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert every[0] == every[1]
     assert {name: getattr(again, name) for name in rates} == rates
+
+
+SEVERAL = """
+learning_rates: 4
+report_seeds: 3
+candidates:
+  - {method: lora, rank: [1, 4]}
+  - {method: head}
+sweeps:
+  reviews: {task: rotten_tomatoes}
+  similarity:
+    task: stsb
+    report_seeds: 5
+    candidates: [{method: vera, rank: 16}]
+"""
+
+
+def test_several_sweeps_share_what_stands_beside_them(tmp_path: Path) -> None:
+    path = tmp_path / "atlas.yaml"
+    path.write_text(SEVERAL)
+    found = read_sweeps(path)
+    reviews, similarity = found["reviews"], found["similarity"]
+    assert isinstance(reviews, vxlab.FairSweep)
+    assert isinstance(similarity, vxlab.FairSweep)
+    assert list(reviews.names) == ["LoRA r=1", "LoRA r=4", "head only"]
+    assert (reviews.learning_rates, reviews.report_seeds, reviews.settings) == (4, 3, {"task": "rotten_tomatoes"})
+    assert (list(similarity.names), similarity.learning_rates, similarity.report_seeds) == (["VeRA r=16"], 4, 5)
+    assert list(read_sweeps(path, only=["similarity"])) == ["similarity"]
+    with pytest.raises(vxlab.VxlabError, match=r"has no sweep 'sst2'; choose among reviews and similarity"):
+        read_sweeps(path, only=["reviews", "sst2"])
+    with pytest.raises(vxlab.VxlabError, match=r"several sweeps; read them with vxlab.read_sweeps"):
+        read_sweep(path)
+
+
+def test_a_file_of_one_sweep_has_its_own_name(tmp_path: Path) -> None:
+    assert read(FAIR, tmp_path) == read_sweeps(tmp_path / "sweep.yaml")["sweep"]
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "message"),
+    [
+        ("[sst2]", r"sweeps=\['sst2'\] is no mapping of names to sweeps; write sweeps:"),
+        ("{}", r"sweeps=\{\} is no mapping"),
+        ("{sst2: }", r"is no mapping"),
+        ("{sst2: {ranks: 4}}", r"atlas.yaml: sst2: unknown key 'ranks'"),
+    ],
+)
+def test_what_is_no_sweep_is_refused_with_its_name(sweeps: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "atlas.yaml"
+    path.write_text(f"candidates: [{{method: lora}}]\nsweeps: {sweeps}\n")
+    with pytest.raises(vxlab.VxlabError, match=message):
+        read_sweeps(path)

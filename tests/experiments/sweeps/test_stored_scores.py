@@ -2,13 +2,13 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 from toy_records import IDENTITY, key_of, metric_rows, stored_record, toy_spec
 
 import vxlab
 from vxlab.errors import VxlabError
 from vxlab.experiments.scoring.metrics import interval
+from vxlab.experiments.scoring.significance import score_intervals
 from vxlab.experiments.store.store import Store
 from vxlab.experiments.sweeps.stored import stored_sweeps
 from vxlab.experiments.sweeps.stored_scores import best_runs, is_usual, store_sentence, stored_candidates
@@ -64,7 +64,27 @@ def test_a_candidate_reports_the_mean_and_the_scores_of_its_seeds(store, add):
     row = _row(stored_candidates(store, "minilm"), "LoRA r=8")
     assert (row["n"], row["mean"]) == (4, pytest.approx(0.8025))
     assert row["scores"] == pytest.approx((0.7, 0.8, 0.9, 0.81))
-    assert np.isnan([row["low"], row["high"]]).all()
+
+
+def test_several_runs_have_their_interval_over_items_and_seeds(store, add):
+    keys = [add(seed=seed) for seed in range(3)]
+    add(VERA)
+    row = _row(stored_candidates(store, "minilm"), "LoRA r=8")
+    runs = {seed: store.predictions(key)[0].numpy() for seed, key in enumerate(keys)}
+    labels = store.predictions(keys[0])[1].numpy()
+    assert (row["low"], row["high"]) == score_intervals({"LoRA": runs}, labels)["LoRA"]
+
+
+def test_runs_say_what_they_were_on(store, add):
+    add()
+    found = stored_candidates(store, "minilm")
+    assert (found.machines, found.origin) == ("a processor", "")
+
+
+def test_only_runs_with_the_given_keys_count(store, add):
+    keys = [add(seed=seed, test=0.6 + 0.1 * seed) for seed in range(3)]
+    assert _row(stored_candidates(store, "minilm", keys=keys[:2]), "LoRA r=8")["mean"] == pytest.approx(0.65)
+    assert stored_candidates(store, "minilm", keys=[]).table.empty
 
 
 def test_validation_chooses_the_rate_and_fresh_seeds_report(store, add):

@@ -166,6 +166,7 @@ def _of_subject(
         key = subject.key(task.name, settings)
         kept = None if fresh else results.evaluations.get(key)
         if kept is None:
+            results.require_writable()
             kept = _evaluate(key, subject, task, settings, in_memory(), device, progress)
             results.evaluations.keep(kept, replace=fresh)
         found.append(kept)

@@ -103,6 +103,7 @@ def _imported(folder: Path, name: str, base: str, fingerprint: str, store: Store
     key = _key(model, fingerprint)
     if (there := store.imports.record(key)) is not None:
         return there
+    store.require_writable()
     place = store.imports.folder_of(key)
     save_adapter(model, place / ADAPTER_FOLDER)
     known = {"model": base, "targets": _targets(model, base), "adapter": name}

@@ -10,6 +10,7 @@ from .identities import versions_of as versions_of
 from .identities import weights_of as weights_of
 from .mixed_runs import describe_mixture as describe_mixture
 from .mixed_runs import device_of as device_of
+from .mixed_runs import name_machines as name_machines
 from .mixed_runs import require_comparable as require_comparable
 from .own_base import require_own_base as require_own_base
 from .probe_words import POOLINGS as POOLINGS

@@ -8,11 +8,13 @@ from pathlib import Path
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord
 from vxlab.experiments.provenance.identities import base_in_words, data_of, own_identity, weights_of
+from vxlab.paths import without_folders
 from vxlab.words import list_in_words, number_of
 
 UNKNOWN = "not recorded"
 """What is said of a record from before its vxlab wrote the fact down."""
 _DIGITS = 12
+_MOST_NAMED = 3
 _DEVICES = {"cpu": "CPU", "mps": "Apple's GPU", "cuda": "CUDA"}
 
 
@@ -64,7 +66,7 @@ def require_comparable(records: Iterable[RunRecord]) -> None:
 
 
 _DECIDING: dict[str, Callable[[RunRecord], str]] = {
-    "task": lambda run: str(run.task.get("name", "")),
+    "task": lambda run: str(without_folders(run.task.get("name", ""))),  # of an atlas's run the folder is not known
     "metric": lambda run: str(run.task["metrics"][0]),
     "model": lambda run: base_in_words(run.spec) if run.spec.get("model") else "",
     "model's weights": lambda run: run.identity.get("model", ""),
@@ -112,6 +114,17 @@ def device_of(run: RunRecord) -> str:
     """Return the kind of device that a run was on: a GPU's name, or CPU."""
     device = str(run.hardware.get("device", UNKNOWN))
     return str(run.hardware.get("gpu", _DEVICES.get(device, device)))
+
+
+def name_machines(records: Iterable[RunRecord]) -> str:
+    """Return what runs were on, in words: GPUs or processors; of many, how many kinds."""
+    named = sorted({_machine(run) for run in records})
+    return list_in_words(named) if len(named) <= _MOST_NAMED else f"{len(named)} kinds of machine"
+
+
+def _machine(run: RunRecord) -> str:
+    device = device_of(run)
+    return str(run.hardware.get("processor", device)) if device in ("CPU", UNKNOWN) else device
 
 
 def _version(name: str, run: RunRecord) -> str:

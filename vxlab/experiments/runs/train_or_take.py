@@ -25,9 +25,10 @@ def prepare_store(jobs: Sequence[Job], results: Store, fresh: bool, train: bool)
             trained, which are named.
     """
     if fresh:
+        results.require_writable()
         _delete(jobs, results)
-    if not train:
-        _require_trained(jobs, results)
+    if not train or results.read_only:
+        _require_trained(jobs, results, train)
 
 
 def _delete(jobs: Sequence[Job], results: Store) -> None:
@@ -39,17 +40,17 @@ def _delete(jobs: Sequence[Job], results: Store) -> None:
         run_folder.clear(results.folder_of(key))
 
 
-def _require_trained(jobs: Sequence[Job], results: Store) -> None:
+def _require_trained(jobs: Sequence[Job], results: Store, train: bool) -> None:
     wanted = {job.key: job for job in jobs}
     states = results.status(list(wanted))
     done = {key for key, state in states.items() if state.status in ENDED}
     if missing := [job for key, job in wanted.items() if key not in done]:
         told = [_describe(job.spec) for job in missing]
         more = f", and {len(told) - 3} more" if len(told) > 3 else ""
-        raise VxlabError(
-            f"train=False, and {results.name} lacks {len(missing)} of {len(wanted)} runs: {'; '.join(told[:3])}{more}; "
-            "train them with train=True, or name the store that has them"
-        )
+        lacks = f"{results.name} lacks {len(missing)} of {len(wanted)} runs: {'; '.join(told[:3])}{more}"
+        if train:
+            raise VxlabError(f"{lacks}; it is only read, as an atlas is, so name another store to train them into")
+        raise VxlabError(f"train=False, and {lacks}; train them with train=True, or name the store that has them")
 
 
 def _describe(spec: RunSpec) -> str:

@@ -28,6 +28,7 @@ from .significance import Runs as Runs
 from .significance import compare_all as compare_all
 from .significance import compare_two as compare_two
 from .significance import holm as holm
+from .significance import score_intervals as score_intervals
 from .significance import summarise as summarise
 from .text_formulas import CHOICE_METRICS as CHOICE_METRICS
 from .text_formulas import COLUMNS as COLUMNS

@@ -15,7 +15,7 @@ from vxlab.experiments.scoring.formulas import OF_VALUES, Array, score_metric
 from vxlab.experiments.scoring.jackknife import wobbles
 from vxlab.experiments.scoring.metrics import RESAMPLES, prepare, resample
 from vxlab.experiments.scoring.seed_luck import Luck, seed_luck
-from vxlab.experiments.scoring.text_formulas import OF_SUMS, SHARES
+from vxlab.experiments.scoring.text_formulas import OF_SUMS, SHARES, UNBOUNDED
 from vxlab.experiments.scoring.unit_statistics import Units, units_of
 
 Runs = Mapping[Any, Array]  # a mapping is of the very type of its keys: int or tuple[int, int]
@@ -25,6 +25,8 @@ Runs = Mapping[Any, Array]  # a mapping is of the very type of its keys: int or 
 LEVEL = 0.05
 """at which a test counts as showing something, after Holm's correction"""
 
+
+_STILL = "a score that never moves\0"  # no candidate's name
 
 NO_DRAWS: Mapping[str, float] = MappingProxyType({})
 """shares of rows that draws take, where there are none"""
@@ -191,23 +193,62 @@ def compare_all(
         the two items. MacKinnon, Nielsen and Webb, Cluster-robust inference: a guide to empirical practice, 2023.
         Bouthillier et al., Accounting for variance in machine learning benchmarks, 2021.
     """
-    if len(labels) < 2:
-        raise VxlabError(f"labels has {len(labels)} item(s); candidates are compared on 2 or more")
-    if strange := set(fixed) - set(predictions):
-        raise VxlabError(f"fixed={sorted(strange)}: no such candidates; give some of {', '.join(predictions)}")
-    if whole := [name for name, share in drawn.items() if not 0 <= share < 1]:
-        raise VxlabError(
-            f"drawn={drawn[whole[0]]!r} of {whole[0]}: give the share of the rows that a draw takes, 0 to below 1; "
-            "draws of all rows are the same, and their runs differ by their seeds alone"
-        )
-    held = units_of(units, len(labels))
-    measured = {name: _measured(name, runs, labels, metric, held, name in fixed) for name, runs in predictions.items()}
+    held, measured = _measure_all(predictions, labels, metric, units, fixed, drawn)
     luck = _luck_alone(measured)
     paired = _luck_paired(measured)
     return {
         (a, b): _compared(measured[a], measured[b], _lucks_of(a, b, measured, luck, paired, drawn), held)
         for a, b in combinations(measured, 2)
     }
+
+
+def score_intervals(
+    predictions: Mapping[str, Runs],
+    labels: Array,
+    metric: str = "accuracy",
+    *,
+    units: Array | None = None,
+    drawn: Mapping[str, float] = NO_DRAWS,
+) -> dict[str, tuple[float, float]]:
+    """Give each candidate's expected score its 95 % interval over test items and training seeds.
+
+    Its variance is put together as :func:`compare_all` does that of a difference, here from a score that never moves.
+    Its ends lie within the metric's range.
+
+    Args:
+        predictions: as :func:`compare_all`.
+        labels: as :func:`compare_all`.
+        metric: as :func:`compare_all`.
+        units: as :func:`compare_all`.
+        drawn: as :func:`compare_all`.
+
+    Returns:
+        (low, high) by candidate: over items alone where no candidate has two seeds; NaN without a finished run.
+
+    Raises:
+        VxlabError: as :func:`compare_all`.
+
+    >>> labels = np.arange(400) % 2
+    >>> good = {seed: np.where(np.arange(400) % 20 == seed, 1 - labels, labels) for seed in range(3)}
+    >>> low, high = score_intervals({"good": good}, labels)["good"]
+    >>> round(low, 3), round(high, 3)
+    (0.935, 0.965)
+    """
+    held, measured = _measure_all(predictions, labels, metric, units, (), drawn)
+    luck, (least, most) = _luck_alone(measured), _range(metric)
+    found = {}
+    for name, own in measured.items():
+        still = _still(own)
+        lucks = _lucks_of(name, _STILL, {name: own, _STILL: still}, luck, {}, drawn)
+        score = _compared(own, still, lucks, held)
+        found[name] = float(np.clip(score.low, least, most)), float(np.clip(score.high, least, most))
+    return found
+
+
+def _range(metric: str) -> tuple[float, float]:
+    if metric in UNBOUNDED:
+        return -math.inf, math.inf
+    return (-1.0 if metric in OF_VALUES or metric == "matthews" else 0.0), 1.0
 
 
 class _Lucks(NamedTuple):
@@ -242,6 +283,35 @@ class _Measured(NamedTuple):
     fixed: bool
     spread: float
     """the variance of what one item more would say of the score"""
+
+
+def _measure_all(
+    predictions: Mapping[str, Runs],
+    labels: Array,
+    metric: str,
+    units: Array | None,
+    fixed: Collection[str],
+    drawn: Mapping[str, float],
+) -> "tuple[Units, dict[str, _Measured]]":
+    if len(labels) < 2:
+        raise VxlabError(f"labels has {len(labels)} item(s); candidates are compared on 2 or more")
+    if strange := set(fixed) - set(predictions):
+        raise VxlabError(f"fixed={sorted(strange)}: no such candidates; give some of {', '.join(predictions)}")
+    if whole := [name for name, share in drawn.items() if not 0 <= share < 1]:
+        raise VxlabError(
+            f"drawn={drawn[whole[0]]!r} of {whole[0]}: give the share of the rows that a draw takes, 0 to below 1; "
+            "draws of all rows are the same, and their runs differ by their seeds alone"
+        )
+    held = units_of(units, len(labels))
+    return held, {
+        name: _measured(name, runs, labels, metric, held, name in fixed) for name, runs in predictions.items()
+    }
+
+
+def _still(like: "_Measured") -> "_Measured":
+    """Return what scores 0 whatever is drawn."""
+    levels = tuple(_Level(np.zeros_like(each.wobble), 0.0, np.zeros_like(each.runs[:1])) for each in like.levels)
+    return _Measured(np.zeros(1), (), levels, True, like.spread)
 
 
 def _measured(name: str, runs: Runs, labels: Array, metric: str, units: Units, fixed: bool) -> _Measured:

@@ -2,6 +2,7 @@ from . import run_folder as run_folder
 from .computed_tables import kept_table as kept_table
 from .database import is_there as is_there
 from .database import store_place as store_place
+from .ended_run import EndedRun as EndedRun
 from .evaluations import KeptEvaluations as KeptEvaluations
 from .housekeeping import KINDS as KINDS
 from .housekeeping import delete as delete
@@ -14,6 +15,7 @@ from .replies import KeptReply as KeptReply
 from .replies import reply_key as reply_key
 from .run_folder import CHECKPOINTS as CHECKPOINTS
 from .run_folder import LOCK as LOCK
+from .snapshot import write_snapshot as write_snapshot
 from .store import ENDED as ENDED
 from .store import Store as Store
 from .store import StoreError as StoreError

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,14 +78,18 @@ class Database:
     connection broke before the answer came.
     """
 
-    def __init__(self, where: str | Path | None, folder: str | Path | None, patience: float) -> None:
+    def __init__(
+        self, where: str | Path | None, folder: str | Path | None, patience: float, read_only: bool = False
+    ) -> None:
         self.url, secrets = _parted(_url(where))
         self.file = _file(self.url)
         self.name = store_place(where)
         self.folder = _path("folder", settle("folder", folder, str | None) or _beside(self.file))
         if self.folder.is_file():
             raise VxlabError(f"folder={str(self.folder)!r} is a file; name the folder of the runs")
-        self.patience = patience
+        if read_only and not is_there(where):
+            raise VxlabError(f"store={self.name!r} is not there, and only what is there can be read; name another")
+        self.patience, self.read_only = patience, read_only
         self._ready = False
         self._inode = (0, 0)
         self._engine = _engine(self.url, secrets, patience, self.name)
@@ -112,6 +116,23 @@ class Database:
             told = f"store {self.name} {found.says}{waited}{safe if self._ready else ''}"
             raise StoreError(redact(told)) from error
 
+    def write(self, work: Callable[[Connection], Result]) -> Result:
+        """Run ``work``, which changes something, as :meth:`do` does.
+
+        Raises:
+            StoreError: as :meth:`do`, or the store is only read.
+        """
+        self.require_writable()
+        return self.do(work)
+
+    def require_writable(self) -> None:
+        """Raise StoreError where the store is only read."""
+        if self.read_only:
+            raise StoreError(
+                f"store {self.name} is only read, as an atlas is: nothing is trained, kept or deleted in it; name "
+                "another, such as store='runs.db'"
+            )
+
     def rows(self, columns: Iterable[ColumnElement[Any]], keys: Iterable[str] | None) -> list[Row[Any]]:
         """Return columns of the runs with these keys; None: of all."""
         query = select(*columns)
@@ -132,11 +153,18 @@ class Database:
         statement = insert.on_conflict_do_update(
             index_elements=[runs.c.key], set_=proposed | {"attempts": attempts}, where=condition
         )
-        return self.do(lambda connection: connection.execute(statement.returning(runs.c.key)).first() is not None)
+        return self.write(lambda connection: connection.execute(statement.returning(runs.c.key)).first() is not None)
+
+    def put_all(self, rows: Sequence[dict[str, Any]], condition: ColumnElement[bool]) -> None:
+        """Insert rows of the same columns, or change those with their keys where the condition holds, all or none."""
+        insert = (postgresql if self.url.get_backend_name() == "postgresql" else sqlite).insert(runs)
+        proposed: dict[str, Any] = {name: insert.excluded[name] for name in rows[0]}
+        statement = insert.on_conflict_do_update(index_elements=[runs.c.key], set_=proposed, where=condition)
+        self.write(lambda connection: connection.execute(statement, list(rows)).close())
 
     def change(self, condition: ColumnElement[bool], **values: Any) -> None:
         """Change the rows where the condition holds."""
-        self.do(lambda connection: connection.execute(update(runs).where(condition).values(**values)).close())
+        self.write(lambda connection: connection.execute(update(runs).where(condition).values(**values)).close())
 
     def close(self) -> None:
         """Close the connections; the next statement opens one again."""

@@ -55,7 +55,7 @@ class KeptEvaluations:
             last = insert.on_conflict_do_update(index_elements=key, set_=values)
             connection.execute(last if replace else first)
 
-        self._database.do(put)
+        self._database.write(put)
 
     def remove(self, run: str) -> None:
         """Delete the evaluations of a run."""

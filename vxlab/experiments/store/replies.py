@@ -68,7 +68,7 @@ class KeptReplies:
             insert: Any = kind.insert(replies).values(**values)
             connection.execute(insert.on_conflict_do_nothing(index_elements=[replies.c.key]))
 
-        self._database.do(put)
+        self._database.write(put)
         return self.find([key])[key]
 
 

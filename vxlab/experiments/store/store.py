@@ -1,6 +1,7 @@
 """The results store: one row a run, leased by one driver at a time, in an SQLite file or on a Postgres server."""
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,6 +13,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import ENDED_EARLY, PREDICTIONS_FILE, RunRecord, predictions_in, settings_key
 from vxlab.experiments.store import run_folder
 from vxlab.experiments.store.database import Database, storable
+from vxlab.experiments.store.ended_run import EndedRun
 from vxlab.experiments.store.errors import StoreError
 from vxlab.experiments.store.evaluations import KeptEvaluations
 from vxlab.experiments.store.imports import ImportedAdapters
@@ -29,6 +31,8 @@ __all__ = ["Store", "StoreError", "Where", "new_owner", "open_store"]
 Where: TypeAlias = "str | Path | Store | None"
 
 ENDED = ("finished", "diverged", ENDED_EARLY)
+_AT_ONCE = 100
+"""Runs whose predictions are in memory together."""
 
 
 @contextlib.contextmanager
@@ -59,6 +63,7 @@ class Store:
             folder of reports.
         lease_seconds: so long a lease holds unless renewed.
         patience: seconds to wait for the database.
+        read_only: refuse whatever would train into it, or keep or delete anything.
 
     Raises:
         VxlabError: ``where`` is neither a path nor the URL of SQLite or Postgres.
@@ -77,9 +82,10 @@ class Store:
         folder: str | Path | None = None,
         lease_seconds: float = LEASE_SECONDS,
         patience: float = 60.0,
+        read_only: bool = False,
     ) -> None:
         self.lease_seconds = _seconds("lease_seconds", lease_seconds)
-        self._database = Database(where, folder, _seconds("patience", patience))
+        self._database = Database(where, folder, _seconds("patience", patience), settle("read_only", read_only, bool))
         self.name = self._database.name
         """where it is, without password"""
         self.folder = self._database.folder
@@ -90,6 +96,15 @@ class Store:
         """of models to what they were asked, and of judges on these"""
         self.imports = ImportedAdapters(self.folder)
         """adapters that were trained elsewhere, which no table of runs has"""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing is trained into it, kept or deleted."""
+        return self._database.read_only
+
+    def require_writable(self) -> None:
+        """Raise StoreError where the store is only read."""
+        self._database.require_writable()
 
     def folder_of(self, key: str) -> Path:
         """Return the folder of a run's files."""
@@ -114,6 +129,8 @@ class Store:
             owner: from :func:`new_owner`.
             failed_before: epoch seconds by :meth:`now`: a run that failed before then may be tried again. None: never.
         """
+        if self.read_only and self.record(key) is not None:
+            return False
         values = _row(key, spec, identity, owner, status="running", lease=clock() + self.lease_seconds)
         free = and_(runs.c.status == "running", or_(runs.c.lease < clock(), runs.c.owner == owner))
         if failed_before is not None:
@@ -147,6 +164,30 @@ class Store:
         values = _row(record.key, record.spec, record.identity, owner, status=record.status, at=clock())
         self._database.put(values | kept, runs.c.status.not_in(ENDED), attempts=runs.c.attempts)
 
+    def ended(self, keys: Iterable[str] | None = None) -> Iterator[EndedRun]:
+        """Yield runs that ended as the store has them, by their keys; of others with these keys there are none.
+
+        Args:
+            keys: of the runs wanted; None takes all.
+        """
+        found = self._database.rows([runs.c.key, runs.c.status], keys)
+        known = sorted({row.key for row in found if row.status in ENDED})
+        columns = [runs.c[name] for name in EndedRun._fields]
+        for start in range(0, len(known), _AT_ONCE):
+            rows = self._database.rows(columns, known[start : start + _AT_ONCE])
+            yield from (EndedRun._make(row) for row in sorted(rows, key=lambda row: row.key))
+
+    def take_in(self, found: Iterable[EndedRun]) -> None:
+        """Keep runs that ended elsewhere, without their adapters; one that ended here stays as it is."""
+        waiting, unended = iter(found), and_(*(runs.c.status != status for status in ENDED))
+        while some := list(itertools.islice(waiting, _AT_ONCE)):
+            rows = [
+                {**_row(run.key, run.spec, run.identity, "", status=run.status), "owner": None, "at": run.at,
+                 "record": run.record, "predictions": run.predictions}
+                for run in some
+            ]  # fmt: skip
+            self._database.put_all(rows, unended)
+
     def fail(self, key: str, owner: str, error: str, traceback: str) -> None:
         """Keep why a leased run failed; nothing changes where ``owner`` no longer holds it."""
         told = {"error": storable(error), "traceback": storable(traceback)}
@@ -158,10 +199,11 @@ class Store:
         Raises:
             VxlabError: a process trains it now, or its folder holds what no run writes; then nothing is deleted.
         """
+        self.require_writable()
         self.require_idle(key)
         untaken = not_(and_(runs.c.status == "running", runs.c.lease >= clock()))
         with run_folder.discard(self.folder_of(key)):
-            self._database.do(lambda connection: connection.execute(delete(runs).where(runs.c.key == key, untaken)))
+            self._database.write(lambda connection: connection.execute(delete(runs).where(runs.c.key == key, untaken)))
             self.evaluations.remove(key)
 
     def require_idle(self, key: str) -> None:
@@ -181,7 +223,7 @@ class Store:
         :meth:`remove` deletes both.
         """
         wanted = runs.c.key == key if owner is None else _held_by(owner, key)
-        self._database.do(lambda connection: connection.execute(delete(runs).where(wanted)))
+        self._database.write(lambda connection: connection.execute(delete(runs).where(wanted)))
 
     def status(self, keys: Iterable[str]) -> dict[str, Row[Any]]:
         """Return by key, of the runs that have a row: ``status, owner, lease, attempts, error, traceback, at``.

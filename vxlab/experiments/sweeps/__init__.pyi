@@ -7,10 +7,13 @@ from .fair_recipes import fair_recipe as fair_recipe
 from .fair_recipes import fair_study as fair_study
 from .fair_recipes import study_run as study_run
 from .fair_recipes import usual_ranks as usual_ranks
+from .fair_stages import Swept as Swept
 from .fair_stages import announce as announce
 from .fair_stages import compare as compare
+from .fair_stages import find_swept as find_swept
 from .file import format_sweep as format_sweep
 from .file import read_sweep as read_sweep
+from .file import read_sweeps as read_sweeps
 from .grid import grid as grid
 from .many_runs import sweep as sweep
 from .protocol import SHARED as SHARED

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -11,7 +12,7 @@ from vxlab.errors import VxlabError
 from vxlab.experiments import RunSpec, family_name
 from vxlab.experiments.engines import Engine, make_engine
 from vxlab.experiments.runs import Job, fresh_materials, hold_leases, prepare_store, settle_training
-from vxlab.experiments.store import Store, Where, open_store
+from vxlab.experiments.store import ENDED, Store, Where, open_store
 from vxlab.experiments.sweeps.bundles import Bundles
 from vxlab.experiments.sweeps.comparison import Comparison, gather
 from vxlab.experiments.sweeps.driver import drive
@@ -95,6 +96,37 @@ def announce(
         check_fit(jobs)
         bundles.require_some(jobs)
         return plan_runs(jobs, results, pool, bundles=bundles)
+
+
+class Swept(NamedTuple):
+    """What a store has of a fair sweep."""
+
+    keys: list[str]
+    """of its runs that ended"""
+    lacking: int
+    """runs that are yet to be trained, or failed: without those by which ranges may grow"""
+
+
+def find_swept(fair: FairSweep, *, store: Where = None, stack: int | None = None) -> Swept:
+    """Return which runs of a fair sweep a store has, and how many it lacks; nothing is trained or timed.
+
+    Args:
+        fair: the sweep.
+        store: as :func:`vxlab.run` takes it.
+        stack: as it was trained: some runs that train together have other keys.
+
+    Raises:
+        VxlabError: as :func:`vxlab.sweep` before it trains.
+    """
+    with open_store(store) as results, make_engine("inline") as pool:
+        fresh_materials()
+        ahead = _Stages(fair, results, pool, bundles=Bundles(stack), foresees=True)
+        expected = ahead.foresee()
+        keys = list(dict.fromkeys(key for *_, key in ahead.placed))
+        states = results.status(keys)
+        ended = [key for key in keys if key in states and states[key].status in ENDED]
+        unknown = sum(expected.values()) - expected["widening"] - len(ahead.placed)
+        return Swept(ended, len(keys) - len(ended) + max(0, unknown))
 
 
 class _UndecidedError(Exception):

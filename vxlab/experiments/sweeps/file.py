@@ -1,6 +1,6 @@
 """A sweep as a YAML file: the fair protocol, or a plain grid of runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
@@ -14,7 +14,10 @@ from vxlab.experiments import RunSpec, family_name, method_label, usual_settings
 from vxlab.experiments.sweeps.grid import grid
 from vxlab.experiments.sweeps.plain_yaml import read_yaml, write_yaml
 from vxlab.experiments.sweeps.protocol import BUDGET, SHARED, Candidate, FairSweep
+from vxlab.words import list_in_words
 
+SWEEPS = "sweeps"
+"""The key of a file of several sweeps."""
 _OF_FAIR = ("candidates", *BUDGET, "draw")
 _OF_GRID = ("candidates", "learning_rates", "head_learning_rates", "seeds", "draws")
 _ADVISED, _TARGETS = "advised", str | tuple[str, ...]
@@ -57,19 +60,84 @@ def read_sweep(path: str | Path, advise: _Advise | None = None) -> FairSweep | l
         VxlabError: the file cannot be read, a key is unknown (the nearest is named), a value is out of its range, or
             ranks are to be advised and nobody is there to do it, or cannot.
     """
+    content = _content(path)
+    if SWEEPS in content:
+        raise VxlabError(f"{path} holds several sweeps; read them with vxlab.read_sweeps(path)")
+    return _read(path, content, advise)
+
+
+def read_sweeps(
+    path: str | Path, advise: _Advise | None = None, only: Collection[str] = ()
+) -> dict[str, FairSweep | list[RunSpec]]:
+    """Read the sweeps of a YAML file by name: those below ``sweeps``, or the file's one by the file's own name.
+
+    Each is written as :func:`read_sweep` reads a file. What stands beside ``sweeps`` holds for all of them, unless one
+    says otherwise::
+
+        learning_rates: 4
+        candidates:
+          - {method: lora, rank: [1, 4, 16]}
+          - {method: head}
+        sweeps:
+          reviews: {task: rotten_tomatoes}
+          paraphrases: {task: mrpc, epochs: 2}
+
+    Args:
+        path: of the file.
+        advise: as :func:`read_sweep` takes it.
+        only: names of the sweeps that are wanted; all where there is none.
+
+    Raises:
+        VxlabError: as :func:`read_sweep`; or ``only`` names a sweep that the file does not have.
+    """
+    content = _content(path)
+    named = content.pop(SWEEPS, None)
+    several = {Path(path).stem: content} if named is None else _several(path, named, content)
+    for name in only:
+        if name not in several:
+            raise VxlabError(f"{path} has no sweep {name!r}; choose among {list_in_words(list(several))}")
+    return {name: _read(f"{path}: {name}" if named else path, own, advise, path)
+            for name, own in several.items() if name in only or not only}  # fmt: skip
+
+
+def _several(path: str | Path, named: Any, shared: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    if not isinstance(named, dict) or not named or not all(isinstance(own, dict) for own in named.values()):
+        raise VxlabError(
+            f"{path}: {SWEEPS}={quote(named)} is no mapping of names to sweeps; write {SWEEPS}: and below it "
+            "reviews: {task: rotten_tomatoes}"
+        )
+    return {str(name): {**shared, **own} for name, own in named.items()}
+
+
+def _content(path: str | Path) -> dict[str, Any]:
     name: str = settle("path", path, str)
     try:
         text = Path(name).expanduser().read_text(encoding="utf-8")
     except (OSError, ValueError, RuntimeError) as error:  # no UTF-8, a NUL in the path, the home of nobody
         raise VxlabError(f"sweep file {name!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     content = read_yaml(text, name)
-    if not isinstance(content, dict) or "candidates" not in content:
-        raise VxlabError(f"{path} names no candidates; write candidates: and below it - {{method: lora, rank: [2, 8]}}")
+    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+
+
+def _read(
+    told: str | Path, content: Mapping[str, Any], advise: _Advise | None, file: str | Path | None = None
+) -> FairSweep | list[RunSpec]:
+    """Return the sweep that a mapping describes.
+
+    Args:
+        told: where it stands, for errors.
+        content: the mapping, which is left as it is.
+        advise: as :func:`read_sweep` takes it.
+        file: beside which modules are looked for; None where that is ``told``.
+    """
+    if "candidates" not in content:
+        raise VxlabError(f"{told} names no candidates; write candidates: and below it - {{method: lora, rank: [2, 8]}}")
     try:
-        import_methods(_imports(content.pop("imports", [])), Path(path).expanduser().parent)
-        return _sweep({str(key): value for key, value in content.items()}, advise)
+        own = dict(content)
+        import_methods(_imports(own.pop("imports", [])), Path(file or told).expanduser().parent)
+        return _sweep(own, advise)
     except VxlabError as error:
-        raise VxlabError(f"{path}: {error}") from error
+        raise VxlabError(f"{told}: {error}") from error
 
 
 def format_sweep(fair: FairSweep) -> str:

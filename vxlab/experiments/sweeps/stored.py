@@ -10,13 +10,24 @@ import numpy as np
 import pandas as pd
 
 from vxlab.adapters.core import METHODS
-from vxlab.experiments import RunRecord, RunSpec, family_name, layers, method_label, rank_of, tell_apart, usual_settings
+from vxlab.experiments import (
+    RunRecord,
+    RunSpec,
+    family_name,
+    layers,
+    layers_in_words,
+    method_label,
+    rank_of,
+    tell_apart,
+    usual_settings,
+)
 from vxlab.experiments.candidates import HeldOut, Pair, held_out_of
 from vxlab.experiments.provenance import base_in_words, describe_mixture, name_weights_and_data, versions_of
 from vxlab.experiments.store import ENDED, Store, without_repeats
 from vxlab.experiments.sweeps.comparison import Comparison, compare_reports, summary_table
 from vxlab.experiments.sweeps.draws import draw_notes
 from vxlab.experiments.sweeps.tuning import with_stages
+from vxlab.paths import without_folders
 from vxlab.words import list_in_words
 
 _NO_SETTING = (
@@ -46,6 +57,8 @@ class SweepTables(NamedTuple):
     """of the runs that ended, by key"""
     notes: tuple[str, ...] = ()
     """what a reader must be warned of"""
+    origin: str = ""
+    """whose the runs are and where they were made, in words; "" of the user's own"""
 
 
 def tables_of(result: Comparison) -> SweepTables:
@@ -62,7 +75,7 @@ def tables_of(result: Comparison) -> SweepTables:
     )  # fmt: skip
 
 
-def stored_sweeps(results: Store) -> list[SweepTables]:
+def stored_sweeps(results: Store, keys: Iterable[str] | None = None) -> list[SweepTables]:
     """Return a store's sweeps, one for each task, model and test split, the one with most runs first.
 
     Runs on other weights or data under the same name are sweeps of their own, and runs at another precision or by other
@@ -76,17 +89,20 @@ def stored_sweeps(results: Store) -> list[SweepTables]:
 
     Args:
         results: the store.
+        keys: of the runs wanted; None takes all.
 
     Returns:
         One a group of runs of which at least one ended; others are not shown.
     """
-    table = results.table()
+    table = results.table(keys)
     ended = table.loc[table["status"].isin(ENDED), "key"]
     records = {key: record for key in ended if (record := results.record(key))}
     table["items"] = [records[key].task["rows"].get("test", 0) if key in records else 0 for key in table["key"]]
-    table["apart"] = name_weights_and_data(table)
+    # Of an atlas's runs no folder is known: what lies in folders of one name is told apart by its content.
+    named = [table[name].map(without_folders) for name in ("task", "model")]
+    table["apart"] = name_weights_and_data(table.assign(task=named[0], model=named[1]))
     sweeps = []
-    for (*_, apart), own in table.groupby(["task", "model", "quantisation", "apart"], sort=False, dropna=False):
+    for (*_, apart), own in table.groupby([*named, "quantisation", "apart"], sort=False, dropna=False):
         sizes = sorted(set(own["items"]) - {0})
         for items in sizes:
             rows = own[own["items"].isin([items, 0] if items == sizes[0] else [items])]
@@ -146,7 +162,7 @@ def _with_candidates(rows: pd.DataFrame, records: Mapping[str, RunRecord]) -> pd
         usual = {name: _text(value) for name, value in usual_settings({"name": method}).items()} if several else {}
         told = [f"{name}={value}" for name, value in settings.items()
                 if name in differing - {"targets"} and value != usual.get(name)]  # fmt: skip
-        places = [settings["targets"]] if settings and "targets" in differing else []
+        places = [layers_in_words(settings["targets"])] if settings and "targets" in differing else []
         ranks = records[key].spec["method"].get("rank") if key in records else None
         methods.append(", ".join([family_name({"name": method, "rank": ranks}), *told]))
         names.append(", ".join([said, *told, *places]))

@@ -6,23 +6,26 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from vxlab.adapters import METHODS
 from vxlab.errors import VxlabError
-from vxlab.experiments import RunRecord, RunSpec, family_name, method_label, usual_settings
+from vxlab.experiments import RunRecord, RunSpec, family_name, layers_in_words, method_label, usual_settings
 from vxlab.experiments.candidates import pareto_front
 from vxlab.experiments.provenance import (
     device_of,
     list_versions,
+    name_machines,
     name_weights_and_data,
     own_identity,
     shared_identity,
     shared_versions,
 )
-from vxlab.experiments.scoring import interval
+from vxlab.experiments.scoring import Array, interval, score_intervals
 from vxlab.experiments.store import ENDED, Store, Where, is_there, open_store, without_repeats
 from vxlab.experiments.sweeps.comparison import summary_table
+from vxlab.experiments.sweeps.draws import drawn_shares, lucks_of
 from vxlab.experiments.sweeps.tuning import with_stages
 from vxlab.words import number_of
 
@@ -54,6 +57,10 @@ class Measured(NamedTuple):
     changed"""
     elsewhere: int = 0
     """of those, how many were on other weights than the model has now"""
+    machines: str = ""
+    """what the runs were on, in words"""
+    origin: str = ""
+    """whose the runs are and where they were made, in words; "" of the user's own"""
 
 
 def stored_candidates(
@@ -64,6 +71,7 @@ def stored_candidates(
     metric: str | None = None,
     weights: str | None = None,
     like: RunSpec | None = None,
+    keys: Iterable[str] | None = None,
 ) -> Measured:
     """Return the candidates that a store's runs of a model make, under the protocol that most of them share.
 
@@ -76,8 +84,8 @@ def stored_candidates(
     several learning rates choose the rate, by the median of validation; the test scores of the other seeds at that
     rate are reported, or of all seeds where there are no others.
     ``mean`` is over the ``n`` runs that finished, ``scores`` are theirs, or by draw of the shots where they are on
-    several ``draws``; ``low`` and ``high`` are a single run's 95 %
-    interval over test items, or the units they come in, and missing where there are several runs.
+    several ``draws``; ``low`` and ``high`` are the mean's 95 % interval over test items, or the units they come in, and
+    over seeds (and draws) where there are several runs; of a single run it is over items alone.
     ``front``: nothing measured scores as high for fewer parameters.
 
     Args:
@@ -89,6 +97,7 @@ def stored_candidates(
             only those on the same ones together.
         like: a run whose task, data, epochs, batches and all else that a protocol shares theirs must have; None takes
             any.
+        keys: of the runs that may count; None takes all.
 
     Raises:
         VxlabError: the metric was not scored on the task.
@@ -97,7 +106,7 @@ def stored_candidates(
     if model is None or not _is_there(store):
         return Measured(nothing, metric or "", "", 0)
     with open_store(store) as results:
-        table = results.table()
+        table = results.table(keys)
         ours = table[(table["model"] == model) & table["status"].isin(ENDED)]
         runs = ours if ours.empty else _plain_runs(ours, results)
         strange = 0 if weights is None or runs.empty else int((runs["model_weights"] != weights).sum())
@@ -115,7 +124,8 @@ def stored_candidates(
         metric = _checked(metric, runs["record"].iloc[0])
         summary = _summary(runs, metric, results)
     protocol = _in_words(runs.iloc[0], apart)
-    return Measured(summary[MEASURED_COLUMNS], metric, protocol, len(ours) - len(runs), strange)
+    machines = name_machines(runs["record"])
+    return Measured(summary[MEASURED_COLUMNS], metric, protocol, len(ours) - len(runs), strange, machines)
 
 
 def best_runs(store: Where = None) -> pd.DataFrame:
@@ -136,7 +146,8 @@ def best_runs(store: Where = None) -> pd.DataFrame:
     rows = []
     for (model, task, family, targets), own in finished.groupby(["model", "task", "family", "targets"], sort=True):
         best = own.sort_values("validation", kind="stable").iloc[-1]
-        rows.append((model, task, family, targets, len(own), best["label"], best["metric"], best["test"]))
+        where = layers_in_words(str(targets))
+        rows.append((model, task, family, where, len(own), best["label"], best["metric"], best["test"]))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -272,18 +283,35 @@ def _summary(runs: pd.DataFrame, metric: str, results: Store) -> pd.DataFrame:
     # Where all of a candidate's runs diverged, no rate is chosen, and that of its first is told.
     first = reports[["family", "label", "learning_rate"]].first()
     summary = summary_table(staged, tuning).drop(columns="learning_rate").join(first, on="candidate")
-    summary[["low", "high"]] = [_over_items(own, metric, results) for _, own in reports]
+    bounds = _intervals(staged[staged["stage"] == "report"], metric, results)
+    summary[["low", "high"]] = [bounds.get(name, (math.nan, math.nan)) for name in summary["candidate"]]
     return summary.assign(front=pareto_front(summary))
 
 
-def _over_items(reports: pd.DataFrame, metric: str, results: Store) -> tuple[float, float]:
-    """Return the interval of a candidate's only run that finished; NaN where there are more, or none."""
+def _intervals(reports: pd.DataFrame, metric: str, results: Store) -> dict[str, tuple[float, float]]:
+    """Return the candidates' 95 % intervals: of several runs over items and seeds, of one over items alone.
+
+    Of a candidate without a finished run there is none, nor of several that predicted other items than the first.
+    """
     finished = reports[reports["test"].notna()]
-    if len(finished) != 1:
-        return math.nan, math.nan
-    record = finished["record"].iloc[0]
-    logits, labels = (tensor.numpy() for tensor in results.predictions(record.key))
-    return interval(metric, logits, labels, units=record.units())
+    runs: dict[str, dict[int | tuple[int, int], Array]] = {}
+    alone: dict[str, tuple[float, float]] = {}
+    several = finished.groupby("candidate", sort=False)["key"].transform("size") > 1
+    labels: Array | None = None
+    for row, luck, more in zip(finished.itertuples(), lucks_of(finished), several, strict=True):
+        record: Any = row.record
+        logits, truth = (tensor.numpy() for tensor in results.predictions(record.key))
+        labels = truth if labels is None else labels
+        if not more:
+            alone[str(row.candidate)] = interval(metric, logits, truth, units=record.units())
+        elif np.array_equal(labels, truth):
+            runs.setdefault(str(row.candidate), {})[luck] = logits
+    if labels is None or len(labels) < 2 or not runs:
+        return alone
+    known = finished[finished["candidate"].isin(runs)]
+    records = dict(zip(known["key"], known["record"], strict=True))
+    units = known["record"].iloc[0].units()
+    return alone | score_intervals(runs, labels, metric, units=units, drawn=drawn_shares(known, records))
 
 
 def _in_words(run: "pd.Series[Any]", apart: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from vxlab.experiments import NO_LAYERS, family_name
+from vxlab.experiments import NO_LAYERS, family_name, has_ranks_by_layer, layers_in_words
 from vxlab.experiments.candidates import HeldOut, deviation, gain_per_thousand, seeds_in_words
 from vxlab.experiments.scoring import UNBOUNDED, in_words
 from vxlab.views.figures.cost_axes import PARAMETERS
@@ -106,12 +106,17 @@ def series(table: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:
 
 
 def series_names(table: pd.DataFrame) -> "pd.Series[str]":
-    """Return of each candidate the name of its line: its method, and its targets where they differ in the table."""
+    """Return of each candidate the name of its line: its method, and its targets where they differ in the table.
+
+    Of ranks by layer, each has other layers, which its own name tells apart.
+    """
     if "targets" not in table:
         return table["method"]
     adapted = table["targets"] != NO_LAYERS
     several = table.loc[adapted, "targets"].nunique() > 1
-    return (table["method"] + ", " + table["targets"]).where(adapted & several, table["method"])
+    places = table["targets"].map(layers_in_words)
+    allocated = table["method"].map(has_ranks_by_layer).astype(bool) & (places != table["targets"])
+    return (table["method"] + ", " + places).where(adapted & several & ~allocated, table["method"])
 
 
 def looks_of(names: Iterable[str]) -> dict[str, int]:

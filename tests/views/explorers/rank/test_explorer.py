@@ -100,14 +100,27 @@ def test_words_say_parameters_bytes_and_how_many_fit(explorer):
     )
     assert in_bytes(size) in words[1]
     assert f"<b>{10**9 // size:,}</b> such adapters fit in 1 GB (10⁹ bytes)" in words[1]
-    assert all(len(line) <= 150 for line in words)  # a few of them are markup
+    assert all(len(line) <= 150 for line in words[:-1])  # a few of them are markup; a score's line is broken
 
 
 def test_a_measured_score_has_its_interval_and_what_it_is_of(explorer):
     words = explorer.view(("LoRA", "query-value"), 8).words
-    assert "<b>Test accuracy 0.800 (3 seeds: 0.790, 0.800, 0.810)</b>, toy" in words[-1]
+    seeds = "3 seeds: 0.790, 0.800, 0.810; 95 % over test items and seeds 0.790 to 0.810"
+    assert f"<b>Test accuracy 0.800 ({seeds})</b>, toy" in words[-1]
     assert words[-1].endswith("<b>on the Pareto front</b>")
-    assert "one run, 95 % over test items" in explorer.view(("LoRA", "query-value"), 2).words[-1]
+    assert "one run; 95 % over test items 0.590 to 0.610" in explorer.view(("LoRA", "query-value"), 2).words[-1]
+
+
+def test_what_is_of_the_atlas_says_so_beside_every_score(tables, runs):
+    origin = "of the atlas, measured on a processor"
+    explorer = RankExplorer(tables, runs._replace(origin=origin), None, model="tiny")
+    view, canvas = explorer.view(("LoRA", "query-value"), 8), explorer.canvas()
+    assert f"</b> {origin}, toy" in view.words[-1]
+    assert view.table["runs"].tolist()[0] == "3, of the atlas"
+    on = _trace(explorer, view, "measured accuracy of the atlas, on the Pareto front")
+    assert all(told.endswith(f"<br>{origin}") for told in on["customdata"])
+    assert "not measured yet</b>, nor in the atlas on toy" in explorer.view(("LoRA", "mlp"), 8).words[-1]
+    assert not any((trace.name or "").startswith("measured accuracy,") for trace in canvas.data)
 
 
 def test_what_was_not_measured_says_how_to_measure_it(explorer, tables):
@@ -137,7 +150,7 @@ def test_beside_the_chosen_one_stand_the_nearest_in_size_and_the_front(explorer)
         ["nearest in size", "LiDB r=4"], ["on the front, smaller", "VeRA r=64"], ["on the front, larger", "LoRA r=8"],
     ]  # fmt: skip
     assert table["parameters"].tolist()[:2] == ["1,024", "1,024"]
-    assert table["test accuracy"].tolist()[-1] == "0.800 (3 seeds: 0.790, 0.800, 0.810)"
+    assert table["test accuracy (95 %)"].tolist()[-1] == "0.800 (0.790 to 0.810)"
     assert table["runs"].tolist() == ["–", "–", "–", "–", "3", "3"]
 
 

@@ -505,6 +505,21 @@ def test_folders_of_one_name_are_two_sweeps(tmp_path):
         assert len(explore_sweep(store, interactive=True).menus[0].options) == 2
 
 
+def test_allocations_over_many_layers_have_short_names_and_are_joined_by_no_line(tmp_path):
+    logits = toy_records.logits_with(TRUTH == 1, TRUTH)
+    layers = [f"encoder.layer.{i}.attention.query" for i in range(40)]
+    with Store(tmp_path) as store:
+        for number in range(2):
+            ranks = {name: 1 + number + i % 4 for i, name in enumerate(layers[number:])}
+            spec = toy_records.toy_spec(method=vxlab.LoRA(rank=ranks), targets=tuple(ranks))
+            put(store, number, logits, spec=spec)
+        (sweep,) = stored_sweeps(store)
+        still = explore_sweep(store, interactive=False)
+    assert sweep.summary["candidate"].nunique() == 2
+    assert max(len(trace.name or "") for trace in still.data) < 60
+    assert _named(still, "LoRA by layer").x[1] is None
+
+
 def test_a_store_without_report_runs_says_that_the_scores_flatter(tmp_path):
     with Store(fill(tmp_path, ranks=(8,), seeds=(0,))) as store:
         live = explore_sweep(store, interactive=True)

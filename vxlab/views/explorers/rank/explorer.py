@@ -14,7 +14,8 @@ from vxlab.experiments import RunSpec
 from vxlab.experiments.models import load_model, model_fingerprint, usual_labels
 from vxlab.experiments.scoring import in_words
 from vxlab.experiments.store import Where
-from vxlab.experiments.sweeps import Measured, stored_candidates
+from vxlab.experiments.sweeps import Measured
+from vxlab.studies import measured_candidates
 from vxlab.studies.ranks import FAMILIES, RankTables, captured_table, rank_tables
 from vxlab.views.explorers import Choice, Stop, View, explore, is_live
 from vxlab.views.explorers.rank.canvas import by_role, cost_line, flat_line, rank_panels, role_line
@@ -53,7 +54,8 @@ def explore_rank(
 
     Choose the method, the layers and the rank. Shown are the trained parameters, the bytes and how many adapters 10⁹
     of them hold; the share of W's energy in its first r singular triplets, by block and role; where gradients are
-    given, the share of the first gradient that the method can follow; and the test scores of the runs in the store.
+    given, the share of the first gradient that the method can follow; and the test scores of the runs in the store, or
+    where that has none of the model (and task) those of the atlas on the same weights, marked as such.
 
     Args:
         model: packaged name, hub id or folder, by which its runs are found, of a causal language model as it writes,
@@ -63,7 +65,7 @@ def explore_rank(
         gradients: ∂loss/∂W by layer, or a run such as ``vxlab.recipe()`` from whose first batches to compute them. The
             shares are computed for ``targets`` alone, in minutes.
         store: as :func:`vxlab.run` takes it; where given, it keeps the gradient's shares.
-        task: whose runs; None takes the one with the most candidates.
+        task: whose runs; None takes the one with the most candidates, of the atlas the usual one.
         metric: one of the task's; None takes its first.
         interactive: widgets (needs a kernel), or a figure with its own menu and slider; None: widgets where there is
             a live notebook to show them.
@@ -82,7 +84,7 @@ def explore_rank(
             f"vxlab.load_model({name!r}, ..., quantisation={gradients.quantisation!r})"
         )
     weights = None if name is None else model_fingerprint(name)
-    runs = stored_candidates(store, name, task=task, metric=metric, weights=weights)
+    runs = measured_candidates(store, name, task=task, metric=metric, weights=weights)
     bare = model if isinstance(model, nn.Module) else load_model(str(model), usual_labels(str(model)))
     tables = rank_tables(bare, targets, ranks, _measured_ranks(runs))
     captured = None if gradients is None else captured_table(bare, gradients, tables.sizes, targets, store=store)
@@ -133,7 +135,8 @@ class RankExplorer:
         return self._offered
 
     def canvas(self) -> go.Figure:
-        metric = in_words(self._runs.metric) if len(self._runs.table) else ""
+        whose = " of the atlas" if self._runs.origin else ""
+        metric = in_words(self._runs.metric) + whose if len(self._runs.table) else ""
         most = max(row.rank for rows in self._sizes.values() for row in rows)
         return rank_panels(self._roles, self._families, self._blocks, most, lowest=self._lowest, metric=metric)
 
@@ -181,15 +184,18 @@ class RankExplorer:
         strange = self._runs.elsewhere
         other = f" on these weights, though {number_of(strange, 'run')} on others of this name" if strange else ""
         notebook = "02_rank_sweep" if size.head else "10_generation"  # without a task head it writes
-        return f"<b>Test score: not measured yet</b>{other}; to measure: vxlab report {notebook}{told}"
+        nor = f", nor in the atlas on {escape(self._runs.protocol)}" if self._runs.origin else ""
+        return f"<b>Test score: not measured yet</b>{other}{nor}; to measure: vxlab report {notebook}{told}"
 
     def _candidates(self, targets: str, on_front: bool) -> dict[str, Any]:
         rows = [row for place, row in self._scores.items() if place[0] == targets and row.front == on_front and row.n]
+        whose = f"<br>{escape(self._runs.origin)}" if self._runs.origin else ""
         return {
             "x": [int(row.rank) for row in rows], "y": [int(row.backbone) for row in rows],
             "text": [write_number(row.mean, ".3f") if on_front else "" for row in rows],  # all would overlap
             "customdata": [
-                f"<b>{escape(row.label)}</b><br>{in_words(self._runs.metric)} {measured_in_words(row)}" for row in rows
+                f"<b>{escape(row.label)}</b><br>{in_words(self._runs.metric)} {measured_in_words(row)}{whose}"
+                for row in rows
             ],
         }  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from vxlab.experiments import has_ranks_by_layer
+from vxlab.experiments import has_ranks_by_layer, layers_in_words
 from vxlab.experiments.candidates import seeds_in_words
 from vxlab.experiments.costs import BYTES
 from vxlab.experiments.scoring import in_words
@@ -63,20 +63,23 @@ def told_score(row: Any, runs: Measured) -> str:
         row: of the measured table.
         runs: what was measured.
     """
+    whose = f" {escape(runs.origin)}" if runs.origin else ""
     if not row.n:
-        return f"Measured on {escape(runs.protocol)}: no run finished, at learning rate {row.learning_rate:.2g}"
+        told = f"Measured on {escape(runs.protocol)}{whose and ','}{whose}"
+        return f"{told}: no run finished, at learning rate {row.learning_rate:.2g}"
     edge = ", the edge of its range" if row.edge else ""
     front = "; <b>on the Pareto front</b>" if row.front else ""
     where = f"{escape(runs.protocol)}, rate {row.learning_rate:.2g}{edge}"
-    return f"<b>Test {in_words(runs.metric)} {measured_in_words(row)}</b>, {where}{front}"
+    return f"<b>Test {in_words(runs.metric)} {measured_in_words(row)}</b>{whose}, {where}{front}"
 
 
 def measured_in_words(row: Any) -> str:
-    """Return a score with what it is of: several seeds or draws, or a single run with its interval over test items."""
-    if row.n > 1:
-        return f"{write_number(row.mean, '.3f')} ({seeds_in_words(row.scores, draws=row.draws)})"
-    bounds = "" if math.isnan(row.low) else f", 95 % over test items {row.low:.3f} to {row.high:.3f}"
-    return f"{write_number(row.mean, '.3f')} (one run{with_minus(bounds)})"
+    """Return a score with what it is of, and its 95 % interval where there is one."""
+    several = row.n > 1
+    of = seeds_in_words(row.scores, draws=row.draws) if several else "one run"
+    over = f"test items and {'draws' if row.draws > 1 else 'seeds'}" if several else "test items"
+    bounds = "" if math.isnan(row.low) else with_minus(f"; 95 % over {over} {row.low:.3f} to {row.high:.3f}")
+    return f"{write_number(row.mean, '.3f')} ({of}{bounds})"
 
 
 def beside(sizes: Sequence[Any], size: Any, scores: Scores, runs: Measured) -> pd.DataFrame:
@@ -114,7 +117,7 @@ def _cells(relation: str, row: Any, measured: Any, runs: Measured) -> dict[str, 
 
 def _front_cells(relation: str, row: Any, size: Any, runs: Measured) -> dict[str, str]:
     ranked = pd.notna(row.rank) or has_ranks_by_layer(row.family)
-    where = f" on {row.targets}" if ranked and row.targets != size.targets else ""
+    where = f" on {layers_in_words(row.targets)}" if ranked and row.targets != size.targets else ""
     return _named(relation, row.label + where, row.backbone, row.bytes_stored, row, runs)
 
 
@@ -126,11 +129,16 @@ def _named(relation: str, method: str, backbone: int, size: float, measured: Any
         "parameters": f"{backbone:,}",
         "saved": in_bytes(size),
         "fit in 1 GB": f"{GIGABYTE // int(size):,}",
-        f"test {in_words(runs.metric) if runs.metric else 'score'}": measured_in_words(measured)
+        f"test {in_words(runs.metric) if runs.metric else 'score'} (95 %)": _in_a_cell(measured)
         if known
         else "not measured",
-        "runs": f"{measured.n}" if known else "–",
+        "runs": f"{measured.n}{', of the atlas' if runs.origin else ''}" if known else "–",
     }
+
+
+def _in_a_cell(row: Any) -> str:
+    bounds = "" if math.isnan(row.low) else with_minus(f" ({row.low:.3f} to {row.high:.3f})")
+    return write_number(row.mean, ".3f") + bounds
 
 
 def _all(lines: Lines, column: str) -> list[float]:

@@ -1,6 +1,6 @@
 """The sweep explorer of a comparison or of a store, as widgets or as a figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +10,18 @@ import plotly.graph_objects as go
 from vxlab.errors import VxlabError
 from vxlab.experiments.store import Store, Where, is_there, open_store, store_place
 from vxlab.experiments.sweeps import Comparison, SweepTables, stored_sweeps, tables_of
-from vxlab.studies import published_table
+from vxlab.studies import atlas_sweeps, is_atlas, mark_sweeps, published_table
 from vxlab.views.explorers import Choice, Stop, View, explore, is_live
 from vxlab.views.explorers.sweep.explorer import SweepExplorer
 from vxlab.views.style import apply_style, escape
+from vxlab.words import list_in_words
 
 if TYPE_CHECKING:
     from vxlab.views.explorers import ExplorerWidget
 
 _MOST = 160
 """views of the figure without a kernel; of a larger sweep it has parameters alone, and of a store the first sweeps"""
+_TODO = "vxlab.compare(vxlab.fair_recipe('smoke')) takes a minute; notebook 02_rank_sweep asks the whole question."
 
 
 def explore_sweep(
@@ -33,7 +35,8 @@ def explore_sweep(
     Args:
         result_or_store: what :func:`vxlab.compare` returned, or a store as :func:`vxlab.run` takes it: a
             :class:`vxlab.Store`, its path or its URL, None for the usual one. Of a store each task and model is a
-            sweep of its own.
+            sweep of its own. Where no run of the store has ended yet, the atlas's sweeps are shown in its place, marked
+            as such, of the models that are on this machine with the same weights.
         paper: the papers' points to lay over the scores, hollow: a task of their GLUE tables, such as ``sst2``, or
             rows of :func:`vxlab.studies.published.published_table`; None: the sweep's own task, where they have it.
         interactive: widgets (needs a kernel), or a figure with its own menu and slider; None: widgets where there is
@@ -42,9 +45,10 @@ def explore_sweep(
     Raises:
         VxlabError: this is no comparison and no store, or the papers' tables have no such task.
     """
-    sweeps, empty = _sweeps(result_or_store)
+    sweeps, lacking = _sweeps(result_or_store)
+    sweeps = sweeps or _of_atlas(*lacking)
     if not sweeps:
-        return explore(_Nothing(empty), interactive)
+        return explore(_Nothing(*lacking), interactive)
     published = {sweep.name: rows for sweep in sweeps if len(rows := _paper_rows(paper, sweep.task))}
     if is_live(interactive):
         from vxlab.views.explorers.sweep.widget import SweepWidget
@@ -58,8 +62,9 @@ class _Nothing:
 
     menus, slider = (), "rank"
 
-    def __init__(self, told: Sequence[str]) -> None:
-        self._told = told
+    def __init__(self, place: str, there: str) -> None:
+        first = f"<b>Nothing to show:</b> the store {escape(place)}"
+        self._told = [first, f"{escape(there)}. Train some, then run this cell again:", _TODO]
 
     def offered(self) -> dict[Choice, list[Stop]]:
         return {(): [("none", "")]}
@@ -73,10 +78,10 @@ class _Nothing:
         return View([], self._told)
 
 
-def _sweeps(given: "Comparison | Where") -> tuple[list[SweepTables], list[str]]:
-    """Return the sweeps of a comparison or a store, and what is said where there is none."""
+def _sweeps(given: "Comparison | Where") -> tuple[list[SweepTables], tuple[str, str]]:
+    """Return the sweeps of a comparison or a store, and where that has none its place and what it has."""
     if isinstance(given, Comparison):
-        return [tables_of(given)], []
+        return [tables_of(given)], ("", "")
     if not (given is None or isinstance(given, str | Path | Store)):
         raise VxlabError(
             f"result_or_store is a {type(given).__name__}; give what vxlab.compare returned, a vxlab.Store or its path"
@@ -86,20 +91,26 @@ def _sweeps(given: "Comparison | Where") -> tuple[list[SweepTables], list[str]]:
             raise VxlabError(
                 f"result_or_store={store_place(given)!r}: there is no such store; vxlab.Store().name is the usual"
             )
-        return [], _nothing(store_place(given), {})
+        return [], (store_place(given), _unended({}))
     with open_store(given) as results:
         found = stored_sweeps(results)
-        return found, [] if found else _nothing(results.name, results.table()["status"].value_counts().to_dict())
+        counts = {} if found else results.table()["status"].value_counts().to_dict()
+        return mark_sweeps(found) if is_atlas(given) else found, (results.name, _unended(counts))
 
 
-def _nothing(store: str, counts: Mapping[Any, int]) -> list[str]:
+def _of_atlas(place: str, there: str) -> list[SweepTables]:
+    """Return the atlas's sweeps, which say that they stand for those that a store does not have."""
+    sweeps, left_out = atlas_sweeps()
+    notes = [f"The store {place} {there}: what is shown is the atlas's. {_TODO}"]
+    if left_out:
+        models = list_in_words(left_out)
+        notes.append(f"Nothing of the atlas is shown of {models}: not here, or here with other weights.")
+    return [sweep._replace(notes=(*sweep.notes, *notes)) for sweep in sweeps]
+
+
+def _unended(counts: Mapping[Any, int]) -> str:
     runs = ", ".join(f"{count} {status}" for status, count in counts.items())
-    there = f"has no run that ended yet ({runs})" if runs else "has no runs yet"
-    return [
-        f"<b>Nothing to show:</b> the store {escape(store)}",
-        f"{there}. Train some, then run this cell again:",
-        "vxlab.compare(vxlab.fair_recipe('smoke')) takes a minute; notebook 02_rank_sweep asks the whole question.",
-    ]
+    return f"has no run that ended yet ({runs})" if runs else "has no runs yet"
 
 
 def _paper_rows(paper: "pd.DataFrame | str | None", task: str) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import pandas as pd
 import plotly.graph_objects as go
 
+from vxlab.experiments import has_ranks_by_layer
 from vxlab.experiments.candidates import COUNTED, deviation, pareto_front
 from vxlab.experiments.scoring import in_words
 from vxlab.experiments.sweeps import SweepTables
@@ -65,7 +66,7 @@ class ScorePanel:
         self._names = list(dict.fromkeys(name for sweep in sweeps for name in sweep.summary["series"]))
         papers = [published_name(method) for rows in published.values() for method in rows["method"]]
         self.looks = looks_of([*self._names, *papers])
-        rankless = (sweep.summary.loc[sweep.summary["rank"].isna(), "candidate"] for sweep in sweeps)
+        rankless = (sweep.summary.loc[_is_rankless(sweep.summary), "candidate"] for sweep in sweeps)
         lucks = {luck_of(sweep.summary) for sweep in sweeps}
         self._one_run = "one seed's run" if "draw" not in lucks else "one draw's run"
         self._levels = list(dict.fromkeys(name for names in rankless for name in names))
@@ -117,7 +118,7 @@ class ScorePanel:
         for name in self._names:
             rows = table[table["series"] == name].sort_values("x" if said == SHOTS else "backbone")
             own = reported[reported["candidate"].isin(rows["candidate"])]
-            lines = [line for _, line in rows.groupby("line", sort=False)] if said == SHOTS else [rows]
+            lines = _lines(rows, name, said)
             joined, candidates = _joined(
                 [_line(line, sweep.metric) for line in lines], [list(line["candidate"]) for line in lines]
             )
@@ -132,7 +133,9 @@ class ScorePanel:
         traces += [_paper(papers[papers["mark"] == mark], self.looks, bool(len(placed))) for mark in self._marks]
         shown = [*table["mean"], *placed["fraction"], sweep.held_out.trivial]
         shown += list(reported.loc[reported["candidate"].isin(table["candidate"]), "test"])
-        layout = axis | {"yaxis.range": span(shown), "yaxis.title.text": f"test {in_words(sweep.metric)}, mean"}
+        whose = ", of the atlas" if sweep.origin else ""
+        title = f"test {in_words(sweep.metric)}, mean{whose}"
+        layout = axis | {"yaxis.range": span(shown), "yaxis.title.text": title}
         xs = table["x"].mask(table["level"], right)
         places = {name: (x, y) for name, x, y in zip(table["candidate"], xs, table["mean"], strict=True)}
         return Drawn(traces, layout, names, places, set(table.loc[table["front"], "candidate"]))
@@ -156,10 +159,25 @@ def _placed(summary: pd.DataFrame, cost: Cost) -> pd.DataFrame:
     front = pareto_front(summary, cost=cost.column) if cost.column in COUNTED else False
     table = summary.assign(front=front).dropna(subset=["mean"])
     table = table.assign(x=table[cost.column].astype(float) * cost.unit)
-    ranked = table.loc[table["rank"].notna(), "x"]
+    rankless = _is_rankless(table)
+    ranked = table.loc[~rankless, "x"]
     far = FAR * ranked.max() if len(ranked) and cost.axis == "log" else math.inf
-    beyond = (table["x"] > far) & table["rank"].isna() & (cost.column != SHOTS)
+    beyond = (table["x"] > far) & rankless & (cost.column != SHOTS)
     return table.assign(level=((table["x"] == 0) & (cost.axis == "log")) | beyond).dropna(subset=["x"])
+
+
+def _is_rankless(summary: pd.DataFrame) -> "pd.Series[bool]":
+    """Say which candidates have no rank at all, such as the head alone; ranks by layer are ranks."""
+    return summary["rank"].isna() & ~summary["method"].map(has_ranks_by_layer).astype(bool)
+
+
+def _lines(rows: pd.DataFrame, series: str, said: str) -> list[pd.DataFrame]:
+    """Return what is joined by a line each: a method's ranks; its allocations of ranks to layers stand alone."""
+    if said == SHOTS:
+        return [line for _, line in rows.groupby("line", sort=False)]
+    if has_ranks_by_layer(series) and len(rows):
+        return [rows.iloc[[i]] for i in range(len(rows))]
+    return [rows]
 
 
 def _without_shots(name: str) -> str:

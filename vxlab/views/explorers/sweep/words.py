@@ -101,7 +101,8 @@ def candidate_words(tables: Tables, candidate: str, cost: str, front: Container[
     own, sweep = tables.rows[candidate], tables.sweep
     place = _place(tables, own, cost, candidate in front)
     score = f"{'mean ' if own.n > 1 else ''}test {in_words(sweep.metric)} {_score(own)}"
-    said = f"<b>{escape(candidate)}</b>: {score}.{_at_chance(own, sweep.held_out)}"
+    whose = f", {escape(sweep.origin)}" if sweep.origin else ""
+    said = f"<b>{escape(candidate)}</b>{whose}: {score}.{_at_chance(own, sweep.held_out)}"
     tuned = _tuned(tables.tuning.get(candidate)) or _fitted(tables.records(candidate))
     return [line for text in (said, place, tuned, *map(escape, sweep.notes)) for line in _lines(text)]
 
