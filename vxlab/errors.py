@@ -13,7 +13,7 @@ class VxlabError(ValueError):
     """
 
     _shown = 0
-    """the id of the traceback that a notebook has shown: IPython asks twice, once for the reader and once for its history"""
+    """the id of the traceback that a notebook has shown: IPython asks once for the reader and once for its history"""
 
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows; in a notebook the sentence alone, the traceback folded before it."""

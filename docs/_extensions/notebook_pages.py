@@ -1,4 +1,4 @@
-"""A page for every notebook, from its committed figures and answer, and one of the packaged data: nothing is run.
+"""A page for every notebook, from its committed figures and answer, and one of the data and the atlas: nothing is run.
 
 The manual's own pages link to the committed files, so that these links hold where the files are read, too; on their way
 into the manual they become links to its pages.
@@ -13,13 +13,16 @@ from vxlab.views.reports import notebooks
 
 ROOT = Path(__file__).parents[2]
 FOLDER = "notebooks"
+COPIED = {"data.md": ROOT / "data" / "README.md", "atlas.md": ROOT / "data" / "atlas" / "README.md"}
+"""Pages that lie beside what they are about."""
 _IMAGE = re.compile(r"(?<=\]\()([\w.-]+\.png)(?=\))")
 _COMMITTED = re.compile(r"\]\(((?:\.\./)+)figures/(\w+)\.md\)")
 _DATA = re.compile(r"\]\(((?:\.\./)+)data/README\.md(#[\w-]+)?\)")
+_ATLAS = re.compile(r"\]\(((?:\.\./)+)data/atlas/README\.md(#[\w-]+)?\)")
 
 
 def write_pages(app: Sphinx) -> None:
-    """Write the pages of all notebooks, their index, and that of the packaged data; leave alone what is as it was."""
+    """Write the pages of all notebooks, their index, and those of the data; leave alone what is as it was."""
     folder = Path(app.srcdir, FOLDER)
     folder.mkdir(exist_ok=True)
     texts = {f"{name}.md": _page(name) for name in notebooks.names()}
@@ -27,7 +30,8 @@ def write_pages(app: Sphinx) -> None:
     for stray in set(folder.iterdir()) - {folder / name for name in texts}:
         stray.unlink()
     places = {folder / name: text for name, text in texts.items()}
-    places[Path(app.srcdir, "data.md")] = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+    for name, source in COPIED.items():
+        places[Path(app.srcdir, name)] = source.read_text(encoding="utf-8").replace("](../README.md)", "](data.md)")
     for place, text in places.items():
         if not place.is_file() or place.read_text(encoding="utf-8") != text:
             place.write_text(text, encoding="utf-8")
@@ -67,6 +71,7 @@ def link_to_pages(app: Sphinx, name: str, content: list[str]) -> None:
     """Turn a page's links to committed files into links to what is made of them."""
     content[0] = _COMMITTED.sub(lambda found: f"]({found[1][3:]}{FOLDER}/{found[2]}.md)", content[0])
     content[0] = _DATA.sub(lambda found: f"]({found[1][3:]}data.md{found[2] or ''})", content[0])
+    content[0] = _ATLAS.sub(lambda found: f"]({found[1][3:]}atlas.md{found[2] or ''})", content[0])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -19,7 +19,7 @@ class Block(NamedTuple):
 
 def pages() -> list[Path]:
     """Return what people wrote: the README and the manual's pages, and not what is made of other files."""
-    made = {DOCS / "README.md", DOCS / "data.md"}
+    made = {DOCS / "README.md", DOCS / "data.md", DOCS / "atlas.md"}
     return [ROOT / "README.md", *sorted({*DOCS.glob("*.md"), *DOCS.glob("extending/*.md")} - made)]
 
 
