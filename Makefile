@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: report test test-slow bench lab clean
+.PHONY: report test test-slow bench lab docs clean
 
 report: $(INSTALLED)  ## train MiniLM on film reviews, sweep ranks, fit matrices: three reports and reports/index.html
 	$(BIN)/vxlab report 01_fine_tune 02_rank_sweep 05_expressivity
@@ -19,8 +19,15 @@ test-slow: $(INSTALLED)  ## what takes longer: large downloads, full-size scores
 bench: $(INSTALLED)  ## step time and memory against PEFT, rounding, SVDs, analyses, explorers: 40 minutes on two cores, or on the GPU there is
 	for each in precision svd steps ways analysis explorers; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 
-lab: $(INSTALLED)  ## open JupyterLab on the notebooks
+lab: $(INSTALLED) docs/_build/index.html  ## open JupyterLab on the notebooks, with the manual's pages beside them
 	$(BIN)/vxlab lab
+
+docs/_build/index.html:
+	$(MAKE) docs
+
+docs: $(INSTALLED)  ## build the manual into docs/_build, without the network, warnings as errors
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
+	@echo docs/_build/index.html
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "vxlab needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name one: make PYTHON=python3.12")'

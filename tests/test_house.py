@@ -96,8 +96,8 @@ HEAVY = (
 FLAT, FLAT_EXPERIMENTS = 21, 8
 """the most modules that lie in one folder, and beside the packages of ``experiments``"""
 WHOLE_HOUSE = {
-    "bad_inputs", "committed", "full_size", "gpu", "gpu_check", "house", "notebooks", "notebooks_run",
-    "own_methods_used", "rounds", "wrong_types",
+    "bad_inputs", "committed", "docs", "docs_examples", "full_size", "gpu", "gpu_check", "house", "notebooks",
+    "notebooks_run", "own_methods_used", "rounds", "wrong_types",
 }  # fmt: skip
 """the tests at the root that are of no one module of the package"""
 
@@ -219,7 +219,7 @@ def _sources() -> Iterator[tuple[str, str, str]]:
     """Yield the name, the package and the code of all that is held to faces: the house, and what is built on it."""
     for path in sorted(PACKAGE.rglob("*.py")):
         yield path.relative_to(ROOT).as_posix(), _package(path), _source(path)
-    for path in (*ROOT.glob("benchmarks/*.py"), *ROOT.glob("figures/*.py")):
+    for path in (*ROOT.glob("benchmarks/*.py"), *ROOT.glob("figures/*.py"), *ROOT.glob("docs/*/*.py")):
         yield path.relative_to(ROOT).as_posix(), "", _source(path)
     for path in ROOT.glob("notebooks/*.ipynb"):
         cells = nbformat.read(path, as_version=4).cells

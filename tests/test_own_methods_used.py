@@ -1,8 +1,7 @@
-"""The README's own method, in every place that takes a method by its name."""
+"""The manual's own method, in every place that takes a method by its name."""
 
 import os
 import pickle
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pandas as pd
 import pytest
 import toy_notebooks
 import toy_runs
-from places import ROOT
+from manual import DOCS, blocks
 
 import vxlab
 from vxlab.adapters import METHODS
@@ -29,19 +28,14 @@ from vxlab.studies.capture import capture_table
 from vxlab.studies.ranks.table import FAMILIES, known_families, rank_tables
 from vxlab.views.reports.make_report import report
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("### Methods of your own\n")[2].partition("\n## ")[0]
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", SECTION, flags=re.DOTALL)
+PAGE = DOCS / "extending" / "family.md"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The README's module, imported, in a folder of its own."""
+    """The manual's module, imported, in a folder of its own."""
     folder, path, methods = tmp_path_factory.mktemp("own"), list(sys.path), dict(METHODS)
-    (source,) = blocks("python")
+    ((_, source),) = blocks(PAGE, "python")
     (folder / "my_methods.py").write_text(source)
     import_methods(["my_methods"], folder)
     yield folder
@@ -53,8 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def swept(folder: Path, tiny_model: str, toy_task: str) -> tuple[pd.DataFrame, Path]:
-    """A run of each candidate of the README's sweep, on the tiny model, in worker processes; and their store."""
-    (candidates,) = blocks("yaml")
+    """A run of each candidate of the manual's sweep, on the tiny model, in worker processes; and their store."""
+    ((_, candidates),) = blocks(PAGE, "yaml")
     settings = {"model": tiny_model, "task": toy_task, "epochs": 1, "batch_size": 8, "max_length": 16, "device": "cpu"}
     budget = {"learning_rates": 1, "report_seeds": 1, "widen": 0}
     lines = [f"{name}: {value}" for name, value in (settings | budget).items()]

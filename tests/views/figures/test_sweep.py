@@ -100,6 +100,7 @@ def test_published_points_are_hollow_cited_and_marked_when_not_looked_up():
     assert vera.marker.symbol == "square-open"
     assert vera.marker.color == _line(figure, "VeRA").line.color
     assert "arXiv 2310.11454" in vera.customdata[0]
+    assert vera.visible == "legendonly"  # or all that was measured would share a strip
     (recalled,) = _named(figure, "LoRA-XS, published [recalled, not verified]")
     assert list(recalled.x) == [6_144, 60_000]
     assert all("[recalled, not verified]" in text for text in recalled.customdata)

@@ -81,12 +81,13 @@ def test_the_legend_names_each_thing_once_and_nothing_that_is_not_drawn():
     assert not {LOW, HIGH, LOST} & set(shown)
 
 
-def test_other_rates_of_the_head_are_faint_dots_beside_the_chosen_ones_line():
+def test_other_rates_of_the_head_are_hollow_beside_the_chosen_ones_line():
     table = toy.tuning().query("candidate == 'VeRA r=16'")
     other = table.assign(head_learning_rate=1e-3, chosen=False, edge="")
     line, dots = tuning_curves(pd.concat([table, other]), metric="accuracy").data[:2]
     assert (line.mode, dots.mode) == ("lines+markers", "markers")
-    assert dots.opacity < line.opacity
+    assert dots.marker.symbol == f"{line.marker.symbol}-open"
+    assert (dots.opacity, line.opacity) == (None, None)
     assert "head 0.001" in dots.customdata[0]
 
 

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
 from gallery import every_figure
+from plotly.colors import sample_colorscale
 
 from vxlab.views.style import renderer as live_figures
 from vxlab.views.style.theme import (
@@ -21,6 +22,7 @@ from vxlab.views.style.theme import (
     LABELS,
     ON_HEAT,
     PAPER,
+    RANKS,
     SCORES,
     SHARES,
     SYMBOLS,
@@ -70,6 +72,13 @@ def at_night():
 def test_the_ratio_is_wcags():
     assert contrast("#000000", WHITE) == pytest.approx(21)
     assert contrast("#767676", WHITE) == pytest.approx(4.54, abs=0.01)
+
+
+def test_lines_of_ranks_are_seen_on_light_and_on_dark_pages():
+    shades = sample_colorscale([*RANKS], [each / 60 for each in range(61)])
+    hexes = [f"#{''.join(f'{round(float(v)):02x}' for v in re.findall(r'[0-9.]+', shade))}" for shade in shades]
+    assert min(contrast(each, ground) for each in hexes for ground in (WHITE, NIGHT)) >= 3
+    assert not {*hexes} & {*at_night()}  # the sheet leaves them as they are
 
 
 @pytest.mark.parametrize("colour", [*COLOURS, AXIS])

@@ -54,7 +54,7 @@ def train_together(runs: Sequence[Place], materials: Materials, done: Done, widt
     run's folder, as if it had trained alone.
 
     Args:
-        runs: that :func:`~vxlab.experiments.stacking.alike.stacks_with` each other.
+        runs: that stack with each other (:func:`~vxlab.experiments.stacking.alike.common_to`).
         materials: what they need.
         done: called for each.
         width: slots, 2 or more.

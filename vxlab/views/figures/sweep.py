@@ -38,7 +38,8 @@ def score_against_parameters(
 
     Args:
         summary: one row a candidate.
-        published: rows of a published table of scores, drawn hollow; what was not looked up says so in the legend.
+        published: rows of a published table of scores, hollow, shown where a reader chooses them in the legend: of
+            other models and tasks, they would squeeze what was measured into a strip. What was not looked up says so.
         metric: whose scores they are.
         runs: with ``candidate`` and ``stage``; those of the report are faint dots.
         held_out: the test split, whose trivial answer is a line.
@@ -206,11 +207,12 @@ def _add_published(figure: go.Figure, rows: pd.DataFrame, measured: list[str]) -
     for (name, mark), own in rows.groupby([names, "mark"], sort=False):
         figure.add_scatter(
             x=own["parameters"], y=own["fraction"], mode="markers", marker=hollow(looks[str(name)]),
+            visible="legendonly",
             name=f"{name}, published" + (f" [{mark}]" if mark else ""),
             customdata=[cite_point(row) for row in own.itertuples()], hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
     figure.add_annotation(
-        text=published_caption(rows), showarrow=False,
+        text=f"{published_caption(rows)} A click in the legend shows them.", showarrow=False,
         x=0, xref="paper", xanchor="left", y=0, yref="paper", yanchor="top", yshift=-58, font={"size": 12},
     )  # fmt: skip
 

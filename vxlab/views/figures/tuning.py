@@ -17,6 +17,7 @@ from vxlab.views.style import (
     DASHES,
     GREY,
     INK,
+    RANKS,
     SCORES,
     SYMBOLS,
     apply_style,
@@ -43,9 +44,9 @@ def tuning_curves(tuning: pd.DataFrame, *, metric: str) -> go.Figure:
     """Draw validation scores against the learning rate, a panel a method and a line a rank: median, range over seeds.
 
     A ring is round the chosen rate, or a triangle that points out of the range where its end was chosen. Crosses at
-    the bottom are rates at which a seed diverged. Lines are drawn at the chosen learning rate of the head; faint dots
-    are the other ones that were tried. Where tuning runs took a share of their steps, it is the validation loss that is
-    drawn, with the lowest at the top.
+    the bottom are rates at which a seed diverged. Lines are drawn at the chosen learning rate of the head; small hollow
+    marks are the other ones that were tried. Where tuning runs took a share of their steps, it is the validation loss
+    that is drawn, with the lowest at the top.
 
     Args:
         tuning: one row a candidate and pair of learning rates.
@@ -103,7 +104,7 @@ def add_tuning(figure: go.Figure, **place: Any) -> None:
     shown = {"hovertemplate": "%{customdata}<extra></extra>", "showlegend": False, **place}
     bars = bar_look() | {"symmetric": False}
     figure.add_scatter(mode="lines+markers", marker={"size": 7}, error_y=bars, **shown)
-    figure.add_scatter(mode="markers", marker={"size": 7, "color": GREY}, opacity=0.3, **shown)
+    figure.add_scatter(mode="markers", marker={"size": 7, "color": GREY, "symbol": "circle-open"}, **shown)
     ring = {"size": 17, "line": {"width": 2}}
     figure.add_scatter(
         mode="markers", marker=ring, cliponaxis=False, **shown | {"hoverinfo": "skip", "hovertemplate": None}
@@ -161,9 +162,9 @@ def _at_chosen_head_rate(rows: Sequence[Any]) -> list[bool]:
 
 
 def _looks(ranks: list[int]) -> dict[int, dict[str, Any]]:
-    """Return a line and a marker for each rank, darkest for the lowest; no rank is grey."""
+    """Return a line and a marker for each rank, violet for the lowest to orange for the highest; no rank is grey."""
     ordered = [rank for rank in ranks if rank != _NO_RANK]
-    shades = sample_colorscale("Viridis", [0.85 * i / max(len(ordered) - 1, 1) for i in range(len(ordered))])
+    shades = sample_colorscale([*RANKS], [i / max(len(ordered) - 1, 1) for i in range(len(ordered))])
     colours = {_NO_RANK: GREY} | dict(zip(ordered, shades, strict=True))
     return {
         rank: {
@@ -177,13 +178,15 @@ def _looks(ranks: list[int]) -> dict[int, dict[str, Any]]:
 def _add_candidate(figure: go.Figure, rows: pd.DataFrame, looks: dict[int, Any], place: dict[str, int]) -> None:
     rank = rows["rank"].iloc[0]
     at_head_rate = np.array(_at_chosen_head_rate(list(rows.itertuples())))
-    for own, faint in ((rows[at_head_rate], False), (rows[~at_head_rate], True)):
+    for own, other in ((rows[at_head_rate], False), (rows[~at_head_rate], True)):
         if own.empty:
             continue
         error = error_bars(own["median"], own["low"], own["high"], looks[rank]["line"]["color"])
+        drawn = looks[rank]["marker"]
+        marker = drawn | {"symbol": f"{drawn['symbol']}-open", "size": 6} if other else drawn
         figure.add_scatter(
-            x=own["rate"], y=own["median"], **looks[rank], name=_rank_words(rows), legendrank=rank,
-            mode="markers" if faint else "lines+markers", opacity=0.3 if faint else 1, error_y=None if faint else error,
+            x=own["rate"], y=own["median"], line=looks[rank]["line"], marker=marker, name=_rank_words(rows),
+            legendrank=rank, mode="markers" if other else "lines+markers", error_y=None if other else error,
             customdata=[_told(row) for row in own.itertuples()], hovertemplate="%{customdata}<extra></extra>", **place,
         )  # fmt: skip
 

@@ -5,4 +5,5 @@ from .headline import PLOTLY as PLOTLY
 from .jupyterlab import lab as lab
 from .make_report import report as report
 from .make_report import report_each as report_each
+from .manual import link_manual as link_manual
 from .run_facts import what_made as what_made

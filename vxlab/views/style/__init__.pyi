@@ -21,6 +21,7 @@ from .theme import GREY as GREY
 from .theme import INK as INK
 from .theme import ON_HEAT as ON_HEAT
 from .theme import PAPER as PAPER
+from .theme import RANKS as RANKS
 from .theme import SCORES as SCORES
 from .theme import SHADE as SHADE
 from .theme import SHARES as SHARES

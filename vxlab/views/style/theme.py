@@ -28,6 +28,9 @@ DIVERGING = ((0.0, "#4393c3"), (0.25, "#a6cfe4"), (0.5, "#f7f7f7"), (0.75, "#f6b
 BLUE_ORANGE = ((0.0, "#5aa0d0"), (0.5, "#f7f7f7"), (1.0, "#f08a5d"))
 """Colour scales of heat maps: black text is readable on all of them; the second where words name the colours."""
 ON_HEAT = "#000000"
+RANKS = ("#7d5fd3", "#3380cc", "#11888a", "#3f8f3f", "#8a8410", "#c0661a")
+"""Lines of rising ranks, from the lowest: whatever is between two of these hues has 3 to 1 on light and on dark pages,
+where it stays as it is."""
 
 _STEPS = ((0.01, None), (0.001, 0.01), (0.0001, 0.001), (None, 0.0001))
 """Between one tick and the next."""
