@@ -42,7 +42,8 @@ SIZES = {
     '["hellaswag", "mmlu"]': repr(outside.TWO_TASKS),
     "repeats=2": "repeats=2, chat_template='chat.jinja', max_new_tokens=4, device='cpu', progress=False",
     "vxlab.LoRA(rank=8))  # or a budget": "vxlab.LoRA(rank=8), batch_size=8)  # or a budget",
-    'vxlab.recipe("lora", seed=seed)': 'vxlab.recipe("lora", scale="smoke", seed=seed, model=MINILM, task=REVIEWS)',
+    'vxlab.recipe("lora_xs", seed=seed)': 'vxlab.recipe("lora_xs", rank=16, seed=seed, **SMOKE)',
+    'vxlab.recipe("lora", seed=seed)': 'vxlab.recipe("lora", seed=seed, **SMOKE)',
 }
 """What a page says, and what is run in its place so that a test ends: no word else is changed."""
 _SHORT = {"max_length": 64, "device": "cpu", "epochs": 1}
@@ -117,7 +118,8 @@ def small_runs() -> Iterator[None]:
 
 def prepare(page: str, world: SimpleNamespace, given: dict[str, Any]) -> dict[str, Any]:
     """Return the names that a page uses and does not make."""
-    names: dict[str, Any] = {**world.names, **given, "vxlab": vxlab}
+    smoke = {"scale": "smoke", "model": world.names["MINILM"], "task": world.names["REVIEWS"]}
+    names: dict[str, Any] = {**world.names, **given, "vxlab": vxlab, "SMOKE": smoke}
     folder = world.folder
     if page in ("docs/explorers.md", "README.md"):
         for name in ("base-folder", "tuned-folder"):
@@ -140,13 +142,8 @@ def prepare(page: str, world: SimpleNamespace, given: dict[str, Any]) -> dict[st
                     torch.nn.init.normal_(each)
             vxlab.adapters.write_peft(model, folder / "downloads" / name)
             vxlab.detach(model)
-    if page in ("docs/many_adapters.md", "docs/methods.md"):
-        spec = given["spec"]
-        names["base"] = vxlab.load_model(spec.model, 2).eval()
-        names["model"] = vxlab.load_model(spec.model, 2)
-        names["adapted_model"] = vxlab.attach(vxlab.load_model(spec.model, 2).eval(), vxlab.LoRAXS(rank=16))
-        reader = Materials().reader(spec)
-        names["batch"] = dict(reader(["a", "b", "c", "d"], padding=True, return_tensors="pt"))
+    if page == "docs/methods.md":
+        names["model"] = vxlab.load_model(world.names["MINILM"], 2)
     return names
 
 
