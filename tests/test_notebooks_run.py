@@ -4,9 +4,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import toy_task_grid
 from stub_judge import stub_judge
 from toy_bench import write_bench
 
+import vxlab
 from vxlab.views.reports import notebooks
 from vxlab.views.reports.make_report import report
 
@@ -25,7 +27,9 @@ _VARIANTS = {
     "09_rank_advice": [{"engine": "inline", **_OWN}],
     "13_images": [{"engine": "inline"}],
     "14_quantised": [{"engine": "inline", **_OWN}],
+    "15_atlas": [{"store": "runs that nobody trained"}],
 }
+_ALIKE = ("15_atlas",)  # they train nothing, so that a smoke run's numbers mean as much as any
 _SLOW = ("lora", "lora_xs")  # they show what VeRA's report shows
 _RUNS = [
     pytest.param(
@@ -45,10 +49,11 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("name", "values"), _RUNS)
 def test_notebook_runs_at_smoke_scale(name: str, values: dict[str, str], reports: Path, tiny_model: str) -> None:
     own = {"model": tiny_model} if "model" in values else {}
+    own |= {"store": _several_tasks(reports)} if "store" in values else {}
     page = report(name, {"scale": "smoke", **values, **own}, folder=reports)
     html = page.read_text(encoding="utf-8")
-    assert "<strong>Smoke run.</strong>" in html
-    assert "Its numbers mean nothing." in html
+    assert ("<strong>Smoke run.</strong>" in html) == (name not in _ALIKE)
+    assert ("Its numbers mean nothing." in html) == (name not in _ALIKE)
     assert 'id="figure-1"' in html
     assert "Traceback" not in html
     assert _stderr(page.with_suffix(".ipynb")) == ""
@@ -68,6 +73,15 @@ def test_instructions_are_judged_where_a_judge_is_given(reports: Path, tmp_path:
     assert "MT-Bench, rated 1 to 10 by stub (answered as stub-0613)" in html
     assert html.index("untuned base") < html.index("LoRA r=2")
     assert "No judge was given" not in html
+
+
+def _several_tasks(folder: Path) -> str:
+    """Return a store of few candidates on three tasks, of which one lacks on one and another ran on it alone."""
+    few = toy_task_grid.grid(full=False)
+    with vxlab.Store(folder / "tasks" / "runs.db") as store:
+        toy_task_grid.fill(store, {"reviews": few, "pairs": few[:-1], "questions": few}, items=120, seeds=2)
+        toy_task_grid.fill(store, {"alone": few[:1]}, items=120, seeds=2)
+        return str(folder / "tasks" / "runs.db")
 
 
 def _stderr(notebook: Path) -> str:

@@ -14,6 +14,7 @@ from .pairs import unit_of_difference as unit_of_difference
 from .pairs import write_score as write_score
 from .pareto import COUNTED as COUNTED
 from .pareto import gain_per_thousand as gain_per_thousand
+from .pareto import matched_pairs as matched_pairs
 from .pareto import pareto_front as pareto_front
 from .run_scores import paired_difference as paired_difference
 from .run_scores import score_table as score_table

@@ -4,6 +4,7 @@ from .answer_rules import require_answers as require_answers
 from .choice_statistics import Choices as Choices
 from .choice_statistics import choice_statistics as choice_statistics
 from .choice_statistics import place_choices as place_choices
+from .draw_luck import paired_luck as paired_luck
 from .draw_luck import widening as widening
 from .equivalence import equivalence_p as equivalence_p
 from .equivalence import noninferiority_p as noninferiority_p
@@ -21,6 +22,7 @@ from .metrics import compute as compute
 from .metrics import in_words as in_words
 from .metrics import interval as interval
 from .metrics import resample as resample
+from .seed_luck import Luck as Luck
 from .significance import LEVEL as LEVEL
 from .significance import NO_DRAWS as NO_DRAWS
 from .significance import Difference as Difference

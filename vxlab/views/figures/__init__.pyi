@@ -8,6 +8,13 @@ from .advisor import ranks_by_layer as ranks_by_layer
 from .advisor import regret_by_allocation as regret_by_allocation
 from .advisor import score_by_rank_kept as score_by_rank_kept
 from .advisor import texts_in_colour as texts_in_colour
+from .atlas import differences_against_parameters as differences_against_parameters
+from .atlas import differences_over_tasks as differences_over_tasks
+from .atlas import missed_by_rule as missed_by_rule
+from .atlas import pairs_over_tasks as pairs_over_tasks
+from .atlas import ranks_over_tasks as ranks_over_tasks
+from .atlas import rates_by_rank as rates_by_rank
+from .atlas import scores_by_task as scores_by_task
 from .capture import capture_against_parameters as capture_against_parameters
 from .cost_axes import AXES as AXES
 from .cost_axes import COSTS as COSTS

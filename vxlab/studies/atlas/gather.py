@@ -1,0 +1,313 @@
+"""Sweeps of one model on several tasks, laid beside each other: which of their candidates are the same."""
+
+import dataclasses
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from vxlab.checks import require_known
+from vxlab.errors import VxlabError
+from vxlab.experiments import (
+    NO_LAYERS,
+    RunRecord,
+    RunSpec,
+    family_name,
+    layers,
+    method_label,
+    rank_of,
+    tell_apart,
+    usual_settings,
+)
+from vxlab.experiments.candidates import unit_of_difference
+from vxlab.experiments.provenance import base_in_words, weights_of
+from vxlab.experiments.scoring import UNBOUNDED, in_words
+from vxlab.experiments.sweeps import SweepTables
+from vxlab.words import list_in_words
+
+_OF_CANDIDATE = (
+    "method", "targets", "learning_rate", "head_learning_rate", "seed", "draw", "ends_after", "device", "task_folder",
+)  # fmt: skip
+"""Of a spec, what makes or tunes a candidate, is the luck of a run or says where it ran; the rest a task's candidates
+share."""
+_POINTS = 100
+SCORE_COLUMNS = [
+    "task", "candidate", "family", "rank", "targets", "backbone", "mean", "validation", "n", "diverged", "variance",
+    "learning_rate", "edge", "step", "fixed",
+]  # fmt: skip
+PAIR_COLUMNS = ["task", "a", "b", "difference", "error", "freedom", "seen"]
+
+
+class AcrossTasks(NamedTuple):
+    """What one model's candidates scored on several tasks whose scores can be pooled."""
+
+    name: str
+    """the model, and of what metric where that has no bounds"""
+    model: str
+    unit: str
+    """of every score and difference: points, hundredths of the task's first metric; or that metric's own"""
+    tasks: pd.DataFrame
+    """one row a task: ``task``, ``metric``, ``trivial``, ``items``, ``candidates``, ``pairs``, ``apart`` (pairs told
+    apart on it, after Holm), ``reports``, ``lost`` (of them), ``hours`` (of training, tuning included)"""
+    scores: pd.DataFrame
+    """one row a task and candidate: :data:`SCORE_COLUMNS`; ``variance`` is of one run over its seeds,
+    ``step`` the ratio of two neighbours of the learning rates tried, NaN of one rate"""
+    pairs: pd.DataFrame
+    """one row a task and pair of candidates, the earlier first: :data:`PAIR_COLUMNS`"""
+    left_out: pd.DataFrame
+    """what is in none of this: ``task``, ``what`` and ``why``"""
+    notes: tuple[str, ...] = ()
+    """what a reader of single tasks must be warned of"""
+    records: Mapping[str, RunRecord] = MappingProxyType({})
+    """of the reported runs, by key"""
+
+    @property
+    def candidates(self) -> list[str]:
+        """All candidates, in the order of their first appearance."""
+        return list(dict.fromkeys(self.scores["candidate"]))
+
+    def row(self, candidate: str) -> dict[str, Any]:
+        """Return what a candidate is: ``family``, ``rank``, ``targets`` and ``backbone``."""
+        first = self.scores[self.scores["candidate"] == candidate].iloc[0]
+        return {name: first[name] for name in ("family", "rank", "targets", "backbone")}
+
+
+class _One(NamedTuple):
+    """A candidate of one sweep."""
+
+    own_name: str
+    method: Mapping[str, Any]
+    targets: str
+    shared: Mapping[str, Any]
+    """its spec but for what makes it a candidate, and what does not enter with its method"""
+
+    @property
+    def identity(self) -> str:
+        return json.dumps([self.method, self.targets], sort_keys=True)
+
+
+def across_tasks(sweeps: Iterable[SweepTables]) -> list[AcrossTasks]:
+    """Lay sweeps beside each other that are of one model's weights and of metrics that can be pooled.
+
+    A candidate is the same on two tasks where its method has the same settings on the same layers. On one task only
+    candidates with the same other settings (epochs, rows, length, precision, …) are comparable: those that most of the
+    task's candidates have. Left out, with why: candidates with other ones, or that no run of finished; a second sweep
+    of a task, on other data or test rows; pairs whose intervals do not allow for other training seeds.
+
+    Metrics between 0 and 1, and correlations, are pooled in points, hundredths of the task's first metric; a metric
+    without bounds, such as the log-likelihood, with itself alone.
+
+    Args:
+        sweeps: from :func:`vxlab.experiments.sweeps.stored_sweeps`, those with the most runs first.
+
+    Returns:
+        One a model and kind of metric, the one with the most tasks first.
+    """
+    groups: dict[tuple[str, str], list[SweepTables]] = {}
+    for sweep in sweeps:
+        if sweep.records:
+            first = next(iter(sweep.records.values()))
+            kind = sweep.metric if sweep.metric in UNBOUNDED else ""
+            groups.setdefault((weights_of(first.identity) or base_in_words(first.spec), kind), []).append(sweep)
+    found = sorted((_gather(several) for several in groups.values()), key=lambda each: -len(each.tasks))
+    seen: Counter[str] = Counter()
+    for i, each in enumerate(found):  # other weights under the same name
+        seen[each.name] += 1
+        found[i] = each if seen[each.name] == 1 else each._replace(name=f"{each.name} ({seen[each.name]})")
+    return found
+
+
+def choose_model(groups: Sequence[AcrossTasks], name: str | None = None) -> AcrossTasks:
+    """Return the tasks of one model, by default of the one with the most.
+
+    Args:
+        groups: from :func:`across_tasks`.
+        name: of one of them.
+
+    Raises:
+        VxlabError: there is none, or none of this name.
+    """
+    if not groups:
+        raise VxlabError("the store holds no run that ended; train a fair sweep, or name another store")
+    by_name = {each.name: each for each in groups}
+    if name is not None:
+        require_known([name], by_name, "model: there are no runs of", "there are")
+    return groups[0] if name is None else by_name[name]
+
+
+def _gather(sweeps: Sequence[SweepTables]) -> AcrossTasks:
+    left_out: list[tuple[str, str, str]] = []
+    by_task: dict[str, SweepTables] = {}
+    for sweep in sweeps:
+        if sweep.task in by_task:
+            left_out.append((sweep.name, "the whole sweep", f"{by_task[sweep.task].name} is of the same task"))
+        else:
+            by_task[sweep.task] = sweep
+    names = _task_names(by_task)
+    chosen = {task: _comparable(names[task], sweep, left_out) for task, sweep in by_task.items()}
+    labels = _labels([one for ones in chosen.values() for one in ones])
+    tables = [_tables(names[task], by_task[task], ones, labels, left_out) for task, ones in chosen.items()]
+    tasks, scores, pairs = (
+        pd.concat([each[i] for each in tables], ignore_index=True) for i in range(3)
+    )  # fmt: skip
+    first = next(iter(by_task.values()))
+    bounded = first.metric not in UNBOUNDED
+    model = base_in_words(next(iter(first.records.values())).spec)
+    name = model if bounded else f"{model}, {in_words(first.metric)}"
+    unit = "points" if bounded else unit_of_difference(first.metric) or in_words(first.metric)
+    told = pd.DataFrame(left_out, columns=["task", "what", "why"])
+    notes = tuple(f"{names[task]}: {note}" for task, sweep in by_task.items() for note in sweep.notes)
+    records = {key: record for task, ones in chosen.items() for key, record in _reported(by_task[task], ones)}
+    return AcrossTasks(name, model, unit, tasks, scores, pairs, told, notes, records)
+
+
+def _task_names(tasks: Iterable[str]) -> dict[str, str]:
+    """Return what each task is called: a folder or file by its last part, where no other has that."""
+    every = list(tasks)
+    counts = Counter(Path(task).name for task in every)
+    return {task: Path(task).name if counts[Path(task).name] == 1 else task for task in every}
+
+
+def _comparable(task: str, sweep: SweepTables, left_out: list[tuple[str, str, str]]) -> list[_One]:
+    """Return a sweep's candidates that finished a run and share their other settings, each method once."""
+    found = []
+    for row in sweep.summary.to_dict("records"):
+        record = _record_of(sweep, row["candidate"])
+        if record is None or not row["n"]:
+            left_out.append((task, row["candidate"], "no reported run of it finished"))
+        else:
+            found.append(_described(row["candidate"], record))
+    usual = _usual([one.shared for one in found])
+    alike = [one for one in found if not _unlike(one.shared, usual)]
+    for one in found:
+        if differing := _unlike(one.shared, usual):
+            left_out.append((task, one.own_name, f"trained otherwise: {differing}"))
+    twice = Counter(one.identity for one in alike)
+    for one in alike:
+        if twice[one.identity] > 1:
+            left_out.append((task, one.own_name, "computed by several versions or at several precisions"))
+    return [one for one in alike if twice[one.identity] == 1]
+
+
+def _record_of(sweep: SweepTables, candidate: str) -> RunRecord | None:
+    runs = sweep.runs
+    own = runs[(runs["candidate"] == candidate) & (runs["stage"] == "report") & (runs["status"] == "finished")]
+    return next((sweep.records[key] for key in own["key"] if key in sweep.records), None)
+
+
+def _reported(sweep: SweepTables, ones: Sequence[_One]) -> Iterator[tuple[str, RunRecord]]:
+    names = {one.own_name for one in ones}
+    own = sweep.runs[(sweep.runs["stage"] == "report") & sweep.runs["candidate"].isin(names)]
+    yield from ((key, sweep.records[key]) for key in own["key"] if key in sweep.records)
+
+
+def _described(name: str, record: RunRecord) -> _One:
+    spec = record.spec
+    method = {**usual_settings(spec["method"]), **spec["method"]}
+    whole = {each.name: each.default for each in dataclasses.fields(RunSpec)} | spec
+    shared = {key: value for key, value in whole.items() if key not in _OF_CANDIDATE}
+    if not record.trains:  # None of what needs gradient steps
+        shared = {key: value for key, value in shared.items() if spec.get(key) is not None}
+    return _One(name, method, layers(spec["method"], spec.get("targets") or ()), shared)
+
+
+def _usual(several: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the settings that most candidates have, those that are told whole first."""
+    texts = [json.dumps(each, sort_keys=True, default=list) for each in several]
+    counts = Counter(texts)
+    return max(several, key=lambda each: (len(each), counts[texts[several.index(each)]]), default={})
+
+
+def _unlike(one: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+    differing = sorted(name for name in one.keys() & usual.keys() if _text(one[name]) != _text(usual[name]))
+    return list_in_words([f"{name} {_text(one[name])} instead of {_text(usual[name])}" for name in differing])
+
+
+def _labels(ones: Iterable[_One]) -> dict[str, str]:
+    """Return each candidate's name over all tasks: its label, its layers where families have several, and settings."""
+    by_identity = {one.identity: one for one in ones}
+    places = {one.targets for one in by_identity.values() if one.targets != NO_LAYERS}
+    named: dict[str, list[_One]] = {}
+    for one in by_identity.values():
+        place = f", {one.targets}" if len(places) > 1 and one.targets != NO_LAYERS else ""
+        named.setdefault(method_label(one.method) + place, []).append(one)
+    labels = {}
+    for label, alike in named.items():
+        apart = tell_apart([one.method for one in alike])
+        for one in alike:
+            told = [f"{name}={_text(one.method.get(name))}" for name in apart]
+            labels[one.identity] = ", ".join([label, *told])
+    return labels
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=list)
+
+
+def _tables(
+    task: str,
+    sweep: SweepTables,
+    ones: Sequence[_One],
+    labels: Mapping[str, str],
+    left_out: list[tuple[str, str, str]],
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return a task's row, its scores and its pairs, under the candidates' common names."""
+    unit = 1 if sweep.metric in UNBOUNDED else _POINTS
+    order = {one.own_name: labels[one.identity] for one in ones}
+    rows = {row["candidate"]: row for row in sweep.summary.to_dict("records")}
+    reports = sweep.runs[(sweep.runs["stage"] == "report") & (sweep.runs["status"] == "finished")]
+    validation = reports.groupby("candidate")["validation"].mean()
+    steps = {str(name): _step(own["learning_rate"]) for name, own in sweep.tuning.groupby("candidate")}
+    scores = pd.DataFrame(
+        [_score(task, one, labels[one.identity], rows[one.own_name], validation, unit) for one in ones],
+        columns=SCORE_COLUMNS,
+    ).astype({"rank": "Int64", "backbone": "Int64"})
+    scores["step"] = [steps.get(one.own_name, math.nan) for one in ones]
+    pairs = _pairs(task, sweep.pairs, order, unit, left_out)
+    own = sweep.runs[sweep.runs["candidate"].isin(order)]
+    lost = int(scores["diverged"].sum())
+    told = {
+        "task": task, "metric": sweep.metric, "trivial": sweep.held_out.trivial, "items": sweep.held_out.items,
+        "candidates": len(scores), "pairs": len(pairs), "apart": int(pairs["seen"].sum()),
+        "reports": int(scores["n"].sum()) + lost, "lost": lost, "hours": float(own["train_seconds"].sum()) / 3600,
+    }  # fmt: skip
+    return pd.DataFrame([told]), scores, pairs
+
+
+def _score(
+    task: str, one: _One, label: str, row: Mapping[Any, Any], validation: "pd.Series[float]", unit: int
+) -> dict[str, Any]:
+    deviation = row["sd"] if not row["fixed"] else 0.0
+    return {
+        "task": task, "candidate": label, "family": family_name(one.method), "rank": rank_of(one.method),
+        "targets": one.targets, "backbone": row["backbone"], "mean": unit * row["mean"],
+        "validation": unit * float(validation.get(one.own_name, math.nan)), "n": int(row["n"]),
+        "diverged": int(row["diverged"]), "variance": (unit * deviation) ** 2, "learning_rate": row["learning_rate"],
+        "edge": row["edge"], "fixed": bool(row["fixed"]),
+    }  # fmt: skip
+
+
+def _step(rates: "pd.Series[float]") -> float:
+    tried = sorted(rates.dropna().unique())
+    return min((high / low for low, high in pairwise(tried)), default=math.nan)
+
+
+def _pairs(
+    task: str, pairs: pd.DataFrame, order: Mapping[str, str], unit: int, left_out: list[tuple[str, str, str]]
+) -> pd.DataFrame:
+    own = pairs[pairs["a"].isin(order) & pairs["b"].isin(order) & pairs["difference"].notna()]
+    sure = own["covers_seeds"].astype(bool) & (own["error"] > 0)
+    if len(own) and not sure.all():
+        left_out.append((task, f"{int((~sure).sum())} pairs", "of one seed: no interval allows for another"))
+    own = own[sure]
+    return pd.DataFrame({
+        "task": task, "a": own["a"].map(order), "b": own["b"].map(order),
+        "difference": unit * own["difference"].astype(float), "error": unit * own["error"].astype(float),
+        "freedom": own["freedom"].astype(float), "seen": own["seen"].astype(bool),
+    }, columns=PAIR_COLUMNS).reset_index(drop=True)  # fmt: skip
