@@ -37,5 +37,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib > /dev/null || true  # on all cores; some packages hold templates
 	touch $@
 
-clean:  ## remove the virtual environment and all reports
-	rm -rf $(VENV) reports
+clean:  ## remove the virtual environment, the built manual and all reports
+	rm -rf $(VENV) docs/_build reports
