@@ -98,8 +98,10 @@ def stored_sweeps(results: Store, keys: Iterable[str] | None = None) -> list[Swe
     ended = table.loc[table["status"].isin(ENDED), "key"]
     records = {key: record for key in ended if (record := results.record(key))}
     table["items"] = [records[key].task["rows"].get("test", 0) if key in records else 0 for key in table["key"]]
-    # Of an atlas's runs no folder is known: what lies in folders of one name is told apart by its content.
-    named = [table[name].map(without_folders) for name in ("task", "model")]
+    # Of an atlas's runs no folder is known: what lies in folders of one name is told apart by its content, where the
+    # runs have that written down, and by the folders where they do not.
+    known = (table["data"] != "") & (table["weights"] != "")
+    named = [table[name].map(without_folders).where(known, table[name]) for name in ("task", "model")]
     table["apart"] = name_weights_and_data(table.assign(task=named[0], model=named[1]))
     sweeps = []
     for (*_, apart), own in table.groupby([*named, "quantisation", "apart"], sort=False, dropna=False):
