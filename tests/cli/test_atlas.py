@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from toy_atlas import keep_atlas_within
 
 import vxlab
 from vxlab.cli.commands import main
-from vxlab.experiments.atlas import additions, shipped
 from vxlab.experiments.sweeps.stored import stored_sweeps
 
 SWEEP = """
@@ -33,10 +33,7 @@ sweeps:
 
 @pytest.fixture(autouse=True)
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VXLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("VXLAB_ATLAS", str(tmp_path / "own"))
-    for module in (shipped, additions):
-        monkeypatch.setattr(module, "shipped_path", lambda *parts: tmp_path.joinpath("installation", *parts))
+    keep_atlas_within(tmp_path, monkeypatch)
 
 
 def _atlas(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:

@@ -5,14 +5,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from toy_records import IDENTITY, diverged_record, logits_with, run_record, toy_spec
 
+from vxlab.experiments.atlas import additions, shipped
 from vxlab.experiments.record import RunRecord
 from vxlab.experiments.spec import run_key
 from vxlab.experiments.store.store import Store
 
 ITEMS = 60
 _LABELS = np.random.default_rng(0).integers(2, size=ITEMS)
+
+
+def keep_atlas_within(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the cache, the user's own atlas and what comes with vxlab, of which there is nothing, into a folder."""
+    monkeypatch.setenv("VXLAB_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("VXLAB_ATLAS", str(folder / "own"))
+    for module in (shipped, additions):
+        monkeypatch.setattr(module, "shipped_path", lambda *parts: folder.joinpath("installation", *parts))
 
 
 def toy_run(runs: Path, seed: int = 0, identity: dict[str, str] = IDENTITY, **changed: Any) -> RunRecord:

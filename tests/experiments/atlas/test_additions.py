@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_atlas import fill_store
+from toy_atlas import fill_store, keep_atlas_within
 
 import vxlab
-from vxlab.experiments.atlas import additions, shipped
 from vxlab.experiments.atlas.additions import add_to_atlas, import_atlas
 from vxlab.experiments.atlas.packing import pack
 from vxlab.experiments.store.store import Store
@@ -17,10 +16,7 @@ OTHER = np.eye(2, dtype=np.float32)[np.zeros(60, dtype=int)]
 
 @pytest.fixture(autouse=True)
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VXLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("VXLAB_ATLAS", str(tmp_path / "own"))
-    for module in (shipped, additions):
-        monkeypatch.setattr(module, "shipped_path", lambda *parts: tmp_path.joinpath("installation", *parts))
+    keep_atlas_within(tmp_path, monkeypatch)
 
 
 def _keys(store: Store) -> list[str]:

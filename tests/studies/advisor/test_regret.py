@@ -47,6 +47,10 @@ def test_where_the_advice_abstains_it_is_uniform() -> None:
     assert found.loc["advised", "regret"] == pytest.approx(found.loc["uniform", "regret"])
     assert any("abstaining was wrong" in sentence for sentence in trial_verdict(trial(0.05, verdict="uniform")))
     assert any("abstaining was right" in sentence for sentence in trial_verdict(trial(-0.05, verdict="unknown")))
+    runs = trial(0.05, verdict="uniform")
+    turned = (runs["allocation"] == "by energy") & (runs["task"] == "sst2")
+    runs.loc[turned, "test"] -= 0.2
+    assert any("abstaining is not shown to have cost" in sentence for sentence in trial_verdict(runs))
 
 
 def test_what_too_few_runs_do_not_tell_is_not_said() -> None:

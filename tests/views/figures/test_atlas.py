@@ -62,16 +62,25 @@ def test_rates_and_rules_are_drawn():
     assert len(figure.data[0].y) == len(rules_of_thumb(found))
 
 
-@pytest.mark.parametrize("means", [{"full": [80.0], "head": [70.0]}, {"full": [80.0, 81.0]}])
-def test_a_partial_atlas_is_drawn(means):
+@pytest.mark.parametrize(
+    ("means", "levels"),
+    [({"full": [80.0], "head": [70.0]}, ["full", "head: −10.0"]), ({"full": [80.0, 81.0]}, ["the reference"])],
+)
+def test_a_partial_atlas_is_drawn_with_what_there_is(means, levels):
     found = across(means)
     pooled = pooled_differences(found, "full")
-    figures.differences_over_tasks(pooled, unit="points")
-    figures.differences_against_parameters(pooled, found.scores, unit="points")
-    figures.scores_by_task(found.scores, pooled, unit="points")
-    figures.pairs_over_tasks(pooled_differences(found), found.candidates, unit="points")
-    figures.rates_by_rank(found.scores)
-    figures.missed_by_rule(rules_of_thumb(found), unit="points")
+    others = [name for name in means if name != "full"]
+    (heat,) = figures.scores_by_task(found.scores, pooled, unit="points").data
+    assert (list(heat.x), list(heat.y)) == (list(dict.fromkeys(found.scores["task"])), others)
+    drawn = figures.differences_over_tasks(pooled, unit="points").data
+    assert {name for trace in drawn for name in trace.y} == set(others)
+    drawn = figures.differences_against_parameters(pooled, found.scores, unit="points").data
+    assert [trace.name for trace in drawn] == levels
+    (pairs,) = figures.pairs_over_tasks(pooled_differences(found), found.candidates, unit="points").data
+    assert list(pairs.x) == list(means)
+    assert [trace.name for trace in figures.rates_by_rank(found.scores).data] == ["full fine-tuning: 0.001"]
+    (missed,) = figures.missed_by_rule(rules_of_thumb(found), unit="points").data
+    assert len(missed.y) == 0
 
 
 def test_names_with_markup_are_text():

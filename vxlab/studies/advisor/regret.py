@@ -194,8 +194,11 @@ def _abstained(cells: pd.DataFrame) -> str:
     told = f"Where it abstained, ranks by energy are {_points(mean)} from uniform ones"
     if np.isnan(low):
         return f"{told}, in one cell, which does not tell whether abstaining was right."
-    better, right = ("", "wrong") if low > 0 else ("not ", "right")
-    return f"{told} ({_points(low)} to {_points(high)}), {better}shown to be better: abstaining was {right}."
+    told = f"{told} ({_points(low)} to {_points(high)})"
+    if low <= 0 <= high:
+        return f"{told}, not told apart: abstaining is not shown to have cost anything."
+    better, right = ("better", "wrong") if low > 0 else ("worse", "right")
+    return f"{told}, shown to be {better}: abstaining was {right}."
 
 
 def _energy(over_all: Mapping[str, Any]) -> str:

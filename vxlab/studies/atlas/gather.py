@@ -1,7 +1,5 @@
-"""Sweeps of one model on several tasks, laid beside each other: which of their candidates are the same."""
+"""Sweeps of one model on several tasks, laid beside each other."""
 
-import dataclasses
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,28 +12,13 @@ import pandas as pd
 
 from vxlab.checks import require_known
 from vxlab.errors import VxlabError
-from vxlab.experiments import (
-    NO_LAYERS,
-    RunRecord,
-    RunSpec,
-    family_name,
-    layers,
-    method_label,
-    rank_of,
-    tell_apart,
-    usual_settings,
-)
+from vxlab.experiments import RunRecord, family_name, rank_of
 from vxlab.experiments.candidates import unit_of_difference
 from vxlab.experiments.provenance import base_in_words, weights_of
 from vxlab.experiments.scoring import UNBOUNDED, in_words
 from vxlab.experiments.sweeps import SweepTables
-from vxlab.words import list_in_words
+from vxlab.studies.atlas.same_candidates import TaskCandidate, comparable_candidates, labels_over_tasks
 
-_OF_CANDIDATE = (
-    "method", "targets", "learning_rate", "head_learning_rate", "seed", "draw", "ends_after", "device", "task_folder",
-)  # fmt: skip
-"""Of a spec, what makes or tunes a candidate, is the luck of a run or says where it ran; the rest a task's candidates
-share."""
 _POINTS = 100
 SCORE_COLUMNS = [
     "task", "candidate", "family", "rank", "targets", "backbone", "mean", "validation", "n", "diverged", "variance",
@@ -76,20 +59,6 @@ class AcrossTasks(NamedTuple):
         """Return what a candidate is: ``family``, ``rank``, ``targets`` and ``backbone``."""
         first = self.scores[self.scores["candidate"] == candidate].iloc[0]
         return {name: first[name] for name in ("family", "rank", "targets", "backbone")}
-
-
-class _One(NamedTuple):
-    """A candidate of one sweep."""
-
-    own_name: str
-    method: Mapping[str, Any]
-    targets: str
-    shared: Mapping[str, Any]
-    """its spec but for what makes it a candidate, and what does not enter with its method"""
-
-    @property
-    def identity(self) -> str:
-        return json.dumps([self.method, self.targets], sort_keys=True)
 
 
 def across_tasks(sweeps: Iterable[SweepTables]) -> list[AcrossTasks]:
@@ -150,8 +119,8 @@ def _gather(sweeps: Sequence[SweepTables]) -> AcrossTasks:
         else:
             by_task[sweep.task] = sweep
     names = _task_names(by_task)
-    chosen = {task: _comparable(names[task], sweep, left_out) for task, sweep in by_task.items()}
-    labels = _labels([one for ones in chosen.values() for one in ones])
+    chosen = {task: comparable_candidates(names[task], sweep, left_out) for task, sweep in by_task.items()}
+    labels = labels_over_tasks([one for ones in chosen.values() for one in ones])
     tables = [_tables(names[task], by_task[task], ones, labels, left_out) for task, ones in chosen.items()]
     tasks, scores, pairs = (
         pd.concat([each[i] for each in tables], ignore_index=True) for i in range(3)
@@ -174,86 +143,16 @@ def _task_names(tasks: Iterable[str]) -> dict[str, str]:
     return {task: Path(task).name if counts[Path(task).name] == 1 else task for task in every}
 
 
-def _comparable(task: str, sweep: SweepTables, left_out: list[tuple[str, str, str]]) -> list[_One]:
-    """Return a sweep's candidates that finished a run and share their other settings, each method once."""
-    found = []
-    for row in sweep.summary.to_dict("records"):
-        record = _record_of(sweep, row["candidate"])
-        if record is None or not row["n"]:
-            left_out.append((task, row["candidate"], "no reported run of it finished"))
-        else:
-            found.append(_described(row["candidate"], record))
-    usual = _usual([one.shared for one in found])
-    alike = [one for one in found if not _unlike(one.shared, usual)]
-    for one in found:
-        if differing := _unlike(one.shared, usual):
-            left_out.append((task, one.own_name, f"trained otherwise: {differing}"))
-    twice = Counter(one.identity for one in alike)
-    for one in alike:
-        if twice[one.identity] > 1:
-            left_out.append((task, one.own_name, "computed by several versions or at several precisions"))
-    return [one for one in alike if twice[one.identity] == 1]
-
-
-def _record_of(sweep: SweepTables, candidate: str) -> RunRecord | None:
-    runs = sweep.runs
-    own = runs[(runs["candidate"] == candidate) & (runs["stage"] == "report") & (runs["status"] == "finished")]
-    return next((sweep.records[key] for key in own["key"] if key in sweep.records), None)
-
-
-def _reported(sweep: SweepTables, ones: Sequence[_One]) -> Iterator[tuple[str, RunRecord]]:
+def _reported(sweep: SweepTables, ones: Sequence[TaskCandidate]) -> Iterator[tuple[str, RunRecord]]:
     names = {one.own_name for one in ones}
     own = sweep.runs[(sweep.runs["stage"] == "report") & sweep.runs["candidate"].isin(names)]
     yield from ((key, sweep.records[key]) for key in own["key"] if key in sweep.records)
 
 
-def _described(name: str, record: RunRecord) -> _One:
-    spec = record.spec
-    method = {**usual_settings(spec["method"]), **spec["method"]}
-    whole = {each.name: each.default for each in dataclasses.fields(RunSpec)} | spec
-    shared = {key: value for key, value in whole.items() if key not in _OF_CANDIDATE}
-    if not record.trains:  # None of what needs gradient steps
-        shared = {key: value for key, value in shared.items() if spec.get(key) is not None}
-    return _One(name, method, layers(spec["method"], spec.get("targets") or ()), shared)
-
-
-def _usual(several: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the settings that most candidates have, those that are told whole first."""
-    texts = [json.dumps(each, sort_keys=True, default=list) for each in several]
-    counts = Counter(texts)
-    return max(several, key=lambda each: (len(each), counts[texts[several.index(each)]]), default={})
-
-
-def _unlike(one: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
-    differing = sorted(name for name in one.keys() & usual.keys() if _text(one[name]) != _text(usual[name]))
-    return list_in_words([f"{name} {_text(one[name])} instead of {_text(usual[name])}" for name in differing])
-
-
-def _labels(ones: Iterable[_One]) -> dict[str, str]:
-    """Return each candidate's name over all tasks: its label, its layers where families have several, and settings."""
-    by_identity = {one.identity: one for one in ones}
-    places = {one.targets for one in by_identity.values() if one.targets != NO_LAYERS}
-    named: dict[str, list[_One]] = {}
-    for one in by_identity.values():
-        place = f", {one.targets}" if len(places) > 1 and one.targets != NO_LAYERS else ""
-        named.setdefault(method_label(one.method) + place, []).append(one)
-    labels = {}
-    for label, alike in named.items():
-        apart = tell_apart([one.method for one in alike])
-        for one in alike:
-            told = [f"{name}={_text(one.method.get(name))}" for name in apart]
-            labels[one.identity] = ", ".join([label, *told])
-    return labels
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=list)
-
-
 def _tables(
     task: str,
     sweep: SweepTables,
-    ones: Sequence[_One],
+    ones: Sequence[TaskCandidate],
     labels: Mapping[str, str],
     left_out: list[tuple[str, str, str]],
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -281,7 +180,7 @@ def _tables(
 
 
 def _score(
-    task: str, one: _One, label: str, row: Mapping[Any, Any], validation: "pd.Series[float]", unit: int
+    task: str, one: TaskCandidate, label: str, row: Mapping[Any, Any], validation: "pd.Series[float]", unit: int
 ) -> dict[str, Any]:
     deviation = row["sd"] if not row["fixed"] else 0.0
     return {
