@@ -38,6 +38,17 @@ def test_where_the_rank_decides_what_is_shared_it_must_be_the_same(
     assert [len(group) for group in group_alike([small, large, small], materials)] == [2, 1]
 
 
+def test_those_that_train_other_tensors_are_groups_of_their_own(
+    tiny_model: str, toy_task: str, materials: Materials
+) -> None:
+    methods = [LORA, vxlab.LoRA(rank=4, trains="B"), vxlab.LoRA(rank=2), vxlab.LoRA(rank=2, trains="B")]
+    jobs = [materials.job(toy_runs.spec(tiny_model, toy_task, method=method)) for method in methods]
+    assert [[job.spec.method for job in group] for group in group_alike(jobs, materials)] == [
+        [vxlab.LoRA(rank=2), LORA],
+        [vxlab.LoRA(rank=2, trains="B"), vxlab.LoRA(rank=4, trains="B")],
+    ]
+
+
 def test_ranks_by_layer_stack_as_ranks_do(tiny_model: str, toy_task: str, materials: Materials) -> None:
     by_layer, other = {"query": 4, "value": 8}, {"query": 8, "value": 4}
     for kind, groups in ((vxlab.LoRA, [3]), (vxlab.VeRA, [1, 1, 1])):

@@ -115,6 +115,9 @@ class Family(Method):
     :attr:`highest_rank`.
     """
 
+    parts_follow_from: ClassVar[tuple[str, ...]] = ()
+    """The settings that decide which tensors it trains and freezes; adapters that differ in them do not stack."""
+
     rank: Rank
 
     @property

@@ -53,6 +53,7 @@ class LoRA(Family):
     """
 
     name: ClassVar[str] = "lora"
+    parts_follow_from: ClassVar[tuple[str, ...]] = ("trains",)
     rank: Rank = 8
     alpha: float | None = None
     rank_stabilised: bool = False

@@ -149,8 +149,11 @@ def _classes(Z: Array, labels: NDArray[Any], num_labels: int, C: float) -> tuple
 def _logistic(Z: Array, labels: NDArray[Any], C: float) -> tuple[Array, Array]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
-    with warnings.catch_warnings():
+    # Matrices of a probe's size leave BLAS's threads waiting for one another: two take many times as long as one. And
+    # with one the digits do not depend on how many there are.
+    with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
         warnings.simplefilter("error", ConvergenceWarning)
         try:
             fitted = LogisticRegression(C=C, tol=_TOLERANCE, max_iter=_STEPS).fit(Z, labels)

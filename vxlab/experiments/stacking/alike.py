@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from vxlab.adapters import Family, Head
+from vxlab.adapters import Family, Head, Method
 from vxlab.experiments.runs import Job, Materials
 from vxlab.experiments.stacking.masks import has_own_masks, masks_differ
 
@@ -38,14 +38,21 @@ def reason_alone(job: Job, materials: Materials) -> str | None:
 def common_to(job: Job) -> Hashable:
     """Return what runs that train together have in common.
 
-    Where what all layers share follows from the rank, as VeRA's pair does, that is the method too: each slot would hold
-    a pair of its own.
+    Of a family's settings those on which its tensors' names depend. Where what all layers share follows from the rank,
+    as VeRA's pair does, it is the whole method: each slot would hold a pair of its own.
     """
     spec = job.spec
     rest = [(each.name, getattr(spec, each.name)) for each in dataclasses.fields(spec) if each.name not in _OWN]
-    shares = isinstance(spec.method, Family) and type(spec.method).shared is not Family.shared
     identity = tuple(sorted(job.identity.items()))
-    return (repr(rest), identity, job.device, job.precision, type(spec.method), spec.method if shares else None)
+    return (repr(rest), identity, job.device, job.precision, type(spec.method), _parts(spec.method))
+
+
+def _parts(method: Method) -> Hashable:
+    if not isinstance(method, Family):
+        return None
+    if type(method).shared is not Family.shared:
+        return method
+    return tuple(getattr(method, name) for name in method.parts_follow_from)
 
 
 def group_alike(jobs: Sequence[Job], materials: Materials) -> list[list[Job]]:
