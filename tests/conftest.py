@@ -1,12 +1,15 @@
 """What the tests of runs share: a tiny encoder in a folder, and tasks that it learns in seconds."""
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import image_models
 import pytest
 import toy_runs
 import toy_writers
+from pages import start_browser
 from places import ROOT
 
 from vxlab.warn import forget_what_was_told
@@ -33,6 +36,13 @@ def pytest_collection_finish() -> None:
 def nothing_said_yet() -> None:
     """Let every test hear what a process says once."""
     forget_what_was_told()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, one for all that a process tests, since it bears no second; skip where there is none."""
+    with start_browser() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

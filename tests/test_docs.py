@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
@@ -13,7 +12,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 from manual import DOCS, ROOT, name_of, pages
-from pages import start_browser, weakest_contrast
+from pages import weakest_contrast
 from sphinx.util.inventory import InventoryFile
 
 from vxlab.views.reports import notebooks
@@ -38,12 +37,6 @@ def read(site: Path) -> dict[str, BeautifulSoup]:
     """Every page, parsed, by its name."""
     found = sorted({*site.rglob("*.html")} - {*site.rglob("_static/*.html")})
     return {path.relative_to(site).as_posix(): BeautifulSoup(path.read_text("utf-8"), "lxml") for path in found}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with start_browser() as opened:
-        yield opened
 
 
 def test_make_docs_builds_it_so() -> None:

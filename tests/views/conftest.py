@@ -1,18 +1,10 @@
-"""What the tests of views share: one browser and one JupyterLab for all that a process tests."""
+"""What the tests of views share: one JupyterLab for all that a process tests."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from lab import Lab, serve
-from pages import start_browser
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """A headless Chromium; the tests are skipped where there is none."""
-    with start_browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="session")
