@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from vxlab.errors import VxlabError
 from vxlab.experiments.probes import linear_probe
-from vxlab.experiments.probes.linear_probe import ABSENT, _folds, cross_validate, fit
+from vxlab.experiments.probes.linear_probe import ABSENT, _folds, cross_validate, fit, strengths
 
 DRAW = np.random.default_rng(0)
 FEATURES = DRAW.normal(size=(90, 6)) * np.array([1, 10, 0.1, 1, 1, 1]) + np.array([0, 5, 0, -3, 0, 0])
@@ -41,6 +43,22 @@ def test_fewer_rows_units_or_a_rare_class_give_fewer_folds_or_none() -> None:
     chosen = cross_validate(FEATURES[:40], np.array([0] * 39 + [1]), 2, "accuracy")  # a fold's train has one class
     assert chosen is not None
     assert chosen.folds == 5
+
+
+def test_a_fit_runs_on_one_thread_of_blas_and_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+    ticks: list[None] = []
+    real = LogisticRegression.fit
+
+    def watched(self: LogisticRegression, *given: object) -> LogisticRegression:
+        threads.update(each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas")
+        return real(self, *given)
+
+    monkeypatch.setattr(LogisticRegression, "fit", watched)
+    with threadpool_limits(2, user_api="blas"):
+        cross_validate(FEATURES, LABELS, 3, "accuracy", done=lambda: ticks.append(None))
+    assert threads == {1}
+    assert len(ticks) == len(strengths(3))
 
 
 def test_a_class_without_a_training_row_is_never_answered() -> None:

@@ -275,7 +275,7 @@ def test_rows_of_one_unit_stay_in_one_fold(tiny_model: str, tmp_path: Path, monk
         file.write_text("\n".join([f"{head},film", *told]) + "\n", encoding="utf-8")
     seen: list[Any] = []
     monkeypatch.setattr(
-        "vxlab.experiments.runs.probe.cross_validate", lambda *given: seen.append(given[-1]) or cross_validate(*given)
+        "vxlab.experiments.runs.probe.cross_validate", lambda *given: seen.append(given[4]) or cross_validate(*given)
     )
     record = vxlab.run(probe(tiny_model, str(task), group_column="film"), store=tmp_path / "s", progress=False)
     assert len(seen) == 3

@@ -1,6 +1,7 @@
 """A linear classifier or a ridge regression on given features, its strength chosen by cross-validation."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,7 +75,12 @@ def fit(features: NDArray[Any], labels: NDArray[Any], num_labels: int, strength:
 
 
 def cross_validate(
-    features: NDArray[Any], labels: NDArray[Any], num_labels: int, metric: str, units: NDArray[Any] | None = None
+    features: NDArray[Any],
+    labels: NDArray[Any],
+    num_labels: int,
+    metric: str,
+    units: NDArray[Any] | None = None,
+    done: Callable[[], object] = lambda: None,
 ) -> Strength | None:
     """Return the strength whose predictions of held-out rows score best, of equals the one of the strongest penalty.
 
@@ -88,6 +94,7 @@ def cross_validate(
         num_labels: number of classes; 1 means regression.
         metric: whose score decides.
         units: (rows,) what is independent; None: every row.
+        done: called after each strength.
 
     Returns:
         The strength; None where there are not two folds.
@@ -105,6 +112,7 @@ def cross_validate(
         for train, held in folds:
             held_out[held] = fit(features[train], labels[train], num_labels, strength).logits(features[held])
         scores.append(compute([metric], held_out, labels)[metric])
+        done()
     return best_strength(scores, num_labels, len(folds))
 
 

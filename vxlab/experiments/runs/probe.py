@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,7 +56,7 @@ def fit_probe(job: Job, folder: Path, materials: Materials, model: nn.Module, he
         materials: where its rows are.
         model: frozen, on the job's device, in evaluation mode.
         held: bytes of memory held before.
-        progress: show a bar while rows are read.
+        progress: show a bar while rows are read, and one while penalties are tried.
 
     Raises:
         VxlabError: as :mod:`vxlab.experiments.probes.probe_features` and :mod:`vxlab.experiments.probes.linear_probe`.
@@ -63,7 +64,7 @@ def fit_probe(job: Job, folder: Path, materials: Materials, model: nn.Module, he
     task, started = materials.task(job.spec), time.perf_counter()
     features = _read(job, materials, model, progress)
     labels = {name: _labels(task, name) for name in features}
-    fitted = {name: _fitted(features, labels, name, task) for name in features["train"]}
+    fitted = _fit(features, labels, task, progress)
     pooling = max(fitted, key=lambda name: fitted[name].score)  # of equals the first
     linear, strength, _ = fitted[pooling]
     logits = {name: linear.logits(found[pooling]) for name, found in features.items() if name != "train"}
@@ -115,7 +116,16 @@ def _labels(task: Task, split: str) -> NDArray[Any]:
     return np.asarray(task.splits[split]["label"], dtype=np.float32 if task.num_labels == 1 else np.int64)
 
 
-def _fitted(features: Features, labels: dict[str, NDArray[Any]], pooling: str, task: Task) -> Fitted:
+def _fit(features: Features, labels: dict[str, NDArray[Any]], task: Task, progress: bool) -> dict[str, Fitted]:
+    poolings = features["train"]
+    total = len(poolings) * len(strengths(task.num_labels))
+    with progress_bar(total, "fitting the probe", "penalty", delay=2.0, shown=progress) as bar:
+        return {name: _fitted(features, labels, name, task, bar.update) for name in poolings}
+
+
+def _fitted(
+    features: Features, labels: dict[str, NDArray[Any]], pooling: str, task: Task, done: Callable[[], object]
+) -> Fitted:
     """Choose one pooling's strength within train, or on validation where there are no two folds; fit it on all rows."""
     metric, classes = task.metrics[0], task.num_labels
     train, validation = features["train"][pooling], features["validation"][pooling]
@@ -123,7 +133,7 @@ def _fitted(features: Features, labels: dict[str, NDArray[Any]], pooling: str, t
     def score(linear: Linear) -> float:
         return compute([metric], linear.logits(validation), labels["validation"])[metric]
 
-    strength = cross_validate(train, labels["train"], classes, metric, task.units("train"))
+    strength = cross_validate(train, labels["train"], classes, metric, task.units("train"), done)
     if strength is None:
         tried = [score(fit(train, labels["train"], classes, each)) for each in strengths(classes)]
         strength = best_strength(tried, classes, folds=0)
