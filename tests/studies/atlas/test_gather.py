@@ -7,6 +7,7 @@ import vxlab
 from vxlab.errors import VxlabError
 from vxlab.experiments.sweeps import stored_sweeps
 from vxlab.studies.atlas.gather import across_tasks, choose_model
+from vxlab.studies.atlas.pooled import pooled_differences
 
 LORA, FULL, HEAD = (vxlab.LoRA(rank=4), QV, 6.0), (vxlab.Full(), QV, 7.0), (vxlab.Head(), QV, 0.0)
 
@@ -56,7 +57,7 @@ def test_models_and_metrics_without_bounds_are_kept_apart(store):
     assert choose_model(found, "other").tasks["task"].tolist() == ["c"]
     with pytest.raises(VxlabError, match="there are no runs of 'othr'; did you mean 'other'"):
         choose_model(found, "othr")
-    with pytest.raises(VxlabError, match="no run that ended"):
+    with pytest.raises(VxlabError, match="no reported run that finished"):
         choose_model([])
 
 
@@ -85,3 +86,19 @@ def test_pairs_of_one_seed_have_no_interval_that_counts(store):
     assert found.pairs.empty
     assert found.left_out["why"].str.contains("of one seed").all()
     assert len(found.scores) == 4
+
+
+def test_a_task_that_is_still_tuned_is_left_out_and_spoils_no_other(store):
+    fill(store, {"a": [LORA, FULL], "b": [LORA, FULL]}, items=100, seeds=2)
+    fill(store, {"c": [LORA, FULL]}, items=100, seeds=0)
+    (found,) = _laid(store)
+    assert set(found.tasks["task"]) == {"a", "b"}
+    assert ("c", "the whole task", "nothing of it is reported yet") in set(found.left_out.itertuples(index=False))
+    assert found.scores["mean"].dtype == float
+    pooled_differences(found, "full fine-tuning")
+
+
+def test_a_store_of_tuning_alone_is_refused(store):
+    fill(store, {"c": [LORA, FULL]}, items=100, seeds=0)
+    with pytest.raises(VxlabError, match="holds no reported run that finished"):
+        choose_model(_laid(store))

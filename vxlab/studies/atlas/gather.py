@@ -76,7 +76,7 @@ def across_tasks(sweeps: Iterable[SweepTables]) -> list[AcrossTasks]:
         sweeps: from :func:`vxlab.experiments.sweeps.stored_sweeps`, those with the most runs first.
 
     Returns:
-        One a model and kind of metric, the one with the most tasks first.
+        One a model and kind of metric, the one with the most tasks first; none of one without a reported run.
     """
     groups: dict[tuple[str, str], list[SweepTables]] = {}
     for sweep in sweeps:
@@ -84,7 +84,8 @@ def across_tasks(sweeps: Iterable[SweepTables]) -> list[AcrossTasks]:
             first = next(iter(sweep.records.values()))
             kind = sweep.metric if sweep.metric in UNBOUNDED else ""
             groups.setdefault((weights_of(first.identity) or base_in_words(first.spec), kind), []).append(sweep)
-    found = sorted((_gather(several) for several in groups.values()), key=lambda each: -len(each.tasks))
+    gathered = (_gather(several) for several in groups.values())
+    found = sorted((each for each in gathered if each is not None), key=lambda each: -len(each.tasks))
     seen: Counter[str] = Counter()
     for i, each in enumerate(found):  # other weights under the same name
         seen[each.name] += 1
@@ -103,14 +104,14 @@ def choose_model(groups: Sequence[AcrossTasks], name: str | None = None) -> Acro
         VxlabError: there is none, or none of this name.
     """
     if not groups:
-        raise VxlabError("the store holds no run that ended; train a fair sweep, or name another store")
+        raise VxlabError("the store holds no reported run that finished; train a fair sweep, or name another store")
     by_name = {each.name: each for each in groups}
     if name is not None:
         require_known([name], by_name, "model: there are no runs of", "there are")
     return groups[0] if name is None else by_name[name]
 
 
-def _gather(sweeps: Sequence[SweepTables]) -> AcrossTasks:
+def _gather(sweeps: Sequence[SweepTables]) -> AcrossTasks | None:
     left_out: list[tuple[str, str, str]] = []
     by_task: dict[str, SweepTables] = {}
     for sweep in sweeps:
@@ -120,6 +121,12 @@ def _gather(sweeps: Sequence[SweepTables]) -> AcrossTasks:
             by_task[sweep.task] = sweep
     names = _task_names(by_task)
     chosen = {task: comparable_candidates(names[task], sweep, left_out) for task, sweep in by_task.items()}
+    left_out += [
+        (names[task], "the whole task", "nothing of it is reported yet") for task, ones in chosen.items() if not ones
+    ]
+    chosen = {task: ones for task, ones in chosen.items() if ones}
+    if not chosen:
+        return None
     labels = labels_over_tasks([one for ones in chosen.values() for one in ones])
     tables = [_tables(names[task], by_task[task], ones, labels, left_out) for task, ones in chosen.items()]
     tasks, scores, pairs = (
