@@ -34,6 +34,7 @@ FIGURES = {
     "12_reasoning": ("scores by set", "likelihoods by set"),
     "13_images": ("scores by shots", "changes by block"),
     "14_quantised": ("scores by base", "turned bases input", "update lost"),
+    "15_atlas": ("differences by parameters", "differences by task", "mean ranks", "differences over tasks"),
 }
 """By report: the names of the figures that are shown, the headline first."""
 

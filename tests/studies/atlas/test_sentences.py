@@ -1,6 +1,7 @@
 """Sentences hold of whole and of partial atlases, and say what is lacking."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from toy_task_grid import across
 
@@ -10,7 +11,7 @@ from vxlab.studies.atlas.contrasts import layer_effects, rank_effects
 from vxlab.studies.atlas.mean_ranks import mean_ranks
 from vxlab.studies.atlas.pooled import pooled_differences
 from vxlab.studies.atlas.power import open_questions
-from vxlab.studies.atlas.rates import best_rates
+from vxlab.studies.atlas.rates import OVER_FULL, best_rates
 from vxlab.studies.atlas.rules import rules_of_thumb
 
 BASE = np.array([80.0, 75.0, 70.0, 85.0, 78.0])
@@ -63,3 +64,13 @@ def test_a_partial_atlas_says_what_lacks():
     assert "Mean ranks need two tasks" in told[2]
     assert "nothing can be said across tasks" in told[3]
     assert "no family ran at two ranks" in told[4]
+
+
+def test_factors_and_shares_are_written_as_a_reader_says_them():
+    row = {"family": "LoRA", "targets": "query-value", "what": OVER_FULL, "edges": 0, "of": 4}
+    known, wide = {"factor": 142.4, "low": 21.6, "high": 7311.0}, {"factor": 24.0, "low": 0.0037, "high": 1.6e5}
+    told = sentences.rates_sentence(pd.DataFrame([row | known, row | wide]))
+    assert "LoRA on query-value 142 times (22 to 7,311)" in told
+    assert "LoRA on query-value 24 times, known to no factor of 1,000" in told
+    rule = {"rule": "the most parameters", "missed": -0.31, "low": -3.6, "high": 3.0, "share": -0.0148, "n": 2}
+    assert "(95 % −3.6 to 3.0, −1 % of the way to the worst)" in sentences._missed(rule, "points")

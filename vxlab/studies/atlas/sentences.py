@@ -14,10 +14,12 @@ from vxlab.studies.atlas.gather import AcrossTasks
 from vxlab.studies.atlas.mean_ranks import MeanRanks
 from vxlab.studies.atlas.rates import OVER_FULL, PER_DOUBLING
 from vxlab.studies.atlas.rules import BY_CHANCE, OTHER_TASKS
-from vxlab.words import list_in_words, number_of, percent, write_number
+from vxlab.words import list_in_words, number_of, write_number
 
 _NAMED = 6
 """candidates that a sentence names; of more it names so many and counts the others"""
+_WIDEST = 1000
+"""the high end of a factor's interval less than so many times the low one, or it is not shown"""
 
 
 def coverage_sentence(across: AcrossTasks) -> str:
@@ -153,10 +155,7 @@ def rates_sentence(rates: pd.DataFrame) -> str:
     parts = []
     for what, words in ((PER_DOUBLING, "where the rank doubles"), (OVER_FULL, "of full fine-tuning's")):
         own = rates[(rates["what"] == what) & rates["low"].notna()]
-        named = [
-            f"{row['family']} on {row['targets']} {row['factor']:.2g} times ({row['low']:.2g} to {row['high']:.2g})"
-            for row in own.to_dict("records")
-        ]
+        named = [f"{row['family']} on {row['targets']} {_factor(row)}" for row in own.to_dict("records")]
         if named:
             parts.append(f"{words}, {_few(named)}")
     if not parts:
@@ -239,8 +238,21 @@ def _ends(row: Any, unit: str, value: str = "ends") -> str:
 
 def _missed(row: Any, unit: str) -> str:
     low, high = (write_number(row[end], "z.1f") for end in ("low", "high"))
-    share = "" if math.isnan(row["share"]) else f", {percent(round(row['share'], 3))} of the way to the worst"
+    share = (
+        "" if math.isnan(row["share"]) else f", {write_number(100 * row['share'], 'z.0f')} % of the way to the worst"
+    )
     return f"{write_number(row['missed'], 'z.1f')} {unit} (95 % {low} to {high}{share})"
+
+
+def _factor(row: Any) -> str:
+    """Return a factor and its interval, or that the interval is too wide to be one."""
+    if row["high"] > _WIDEST * row["low"]:
+        return f"{_times(row['factor'])} times, known to no factor of {_WIDEST:,}"
+    return f"{_times(row['factor'])} times ({_times(row['low'])} to {_times(row['high'])})"
+
+
+def _times(factor: float) -> str:
+    return f"{factor:,.0f}" if factor >= 10 else f"{factor:.2g}"
 
 
 def _share(some: int, of: int) -> str:
