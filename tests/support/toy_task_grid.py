@@ -56,7 +56,7 @@ def fill(
         store: empty, or with other runs.
         tasks: by name the candidates that ran on each.
         items: of each test split.
-        seeds: reported.
+        seeds: reported; 0: the runs only chose a rate, and ended early.
         rates: tried.
         spread: points by which a candidate's level varies from task to task.
         level: points of a candidate that is 0 above it.
@@ -76,7 +76,8 @@ def fill(
                 made = toy_spec(method=method, **settings, **spec)
                 start += 1
                 size, not_chosen = _size(method, targets), run in (0, *range(2, rates))
-                _put(store, key_of(start), made, hits, labels, identity or {}, size, not_chosen)
+                status = "finished" if seeds else "ended early"
+                _put(store, key_of(start), made, hits, labels, identity or {}, size, not_chosen, status)
 
 
 def _size(method: Any, targets: str) -> int:
@@ -94,6 +95,7 @@ def _put(
     identity: Mapping[str, str],
     size: int,
     not_chosen: bool,
+    status: str,
 ) -> None:
     logits = np.eye(2, dtype=np.float32)[np.where(hits, labels, 1 - labels)]
     task = task_of(logits, labels) | {"name": spec["task"]}
@@ -102,7 +104,7 @@ def _put(
     packed = save({"test.logits": torch.tensor(logits), "test.labels": torch.tensor(labels)})
     validation = tests["accuracy"] - 0.2 * not_chosen
     record = RunRecord(
-        key=key, spec=spec, identity={**IDENTITY, "task": f"{spec['task']} accuracy f1", **identity}, status="finished",
+        key=key, spec=spec, identity={**IDENTITY, "task": f"{spec['task']} accuracy f1", **identity}, status=status,
         task=task, metrics=metric_rows(tests, (validation - 0.1, validation, validation - 0.2)),
         curve=curve([0.7, 0.5, 0.4]), best_epoch=2, parameters={"backbone": size, "head": 770, "total": 22_500_000},
         layers=12, bytes_stored=41_234, steps=60, step_seconds=0.1, train_seconds=8.0, peak_memory=2**30,

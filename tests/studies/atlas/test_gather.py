@@ -90,7 +90,7 @@ def test_pairs_of_one_seed_have_no_interval_that_counts(store):
 
 def test_a_task_that_is_still_tuned_is_left_out_and_spoils_no_other(store):
     fill(store, {"a": [LORA, FULL], "b": [LORA, FULL]}, items=100, seeds=2)
-    fill(store, {"c": [LORA, FULL]}, items=100, seeds=0)
+    fill(store, {"c": [LORA, FULL]}, items=100, seeds=0, ends_after=0.33)
     (found,) = _laid(store)
     assert set(found.tasks["task"]) == {"a", "b"}
     assert ("c", "the whole task", "nothing of it is reported yet") in set(found.left_out.itertuples(index=False))
@@ -99,6 +99,6 @@ def test_a_task_that_is_still_tuned_is_left_out_and_spoils_no_other(store):
 
 
 def test_a_store_of_tuning_alone_is_refused(store):
-    fill(store, {"c": [LORA, FULL]}, items=100, seeds=0)
+    fill(store, {"c": [LORA, FULL]}, items=100, seeds=0, ends_after=0.33)
     with pytest.raises(VxlabError, match="holds no reported run that finished"):
         choose_model(_laid(store))
