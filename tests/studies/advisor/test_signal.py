@@ -1,5 +1,6 @@
 """The gradients that advice rests on: how many, what they cost, and which are refused."""
 
+import re
 import warnings
 
 import pytest
@@ -34,8 +35,9 @@ def test_the_runs_steps_are_those_that_training_takes(tiny_model, toy_task):
     assert steps_of(_spec(tiny_model, toy_task, ends_after=0.5), rows=121) == 16
 
 
-def test_the_parts_of_a_batch_together_are_its_rows(tiny_model, toy_task):
-    found = signal_by_layer(_spec(tiny_model, toy_task), Materials(), 4, progress=False)
+def test_the_parts_of_a_batch_together_are_its_rows(tiny_model, toy_task, capsys):
+    found = signal_by_layer(_spec(tiny_model, toy_task), Materials(), 4)
+    assert re.search(r"8/8 .*part", capsys.readouterr().out)  # the bar counts parts, and calls them so
     assert len(found) == 4
     assert all(each.shape == (8, 32, 32) for each in found.values())  # four batches in halves
     again = signal_by_layer(_spec(tiny_model, toy_task), Materials(), 4, progress=False)

@@ -89,7 +89,7 @@ def signal_by_layer(spec: RunSpec, materials: Materials, batches: int, progress:
     shapes = {name: linear_shape(layer) for name, layer in layers.items()}
     _require_memory(len(given), shapes.values())
     signal = {name: torch.empty(len(given), *shape) for name, shape in shapes.items()}
-    with progress_bar(len(given), "gradients", "batch", shown=progress) as bar:
+    with progress_bar(len(given), "gradients", "part", shown=progress) as bar:
         for place, (_, gradients) in enumerate(batch_gradients(model, given, layers, kind.lesson)):
             for name, gradient in gradients.items():
                 signal[name][place] = gradient
