@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import toy_runs
+from tqdm import tqdm
 
 import vxlab
 from vxlab.experiments.engines import make_engine
@@ -127,3 +129,19 @@ def test_what_was_done_when_its_bundle_broke_is_in_the_store(
     with contextlib.suppress(KeyboardInterrupt):
         vxlab.sweep(specs[:2], store=tmp_path, stack=2, progress=False)
     assert sorted(vxlab.Store(tmp_path).table()["status"]) == sorted(["finished", other])
+
+
+def test_a_bar_says_how_many_kinds_of_runs_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    def kept(*given: Any, **named: Any) -> Any:
+        made.append(tqdm(total=given[0], disable=False, file=io.StringIO()))
+        return made[-1]
+
+    monkeypatch.setattr(bundling, "progress_bar", kept)
+    with make_engine("inline") as engine:
+        for number in range(3):
+            engine.submit(str(number), abs, -number)
+        found = bundling.wait_for_timings(engine, 3, "timing", shown=True)
+    assert {key: outcome.value for key, outcome in found.items()} == {"0": 0, "1": 1, "2": 2}
+    assert (made[0].n, made[0].total) == (3, 3)

@@ -12,6 +12,7 @@ from vxlab.experiments.engines import Engine, Outcome
 from vxlab.experiments.runs import Job, shared_materials
 from vxlab.experiments.stacking import StackPace, common_to, group_alike, masks_differ, reason_alone, with_own_masks
 from vxlab.experiments.sweeps.worker import time_in_worker
+from vxlab.progress import progress_bar
 
 WIDTH = 8
 """Runs in one pass where nothing else is asked for; more gained little on two cores."""
@@ -65,8 +66,14 @@ class Bundles:
             f"({told or 'no two of them share model, data, family and layers'}); leave stack out"
         )
 
-    def decide(self, jobs: Sequence[Job], engine: Engine) -> None:
-        """Time steps of runs that may train together, where that may pay, on an engine that has no other job."""
+    def decide(self, jobs: Sequence[Job], engine: Engine, shown: bool = False) -> None:
+        """Time steps of runs that may train together, where that may pay, on an engine that has no other job.
+
+        Args:
+            jobs: the runs.
+            engine: where they will train.
+            shown: show a bar meanwhile.
+        """
         if self.stack is not None:
             return
         groups = [group for group in group_alike(jobs, shared_materials()) if len(group) > 1]
@@ -74,9 +81,7 @@ class Bundles:
         for key, group in timed.items():
             specs = [(job.spec, job.key) for job in group[:WIDTH]]
             engine.submit(key, time_in_worker, specs, group[0].device)
-        outcomes: dict[str, Outcome] = {}
-        while len(outcomes) < len(timed):
-            outcomes |= {outcome.key: outcome for outcome in engine.finished(timeout=60)}
+        outcomes = wait_for_timings(engine, len(timed), "timing steps of several in one pass", shown)
         for key, group in timed.items():
             self._names[_paced(group[0])] = family_name(group[0].spec.method)
             self.paces[_paced(group[0])] = outcomes[key].error or outcomes[key].value
@@ -133,6 +138,16 @@ class Bundles:
         rows = len(shared_materials().splits(spec)["train"])
         steps = len(group) * spec.epochs * math.ceil(rows / spec.batch_size)
         return _paced(group[0]) not in self.paces and steps >= _WORTH_STEPS
+
+
+def wait_for_timings(engine: Engine, count: int, description: str, shown: bool) -> dict[str, Outcome]:
+    """Return by key what an engine timed of so many kinds of runs, which takes a minute or two on a slow machine."""
+    outcomes: dict[str, Outcome] = {}
+    with progress_bar(count, description, "kind of run", delay=2.0, shown=shown) as bar:
+        while len(outcomes) < count:
+            outcomes |= {outcome.key: outcome for outcome in engine.finished(timeout=60)}
+            bar.update(len(outcomes) - bar.n)
+    return outcomes
 
 
 def _paced(job: Job) -> Hashable:

@@ -14,12 +14,12 @@ from vxlab.adapters.placement import stored_bases
 from vxlab.errors import VxlabError
 from vxlab.experiments import layers, method_label, rank_of
 from vxlab.experiments.costs import forward_loss, time_call, training_step
-from vxlab.experiments.engines import Engine, Outcome
+from vxlab.experiments.engines import Engine
 from vxlab.experiments.probes import FOLDS, available_poolings, pool, strengths
 from vxlab.experiments.runs import EVAL_BATCH, Job, Materials, answering_of, shared_materials
 from vxlab.experiments.stacking import typical_batch
 from vxlab.experiments.store import ENDED, Store
-from vxlab.experiments.sweeps.bundles import Bundles
+from vxlab.experiments.sweeps.bundles import Bundles, wait_for_timings
 from vxlab.words import in_bytes, number_of, time_left
 
 _START_SECONDS = 0.5
@@ -113,7 +113,7 @@ def plan_runs(
     paces, unknown = _paces([*ahead, *later], engine)
     told += [f"{name} could not be tried out: {error}." for name, error in unknown.items()]
     bundles = bundles or Bundles(1)
-    bundles.decide(ahead, engine)
+    bundles.decide(ahead, engine, shown=True)
     per_run = [paces[_kind(job)].sped_up(bundles.speed(job)) for job in ahead if _kind(job) in paces]
     if not per_run:
         return " ".join(told)
@@ -224,9 +224,7 @@ def _paces(jobs: Sequence[Job], engine: Engine) -> tuple[dict[Any, Pace], dict[s
     largest = {_kind(job): job for job in sorted(jobs, key=lambda job: _highest_rank(job.spec.method))}
     for job in largest.values():  # all at once: they are timed beside one another, as the runs will be
         engine.submit(job.key, measure, job)
-    outcomes: dict[str, Outcome] = {}
-    while len(outcomes) < len(largest):
-        outcomes |= {outcome.key: outcome for outcome in engine.finished(timeout=60)}
+    outcomes = wait_for_timings(engine, len(largest), "timing a step and an evaluation batch", shown=True)
     paces = {kind: outcomes[job.key].value for kind, job in largest.items() if not outcomes[job.key].error}
     failed = (job for job in largest.values() if outcomes[job.key].error)
     unknown = {method_label(job.spec.method): outcomes[job.key].error for job in failed}
