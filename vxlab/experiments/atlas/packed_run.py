@@ -22,8 +22,8 @@ _PLACES = ("model", "task", "task_folder", "chat_template")
 """of a spec, what may be a folder; what lies there is in the key by its content"""
 _ROW, _PREDICTED = ("key", "spec", "identity", "status"), ".logits"
 """of a record, the fields that stand in the row itself"""
-_ROUNDING = 1e-9
-"""Two sums of the same numbers in another order differ by less."""
+_ROUNDING = 1e-6
+"""A score may differ by so much for predictions that are kept in float32: a probe's is of its float64 ones."""
 
 
 def pack_run(run: EndedRun) -> dict[str, Any]:
