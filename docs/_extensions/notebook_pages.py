@@ -31,7 +31,8 @@ def write_pages(app: Sphinx) -> None:
         stray.unlink()
     places = {folder / name: text for name, text in texts.items()}
     for name, source in COPIED.items():
-        places[Path(app.srcdir, name)] = source.read_text(encoding="utf-8").replace("](../README.md)", "](data.md)")
+        text = source.read_text(encoding="utf-8").replace("](../README.md)", "](data.md)")
+        places[Path(app.srcdir, name)] = text.replace("](../../", "](../")
     for place, text in places.items():
         if not place.is_file() or place.read_text(encoding="utf-8") != text:
             place.write_text(text, encoding="utf-8")
