@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,9 @@ from safetensors.numpy import load, save
 from toy_atlas import ITEMS, change_row, fill_store, toy_run
 
 from vxlab.errors import VxlabError
+from vxlab.experiments.atlas import packed_run
 from vxlab.experiments.atlas.packed_run import pack_run, require_same_results, unpack_run
+from vxlab.experiments.scoring import compute
 from vxlab.experiments.store.ended_run import EndedRun
 
 
@@ -151,3 +155,20 @@ def test_two_trainings_are_one_run_where_their_numbers_are(run: EndedRun) -> Non
         VxlabError, match=r"is in one and in other with other results \(finished, test score 0\.\d+ and"
     ):
         require_same_results(run, other, ("one", "other"))
+
+
+@pytest.mark.parametrize(("outputs", "off", "refused"), [(1, 1e-8, False), (1, 1e-5, True), (2, 1e-8, True)])
+def test_outputs_in_float32_may_round_a_regressions_score_and_nothing_else(
+    outputs: int, off: float, refused: bool
+) -> None:
+    """A probe's score is of its float64 outputs; classes come out the same."""
+    metric = "pearson" if outputs == 1 else "accuracy"
+    draw = np.random.default_rng(0)
+    logits = draw.normal(size=(20, outputs)).astype(np.float32)
+    labels = logits[:, 0] + draw.normal(size=20).astype(np.float32) if outputs == 1 else np.arange(20) % 2
+    said = compute([metric], logits, labels)[metric] + off
+    task = {"metrics": [metric], "num_labels": outputs}
+    record = SimpleNamespace(task=task, score=lambda *asked: said, units=lambda *asked: None)
+    arrays = {"test.logits": logits, "test.labels": labels}
+    with pytest.raises(VxlabError, match="its predictions score") if refused else nullcontext():
+        packed_run._require_scores("a run", record, arrays)  # type: ignore[arg-type]

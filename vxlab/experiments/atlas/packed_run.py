@@ -22,8 +22,9 @@ _PLACES = ("model", "task", "task_folder", "chat_template")
 """of a spec, what may be a folder; what lies there is in the key by its content"""
 _ROW, _PREDICTED = ("key", "spec", "identity", "status"), ".logits"
 """of a record, the fields that stand in the row itself"""
-_ROUNDING = 1e-6
-"""A score may differ by so much for predictions that are kept in float32: a probe's is of its float64 ones."""
+_ROUNDING, _ROUNDING_OF_OUTPUTS = 1e-9, 1e-6
+"""Two sums of the same numbers in another order differ by less; of a regression, whose outputs are kept in float32
+where a probe's score is of its float64 ones, by so much."""
 
 
 def pack_run(run: EndedRun) -> dict[str, Any]:
@@ -151,12 +152,13 @@ def _unpacked(row: Mapping[str, Any]) -> EndedRun:
 
 def _require_scores(name: str, record: RunRecord, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Refuse a run whose predictions do not score as its record says, in every metric of its task on every split."""
+    rounding = _ROUNDING_OF_OUTPUTS if record.task["num_labels"] == 1 else _ROUNDING
     splits = [array.removesuffix(_PREDICTED) for array in arrays if array.endswith(_PREDICTED)]
     for split in {"test", *splits}:
         for metric, score in _scores(name, record, split, arrays).items():
             said = record.score(metric, split)
             # Two NaN are alike: a prediction that is none has no score.
-            if not np.isclose(said, score, rtol=_ROUNDING, atol=_ROUNDING, equal_nan=True):
+            if not np.isclose(said, score, rtol=rounding, atol=rounding, equal_nan=True):
                 raise VxlabError(
                     f"{name}: its record says {metric}={said:.9g} on {split}, and its predictions score {score:.9g}; "
                     "one of the two was changed, so train it again"
