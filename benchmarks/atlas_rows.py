@@ -1,16 +1,22 @@
-"""Write the one task of the atlas that no index delivers: which of 17 fields is a question of MMLU from?
+"""Write the two tasks of the atlas that no index delivers: a question's field, and a restaurant's rating in a sentence.
 
-    python benchmarks/atlas_rows.py path/to/mmlu            # writes mmlu_fields.csv where you stand
+    python benchmarks/atlas_rows.py --mmlu path/to/mmlu --e2e path/to/e2e-dataset   # writes .csv files where you stand
 
-The folder holds ``dev``, ``val`` and ``test``, each with a CSV file a subject, as MMLU's authors publish them. Every
-question is taken once, without its answers; what stands under two fields is left out. Which of 57 subjects belongs to
-which field: Hendrycks et al., Measuring Massive Multitask Language Understanding, ICLR 2021, by the table of
-subcategories that the authors evaluate by.
+``mmlu_fields.csv``: the folder holds ``dev``, ``val`` and ``test``, each with a CSV file a subject, as MMLU's authors
+publish them. Every question is taken once, without its answers; what stands under two fields is left out. Which of 57
+subjects belongs to which of 17 fields: Hendrycks et al., Measuring Massive Multitask Language Understanding, ICLR 2021,
+by the table of subcategories that the authors evaluate by.
+
+``e2e_rating.csv``: the folder holds ``devset.csv`` and ``testset_w_refs.csv`` of the E2E NLG Challenge. People wrote
+each sentence about a restaurant from given facts; which customer rating was among these, of six, or none? Sentences
+from the same facts are one group (the column ``facts``), lest a split part them. Novikova, Dušek and Rieser, The E2E
+Dataset: New Challenges for End-to-End Generation, SIGDIAL 2017.
 """
 
+import argparse
 import csv
-import sys
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 FIELDS = {
@@ -47,15 +53,40 @@ FIELDS = {
 SPLITS = ("dev", "val", "test")
 
 
+RATING = re.compile(r"customer rating\[([^\]]+)\]")
+
+
 def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    rows = sorted(questions(Path(sys.argv[1])))
-    with Path("mmlu_fields.csv").open("x", encoding="utf-8", newline="") as file:  # never over another file
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mmlu", type=Path, metavar="FOLDER")
+    parser.add_argument("--e2e", type=Path, metavar="FOLDER")
+    given = parser.parse_args()
+    if given.mmlu is None and given.e2e is None:
+        parser.error("name the folder of one of the two, or of both")
+    if given.mmlu is not None:
+        write("mmlu_fields.csv", ["question", "field"], sorted(questions(given.mmlu)))
+    if given.e2e is not None:
+        write("e2e_rating.csv", ["sentence", "rating", "facts"], sorted(sentences(given.e2e)))
+
+
+def write(name: str, columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
+    """Write a file where one stands, and never over another."""
+    with Path(name).open("x", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["question", "field"])
+        writer.writerow(columns)
         writer.writerows(rows)
-    print(f"mmlu_fields.csv: {len(rows):,} questions of {len(FIELDS)} fields")
+    print(f"{name}: {len(rows):,} rows of {len({row[1] for row in rows})} classes")
+
+
+def sentences(folder: Path) -> set[tuple[str, str, str]]:
+    """Return sentences, each with its restaurant's rating and its facts; without those written for two ratings."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for name in ("devset.csv", "testset_w_refs.csv"):
+        with (folder / name).open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                told = RATING.search(row["mr"])
+                found.setdefault(row["ref"].strip(), set()).add((told[1] if told else "not told", row["mr"]))
+    return {(text, *min(of)) for text, of in found.items() if len({rating for rating, _ in of}) == 1}
 
 
 def questions(folder: Path) -> set[tuple[str, str]]:

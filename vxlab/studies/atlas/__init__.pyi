@@ -8,7 +8,6 @@ from .gather import choose_model as choose_model
 from .mean_ranks import MeanRanks as MeanRanks
 from .mean_ranks import mean_ranks as mean_ranks
 from .mean_ranks import nemenyi as nemenyi
-from .pooled import PairPool as PairPool
 from .pooled import pooled_differences as pooled_differences
 from .pooled import usual_reference as usual_reference
 from .power import open_questions as open_questions

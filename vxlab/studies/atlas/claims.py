@@ -10,7 +10,7 @@ from vxlab.experiments.candidates import difference_in_words, interval_in_words,
 from vxlab.experiments.scoring import Evidence
 from vxlab.studies import Claim, Finding, Part, judge, published_table
 from vxlab.studies.atlas.gather import AcrossTasks
-from vxlab.studies.atlas.pooled import PairPool
+from vxlab.studies.atlas.pooled import pool_pair
 from vxlab.words import list_in_words, number_of
 
 _ALIKE = 1.0
@@ -44,18 +44,16 @@ def atlas_claims(across: AcrossTasks) -> list[Finding]:
     """Judge the published claims that these candidates are in reach of, together.
 
     A claim is of two candidates, of the published ranks or the nearest there are, and of their difference pooled over
-    tasks (:class:`PairPool`). *On a par* is read as within one point. A task on which either of the two lost a run or
+    tasks (:func:`pool_pair`). *On a par* is read as within one point. A task on which either of the two lost a run or
     had its best rate on the edge of its range does not count for the claim, whichever way its difference points.
 
     Args:
         across: one model's tasks; in another unit than points nothing is measured of the claims.
     """
-    pools = PairPool(across)
-    return judge([_beside(said, pools) for said in _claims()])
+    return judge([_beside(said, across) for said in _claims()])
 
 
-def _beside(said: _Said, pools: PairPool) -> Claim:
-    across = pools.across
+def _beside(said: _Said, across: AcrossTasks) -> Claim:
     claim = Claim(said.claim, said.published, said.source)
     if across.unit != "points":
         return claim.beside(f"measured in {across.unit}, not in points")
@@ -65,7 +63,7 @@ def _beside(said: _Said, pools: PairPool) -> Claim:
         pair = _pair(across, said._replace(a=everywhere[0], b=everywhere[1]))
     if pair is None:
         return claim.beside(f"no run of {_lacking(across, said)}")
-    found, left_out = _sound(pools, *pair)
+    found, left_out = _sound(across, *pair)
     here = f"{pair[0]} less {pair[1]}: {_in_words(found)}"
     if left_out:
         here += f"; not counted, for lost runs or a rate on the edge: {list_in_words(left_out)}"
@@ -85,12 +83,12 @@ def _in_words(found: Evidence) -> str:
     return f"{value} ({interval_in_words(found.low / 100, found.high / 100, 'accuracy')}, {over})"
 
 
-def _sound(pools: PairPool, a: str, b: str) -> tuple[Evidence, list[str]]:
+def _sound(across: AcrossTasks, a: str, b: str) -> tuple[Evidence, list[str]]:
     """Return the difference pooled over the tasks without doubts, and the others' names."""
-    scores = pools.across.scores[pools.across.scores["candidate"].isin([a, b])]
+    scores = across.scores[across.scores["candidate"].isin([a, b])]
     doubted = scores[(scores["diverged"] > 0) | ~scores["edge"].isin(["", None])]["task"].unique().tolist()
-    _, all_tasks = pools.pool(a, b)
-    return pools.pool(a, b, doubted)[0].evidence, [task for task in all_tasks if task in doubted]
+    _, all_tasks = pool_pair(across, a, b)
+    return pool_pair(across, a, b, without=doubted)[0].evidence, [task for task in all_tasks if task in doubted]
 
 
 def _nearest_in_rank(across: AcrossTasks, said: _Said) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ from vxlab.experiments import NO_LAYERS
 from vxlab.experiments.candidates import matched_pairs
 from vxlab.experiments.scoring import LEVEL, Evidence, holm, of_mean
 from vxlab.studies.atlas.gather import AcrossTasks
-from vxlab.studies.atlas.pooled import PairPool, of_two
+from vxlab.studies.atlas.pooled import of_two, pool_pair
 
 RANK_COLUMNS = [
     "family", "targets", "ranks", "doubling", "doubling_low", "doubling_high", "ends", "low", "high", "p", "p_holm",
@@ -31,14 +31,14 @@ def rank_effects(across: AcrossTasks) -> pd.DataFrame:
     Returns:
         One row a family and its layers with two ranks or more: ``family``, ``targets``, ``ranks``; ``doubling`` with
         its 95 % interval; ``ends``, the highest rank less the lowest, with ``low``, ``high`` and ``p`` as
-        :class:`PairPool` has them, ``p_holm`` and ``seen`` after Holm over the rows; ``n`` tasks of it.
+        :func:`pool_pair` has them, ``p_holm`` and ``seen`` after Holm over the rows; ``n`` tasks of it.
     """
-    rows, pools = [], PairPool(across)
+    rows = []
     for (family, targets), own in ranked_families(across.scores):
         ranks = sorted(own["rank"].unique())
         slopes = of_mean(np.array([slope for slope, _ in slopes_by_task(own, own["mean"])]))
         names = [own.loc[own["rank"] == rank, "candidate"].iloc[0] for rank in (ranks[-1], ranks[0])]
-        found = pools.pool(*names)[0].evidence
+        found = pool_pair(across, *names)[0].evidence
         rows.append([
             family, targets, tuple(int(rank) for rank in ranks), *slopes[:3], *found[:3], _p(found), math.nan, False,
             found.units,
@@ -55,15 +55,15 @@ def layer_effects(across: AcrossTasks) -> pd.DataFrame:
 
     Returns:
         One row a pair, ``a`` being on the layers that cost more at a rank: ``family``, ``a``, ``b``, ``ratio`` (of
-        their parameters), ``difference``, ``low``, ``high``, ``p``, ``n`` as :class:`PairPool` has them; ``p_holm``
+        their parameters), ``difference``, ``low``, ``high``, ``p``, ``n`` as :func:`pool_pair` has them; ``p_holm``
         and ``seen`` after Holm over the pairs. Rows of means have ``a`` "mean of the pairs" and no p-value of their
         own.
     """
-    rows, means, pools = [], [], PairPool(across)
+    rows, means = [], []
     for family, own in across.scores[across.scores["targets"] != NO_LAYERS].groupby("family", sort=False):
         pairs = list(_matched(own))
         for a, b, ratio in pairs:
-            found = pools.pool(a, b)[0].evidence
+            found = pool_pair(across, a, b)[0].evidence
             rows.append([family, a, b, ratio, *found[:3], _p(found), math.nan, False, found.units])
         if len(pairs) > 1:
             found = of_mean(np.array([mean for mean in _mean_by_task(across, pairs) if not math.isnan(mean)]))

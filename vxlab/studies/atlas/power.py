@@ -22,8 +22,8 @@ def open_questions(across: AcrossTasks, pooled: pd.DataFrame, margin: float = MA
 
     Of the variance V of a pair's difference on one task, T times that of its pooled difference, the part s / n is that
     of n seeds, and the rest of test items and of what varies from task to task. A difference d is seen (at 5 %, for one
-    comparison) four times in five where d ≥ (t(97.5 %) + t(80 %))·√(V / T), t being Student's, whose degrees of freedom
-    grow as T − 1. It is asked of d = margin, not of the difference that was found, which would flatter. V itself is
+    comparison) four times in five where d ≥ (t(97.5 %) + t(80 %))·√(V / T), t being Student's of T − 1 degrees of
+    freedom. It is asked of d = margin, not of the difference that was found, which would flatter. V itself is
     hardly known of few tasks.
 
     Args:
@@ -43,13 +43,13 @@ def open_questions(across: AcrossTasks, pooled: pd.DataFrame, margin: float = MA
 
 
 def _asked(across: AcrossTasks, row: Mapping[Any, Any], margin: float) -> list[object]:
-    n, each = int(row["n"]), float(row["freedom"]) / (row["n"] - 1)
+    n = int(row["n"])
     one_seed, luck, seeds = _luck(across, of_two(across, row["a"], row["b"]))
     variance = n * float(row["error"]) ** 2
     others = max(0.0, variance - luck)
-    tasks = _first(lambda tasks: _detectable(variance, tasks, each) <= margin, 2)
-    more = _first(lambda seeds: _detectable(others + one_seed / seeds, n, each) <= margin, 1)
-    return [row["a"], row["b"], n, seeds, _detectable(variance, n, each), tasks, more]
+    tasks = _first(lambda tasks: _detectable(variance, tasks) <= margin, 2)
+    more = _first(lambda seeds: _detectable(others + one_seed / seeds, n) <= margin, 1)
+    return [row["a"], row["b"], n, seeds, _detectable(variance, n), tasks, more]
 
 
 def _luck(across: AcrossTasks, own: pd.DataFrame) -> tuple[float, float, int]:
@@ -62,15 +62,14 @@ def _luck(across: AcrossTasks, own: pd.DataFrame) -> tuple[float, float, int]:
     return float(one) / len(own), float(several) / len(own), 1 if pd.isna(fewest) else int(fewest)
 
 
-def _detectable(variance: float, tasks: int, freedom: float) -> float:
+def _detectable(variance: float, tasks: int) -> float:
     """Return the difference that is seen four times in five.
 
     Args:
         variance: of a difference on one task.
         tasks: how many.
-        freedom: degrees of freedom for each task beyond the first.
     """
-    f = freedom * (tasks - 1)
+    f = tasks - 1
     return float(stdtrit(f, 0.975) + stdtrit(f, _POWER)) * math.sqrt(variance / tasks)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vxlab.errors import VxlabError
-from vxlab.experiments.scoring import Array, Evidence, Luck, from_error, no_evidence
+from vxlab.experiments.scoring import Array, Evidence, from_error, no_evidence
 
 _STEPS = 64
 """points between which each round looks for the variance between tasks"""
@@ -23,8 +23,6 @@ class Pooled(NamedTuple):
     """τ, the standard deviation of the true difference from task to task; NaN of fewer than two tasks"""
     error: float = math.nan
     """standard error of the mean"""
-    freedom: float = math.nan
-    """its degrees of freedom"""
 
     @property
     def p(self) -> float:
@@ -32,9 +30,7 @@ class Pooled(NamedTuple):
         return 2 * min(self.evidence.tails(0))
 
 
-def pool_tasks(
-    differences: Sequence[float] | Array, errors: Sequence[float] | Array, luck: Luck | None = None
-) -> Pooled:
+def pool_tasks(differences: Sequence[float] | Array, errors: Sequence[float] | Array) -> Pooled:
     """Pool a difference over tasks, which are the unit: the random-effects mean with Hartung's and Knapp's interval.
 
     The difference y_t of task t, of standard error s_t, is drawn around a true one that is itself drawn around μ with
@@ -43,14 +39,13 @@ def pool_tasks(
     freedom. Without the 1 the interval of a few tasks that happen to agree would be narrower than their own errors
     allow.
 
-    Few tasks tell little of how much a difference varies from one to another. Where that is known of other pairs, too
-    (``luck``), the error is the larger of this one and √(variance / T), on that luck's degrees of freedom.
+    A pair's own tasks alone tell how much it varies from one to another. Candidates of one family follow each other
+    from task to task, and of two families do not: an error pooled over pairs is too small for the one kind, which it
+    tells apart more often than it says, and hides small differences of the other.
 
     Args:
         differences: (tasks,) one a task; NaN where it was not measured, and left out.
         errors: (tasks,) their standard errors, above 0; NaN is left out.
-        luck: the variance of a pair's difference on one task, from :func:`vxlab.experiments.scoring.paired_luck` of all
-            candidates over the tasks.
 
     Returns:
         Of one task its difference without an interval; of none NaN.
@@ -83,10 +78,7 @@ def pool_tasks(
     mean = float((weights * y).sum() / weights.sum())
     q = float((weights * (y - mean) ** 2).sum()) / (len(y) - 1)
     error = math.sqrt(max(1.0, q) / float(weights.sum()))
-    freedom: float = len(y) - 1
-    if luck is not None:
-        error, freedom = max(error, math.sqrt(luck.variance / len(y))), max(freedom, luck.freedom)
-    return Pooled(from_error(mean, error, freedom, len(y)), tau, error, freedom)
+    return Pooled(from_error(mean, error, len(y) - 1, len(y)), tau, error)
 
 
 def _between(y: Array, within: Array) -> float:
