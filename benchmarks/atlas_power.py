@@ -133,7 +133,7 @@ def answers_of(across: AcrossTasks, name: str) -> Mapping[str, Answers]:
     """Return a candidate's answers on each task that is scored by accuracy or a correlation."""
     found = {}
     for task in across.scores.loc[across.scores["candidate"] == name, "task"]:
-        own = [record for record in across.records.values() if Path(record.spec["task"]).name == task]
+        own = [record for record in across.records.values() if Path(record.spec["task"]).stem == task]
         wanted = [record for record in own if record.status == "finished" and is_of(record, across.row(name))]
         if len(wanted) < 2 or wanted[0].task["metrics"][0] not in METRICS:
             continue

@@ -38,6 +38,12 @@ def test_a_candidate_has_one_name_on_all_tasks_whatever_a_sweep_calls_it(store):
     assert found.left_out.empty
 
 
+def test_a_file_is_called_by_its_name_and_two_of_one_name_by_their_paths(store):
+    fill(store, {name: [LORA, FULL] for name in ("x/a.csv", "y/a.csv", "z/b.csv")}, items=100, seeds=2)
+    (found,) = _laid(store)
+    assert set(found.scores["task"]) == {"x/a.csv", "y/a.csv", "b"}
+
+
 def test_settings_of_the_method_make_another_candidate(store):
     other = (vxlab.LoRA(rank=4, alpha=16), QV, 6.0)
     fill(store, {"a": [LORA, FULL], "b": [other, FULL]}, items=100, seeds=2)

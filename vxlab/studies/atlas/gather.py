@@ -17,6 +17,7 @@ from vxlab.experiments.candidates import unit_of_difference
 from vxlab.experiments.provenance import base_in_words, weights_of
 from vxlab.experiments.scoring import UNBOUNDED, in_words
 from vxlab.experiments.sweeps import SweepTables
+from vxlab.experiments.tasks.rows import SUFFIXES
 from vxlab.studies.atlas.same_candidates import TaskCandidate, comparable_candidates, labels_over_tasks
 
 _POINTS = 100
@@ -145,9 +146,9 @@ def _gather(sweeps: Sequence[SweepTables]) -> AcrossTasks | None:
 
 def _task_names(tasks: Iterable[str]) -> dict[str, str]:
     """Return what each task is called: a folder or file by its last part, where no other has that."""
-    every = list(tasks)
-    counts = Counter(Path(task).name for task in every)
-    return {task: Path(task).name if counts[Path(task).name] == 1 else task for task in every}
+    short = {task: Path(task).stem if Path(task).suffix in SUFFIXES else Path(task).name for task in tasks}
+    counts = Counter(short.values())
+    return {task: name if counts[name] == 1 else task for task, name in short.items()}
 
 
 def _reported(sweep: SweepTables, ones: Sequence[TaskCandidate]) -> Iterator[tuple[str, RunRecord]]:
