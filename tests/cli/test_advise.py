@@ -20,8 +20,8 @@ def test_it_says_tables_and_writes_the_sweep_that_tests_it(tiny_model, toy_task,
     heading, *rows, _, told = f"layer {table}".splitlines()
     assert heading.split() == ["layer", "rank", "allocated", "uniform", "parameters", "stability"]
     assert {row.split()[3] for row in rows} == {"2"}
-    assert told == f"Test it: vxlab sweep {file}"
     fair = vxlab.read_sweep(file)
+    assert told == f"{'Test' if len(fair.names) > 1 else 'Train'} it: vxlab sweep {file}"
     assert isinstance(fair, vxlab.FairSweep)
     assert next(iter(fair.names)) == "LoRA r=2"
     assert fair.settings == {

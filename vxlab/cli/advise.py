@@ -62,12 +62,13 @@ def _advise(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
     print(f"{advice.sentence()}\n")
     print_columns([_in_words(row) for row in advice.layers.to_dict("records")])
-    sweep = format_sweep(advice.fair_sweep())
+    fair = advice.fair_sweep()
+    sweep = format_sweep(fair)
     if not written:
         print(f"\n{sweep}", end="")
         return 0
     _write(written, sweep)
-    print(f"\nTest it: vxlab sweep {arguments.write}")
+    print(f"\n{'Test' if len(fair.candidates) > 1 else 'Train'} it: vxlab sweep {arguments.write}")
     return 0
 
 
