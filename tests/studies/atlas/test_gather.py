@@ -104,6 +104,16 @@ def test_a_task_that_is_still_tuned_is_left_out_and_spoils_no_other(store):
     pooled_differences(found, "full fine-tuning")
 
 
+def test_a_task_that_nobody_learned_says_nothing_of_candidates(store):
+    fill(store, {"a": [LORA, FULL], "b": [LORA, FULL]}, items=100, seeds=2)
+    fill(store, {"flat": [LORA, FULL]}, items=100, seeds=2, level=43.0)
+    (found,) = _laid(store)
+    assert sorted(found.tasks["task"]) == ["a", "b"]
+    assert found.left_out.to_dict("records") == [
+        {"task": "flat", "what": "the whole task", "why": "no candidate is shown to beat its trivial answer"}
+    ]
+
+
 def test_a_store_of_tuning_alone_is_refused(store):
     fill(store, {"c": [LORA, FULL]}, items=100, seeds=0, ends_after=0.33)
     with pytest.raises(VxlabError, match="holds no reported run that finished"):

@@ -68,7 +68,8 @@ def across_tasks(sweeps: Iterable[SweepTables]) -> list[AcrossTasks]:
     A candidate is the same on two tasks where its method has the same settings on the same layers. On one task only
     candidates with the same other settings (epochs, rows, length, precision, …) are comparable: those that most of the
     task's candidates have. Left out, with why: candidates with other ones, or that no run of finished; a second sweep
-    of a task, on other data or test rows; pairs whose intervals do not allow for other training seeds.
+    of a task, on other data or test rows; a task on which no candidate is shown to beat the trivial answer, where a
+    difference says nothing of the candidates; pairs whose intervals do not allow for other training seeds.
 
     Metrics between 0 and 1, and correlations, are pooled in points, hundredths of the task's first metric; a metric
     without bounds, such as the log-likelihood, with itself alone.
@@ -105,7 +106,10 @@ def choose_model(groups: Sequence[AcrossTasks], name: str | None = None) -> Acro
         VxlabError: there is none, or none of this name.
     """
     if not groups:
-        raise VxlabError("the store holds no reported run that finished; train a fair sweep, or name another store")
+        raise VxlabError(
+            "the store holds no reported run that finished, of a task that a candidate is shown to learn; train a fair "
+            "sweep, or for longer, or name another store"
+        )
     by_name = {each.name: each for each in groups}
     if name is not None:
         require_known([name], by_name, "model: there are no runs of", "there are")
@@ -122,10 +126,9 @@ def _gather(sweeps: Sequence[SweepTables]) -> AcrossTasks | None:
             by_task[sweep.task] = sweep
     names = _task_names(by_task)
     chosen = {task: comparable_candidates(names[task], sweep, left_out) for task, sweep in by_task.items()}
-    left_out += [
-        (names[task], "the whole task", "nothing of it is reported yet") for task, ones in chosen.items() if not ones
-    ]
-    chosen = {task: ones for task, ones in chosen.items() if ones}
+    unfit = {task: why for task, ones in chosen.items() if (why := _unfit(ones, by_task[task].summary))}
+    left_out += [(names[task], "the whole task", why) for task, why in unfit.items()]
+    chosen = {task: ones for task, ones in chosen.items() if task not in unfit}
     if not chosen:
         return None
     labels = labels_over_tasks([one for ones in chosen.values() for one in ones])
@@ -142,6 +145,14 @@ def _gather(sweeps: Sequence[SweepTables]) -> AcrossTasks | None:
     notes = tuple(f"{names[task]}: {note}" for task, sweep in by_task.items() for note in sweep.notes)
     records = {key: record for task, ones in chosen.items() for key, record in _reported(by_task[task], ones)}
     return AcrossTasks(name, model, unit, tasks, scores, pairs, told, notes, records)
+
+
+def _unfit(ones: Sequence[TaskCandidate], summary: pd.DataFrame) -> str:
+    """Return why a task says nothing of its candidates, or "": where none learned anything, none is better."""
+    if not ones:
+        return "nothing of it is reported yet"
+    tested = summary["p_trivial"].notna().any() and not summary["above"].any()
+    return "no candidate is shown to beat its trivial answer" if tested else ""
 
 
 def _task_names(tasks: Iterable[str]) -> dict[str, str]:
