@@ -63,7 +63,11 @@ def main() -> None:
     spreads = {share: float(between.quantile(share)) for share in (0.1, 0.5)}
     names = [name for name in ranks.table["candidate"] if across.row(name)["targets"] != "none"]
     chosen = dict.fromkeys([names[0], names[len(names) // 2], names[-1]])
-    asked = {"points": given.points, "resamplings": given.resamplings, "spreads": [0.0, *spreads.values()]}
+    asked = {
+        "points": given.points,
+        "resamplings": given.resamplings,
+        "spreads": list(dict.fromkeys([0.0, *spreads.values()])),
+    }
     found = [row for name in chosen for row in measure(across, name, **asked)]
     told = {
         "model": across.name, "tasks": len(across.tasks), "candidates": len(across.candidates),

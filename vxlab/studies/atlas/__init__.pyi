@@ -18,6 +18,7 @@ from .rules import rules_of_thumb as rules_of_thumb
 from .sentences import apart_sentence as apart_sentence
 from .sentences import claims_sentence as claims_sentence
 from .sentences import coverage_sentence as coverage_sentence
+from .sentences import factor_in_words as factor_in_words
 from .sentences import layers_sentence as layers_sentence
 from .sentences import open_sentence as open_sentence
 from .sentences import rank_sentence as rank_sentence

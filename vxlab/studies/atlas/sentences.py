@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from vxlab.experiments.candidates import p_in_words
+from vxlab.experiments.scoring import in_words
 from vxlab.studies import CONSISTENT, CONTRADICTS, NOISY, Finding
 from vxlab.studies.atlas.contrasts import MEAN_OF_PAIRS
 from vxlab.studies.atlas.gather import AcrossTasks
@@ -33,7 +34,7 @@ def coverage_sentence(across: AcrossTasks) -> str:
         f"{number_of(int(tasks['reports'].sum()), 'reported run')}, {int(tasks['lost'].sum())} of them lost; "
         f"{tasks['hours'].sum():,.1f} hours of training, tuning included."
     )
-    metrics = list(dict.fromkeys(tasks["metric"]))
+    metrics = [in_words(metric) for metric in dict.fromkeys(tasks["metric"])]
     if len(metrics) > 1:
         told += f" Points are hundredths of {list_in_words(metrics)}, each task's first metric."
     few = {name: len(tasks) - int(held[name]) for name in names}
@@ -247,11 +248,16 @@ def _missed(row: Any, unit: str) -> str:
 def _factor(row: Any) -> str:
     """Return a factor and its interval, or that the interval is too wide to be one."""
     if row["high"] > _WIDEST * row["low"]:
-        return f"{_times(row['factor'])} times, known to no factor of {_WIDEST:,}"
-    return f"{_times(row['factor'])} times ({_times(row['low'])} to {_times(row['high'])})"
+        return f"{factor_in_words(row['factor'])} times, known to no factor of {_WIDEST:,}"
+    return f"{factor_in_words(row['factor'])} times ({factor_in_words(row['low'])} to {factor_in_words(row['high'])})"
 
 
-def _times(factor: float) -> str:
+def factor_in_words(factor: float) -> str:
+    """Write how many times as large something is, to two digits, or to the next whole number.
+
+    >>> factor_in_words(0.714), factor_in_words(1039.2)
+    ('0.71', '1,039')
+    """
     return f"{factor:,.0f}" if factor >= 10 else f"{factor:.2g}"
 
 

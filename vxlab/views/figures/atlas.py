@@ -1,5 +1,6 @@
 """Plotly figures of what holds across tasks: ranks, pooled differences, rates and rules of thumb."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -205,9 +206,11 @@ def rates_by_rank(candidates: pd.DataFrame) -> go.Figure:
         figure.add_scatter(x=ends, y=[mean, mean], mode="lines", line=level_line(i), name=f"{method}: {mean:.2g}")
     figure.update_xaxes(type="log", title="rank", dtick=np.log10(2))
     tried = sorted(rows["learning_rate"].unique())
-    title = "learning rate that validation chose"
-    figure.update_yaxes(type="log", title=title, tickvals=tried, ticktext=tick_labels(tried))
+    figure.update_yaxes(type="log", title="learning rate that validation chose")
     if tried:
+        low, high = (math.floor(math.log10(rate)) for rate in (tried[0], tried[-1]))
+        ticks = [digit * 10.0**power for power in range(low, high + 1) for digit in (1, 3)]
+        figure.update_yaxes(tickvals=ticks, ticktext=tick_labels(ticks))
         figure.update_yaxes(range=[np.log10(tried[0]) - 0.3, np.log10(tried[-1]) + 0.3])
     return apply_style(figure, height=520, name="rates by rank")
 

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 COLOURS = ("#0065a8", "#b84300", "#009e73", "#cc6fa6", "#be8a00", "#3399dd", "#555555")
 """Okabe and Ito's hues, told apart by colour-blind readers, as dark as a mark on white needs; symbols and dashes differ
 too."""
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "triangle-down")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 LABELS = ("#0065a8", "#b84300", "#007a58", "#9a3f75", "#855a00", "#1b6a9e", "#555555")
 """The same hues for text, which needs more contrast than a mark."""

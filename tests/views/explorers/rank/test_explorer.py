@@ -116,7 +116,7 @@ def test_what_is_of_the_atlas_says_so_beside_every_score(tables, runs):
     explorer = RankExplorer(tables, runs._replace(origin=origin), None, model="tiny")
     view, canvas = explorer.view(("LoRA", "query-value"), 8), explorer.canvas()
     assert f"</b> {origin}, toy" in view.words[-1]
-    assert view.table["atlas's runs"].tolist()[0] == "3"
+    assert view.table["atlas"].tolist()[0] == "3 runs"
     on = _trace(explorer, view, "measured accuracy of the atlas, on the Pareto front")
     assert all(told.endswith(f"<br>{origin}") for told in on["customdata"])
     assert "not measured yet</b>, nor in the atlas on toy" in explorer.view(("LoRA", "mlp"), 8).words[-1]

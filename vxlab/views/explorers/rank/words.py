@@ -132,7 +132,7 @@ def _named(relation: str, method: str, backbone: int, size: float, measured: Any
         f"test {in_words(runs.metric) if runs.metric else 'score'} (95 %)": _in_a_cell(measured)
         if known
         else "not measured",
-        "atlas's runs" if runs.origin else "runs": f"{measured.n}" if known else "–",
+        "atlas" if runs.origin else "runs": f"{measured.n}{' runs' if runs.origin else ''}" if known else "–",
     }
 
 
