@@ -113,7 +113,8 @@ def test_a_series_words_have_its_look_s_place():
     assert (label_font(1)["color"], label_font(8)["color"]) == (LABELS[1], LABELS[1])
     assert look(7)["line"]["color"] == COLOURS[0]
     assert len({(look(i)["line"]["dash"], look(i)["marker"]["symbol"]) for i in range(12)}) == 12
-    assert len(set(SYMBOLS)) == 7
+    assert len({(look(i)["marker"]["color"], look(i)["marker"]["symbol"]) for i in range(12)}) == 12
+    assert len(set(SYMBOLS)) == len(SYMBOLS) == len(COLOURS) + 1  # a hue comes back with another symbol
     assert len(set(DASHES)) == 6
 
 
