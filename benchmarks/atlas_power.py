@@ -66,7 +66,7 @@ def main() -> None:
     asked = {
         "points": given.points,
         "resamplings": given.resamplings,
-        "spreads": list(dict.fromkeys([0.0, *spreads.values()])),
+        "spreads": [0.0, *(spread for spread in spreads.values() if spread >= 0.1)],
     }
     found = [row for name in chosen for row in measure(across, name, **asked)]
     told = {
