@@ -147,7 +147,7 @@ def test_beside_the_chosen_one_stand_the_nearest_in_size_and_the_front(explorer)
     table = explorer.view(("LoRA-XS", "query-value"), 16).table
     assert table[["", "method"]].to_numpy().tolist() == [
         ["chosen", "LoRA-XS r=16"], ["nearest in size", "LoRA r=4"], ["nearest in size", "VeRA r=256"],
-        ["nearest in size", "LiDB r=4"], ["on the front, smaller", "VeRA r=64"], ["on the front, larger", "LoRA r=8"],
+        ["nearest in size", "LiDB r=4"], ["front, smaller", "VeRA r=64"], ["front, larger", "LoRA r=8"],
     ]  # fmt: skip
     assert table["parameters"].tolist()[:2] == ["1,024", "1,024"]
     assert table["test accuracy (95 %)"].tolist()[-1] == "0.800 (0.790 to 0.810)"

@@ -107,7 +107,7 @@ def _on_the_front(runs: Measured, size: Any, known: set[tuple[str, str, int]]) -
     front: list[Any] = list(runs.table[runs.table["front"].astype(bool)].sort_values("backbone").itertuples())
     below = [row for row in front if row.backbone < size.backbone][-1:]
     above = [row for row in front if row.backbone > size.backbone][:1]
-    for relation, rows in (("on the front, smaller", below), ("on the front, larger", above)):
+    for relation, rows in (("front, smaller", below), ("front, larger", above)):
         yield from ((relation, row) for row in rows if (row.targets, row.family, row.rank) not in known)
 
 
