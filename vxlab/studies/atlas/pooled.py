@@ -59,8 +59,8 @@ def pooled_differences(across: AcrossTasks, reference: str | None = None, *, sta
     """Pool the difference of every pair over the tasks that both ran on, or of every candidate from one.
 
     Tasks are the unit: another task like these is what an interval speaks of. Each task's first metric counts in
-    points whatever it is, or standardised. Where a pair lacks on a task the task does not
-    count for it: nothing is imputed.
+    points whatever it is, or standardised. Where a pair lacks on a task the task does not count for it: nothing is
+    imputed.
 
     Args:
         across: one model's tasks.
