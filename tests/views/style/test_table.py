@@ -41,7 +41,14 @@ def test_numbers_are_written_as_asked(shown):
     _, cells = shown(TABLE, columns, missing="")
     assert cells[1:] == [["71.2%", "small"], ["", "large"]]
     assert shown(TABLE[["p"]])[1] == [["p"], ["0.000"], ["0.500"]]
-    assert shown(TABLE, {"p": ("p", ".0e"), "mean": "mean"}, precision=1)[1][1] == ["4e-04", "0.7"]
+    assert shown(TABLE, {"p": ("p", ".0e"), "mean": "mean"}, precision=1)[1][1] == ["4e−04", "0.7"]
+
+
+def test_numbers_have_true_minus_signs_and_names_keep_their_hyphens(shown):
+    table = pd.DataFrame({"name": ["LoRA-XS"], "given": [-0.5], "plain": [-0.25], "whole": [-3]})
+    columns = {"name": "name", "given": ("given", "+.1f"), "plain": "plain", "whole": "whole"}
+    assert shown(table, columns)[1][1] == ["LoRA-XS", "−0.5", "−0.250", "−3"]
+    assert shown(table)[1][1] == ["LoRA-XS", "−0.500", "−0.250", "−3"]
 
 
 def test_two_columns_may_have_the_same_heading(shown):

@@ -1,5 +1,6 @@
 """A table for a reader: chosen columns under headings of their own, numbers as written, what data hold as text."""
 
+import numbers
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -7,6 +8,7 @@ import pandas as pd
 
 from vxlab.checks import require_known
 from vxlab.views.style.plain import escape, escape_all
+from vxlab.words import with_minus, write_number
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -24,7 +26,7 @@ def show(
 ) -> None:
     """Show a table in a notebook.
 
-    Texts stand to the left and break over lines, numbers to the right. An index is shown where it has a name. Whatever
+    Texts stand to the left and break over lines, numbers to the right, with true minus signs. An index is shown where it has a name. Whatever
     the table holds is text: names with markup in them do nothing.
 
     Args:
@@ -50,13 +52,27 @@ def _style(table: pd.DataFrame, columns: Mapping[str, Heading] | None, precision
     chosen = {name: (each, None) if isinstance(each, str) else each for name, each in (columns or {}).items()}
     require_known(chosen, table.columns, "columns: the table has no column", "it has")
     shown = escape_all(table[list(chosen)] if chosen else table)
-    formats: dict[Any, Any] = {
-        escape(name): f"{{:{form}}}" if isinstance(form, str) else form for name, (_, form) in chosen.items() if form
-    }
-    styler = _align(shown).format(formats or None, precision=precision, na_rep=missing)
+    forms = {escape(name): form for name, (_, form) in chosen.items() if form}
+    formats = {name: _writes(forms.get(name), precision) for name in shown.columns}
+    styler = _align(shown).format(formats, na_rep=missing)
     if chosen:
         styler.relabel_index([escape(heading) for heading, _ in chosen.values()], axis="columns")
     return styler if any(table.index.names) else styler.hide(axis="index")
+
+
+def _writes(form: str | Callable[[Any], str] | None, precision: int) -> Callable[[Any], Any]:
+    """Return how a column's cells are written; without a format, fractions to the precision and the rest as it is."""
+    if form is None:
+        return lambda cell: write_number(cell, f".{precision}f") if _is_fraction(cell) else _with_minus(cell)
+    return form if callable(form) else lambda cell: write_number(cell, form)
+
+
+def _is_fraction(cell: Any) -> bool:
+    return isinstance(cell, numbers.Real) and not isinstance(cell, numbers.Integral)
+
+
+def _with_minus(cell: Any) -> Any:
+    return with_minus(str(cell)) if isinstance(cell, numbers.Integral) and cell < 0 else cell
 
 
 def _align(table: pd.DataFrame) -> "Styler":
