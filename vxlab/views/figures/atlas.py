@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from vxlab.experiments import NO_LAYERS
 from vxlab.views.figures.cost_axes import PARAMETERS
-from vxlab.views.figures.sweep import end_ranks, level_line, looks_of, place_beside, series
+from vxlab.views.figures.sweep import end_ranks, level_line, looks_of, series
 from vxlab.views.style import (
     COLOURS,
     DIVERGING,
@@ -111,9 +111,9 @@ def differences_against_parameters(pooled: pd.DataFrame, candidates: pd.DataFram
     for i, name, style, rows in _by_family(points):
         figure.add_scatter(
             x=rows["backbone"], y=rows["difference"], mode="lines+markers+text", name=name, **style,
-            text=end_ranks(rows), textposition=place_beside(i), textfont=label_font(i), cliponaxis=False,
+            text=end_ranks(rows) if len(rows) > 1 else None, textposition=_outwards(rows), textfont=label_font(i),
             error_y=error_bars(rows["difference"], rows["low"], rows["high"], style["line"]["color"], faint=True),
-            customdata=_told(rows.rename(columns={"candidate": "a"}), unit),
+            cliponaxis=False, customdata=_told(rows.rename(columns={"candidate": "a"}), unit),
             hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
     ends = [points["backbone"].min() / 1.5, points["backbone"].max() * 1.5] if len(points) else [1, 10]
@@ -246,6 +246,12 @@ def _by_family(table: pd.DataFrame) -> Iterator[tuple[int, str, dict[str, Any], 
             symbol = f"{style['marker']['symbol']}-open"
             style = {"line": style["line"] | {"width": 1}, "marker": style["marker"] | {"symbol": symbol}}
         yield families[family], name, style, rows
+
+
+def _outwards(rows: pd.DataFrame) -> list[str]:
+    """Return where a line's ranks stand: the highest to the right of it, the others to the left, clear of the bars."""
+    highest = rows["backbone"].max()
+    return ["middle right" if count == highest else "middle left" for count in rows["backbone"]]
 
 
 def _told(rows: pd.DataFrame, unit: str) -> list[str]:
