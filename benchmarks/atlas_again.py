@@ -77,6 +77,7 @@ def compare_again(record: RunRecord, folder: Path) -> dict[str, Any]:
     metric = record.task["metrics"][0]
     (before, labels), (after, _) = record.predictions(), again.predictions()
     low, high = interval(metric, before.numpy(), labels.numpy(), units=record.units())
+    has_classes = record.task["num_labels"] > 1
     differing = [name for name in OF_NUMBERS if record.versions.get(name) != again.versions.get(name)]
     hardware = [name for name in ("processor", "threads", "device") if record.hardware[name] != again.hardware[name]]
     return {
@@ -85,7 +86,7 @@ def compare_again(record: RunRecord, folder: Path) -> dict[str, Any]:
         "score": record.score(), "again": again.score(), "low": low, "high": high,
         "same": again.score() == record.score(),
         "within": low <= again.score() <= high,
-        "items_alike": float((before.argmax(1) == after.argmax(1)).float().mean()) if before.shape[1] > 1 else None,
+        "items_alike": float((before.argmax(1) == after.argmax(1)).float().mean()) if has_classes else None,
         "same_key": again.key == record.key, "stacked": record.training.get("stacked"),
         "alike": not differing and not hardware and again.key == record.key,
         "differing": [*differing, *hardware, *([] if again.key == record.key else ["key"])],

@@ -26,8 +26,8 @@ def show(
 ) -> None:
     """Show a table in a notebook.
 
-    Texts stand to the left and break over lines, numbers to the right, with true minus signs. An index is shown where it has a name. Whatever
-    the table holds is text: names with markup in them do nothing.
+    Texts stand to the left and break over lines, numbers to the right, with true minus signs. An index is shown where
+    it has a name. Whatever the table holds is text: names with markup in them do nothing.
 
     Args:
         table: shown in the order of its rows; it is not changed.
@@ -53,7 +53,7 @@ def _style(table: pd.DataFrame, columns: Mapping[str, Heading] | None, precision
     require_known(chosen, table.columns, "columns: the table has no column", "it has")
     shown = escape_all(table[list(chosen)] if chosen else table)
     forms = {escape(name): form for name, (_, form) in chosen.items() if form}
-    formats = {name: _writes(forms.get(name), precision) for name in shown.columns}
+    formats: dict[Any, Any] = {name: _writes(forms.get(name), precision) for name in shown.columns}
     styler = _align(shown).format(formats, na_rep=missing)
     if chosen:
         styler.relabel_index([escape(heading) for heading, _ in chosen.values()], axis="columns")
