@@ -32,3 +32,10 @@ def test_the_best_is_what_validation_puts_first():
 @pytest.mark.parametrize("means", [{"LoRA 4 qv": [1.0, 2.0]}, {"LoRA 4 qv": [1.0], "LoRA 1 qv": [2.0]}])
 def test_one_adapter_or_one_task_tries_no_rule(means):
     assert rules_of_thumb(across(means)).empty
+
+
+def test_a_share_of_a_difference_that_may_be_none_is_not_told():
+    means = {"LoRA 1 qv": [70.0, 73.9], "LoRA 4 qv": [74.0, 70.0]}
+    table = rules_of_thumb(across(means, validation=lambda name, task: 1.0 if name == "LoRA 4 qv" else 0.5))
+    assert table.loc[table["rule"] == "the fewest parameters", "missed"].item() == pytest.approx(0.05)
+    assert table["share"].isna().all()  # of a best that is 4.0 above the worst on one task, and 3.9 below on the other

@@ -24,9 +24,10 @@ def rules_of_thumb(across: AcrossTasks) -> pd.DataFrame:
 
     Returns:
         One row a rule, the least missed first: ``missed`` (points, the mean over tasks) with Student's 95 % interval
-        over tasks; ``share``, of what the best is above the worst, both summed over tasks; ``right``, on how many tasks
-        it took the best; ``n`` tasks; ``chosen``, what it took. No rows where fewer than two tasks or adapters are
-        left.
+        over tasks; ``share``, of what the best is above the worst, both summed over tasks, NaN where that interval of
+        the best less the worst reaches 0: of a difference of luck alone it may be any number; ``right``, on how many
+        tasks it took the best; ``n`` tasks; ``chosen``, what it took. No rows where fewer than two tasks or
+        adapters are left.
     """
     adapters = across.scores[across.scores["targets"] != NO_LAYERS]
     tests, _ = complete_block(adapters)
@@ -39,6 +40,7 @@ def rules_of_thumb(across: AcrossTasks) -> pd.DataFrame:
     values, order = tests.to_numpy(dtype=np.float64), validation.to_numpy(dtype=np.float64)
     best, every = order.argmax(axis=1), np.arange(len(tests))
     oracle, last = values[every, best], values[every, order.argmin(axis=1)]
+    shown = of_mean(oracle - last)[1] > 0
     rows = []
     for rule, choose in _rules(each).items():
         names = [choose(tests.drop(index=task)) for task in tests.index]
@@ -47,7 +49,7 @@ def rules_of_thumb(across: AcrossTasks) -> pd.DataFrame:
         whole = float((oracle - last).sum())
         right = sum(own == [str(tests.columns[place])] for own, place in zip(names, best, strict=True))
         chosen = " or ".join(dict.fromkeys(name for own in names for name in own)) if rule != BY_CHANCE else ""
-        share = float(missed.sum()) / whole if whole > 0 else np.nan
+        share = float(missed.sum()) / whole if shown else np.nan
         rows.append([rule, *of_mean(missed)[:3], share, right, len(tests), chosen])
     return pd.DataFrame(rows, columns=RULE_COLUMNS).sort_values("missed", kind="stable", ignore_index=True)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Heading: TypeAlias = str | tuple[str, str | Callable[[Any], str]]
 """A column's heading, alone or with how its numbers are written."""
 
-_LONG = 30
+_LONG = 16
 """Characters of a text that is broken over lines, but not into a column of single words."""
 _LEFT = "text-align: left; white-space: normal"
 
