@@ -82,7 +82,7 @@ def fill(
 
 def _size(method: Any, targets: str) -> int:
     if not method.on_layers:
-        return {"head": 0, "full": 22_000_000, "bitfit": 38_000}[method.name]
+        return {"base": 0, "head": 0, "full": 22_000_000, "bitfit": 38_000}[method.name]
     return sum(method.parameter_count(shape) for shape in LAYERS[targets])
 
 

@@ -114,6 +114,19 @@ def test_a_task_that_nobody_learned_says_nothing_of_candidates(store):
     ]
 
 
+def test_what_the_untuned_base_can_do_already_is_not_learned(store):
+    base = (vxlab.Base(), QV, 0.0)
+    fill(store, {"a": [base, LORA, FULL], "b": [LORA, FULL]}, items=300, seeds=2, spread=0)
+    # All three beat the trivial answer here, the base as well as the others; or nobody but it does.
+    fill(store, {"known": [base, *((method, QV, 0.0) for method in (LORA[0], FULL[0]))]}, items=300, seeds=2, spread=0)
+    fill(store, {"spoiled": [(vxlab.Base(), QV, 20.0), LORA, FULL]}, items=300, seeds=2, spread=0)
+    (found,) = _laid(store)
+    assert sorted(found.tasks["task"]) == ["a", "b"]
+    assert set(found.left_out.itertuples(index=False, name=None)) == {
+        (task, "the whole task", "no candidate is shown to gain on the untuned base") for task in ("known", "spoiled")
+    }
+
+
 def test_a_store_of_tuning_alone_is_refused(store):
     fill(store, {"c": [LORA, FULL]}, items=100, seeds=0, ends_after=0.33)
     with pytest.raises(VxlabError, match="holds no reported run that finished"):

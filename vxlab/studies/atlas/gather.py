@@ -8,8 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
+from vxlab.adapters import Base
 from vxlab.checks import require_known
 from vxlab.errors import VxlabError
 from vxlab.experiments import RunRecord, family_name, rank_of
@@ -68,8 +70,9 @@ def across_tasks(sweeps: Iterable[SweepTables]) -> list[AcrossTasks]:
     A candidate is the same on two tasks where its method has the same settings on the same layers. On one task only
     candidates with the same other settings (epochs, rows, length, precision, …) are comparable: those that most of the
     task's candidates have. Left out, with why: candidates with other ones, or that no run of finished; a second sweep
-    of a task, on other data or test rows; a task on which no candidate is shown to beat the trivial answer, where a
-    difference says nothing of the candidates; pairs whose intervals do not allow for other training seeds.
+    of a task, on other data or test rows; a task on which a difference says nothing of the candidates, as none is shown
+    to beat the trivial answer, or, where the untuned base is among them, that base; pairs whose intervals do not allow
+    for other training seeds.
 
     Metrics between 0 and 1, and correlations, are pooled in points, hundredths of the task's first metric; a metric
     without bounds, such as the log-likelihood, with itself alone.
@@ -126,7 +129,7 @@ def _gather(sweeps: Sequence[SweepTables]) -> AcrossTasks | None:
             by_task[sweep.task] = sweep
     names = _task_names(by_task)
     chosen = {task: comparable_candidates(names[task], sweep, left_out) for task, sweep in by_task.items()}
-    unfit = {task: why for task, ones in chosen.items() if (why := _unfit(ones, by_task[task].summary))}
+    unfit = {task: why for task, ones in chosen.items() if (why := _unfit(ones, by_task[task]))}
     left_out += [(names[task], "the whole task", why) for task, why in unfit.items()]
     chosen = {task: ones for task, ones in chosen.items() if task not in unfit}
     if not chosen:
@@ -147,12 +150,17 @@ def _gather(sweeps: Sequence[SweepTables]) -> AcrossTasks | None:
     return AcrossTasks(name, model, unit, tasks, scores, pairs, told, notes, records)
 
 
-def _unfit(ones: Sequence[TaskCandidate], summary: pd.DataFrame) -> str:
+def _unfit(ones: Sequence[TaskCandidate], sweep: SweepTables) -> str:
     """Return why a task says nothing of its candidates, or "": where none learned anything, none is better."""
     if not ones:
         return "nothing of it is reported yet"
-    tested = summary["p_trivial"].notna().any() and not summary["above"].any()
-    return "no candidate is shown to beat its trivial answer" if tested else ""
+    if sweep.summary["p_trivial"].notna().any() and not sweep.summary["above"].any():
+        return "no candidate is shown to beat its trivial answer"
+    untuned = [one.own_name for one in ones if one.method["name"] == Base.name]
+    beside = sweep.pairs[(sweep.pairs["a"].isin(untuned) | sweep.pairs["b"].isin(untuned)) & sweep.pairs["p"].notna()]
+    gains = np.where(beside["a"].isin(untuned), -1, 1) * beside["difference"]
+    none_gains = len(beside) and not (gains[beside["seen"].astype(bool)] > 0).any()
+    return "no candidate is shown to gain on the untuned base" if none_gains else ""
 
 
 def _task_names(tasks: Iterable[str]) -> dict[str, str]:
