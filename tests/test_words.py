@@ -1,5 +1,7 @@
 """Numbers, lists and names in words."""
 
+import math
+
 import pytest
 
 from vxlab import words
@@ -7,9 +9,12 @@ from vxlab import words
 
 @pytest.mark.parametrize(
     ("value", "form", "text"),
-    [(-0.5, ".1f", "−0.5"), (-0.04, ".1f", "−0.0"), (-0.04, "z.1f", "0.0"), (-0.04, "+z.1f", "+0.0"), (-2, "d", "−2")],
-)
-def test_a_number_has_a_true_minus(value: float, form: str, text: str) -> None:
+    [
+        (-0.5, ".1f", "−0.5"), (-0.04, ".1f", "0.0"), (-0.04, "+.1f", "+0.0"), (-0.0, ".0%", "0%"), (-2, "d", "−2"),
+        (0, "d", "0"), (-1e-9, ".1e", "−1.0e−09"), (-math.inf, ".1f", "−inf"), (math.nan, ".1f", "nan"),
+    ],
+)  # fmt: skip
+def test_a_number_has_a_true_minus_and_what_rounds_to_zero_none(value: float, form: str, text: str) -> None:
     assert words.write_number(value, form) == text
 
 

@@ -6,16 +6,18 @@ from difflib import get_close_matches
 
 
 def write_number(value: float, form: str) -> str:
-    """Return a number with a true minus sign.
+    """Return a number with a true minus sign, and what rounds to zero without one.
 
     Args:
         value: the number.
-        form: as :func:`format` takes it; a z in it takes the sign from what rounds to zero.
+        form: as :func:`format` takes it.
 
-    >>> write_number(-0.031, ".3f"), write_number(-0.0002, "z.1f"), write_number(0.5, "+.1f")
+    >>> write_number(-0.031, ".3f"), write_number(-0.0002, ".1f"), write_number(0.5, "+.1f")
     ('−0.031', '0.0', '+0.5')
     """
-    return with_minus(f"{value:{form}}")
+    text = f"{value:{form}}"
+    digits = [each for each in text.partition("e")[0] if each.isdigit()]
+    return f"{abs(value):{form}}" if set(digits) == {"0"} else with_minus(text)
 
 
 def with_minus(text: str) -> str:

@@ -180,7 +180,7 @@ def write_score(value: float, metric: str, sign: str = "") -> str:
     >>> write_score(0.9063, "accuracy"), write_score(0.031, "matthews", "+")
     ('90.6', '+0.031')
     """
-    return write_number(100 * value, f"{sign}z.1f") if metric in IN_POINTS else write_number(value, f"{sign}z.3f")
+    return write_number(100 * value, f"{sign}.1f") if metric in IN_POINTS else write_number(value, f"{sign}.3f")
 
 
 def by_candidate(summary: pd.DataFrame) -> dict[str, Any]:

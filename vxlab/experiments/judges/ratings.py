@@ -116,7 +116,7 @@ class Ratings:
         return " ".join([*told, self._over()])
 
     def __str__(self) -> str:
-        table = self.table().to_string(index=False, float_format=lambda x: write_number(x, "z.2f"), na_rep="–")
+        table = self.table().to_string(index=False, float_format=lambda x: write_number(x, ".2f"), na_rep="–")
         return "\n".join([*self.about(), "", table, "", self.verdict()])
 
     @cached_property
@@ -199,12 +199,12 @@ def _sentence(name: str, each: Difference, p: float) -> str:
     """Say what one candidate's difference to the base is."""
     if math.isnan(each.difference):
         return f"{name} and the untuned base cannot be compared: ratings of both are needed."
-    bounds = f"95 % {write_number(each.low, '+z.2f')} to {write_number(each.high, '+z.2f')}"
+    bounds = f"95 % {write_number(each.low, '+.2f')} to {write_number(each.high, '+.2f')}"
     size, alone = write_number(abs(each.difference), ".2f"), "" if each.covers_seeds else (
         " One seed: the luck of training is not in this interval."
     )  # fmt: skip
     if not p <= LEVEL:
-        change = write_number(each.difference, "+z.2f")
+        change = write_number(each.difference, "+.2f")
         return f"{name} cannot be told apart from the untuned base: {change} points ({bounds}).{alone}"
     shown = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
     if each.difference > 0:

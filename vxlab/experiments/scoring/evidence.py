@@ -26,7 +26,7 @@ class Evidence(NamedTuple):
     """independent ones that the interval is over, where it says so"""
 
     def in_words(
-        self, write: str | Callable[[float], str] = "z.3f", after: str = "", *, over: str = "", without: str = ""
+        self, write: str | Callable[[float], str] = ".3f", after: str = "", *, over: str = "", without: str = ""
     ) -> str:
         """Return the value and in brackets its interval, or what stands there where none could be had.
 

@@ -224,7 +224,7 @@ def claims_sentence(findings: Sequence[Finding]) -> str:
 
 
 def _span(row: Any, unit: str) -> str:
-    low, high = (write_number(row[end], "z.1f") for end in ("low", "high"))
+    low, high = (write_number(row[end], ".1f") for end in ("low", "high"))
     return f"{write_number(row['difference'], '+.1f')} {unit}, 95 % {low} to {high}"
 
 
@@ -232,17 +232,15 @@ def _ends(row: Any, unit: str, value: str = "ends") -> str:
     if math.isnan(row[value]):
         return "no task has both"
     if math.isnan(row["low"]):
-        return f"{write_number(row[value], '+z.1f')} {unit} on one task"
-    low, high = (write_number(row[end], "z.1f") for end in ("low", "high"))
-    return f"{write_number(row[value], '+z.1f')} {unit} (95 % {low} to {high})"
+        return f"{write_number(row[value], '+.1f')} {unit} on one task"
+    low, high = (write_number(row[end], ".1f") for end in ("low", "high"))
+    return f"{write_number(row[value], '+.1f')} {unit} (95 % {low} to {high})"
 
 
 def _missed(row: Any, unit: str) -> str:
-    low, high = (write_number(row[end], "z.1f") for end in ("low", "high"))
-    share = (
-        "" if math.isnan(row["share"]) else f", {write_number(100 * row['share'], 'z.0f')} % of the way to the worst"
-    )
-    return f"{write_number(row['missed'], 'z.1f')} {unit} (95 % {low} to {high}{share})"
+    low, high = (write_number(row[end], ".1f") for end in ("low", "high"))
+    share = "" if math.isnan(row["share"]) else f", {write_number(100 * row['share'], '.0f')} % of the way to the worst"
+    return f"{write_number(row['missed'], '.1f')} {unit} (95 % {low} to {high}{share})"
 
 
 def _factor(row: Any) -> str:

@@ -49,7 +49,7 @@ def _sentence(row: dict[Any, Any]) -> str:
 
 
 def _difference(row: dict[Any, Any]) -> str:
-    difference, low, high = (write_number(row[name], "+z.3f") for name in ("difference", "low", "high"))
+    difference, low, high = (write_number(row[name], "+.3f") for name in ("difference", "low", "high"))
     return f"{difference}, 95 % {low} to {high}"
 
 
@@ -62,7 +62,7 @@ def _of_unseen(tasks: pd.DataFrame) -> list[str]:
     of = "that 1 the interval reaches" if len(rows) == 1 else f"those {len(rows)} the intervals reach"
     return [
         f"Not told apart is not unchanged: of {of} down to "
-        f"{write_number(row['low'], '+z.3f')} ({row['candidate']} on {row['task']})."
+        f"{write_number(row['low'], '+.3f')} ({row['candidate']} on {row['task']})."
     ]
 
 

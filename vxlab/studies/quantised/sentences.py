@@ -189,7 +189,7 @@ def _requantised(scheme: str, merging: MergingCosts) -> str:
     told = []
     for name, own in layers.groupby("candidate", sort=False):
         lost, kept = float(own["lost"].median()), float(own["kept"].median())
-        said = f"{name} {percent(lost)} of ‖ΔW‖ ({write_number(100 * kept, 'z.1f')} % of ΔW is left)"
+        said = f"{name} {percent(lost)} of ‖ΔW‖ ({write_number(100 * kept, '.1f')} % of ΔW is left)"
         row: Any = outputs[outputs["candidate"] == name]
         if len(row):
             said += f", {percent(float(row[REQUANTISED].iloc[0]))} of its effect on logits"

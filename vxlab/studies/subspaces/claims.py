@@ -195,8 +195,8 @@ def _times(logarithm: Evidence) -> str:
 
 
 def _share(found: Evidence) -> str:
-    return found.in_words("z.0%")
+    return found.in_words(".0%")
 
 
 def _points(found: Evidence) -> str:
-    return found.in_words(lambda value: write_number(100 * value, "z.0f"), " points")
+    return found.in_words(lambda value: write_number(100 * value, ".0f"), " points")

@@ -25,7 +25,7 @@ def kept_sentence(answers: pd.DataFrame, *, metric: str, trivial: float) -> str:
         kept = bands.share([EVERY], "top", [fraction], what)
         if math.isnan(kept.low):
             return "The model has no gain over the trivial answer that these items show, so no band can keep any."
-        told.append(f"the top {100 * fraction:.3g} % keep **{kept.in_words('z.0%', '**')}")
+        told.append(f"the top {100 * fraction:.3g} % keep **{kept.in_words('.0%', '**')}")
     whole = "every update" if what == "update" else "every weight"
     items, units = answers["item"].nunique(), answers["unit"].nunique()
     on = f"{items:,} test items" + (f" of {units:,} independent units" if units < items else "")

@@ -70,7 +70,7 @@ def ceiling_sentence(table: pd.DataFrame) -> str:
     )
     if verdicts([Part(ceiling, least=0)]) != [CONSISTENT]:
         return f"{said}. The ceiling itself cannot be told from 0, so a share of it means nothing."
-    value, low, high = (write_number(100 * each, "z.0f") for each in part[:3])
+    value, low, high = (write_number(100 * each, ".0f") for each in part[:3])
     span = "" if math.isnan(part.low) else f" (95 % interval {low} to {high} %)"
     return f"{said}, {value} % of it{span}."
 
@@ -83,7 +83,7 @@ def beyond_cosine(table: pd.DataFrame, kind: str = SAME) -> str:
         told.append((measure, found.value, _in_words(found), f"chance's {chance:.3f}", Part(found, chance)))
     cka, random = mean_of(table, kind, "cka").value, mean_of(table, RANDOM, "cka").value
     apart = difference(table, kind, RANDOM, "cka")
-    said = f"{cka:.3f}, differing by {_in_words(apart, '+z.3f')}"
+    said = f"{cka:.3f}, differing by {_in_words(apart, '+.3f')}"
     told.append(("cka", cka, said, f"a random update's {random:.3f}", Part(apart, least=0)))
     sentences = [
         f"{MEASURES[measure]} {said}, {_PLACES[place]} {level}"
@@ -99,18 +99,18 @@ def _rising(rows: pd.DataFrame) -> Claim:
         return _RISING.beside(f"{number_of(blocks, 'block')}, too few for a trend" if blocks else _NO_PAIR)
     found = trend(rows, [SAME]).iloc[0]
     rise = from_interval(found["rise"], found["low"], found["high"], found["seeds"] - 1, units=found["seeds"])
-    tau = write_number(found["tau"], "+z.2f")
+    tau = write_number(found["tau"], "+.2f")
     here = f"{cosine_in_words(rise)} from the first block to the last; Kendall's τ {tau}, p {found['p']:.3f}"
     by_order = float(found["p"]) if found["tau"] * found["rise"] > 0 else 1.0
     return _RISING.beside(here, Part(rise, least=0), also=by_order)
 
 
-def _in_words(found: Evidence, form: str = "z.3f") -> str:
+def _in_words(found: Evidence, form: str = ".3f") -> str:
     return found.in_words(form, over=number_of(found.units, "seed"))
 
 
 def _thousandths(value: float) -> str:
-    return f"{write_number(1000 * value, 'z.2f')}e-3"
+    return f"{write_number(1000 * value, '.2f')}e-3"
 
 
 _FIGURE = "VeRA, arXiv 2310.11454, Figure 5"

@@ -143,7 +143,7 @@ def scores_by_task(candidates: pd.DataFrame, pooled: pd.DataFrame, *, unit: str)
     figure = go.Figure()
     figure.add_heatmap(
         z=values, x=tasks, y=names, colorscale=[list(each) for each in DIVERGING], zmin=-most, zmax=most, xgap=1,
-        ygap=1, text=[["" if np.isnan(v) else write_number(v, "+z.1f") for v in row] for row in values],
+        ygap=1, text=[["" if np.isnan(v) else write_number(v, "+.1f") for v in row] for row in values],
         texttemplate="%{text}", textfont={"color": ON_HEAT, "size": 11}, colorbar={"title": unit},
         hovertemplate=f"%{{y}} on %{{x}}: %{{z:+.1f}} {unit}<extra></extra>",
     )  # fmt: skip

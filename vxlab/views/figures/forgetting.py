@@ -95,8 +95,8 @@ def _title(task: str, rows: pd.DataFrame) -> str:
 
 
 def _hover(row: dict[Any, Any], scale: int, unit: int, name: str) -> str:
-    change, low, high = (write_number(scale * row[each], "+z.1f") for each in ("difference", "low", "high"))
-    gain, least, most = (write_number(unit * row[each], "+z.3f") for each in ("gain", "gain_low", "gain_high"))
+    change, low, high = (write_number(scale * row[each], "+.1f") for each in ("difference", "low", "high"))
+    gain, least, most = (write_number(unit * row[each], "+.3f") for each in ("gain", "gain_low", "gain_high"))
     return (
         f"<b>{row['candidate']}</b><br>{row['parameters']:,} parameters<br>gain {gain} {name} ({least} to {most})<br>"
         f"change {change} ({low} to {high})<extra></extra>"

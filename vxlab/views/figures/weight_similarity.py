@@ -162,7 +162,7 @@ def _add_ticks(figure: go.Figure, means: pd.DataFrame, place: dict[str, int]) ->
 
 
 def _told(units: float) -> str:
-    return "–" if math.isnan(units) else write_number(units, "z.1f")
+    return "–" if math.isnan(units) else write_number(units, ".1f")
 
 
 def _every(layers: pd.DataFrame) -> int:
