@@ -1,7 +1,7 @@
 """Plotly figures of what holds across tasks: ranks, pooled differences, rates and rules of thumb."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from vxlab.views.style import (
     INK,
     ON_HEAT,
     SYMBOLS,
+    LabelPlaces,
     apply_style,
     bar_look,
     draws_text,
@@ -108,10 +109,12 @@ def differences_against_parameters(pooled: pd.DataFrame, candidates: pd.DataFram
     level = (table["backbone"] == 0) | ((table["targets"] == NO_LAYERS) & (table["backbone"] > 10**7))
     figure = go.Figure()
     points = table[~level]
+    labels = LabelPlaces(np.log10(points["backbone"].astype(float)), points["difference"], points[["low", "high"]])
     for i, name, style, rows in _by_family(points):
+        texts = end_ranks(rows) if len(rows) > 1 else [""] * len(rows)
         figure.add_scatter(
             x=rows["backbone"], y=rows["difference"], mode="lines+markers+text", name=name, **style,
-            text=end_ranks(rows) if len(rows) > 1 else None, textposition=_outwards(rows), textfont=label_font(i),
+            text=texts, textposition=_places(labels, rows, texts), textfont=label_font(i),
             error_y=error_bars(rows["difference"], rows["low"], rows["high"], style["line"]["color"], faint=True),
             cliponaxis=False, customdata=_told(rows.rename(columns={"candidate": "a"}), unit),
             hovertemplate="%{customdata}<extra></extra>",
@@ -248,10 +251,11 @@ def _by_family(table: pd.DataFrame) -> Iterator[tuple[int, str, dict[str, Any], 
         yield families[family], name, style, rows
 
 
-def _outwards(rows: pd.DataFrame) -> list[str]:
-    """Return where a line's ranks stand: the highest to the right of it, the others to the left, clear of the bars."""
-    highest = rows["backbone"].max()
-    return ["middle right" if count == highest else "middle left" for count in rows["backbone"]]
+def _places(labels: LabelPlaces, rows: pd.DataFrame, texts: Sequence[str]) -> list[str]:
+    """Return where a line's ranks stand: the highest to the right of it, the others to the left."""
+    sides = np.where(rows["backbone"] == rows["backbone"].max(), 1, -1)
+    ends = zip(np.log10(rows["backbone"].astype(float)), rows["difference"], sides, texts, strict=True)
+    return [labels.place(count, height, side) if text else "middle right" for count, height, side, text in ends]
 
 
 def _told(rows: pd.DataFrame, unit: str) -> list[str]:

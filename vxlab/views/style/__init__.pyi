@@ -1,5 +1,6 @@
 from .bars import bar_look as bar_look
 from .bars import error_bars as error_bars
+from .label_places import LabelPlaces as LabelPlaces
 from .markdown import Markdown as Markdown
 from .panels import four_panels as four_panels
 from .panels import head_panels as head_panels
