@@ -87,3 +87,14 @@ def test_names_with_markup_are_text():
     found = across({"full": [80.0, 81.0], "head": [70.0, 71.0]})
     pooled = pooled_differences(found, "full").assign(a="<b>head</b>")
     assert list(figures.differences_over_tasks(pooled, unit="points").data[0].y) == ["&lt;b&gt;head&lt;/b&gt;"]
+
+
+def test_no_two_of_many_tasks_have_the_same_mark():
+    found = across({"full": list(np.linspace(80, 90, 11)), "head": list(np.linspace(70, 75, 11))})
+    ranks = mean_ranks(found.scores)
+    pooled = pooled_differences(found, "full")
+    by_rank = figures.ranks_over_tasks(ranks.table, ranks.critical, ranks.tasks)
+    for figure in (by_rank, figures.differences_over_tasks(pooled, unit="points")):
+        marks = [trace.marker.symbol for trace in figure.data if trace.name in ranks.tasks]
+        assert len(set(marks)) == len(marks) == 11
+    assert figures.scores_by_task(found.scores, pooled, unit="points").layout.xaxis.tickangle == -30

@@ -31,6 +31,8 @@ from vxlab.words import write_number
 
 _ROW = 24
 """pixels a candidate"""
+_UPRIGHT = 5
+"""tasks whose names have room beside each other; those of more are turned"""
 
 
 @draws_text
@@ -150,7 +152,7 @@ def scores_by_task(candidates: pd.DataFrame, pooled: pd.DataFrame, *, unit: str)
         texttemplate="%{text}", textfont={"color": ON_HEAT, "size": 11}, colorbar={"title": unit},
         hovertemplate=f"%{{y}} on %{{x}}: %{{z:+.1f}} {unit}<extra></extra>",
     )  # fmt: skip
-    figure.update_xaxes(side="top")
+    figure.update_xaxes(side="top", tickangle=-30 if len(tasks) > _UPRIGHT else None)
     return _rows(figure, names, "differences by task", legend=False)
 
 
@@ -268,7 +270,8 @@ def _told(rows: pd.DataFrame, unit: str) -> list[str]:
 
 
 def _faint(i: int) -> Mapping[str, Any]:
-    return {"color": GREY, "symbol": f"{SYMBOLS[i % len(SYMBOLS)]}-open", "size": 6, "opacity": 0.6}
+    dotted = "-dot" * (i // len(SYMBOLS) % 2)  # no two of twice as many tasks have the same mark
+    return {"color": GREY, "symbol": f"{SYMBOLS[i % len(SYMBOLS)]}-open{dotted}", "size": 6, "opacity": 0.6}
 
 
 def _rows(figure: go.Figure, names: list[str], name: str, legend: bool = True) -> go.Figure:
