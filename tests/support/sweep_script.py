@@ -23,5 +23,6 @@ if __name__ == "__main__":
     model, task, store, engine, *rest = sys.argv[1:]
     runs = int(rest[0]) if rest else RUNS
     print("ready", flush=True)
+    sys.stdin.readline()  # where a test has it wait for others
     table = vxlab.sweep(specs(model, task, runs), store=store, engine=engine, progress=False)
     print("trained here:", train_job.__module__, len(table), flush=True)

@@ -41,10 +41,11 @@ def sweep(specs: list[vxlab.RunSpec], store: Any, **options: Any) -> pd.DataFram
 
 
 def start(
-    model: str, task: str, store: str, engine: str = "inline", runs: int = sweep_script.RUNS
+    model: str, task: str, store: str, engine: str = "inline", runs: int = sweep_script.RUNS, *, waits: bool = False
 ) -> "subprocess.Popen[str]":
     command = [sys.executable, str(Path(sweep_script.__file__)), model, task, store, engine, str(runs)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=SUPPORT)
+    pipes = {"stdin": subprocess.PIPE if waits else subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    return subprocess.Popen(command, **pipes, stderr=subprocess.PIPE, text=True, cwd=SUPPORT)
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +263,14 @@ def test_two_drivers_share_a_sweep_on_postgres(
 
 
 def _two_drivers(whole: pd.DataFrame, model: str, task: str, store: str) -> None:
-    drivers = [start(model, task, store) for _ in range(2)]
+    drivers = [start(model, task, store, waits=True) for _ in range(2)]
+    for driver in drivers:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "ready\n"
+    for driver in drivers:  # neither has trained everything before the other has loaded torch
+        assert driver.stdin is not None
+        driver.stdin.write("\n")
+        driver.stdin.flush()
     for driver in drivers:
         _, errors = driver.communicate(timeout=300)
         assert driver.returncode == 0, errors
