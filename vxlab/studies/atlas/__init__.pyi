@@ -8,6 +8,7 @@ from .gather import choose_model as choose_model
 from .mean_ranks import MeanRanks as MeanRanks
 from .mean_ranks import mean_ranks as mean_ranks
 from .mean_ranks import nemenyi as nemenyi
+from .one_left_out import without_each_task as without_each_task
 from .pooled import pooled_differences as pooled_differences
 from .pooled import usual_reference as usual_reference
 from .power import open_questions as open_questions
@@ -20,6 +21,7 @@ from .sentences import claims_sentence as claims_sentence
 from .sentences import coverage_sentence as coverage_sentence
 from .sentences import factor_in_words as factor_in_words
 from .sentences import layers_sentence as layers_sentence
+from .sentences import left_out_sentence as left_out_sentence
 from .sentences import open_sentence as open_sentence
 from .sentences import rank_sentence as rank_sentence
 from .sentences import ranks_sentence as ranks_sentence

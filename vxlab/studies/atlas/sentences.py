@@ -66,6 +66,27 @@ def apart_sentence(across: AcrossTasks, pooled: pd.DataFrame, ranks: MeanRanks) 
     return f"{'; '.join(told)}."
 
 
+def left_out_sentence(pooled: pd.DataFrame, without: pd.DataFrame) -> str:
+    """Say how much of what is told apart across tasks hangs on one of them.
+
+    Args:
+        pooled: every pair, from :func:`pooled_differences`.
+        without: from :func:`without_each_task`.
+    """
+    told = int(pooled["seen"].sum())
+    if without.empty:
+        return "**One task left out**: that needs three tasks, as two must be left to pool."
+    if not (told or without["apart"].any()):
+        return "**One task left out**: no pair is told apart, with all tasks or without one."
+    always = len(set.intersection(*without["stay"]))
+    counts = without["apart"].to_numpy()
+    low, high = (f"{counts[i]} (without {without['task'].iloc[i]})" for i in (counts.argmin(), counts.argmax()))
+    return (
+        f"**One task left out**: of {number_of(told, 'pair')} told apart across all tasks {always} stay so whichever is "
+        f"left out; over the others from {low} to {high} are told apart."
+    )
+
+
 def ranks_sentence(ranks: MeanRanks) -> str:
     """Say which candidates come first over tasks, and which cannot be told from the first."""
     if ranks.undefined:
