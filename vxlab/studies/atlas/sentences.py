@@ -82,8 +82,8 @@ def left_out_sentence(pooled: pd.DataFrame, without: pd.DataFrame) -> str:
     counts = without["apart"].to_numpy()
     low, high = (f"{counts[i]} (without {without['task'].iloc[i]})" for i in (counts.argmin(), counts.argmax()))
     return (
-        f"**One task left out**: of {number_of(told, 'pair')} told apart across all tasks {always} stay so whichever is "
-        f"left out; over the others from {low} to {high} are told apart."
+        f"**One task left out**: of {number_of(told, 'pair')} told apart across all tasks {always} stay so whichever "
+        f"is left out; over the others from {low} to {high} are told apart."
     )
 
 
